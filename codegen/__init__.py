@@ -1,0 +1,1 @@
+"""Target to Source to Object: the series, the templates' environment, the assembler."""

@@ -1,0 +1,66 @@
+"""The errors a person sees: what is wrong, where, and the way out.
+
+Every error relokit raises on purpose is a :class:`RelokitError`. The command line turns one
+into a single message and exit code 2; anything else that escapes is a bug.
+"""
+
+from __future__ import annotations
+
+
+class RelokitError(Exception):
+    """Bad input or a step that cannot be done.
+
+    ``where`` names the file and line (``relocate.S.j2:41``), ``text`` quotes the offending
+    line, ``hint`` says what to do about it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        text: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.text = text
+        self.hint = hint
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.message}" if self.where else self.message
+        lines = [head]
+        if self.text:
+            lines.append(f"    {self.text.strip()}")
+        if self.hint:
+            lines.append(f"hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class TargetError(RelokitError):
+    """A combination of page size, VA bits, regime and state that does not exist."""
+
+
+class TemplateError(RelokitError):
+    """A template that does not render."""
+
+
+class AssemblyError(RelokitError):
+    """A statement the assembler does not understand or cannot encode."""
+
+
+class LinkError(RelokitError):
+    """A script, symbol or relocation the linker cannot carry out."""
+
+
+class FormatError(RelokitError):
+    """An input file that is not what it says: ELF, Image, DTB, JSON."""
+
+
+class MachineError(RelokitError):
+    """A guest that cannot be built: memory too small, segments that overlap."""
+
+
+class NativeCrashError(RelokitError):
+    """A native library (Keystone, Unicorn, libfdt) ended or hung its child process."""

@@ -1,0 +1,1 @@
+"""Object to Image: ld scripts, placement, relocation, ELF in and out, kernel files in."""

@@ -1,0 +1,120 @@
+"""Image: placed sections, segments and the symbol table; what runs, and what an ELF holds."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from enum import IntFlag
+from functools import cached_property
+
+from relokit.codegen.object import Binding, SectionFlag, SectionType, SourceLine, SymbolType
+
+
+class SegmentFlag(IntFlag):
+    """``p_flags`` (gABI, program header)."""
+
+    X = 1
+    W = 2
+    R = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedSection:
+    """An output section. ``va`` and ``pa`` are its first byte's addresses, ``size`` in bytes.
+
+    ``data`` is empty for NOBITS. A section without SectionFlag.ALLOC (notes aside) has va 0.
+    ``lines`` maps offsets to source, ascending; an entry holds up to the next one's offset.
+    """
+
+    name: str
+    va: int
+    pa: int
+    size: int
+    align: int
+    type: SectionType
+    flags: SectionFlag
+    data: bytes
+    lines: tuple[tuple[int, SourceLine], ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A program header: PT_LOAD or PT_NOTE (``type``), over ``sections`` (indices, ascending)."""
+
+    name: str
+    type: int
+    flags: SegmentFlag
+    sections: tuple[int, ...]
+    align: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSymbol:
+    """A symbol at its final address. ``section`` indexes Image.sections, -1 undefined, -2 ABS."""
+
+    name: str
+    value: int
+    size: int
+    binding: Binding
+    type: SymbolType
+    section: int
+
+
+@dataclass(frozen=True)
+class Image:
+    """A linked program (or a shipped kernel's piece of one)."""
+
+    name: str
+    sections: tuple[PlacedSection, ...]
+    segments: tuple[Segment, ...]
+    symbols: tuple[ImageSymbol, ...]
+    entry: int
+
+    def symbol(self, name: str) -> int:
+        """Value (VA) of a symbol; raises KeyError naming it."""
+        return self._by_name[name].value
+
+    def has_symbol(self, name: str) -> bool:
+        """Whether the symbol table defines ``name``."""
+        return name in self._by_name
+
+    def section_at(self, va: int) -> PlacedSection | None:
+        """The allocated section that holds VA ``va``, if any."""
+        for section in self.sections:
+            if section.flags & SectionFlag.ALLOC and section.va <= va < section.va + section.size:
+                return section
+        return None
+
+    def read(self, va: int, size: int) -> bytes:
+        """``size`` bytes at VA ``va``, within one section; raises KeyError if not there."""
+        section = self.section_at(va)
+        if section is None or va + size > section.va + section.size:
+            raise KeyError(f"no {size} bytes at {va:#x} in {self.name}")
+        if section.type is SectionType.NOBITS:
+            return bytes(size)
+        return section.data[va - section.va : va - section.va + size]
+
+    def line_at(self, va: int) -> SourceLine | None:
+        """The source line that emitted the bytes at VA ``va``, if known."""
+        section = self.section_at(va)
+        if section is None or not section.lines:
+            return None
+        at = bisect_right(section.lines, va - section.va, key=lambda entry: entry[0])
+        return section.lines[at - 1][1] if at else None
+
+    def symbol_at(self, va: int) -> tuple[str, int] | None:
+        """Nearest named address at or below ``va`` in its section, with the distance in bytes."""
+        section = self.section_at(va)
+        if section is None:
+            return None
+        best: ImageSymbol | None = None
+        for symbol in self.symbols:
+            if symbol.section < 0 or symbol.name.startswith("$"):
+                continue
+            if section.va <= symbol.value <= va and (best is None or symbol.value >= best.value):
+                best = symbol
+        return (best.name, va - best.value) if best else None
+
+    @cached_property
+    def _by_name(self) -> dict[str, ImageSymbol]:
+        return {symbol.name: symbol for symbol in reversed(self.symbols)}

@@ -1,0 +1,1 @@
+"""Image to Outcome: guest memory, page tables, the C half of kexec, the CPU, the verdict."""

@@ -1,0 +1,1 @@
+"""The assembly and the linker scripts, as Jinja templates (package data, no code)."""
