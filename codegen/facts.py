@@ -1,0 +1,53 @@
+"""Architectural and contract numbers the generated code and the runtime both use."""
+
+from __future__ import annotations
+
+# SCTLR_EL1 as a kernel leaves it when the MMU goes off: the RES1 bits of ARMv8.0
+# (DDI 0487, SCTLR_EL1: 11 EOS, 20 TSCXT, 22 EIS, 28 nTLSMD, 29 LSMAOE), everything else 0.
+SCTLR_EL1_MMU_OFF = 0x3050_0800
+# SCTLR_EL2 at the same moment, without E2H: its RES1 bits (4, 5, 11, 16, 18, 22, 23, 28, 29).
+SCTLR_EL2_MMU_OFF = 0x30C5_0830
+
+# HCR_EL2 (DDI 0487): RW bit 31, TGE bit 27, E2H bit 34.
+HCR_EL2_RW = 1 << 31
+HCR_EL2_TGE = 1 << 27
+HCR_EL2_E2H = 1 << 34
+HCR_EL2_VHE = HCR_EL2_E2H | HCR_EL2_RW | HCR_EL2_TGE
+# What an nVHE kernel starts from: RW, APK and API (bits 40, 41: pointer authentication is not
+# trapped), ATA (bit 56: nor are allocation tags). Shipped kernels write exactly this.
+HCR_EL2_NVHE = 0x0100_0300_8000_0000
+
+CPTR_EL2_TZ = 1 << 8
+CPTR_EL2_TSM = 1 << 12
+SCTLR_EL2_ENTP2 = 1 << 60
+SMCR_EL2_FA64 = 1 << 31
+MDCR_EL2_E2PB = 0b11 << 12
+MDCR_EL2_E2TB = 0b11 << 24
+SPSR_MODE_EL2H = 0b1001
+SPSR_MODE_EL1H = 0b0101
+SPSR_DAIF = 0b1111 << 6
+CURRENT_EL_EL1 = 1 << 2
+CURRENT_EL_EL2 = 2 << 2
+
+# __boot_cpu_mode values (arch/arm64 boot contract).
+BOOT_CPU_MODE_EL1 = 0xE11
+BOOT_CPU_MODE_EL2 = 0xE12
+
+# The stub's function numbers in x0, and its "no such call".
+HVC_SET_VECTORS = 0
+HVC_SOFT_RESTART = 1
+HVC_RESET_VECTORS = 2
+HVC_FINALISE_EL2 = 3
+HVC_STUB_ERR = 0xBADCA11
+
+# kimage list entry flags (include/linux/kexec.h names).
+IND_DESTINATION = 1
+IND_INDIRECTION = 2
+IND_DONE = 4
+IND_SOURCE = 8
+
+# PSCI 1.1 (ARM DEN 0022), SMC32 calling convention.
+PSCI_SYSTEM_OFF = 0x8400_0008
+
+KEXEC_CONTROL_PAGE_SIZE = 4096
+EL2_VECTORS_SIZE = 0x800

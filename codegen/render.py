@@ -1,0 +1,155 @@
+"""Target to Source: render the templates, and know for every line where it came from.
+
+Jinja forgets template lines once text is rendered. An extension therefore tags each newline of
+template text with its template and line while the template is compiled, and the tags are read
+off the rendered text again. Templates are treated as hostile: they run in Jinja's sandbox and
+what they may emit is bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import ChoiceLoader, FileSystemLoader, StrictUndefined, TemplateNotFound
+from jinja2 import TemplateError as JinjaError
+from jinja2 import TemplateSyntaxError as JinjaSyntaxError
+from jinja2.ext import Extension
+from jinja2.lexer import Token, TokenStream
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+import relokit.templates
+from relokit.codegen.errors import TemplateError
+from relokit.codegen.source import Origin, Source, Unit
+
+TEMPLATES = Path(relokit.templates.__path__[0])
+
+MAX_RENDERED = 16 << 20
+"""Bytes one template may render to."""
+
+# Control characters no assembly text contains; refused in template text before tagging.
+_OPEN, _CLOSE = "\x01", "\x02"
+_TAG = re.compile(f"{_OPEN}([^{_OPEN}{_CLOSE}]*):([0-9]+){_CLOSE}")
+
+
+class _LineTags(Extension):
+    """Puts ``template:line`` before each newline of template text."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        if _OPEN in source or _CLOSE in source:
+            raise JinjaSyntaxError("control characters in template", 1, name, filename)
+        return source
+
+    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
+        for token in stream:
+            if token.type != "data" or "\n" not in token.value:
+                yield token
+                continue
+            lines = token.value.split("\n")
+            tagged = [
+                f"{text}{_OPEN}{stream.name}:{token.lineno + n}{_CLOSE}"
+                for n, text in enumerate(lines[:-1])
+            ]
+            yield Token(token.lineno, "data", "\n".join([*tagged, lines[-1]]))
+
+
+@lru_cache(maxsize=8)
+def _environment(overrides: Path | None) -> ImmutableSandboxedEnvironment:
+    loaders = [FileSystemLoader(path) for path in (overrides, TEMPLATES) if path is not None]
+    return ImmutableSandboxedEnvironment(
+        loader=ChoiceLoader(loaders),
+        extensions=[_LineTags],
+        undefined=StrictUndefined,
+        autoescape=False,  # assembly, not HTML
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        auto_reload=False,
+    )
+
+
+def render(
+    template: str, variables: Mapping[str, object], *, overrides: Path | None = None
+) -> Unit:
+    """Render one template to a Unit named after it (without ``.j2``).
+
+    ``overrides`` is a directory whose templates win over the built-in ones. Raises TemplateError
+    naming template and line for syntax errors, undefined variables and oversized output.
+    """
+    environment = _environment(overrides)
+    parts: list[str] = []
+    size = 0
+    try:
+        for part in environment.get_template(template).generate(variables):
+            size += len(part)
+            if size > MAX_RENDERED:
+                raise TemplateError(
+                    f"renders to more than {MAX_RENDERED >> 20} MiB",
+                    where=template,
+                    hint="look for a loop that does not end",
+                )
+            parts.append(part)
+    except TemplateNotFound as error:
+        raise TemplateError(
+            f"template not found: {error.name}",
+            where=template,
+            hint=f"looked in {', '.join(str(p) for p in (overrides, TEMPLATES) if p)}",
+        ) from None
+    except JinjaSyntaxError as error:
+        raise TemplateError(
+            error.message or "syntax error", where=f"{error.name or template}:{error.lineno}"
+        ) from None
+    except JinjaError as error:
+        raise TemplateError(
+            error.message or "does not render", where=_place(error, template)
+        ) from None
+    except (ArithmeticError, TypeError, ValueError, LookupError, RecursionError) as error:
+        raise TemplateError(
+            f"{type(error).__name__}: {error}", where=_place(error, template)
+        ) from None
+    return _untag(template.removesuffix(".j2"), "".join(parts), template)
+
+
+def _place(error: BaseException, template: str) -> str:
+    """``template:line`` of the innermost template frame; Jinja rewrites tracebacks to it."""
+    place = template
+    trace = error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file.endswith(".j2"):
+            place = f"{Path(file).name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def _untag(name: str, tagged: str, template: str) -> Unit:
+    texts: list[str] = []
+    origins: list[Origin] = []
+    here = Origin(template, 1)
+    lines = tagged.split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    for line in lines:
+        tags = _TAG.findall(line)
+        if tags:
+            # A macro call leaves the macro's last tag before the caller's: the first is the
+            # text's own.
+            here = Origin(tags[0][0], int(tags[0][1]))
+            line = _TAG.sub("", line)
+        texts.append(line)
+        origins.append(here)
+    return Unit(name, "\n".join(texts) + "\n", tuple(origins))
+
+
+def render_source(
+    templates: tuple[str, ...],
+    script: str,
+    variables: Mapping[str, object],
+    *,
+    overrides: Path | None = None,
+) -> Source:
+    """Render the units of a build and its ld script with one set of variables."""
+    units = tuple(render(name, variables, overrides=overrides) for name in templates)
+    return Source(units, render(script, variables, overrides=overrides))
