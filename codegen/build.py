@@ -31,7 +31,13 @@ DEMO_PAGES = 64
 
 KERNEL = Recipe(
     "kernel",
-    ("relocate_kernel.S.j2", "cpu_reset.S.j2", "hyp_stub.S.j2", "trans_pgd.S.j2"),
+    (
+        "relocate_kernel.S.j2",
+        "machine_kexec.S.j2",
+        "cpu_reset.S.j2",
+        "hyp_stub.S.j2",
+        "trans_pgd.S.j2",
+    ),
     "kernel.lds.j2",
 )
 DEMO = Recipe("demo", ("demo.S.j2",), "demo.lds.j2")
@@ -60,6 +66,9 @@ def variables(target: Target) -> dict[str, object]:
             "cpu_soft_restart"
             if target.has(Feature.NO_CPU_RESET_HEADER)
             else "__cpu_soft_restart"
+        ),
+        "install_ttbr0_name": (
+            "cpu_install_ttbr0" if target.has(Feature.INSTALL_TTBR0) else "cpu_install_idmap"
         ),
         "skip_in_place": target.has(Feature.SKIP_IN_PLACE),
         "dcache_macros": target.has(Feature.DCACHE_MACROS),
