@@ -10,6 +10,7 @@ from relokit.codegen.render import render_source
 from relokit.codegen.series import Feature
 from relokit.codegen.source import Source
 from relokit.codegen.target import MASK64, Target
+from relokit.codegen.version import VERSION
 
 KIMAGE_PADDR = 0x4020_0000
 """PA the old kernel is loaded at: 2 MiB into QEMU virt's RAM, text_offset 0."""
@@ -37,6 +38,7 @@ KERNEL = Recipe(
         "cpu_reset.S.j2",
         "hyp_stub.S.j2",
         "trans_pgd.S.j2",
+        "note.S.j2",
     ),
     "kernel.lds.j2",
 )
@@ -54,6 +56,7 @@ def variables(target: Target) -> dict[str, object]:
     """What the templates may ask of a target: features by name, sizes in bytes, constants."""
     layout = target.layout
     return {
+        "build_note": f"relokit {VERSION} {target.name}",
         "page_size": target.page_size,
         "page_mask": MASK64 & ~(target.page_size - 1),
         "kimage_vaddr": target.kimage_vaddr,
