@@ -1,0 +1,98 @@
+"""Stage 1 translation descriptors and MAIR, bit by bit.
+
+Source: ARM DDI 0487, D8.3 (VMSAv8-64 descriptor formats, 48-bit output address). Bits 55 and
+51 are used as Linux does: 55 is its software-dirty bit, 51 its write bit (DBM to hardware).
+"""
+
+from __future__ import annotations
+
+VALID = 1 << 0
+TYPE = 0b11
+TABLE = 0b11  # levels 0 to 2
+BLOCK = 0b01  # levels 0 to 2
+PAGE = 0b11  # level 3
+
+ADDRESS = (1 << 48) - (1 << 12)
+
+# Lower and upper attributes of blocks and pages.
+ATTR_INDEX_SHIFT = 2
+ATTR_INDEX = 0b111 << ATTR_INDEX_SHIFT
+NS = 1 << 5
+AP_EL0 = 1 << 6  # AP[1]: EL0 may access
+AP_READ_ONLY = 1 << 7  # AP[2]
+SH_SHIFT = 8
+SH = 0b11 << SH_SHIFT
+SH_INNER = 0b11 << SH_SHIFT
+AF = 1 << 10
+NG = 1 << 11
+DBM = 1 << 51
+CONTIGUOUS = 1 << 52
+PXN = 1 << 53
+UXN = 1 << 54  # XN at EL2 with HCR_EL2.E2H = 0
+XN_EL2 = UXN
+WRITE = DBM
+SOFTWARE_DIRTY = 1 << 55
+
+# Attributes of table descriptors: limits on everything below.
+TABLE_PXN = 1 << 59
+TABLE_UXN = 1 << 60  # XNTable at EL2 with HCR_EL2.E2H = 0
+TABLE_XN_EL2 = TABLE_UXN
+TABLE_AP_NO_EL0 = 1 << 61
+TABLE_AP_READ_ONLY = 1 << 62
+TABLE_AF = 1 << 10  # an access flag of tables: only kernels with FEAT_HAFT set it
+
+# MAIR indices and their bytes. Index 0 is normal memory, as kernels since 5.12 have it.
+NORMAL, NORMAL_TAGGED, NORMAL_NC, DEVICE_NGNRNE, DEVICE_NGNRE = range(5)
+MAIR_BYTES: dict[int, int] = {
+    NORMAL: 0xFF,  # inner and outer write-back, allocating
+    NORMAL_TAGGED: 0xFF,  # 0xf0 with MTE, which is not modelled
+    NORMAL_NC: 0x44,
+    DEVICE_NGNRNE: 0x00,
+    DEVICE_NGNRE: 0x04,
+}
+MAIR = sum(byte << 8 * index for index, byte in MAIR_BYTES.items())
+
+# What the kernel gives its own mappings (blocks and pages alike, without type and address).
+KERNEL_RW = NORMAL << ATTR_INDEX_SHIFT | SH_INNER | AF | WRITE | PXN | UXN | SOFTWARE_DIRTY
+KERNEL_RO = (KERNEL_RW & ~WRITE) | AP_READ_ONLY
+KERNEL_RX = KERNEL_RO & ~PXN
+DEVICE_RW = KERNEL_RW | DEVICE_NGNRE << ATTR_INDEX_SHIFT
+
+
+def memory_type(mair_byte: int) -> str:
+    """Short name of a MAIR byte: ``normal``, ``normal-nc`` or ``device``."""
+    if mair_byte & 0xF0 == 0:
+        return "device"
+    return "normal-nc" if mair_byte == MAIR_BYTES[NORMAL_NC] else "normal"
+
+
+def describe(descriptor: int, level: int) -> str:
+    """A descriptor of ``level`` (0 to 3) in words, for diagnoses."""
+    if not descriptor & VALID:
+        return f"invalid ({descriptor:#x})"
+    address = descriptor & ADDRESS
+    if level < 3 and descriptor & TYPE == TABLE:
+        limits = [
+            name
+            for bit, name in (
+                (TABLE_PXN, "PXNTable"),
+                (TABLE_UXN, "UXNTable"),
+                (TABLE_AP_NO_EL0, "no EL0"),
+                (TABLE_AP_READ_ONLY, "read-only"),
+            )
+            if descriptor & bit
+        ]
+        return " ".join([f"table {address:#x}", *limits])
+    if level == 3 and descriptor & TYPE != PAGE:
+        return f"reserved ({descriptor:#x})"
+    words = ["page" if level == 3 else "block", f"{address:#x}"]
+    words.append("RO" if descriptor & AP_READ_ONLY else "RW")
+    words += [
+        name
+        for bit, name in ((AP_EL0, "EL0"), (NG, "nG"), (PXN, "PXN"), (UXN, "UXN"))
+        if descriptor & bit
+    ]
+    if not descriptor & AF:
+        words.append("AF clear")
+    words.append(f"attr {(descriptor & ATTR_INDEX) >> ATTR_INDEX_SHIFT}")
+    return " ".join(words)
