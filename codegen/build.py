@@ -38,6 +38,7 @@ KERNEL = Recipe(
         "cpu_reset.S.j2",
         "hyp_stub.S.j2",
         "trans_pgd.S.j2",
+        "hibernate.S.j2",
         "note.S.j2",
     ),
     "kernel.lds.j2",
@@ -73,6 +74,7 @@ def variables(target: Target) -> dict[str, object]:
         "install_ttbr0_name": (
             "cpu_install_ttbr0" if target.has(Feature.INSTALL_TTBR0) else "cpu_install_idmap"
         ),
+        "copy_el2_vectors": target.has(Feature.COPY_EL2_VECTORS),
         "skip_in_place": target.has(Feature.SKIP_IN_PLACE),
         "dcache_macros": target.has(Feature.DCACHE_MACROS),
         "kimage_argument": target.has(Feature.KIMAGE_ARGUMENT),
