@@ -1,0 +1,169 @@
+"""Job to Inputs: the files opened and checked, guest RAM chosen, every segment placed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relokit.codegen.errors import MachineError
+from relokit.codegen.target import MIB, Target
+from relokit.linker.host_file import map_file
+from relokit.linker.kernel_file import ImageHeader, open_kernel, parse_header
+from relokit.runtime import boot_protocol, devicetree
+from relokit.runtime.allocator import Region
+from relokit.runtime.job import RAM_BASE, Job
+from relokit.runtime.kimage import KexecSegment
+from relokit.runtime.payload import BytesContent, Content, PatternContent
+
+DEFAULT_RAM = 2048 * MIB
+OLD_KERNEL_ALIGN = 2 * MIB
+MAX_INITRD = 1 << 34
+MEMSTART_ALIGN = 1 << 30
+"""Where the linear map starts is rounded to this, so that it can use blocks."""
+# Tables, list pages, control page, vectors and the harness, with room to spare: the list needs
+# 8 bytes and page tables at most 8 bytes for each 4 KiB page.
+OVERHEAD = 64 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A segment and its content; ``digest`` free-form facts of it for the outcome document."""
+
+    segment: KexecSegment
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What one run moves, and the RAM it happens in (PA, bytes).
+
+    ``description`` is what the outcome document says of each segment.
+    """
+
+    ram_base: int
+    ram_size: int
+    old_kernel: Region
+    segments: tuple[Loaded, ...]
+    start: int
+    dtb_at: int
+    cpu: str
+    description: tuple[dict[str, int | str], ...]
+
+    @property
+    def memstart(self) -> int:
+        """PA that PAGE_OFFSET maps."""
+        return self.ram_base // MEMSTART_ALIGN * MEMSTART_ALIGN
+
+
+def load_inputs(target: Target, job: Job, demo: bytes, old_kernel_size: int) -> Inputs:
+    """Open what ``job`` names and place it. ``demo`` is the demo kernel's Image.
+
+    Raises RelokitError subclasses naming the file or the rule that is broken.
+    """
+    name, header, kernel = _kernel(target, job, demo)
+    initrd = None
+    if job.initrd is not None:
+        initrd = BytesContent(map_file(job.initrd, what="an initrd", limit=MAX_INITRD))
+    dtb = devicetree.read_dtb(job.dtb) if job.dtb is not None else None
+
+    moved = max(kernel.size, header.image_size) + (initrd.size if initrd else 0)
+    ram_base, ram_size = _ram(target, job, dtb, moved)
+    if dtb is None:
+        dtb = devicetree.virt_dtb(ram_base, ram_size, regime=target.regime)
+    old_kernel = Region(
+        "old kernel",
+        -(-ram_base // OLD_KERNEL_ALIGN) * OLD_KERNEL_ALIGN + OLD_KERNEL_ALIGN,
+        -(-old_kernel_size // OLD_KERNEL_ALIGN) * OLD_KERNEL_ALIGN,
+    )
+    reserved = [*devicetree.reserved_of(dtb), (old_kernel.base, old_kernel.size)]
+
+    def placed(tree: bytes) -> boot_protocol.Placement:
+        return boot_protocol.place(
+            header,
+            kernel.size,
+            initrd.size if initrd else 0,
+            len(tree),
+            [(ram_base, ram_size)],
+            reserved,
+            target.page_size,
+            kernel_at=job.kernel_at,
+            initrd_at=job.initrd_at,
+            dtb_at=job.dtb_at,
+        )
+
+    # /chosen names the initrd's place, and the tree's size does not depend on where that is.
+    cmdline = job.cmdline or ""
+    if initrd is not None:
+        sized = devicetree.with_chosen(dtb, cmdline=cmdline, initrd=(0, initrd.size))
+        spot = placed(sized).initrd
+        assert spot is not None
+        dtb = devicetree.with_chosen(dtb, cmdline=cmdline, initrd=(spot.at, spot.at + initrd.size))
+    else:
+        dtb = devicetree.with_chosen(dtb, cmdline=cmdline)
+    placement = placed(dtb)
+
+    contents: dict[str, Content] = {"kernel": kernel, "device tree": BytesContent(dtb)}
+    if initrd is not None:
+        contents["initrd"] = initrd
+    segments = tuple(
+        Loaded(KexecSegment(part.name, part.at, part.memsz, part.size), contents[part.name])
+        for part in placement.segments
+    )
+    return Inputs(
+        ram_base=ram_base,
+        ram_size=ram_size,
+        old_kernel=old_kernel,
+        segments=segments,
+        start=placement.kernel.at,
+        dtb_at=placement.dtb.at,
+        # Of the engine's two CPUs only one has VHE and admits to 16 KiB pages.
+        cpu="max" if target.regime == "vhe" or 16384 in (target.page_size, header.page_size) else "a72",
+        description=tuple(
+            {
+                "name": name if part.name == "kernel" else part.name,
+                "at": part.at,
+                "bytes": part.size,
+                "memory": part.memsz,
+            }
+            for part in placement.segments
+        ),
+    )
+
+
+def _kernel(target: Target, job: Job, demo: bytes) -> tuple[str, ImageHeader, Content]:
+    if job.size is not None:
+        if job.kernel is not None:
+            raise MachineError(
+                "a kernel and a synthetic payload at once", hint="give --kernel or --size"
+            )
+        if job.size <= 0:
+            raise MachineError(
+                f"a payload of {job.size} bytes", hint="give a size such as 84M or 2G"
+            )
+        header = ImageHeader(text_offset=0, image_size=job.size, flags=1 << 3, pe_offset=0)
+        return f"synthetic payload (seed {job.seed})", header, PatternContent(job.size, job.seed)
+    if job.kernel is not None:
+        file = open_kernel(job.kernel)
+        return file.name, file.header, BytesContent(file.image)
+    return "demo kernel", parse_header(demo, where="demo kernel"), BytesContent(demo)
+
+
+def _ram(target: Target, job: Job, dtb: bytes | None, moved: int) -> tuple[int, int]:
+    """Guest RAM: the device tree's, or QEMU virt's, large enough for source and destination."""
+    if job.memory is not None and job.memory <= 0:
+        raise MachineError(f"guest memory of {job.memory} bytes", hint="give a size such as 2G")
+    needed = 2 * moved + moved // 128 + OVERHEAD
+    wanted = job.memory or max(DEFAULT_RAM, -(-needed // (256 * MIB)) * 256 * MIB)
+    if dtb is None:
+        base, size = RAM_BASE, wanted
+    else:
+        base, available = max(devicetree.memory_of(dtb), key=lambda entry: entry[1])
+        size = min(available, wanted)
+    first = -(-base // target.page_size) * target.page_size
+    size = (base + size) // target.page_size * target.page_size - first
+    if needed > size + OVERHEAD // 2:
+        raise MachineError(
+            f"{moved / MIB:.1f} MiB to move need {needed / MIB:.0f} MiB of guest memory for source "
+            f"and destination, and there are {size / MIB:.0f} MiB",
+            hint="give more with --memory, or a smaller payload",
+        )
+    return first, size

@@ -1,0 +1,291 @@
+"""Inputs to Machine: the moment before machine_kexec, as kernel C has prepared it.
+
+What C does at load time (the list, the tables, the copies) is done here on guest memory, by the
+state of the series; what kernel assembly does is executed later by the CPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relokit.codegen import facts
+from relokit.codegen.errors import LinkError, MachineError
+from relokit.codegen.series import Feature
+from relokit.codegen.target import MASK64, Regime, Target
+from relokit.linker.flat import flatten
+from relokit.linker.image import Image
+from relokit.runtime import descriptors, geometry, trans_pgd
+from relokit.runtime.allocator import Order, PageAllocator
+from relokit.runtime.inputs import Inputs
+from relokit.runtime.kimage import Kimage, build_kimage, total_pages, write_field
+from relokit.runtime.memory import GuestMemory, Words
+from relokit.runtime.pagetables import PageTables, map_image, map_linear
+from relokit.runtime.payload import Progress, scatter_into
+from relokit.runtime.routines import Routines
+
+# SCTLR_EL1 of a running kernel: M, C, SA, SA0, I over the MMU-off value (DDI 0487, SCTLR_EL1).
+SCTLR_M = 1 << 0
+SCTLR_MMU_ON = facts.SCTLR_EL1_MMU_OFF | SCTLR_M | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 12
+PA_BITS = 44
+"""Physical address size in TCR_EL1.IPS: what a Cortex-A72 has."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuState:
+    """Registers at the start: ``sysregs`` by architectural name, ``x`` from x0 up."""
+
+    el: int
+    pc: int
+    x: tuple[int, ...]
+    sysregs: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Guest RAM with everything in it, and where the CPU starts (machine_kexec, by its VA).
+
+    ``jump`` is the PA at which relocation code is entered, ``start`` that of the new kernel.
+    ``el_at_jump`` and ``el_at_start`` are the exception levels the series promises there.
+    """
+
+    target: Target
+    inputs: Inputs
+    routines: Routines
+    image: Image
+    memory: GuestMemory
+    allocator: PageAllocator
+    kimage: Kimage
+    state: CpuState
+    swapper: int
+    jump: int
+    start: int
+    el_at_jump: int
+    el_at_start: int
+
+    def close(self) -> None:
+        """Give guest RAM back."""
+        self.memory.close()
+
+    def locate(self, pc: int) -> tuple[Image, int] | None:
+        """The image and link-time VA of the code a program counter is in, if it is ours."""
+        control = self.kimage.control_page
+        if control <= pc < control + len(self.routines.relocation):
+            return self.routines.image, pc - control + self.routines.va
+        base = min(section.va for section in self.image.sections if section.va)
+        for offset in (0, base - self.inputs.old_kernel.base):
+            if self.image.section_at(pc + offset):
+                return self.image, pc + offset
+        owner = self.allocator.owner(pc)
+        if owner is not None and owner.name == "EL2 vectors copy" and self.routines.vectors:
+            va = self.routines.image.symbol("trans_pgd_stub_vectors")
+            return self.routines.image, pc - owner.base + va
+        return None
+
+
+def build_machine(
+    target: Target,
+    image: Image,
+    routines: Routines,
+    inputs: Inputs,
+    *,
+    order: Order = Order.SHUFFLED,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Machine:
+    """Set up guest RAM as the old kernel leaves it when it calls machine_kexec.
+
+    ``image`` is the old kernel (ours, and its hyp-stub), ``routines`` what it copies to safe
+    pages. Raises MachineError for what does not fit.
+    """
+    memory = GuestMemory(inputs.ram_base, inputs.ram_size)
+    allocator = PageAllocator(memory, target.page_size)
+    old = inputs.old_kernel
+    allocator.reserve(old.name, old.base, old.size)
+    for loaded in inputs.segments:
+        segment = loaded.segment
+        size = segment.pages(target.page_size) * target.page_size
+        allocator.reserve(f"destination: {segment.name}", segment.mem, size)
+    memory.write(old.base, flatten(image))
+
+    swapper = _swapper(target, image, inputs, memory, allocator)
+    zero_page = trans_pgd.zero_page(allocator)
+    segments = tuple(loaded.segment for loaded in inputs.segments)
+    linear_offset = target.page_offset - inputs.memstart
+    sources = allocator.scatter(
+        "source pages", total_pages(segments, target.page_size), target.page_size, seed, order
+    )
+    kimage = build_kimage(
+        memory,
+        allocator,
+        target.layout,
+        segments,
+        sources,
+        target.page_size,
+        start=inputs.start,
+        linear_offset=linear_offset,
+        dtb_mem=inputs.dtb_at,
+        flags=1 << 2,
+    )
+    _scatter(memory, inputs, sources, target.page_size, progress)
+    _post_load(target, routines, memory, allocator, kimage, swapper, zero_page, linear_offset)
+
+    soft_restart = (
+        "cpu_soft_restart" if target.has(Feature.NO_CPU_RESET_HEADER) else "__cpu_soft_restart"
+    )
+    to_pa = old.base - target.kimage_vaddr
+    idmap_text = image.symbol("__idmap_text_start") + to_pa
+    idmap, idmap_t0sz = trans_pgd.idmap_page(
+        memory, allocator, target, idmap_text & -target.page_size
+    )
+    nvhe = target.regime is Regime.NVHE
+    arguments = (
+        kimage.va,
+        kimage.pa,
+        zero_page,
+        idmap,
+        idmap_t0sz,
+        int(nvhe),
+        kimage.control_page + routines.entry,
+        inputs.dtb_at,
+        image.symbol(soft_restart) + to_pa,
+    )
+    vectors = image.symbol("__hyp_stub_vectors") + to_pa
+    return Machine(
+        target=target,
+        inputs=inputs,
+        routines=routines,
+        image=image,
+        memory=memory,
+        allocator=allocator,
+        kimage=kimage,
+        state=CpuState(
+            el=2 if target.regime is Regime.VHE else 1,
+            pc=image.symbol("machine_kexec"),
+            x=arguments,
+            sysregs=_sysregs(target, zero_page, swapper, vectors),
+        ),
+        swapper=swapper,
+        jump=kimage.control_page + routines.entry,
+        start=inputs.start,
+        el_at_jump=el_at_jump(target),
+        el_at_start=1 if target.regime is Regime.EL1 else 2,
+    )
+
+
+def el_at_jump(target: Target) -> int:
+    """The exception level relocation runs at: EL2 before patch 9 where there is a stub."""
+    if target.regime is Regime.NVHE:
+        return 1 if target.has(Feature.RELOCATE_AT_EL1) else 2
+    return 2 if target.regime is Regime.VHE else 1
+
+
+def _swapper(
+    target: Target, image: Image, inputs: Inputs, memory: GuestMemory, allocator: PageAllocator
+) -> int:
+    """The old kernel's own tables: the linear map and its image; returns their PA."""
+    tables = PageTables(
+        memory,
+        allocator,
+        geometry.granule_of(target.page_size),
+        target.va_bits,
+        upper=True,
+        name="swapper_pg_dir",
+    )
+    old = inputs.old_kernel
+    map_linear(
+        tables, target.page_offset, inputs.memstart, read_only=((old.base, old.size),)
+    )
+    map_image(tables, image, old.base)
+    return tables.root
+
+
+def _scatter(
+    memory: GuestMemory,
+    inputs: Inputs,
+    sources: Words,
+    page_size: int,
+    progress: Progress | None,
+) -> None:
+    done = 0
+    total = len(sources) * page_size
+    for loaded in inputs.segments:
+        pages = loaded.segment.pages(page_size)
+        at = done // page_size
+
+        def report(part: int, _: int, before: int = done) -> None:
+            if progress:
+                progress(before + part, total)
+
+        scatter_into(memory, sources[at : at + pages], page_size, loaded.content, report)
+        done += pages * page_size
+
+
+def _post_load(
+    target: Target,
+    routines: Routines,
+    memory: GuestMemory,
+    allocator: PageAllocator,
+    kimage: Kimage,
+    swapper: int,
+    zero_page: int,
+    linear_offset: int,
+) -> None:
+    """machine_kexec_post_load, as far as ``target``'s state of the series has it."""
+    if len(routines.relocation) > target.page_size:
+        raise LinkError(
+            f"the relocation code has {len(routines.relocation)} bytes and its page "
+            f"{target.page_size}"
+        )
+    if target.has(Feature.KEXEC_EL2_VECTORS) and target.regime is Regime.NVHE:
+        if routines.vectors is None:
+            raise MachineError(
+                f"{routines.image.name} has no trans_pgd_stub_vectors to install at EL2",
+                hint="choose a state of the series before patch 8, or another kernel's code",
+            )
+        vectors = trans_pgd.copy_el2_vectors(memory, allocator, routines.vectors)
+        write_field(memory, kimage, "el2_vectors", vectors)
+    if target.has(Feature.LINEAR_MAP_COPY):
+        copy = trans_pgd.create_copy(
+            memory, allocator, swapper, target, target.page_offset, target.page_end
+        )
+        write_field(memory, kimage, "ttbr1", copy)
+        write_field(memory, kimage, "zero_page", zero_page)
+    memory.write(kimage.control_page, routines.relocation)
+    if kimage.layout.arch is not None:
+        write_field(memory, kimage, "kern_reloc", kimage.control_page + routines.entry)
+    if target.has(Feature.MMU_ON):
+        ttbr0, t0sz = trans_pgd.idmap_page(memory, allocator, target, kimage.control_page)
+        write_field(memory, kimage, "ttbr0", ttbr0)
+        write_field(memory, kimage, "t0sz", t0sz)
+        write_field(memory, kimage, "phys_offset", -linear_offset & MASK64)
+
+
+def _sysregs(
+    target: Target, ttbr0: int, ttbr1: int, vbar_el2: int
+) -> tuple[tuple[str, int], ...]:
+    """System registers of the running old kernel, for the level it runs at."""
+    tcr = geometry.tcr_el1(
+        geometry.granule_of(target.page_size),
+        t0_bits=trans_pgd.IDMAP_VA_BITS,
+        t1_bits=target.va_bits,
+        pa_bits=PA_BITS,
+    )
+    el = "EL2" if target.regime is Regime.VHE else "EL1"
+    own = (
+        (f"MAIR_{el}", descriptors.MAIR),
+        (f"TCR_{el}", tcr),
+        (f"TTBR0_{el}", ttbr0),
+        (f"TTBR1_{el}", ttbr1),
+        (f"SCTLR_{el}", SCTLR_MMU_ON),
+    )
+    if target.regime is Regime.EL1:
+        return own
+    hcr = facts.HCR_EL2_VHE if target.regime is Regime.VHE else facts.HCR_EL2_NVHE
+    if target.regime is Regime.VHE:
+        return (("HCR_EL2", hcr), ("VBAR_EL2", vbar_el2), *own)
+    return (
+        ("HCR_EL2", hcr),
+        ("VBAR_EL2", vbar_el2),
+        ("SCTLR_EL2", facts.SCTLR_EL2_MMU_OFF),
+        *own,
+    )
