@@ -51,8 +51,15 @@ KINDS: tuple[tuple[int, int], ...] = (
 )
 
 # Members of struct kimage_arch that a KimageLayout places; the same since the series.
-ARCH_MEMBERS = tuple(
-    "dtb_mem kern_reloc el2_vectors ttbr0 ttbr1 zero_page phys_offset t0sz".split()
+ARCH_MEMBERS = (
+    "dtb_mem",
+    "kern_reloc",
+    "el2_vectors",
+    "ttbr0",
+    "ttbr1",
+    "zero_page",
+    "phys_offset",
+    "t0sz",
 )
 
 MAX_TYPES = 4 << 20

@@ -111,6 +111,11 @@ class Kallsyms:
         low, high = bisect_left(self.offsets, offset), bisect_right(self.offsets, offset)
         return self.names[low:high]
 
+    def within(self, start: int, end: int) -> Iterator[tuple[str, str, int]]:
+        """Name, type and offset of every symbol from offset ``start`` up to ``end``."""
+        for at in range(bisect_left(self.offsets, start), bisect_left(self.offsets, end)):
+            yield self.names[at], self.types[at], self.offsets[at]
+
     @cached_property
     def _first(self) -> dict[str, int]:
         last_to_first = zip(reversed(self.names), reversed(range(len(self.names))), strict=True)
