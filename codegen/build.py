@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from relokit.codegen import facts
 from relokit.codegen.render import render_source
@@ -44,12 +46,22 @@ KERNEL = Recipe(
     "kernel.lds.j2",
 )
 DEMO = Recipe("demo", ("demo.S.j2",), "demo.lds.j2")
+HARNESS = Recipe("harness", ("harness.S.j2",), "harness.lds.j2")
 
 
-def render_recipe(recipe: Recipe, target: Target, *, overrides: Path | None = None) -> Source:
-    """Render a recipe for ``target``; raises TemplateError."""
+def render_recipe(
+    recipe: Recipe,
+    target: Target,
+    *,
+    overrides: Path | None = None,
+    extra: Mapping[str, object] = MappingProxyType({}),
+) -> Source:
+    """Render a recipe for ``target``; ``extra`` are variables only this recipe has.
+
+    Raises TemplateError.
+    """
     return render_source(
-        recipe.templates, recipe.script, variables(target), overrides=overrides
+        recipe.templates, recipe.script, variables(target) | dict(extra), overrides=overrides
     )
 
 
@@ -58,6 +70,7 @@ def variables(target: Target) -> dict[str, object]:
     layout = target.layout
     return {
         "build_note": f"relokit {VERSION} {target.name}",
+        "regime": str(target.regime),
         "page_size": target.page_size,
         "page_mask": MASK64 & ~(target.page_size - 1),
         "kimage_vaddr": target.kimage_vaddr,
@@ -92,6 +105,8 @@ def variables(target: Target) -> dict[str, object]:
             "stub_err": facts.HVC_STUB_ERR,
         },
         "sctlr_el1_mmu_off": facts.SCTLR_EL1_MMU_OFF,
+        "sctlr_el2_mmu_off": facts.SCTLR_EL2_MMU_OFF,
+        "hcr_el2_nvhe": facts.HCR_EL2_NVHE,
         "hcr_el2_vhe": facts.HCR_EL2_VHE,
         "cptr_el2_tz": facts.CPTR_EL2_TZ,
         "cptr_el2_tsm": facts.CPTR_EL2_TSM,

@@ -1,0 +1,55 @@
+"""relokit: generate, assemble, link and run the arm64 kexec relocation, and judge it.
+
+    >>> import relokit
+    >>> outcome = relokit.run(relokit.Target(regime=relokit.Regime.VHE))
+    >>> outcome.passed
+    True
+
+Names are imported when they are first used: ``import relokit`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from relokit.codegen.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from relokit.codegen.errors import RelokitError
+    from relokit.codegen.target import Regime, Target
+    from relokit.facade import build, build_demo, run
+    from relokit.runtime.job import Job
+    from relokit.runtime.outcome import Finding, Outcome
+
+_HOME = {
+    "RelokitError": "relokit.codegen.errors",
+    "Regime": "relokit.codegen.target",
+    "Target": "relokit.codegen.target",
+    "build": "relokit.facade",
+    "build_demo": "relokit.facade",
+    "run": "relokit.facade",
+    "Job": "relokit.runtime.job",
+    "Finding": "relokit.runtime.outcome",
+    "Outcome": "relokit.runtime.outcome",
+}
+
+__all__ = [
+    "Finding",
+    "Job",
+    "Outcome",
+    "Regime",
+    "RelokitError",
+    "Target",
+    "__version__",
+    "build",
+    "build_demo",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'relokit' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)

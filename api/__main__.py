@@ -1,0 +1,5 @@
+"""``python -m relokit``."""
+
+from relokit.cli.main import main
+
+raise SystemExit(main())
