@@ -274,7 +274,7 @@ def _expand(name: str, packed: memoryview, where: str, granules: frozenset[int])
                 if len(head) < HEADER.size:
                     continue
                 header = parse_header(bytes(head), where=where, granules=granules)
-                target = mmap.mmap(-1, header.image_size, flags=mmap.MAP_PRIVATE)
+                target = _room(header.image_size, where)
                 data = bytes(head)
             assert header is not None
             if target.tell() + len(data) > header.image_size:
@@ -301,6 +301,18 @@ def _expand(name: str, packed: memoryview, where: str, granules: frozenset[int])
         raise _not_an_image(memoryview(bytes(head)), where)
     _check_trailing(stream.unused_data, packed[taken:], target.tell(), name, where)
     return memoryview(target)[: target.tell()].toreadonly()
+
+
+def _room(size: int, where: str) -> mmap.mmap:
+    """Anonymous memory; pages count only once they are written."""
+    try:
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE)
+    except (OSError, MemoryError) as error:
+        raise FormatError(
+            f"no memory to expand it into: its image_size is {size} bytes",
+            where=where,
+            hint="raise the memory limit, or decompress it and give the Image",
+        ) from error
 
 
 def _check_trailing(unused: bytes, rest: memoryview, expanded: int, name: str, where: str) -> None:
