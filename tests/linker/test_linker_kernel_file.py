@@ -242,7 +242,8 @@ try:
     open_kernel(sys.argv[1])
 except FormatError as error:
     print(error)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    print(int(status["VmHWM"].split()[0]) // 1024)
 """
 
 
