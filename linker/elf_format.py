@@ -1,0 +1,38 @@
+"""ELF64 as numbers: the records and constants that reader and writer share (gABI)."""
+
+from __future__ import annotations
+
+import struct
+
+ET_REL = 1
+ET_EXEC = 2
+
+PT_LOAD = 1
+PT_NOTE = 4
+
+SHT_SYMTAB = 2
+SHT_STRTAB = 3
+SHT_RELA = 4
+SHT_REL = 9
+
+SHF_INFO_LINK = 0x40
+SHF_TLS = 0x400
+SHF_COMPRESSED = 0x800
+
+SHN_UNDEF = 0
+SHN_LORESERVE = 0xFF00
+SHN_ABS = 0xFFF1
+SHN_COMMON = 0xFFF2
+
+STV_DEFAULT = 0
+STV_INTERNAL = 1
+STV_HIDDEN = 2
+
+EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
+PHDR = struct.Struct("<IIQQQQQQ")
+SHDR = struct.Struct("<IIQQQQIIQQ")
+SYM = struct.Struct("<IBBHQQ")
+RELA = struct.Struct("<QQq")
+
+IDENT = b"\x7fELF\x02\x01\x01" + bytes(9)
+"""e_ident: 64-bit, little-endian, version 1, System V."""

@@ -1,0 +1,497 @@
+"""Read a foreign ET_REL or ET_EXEC, strictly.
+
+A reader of our own rather than LIEF: the input is hostile, and here every offset, count and
+index is checked against the file before it is used; LIEF repairs what it can, and logs. Source:
+gABI ("Object files") and AAELF64. 64-bit little-endian AArch64 only; extended section numbering
+(SHN_XINDEX), TLS, groups that matter and compressed sections are refused by name.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from relokit.codegen.aarch64_elf import EM_AARCH64
+from relokit.codegen.errors import FormatError
+from relokit.codegen.object import (
+    ABSOLUTE,
+    UNDEFINED,
+    Binding,
+    Object,
+    Relocation,
+    Section,
+    SectionFlag,
+    SectionType,
+    Symbol,
+    SymbolType,
+)
+from relokit.linker.elf_format import (
+    EHDR,
+    ET_EXEC,
+    ET_REL,
+    PHDR,
+    PT_LOAD,
+    PT_NOTE,
+    RELA,
+    SHDR,
+    SHF_COMPRESSED,
+    SHF_TLS,
+    SHN_ABS,
+    SHN_COMMON,
+    SHN_LORESERVE,
+    SHN_UNDEF,
+    SHT_REL,
+    SHT_RELA,
+    SHT_STRTAB,
+    SHT_SYMTAB,
+    STV_HIDDEN,
+    STV_INTERNAL,
+    SYM,
+)
+from relokit.linker.image import Image, ImageSymbol, PlacedSection, Segment, SegmentFlag
+from relokit.linker.matching import COMMON
+
+MAX_SECTIONS = 8192
+MAX_SEGMENTS = 64
+MAX_SYMBOLS = 1 << 18
+MAX_RELOCATIONS = 1 << 19
+MAX_NAME = 4096
+MAX_NOBITS = 1 << 30
+MAX_ALIGN = 1 << 30
+
+KEPT_FLAGS = (
+    SectionFlag.WRITE
+    | SectionFlag.ALLOC
+    | SectionFlag.EXEC
+    | SectionFlag.MERGE
+    | SectionFlag.STRINGS
+)
+SECTION_TYPES = frozenset(SectionType)
+MASK = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """A row of the section header table, with its name."""
+
+    name: str
+    type: int
+    flags: int
+    address: int
+    offset: int
+    size: int
+    link: int
+    info: int
+    align: int
+    entsize: int
+
+
+class _File:
+    """The checked headers of one ELF file."""
+
+    def __init__(self, data: bytes | memoryview, name: str, kind: int) -> None:
+        self.view = memoryview(data).cast("B")
+        self.name = name
+        # Sections and names that lie over each other could ask for far more than the file holds.
+        self.allowance = 4 * len(self.view) + (1 << 20)
+        if len(self.view) < EHDR.size or bytes(self.view[:4]) != b"\x7fELF":
+            raise self.error("is no ELF file")
+        if bytes(self.view[4:7]) != b"\x02\x01\x01":
+            raise self.error("is no 64-bit little-endian ELF file")
+        fields = EHDR.unpack_from(self.view)
+        (
+            _,
+            self.type,
+            machine,
+            _,
+            self.entry,
+            phoff,
+            shoff,
+            _,
+            _,
+            phsize,
+            phnum,
+            shsize,
+            shnum,
+            at,
+        ) = fields
+        if machine != EM_AARCH64:
+            raise self.error(f"is for machine {machine}, not AArch64 ({EM_AARCH64})")
+        if self.type != kind:
+            wanted = {ET_REL: "relocatable object", ET_EXEC: "executable"}[kind]
+            raise self.error(f"is ELF type {self.type}, no {wanted} ({kind})")
+        if shnum > MAX_SECTIONS or phnum > MAX_SEGMENTS:
+            raise self.error(f"announces {shnum} sections and {phnum} segments")
+        if (shnum and shsize != SHDR.size) or (phnum and phsize != PHDR.size):
+            raise self.error("has header tables of an unknown entry size")
+        self.segments = list(
+            PHDR.iter_unpack(self.range(phoff, phnum * PHDR.size, "program header table"))
+        )
+        rows = list(SHDR.iter_unpack(self.range(shoff, shnum * SHDR.size, "section header table")))
+        strings = b""
+        if rows:
+            if at >= len(rows):
+                raise self.error("has no section name table")
+            strings = self._content(rows[at][1], rows[at][4], rows[at][5], "section name table")
+        self.sections = [
+            _Header(self.string(strings, row[0], "section name"), *row[1:]) for row in rows
+        ]
+
+    def error(self, message: str) -> FormatError:
+        """A FormatError about this file."""
+        return FormatError(message, where=self.name)
+
+    def range(self, offset: int, size: int, what: str) -> memoryview:
+        """``size`` bytes at ``offset``; raises FormatError if the file has them not."""
+        if offset + size > len(self.view):
+            raise self.error(f"{what} ({size} bytes at {offset:#x}) reaches past the end")
+        return self.view[offset : offset + size]
+
+    def _spend(self, size: int) -> None:
+        self.allowance -= size
+        if self.allowance < 0:
+            raise self.error("has sections or names that lie over each other")
+
+    def _content(self, kind: int, offset: int, size: int, what: str) -> bytes:
+        if kind == SectionType.NOBITS:
+            return b""
+        view = self.range(offset, size, what)
+        self._spend(size)
+        return bytes(view)
+
+    def content(self, header: _Header) -> bytes:
+        """A section's bytes; none for NOBITS."""
+        return self._content(header.type, header.offset, header.size, f"section {header.name}")
+
+    def string(self, table: bytes, offset: int, what: str) -> str:
+        """The NUL-terminated string at ``offset`` of a string table."""
+        if offset == 0 and not table:
+            return ""
+        if offset >= len(table):
+            raise self.error(f"{what} at {offset:#x} is outside its string table")
+        end = table.find(b"\0", offset, offset + MAX_NAME + 1)
+        if end < 0:
+            raise self.error(f"{what} at {offset:#x} does not end within {MAX_NAME} bytes")
+        self._spend(end - offset)
+        return table[offset:end].decode("utf-8", "backslashreplace")
+
+    def entries(self, header: _Header, row: struct.Struct, most: int) -> Iterator[tuple[int, ...]]:
+        """The rows of a table section."""
+        if header.entsize != row.size or header.size % row.size:
+            raise self.error(f"section {header.name} has no entries of {row.size} bytes")
+        if header.size // row.size > most:
+            raise self.error(f"section {header.name} has more than {most} entries")
+        rows: Iterator[tuple[int, ...]] = row.iter_unpack(self.content(header))
+        return rows
+
+    def symbol_table(self) -> tuple[int, _Header] | None:
+        """Index and header of the one SHT_SYMTAB, if there is one."""
+        found = [(i, h) for i, h in enumerate(self.sections) if h.type == SHT_SYMTAB]
+        if len(found) > 1:
+            raise self.error("has several symbol tables")
+        return found[0] if found else None
+
+    def symbols(self, table: _Header) -> Iterator[tuple[str, int, int, int, int, int]]:
+        """(name, info, other, section number, value, size) of every symbol."""
+        if table.link >= len(self.sections) or self.sections[table.link].type != SHT_STRTAB:
+            raise self.error("has a symbol table without its string table")
+        strings = self.content(self.sections[table.link])
+        for name, info, other, index, value, size in self.entries(table, SYM, MAX_SYMBOLS):
+            if index >= SHN_LORESERVE and index not in (SHN_ABS, SHN_COMMON):
+                raise self.error(f"has a symbol in special section {index:#x}, not supported")
+            if index < SHN_LORESERVE and index >= max(len(self.sections), 1):
+                raise self.error(f"has a symbol in section {index}, which does not exist")
+            yield self.string(strings, name, "symbol name"), info, other, index, value, size
+
+    def align(self, header: _Header) -> int:
+        """A section's alignment in bytes, checked."""
+        align = header.align or 1
+        if align & (align - 1) or align > MAX_ALIGN:
+            raise self.error(f"section {header.name} has alignment {align:#x}")
+        return align
+
+
+def _binding(file: _File, info: int, name: str) -> Binding:
+    try:
+        return Binding(info >> 4)
+    except ValueError:
+        raise file.error(f"symbol {name} has binding {info >> 4}, not supported") from None
+
+
+def _symbol_type(file: _File, info: int, name: str) -> SymbolType:
+    try:
+        return SymbolType(info & 15)
+    except ValueError:
+        raise file.error(f"symbol {name} has type {info & 15}, not supported") from None
+
+
+def read_object(data: bytes | memoryview, name: str) -> Object:
+    """Read an ET_REL as an Object called ``name``; raises FormatError.
+
+    Kept are PROGBITS, NOTE and NOBITS sections and all symbols but those of sections that are
+    not kept. A common symbol becomes a NOBITS section ``COMMON`` of its own. There is no line
+    map: what debug information says is not read.
+    """
+    file = _File(data, name, ET_REL)
+    numbers: dict[int, int] = {}
+    kept: list[_Header] = []
+    for index, header in enumerate(file.sections):
+        if _is_kept(file, header):
+            numbers[index] = len(kept)
+            kept.append(header)
+    symbols: list[Symbol] = []
+    renumbered: dict[int, int] = {}
+    commons: list[Section] = []
+    table = file.symbol_table()
+    if table is not None:
+        for at, row in enumerate(file.symbols(table[1])):
+            symbol = _object_symbol(file, row, numbers, len(kept), commons)
+            if at and symbol is not None:
+                renumbered[at] = len(symbols)
+                symbols.append(symbol)
+    relocations = _relocations(file, table[0] if table else 0, numbers, renumbered)
+    sections = [
+        Section(
+            header.name,
+            SectionType(header.type),
+            SectionFlag(header.flags) & KEPT_FLAGS,
+            file.align(header),
+            file.content(header),
+            header.size,
+            tuple(relocations.get(number, ())),
+            (),
+            header.entsize,
+        )
+        for number, header in enumerate(kept)
+    ]
+    return Object(name, tuple(sections + commons), tuple(symbols))
+
+
+def _is_kept(file: _File, header: _Header) -> bool:
+    alloc = header.flags & SectionFlag.ALLOC
+    if header.type not in SECTION_TYPES:
+        if alloc:
+            raise file.error(f"section {header.name} has type {header.type:#x}, not supported")
+        return False
+    if header.flags & SHF_TLS:
+        raise file.error(f"section {header.name} is thread-local, not supported")
+    if header.flags & SHF_COMPRESSED:
+        if alloc:
+            raise file.error(f"section {header.name} is compressed, not supported")
+        return False
+    if header.type == SectionType.NOBITS and header.size > MAX_NOBITS:
+        raise file.error(f"section {header.name} asks for {header.size} bytes")
+    return True
+
+
+def _object_symbol(
+    file: _File,
+    row: tuple[str, int, int, int, int, int],
+    numbers: dict[int, int],
+    count: int,
+    commons: list[Section],
+) -> Symbol | None:
+    name, info, other, index, value, size = row
+    if index == SHN_UNDEF:
+        section = UNDEFINED
+    elif index == SHN_ABS:
+        section = ABSOLUTE
+    elif index == SHN_COMMON:
+        # st_value is the alignment (gABI, "Symbol table").
+        if value < 1 or value & (value - 1) or value > MAX_ALIGN or size > MAX_NOBITS:
+            raise file.error(f"common symbol {name} asks for {size} bytes aligned to {value}")
+        section = count + len(commons)
+        commons.append(
+            Section(
+                COMMON,
+                SectionType.NOBITS,
+                SectionFlag.ALLOC | SectionFlag.WRITE,
+                value,
+                b"",
+                size,
+            )
+        )
+        value = 0
+    elif index in numbers:
+        section = numbers[index]
+    else:
+        return None
+    return Symbol(
+        name,
+        section,
+        value,
+        size,
+        _binding(file, info, name),
+        _symbol_type(file, info, name),
+        other & 3 in (STV_HIDDEN, STV_INTERNAL),
+    )
+
+
+def _relocations(
+    file: _File, table: int, numbers: dict[int, int], renumbered: dict[int, int]
+) -> dict[int, list[Relocation]]:
+    result: dict[int, list[Relocation]] = {}
+    total = 0
+    for header in file.sections:
+        if header.type not in (SHT_RELA, SHT_REL) or header.info not in numbers:
+            continue
+        if header.type == SHT_REL:
+            raise file.error(f"section {header.name} has relocations without addends")
+        if header.link != table or not table:
+            raise file.error(f"section {header.name} is for another symbol table")
+        patched = file.sections[header.info]
+        entries = result.setdefault(numbers[header.info], [])
+        for offset, info, addend in file.entries(header, RELA, MAX_RELOCATIONS):
+            total += 1
+            if total > MAX_RELOCATIONS:
+                raise file.error(f"has more than {MAX_RELOCATIONS} relocations")
+            kind, symbol = info & 0xFFFFFFFF, info >> 32
+            if kind == 0:
+                continue
+            if offset >= patched.size:
+                raise file.error(f"section {header.name} patches outside {patched.name}")
+            if symbol not in renumbered:
+                raise file.error(
+                    f"section {header.name} names symbol {symbol}, which does not exist or is "
+                    "in a section that is not read"
+                )
+            entries.append(Relocation(offset, kind, renumbered[symbol], addend))
+    return result
+
+
+def read_image(data: bytes | memoryview, name: str) -> Image:
+    """Read an ET_EXEC as an Image called ``name``; raises FormatError.
+
+    Sections come from the section headers; without those, each PT_LOAD becomes one section.
+    """
+    file = _File(data, name, ET_EXEC)
+    loads = [row for row in file.segments if row[0] == PT_LOAD]
+    for row in loads:
+        if row[6] < row[5] or row[3] + row[6] > MASK + 1 or row[4] + row[6] > MASK + 1:
+            raise file.error(f"segment at {row[3]:#x} has impossible sizes")
+        file.range(row[2], row[5], f"segment at {row[3]:#x}")
+    numbers: dict[int, int] = {}
+    sections: list[PlacedSection] = []
+    offsets: list[int] = []
+    for index, header in enumerate(file.sections):
+        if header.type in SECTION_TYPES and (
+            header.flags & SectionFlag.ALLOC or header.type == SectionType.NOTE
+        ):
+            numbers[index] = len(sections)
+            sections.append(_placed(file, header, loads))
+            offsets.append(header.offset)
+    if not sections:
+        for row in loads:
+            offsets += [row[2]] * (1 + (row[6] > row[5]))
+            sections += _from_segment(file, row, len(sections))
+    segments = _segments(file, sections, offsets)
+    return Image(name, tuple(sections), segments, _image_symbols(file, numbers), file.entry)
+
+
+def _placed(file: _File, header: _Header, loads: list[tuple[int, ...]]) -> PlacedSection:
+    alloc = bool(header.flags & SectionFlag.ALLOC)
+    if header.type == SectionType.NOBITS and header.size > MAX_NOBITS:
+        raise file.error(f"section {header.name} asks for {header.size} bytes")
+    if header.address + header.size > MASK + 1:
+        raise file.error(f"section {header.name} runs past the end of the address space")
+    va = header.address if alloc else 0
+    pa = va
+    for _, _, _, vaddr, paddr, _, memsz, _ in loads:
+        if alloc and vaddr <= va and va + header.size <= vaddr + memsz:
+            pa = paddr + (va - vaddr)
+            break
+    return PlacedSection(
+        header.name,
+        va,
+        pa,
+        header.size,
+        file.align(header),
+        SectionType(header.type),
+        SectionFlag(header.flags) & KEPT_FLAGS,
+        file.content(header),
+    )
+
+
+def _from_segment(file: _File, row: tuple[int, ...], number: int) -> list[PlacedSection]:
+    _, access, offset, va, pa, filesz, memsz, _ = row
+    flags = SectionFlag.ALLOC
+    if access & SegmentFlag.W:
+        flags |= SectionFlag.WRITE
+    if access & SegmentFlag.X:
+        flags |= SectionFlag.EXEC
+    if memsz - filesz > MAX_NOBITS:
+        raise file.error(f"segment at {va:#x} asks for {memsz} bytes")
+    result = [
+        PlacedSection(
+            f"load{number}",
+            va,
+            pa,
+            filesz,
+            1,
+            SectionType.PROGBITS,
+            flags,
+            bytes(file.range(offset, filesz, f"segment at {va:#x}")),
+        )
+    ]
+    if memsz > filesz:
+        result.append(
+            PlacedSection(
+                f"load{number}.bss",
+                va + filesz,
+                pa + filesz,
+                memsz - filesz,
+                1,
+                SectionType.NOBITS,
+                flags,
+                b"",
+            )
+        )
+    return result
+
+
+def _segments(
+    file: _File, sections: list[PlacedSection], offsets: list[int]
+) -> tuple[Segment, ...]:
+    segments: list[Segment] = []
+    for kind, access, offset, va, _, filesz, memsz, align in file.segments:
+        if kind == PT_LOAD:
+            inside = [
+                i
+                for i, s in enumerate(sections)
+                if s.flags & SectionFlag.ALLOC and va <= s.va and s.va + s.size <= va + memsz
+            ]
+        elif kind == PT_NOTE:
+            inside = [
+                i
+                for i, s in enumerate(sections)
+                if s.type is SectionType.NOTE
+                and offset <= offsets[i]
+                and offsets[i] + s.size <= offset + filesz
+            ]
+        else:
+            continue
+        segments.append(
+            Segment(
+                f"segment{len(segments)}",
+                kind,
+                SegmentFlag(access & 7),
+                tuple(inside),
+                align if align and align & (align - 1) == 0 else 1,
+            )
+        )
+    return tuple(segments)
+
+
+def _image_symbols(file: _File, numbers: dict[int, int]) -> tuple[ImageSymbol, ...]:
+    table = file.symbol_table()
+    if table is None:
+        return ()
+    symbols: list[ImageSymbol] = []
+    for name, info, _, index, value, size in file.symbols(table[1]):
+        kind = _symbol_type(file, info, name)
+        if not name or kind in (SymbolType.SECTION, SymbolType.FILE):
+            continue
+        section = UNDEFINED if index == SHN_UNDEF else numbers.get(index, ABSOLUTE)
+        symbols.append(ImageSymbol(name, value, size, _binding(file, info, name), kind, section))
+    return tuple(symbols)

@@ -1,0 +1,104 @@
+"""Which input section goes where: the script's patterns against the objects' sections."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fnmatch import translate
+from functools import lru_cache
+
+from relokit.codegen.errors import LinkError
+from relokit.codegen.object import Object, SectionFlag
+from relokit.codegen.source import Unit
+from relokit.linker.layout import DISCARDED, Item, Output, Piece, classify
+from relokit.linker.script import (
+    DISCARD,
+    InputSections,
+    OutputSection,
+    Pattern,
+    Script,
+    script_error,
+)
+
+COMMON = "COMMON"
+"""Name of the sections that hold what ``.comm`` asks for (``*(COMMON)``)."""
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    # Neighbouring stars mean one star; left in, they make matching slow.
+    return re.compile(translate(re.sub(r"\*+", "*", pattern)))
+
+
+@lru_cache(maxsize=8192)
+def matches(pattern: str, name: str) -> bool:
+    """Whether a shell pattern (``*``, ``?``, ``[a-z]``, ``[!x]``) matches the whole name."""
+    if pattern == "*" or pattern == name:
+        return True
+    return _compiled(pattern.replace("[^", "[!")).match(name) is not None
+
+
+def _wanted(patterns: Sequence[Pattern], file: str, name: str) -> bool:
+    return any(
+        matches(pattern.section, name)
+        and not any(matches(excluded, file) for excluded in pattern.exclude)
+        for pattern in patterns
+    )
+
+
+def _take(item: InputSections, free: list[Piece], objects: Sequence[Object]) -> list[Piece]:
+    taken = []
+    for piece in free:
+        file = objects[piece.unit].name
+        if matches(item.file, file) and _wanted(item.patterns, file, piece.section.name):
+            taken.append(piece)
+    if item.ordered:
+        taken.sort(key=lambda piece: piece.section.name)
+    return taken
+
+
+def distribute(
+    objects: Sequence[Object], pieces: Sequence[Piece], script: Script, source: Unit
+) -> list[Output]:
+    """Give every piece its output section (in ``piece.output``) and return those, in order.
+
+    The first pattern that matches has the section. Raises LinkError for an allocated section
+    that none matches: GNU ld would find a place for such an orphan, relokit does not guess.
+    """
+    outputs: list[Output] = []
+    seen: set[str] = set()
+    free = list(pieces)
+    for statement in script.statements:
+        if not isinstance(statement, OutputSection):
+            continue
+        discard = statement.name == DISCARD
+        if statement.name in seen and not discard:
+            raise script_error(
+                source, statement.line, f"output section {statement.name} is described twice"
+            )
+        seen.add(statement.name)
+        index = DISCARDED if discard else len(outputs)
+        items: list[Item] = []
+        for item in statement.body:
+            if not isinstance(item, InputSections):
+                items.append(item)
+                continue
+            taken = _take(item, free, objects) if free else []
+            if taken:
+                for piece in taken:
+                    piece.output = index
+                free = [piece for piece in free if piece.output == -1]
+                items.append(taken)
+        if not discard:
+            output = Output(statement, items)
+            classify(output)
+            outputs.append(output)
+    for piece in free:
+        section = piece.section
+        if section.size and section.flags & SectionFlag.ALLOC:
+            raise LinkError(
+                f"section {section.name} is not placed by the script",
+                where=objects[piece.unit].name,
+                hint=f"add *({section.name}) to an output section, or to {DISCARD}",
+            )
+    return outputs
