@@ -43,7 +43,9 @@ _BOOT = (
 )
 
 _ERROR_CLASSES: dict[str, type[RelokitError]] = {
-    cls.__name__: cls for cls in (RelokitError, *RelokitError.__subclasses__())
+    name: cls
+    for name, cls in vars(errors).items()
+    if isinstance(cls, type) and issubclass(cls, RelokitError)
 }
 
 
@@ -372,7 +374,7 @@ def _send_error(fd: int, error: Exception) -> None:
             value: str | None = getattr(error, key)
             fields[key] = None if value is None else value[:1024]
         for cls in type(error).__mro__:
-            if vars(errors).get(cls.__name__) is cls:
+            if _ERROR_CLASSES.get(cls.__name__) is cls:
                 fields["class"] = cls.__name__
                 break
     _send(fd, kind, json.dumps(fields).encode())

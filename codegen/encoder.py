@@ -91,9 +91,9 @@ class Encoder:
         for line in answer[4 * count :].decode("utf-8", "replace").splitlines():
             index, _, message = line.partition("\t")
             errors[statements[int(index)]] = message
-        for index, statement in enumerate(statements):
+        for at, statement in enumerate(statements):
             if statement not in errors:
-                self._known[statement] = answer[4 * index : 4 * index + 4]
+                self._known[statement] = answer[4 * at : 4 * at + 4]
 
 
 # What follows runs in the child.
@@ -120,7 +120,7 @@ def serve(request: bytes, _progress: Callable[[bytes], None]) -> bytes:
     for index, statement in enumerate(statements):
         word, error = _assemble(statement)
         if error is None and len(word) != 4:
-            error = f"Keystone gives {len(word)} bytes for it instead of 4"
+            error = f"Keystone makes {len(word)} bytes of it, not 4"
         good.append(_BAD if error else word)
         if error:
             refusals.append(f"{index}\t{error}\n")
@@ -133,5 +133,7 @@ def _assemble(text: str) -> tuple[bytes, str | None]:
     try:
         words, _ = _keystone.asm(text, 0, True)
     except KsError as error:
-        return b"", f"Keystone refuses it: {error}"
+        # "Unknown error" is what Keystone says of most wrong operands.
+        reason = str(error).replace("Unknown error", "wrong operand, or one out of range")
+        return b"", f"Keystone refuses it: {reason}"
     return words or b"", None
