@@ -234,9 +234,9 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, /) -> bytes: ...
 
 
-# Bytes handed over at a time: even a bomb then gives back no more than some 32 MiB at once
+# Bytes handed over at a time: even a bomb then gives back no more than some 8 MiB at once
 # (deflate expands by at most 1032; a 4-byte zstd RLE block stands for 128 KiB).
-_INPUT_STEP = {"gzip": 32 << 10, "zstd": 1 << 10}
+_INPUT_STEP = {"gzip": 8 << 10, "zstd": 1 << 8}
 _ZSTD_MAX_WINDOW = 128 << 20
 
 
