@@ -1,0 +1,545 @@
+"""One arm64 CPU on Unicorn: registers by name, exception entry, bounded and counted runs.
+
+What the engine leaves out is done here: exception entry with the SP banks, E2H register
+redirection, TLB flushes after writes from outside. Memory faults, HVC routing and ERET are its
+own. Measured against unicorn 2.1.4.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from time import perf_counter
+from typing import Any
+
+from unicorn import Uc, UcError
+from unicorn import arm64_const as a64
+from unicorn import unicorn_const as u
+from unicorn.unicorn_py3.arch.arm64 import HOOK_INSN_SYS_CFUNC, UcRegCP64
+
+from relokit.codegen.errors import MachineError
+from relokit.runtime import native_hooks, redirection
+from relokit.runtime.engine_fault import FaultReader
+from relokit.runtime.exceptions import (
+    PSTATE_DAIF,
+    PSTATE_SPSEL,
+    REPORT,
+    VECTOR_TABLE_SIZE,
+    ExceptionClass,
+    ExceptionEvent,
+    Policy,
+    entry_pstate,
+    make_event,
+)
+from relokit.runtime.memory import GuestMemory
+from relokit.runtime.native_hooks import Count, NativeStop
+from relokit.runtime.sysregs import REGISTERS, decode_system, field, register_key, split_key
+from relokit.runtime.walker import Access, Walk, WalkRegisters, walk
+
+MODELS = {"a72": a64.UC_CPU_ARM64_A72, "max": a64.UC_CPU_ARM64_MAX}
+SOFTMMU_PAGES = (4096, 16384, 65536)
+
+# Non-secure, HVC enabled, lower levels AArch64, and its RES1 bits (DDI 0487, SCR_EL3). Before
+# this is set the engine walks EL1 tables in the AArch32 format.
+SCR_RESET = 0x531
+HCR_RW = 1 << 31
+
+NEVER = (1 << 64) - 1
+"""A ``until`` that no PC equals."""
+
+_X = tuple(a64.UC_ARM64_REG_X0 + n for n in range(29)) + (a64.UC_ARM64_REG_X29, a64.UC_ARM64_REG_X30)
+_PC, _SP, _PSTATE, _CP = (
+    a64.UC_ARM64_REG_PC,
+    a64.UC_ARM64_REG_SP,
+    a64.UC_ARM64_REG_PSTATE,
+    a64.UC_ARM64_REG_CP_REG,
+)
+_SP_BANKS = ("SP_EL0", "SP_EL1", "SP_EL2")
+_MASK64 = (1 << 64) - 1
+
+# Writing one of these from outside leaves stale entries in the engine's TLB.
+_TRANSLATION = frozenset(
+    REGISTERS[f"{name}_EL{el}"]
+    for el in (1, 2)
+    for name in ("SCTLR", "TCR", "TTBR0", "TTBR1", "MAIR")
+) | {REGISTERS[name] for name in ("HCR_EL2", "VTTBR_EL2", "VTCR_EL2", "SCR_EL3")}
+
+# Otherwise the engine answers 0 for a register it lacks, with a line on stderr each time.
+os.environ.setdefault("UC_IGNORE_REG_BREAK", "1")
+
+
+class StopReason(StrEnum):
+    """Why a run ended."""
+
+    REACHED = "reached"
+    EXCEPTION = "stray exception"
+    BAD_VECTOR = "unusable vector"
+    UNMAPPED = "access outside RAM and devices"
+    SPIN = "branch to itself"
+    INSTRUCTION_LIMIT = "instruction limit"
+    TIMEOUT = "timeout"
+    HALTED = "waits for an interrupt"
+    POWERED_OFF = "powered off"
+    ENGINE = "engine error"
+
+
+@dataclass(frozen=True, slots=True)
+class BusAccess:
+    """A physical access that nothing answers. ``kind`` is read, write or fetch."""
+
+    kind: str
+    pa: int
+    size: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """How a run ended.
+
+    ``pc`` is the next instruction (the faulting one, for an exception). ``instructions``
+    counts completed ones, exactly, except after TIMEOUT (up to one block too many).
+    ``exceptions`` counts those delivered to the guest; ``event`` is the last one seen, delivered
+    or not. ``seconds`` is wall time inside the engine.
+    """
+
+    reason: StopReason
+    pc: int
+    el: int
+    instructions: int
+    blocks: int
+    exceptions: int
+    seconds: float
+    event: ExceptionEvent | None = None
+    access: BusAccess | None = None
+    detail: str | None = None
+
+
+class Cpu:
+    """A CPU over ``memory``, at EL1h with DAIF masked, MMU off, EL2 present, no devices.
+
+    ``model`` is ``a72`` (no VHE) or ``max`` (VHE). ``softmmu_page`` in bytes is the unit of the
+    engine's TLB: the granule of the tables is fastest. ``cache_line`` in bytes is what CTR_EL0
+    shows, the model's own if None. Raises MachineError for what the engine refuses.
+
+    ``policy`` says which exceptions the guest handles. ``firmware`` is called for each SMC (and,
+    before the EL2 vectors, for each HVC if it wants those); it returns whether it took the call.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        memory: GuestMemory,
+        *,
+        softmmu_page: int,
+        cache_line: int | None = None,
+        policy: Policy = REPORT,
+    ) -> None:
+        if model not in MODELS:
+            raise MachineError(f"no CPU model {model!r}", hint=f"one of {', '.join(MODELS)}")
+        if softmmu_page not in SOFTMMU_PAGES:
+            raise MachineError(f"no {softmmu_page}-byte softmmu page", hint="4096, 16384 or 65536")
+        if memory.base % softmmu_page or memory.size % softmmu_page:
+            raise MachineError(
+                f"RAM at {memory.base:#x}, {memory.size:#x} bytes, is not whole "
+                f"{softmmu_page // 1024} KiB pages",
+                hint="round RAM's base and size to the page size",
+            )
+        self.memory = memory
+        self.policy = policy
+        self.firmware: Callable[[Cpu, ExceptionEvent], bool] | None = None
+        self._pending: tuple[StopReason, str | None] | None = None
+        self._event: ExceptionEvent | None = None
+        self._access: BusAccess | None = None
+        self._exceptions = 0
+        self._until: int | None = None
+        self._emulated: dict[int, int] = {}
+        self._counter = native_hooks.new_counter()
+        self.uc = self._open(MODELS[model], softmmu_page)
+        self.write("SCR_EL3", SCR_RESET)
+        self.write("HCR_EL2", HCR_RW)
+        self._has_pan = bool(self.read("ID_AA64MMFR1_EL1") >> 20 & 0xF)
+        self._has_vhe = bool(self.read("ID_AA64MMFR1_EL1") >> 8 & 0xF)
+        self._faults = FaultReader(self.uc)
+        if cache_line is not None:
+            self._emulated[REGISTERS["CTR_EL0"]] = self._ctr(cache_line)
+        self._hook()
+
+    def _open(self, model: int, softmmu_page: int) -> Uc:
+        try:
+            uc = Uc(u.UC_ARCH_ARM64, u.UC_MODE_ARM)
+            uc.ctl_set_cpu_model(model)
+            uc.ctl_set_page_size(softmmu_page)
+            uc.mem_map_ptr(self.memory.base, self.memory.size, u.UC_PROT_ALL, self.memory.address)
+        except UcError as error:
+            raise MachineError(f"Unicorn cannot hold this guest: {error}") from None
+        return uc
+
+    def _hook(self) -> None:
+        self.uc.hook_add(u.UC_HOOK_INTR, self._on_exception)
+        self.uc.hook_add(u.UC_HOOK_MEM_INVALID, self._on_unmapped)
+        native_hooks.add_native_hook(
+            self.uc, u.UC_HOOK_BLOCK, native_hooks.block_counter_address(), self._counter
+        )
+        keys = set(self._emulated) | (set(redirection.TO_EL2) if self._has_vhe else set())
+        if not keys:
+            return
+        # The engine keeps the address of these: they live as long as it does.
+        self._handlers = [
+            HOOK_INSN_SYS_CFUNC(self._guarded(self._on_mrs)),
+            HOOK_INSN_SYS_CFUNC(self._guarded(self._on_msr)),
+        ]
+        self._filters = [
+            native_hooks.new_filter(frozenset(keys), handler) for handler in self._handlers
+        ]
+        for instruction, data in zip(
+            (a64.UC_ARM64_INS_MRS, a64.UC_ARM64_INS_MSR), self._filters, strict=True
+        ):
+            native_hooks.add_native_hook(
+                self.uc,
+                u.UC_HOOK_INSN,
+                native_hooks.system_filter_address(),
+                data,
+                instruction=instruction,
+            )
+
+    # Registers ------------------------------------------------------------------------------
+
+    def read(self, name: str) -> int:
+        """A system register by architectural name, never redirected; KeyError if unknown.
+
+        Raises MachineError if this CPU does not have it.
+        """
+        return self._read_key(register_key(name), name)
+
+    def write(self, name: str, value: int) -> None:
+        """Write a system register; what the engine caches of it is renewed."""
+        self._write_key(register_key(name), value, name)
+
+    def x(self, number: int) -> int:
+        """General register x0..x30."""
+        return int(self.uc.reg_read(_X[number]))
+
+    def set_x(self, number: int, value: int) -> None:
+        """Set general register x0..x30."""
+        self.uc.reg_write(_X[number], value & _MASK64)
+
+    @property
+    def registers(self) -> tuple[int, ...]:
+        """x0..x30."""
+        return tuple(self.uc.reg_read_batch(_X))
+
+    @property
+    def pc(self) -> int:
+        """Program counter."""
+        return int(self.uc.reg_read(_PC))
+
+    @property
+    def pstate(self) -> int:
+        """PSTATE as SPSR would hold it."""
+        return int(self.uc.reg_read(_PSTATE))
+
+    @property
+    def el(self) -> int:
+        """Exception level."""
+        return self.pstate >> 2 & 3
+
+    @property
+    def sp(self) -> int:
+        """The stack pointer in use."""
+        return int(self.uc.reg_read(_SP))
+
+    def set_sp(self, value: int) -> None:
+        """Set the stack pointer in use."""
+        self.uc.reg_write(_SP, value & _MASK64)
+
+    def stack_pointer(self, el: int) -> int:
+        """SP_ELx for ``el`` 0..2, wherever it is kept at the moment."""
+        return self.sp if el == _bank(self.pstate) else self.read(_SP_BANKS[el])
+
+    def set_pstate(self, pstate: int) -> None:
+        """Change PSTATE, exception level included; the SP bank follows."""
+        old, new = _bank(self.pstate), _bank(pstate)
+        if old != new:
+            self.write(_SP_BANKS[old], self.sp)
+        self.uc.reg_write(_PSTATE, pstate)
+        if old != new:
+            self.set_sp(self.read(_SP_BANKS[new]))
+        # A PSTATE write leaves the engine's cached flags as they were; any write of a system
+        # register rebuilds them.
+        self.write("SP_EL0", self.read("SP_EL0"))
+
+    def set_el(self, el: int) -> None:
+        """Put the CPU at ``el`` 0..2, using SP_ELx, DAIF masked."""
+        spsel = PSTATE_SPSEL if el else 0
+        self.set_pstate(PSTATE_DAIF | el << 2 | spsel)
+
+    def flush_tlb(self) -> None:
+        """Drop every TLB entry the engine holds."""
+        self.uc.ctl(u.UC_CTL_TLB_FLUSH, u.UC_CTL_IO_WRITE)
+
+    def flush_code(self) -> None:
+        """Drop translated code: needed after a hook is added to code that ran."""
+        self.uc.ctl_flush_tb()
+
+    # Translation ----------------------------------------------------------------------------
+
+    def walk_registers(self, el: int | None = None) -> WalkRegisters:
+        """The translation registers in force at ``el`` (1 or 2), the current level by default."""
+        level = max(self.el if el is None else el, 1)
+        e2h = level == 2 and bool(self.read("HCR_EL2") & redirection.HCR_E2H)
+        return WalkRegisters(
+            sctlr=self.read(f"SCTLR_EL{level}"),
+            tcr=self.read(f"TCR_EL{level}"),
+            ttbr0=self.read(f"TTBR0_EL{level}"),
+            ttbr1=self.read(f"TTBR1_EL{level}") if level == 1 or e2h else 0,
+            mair=self.read(f"MAIR_EL{level}"),
+            e2h=e2h,
+        )
+
+    def walk(self, va: int, el: int | None = None) -> Walk:
+        """Translate ``va`` at ``el`` (the current level by default), by our own walk."""
+        level = max(self.el if el is None else el, 1)
+        return walk(self.memory, self.walk_registers(level), va, el=level)
+
+    def read_virtual(self, va: int, size: int) -> bytes | None:
+        """``size`` bytes at ``va`` within one page, or None if they cannot be read."""
+        pa = self.walk(va).pa
+        if pa is None or not self.memory.contains(pa, size):
+            return None
+        return self.memory.read(pa, size)
+
+    def instruction_at(self, va: int) -> int | None:
+        """The instruction word at ``va``, or None if it cannot be fetched."""
+        data = self.read_virtual(va, 4) if va % 4 == 0 else None
+        return int.from_bytes(data, "little") if data else None
+
+    # Running --------------------------------------------------------------------------------
+
+    def run(self, pc: int, *, until: int, max_instructions: int, timeout_s: float) -> Stop:
+        """Run from ``pc`` until just before the instruction at ``until``.
+
+        ``max_instructions`` holds to within one block (at most a page of straight code).
+        Ends early for any reason in StopReason; never raises for what the guest does.
+        """
+        self._pending, self._event, self._access, self._exceptions = None, None, None, 0
+        self._counter[: Count.STOP] = 0
+        self._counter[Count.BLOCKS] = 0
+        self._counter[Count.LIMIT] = max_instructions
+        # A block translated under another ``until`` runs past this one.
+        if until != self._until:
+            self.flush_code()
+            self._until = until
+        error: UcError | None = None
+        start = perf_counter()
+        if pc != until:
+            try:
+                self.uc.emu_start(pc, until, timeout=max(1, int(timeout_s * 1e6)))
+            except UcError as caught:
+                error = caught
+        else:
+            self.uc.reg_write(_PC, pc)
+        seconds = perf_counter() - start
+        reason, detail = self._reason(until, error)
+        end = self.pc
+        if not self._counter[Count.REASON]:
+            self._uncount(end)
+        return Stop(
+            reason=reason,
+            pc=end,
+            el=self.el,
+            instructions=int(self._counter[Count.INSTRUCTIONS]),
+            blocks=int(self._counter[Count.BLOCKS]),
+            exceptions=self._exceptions,
+            seconds=seconds,
+            event=self._event,
+            access=self._access,
+            detail=detail,
+        )
+
+    def stop(self, reason: StopReason, detail: str | None = None) -> None:
+        """End the run from inside a hook, a device or the firmware; the first caller wins."""
+        if self._pending is None:
+            self._pending = reason, detail
+        self.uc.emu_stop()
+
+    def _reason(self, until: int, error: UcError | None) -> tuple[StopReason, str | None]:
+        if self._pending:
+            return self._pending
+        native = int(self._counter[Count.REASON])
+        if native == NativeStop.SPIN:
+            return StopReason.SPIN, None
+        if native == NativeStop.LIMIT:
+            return StopReason.INSTRUCTION_LIMIT, None
+        if self._access:
+            return StopReason.UNMAPPED, None
+        if error:
+            return StopReason.ENGINE, str(error)
+        if self.pc == until:
+            return StopReason.REACHED, None
+        if self.uc.query(u.UC_QUERY_TIMEOUT):
+            return StopReason.TIMEOUT, None
+        return StopReason.HALTED, None
+
+    def _uncount(self, pc: int) -> None:
+        """Take back what the block hook counted ahead: the block was left at ``pc``."""
+        last, size = int(self._counter[Count.LAST]), int(self._counter[Count.LAST_SIZE])
+        if last <= pc < last + size:
+            self._counter[Count.INSTRUCTIONS] -= (last + size - pc) // 4
+            # So that a second call takes nothing back.
+            self._counter[Count.LAST_SIZE] = pc - last
+
+    # What the engine calls ------------------------------------------------------------------
+
+    def _on_exception(self, _uc: Uc, _number: int, _data: Any) -> None:
+        fault = self._faults.read()
+        pc = self.pc
+        self._uncount(pc)
+        event = make_event(
+            fault.esr, fault.far, pc=pc, pstate=self.pstate, target_el=fault.target_el
+        )
+        if event.exception_class == ExceptionClass.UNKNOWN and self._alias(pc):
+            return
+        self._event = event
+        calls = (ExceptionClass.SMC64, ExceptionClass.HVC64)
+        if event.exception_class in calls and self.firmware and self.firmware(self, event):
+            return
+        if event.target_el > 2 or not self.policy.delivers(event):
+            self.stop(StopReason.EXCEPTION)
+            return
+        self.take(event)
+
+    def take(self, event: ExceptionEvent) -> None:
+        """Enter the target level's handler (DDI 0487, D1.3.2), or stop if its vector is no use."""
+        el = event.target_el
+        vbar = self.read(f"VBAR_EL{el}")
+        vector = vbar + event.vector_offset & _MASK64
+        problem = self._vector_problem(vbar, vector, el)
+        if problem is None and vector == event.return_address:
+            problem = f"the vector at {vector:#x} raises the exception it handles"
+        if problem:
+            self.stop(StopReason.BAD_VECTOR, problem)
+            return
+        span = field("SCTLR", self.read(f"SCTLR_EL{el}"), "SPAN")
+        self.write(f"ELR_EL{el}", event.return_address)
+        self.write(f"SPSR_EL{el}", event.spsr)
+        self.write(f"ESR_EL{el}", event.esr)
+        if event.far is not None:
+            self.write(f"FAR_EL{el}", event.far)
+        pan = self._has_pan and not span and (el == 1 or self._is_host())
+        self.set_pstate(entry_pstate(event, set_pan=pan))
+        self.uc.reg_write(_PC, vector)
+        self._exceptions += 1
+
+    def _vector_problem(self, vbar: int, vector: int, el: int) -> str | None:
+        if vbar % VECTOR_TABLE_SIZE:
+            return f"VBAR_EL{el} = {vbar:#x} is not 2 KiB aligned"
+        walked = self.walk(vector, el)
+        fault = walked.fault_for(Access.EXECUTE)
+        if fault:
+            return f"VBAR_EL{el} = {vbar:#x}: the vector at {vector:#x} cannot be fetched: {fault}"
+        if walked.pa is None or not self.memory.contains(walked.pa, 4):
+            return f"VBAR_EL{el} = {vbar:#x}: the vector at {vector:#x} is not in RAM"
+        return None
+
+    def _is_host(self) -> bool:
+        hcr = self.read("HCR_EL2")
+        return bool(field("HCR", hcr, "E2H") and field("HCR", hcr, "TGE"))
+
+    def _alias(self, pc: int) -> bool:
+        """Carry out an access by ``_EL12`` or ``_EL02`` name, which the engine takes for UNDEF."""
+        decoded = decode_system(self.instruction_at(pc) or 0)
+        if decoded is None or decoded.form not in ("mrs", "msr"):
+            return False
+        target = redirection.TO_EL1.get(decoded.key)
+        if target is None or not redirection.is_redirecting(self.read("HCR_EL2"), self.el):
+            return False
+        if decoded.form == "msr":
+            self._write_key(target, 0 if decoded.rt == 31 else self.x(decoded.rt))
+        elif decoded.rt != 31:
+            self.set_x(decoded.rt, self._read_key(target))
+        self.uc.reg_write(_PC, pc + 4)
+        self._counter[Count.INSTRUCTIONS] += 1
+        return True
+
+    def _on_mrs(self, register: int, access: UcRegCP64) -> int:
+        key = _key_of(access)
+        value = self._emulated.get(key)
+        if value is None:
+            if not redirection.is_redirecting(self.read("HCR_EL2"), self.el):
+                return 0
+            value = self._read_key(redirection.TO_EL2[key])
+        self.uc.reg_write(register, value)
+        return 1
+
+    def _on_msr(self, _register: int, access: UcRegCP64) -> int:
+        target = redirection.TO_EL2.get(_key_of(access))
+        if target is None or not redirection.is_redirecting(self.read("HCR_EL2"), self.el):
+            return 0
+        self._write_key(target, access.val)
+        return 1
+
+    def _guarded(self, handler: Callable[[int, UcRegCP64], int]) -> Callable[..., int]:
+        """Nothing may be raised through the engine's frames: turn it into a stop."""
+
+        def call(_uc: Any, register: int, access: Any, _data: Any) -> int:
+            try:
+                return handler(register, ctypes.cast(access, ctypes.POINTER(UcRegCP64)).contents)
+            except (UcError, MachineError, KeyError) as error:
+                self.stop(StopReason.ENGINE, f"system register access: {error}")
+                return 1
+
+        return call
+
+    def _on_unmapped(
+        self, _uc: Uc, access: int, address: int, size: int, value: int, _data: Any
+    ) -> bool:
+        kinds = {u.UC_MEM_WRITE_UNMAPPED: "write", u.UC_MEM_FETCH_UNMAPPED: "fetch"}
+        self._access = BusAccess(kinds.get(access, "read"), address, size, value & _MASK64)
+        return False
+
+    def _read_key(self, key: int, name: str = "") -> int:
+        op0, op1, crn, crm, op2 = split_key(key)
+        try:
+            return int(self.uc.reg_read(_CP, (crn, crm, op0, op1, op2)))
+        except UcError:
+            raise self._lacks(key, name) from None
+
+    def _write_key(self, key: int, value: int, name: str = "") -> None:
+        op0, op1, crn, crm, op2 = split_key(key)
+        try:
+            self.uc.reg_write(_CP, (crn, crm, op0, op1, op2, value & _MASK64))
+        except UcError:
+            raise self._lacks(key, name) from None
+        if key in _TRANSLATION:
+            self.flush_tlb()
+
+    @staticmethod
+    def _lacks(key: int, name: str) -> MachineError:
+        from relokit.runtime.sysregs import register_name
+
+        return MachineError(
+            f"this CPU has no {name or register_name(key)}", hint="the model 'max' has VHE"
+        )
+
+    def _ctr(self, line: int) -> int:
+        words = (line // 4).bit_length() - 1
+        if line < 16 or line > 2048 or line & line - 1:
+            raise MachineError(
+                f"no {line}-byte cache line", hint="CTR_EL0 allows powers of two, 16 to 2048"
+            )
+        return self.read("CTR_EL0") & ~0xF000F | words << 16 | words
+
+
+def _bank(pstate: int) -> int:
+    """Which SP_ELx a PSTATE selects."""
+    return pstate >> 2 & 3 if pstate & PSTATE_SPSEL else 0
+
+
+def _key_of(access: UcRegCP64) -> int:
+    return int(
+        access.op0 << 14 | access.op1 << 11 | access.crn << 7 | access.crm << 3 | access.op2
+    )
