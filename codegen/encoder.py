@@ -19,6 +19,10 @@ _INSTRUCTION = re.compile(
     r"[a-z][a-z0-9]*(?:\.[a-z]{2})?(?: [a-z0-9_.,#\[\]{}!\- ]{1,200})?", re.ASCII
 )
 
+# Keystone takes the number in these relative to where it thinks the instruction lies, so each
+# of them is assembled alone, at address 0.
+_PLACED = re.compile(r"(?:b|bl|b\.?[a-z]{2}|cbn?z|tbn?z|adrp?) |(?:ldr|ldrsw|prfm) [^\[]*$")
+
 BATCH = 4096
 """Instructions sent to the child in one request."""
 REMEMBERED = 65536
@@ -111,19 +115,23 @@ def prepare() -> None:
 
 def serve(request: bytes, _progress: Callable[[bytes], None]) -> bytes:
     """Lines of instructions to 4 bytes each, then one ``index TAB message`` line per refusal."""
-    text = request.decode("ascii")
-    statements = text.split("\n")
-    words, error = _assemble(text)
-    if error is None and len(words) == 4 * len(statements):
-        return words
+    statements = request.decode("ascii").split("\n")
+    words: dict[str, bytes] = {}
+    together = [s for s in statements if not _PLACED.match(s)]
+    answer, error = _assemble("\n".join(together)) if together else (b"", None)
+    if error is None and len(answer) == 4 * len(together):
+        words = {s: answer[4 * at : 4 * at + 4] for at, s in enumerate(together)}
     good, refusals = [], []
     for index, statement in enumerate(statements):
-        word, error = _assemble(statement)
-        if error is None and len(word) != 4:
-            error = f"Keystone makes {len(word)} bytes of it, not 4"
-        good.append(_BAD if error else word)
-        if error:
-            refusals.append(f"{index}\t{error}\n")
+        word = words.get(statement)
+        if word is None:
+            word, error = _assemble(statement)
+            if error is None and len(word) != 4:
+                error = f"Keystone makes {len(word)} bytes of it, not 4"
+            if error is not None:
+                word = _BAD
+                refusals.append(f"{index}\t{error}\n")
+        good.append(word)
     return b"".join(good) + "".join(refusals).encode()
 
 

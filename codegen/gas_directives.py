@@ -165,7 +165,10 @@ def _fill(unit: UnitState, rest: str) -> None:
     width = min(size, 4)
     bits = 8 * width
     if size and not -(1 << (bits - 1)) <= value < 1 << bits:
-        raise AssemblyError(f".fill value {value} does not fit in {width} bytes")
+        raise AssemblyError(
+            f".fill value {value} does not fit in {width} bytes",
+            hint="GNU as puts at most 4 bytes of a value there; use .quad for 8",
+        )
     pattern = (value & ((1 << bits) - 1)).to_bytes(width, "little") + bytes(size - width)
     unit.fill(repeat if size else 0, pattern)
 
@@ -197,7 +200,7 @@ def _org(unit: UnitState, rest: str) -> None:
     if value < section.size:
         raise AssemblyError(f".org {value:#x} would move backwards from {section.size:#x}")
     fill = _byte(unit, operands[1], "the fill value") if len(operands) == 2 else 0
-    unit.fill(value - section.size, bytes([fill]))
+    unit.fill(value - section.size, bytes([fill]), padding=True)
 
 
 def _align(power: bool) -> Handler:

@@ -303,7 +303,11 @@ def evaluate(expr: Expr) -> int | Value:
     A number, or a symbol (perhaps minus another) plus an offset. Raises AssemblyError when it is
     neither, and on ``.set`` loops.
     """
-    return expr if isinstance(expr, int) else _Evaluation().value(expr)
+    if isinstance(expr, int):
+        return expr
+    if isinstance(expr, Sym) and expr.value is None:
+        return Value(expr, None, 0)
+    return _Evaluation().value(expr)
 
 
 class _Evaluation:

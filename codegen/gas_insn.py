@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from relokit.codegen import gas_sysregs
 from relokit.codegen.errors import AssemblyError
-from relokit.codegen.gas_expr import Expr, parse
+from relokit.codegen.gas_expr import Expr, parse, signed
 from relokit.codegen.gas_fields import (
     ADDRESS,
     BRANCH,
@@ -55,6 +55,8 @@ _SYSTEM_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _POOL_SIZES = {"x": 8, "w": 4, "q": 16, "d": 8, "s": 4}
 _OPPOSITE = {"add": "sub", "adds": "subs", "cmp": "cmn"}
 _OPPOSITE |= {other: name for name, other in _OPPOSITE.items()}
+_NO_IMMEDIATE = frozenset(("orn", "eon", "bics"))
+_NARROW_SOURCE = frozenset(("sxtb", "sxth", "sxtw", "uxtb", "uxth"))
 _PC_RELATIVE = {  # mnemonic: number of operands, field of the last one
     "b": (1, BRANCH),
     "bl": (1, CALL),
@@ -321,13 +323,28 @@ def _with_operator(mnemonic: str, operand: str) -> tuple[Absolute, Expr, list[st
 
 
 def _checked(mnemonic: str, operands: list[list[str | Expr]]) -> str:
-    """Immediates the encoder gets wrong: negative ones of add and sub, too wide ones for w."""
+    """Refuse what Keystone encodes wrongly or GNU as refuses; spell what Keystone refuses."""
+    names = [str(operand[0]) if len(operand) == 1 else "" for operand in operands]
+    if mnemonic in _NARROW_SOURCE and len(names) > 1 and names[1][:1] == "x":
+        raise AssemblyError(f"{mnemonic} takes a w register, not {names[1]}")
     for index, operand in enumerate(operands):
+        if (
+            mnemonic in _OPPOSITE
+            and operand[0] == "lsl"
+            and names[index - 1][:1] == "w"
+            and any(name[:1] == "x" or name == "sp" for name in names[: index - 1])
+        ):
+            # Keystone makes UXTX of it: another register width than the one written.
+            raise AssemblyError("lsl of a w register", hint="uxtw #n widens it")
         if len(operand) != 2 or operand[0] != "#" or not isinstance(operand[1], int):
             continue
         value = operand[1]
-        if str(operands[0][0])[0] == "w" and not -(1 << 31) <= value < 1 << 32:
+        if value >> 63 == 1:
+            operand[1] = value = signed(value)
+        if names[0][:1] == "w" and not -(1 << 31) <= value < 1 << 32:
             raise AssemblyError(f"{value} does not fit in 32 bits")
+        if mnemonic in _NO_IMMEDIATE:
+            raise AssemblyError(f"{mnemonic} takes no immediate")
         if mnemonic in _OPPOSITE and value < 0 and index:
             operand[1] = -value
             return _OPPOSITE[mnemonic]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from relokit.codegen.aarch64_elf import RelocationType as R
 from relokit.codegen.errors import AssemblyError
-from relokit.codegen.gas_expr import MASK64, Sym, Value, describe, evaluate, place
+from relokit.codegen.gas_expr import MASK64, Sym, Value, describe, evaluate, place, signed
 from relokit.codegen.gas_fields import (
     LO12,
     Absolute,
@@ -65,17 +66,16 @@ def _encode(sections: list[SectionState], encode: Encode) -> None:
     asked: list[tuple[SectionState, int, SourceLine]] = []
     texts: list[str] = []
     for section in sections:
-        for pending in section.pending:
-            instruction = pending.instruction
+        for offset, instruction, source in section.pending:
             if instruction.pieces:
                 try:
                     instruction = _resolve(instruction)
                 except AssemblyError as error:
-                    raise located(error, pending.source) from None
+                    raise located(error, source) from None
             if instruction.word is not None:
-                struct.pack_into("<I", section.data, pending.offset, instruction.word)
+                struct.pack_into("<I", section.data, offset, instruction.word)
             else:
-                asked.append((section, pending.offset, pending.source))
+                asked.append((section, offset, source))
                 texts.append(instruction.text)
     for (section, offset, source), text, word in zip(asked, texts, encode(texts), strict=True):
         if isinstance(word, str):
@@ -157,8 +157,8 @@ class _Output:
         (word,) = struct.unpack_from("<I", section.data, offset)
         if isinstance(value, int):
             # GNU as: a number is a distance in bytes for a PC-relative field, else an address.
-            filled = field.fill if isinstance(field, Field) else None
-            word = filled(word, value) if filled else _absolute(field, word, value)
+            fill = field.fill if isinstance(field, Field) else partial(fill_absolute, field)
+            word = fill(word, value)
             struct.pack_into("<I", section.data, offset, word)
             return
         if value.plus is None or value.minus is not None:
@@ -195,9 +195,7 @@ class _Output:
             self.named.add(against)
         else:
             self.section_symbols.add(against)
-        if not -(1 << 63) <= addend < 1 << 63:
-            addend = (addend & MASK64) - (1 << 64)
-        self.relocations[section.index].append((offset, kind, against, addend))
+        self.relocations[section.index].append((offset, kind, against, signed(addend)))
 
     # The symbol table: sections, mapping symbols, other locals, then the rest.
 
@@ -280,8 +278,3 @@ class _Output:
             tuple(section.lines),
             section.entsize,
         )
-
-
-def _absolute(field: Field | Absolute, word: int, value: int) -> int:
-    assert isinstance(field, Absolute)
-    return fill_absolute(field, word, value)

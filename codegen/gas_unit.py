@@ -52,15 +52,6 @@ class Fixup:
 
 
 @dataclass(slots=True, eq=False)
-class Pending:
-    """An instruction whose encoding is not asked for yet."""
-
-    offset: int
-    instruction: Instruction
-    source: SourceLine
-
-
-@dataclass(slots=True, eq=False)
 class Literal:
     """An entry of the literal pool; ``label`` is where it will lie."""
 
@@ -85,7 +76,7 @@ class SectionState:
     data: bytearray = field(default_factory=bytearray)
     lines: list[tuple[int, SourceLine]] = field(default_factory=list)
     fixups: list[Fixup] = field(default_factory=list)
-    pending: list[Pending] = field(default_factory=list)
+    pending: list[tuple[int, Instruction, SourceLine]] = field(default_factory=list)
     literals: list[Literal] = field(default_factory=list)
     mapping: list[tuple[int, bool]] = field(default_factory=list)
 
@@ -288,22 +279,23 @@ class UnitState:
         if not lines or lines[-1][1] is not self.source:
             lines.append((section.size, self.source))
 
-    def emit(self, data: bytes) -> None:
-        """Append data bytes."""
+    def emit(self, data: bytes, *, padding: bool = False) -> None:
+        """Append data bytes; ``padding`` is neither code nor data."""
         section = self.current
         self.mark()
-        section.map(False)
+        if not padding:
+            section.map(False)
         section.grow(len(data))
         if section.type is not SectionType.NOBITS:
             section.data += data
         elif any(data):
             raise AssemblyError(f"section {section.name} is NOBITS: it holds zeros only")
 
-    def fill(self, count: int, pattern: bytes) -> None:
+    def fill(self, count: int, pattern: bytes, *, padding: bool = False) -> None:
         """Append ``pattern`` ``count`` times."""
         if count * len(pattern) > SECTION_LIMIT:
             self.current.grow(count * len(pattern))
-        self.emit(pattern * count)
+        self.emit(pattern * count, padding=padding)
 
     def datum(self, expr: Expr, size: int) -> None:
         """Append ``size`` bytes that hold ``expr``."""
@@ -329,9 +321,9 @@ class UnitState:
         if not pad or (most and pad > most):
             return
         if section.type is SectionType.NOBITS or fill is not None:
-            self.emit(bytes([fill or 0]) * pad)
+            self.fill(pad, bytes([fill or 0]), padding=True)
         elif not section.flags & SectionFlag.EXEC:
-            self.emit(bytes(pad))
+            self.fill(pad, b"\0", padding=True)
         else:
             if pad & 3:
                 self.emit(bytes(pad & 3))
@@ -368,10 +360,11 @@ class UnitState:
         if section.align < 4:
             section.align = 4
         self.mark()
-        section.map(True)
+        if not section.mapping or not section.mapping[-1][1]:
+            section.map(True)
         section.grow(4)
         section.data += b"\0\0\0\0"
-        section.pending.append(Pending(offset, instruction, source))
+        section.pending.append((offset, instruction, source))
 
     # Literal pools.
 
