@@ -157,6 +157,7 @@ class Cpu:
         self._exceptions = 0
         self._until: int | None = None
         self._emulated: dict[int, int] = {}
+        self._absent: dict[int, int] = {}
         self._counter = native_hooks.new_counter()
         self.uc = self._open(MODELS[model], softmmu_page)
         self.write("SCR_EL3", SCR_RESET)
@@ -276,6 +277,13 @@ class Cpu:
         """Put the CPU at ``el`` 0..2, using SP_ELx, DAIF masked."""
         spsel = PSTATE_SPSEL if el else 0
         self.set_pstate(PSTATE_DAIF | el << 2 | spsel)
+
+    def add_registers(self, registers: dict[str, int]) -> None:
+        """Give the CPU system registers that the engine lacks, by name and reset value.
+
+        They only remember what is written.
+        """
+        self._absent |= {register_key(name): value for name, value in registers.items()}
 
     def flush_tlb(self) -> None:
         """Drop every TLB entry the engine holds."""
@@ -401,7 +409,7 @@ class Cpu:
         event = make_event(
             fault.esr, fault.far, pc=pc, pstate=self.pstate, target_el=fault.target_el
         )
-        if event.exception_class == ExceptionClass.UNKNOWN and self._alias(pc):
+        if event.exception_class == ExceptionClass.UNKNOWN and self._emulate(pc):
             return
         self._event = event
         calls = (ExceptionClass.SMC64, ExceptionClass.HVC64)
@@ -449,13 +457,20 @@ class Cpu:
         hcr = self.read("HCR_EL2")
         return bool(field("HCR", hcr, "E2H") and field("HCR", hcr, "TGE"))
 
-    def _alias(self, pc: int) -> bool:
-        """Carry out an access by ``_EL12`` or ``_EL02`` name, which the engine takes for UNDEF."""
+    def _emulate(self, pc: int) -> bool:
+        """Carry out an MRS or MSR that the engine takes for UNDEF and the architecture does not:
+        ``_EL12`` and ``_EL02`` names under E2H, and registers given by :meth:`add_registers`.
+        """
         decoded = decode_system(self.instruction_at(pc) or 0)
         if decoded is None or decoded.form not in ("mrs", "msr"):
             return False
         target = redirection.TO_EL1.get(decoded.key)
-        if target is None or not redirection.is_redirecting(self.read("HCR_EL2"), self.el):
+        if target is not None:
+            if not redirection.is_redirecting(self.read("HCR_EL2"), self.el):
+                return False
+        elif decoded.key in self._absent:
+            target = decoded.key
+        else:
             return False
         if decoded.form == "msr":
             self._write_key(target, 0 if decoded.rt == 31 else self.x(decoded.rt))
@@ -502,6 +517,8 @@ class Cpu:
         return False
 
     def _read_key(self, key: int, name: str = "") -> int:
+        if key in self._absent:
+            return self._absent[key]
         op0, op1, crn, crm, op2 = split_key(key)
         try:
             return int(self.uc.reg_read(_CP, (crn, crm, op0, op1, op2)))
@@ -509,6 +526,9 @@ class Cpu:
             raise self._lacks(key, name) from None
 
     def _write_key(self, key: int, value: int, name: str = "") -> None:
+        if key in self._absent:
+            self._absent[key] = value & _MASK64
+            return
         op0, op1, crn, crm, op2 = split_key(key)
         try:
             self.uc.reg_write(_CP, (crn, crm, op0, op1, op2, value & _MASK64))
