@@ -58,8 +58,14 @@ def without_block_comments(text: str) -> str:
     A comment over several lines joins its first and last line, as in GNU as; the lines it
     swallowed come back empty after the joined one. Raises AssemblyError on an open comment.
     """
-    if "/*" not in text:
+    last = text.rfind("/*")
+    if last < 0:
         return text
+    # Comments are mostly at the top: what follows the last one's line needs no second look.
+    close = text.find("*/", last)
+    end = text.find("\n", close) if close >= 0 else -1
+    if end < 0:
+        end = len(text)
     swallowed = 0
 
     def replace(match: re.Match[str]) -> str:
@@ -75,7 +81,7 @@ def without_block_comments(text: str) -> str:
         lines, swallowed = "\n" * (1 + swallowed), 0
         return lines
 
-    return _BLOCK.sub(replace, text)
+    return _BLOCK.sub(replace, text[: end + 1]) + text[end + 1 :]
 
 
 @lru_cache(maxsize=16384)
@@ -131,6 +137,8 @@ def _statement(text: str, statements: list[Statement]) -> None:
         text = text[label.end() :]
     if not text:
         return
+    if not text.isascii() and text[0] != ".":
+        raise AssemblyError("only strings and comments may hold other characters than ASCII")
     if assignment := _ASSIGNMENT.fullmatch(text):
         statements.append(Statement(Kind.ASSIGNMENT, assignment["name"], assignment["value"], text))
     elif directive := _DIRECTIVE.fullmatch(text):

@@ -221,22 +221,24 @@ class _Output:
 
     def _symbol(self, sym: Sym) -> Symbol | None:
         """The table entry of a symbol; None if it needs none."""
-        wanted = sym in self.named or sym.binding is not Binding.LOCAL
-        if sym.name.startswith(".L") and not wanted:
+        binding, wanted = sym.binding, sym in self.named
+        if sym.name.startswith(".L") and not wanted and binding is Binding.LOCAL:
             return None
+        kind, size = sym.type, self._size(sym)
         if not sym.defined:
-            if sym not in self.named and not sym.mentioned:
+            if not wanted and not sym.mentioned:
                 return None
-            binding = Binding.WEAK if sym.binding is Binding.WEAK else Binding.GLOBAL
-            return Symbol(
-                sym.name, UNDEFINED, 0, self._size(sym), binding, sym.type, hidden=sym.hidden
-            )
-        section, offset = self._value(sym)
-        if section == UNDEFINED:
-            return None
-        return Symbol(
-            sym.name, section, offset, self._size(sym), sym.binding, sym.type, hidden=sym.hidden
-        )
+            section, offset = UNDEFINED, 0
+            binding = max(binding, Binding.GLOBAL)
+        else:
+            section, offset = self._value(sym)
+            if section == UNDEFINED:
+                return None
+            if sym.value is not None and kind is SymbolType.NOTYPE and not size:
+                alias = evaluate(sym.value)
+                if isinstance(alias, Value) and alias.plus is not None:
+                    kind, size = alias.plus.type, self._size(alias.plus)
+        return Symbol(sym.name, section, offset, size, binding, kind, sym.hidden)
 
     def _value(self, sym: Sym) -> tuple[int, int]:
         """Section number (or ABSOLUTE) and value; UNDEFINED for an alias of an undefined symbol."""
