@@ -73,11 +73,18 @@ def _value(word: int, at: int, known: Mapping[int, int]) -> int | None:
 
 def _written(word: int) -> tuple[int, ...]:
     """General registers that the instruction may write, as far as they can be constants here."""
+    target, base, second = word & 31, word >> 5 & 31, word >> 10 & 31
     if word >> 25 & 0b101 != 0b100:  # not a load or store: a destination at most
-        return (word & 31,)
-    if not word >> 22 & 1 and word >> 28 & 0b11 != 0b01:  # store
-        return ()
-    return word & 31, word >> 10 & 31
+        return (target,)
+    if word >> 28 & 0b11 == 0b10:  # pair; bits 24:23 say how the base moves
+        moved = (base,) if word >> 23 & 1 else ()
+        return (target, second, *moved) if word >> 22 & 1 else moved
+    if word >> 28 & 0b11 == 0b11:  # one register
+        unscaled = not word >> 24 & 1
+        moved = (base,) if unscaled and not word >> 21 & 1 and word >> 10 & 1 else ()
+        atomic = unscaled and word >> 21 & 1 and not word >> 10 & 0b11
+        return moved if not word >> 22 & 0b11 and not atomic else (target, *moved)
+    return (target,)
 
 
 def _signed(word: int, bits: int) -> int:
