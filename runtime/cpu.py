@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from time import perf_counter
@@ -24,6 +25,8 @@ from relokit.codegen.errors import MachineError
 from relokit.runtime import native_hooks, redirection
 from relokit.runtime.engine_fault import FaultReader
 from relokit.runtime.exceptions import (
+    DATA_ABORTS,
+    INSTRUCTION_ABORTS,
     PSTATE_DAIF,
     PSTATE_SPSEL,
     REPORT,
@@ -37,7 +40,7 @@ from relokit.runtime.exceptions import (
 from relokit.runtime.memory import GuestMemory
 from relokit.runtime.native_hooks import Count, NativeStop
 from relokit.runtime.sysregs import REGISTERS, decode_system, field, register_key, split_key
-from relokit.runtime.walker import Access, Walk, WalkRegisters, walk
+from relokit.runtime.walker import Access, FaultKind, Walk, WalkRegisters, walk
 
 MODELS = {"a72": a64.UC_CPU_ARM64_A72, "max": a64.UC_CPU_ARM64_MAX}
 SOFTMMU_PAGES = (4096, 16384, 65536)
@@ -57,6 +60,7 @@ _PC, _SP, _PSTATE, _CP = (
     a64.UC_ARM64_REG_PSTATE,
     a64.UC_ARM64_REG_CP_REG,
 )
+_UNMAPPED = (u.UC_ERR_READ_UNMAPPED, u.UC_ERR_WRITE_UNMAPPED, u.UC_ERR_FETCH_UNMAPPED)
 _SP_BANKS = ("SP_EL0", "SP_EL1", "SP_EL2")
 _MASK64 = (1 << 64) - 1
 
@@ -181,7 +185,6 @@ class Cpu:
 
     def _hook(self) -> None:
         self.uc.hook_add(u.UC_HOOK_INTR, self._on_exception)
-        self.uc.hook_add(u.UC_HOOK_MEM_INVALID, self._on_unmapped)
         native_hooks.add_native_hook(
             self.uc, u.UC_HOOK_BLOCK, native_hooks.block_counter_address(), self._counter
         )
@@ -351,6 +354,8 @@ class Cpu:
         else:
             self.uc.reg_write(_PC, pc)
         seconds = perf_counter() - start
+        if error is not None and error.errno in _UNMAPPED:
+            self._observe_unmapped()
         reason, detail = self._reason(until, error)
         end = self.pc
         if not self._counter[Count.REASON]:
@@ -367,6 +372,22 @@ class Cpu:
             access=self._access,
             detail=detail,
         )
+
+    def _observe_unmapped(self) -> None:
+        """Make the access that ended the run once more, to learn its address.
+
+        A hook for it from the start would take every access off the engine's fast path: a
+        tenfold slow-down.
+        """
+        frozen = self._counter.copy()
+        hook = self.uc.hook_add(u.UC_HOOK_MEM_INVALID, self._on_unmapped)
+        self.flush_code()
+        self.flush_tlb()
+        with suppress(UcError):
+            self.uc.emu_start(self.pc, NEVER, timeout=1_000_000, count=1)
+        self.uc.hook_del(hook)
+        self.flush_code()
+        self._counter[:] = frozen
 
     def stop(self, reason: StopReason, detail: str | None = None) -> None:
         """End the run from inside a hook, a device or the firmware; the first caller wins."""
@@ -406,8 +427,9 @@ class Cpu:
         fault = self._faults.read()
         pc = self.pc
         self._uncount(pc)
+        esr = self._external_abort(fault.esr, fault.far)
         event = make_event(
-            fault.esr, fault.far, pc=pc, pstate=self.pstate, target_el=fault.target_el
+            esr, fault.far, pc=pc, pstate=self.pstate, target_el=fault.target_el
         )
         if event.exception_class == ExceptionClass.UNKNOWN and self._emulate(pc):
             return
@@ -419,6 +441,16 @@ class Cpu:
             self.stop(StopReason.EXCEPTION)
             return
         self.take(event)
+
+    def _external_abort(self, esr: int, far: int) -> int:
+        """Correct the status of an abort whose tables are not in RAM: the engine reads them as
+        zero and calls it a translation fault.
+        """
+        if esr >> 26 in INSTRUCTION_ABORTS | DATA_ABORTS and esr & 0x3C == FaultKind.TRANSLATION.value:
+            fault = self.walk(far).fault
+            if fault and fault.kind is FaultKind.EXTERNAL_ABORT_ON_WALK:
+                return esr & ~0x3F | fault.code
+        return esr
 
     def take(self, event: ExceptionEvent) -> None:
         """Enter the target level's handler (DDI 0487, D1.3.2), or stop if its vector is no use."""
