@@ -107,7 +107,7 @@ def check_segments(memory: GuestMemory, segments: Sequence[KexecSegment], page_s
             )
     full = sorted((s for s in segments if s.memsz), key=lambda segment: segment.mem)
     for low, high in pairwise(full):
-        if low.mem + low.pages(page_size) * page_size > high.mem:
+        if low.mem + low.memsz > high.mem:  # both begin at a page, so no rounding
             raise MachineError(
                 f"segment {low.name} ({low.mem:#x}, {low.memsz:#x} bytes) overlaps segment "
                 f"{high.name} ({high.mem:#x})"

@@ -140,8 +140,19 @@ def test_tbi_ignores_the_top_byte_and_epd_closes_the_range(memory: GuestMemory) 
     assert (closed.fault, closed.trail) == (Fault(FaultKind.TRANSLATION, 0), ())
 
 
-def test_asid_and_cnp_are_no_part_of_the_table_address(memory: GuestMemory) -> None:
-    assert _both(memory, replace(REGS, ttbr1=L1 | 0x1234 << 48 | 1), VA).pa == PAGE
+@pytest.mark.parametrize("extra", [1, 0x1234 << 48, 0x800, 0x40])
+def test_asid_cnp_and_bits_below_the_tables_size_are_ignored(
+    memory: GuestMemory, extra: int
+) -> None:
+    assert _both(memory, replace(REGS, ttbr1=L1 | extra), VA).pa == PAGE
+
+
+def test_a_small_first_table_needs_little_alignment(memory: GuestMemory) -> None:
+    # 31 bits leave two entries at level 1; the table may lie at any multiple of 64 bytes.
+    memory.write_u64(BASE + 0x7C0 + 8, L2 | d.TABLE)
+    tcr = tcr_el1(granule_of(4096), t0_bits=31, t1_bits=31, pa_bits=48)
+    regs = replace(REGS, tcr=tcr, ttbr1=BASE + 0x7C0)
+    assert _both(memory, regs, SPACE - (1 << 31) + 0x4020_3000).pa == PAGE
 
 
 @pytest.mark.parametrize(
@@ -201,6 +212,8 @@ def test_el2_with_e2h_has_two_ranges_and_without_it_one(memory: GuestMemory) -> 
     tagged = replace(nvhe, tcr=tcr | 1 << g.EL2_TBI)
     assert _both(memory, tagged, low | 0xFF << 56, el=2).pa == PAGE
     # TCR_EL2.PS lies elsewhere than TCR_EL1.IPS.
+    memory.write_u64(L3 + 24, 1 << 39 | d.KERNEL_RW | d.PAGE)
+    assert _both(memory, nvhe, low, el=2).pa == 1 << 39
     memory.write_u64(L3 + 24, 1 << 40 | d.KERNEL_RW | d.PAGE)
     assert _both(memory, nvhe, low, el=2).fault == Fault(FaultKind.ADDRESS_SIZE, 3)
 
