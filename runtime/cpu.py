@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from time import perf_counter
+from threading import Event, Thread
+from time import monotonic, perf_counter
 from typing import Any
 
 from unicorn import Uc, UcError
@@ -50,10 +51,15 @@ SOFTMMU_PAGES = (4096, 16384, 65536)
 SCR_RESET = 0x531
 HCR_RW = 1 << 31
 
+WATCH_INTERVAL = 0.1
+"""Seconds between two looks at a running engine."""
 NEVER = (1 << 64) - 1
 """A ``until`` that no PC equals."""
 
-_X = tuple(a64.UC_ARM64_REG_X0 + n for n in range(29)) + (a64.UC_ARM64_REG_X29, a64.UC_ARM64_REG_X30)
+_X = tuple(a64.UC_ARM64_REG_X0 + n for n in range(29)) + (
+    a64.UC_ARM64_REG_X29,
+    a64.UC_ARM64_REG_X30,
+)
 _PC, _SP, _PSTATE, _CP = (
     a64.UC_ARM64_REG_PC,
     a64.UC_ARM64_REG_SP,
@@ -160,6 +166,7 @@ class Cpu:
         self._access: BusAccess | None = None
         self._exceptions = 0
         self._until: int | None = None
+        self._timed_out = False
         self._emulated: dict[int, int] = {}
         self._absent: dict[int, int] = {}
         self._counter = native_hooks.new_counter()
@@ -330,11 +337,21 @@ class Cpu:
 
     # Running --------------------------------------------------------------------------------
 
-    def run(self, pc: int, *, until: int, max_instructions: int, timeout_s: float) -> Stop:
+    def run(
+        self,
+        pc: int,
+        *,
+        until: int,
+        max_instructions: int,
+        timeout_s: float,
+        progress: Callable[[int], None] | None = None,
+    ) -> Stop:
         """Run from ``pc`` until just before the instruction at ``until``.
 
         ``max_instructions`` holds to within one block (at most a page of straight code).
-        Ends early for any reason in StopReason; never raises for what the guest does.
+        ``progress`` is called a few times a second, from another thread, with the instructions
+        completed so far. Ends early for any reason in StopReason; never raises for what the
+        guest does.
         """
         self._pending, self._event, self._access, self._exceptions = None, None, None, 0
         self._counter[: Count.STOP] = 0
@@ -347,10 +364,11 @@ class Cpu:
         error: UcError | None = None
         start = perf_counter()
         if pc != until:
-            try:
-                self.uc.emu_start(pc, until, timeout=max(1, int(timeout_s * 1e6)))
-            except UcError as caught:
-                error = caught
+            with self._watched(timeout_s, progress):
+                try:
+                    self.uc.emu_start(pc, until)
+                except UcError as caught:
+                    error = caught
         else:
             self.uc.reg_write(_PC, pc)
         seconds = perf_counter() - start
@@ -373,6 +391,34 @@ class Cpu:
             detail=detail,
         )
 
+    @contextmanager
+    def _watched(self, timeout_s: float, progress: Callable[[int], None] | None) -> Iterator[None]:
+        """Stop the engine after ``timeout_s``, and report progress, from a thread.
+
+        The engine's own timeout keeps a core busy: it polls every 2 us.
+        """
+        deadline = monotonic() + timeout_s
+        over = Event()
+        self._timed_out = False
+
+        def watch() -> None:
+            while not over.wait(min(WATCH_INTERVAL, max(0.0, deadline - monotonic()))):
+                if monotonic() >= deadline:
+                    self._timed_out = True
+                    # Again and again: a stop that comes before the engine runs is forgotten.
+                    self.uc.emu_stop()
+                    over.wait(WATCH_INTERVAL)
+                elif progress:
+                    progress(int(self._counter[Count.INSTRUCTIONS]))
+
+        thread = Thread(target=watch, name="watch", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
     def _observe_unmapped(self) -> None:
         """Make the access that ended the run once more, to learn its address.
 
@@ -384,7 +430,7 @@ class Cpu:
         self.flush_code()
         self.flush_tlb()
         with suppress(UcError):
-            self.uc.emu_start(self.pc, NEVER, timeout=1_000_000, count=1)
+            self.uc.emu_start(self.pc, NEVER, count=1)
         self.uc.hook_del(hook)
         self.flush_code()
         self._counter[:] = frozen
@@ -409,7 +455,7 @@ class Cpu:
             return StopReason.ENGINE, str(error)
         if self.pc == until:
             return StopReason.REACHED, None
-        if self.uc.query(u.UC_QUERY_TIMEOUT):
+        if self._timed_out:
             return StopReason.TIMEOUT, None
         return StopReason.HALTED, None
 
@@ -428,10 +474,13 @@ class Cpu:
         pc = self.pc
         self._uncount(pc)
         esr = self._external_abort(fault.esr, fault.far)
-        event = make_event(
-            esr, fault.far, pc=pc, pstate=self.pstate, target_el=fault.target_el
-        )
+        event = make_event(esr, fault.far, pc=pc, pstate=self.pstate, target_el=fault.target_el)
         if event.exception_class == ExceptionClass.UNKNOWN and self._emulate(pc):
+            return
+        if pc == self._until and event.far not in (None, pc):
+            # The engine stops before ``until`` with an empty block, whose last byte it takes to
+            # be in the page before: not mapped, here. The guest itself has not faulted.
+            self.stop(StopReason.REACHED)
             return
         self._event = event
         calls = (ExceptionClass.SMC64, ExceptionClass.HVC64)
@@ -446,7 +495,10 @@ class Cpu:
         """Correct the status of an abort whose tables are not in RAM: the engine reads them as
         zero and calls it a translation fault.
         """
-        if esr >> 26 in INSTRUCTION_ABORTS | DATA_ABORTS and esr & 0x3C == FaultKind.TRANSLATION.value:
+        if (
+            esr >> 26 in INSTRUCTION_ABORTS | DATA_ABORTS
+            and esr & 0x3C == FaultKind.TRANSLATION.value
+        ):
             fault = self.walk(far).fault
             if fault and fault.kind is FaultKind.EXTERNAL_ABORT_ON_WALK:
                 return esr & ~0x3F | fault.code
@@ -592,6 +644,4 @@ def _bank(pstate: int) -> int:
 
 
 def _key_of(access: UcRegCP64) -> int:
-    return int(
-        access.op0 << 14 | access.op1 << 11 | access.crn << 7 | access.crm << 3 | access.op2
-    )
+    return int(access.op0 << 14 | access.op1 << 11 | access.crn << 7 | access.crm << 3 | access.op2)
