@@ -42,6 +42,8 @@ MAX_TOKEN = 512
 """KSYM_NAME_LEN, in bytes."""
 MAX_TEXT = 64 << 20
 """Characters of all names together."""
+MAX_WALKED = 8 * MAX_SYMBOLS
+"""Names stepped over in all attempts together; shipped kernels need one attempt."""
 MAX_CANDIDATES = 64
 """Places that look like a part at first sight and are then verified; shipped kernels have 5."""
 
@@ -126,8 +128,9 @@ def read_kallsyms(image: memoryview, *, where: str = "Image") -> Kallsyms:
     """Read the table out of a whole Image; raises FormatError if it has none that holds."""
     _, _, _, image_size, *_ = HEADER.unpack_from(image)
     limit = min(image_size, MAX_IMAGE)
+    budget = _Budget(MAX_WALKED)
     for table in _token_tables(image):
-        for names in _name_tables(image, table):
+        for names in _name_tables(image, table, budget):
             found = _offsets(image, table, names, limit)
             if found is not None:
                 return _decode(image, table, names, *found, where=where)
@@ -136,6 +139,13 @@ def read_kallsyms(image: memoryview, *, where: str = "Image") -> Kallsyms:
         where=where,
         hint="the kernel needs CONFIG_KALLSYMS",
     )
+
+
+@dataclass(slots=True)
+class _Budget:
+    """What an Image made to look like many symbol tables may cost."""
+
+    names: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +198,7 @@ class _NameTable:
     """Tokens in every name."""
 
 
-def _name_tables(image: memoryview, table: _TokenTable) -> Iterator[_NameTable]:
+def _name_tables(image: memoryview, table: _TokenTable, budget: _Budget) -> Iterator[_NameTable]:
     """Every run of words before the token table that could be the markers, verified."""
     import numpy as np
 
@@ -204,10 +214,12 @@ def _name_tables(image: memoryview, table: _TokenTable) -> Iterator[_NameTable]:
     for pick in np.argsort(-lengths, kind="stable")[:MAX_CANDIDATES].tolist():
         begin, length = int(begins[pick]), int(lengths[pick])
         markers = words[begin : begin + length].tolist()
-        yield from _names_before(image, first + 4 * begin, markers)
+        yield from _names_before(image, first + 4 * begin, markers, budget)
 
 
-def _names_before(image: memoryview, markers_at: int, markers: list[int]) -> Iterator[_NameTable]:
+def _names_before(
+    image: memoryview, markers_at: int, markers: list[int], budget: _Budget
+) -> Iterator[_NameTable]:
     """Find the number of symbols: as many as the markers say, just before names that fit them."""
     import numpy as np
 
@@ -223,22 +235,31 @@ def _names_before(image: memoryview, markers_at: int, markers: list[int]) -> Ite
         if count > MAX_SYMBOLS:
             return
         for gap in (4, 8):
-            walked = _walk_names(image, count_at + gap, markers_at, count, markers)
+            if budget.names < 0:
+                return
+            walked = _walk_names(image, count_at + gap, markers_at, count, markers, budget)
             if walked is not None:
                 yield _NameTable(count, count_at, *walked)
 
 
 def _walk_names(
-    image: memoryview, start: int, end: int, count: int, markers: list[int]
+    image: memoryview,
+    start: int,
+    end: int,
+    count: int,
+    markers: list[int],
+    budget: _Budget,
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """Starts and lengths of all names, or None where they do not meet the markers or ``end``."""
-    names = bytes(image[start:end])
+    names = image[start:end]
     starts: list[int] = []
     lengths: list[int] = []
     at = 0
     for index in range(count):
-        if not index % NAMES_PER_MARKER and markers[index // NAMES_PER_MARKER] != at:
-            return None
+        if not index % NAMES_PER_MARKER:
+            budget.names -= NAMES_PER_MARKER
+            if markers[index // NAMES_PER_MARKER] != at:
+                return None
         if at + 2 > len(names):
             return None
         length = names[at]
