@@ -50,6 +50,12 @@ class Encoder:
         """End the child; a later call starts another."""
         self._child.close()
 
+    def __enter__(self) -> Encoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def encode(self, statements: Sequence[str]) -> list[bytes | str]:
         """4 bytes for each statement (one instruction each), or what is wrong with it.
 
