@@ -150,12 +150,18 @@ def test_many_statements_cross_the_batch_size() -> None:
         assert words(encoder, *statements) == want
 
 
-def test_the_statement_that_ends_the_child_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Widen the whitelist for one spelling that makes Keystone exit (LLVM's fatal error).
-    deadly = "here: add x0, x0, :lo12:here"
-
+@pytest.mark.parametrize(
+    ("deadly", "words_of_it"),
+    [
+        ("tbz x0, #1, far; .space 0x100000; far: nop", "LLVM ERROR"),
+        (".text; nop; .data; .text; nop", "SIGSEGV"),
+    ],
+)
+def test_the_statement_that_ends_the_child_is_named(
+    monkeypatch: pytest.MonkeyPatch, deadly: str, words_of_it: str
+) -> None:
     class Lenient:
-        def fullmatch(self, text: str) -> bool:
+        def fullmatch(self, _: str) -> bool:
             return True
 
     monkeypatch.setattr(module, "_INSTRUCTION", Lenient())
@@ -163,11 +169,14 @@ def test_the_statement_that_ends_the_child_is_named(monkeypatch: pytest.MonkeyPa
         before, answer, after = words(encoder, "nop", deadly, "ret")
         assert (before, after) == (KNOWN["nop"], KNOWN["ret"])
         assert isinstance(answer, str)
-        assert "LLVM ERROR" in answer
+        assert words_of_it in answer
         (alone,) = words(encoder, deadly)
         assert isinstance(alone, str)
-        assert "Keystone" in alone
+        assert words_of_it in alone
         assert words(encoder, "isb") == [KNOWN["isb"]]
+        monkeypatch.setattr(module, "CRASH_LIMIT", 1)
+        with pytest.raises(NativeCrashError, match="Keystone"):
+            encoder.encode([deadly])
 
 
 def test_a_child_that_cannot_work_at_all_is_not_blamed_on_a_statement() -> None:
