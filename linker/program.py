@@ -41,5 +41,5 @@ def build_program(
     template, line and cause.
     """
     source = render_recipe(recipe, target, overrides=overrides, extra=extra)
-    objects = tuple(assemble(unit, encoder) for unit in source.units)
+    objects = tuple(assemble(unit, encoder.encode) for unit in source.units)
     return Program(source, objects, link(objects, source.script, name=recipe.name))

@@ -139,7 +139,9 @@ def _kernel(target: Target, job: Job, demo: bytes) -> tuple[str, ImageHeader, Co
             raise MachineError(
                 f"a payload of {job.size} bytes", hint="give a size such as 84M or 2G"
             )
-        header = ImageHeader(text_offset=0, image_size=job.size, flags=1 << 3, pe_offset=0)
+        header = ImageHeader(
+            code0=0, code1=0, text_offset=0, image_size=job.size, flags=1 << 3, pe_offset=0
+        )
         return f"synthetic payload (seed {job.seed})", header, PatternContent(job.size, job.seed)
     if job.kernel is not None:
         file = open_kernel(job.kernel)
