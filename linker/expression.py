@@ -278,7 +278,6 @@ ARITHMETIC: dict[str, Callable[[int, int], int]] = {
     "<<": lambda a, b: a << b if b < 64 else 0,
     ">>": lambda a, b: a >> b if b < 64 else 0,
     "&": lambda a, b: a & b,
-    "^": lambda a, b: a ^ b,
     "|": lambda a, b: a | b,
 }
 
@@ -336,7 +335,6 @@ PRECEDENCE = {
             ("||",),
             ("&&",),
             ("|",),
-            ("^",),
             ("&",),
             ("==", "!="),
             ("<", ">", "<=", ">="),

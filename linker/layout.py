@@ -17,7 +17,6 @@ from relokit.linker.expression import (
     MASK,
     NUMBER,
     Expression,
-    Name,
     Value,
     absolute,
     align_up,
@@ -36,6 +35,11 @@ MAX_PASSES = 10
 MAX_SECTION = 1 << 30
 MAX_GAP = 64 << 20
 MAX_SECTION_ALIGN = 1 << 30
+
+# Plain numbers: SectionFlag arithmetic is slow where every section passes.
+WRITE = int(SectionFlag.WRITE)
+ALLOC = int(SectionFlag.ALLOC)
+EXEC = int(SectionFlag.EXEC)
 
 NOWHERE = -1
 DISCARDED = -2
@@ -61,12 +65,14 @@ class Output:
 
     statement: OutputSection
     items: list[Item]
+    load_region: str | None = None
     type: SectionType = SectionType.NOBITS
     flags: SectionFlag = SectionFlag.ALLOC | SectionFlag.WRITE
     vma: int = 0
     lma: int = 0
     size: int = 0
     align: int = 1
+    alloc: bool = True
     walked: int = 0
     gaps: list[tuple[int, int, bytes]] = field(default_factory=list)
     data: list[tuple[int, bytes]] = field(default_factory=list)
@@ -88,20 +94,26 @@ class RegionState:
 
 
 def classify(output: Output) -> None:
-    """Set type and flags from the input sections, as GNU ld merges them."""
-    pieces = [piece for piece in output.pieces if piece.section.size]
-    stored = any(isinstance(item, Data) for item in output.items)
-    if pieces:
-        flags = SectionFlag(0)
-        for piece in pieces:
-            flags |= piece.section.flags
-        output.flags = flags & (SectionFlag.WRITE | SectionFlag.ALLOC | SectionFlag.EXEC)
+    """Set type and flags as GNU ld merges them: from the input, empty sections included.
+
+    Without input, a section that begins with data is read-only, one that begins with an
+    assignment is not.
+    """
+    pieces = output.pieces
+    stored = [isinstance(item, Data) for item in output.items]
+    flags = 0
+    for piece in pieces:
+        flags |= piece.section.flags
+    if not pieces:
+        flags = ALLOC if stored[:1] == [True] else ALLOC | WRITE
+    output.flags = SectionFlag(flags & (WRITE | ALLOC | EXEC))
+    output.alloc = bool(flags & ALLOC)
     kinds = {piece.section.type for piece in pieces}
     if output.statement.noload:
         output.type = SectionType.NOBITS
-    elif kinds == {SectionType.NOTE}:
+    elif kinds == {SectionType.NOTE} and True not in stored:
         output.type = SectionType.NOTE
-    elif stored or kinds - {SectionType.NOBITS}:
+    elif True in stored or kinds - {SectionType.NOBITS}:
         output.type = SectionType.PROGBITS
 
 
@@ -203,8 +215,8 @@ class Layout:
         self.values[name] = (section, value)
         if statement.hidden:
             self.hidden.add(name)
-        if isinstance(statement.value, Name):
-            self.aliases[name] = statement.value.name
+        if statement.alias is not None:
+            self.aliases[name] = statement.alias
         if here == ABSOLUTE and section == ABSOLUTE and self.dot_used:
             self.near[name] = self._last
         else:
@@ -228,42 +240,22 @@ class Layout:
 
     def _place(self, index: int, output: Output) -> None:
         statement = output.statement
-        alloc = SectionFlag.ALLOC in output.flags
-        region = self._region(statement, alloc)
+        region = self._region(output)
         outer = self.dot
-        align = self._power(statement.align)
-        subalign = self._power(statement.subalign) if statement.subalign else 0
-        for piece in output.pieces:
-            align = max(align, subalign or piece.section.align)
-        if not alloc:
+        output.align = align = self._align_of(output)
+        if not output.alloc:
             start = 0
         elif statement.address is not None:
-            start = absolute(self, statement.address.evaluate(self))
+            # GNU ld: ALIGN() counts here, what the input sections ask for does not.
+            outer = absolute(self, statement.address.evaluate(self))
+            start = align_up(outer, self._power(statement.align))
         else:
             start = align_up(region.current if statement.region is not None else self.dot, align)
         output.vma = self.dot = start
-        output.align = align
-        output.gaps.clear()
-        output.data.clear()
         output.walked = self._pass
         self.section = index
         self._fill = self._pattern(statement.fill)
-        for item in output.items:
-            if isinstance(item, list):
-                self._put(output, item, subalign)
-                continue
-            self._line = item.line
-            if isinstance(item, Assignment):
-                self._assign(item)
-            elif isinstance(item, Data):
-                value = absolute(self, item.value.evaluate(self))
-                data = (value & ((1 << 8 * item.width) - 1)).to_bytes(item.width, "little")
-                output.data.append((self.dot - start, data))
-                self.dot += item.width
-            elif isinstance(item, Assertion):
-                item.check.evaluate(self)
-            else:
-                self._fill = self._pattern(item)
+        marked = self._walk_body(output)
         self._line = statement.line
         self.section = ABSOLUTE
         output.size = self.dot - start
@@ -271,7 +263,8 @@ class Layout:
             self.fault(f"section {statement.name} grows to {output.size} bytes")
         if self.dot > MASK + 1:
             self.fault(f"section {statement.name} runs past the end of the address space")
-        if not alloc:
+        if not output.alloc or not (output.size or marked):
+            # GNU ld leaves an empty section out, with what its alignment would have done.
             self.dot = outer
             return
         output.lma = self._load_address(output, region)
@@ -279,10 +272,42 @@ class Layout:
         if output.size:
             self._last = index
 
-    def _put(self, output: Output, pieces: list[Piece], subalign: int) -> None:
+    def _align_of(self, output: Output) -> int:
+        align = self._power(output.statement.align)
+        for item in output.items:
+            if isinstance(item, list):
+                for piece in item:
+                    align = max(align, piece.section.align)
+        return align
+
+    def _walk_body(self, output: Output) -> bool:
+        """Lay the items out; returns whether a symbol was assigned, which marks the place."""
+        output.gaps.clear()
+        output.data.clear()
+        marked = False
+        for item in output.items:
+            if isinstance(item, list):
+                self._put(output, item)
+                continue
+            self._line = item.line
+            if isinstance(item, Assignment):
+                self._assign(item)
+                marked = marked or item.name != "."
+            elif isinstance(item, Data):
+                value = absolute(self, item.value.evaluate(self))
+                data = (value & ((1 << 8 * item.width) - 1)).to_bytes(item.width, "little")
+                output.data.append((self.dot - output.vma, data))
+                self.dot += item.width
+            elif isinstance(item, Assertion):
+                item.check.evaluate(self)
+            else:
+                self._fill = self._pattern(item)
+        return marked
+
+    def _put(self, output: Output, pieces: list[Piece]) -> None:
         start, dot, fill, number = output.vma, self.dot, self._fill, self._pass
         for piece in pieces:
-            align = subalign or piece.section.align
+            align = piece.section.align
             at = (dot + align - 1) & -align
             if fill and at > dot:
                 output.gaps.append((dot - start, at - start, fill))
@@ -291,8 +316,9 @@ class Layout:
             dot = at + piece.section.size
         self.dot = dot
 
-    def _region(self, statement: OutputSection, alloc: bool) -> RegionState:
-        for name in (statement.region, statement.load_region):
+    def _region(self, output: Output) -> RegionState:
+        statement = output.statement
+        for name in (statement.region, output.load_region):
             if name is not None and name not in self._regions:
                 raise script_error(
                     self.source,
@@ -300,7 +326,12 @@ class Layout:
                     f"no memory region {name}",
                     "describe it under MEMORY",
                 )
-        if statement.region is None and alloc and self.script.regions and statement.address is None:
+        if (
+            statement.region is None
+            and output.alloc
+            and self.script.regions
+            and statement.address is None
+        ):
             raise script_error(
                 self.source,
                 statement.line,
@@ -313,12 +344,10 @@ class Layout:
         statement = output.statement
         if statement.load_address is not None:
             return absolute(self, statement.load_address.evaluate(self))
-        if statement.load_region is not None:
-            return align_up(
-                self._regions[statement.load_region].current, self._power(statement.align)
-            )
+        if output.load_region is not None:
+            return align_up(self._regions[output.load_region].current, self._power(statement.align))
         last = region.last
-        if statement.address is not None or last is None:
+        if last is None:
             return output.vma
         if output.vma < last.vma and output.size and output.vma + output.size <= last.vma:
             return output.vma
@@ -327,15 +356,15 @@ class Layout:
     def _account(self, output: Output, region: RegionState) -> None:
         statement = output.statement
         end = output.vma + output.size
-        if output.size and statement.load_region is None:
+        if output.size and output.load_region is None:
             region.last = output
         if statement.region is not None:
             region.current = end
             self._check_fit(statement, statement.region, region, output.vma, end)
-        if statement.load_region is not None and output.type is not SectionType.NOBITS:
-            load = self._regions[statement.load_region]
+        if output.load_region is not None and output.type is not SectionType.NOBITS:
+            load = self._regions[output.load_region]
             load.current = output.lma + output.size
-            self._check_fit(statement, statement.load_region, load, output.lma, load.current)
+            self._check_fit(statement, output.load_region, load, output.lma, load.current)
 
     def _check_fit(
         self, statement: OutputSection, name: str, region: RegionState, start: int, end: int
@@ -408,9 +437,7 @@ class Layout:
         """ADDR, LOADADDR, SIZEOF or ALIGNOF of an output section."""
         index = self.by_name.get(name)
         if index is None:
-            # GNU ld: an output section that does not exist has size 0, and no address.
-            if fact in ("ADDR", "LOADADDR"):
-                self.fault(f"{fact}({name}): no such output section")
+            self.fault(f"{fact}({name}): no such output section")
             return (NUMBER, 0)
         output = self.outputs[index]
         if output.walked != self._pass or (self.section == index and fact != "ADDR"):

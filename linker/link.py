@@ -27,7 +27,7 @@ from relokit.linker.image import Image, ImageSymbol, PlacedSection
 from relokit.linker.layout import MAX_GAP, MAX_SECTION, MAX_SECTION_ALIGN, Layout, Output, Piece
 from relokit.linker.matching import distribute
 from relokit.linker.relocate import RelocationError, relocate
-from relokit.linker.script import Script, parse_script, place
+from relokit.linker.script import Script, parse_script, place, script_error
 from relokit.linker.segments import build_segments
 
 MASK = (1 << 64) - 1
@@ -107,7 +107,7 @@ class _Link:
         self.layout.run()
         kept = [index for index, output in enumerate(outputs) if output.size]
         self.kept = {index: at for at, index in enumerate(kept)}
-        _refuse_overlaps([outputs[index] for index in kept])
+        _refuse_overlaps(self.source, [outputs[index] for index in kept])
         sections = [self._compose(outputs[index]) for index in kept]
         if self.undefined:
             self._report_undefined()
@@ -345,23 +345,32 @@ class _Link:
                     hint="ENTRY names a global symbol",
                 )
             return address
-        # GNU ld, "Entry Point": the symbol start, then the first byte of the code.
+        # GNU ld, "Entry Point": the symbol start, then the first byte of .text.
         address = self._global("start")
         if address is not None:
             return address
-        for output in self.outputs:
-            if output.size and output.flags & SectionFlag.EXEC:
-                return output.vma
-        return 0
+        code = [o for o in self.outputs if o.size and o.flags & SectionFlag.EXEC]
+        named = [o for o in code if o.statement.name == ".text"]
+        return (named + code)[0].vma if code else 0
 
-    def _number(self, index: int) -> int:
-        """Number in the Image of output ``index``, or of its neighbour if it was left out."""
+    def _number(self, index: int, address: int) -> int:
+        """Number in the Image of output ``index`` for a symbol at ``address``.
+
+        A symbol that lies outside its section (or whose section was left out) goes to the
+        allocated section that holds it or ends there, else it is absolute.
+        """
         if index in self.kept:
-            return self.kept[index]
-        allocated = [i for i in self.kept if self.outputs[i].flags & SectionFlag.ALLOC]
-        before = [i for i in allocated if i < index]
-        nearest = before[-1:] or allocated[:1]
-        return self.kept[nearest[0]] if nearest else ABSOLUTE
+            output = self.outputs[index]
+            if output.vma <= address <= output.vma + output.size:
+                return self.kept[index]
+        for other, number in self.kept.items():
+            output = self.outputs[other]
+            if (
+                output.flags & SectionFlag.ALLOC
+                and output.vma <= address <= output.vma + output.size
+            ):
+                return number
+        return ABSOLUTE
 
     def _symbols(self) -> tuple[ImageSymbol, ...]:
         local: list[ImageSymbol] = []
@@ -398,11 +407,9 @@ class _Link:
         piece: Piece | None,
     ) -> None:
         address = self._defined_at(unit, symbol)
-        number = self._number(piece.output) if piece else ABSOLUTE
-        # A hidden symbol ends with the link (gABI, "Symbol visibility").
-        binding = Binding.LOCAL if symbol.hidden else symbol.binding
-        (local if binding is Binding.LOCAL else shared).append(
-            ImageSymbol(symbol.name, address, symbol.size, binding, symbol.type, number)
+        number = self._number(piece.output, address) if piece else ABSOLUTE
+        (local if symbol.binding is Binding.LOCAL else shared).append(
+            ImageSymbol(symbol.name, address, symbol.size, symbol.binding, symbol.type, number)
         )
 
     def _add_assigned(
@@ -418,9 +425,9 @@ class _Link:
         number = ABSOLUTE
         if section >= 0:
             address = (offset + self.outputs[section].vma) & MASK
-            number = self._number(section)
+            number = self._number(section, address)
         elif name in layout.near:
-            number = self._number(layout.near[name])
+            number = self._number(layout.near[name], address)
         source = self.globals.get(layout.aliases.get(name, ""))
         kind = source[1].type if source else SymbolType.NOTYPE
         binding = Binding.LOCAL if name in layout.hidden else Binding.GLOBAL
@@ -429,21 +436,22 @@ class _Link:
         )
 
 
-def _refuse_overlaps(outputs: Sequence[Output]) -> None:
+def _refuse_overlaps(source: Unit, outputs: Sequence[Output]) -> None:
     allocated = [output for output in outputs if output.flags & SectionFlag.ALLOC]
-    spans = [(o.vma, o.vma + o.size, o.statement.name) for o in allocated]
-    loads = [
-        (o.lma, o.lma + o.size, o.statement.name)
-        for o in allocated
-        if o.type is not SectionType.NOBITS
-    ]
-    for what, ranges in (("address", spans), ("load address", loads)):
-        ranges.sort()
-        for (_, end, name), (start, _, other) in pairwise(ranges):
-            if start < end:
-                raise LinkError(
-                    f"sections {name} and {other} overlap in {what}, at {start:#x}",
-                    hint="one of them needs another address, or AT()",
+    stored = [output for output in allocated if output.type is not SectionType.NOBITS]
+    ranges = {
+        "address": [(o.vma, o.size, o.statement) for o in allocated],
+        "load address": [(o.lma, o.size, o.statement) for o in stored],
+    }
+    for what, spans in ranges.items():
+        spans.sort(key=lambda span: span[0])
+        for (first, size, one), (second, _, other) in pairwise(spans):
+            if second < first + size:
+                raise script_error(
+                    source,
+                    other.line,
+                    f"sections {one.name} and {other.name} overlap in {what}, at {second:#x}",
+                    "one of them needs another address, or AT()",
                 )
 
 

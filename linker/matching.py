@@ -57,6 +57,20 @@ def _take(item: InputSections, free: list[Piece], objects: Sequence[Object]) -> 
     return taken
 
 
+def _load_region(statement: OutputSection, before: Output | None) -> str | None:
+    """AT>region, or that of the section before if both lie in one region, as GNU ld has it."""
+    if statement.load_region is not None:
+        return statement.load_region
+    if (
+        before is not None
+        and statement.load_address is None
+        and statement.address is None
+        and statement.region == before.statement.region
+    ):
+        return before.load_region
+    return None
+
+
 def distribute(
     objects: Sequence[Object], pieces: Sequence[Piece], script: Script, source: Unit
 ) -> list[Output]:
@@ -90,7 +104,8 @@ def distribute(
                 free = [piece for piece in free if piece.output == -1]
                 items.append(taken)
         if not discard:
-            output = Output(statement, items)
+            before = outputs[-1] if outputs else None
+            output = Output(statement, items, _load_region(statement, before))
             classify(output)
             outputs.append(output)
     for piece in free:

@@ -30,7 +30,7 @@ _REFUSED = (
     "FORCE_COMMON_ALLOCATION GROUP INCLUDE INFO INHIBIT_COMMON_ALLOCATION INPUT INSERT "
     "INPUT_SECTION_FLAGS LD_FEATURE LOG2CEIL NEXT NOCROSSREFS NOCROSSREFS_TO ONLY_IF_RO "
     "ONLY_IF_RW OUTPUT OVERLAY PHDRS READONLY REGION_ALIAS SEARCH_DIR SEGMENT_START "
-    "SIZEOF_HEADERS SORT_BY_ALIGNMENT SORT_BY_INIT_PRIORITY SORT_NONE STARTUP TARGET "
+    "SIZEOF_HEADERS SORT_BY_ALIGNMENT SORT_BY_INIT_PRIORITY SORT_NONE STARTUP SUBALIGN TARGET "
     "TYPE VERSION"
 )
 REFUSED_WORDS = frozenset(_REFUSED.split())
@@ -41,11 +41,15 @@ DISCARD = "/DISCARD/"
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """``name = value`` (``.`` too). ``provide``: only if wanted; ``hidden``: local afterwards."""
+    """``name = value`` (``.`` too). ``provide``: only if wanted; ``hidden``: local afterwards.
+
+    ``alias`` is the other symbol's name where the value is nothing but that symbol.
+    """
 
     line: int
     name: str
     value: Expression
+    alias: str | None = None
     provide: bool = False
     hidden: bool = False
 
@@ -108,7 +112,6 @@ class OutputSection:
     noload: bool = False
     load_address: Expression | None = None
     align: Expression | None = None
-    subalign: Expression | None = None
     region: str | None = None
     load_region: str | None = None
     headers: tuple[str, ...] = ()

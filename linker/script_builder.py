@@ -126,7 +126,7 @@ class Builder(Transformer[Token, Any]):
         target = _symbol(name)
         if operator != "=":
             value = _within(name.line, binary, operator[:-1], _name(target), value)
-        return Assignment(name.line, target, value)
+        return Assignment(name.line, target, value, _alias(value))
 
     def provide_kind(self, items: Children) -> str:
         return str(items[0])
@@ -137,6 +137,7 @@ class Builder(Transformer[Token, Any]):
             name.line,
             _symbol(name),
             value,
+            _alias(value),
             provide=kind.startswith("PROVIDE"),
             hidden=kind.endswith("HIDDEN"),
         )
@@ -174,7 +175,7 @@ class Builder(Transformer[Token, Any]):
     # Output sections
 
     def output_section(self, items: Children) -> OutputSection:
-        name, (address, noload), load, align, subalign, body, into, load_into, phdrs, fill = items
+        name, (address, noload), load, align, body, into, load_into, phdrs, fill = items
         return OutputSection(
             name.line,
             str(name),
@@ -183,7 +184,6 @@ class Builder(Transformer[Token, Any]):
             noload,
             load,
             align,
-            subalign,
             into,
             load_into,
             phdrs,
@@ -214,7 +214,6 @@ class Builder(Transformer[Token, Any]):
         return items[-1] if items else None
 
     align = at
-    subalign = at
     fill = at
 
     def into(self, items: Children) -> str | None:
@@ -353,7 +352,7 @@ def _names_read(statements: Sequence[Statement]) -> frozenset[str]:
     names: set[str] = set()
     for item in _all_items(statements):
         if isinstance(item, OutputSection):
-            for part in (item.address, item.load_address, item.align, item.subalign):
+            for part in (item.address, item.load_address, item.align):
                 if part is not None:
                     names |= part.names
         elif isinstance(item, Assertion):
@@ -384,6 +383,10 @@ def _symbol(token: Token) -> str:
             hint="put spaces around the assignment operator",
         )
     return text
+
+
+def _alias(value: Expression) -> str | None:
+    return value.name if isinstance(value, Name) else None
 
 
 def _pattern(token: Token) -> str:
