@@ -55,9 +55,13 @@ _MARKER_STEP = (NAMES_PER_MARKER * 2, NAMES_PER_MARKER * MAX_TOKEN)
 
 BRANCH = 0b000101
 """Top six bits of ``b`` (DDI 0487, C6.2.26)."""
-R_AARCH64_RELATIVE = 0x403
 LINK_ALIGN = 2 << 20
 """KIMAGE_VADDR, the VA of an Image's first byte, is a multiple of this (asm/memory.h)."""
+
+LOWEST_VA = 0xFFF0 << 48
+"""Kernel VAs have their top 12 bits set with up to 52 bits of VA."""
+HIGHEST_VA = (1 << 64) - MAX_IMAGE
+"""A kernel that is linked above would not end within the address space; ~0 is no pointer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,13 +369,9 @@ def _link_base(image: memoryview, offsets: Numbers, base_at: int | None, where: 
     words = np.frombuffer(image[: len(image) & ~7], "<u8")
     if base_at is not None:
         stored = int(words[base_at // 8])
-        if stored:
+        # Zero in kernels whose relocations, in one of several formats, write it at boot.
+        if LOWEST_VA <= stored < HIGHEST_VA:
             return stored - int(offsets[0])
-        # A relocation writes it at boot: its place and its addend are both link addresses.
-        at = np.flatnonzero(words[1:-1] == R_AARCH64_RELATIVE) + 1
-        mine = at[words[at - 1] - words[at + 1] == base_at - int(offsets[0])]
-        if len(mine):
-            return int(words[mine[0] + 1]) - int(offsets[0])
     base = _voted_base(words, offsets)
     if base is None:
         raise FormatError("cannot tell what address this kernel is linked at", where=where)
@@ -382,9 +382,9 @@ def _voted_base(words: npt.NDArray[np.uint64], offsets: Numbers) -> int | None:
     """The base for which the most pointers in the Image are addresses of symbols."""
     import numpy as np
 
-    # Kernel VAs have their top 12 bits set whatever the page size and VA bits; ~0 is no pointer.
-    pointers = words[(words >= 0xFFF0 << 48) & (words < (1 << 64) - LINK_ALIGN)]
-    sample = pointers[:: max(1, len(pointers) // 4096)].view(np.int64)
+    pointers = words[(words >= LOWEST_VA) & (words < HIGHEST_VA)]
+    # An odd step: relocations alternate between the place and the address to put there.
+    sample = np.unique(pointers[:: len(pointers) // 8192 | 1]).view(np.int64)
     bases, counts = np.unique(sample // LINK_ALIGN * LINK_ALIGN, return_counts=True)
     best, most = None, 0
     known = np.unique(offsets)

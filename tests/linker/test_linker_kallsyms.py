@@ -95,8 +95,6 @@ class Synthetic:
             if name == "offsets" and self.generation == "7.2":
                 places = [offset - at - 4 * n for n, (_, offset) in enumerate(self.symbols())]
                 data = struct.pack(f"<{len(places)}i", *places)
-            if name == "zero":
-                self.relocation(image, at)
             image[at : at + len(data)] = data
             at += len(up(data, align))
         # Tables of pointers to functions, as every kernel has.
@@ -104,17 +102,11 @@ class Synthetic:
             pointer = self.base + self.first + 16 * n
             if self.generation == "7.2":
                 struct.pack_into("<Q", image, 0x30_0000 + 8 * n, pointer)
+            if self.generation == "5.10":
+                # Relocations that boot applies: where, R_AARCH64_RELATIVE, what.
+                place = self.base + 0x30_0000 + 8 * n
+                struct.pack_into("<QQQ", image, 0x30_0000 + 24 * n, place, 0x403, pointer)
         return image
-
-    def relocation(self, image: bytearray, base_at: int) -> None:
-        """The boot-time relocation that fills the base in, among others."""
-        entries = [
-            (self.base + 0x3F_0000 + 8 * n, 0x403, self.base + self.first + 16 * n)
-            for n in range(40)
-        ]
-        entries.insert(17, (self.base + base_at, 0x403, self.base + self.first))
-        for n, entry in enumerate(entries):
-            struct.pack_into("<QQQ", image, 0x38_0000 + 24 * n, *entry)
 
 
 GENERATIONS = [
