@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relokit.codegen.version import VERSION as __version__
+from relokit.codegen.version import VERSION
+
+__version__ = VERSION
 
 if TYPE_CHECKING:
     from relokit.codegen.errors import RelokitError
     from relokit.codegen.target import Regime, Target
-    from relokit.facade import build, build_demo, run
+    from relokit.facade import build, build_demo, export, generate, render, run
     from relokit.runtime.job import Job
     from relokit.runtime.outcome import Finding, Outcome
 
@@ -27,6 +29,9 @@ _HOME = {
     "Target": "relokit.codegen.target",
     "build": "relokit.facade",
     "build_demo": "relokit.facade",
+    "export": "relokit.facade",
+    "generate": "relokit.facade",
+    "render": "relokit.facade",
     "run": "relokit.facade",
     "Job": "relokit.runtime.job",
     "Finding": "relokit.runtime.outcome",
@@ -43,6 +48,9 @@ __all__ = [
     "__version__",
     "build",
     "build_demo",
+    "export",
+    "generate",
+    "render",
     "run",
 ]
 

@@ -1,4 +1,4 @@
-"""A linked Image as the flat bytes a boot loader copies to memory (what objcopy -O binary makes)."""
+"""A linked Image as the flat bytes a boot loader copies to memory, like objcopy -O binary."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_FLAT = 1 << 30
 
 
 def flatten(image: Image) -> bytes:
-    """The bytes from the lowest to the highest loaded PA; gaps are zero, NOBITS at the end is left out.
+    """The bytes from the lowest to the highest loaded PA; gaps are zero, NOBITS is left out.
 
     Raises LinkError if that spans more than 1 GiB.
     """

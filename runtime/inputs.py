@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relokit.codegen.errors import MachineError
-from relokit.codegen.target import MIB, Target
+from relokit.codegen.target import MIB, Regime, Target
 from relokit.linker.host_file import map_file
 from relokit.linker.kernel_file import ImageHeader, open_kernel, parse_header
 from relokit.runtime import boot_protocol, devicetree
@@ -26,7 +26,7 @@ OVERHEAD = 64 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A segment and its content; ``digest`` free-form facts of it for the outcome document."""
+    """A segment and its content."""
 
     segment: KexecSegment
     content: Content
@@ -108,6 +108,9 @@ def load_inputs(target: Target, job: Job, demo: bytes, old_kernel_size: int) -> 
         Loaded(KexecSegment(part.name, part.at, part.memsz, part.size), contents[part.name])
         for part in placement.segments
     )
+    # Of the engine's two CPUs only one has VHE and admits to 16 KiB pages.
+    pages = (target.page_size, header.page_size)
+    cpu = "max" if target.regime is Regime.VHE or 16384 in pages else "a72"
     return Inputs(
         ram_base=ram_base,
         ram_size=ram_size,
@@ -116,7 +119,9 @@ def load_inputs(target: Target, job: Job, demo: bytes, old_kernel_size: int) -> 
         start=placement.kernel.at,
         dtb_at=placement.dtb.at,
         # Of the engine's two CPUs only one has VHE and admits to 16 KiB pages.
-        cpu="max" if target.regime == "vhe" or 16384 in (target.page_size, header.page_size) else "a72",
+        cpu="max"
+        if target.regime == "vhe" or 16384 in (target.page_size, header.page_size)
+        else "a72",
         description=tuple(
             {
                 "name": name if part.name == "kernel" else part.name,

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 
+from relokit.codegen.errors import TargetError
 from relokit.codegen.target import Target
 from relokit.linker.image import Image
 from relokit.runtime import contract
 from relokit.runtime.console import run_on
 from relokit.runtime.cpu import Cpu, Stop, StopReason
 from relokit.runtime.diagnosis import diagnose
-from relokit.runtime.inputs import Inputs, load_inputs
+from relokit.runtime.inputs import load_inputs
 from relokit.runtime.job import Job
 from relokit.runtime.kimage import total_pages
 from relokit.runtime.machine import SCTLR_M, Machine, build_machine
@@ -52,10 +53,19 @@ def run(target: Target, image: Image, demo: bytes, job: Job, report: Report) -> 
     for bad input; whatever the guest does is in the Outcome.
     """
     started = perf_counter()
+    machine = prepare_machine(target, image, demo, job, report)
+    try:
+        return judge(machine, job, report, built=perf_counter() - started)
+    finally:
+        machine.close()
+
+
+def prepare_machine(target: Target, image: Image, demo: bytes, job: Job, report: Report) -> Machine:
+    """The machine ``job`` describes, ready to run or to be exported; the caller closes it."""
     target, routines = _routines(target, image, job)
     size = image.symbol("_end") - image.symbol("_text")
     inputs = load_inputs(target, job, demo, size)
-    machine = build_machine(
+    return build_machine(
         target,
         image,
         routines,
@@ -64,10 +74,6 @@ def run(target: Target, image: Image, demo: bytes, job: Job, report: Report) -> 
         seed=job.seed,
         progress=lambda done, total: report("prepare", done, total),
     )
-    try:
-        return judge(machine, job, report, built=perf_counter() - started)
-    finally:
-        machine.close()
 
 
 def judge(machine: Machine, job: Job, report: Report, *, built: float = 0.0) -> Outcome:
@@ -174,6 +180,14 @@ def _routines(target: Target, image: Image, job: Job) -> tuple[Target, Routines]
     from relokit.linker.shipped import shipped_image
 
     kernel = open_kernel(job.code_from)
+    built_for = kernel.header.page_size
+    if built_for not in (None, target.page_size):
+        raise TargetError(
+            f"its code is built for {built_for // 1024}k pages, and the target has "
+            f"{target.page_name}",
+            where=str(job.code_from),
+            hint=f"add --page-size {built_for // 1024}k",
+        )
     layout = kimage_layout_from(kernel.image)
     return replace(target, layout=layout), routines_of(shipped_image(kernel))
 

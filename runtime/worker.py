@@ -10,6 +10,7 @@ import json
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from relokit.codegen.target import Target
 from relokit.linker.image import Image
@@ -18,12 +19,16 @@ from relokit.runtime.job import Job
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One run: the old kernel's Image, the demo kernel's bytes and what is asked."""
+    """The old kernel's Image, the demo kernel's bytes and what is asked.
+
+    With ``bootable`` nothing runs: the machine is written there as an ELF instead.
+    """
 
     target: Target
     image: Image
     demo: bytes
     job: Job
+    bootable: Path | None = None
 
 
 def prepare() -> None:
@@ -32,14 +37,35 @@ def prepare() -> None:
 
 
 def serve(request: bytes, progress: Callable[[bytes], None]) -> bytes:
-    """Carry out a pickled Request; the answer is the Outcome's JSON document."""
-    from relokit.runtime.run import run
+    """Carry out a pickled Request; the answer is a JSON document.
 
+    A run answers with its Outcome, an export with the file's size and the guest's RAM in bytes.
+    """
     asked = pickle.loads(request)
     assert isinstance(asked, Request)
 
     def report(stage: str, done: int, total: int) -> None:
         progress(json.dumps([stage, done, total]).encode())
 
+    if asked.bootable is not None:
+        return json.dumps(_export(asked, asked.bootable, report)).encode()
+    from relokit.runtime.run import run
+
     outcome = run(asked.target, asked.image, asked.demo, asked.job, report)
     return json.dumps(outcome.to_json()).encode()
+
+
+def _export(asked: Request, path: Path, report: Callable[[str, int, int], None]) -> dict[str, int]:
+    from relokit.codegen.encoder import Encoder
+    from relokit.linker.elf_writer import exec_chunks
+    from relokit.runtime.bootable import bootable_image
+    from relokit.runtime.run import prepare_machine
+
+    machine = prepare_machine(asked.target, asked.image, asked.demo, asked.job, report)
+    try:
+        with path.open("wb") as file:
+            for chunk in exec_chunks(bootable_image(machine, Encoder())):
+                file.write(chunk)
+            return {"bytes": file.tell(), "ram": machine.memory.size}
+    finally:
+        machine.close()
