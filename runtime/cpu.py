@@ -56,7 +56,8 @@ WATCH_INTERVAL = 0.1
 NEVER = (1 << 64) - 1
 """A ``until`` that no PC equals."""
 
-_X = tuple(a64.UC_ARM64_REG_X0 + n for n in range(29)) + (
+_X = (
+    *range(a64.UC_ARM64_REG_X0, a64.UC_ARM64_REG_X0 + 29),
     a64.UC_ARM64_REG_X29,
     a64.UC_ARM64_REG_X30,
 )
@@ -475,7 +476,7 @@ class Cpu:
         self._uncount(pc)
         esr = self._external_abort(fault.esr, fault.far)
         event = make_event(esr, fault.far, pc=pc, pstate=self.pstate, target_el=fault.target_el)
-        if event.exception_class == ExceptionClass.UNKNOWN and self._emulate(pc):
+        if event.exception_class == ExceptionClass.UNKNOWN and self._emulate_access(pc):
             return
         if pc == self._until and event.far not in (None, pc):
             # The engine stops before ``until`` with an empty block, whose last byte it takes to
@@ -541,7 +542,7 @@ class Cpu:
         hcr = self.read("HCR_EL2")
         return bool(field("HCR", hcr, "E2H") and field("HCR", hcr, "TGE"))
 
-    def _emulate(self, pc: int) -> bool:
+    def _emulate_access(self, pc: int) -> bool:
         """Carry out an MRS or MSR that the engine takes for UNDEF and the architecture does not:
         ``_EL12`` and ``_EL02`` names under E2H, and registers given by :meth:`add_registers`.
         """

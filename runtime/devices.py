@@ -8,7 +8,7 @@ interrupt is ever raised.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from relokit.runtime.cpu import Cpu, StopReason
 from relokit.runtime.exceptions import ExceptionClass, ExceptionEvent
@@ -44,7 +44,7 @@ class Pl011:
     _TX_EMPTY_RX_EMPTY = 1 << 7 | 1 << 4
     _READ_ONLY = frozenset({FLAGS, 0x3C, 0x40})  # UARTFR, UARTRIS, UARTMIS
     # UARTCR and UARTIFLS at reset; UARTPeriphID0..3 and UARTPCellID0..3.
-    _RESET: dict[int, int] = {0x30: 0x300, 0x34: 0x12} | {
+    _RESET: ClassVar[dict[int, int]] = {0x30: 0x300, 0x34: 0x12} | {
         0xFE0 + 4 * index: byte
         for index, byte in enumerate((0x11, 0x10, 0x14, 0x00, 0x0D, 0xF0, 0x05, 0xB1))
     }
@@ -88,7 +88,7 @@ class Gicv3:
     _FRAME = 0x1_0000
     # Offsets from the window: GICD_TYPER (32 interrupts, 10 ID bits), GICD_PIDR2 and GICR_PIDR2
     # (architecture 3), GICR_TYPER (processor 0, last in its region).
-    _FIXED: dict[int, int] = {
+    _FIXED: ClassVar[dict[int, int]] = {
         0x0004: 9 << 19,
         0xFFE8: 0x3B,
         _REDISTRIBUTOR + 0x0008: 1 << 4,

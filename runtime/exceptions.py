@@ -147,9 +147,7 @@ class ExceptionEvent:
         return describe_syndrome(self.esr, self.far)
 
 
-def make_event(
-    esr: int, far: int, *, pc: int, pstate: int, target_el: int
-) -> ExceptionEvent:
+def make_event(esr: int, far: int, *, pc: int, pstate: int, target_el: int) -> ExceptionEvent:
     """An event from the engine's fault state; ``pc`` is the preferred return address."""
     return ExceptionEvent(
         esr=esr,

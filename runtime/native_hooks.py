@@ -117,7 +117,9 @@ def _count_blocks(uc: Any, address: int, size: int, data: Any) -> None:
 
 
 @compile_hook(
-    types.uint32(types.voidptr, types.int32, types.CPointer(types.uint32), types.CPointer(types.uint64))
+    types.uint32(
+        types.voidptr, types.int32, types.CPointer(types.uint32), types.CPointer(types.uint64)
+    )
 )
 def _filter_system(uc: Any, register: int, access: Any, data: Any) -> int:
     # access is uc_arm64_cp_reg: CRn, CRm, op0, op1, op2 (32 bits each), padding, value.

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from relokit.runtime.sysregs import OPERATIONS, REGISTERS, decode_system
 
 pytestmark = pytest.mark.oracle
@@ -35,9 +36,7 @@ def words(tmp_path: Path, lines: list[str]) -> list[int]:
 
 def test_register_encodings_are_those_of_gnu_as(tmp_path: Path) -> None:
     names = [name for name in REGISTERS if name not in NEWER]
-    lines = [
-        f"msr {name}, x5" if name in WRITE_ONLY else f"mrs x5, {name}" for name in names
-    ]
+    lines = [f"msr {name}, x5" if name in WRITE_ONLY else f"mrs x5, {name}" for name in names]
     for name, word in zip(names, words(tmp_path, lines), strict=True):
         decoded = decode_system(word)
         assert decoded is not None

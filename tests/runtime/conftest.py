@@ -40,9 +40,7 @@ class Bench:
     ) -> Stop:
         """Assemble and run ``text`` to its end."""
         end = self.load(text, at)
-        return self.cpu.run(
-            at, until=end, max_instructions=max_instructions, timeout_s=timeout_s
-        )
+        return self.cpu.run(at, until=end, max_instructions=max_instructions, timeout_s=timeout_s)
 
 
 @pytest.fixture(name="bench")
