@@ -326,7 +326,8 @@ def _bind(binding: Binding) -> Handler:
 
 def _hidden(unit: UnitState, rest: str) -> None:
     for operand in _operands(rest, 1, 256):
-        unit.symbol(_name(operand)).hidden = True
+        symbol = unit.symbol(_name(operand))
+        symbol.hidden = symbol.mentioned = True
 
 
 def _type(unit: UnitState, rest: str) -> None:
