@@ -1,23 +1,20 @@
-"""Hooks compiled to native code, and how to give them to Unicorn.
+"""Hooks as native code, and how to give them to Unicorn.
 
 A hook that fires per block or per system register access costs about 0.5 us in Python and a
-tenth of that here. Hooks see plain arrays only: each module that adds one owns its array and
-its layout. This is the only module that imports numba for the CPU.
+tenth of that here. Hooks see plain arrays only. They are written in LLVM's own language and
+compiled by llvmlite when the module is imported, in a few milliseconds; a Python-to-native
+compiler would take most of a second of every start to say the same.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, cast
+from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
-from numba import carray, cfunc, types
-from numba.core import cgutils
-from numba.extending import intrinsic
 from unicorn import Uc
 from unicorn.unicorn_const import UC_ERR_OK
 from unicorn.unicorn_py3.unicorn import uclib
@@ -51,94 +48,128 @@ class NativeStop(IntEnum):
     SPIN = 2
 
 
-def compile_hook(signature: Any) -> Callable[[Callable[..., Any]], int]:
-    """Decorator: compile a hook and return its address.
+# Runs before a block's first instruction. Once a stop is asked for the counters freeze, because
+# the engine may enter the same hook again before it returns. A block of one instruction that
+# follows itself is a branch to itself: no interrupt will ever come, so nothing can change.
+_COUNT_BLOCKS = f"""
+define void @count_blocks(ptr %engine, i64 %address, i32 %size, ptr %state) {{
+entry:
+  %reason.at = getelementptr i64, ptr %state, i64 {Count.REASON:d}
+  %reason = load i64, ptr %reason.at
+  %frozen = icmp ne i64 %reason, 0
+  br i1 %frozen, label %return, label %bounded
+bounded:
+  %done.at = getelementptr i64, ptr %state, i64 {Count.INSTRUCTIONS:d}
+  %done = load i64, ptr %done.at
+  %limit.at = getelementptr i64, ptr %state, i64 {Count.LIMIT:d}
+  %limit = load i64, ptr %limit.at
+  %over = icmp uge i64 %done, %limit
+  br i1 %over, label %stop, label %spinning
+spinning:
+  %last.at = getelementptr i64, ptr %state, i64 {Count.LAST:d}
+  %last = load i64, ptr %last.at
+  %last.size.at = getelementptr i64, ptr %state, i64 {Count.LAST_SIZE:d}
+  %last.size = load i64, ptr %last.size.at
+  %repeats.at = getelementptr i64, ptr %state, i64 {Count.REPEATS:d}
+  %repeats = load i64, ptr %repeats.at
+  %wide = zext i32 %size to i64
+  %same.address = icmp eq i64 %address, %last
+  %single = icmp eq i64 %wide, 4
+  %same.size = icmp eq i64 %wide, %last.size
+  %itself = and i1 %same.address, %single
+  %again = and i1 %itself, %same.size
+  %more = add i64 %repeats, 1
+  %counted = select i1 %again, i64 %more, i64 0
+  store i64 %counted, ptr %repeats.at
+  %spins = icmp uge i64 %counted, {SPIN_REPEATS:d}
+  br i1 %spins, label %stop, label %count
+count:
+  %instructions = lshr i64 %wide, 2
+  %sum = add i64 %done, %instructions
+  store i64 %sum, ptr %done.at
+  store i64 %address, ptr %last.at
+  store i64 %wide, ptr %last.size.at
+  %blocks.at = getelementptr i64, ptr %state, i64 {Count.BLOCKS:d}
+  %blocks = load i64, ptr %blocks.at
+  %blocks.more = add i64 %blocks, 1
+  store i64 %blocks.more, ptr %blocks.at
+  br label %return
+stop:
+  %why = phi i64 [ {NativeStop.LIMIT:d}, %bounded ], [ {NativeStop.SPIN:d}, %spinning ]
+  store i64 %why, ptr %reason.at
+  %function.at = getelementptr i64, ptr %state, i64 {Count.STOP:d}
+  %function = load ptr, ptr %function.at
+  %status = call i32 %function(ptr %engine)
+  br label %return
+return:
+  ret void
+}}
+"""
 
-    The compiled code is kept in numba's cache: beside this file, else in the user's cache
-    directory (NUMBA_CACHE_DIR overrides both). Where none is writable it is compiled each time.
-    """
-
-    def build(function: Callable[..., Any]) -> int:
-        try:
-            compiled = cfunc(signature, cache=True)(function)
-        except RuntimeError:
-            compiled = cfunc(signature)(function)
-        _KEEP.append(compiled)
-        return cast(int, compiled.address)
-
-    return build
-
-
-_KEEP: list[Any] = []
-
-
-@intrinsic
-def call_pointer(_context: Any, function: Any, arguments: Any) -> Any:
-    """Call the C function at address ``function`` with a tuple of arguments; returns its uint32.
-
-    Written as an intrinsic so that the address stays out of the compiled code, which could not
-    be cached otherwise. Arguments are pointers or integers.
-    """
-    signature = types.uint32(function, arguments)
-
-    def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        unpacked = cgutils.unpack_tuple(builder, values[1])
-        kind = ir.FunctionType(ir.IntType(32), [value.type for value in unpacked])
-        return builder.call(builder.inttoptr(values[0], kind.as_pointer()), unpacked)
-
-    return signature, generate
-
-
-@compile_hook(types.void(types.voidptr, types.uint64, types.uint32, types.CPointer(types.uint64)))
-def _count_blocks(uc: Any, address: int, size: int, data: Any) -> None:
-    # Runs before the block's first instruction. Once a stop is asked for the counters freeze,
-    # because the engine may enter this block's hook again before it returns.
-    state = carray(data, (8,))
-    if state[5] != 0:
-        return
-    if state[0] >= state[1]:
-        state[5] = 1
-        call_pointer(state[6], (uc,))
-        return
-    # A block of one instruction that follows itself is a branch to itself: no interrupt will
-    # ever come, so nothing can change.
-    if address == state[2] and size == 4 and state[3] == 4:
-        state[4] += np.uint64(1)
-        if state[4] >= SPIN_REPEATS:
-            state[5] = 2
-            call_pointer(state[6], (uc,))
-            return
-    else:
-        state[4] = 0
-    state[0] += np.uint64(size >> 2)
-    state[2] = address
-    state[3] = size
-    state[7] += np.uint64(1)
+# The access is Unicorn's uc_arm64_cp_reg: CRn, CRm, op0, op1, op2 (32 bits each), padding, value.
+_FILTER_SYSTEM = f"""
+define i32 @filter_system(ptr %engine, i32 %register, ptr %access, ptr %state) {{
+entry:
+  %crn = load i32, ptr %access
+  %crm.at = getelementptr i32, ptr %access, i64 1
+  %crm = load i32, ptr %crm.at
+  %op0.at = getelementptr i32, ptr %access, i64 2
+  %op0 = load i32, ptr %op0.at
+  %op1.at = getelementptr i32, ptr %access, i64 3
+  %op1 = load i32, ptr %op1.at
+  %op2.at = getelementptr i32, ptr %access, i64 4
+  %op2 = load i32, ptr %op2.at
+  %op0.up = shl i32 %op0, 14
+  %op1.up = shl i32 %op1, 11
+  %crn.up = shl i32 %crn, 7
+  %crm.up = shl i32 %crm, 3
+  %op = or i32 %op0.up, %op1.up
+  %cr = or i32 %crn.up, %crm.up
+  %most = or i32 %op, %cr
+  %key = or i32 %most, %op2
+  %inside = and i32 %key, 65535
+  %wide = zext i32 %inside to i64
+  %slot = lshr i64 %wide, 6
+  %bit = and i64 %wide, 63
+  %word.at = getelementptr i64, ptr %state, i64 %slot
+  %word = load i64, ptr %word.at
+  %shifted = lshr i64 %word, %bit
+  %chosen = trunc i64 %shifted to i1
+  br i1 %chosen, label %handle, label %leave
+handle:
+  %handler.at = getelementptr i64, ptr %state, i64 {_HANDLER_SLOT:d}
+  %handler = load ptr, ptr %handler.at
+  %taken = call i32 %handler(ptr %engine, i32 %register, ptr %access, ptr %state)
+  ret i32 %taken
+leave:
+  ret i32 0
+}}
+"""
 
 
-@compile_hook(
-    types.uint32(
-        types.voidptr, types.int32, types.CPointer(types.uint32), types.CPointer(types.uint64)
-    )
-)
-def _filter_system(uc: Any, register: int, access: Any, data: Any) -> int:
-    # access is uc_arm64_cp_reg: CRn, CRm, op0, op1, op2 (32 bits each), padding, value.
-    fields = carray(access, (5,))
-    key = fields[2] << 14 | fields[3] << 11 | fields[0] << 7 | fields[1] << 3 | fields[4]
-    state = carray(data, (_HANDLER_SLOT + 1,))
-    if state[key >> 6] >> np.uint64(key & 63) & np.uint64(1):
-        return call_pointer(state[_HANDLER_SLOT], (uc, register, access, data))
-    return 0
+def _compile(*functions: str) -> Any:
+    """The engine that holds ``functions`` (LLVM IR) as machine code of this host."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(opt=2)
+    module = llvm.parse_assembly("".join(functions))
+    module.verify()
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    return engine
+
+
+_compiled = _compile(_COUNT_BLOCKS, _FILTER_SYSTEM)
 
 
 def block_counter_address() -> int:
     """Native address of the block hook that counts and bounds instructions."""
-    return _count_blocks
+    return int(_compiled.get_function_address("count_blocks"))
 
 
 def system_filter_address() -> int:
     """Native address of the MRS/MSR hook that calls a handler for chosen registers only."""
-    return _filter_system
+    return int(_compiled.get_function_address("filter_system"))
 
 
 def new_counter() -> Words:
