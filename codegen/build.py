@@ -80,9 +80,7 @@ def variables(target: Target) -> dict[str, object]:
         "demo_pages": DEMO_PAGES,
         "uart": UART,
         "soft_restart_name": (
-            "cpu_soft_restart"
-            if target.has(Feature.NO_CPU_RESET_HEADER)
-            else "__cpu_soft_restart"
+            "cpu_soft_restart" if target.has(Feature.NO_CPU_RESET_HEADER) else "__cpu_soft_restart"
         ),
         "install_ttbr0_name": (
             "cpu_install_ttbr0" if target.has(Feature.INSTALL_TTBR0) else "cpu_install_idmap"

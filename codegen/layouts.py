@@ -112,6 +112,4 @@ def layout_named(name: str) -> KimageLayout:
         return LAYOUTS[name]
     except KeyError:
         known = ", ".join(LAYOUTS)
-        raise TargetError(
-            f"no kimage layout for kernel {name!r}", hint=f"known: {known}"
-        ) from None
+        raise TargetError(f"no kimage layout for kernel {name!r}", hint=f"known: {known}") from None

@@ -107,6 +107,4 @@ def parse_page_size(text: str) -> int:
     try:
         return PAGE_SIZES[text.lower()]
     except KeyError:
-        raise TargetError(
-            f"no {text!r} page size on arm64", hint="choose 4k, 16k or 64k"
-        ) from None
+        raise TargetError(f"no {text!r} page size on arm64", hint="choose 4k, 16k or 64k") from None

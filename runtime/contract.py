@@ -147,4 +147,3 @@ def check_jump(machine: Machine, el: int, sctlr: int) -> list[Finding]:
             )
         )
     return findings
-

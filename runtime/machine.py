@@ -192,9 +192,7 @@ def _swapper(
         name="swapper_pg_dir",
     )
     old = inputs.old_kernel
-    map_linear(
-        tables, target.page_offset, inputs.memstart, read_only=((old.base, old.size),)
-    )
+    map_linear(tables, target.page_offset, inputs.memstart, read_only=((old.base, old.size),))
     map_image(tables, image, old.base)
     return tables.root
 
@@ -260,9 +258,7 @@ def _post_load(
         write_field(memory, kimage, "phys_offset", -linear_offset & MASK64)
 
 
-def _sysregs(
-    target: Target, ttbr0: int, ttbr1: int, vbar_el2: int
-) -> tuple[tuple[str, int], ...]:
+def _sysregs(target: Target, ttbr0: int, ttbr1: int, vbar_el2: int) -> tuple[tuple[str, int], ...]:
     """System registers of the running old kernel, for the level it runs at."""
     tcr = geometry.tcr_el1(
         geometry.granule_of(target.page_size),
