@@ -8,7 +8,6 @@ own. Measured against unicorn 2.1.4.
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,8 +27,6 @@ from relokit.runtime.engine_fault import FaultReader
 from relokit.runtime.exceptions import (
     DATA_ABORTS,
     INSTRUCTION_ABORTS,
-    PSTATE_DAIF,
-    PSTATE_SPSEL,
     REPORT,
     VECTOR_TABLE_SIZE,
     ExceptionClass,
@@ -40,8 +37,10 @@ from relokit.runtime.exceptions import (
 )
 from relokit.runtime.memory import GuestMemory
 from relokit.runtime.native_hooks import Count, NativeStop
-from relokit.runtime.sysregs import REGISTERS, decode_system, field, register_key, split_key
-from relokit.runtime.walker import Access, FaultKind, Walk, WalkRegisters, walk
+from relokit.runtime.regime import WalkRegisters
+from relokit.runtime.registers import MASK64, Registers
+from relokit.runtime.sysregs import REGISTERS, decode_system, field
+from relokit.runtime.walker import Access, FaultKind, Walk, walk
 
 MODELS = {"a72": a64.UC_CPU_ARM64_A72, "max": a64.UC_CPU_ARM64_MAX}
 SOFTMMU_PAGES = (4096, 16384, 65536)
@@ -56,30 +55,7 @@ WATCH_INTERVAL = 0.1
 NEVER = (1 << 64) - 1
 """A ``until`` that no PC equals."""
 
-_X = (
-    *range(a64.UC_ARM64_REG_X0, a64.UC_ARM64_REG_X0 + 29),
-    a64.UC_ARM64_REG_X29,
-    a64.UC_ARM64_REG_X30,
-)
-_PC, _SP, _PSTATE, _CP = (
-    a64.UC_ARM64_REG_PC,
-    a64.UC_ARM64_REG_SP,
-    a64.UC_ARM64_REG_PSTATE,
-    a64.UC_ARM64_REG_CP_REG,
-)
 _UNMAPPED = (u.UC_ERR_READ_UNMAPPED, u.UC_ERR_WRITE_UNMAPPED, u.UC_ERR_FETCH_UNMAPPED)
-_SP_BANKS = ("SP_EL0", "SP_EL1", "SP_EL2")
-_MASK64 = (1 << 64) - 1
-
-# Writing one of these from outside leaves stale entries in the engine's TLB.
-_TRANSLATION = frozenset(
-    REGISTERS[f"{name}_EL{el}"]
-    for el in (1, 2)
-    for name in ("SCTLR", "TCR", "TTBR0", "TTBR1", "MAIR")
-) | {REGISTERS[name] for name in ("HCR_EL2", "VTTBR_EL2", "VTCR_EL2", "SCR_EL3")}
-
-# Otherwise the engine answers 0 for a register it lacks, with a line on stderr each time.
-os.environ.setdefault("UC_IGNORE_REG_BREAK", "1")
 
 
 class StopReason(StrEnum):
@@ -129,7 +105,7 @@ class Stop:
     detail: str | None = None
 
 
-class Cpu:
+class Cpu(Registers):
     """A CPU over ``memory``, at EL1h with DAIF masked, MMU off, EL2 present, no devices.
 
     ``model`` is ``a72`` (no VHE) or ``max`` (VHE). ``softmmu_page`` in bytes is the unit of the
@@ -159,6 +135,7 @@ class Cpu:
                 f"{softmmu_page // 1024} KiB pages",
                 hint="round RAM's base and size to the page size",
             )
+        super().__init__(_open(MODELS[model], memory, softmmu_page))
         self.memory = memory
         self.policy = policy
         self.firmware: Callable[[Cpu, ExceptionEvent], bool] | None = None
@@ -169,9 +146,7 @@ class Cpu:
         self._until: int | None = None
         self._timed_out = False
         self._emulated: dict[int, int] = {}
-        self._absent: dict[int, int] = {}
         self._counter = native_hooks.new_counter()
-        self.uc = self._open(MODELS[model], softmmu_page)
         self.write("SCR_EL3", SCR_RESET)
         self.write("HCR_EL2", HCR_RW)
         self._has_pan = bool(self.read("ID_AA64MMFR1_EL1") >> 20 & 0xF)
@@ -180,16 +155,6 @@ class Cpu:
         if cache_line is not None:
             self._emulated[REGISTERS["CTR_EL0"]] = self._ctr(cache_line)
         self._hook()
-
-    def _open(self, model: int, softmmu_page: int) -> Uc:
-        try:
-            uc = Uc(u.UC_ARCH_ARM64, u.UC_MODE_ARM)
-            uc.ctl_set_cpu_model(model)
-            uc.ctl_set_page_size(softmmu_page)
-            uc.mem_map_ptr(self.memory.base, self.memory.size, u.UC_PROT_ALL, self.memory.address)
-        except UcError as error:
-            raise MachineError(f"Unicorn cannot hold this guest: {error}") from None
-        return uc
 
     def _hook(self) -> None:
         self.uc.hook_add(u.UC_HOOK_INTR, self._on_exception)
@@ -217,88 +182,6 @@ class Cpu:
                 data,
                 instruction=instruction,
             )
-
-    # Registers ------------------------------------------------------------------------------
-
-    def read(self, name: str) -> int:
-        """A system register by architectural name, never redirected; KeyError if unknown.
-
-        Raises MachineError if this CPU does not have it.
-        """
-        return self._read_key(register_key(name), name)
-
-    def write(self, name: str, value: int) -> None:
-        """Write a system register; what the engine caches of it is renewed."""
-        self._write_key(register_key(name), value, name)
-
-    def x(self, number: int) -> int:
-        """General register x0..x30."""
-        return int(self.uc.reg_read(_X[number]))
-
-    def set_x(self, number: int, value: int) -> None:
-        """Set general register x0..x30."""
-        self.uc.reg_write(_X[number], value & _MASK64)
-
-    @property
-    def registers(self) -> tuple[int, ...]:
-        """x0..x30."""
-        return tuple(self.uc.reg_read_batch(_X))
-
-    @property
-    def pc(self) -> int:
-        """Program counter."""
-        return int(self.uc.reg_read(_PC))
-
-    @property
-    def pstate(self) -> int:
-        """PSTATE as SPSR would hold it."""
-        return int(self.uc.reg_read(_PSTATE))
-
-    @property
-    def el(self) -> int:
-        """Exception level."""
-        return self.pstate >> 2 & 3
-
-    @property
-    def sp(self) -> int:
-        """The stack pointer in use."""
-        return int(self.uc.reg_read(_SP))
-
-    def set_sp(self, value: int) -> None:
-        """Set the stack pointer in use."""
-        self.uc.reg_write(_SP, value & _MASK64)
-
-    def stack_pointer(self, el: int) -> int:
-        """SP_ELx for ``el`` 0..2, wherever it is kept at the moment."""
-        return self.sp if el == _bank(self.pstate) else self.read(_SP_BANKS[el])
-
-    def set_pstate(self, pstate: int) -> None:
-        """Change PSTATE, exception level included; the SP bank follows."""
-        old, new = _bank(self.pstate), _bank(pstate)
-        if old != new:
-            self.write(_SP_BANKS[old], self.sp)
-        self.uc.reg_write(_PSTATE, pstate)
-        if old != new:
-            self.set_sp(self.read(_SP_BANKS[new]))
-        # A PSTATE write leaves the engine's cached flags as they were; any write of a system
-        # register rebuilds them.
-        self.write("SP_EL0", self.read("SP_EL0"))
-
-    def set_el(self, el: int) -> None:
-        """Put the CPU at ``el`` 0..2, using SP_ELx, DAIF masked."""
-        spsel = PSTATE_SPSEL if el else 0
-        self.set_pstate(PSTATE_DAIF | el << 2 | spsel)
-
-    def add_registers(self, registers: dict[str, int]) -> None:
-        """Give the CPU system registers that the engine lacks, by name and reset value.
-
-        They only remember what is written.
-        """
-        self._absent |= {register_key(name): value for name, value in registers.items()}
-
-    def flush_tlb(self) -> None:
-        """Drop every TLB entry the engine holds."""
-        self.uc.ctl(u.UC_CTL_TLB_FLUSH, u.UC_CTL_IO_WRITE)
 
     def flush_code(self) -> None:
         """Drop translated code: needed after a hook is added to code that ran."""
@@ -371,7 +254,7 @@ class Cpu:
                 except UcError as caught:
                     error = caught
         else:
-            self.uc.reg_write(_PC, pc)
+            self.set_pc(pc)
         seconds = perf_counter() - start
         if error is not None and error.errno in _UNMAPPED:
             self._observe_unmapped()
@@ -509,7 +392,7 @@ class Cpu:
         """Enter the target level's handler (DDI 0487, D1.3.2), or stop if its vector is no use."""
         el = event.target_el
         vbar = self.read(f"VBAR_EL{el}")
-        vector = vbar + event.vector_offset & _MASK64
+        vector = vbar + event.vector_offset & MASK64
         problem = self._vector_problem(vbar, vector, el)
         if problem is None and vector == event.return_address:
             problem = f"the vector at {vector:#x} raises the exception it handles"
@@ -524,7 +407,7 @@ class Cpu:
             self.write(f"FAR_EL{el}", event.far)
         pan = self._has_pan and not span and (el == 1 or self._is_host())
         self.set_pstate(entry_pstate(event, set_pan=pan))
-        self.uc.reg_write(_PC, vector)
+        self.set_pc(vector)
         self._exceptions += 1
 
     def _vector_problem(self, vbar: int, vector: int, el: int) -> str | None:
@@ -558,10 +441,10 @@ class Cpu:
         else:
             return False
         if decoded.form == "msr":
-            self._write_key(target, 0 if decoded.rt == 31 else self.x(decoded.rt))
+            self.write_key(target, 0 if decoded.rt == 31 else self.x(decoded.rt))
         elif decoded.rt != 31:
-            self.set_x(decoded.rt, self._read_key(target))
-        self.uc.reg_write(_PC, pc + 4)
+            self.set_x(decoded.rt, self.read_key(target))
+        self.set_pc(pc + 4)
         self._counter[Count.INSTRUCTIONS] += 1
         return True
 
@@ -571,7 +454,7 @@ class Cpu:
         if value is None:
             if not redirection.is_redirecting(self.read("HCR_EL2"), self.el):
                 return 0
-            value = self._read_key(redirection.TO_EL2[key])
+            value = self.read_key(redirection.TO_EL2[key])
         self.uc.reg_write(register, value)
         return 1
 
@@ -579,7 +462,7 @@ class Cpu:
         target = redirection.TO_EL2.get(_key_of(access))
         if target is None or not redirection.is_redirecting(self.read("HCR_EL2"), self.el):
             return 0
-        self._write_key(target, access.val)
+        self.write_key(target, access.val)
         return 1
 
     def _guarded(self, handler: Callable[[int, UcRegCP64], int]) -> Callable[..., int]:
@@ -598,37 +481,8 @@ class Cpu:
         self, _uc: Uc, access: int, address: int, size: int, value: int, _data: Any
     ) -> bool:
         kinds = {u.UC_MEM_WRITE_UNMAPPED: "write", u.UC_MEM_FETCH_UNMAPPED: "fetch"}
-        self._access = BusAccess(kinds.get(access, "read"), address, size, value & _MASK64)
+        self._access = BusAccess(kinds.get(access, "read"), address, size, value & MASK64)
         return False
-
-    def _read_key(self, key: int, name: str = "") -> int:
-        if key in self._absent:
-            return self._absent[key]
-        op0, op1, crn, crm, op2 = split_key(key)
-        try:
-            return int(self.uc.reg_read(_CP, (crn, crm, op0, op1, op2)))
-        except UcError:
-            raise self._lacks(key, name) from None
-
-    def _write_key(self, key: int, value: int, name: str = "") -> None:
-        if key in self._absent:
-            self._absent[key] = value & _MASK64
-            return
-        op0, op1, crn, crm, op2 = split_key(key)
-        try:
-            self.uc.reg_write(_CP, (crn, crm, op0, op1, op2, value & _MASK64))
-        except UcError:
-            raise self._lacks(key, name) from None
-        if key in _TRANSLATION:
-            self.flush_tlb()
-
-    @staticmethod
-    def _lacks(key: int, name: str) -> MachineError:
-        from relokit.runtime.sysregs import register_name
-
-        return MachineError(
-            f"this CPU has no {name or register_name(key)}", hint="the model 'max' has VHE"
-        )
 
     def _ctr(self, line: int) -> int:
         words = (line // 4).bit_length() - 1
@@ -639,10 +493,16 @@ class Cpu:
         return self.read("CTR_EL0") & ~0xF000F | words << 16 | words
 
 
-def _bank(pstate: int) -> int:
-    """Which SP_ELx a PSTATE selects."""
-    return pstate >> 2 & 3 if pstate & PSTATE_SPSEL else 0
-
-
 def _key_of(access: UcRegCP64) -> int:
     return int(access.op0 << 14 | access.op1 << 11 | access.crn << 7 | access.crm << 3 | access.op2)
+
+
+def _open(model: int, memory: GuestMemory, softmmu_page: int) -> Uc:
+    try:
+        uc = Uc(u.UC_ARCH_ARM64, u.UC_MODE_ARM)
+        uc.ctl_set_cpu_model(model)
+        uc.ctl_set_page_size(softmmu_page)
+        uc.mem_map_ptr(memory.base, memory.size, u.UC_PROT_ALL, memory.address)
+    except UcError as error:
+        raise MachineError(f"Unicorn cannot hold this guest: {error}") from None
+    return uc
