@@ -16,10 +16,13 @@ from relokit.codegen.source import Unit
 from relokit.linker.expression import (
     MASK,
     NUMBER,
+    Dot,
     Expression,
+    Number,
     Value,
     absolute,
     align_up,
+    binary,
 )
 from relokit.linker.script import (
     Assertion,
@@ -115,6 +118,17 @@ def classify(output: Output) -> None:
         output.type = SectionType.NOTE
     elif True in stored or kinds - {SectionType.NOBITS}:
         output.type = SectionType.PROGBITS
+
+
+_DOT_PLUS_0 = binary("+", Dot(), Number(0))
+
+
+def _marks_place(output: Output) -> bool:
+    """Whether an empty section moves the walk: any assignment but ``. += 0`` does in GNU ld."""
+    return any(
+        isinstance(item, Assignment) and (item.name != "." or item.value != _DOT_PLUS_0)
+        for item in output.items
+    )
 
 
 class Layout:
@@ -255,7 +269,7 @@ class Layout:
         output.walked = self._pass
         self.section = index
         self._fill = self._pattern(statement.fill)
-        marked = self._walk_body(output)
+        self._walk_body(output)
         self._line = statement.line
         self.section = ABSOLUTE
         output.size = self.dot - start
@@ -263,11 +277,16 @@ class Layout:
             self.fault(f"section {statement.name} grows to {output.size} bytes")
         if self.dot > MASK + 1:
             self.fault(f"section {statement.name} runs past the end of the address space")
-        if not output.alloc or not (output.size or marked):
-            # GNU ld leaves an empty section out, with what its alignment would have done.
+        if not output.alloc or not output.items:
             self.dot = outer
             return
         output.lma = self._load_address(output, region)
+        if not (output.size or _marks_place(output)):
+            # GNU ld leaves an empty section out, with what its alignment would have done.
+            self.dot = outer
+            self._remember(output, region)
+            return
+        self._remember(output, region)
         self._account(output, region)
         if output.size:
             self._last = index
@@ -280,11 +299,9 @@ class Layout:
                     align = max(align, piece.section.align)
         return align
 
-    def _walk_body(self, output: Output) -> bool:
-        """Lay the items out; returns whether a symbol was assigned, which marks the place."""
+    def _walk_body(self, output: Output) -> None:
         output.gaps.clear()
         output.data.clear()
-        marked = False
         for item in output.items:
             if isinstance(item, list):
                 self._put(output, item)
@@ -292,7 +309,6 @@ class Layout:
             self._line = item.line
             if isinstance(item, Assignment):
                 self._assign(item)
-                marked = marked or item.name != "."
             elif isinstance(item, Data):
                 value = absolute(self, item.value.evaluate(self))
                 data = (value & ((1 << 8 * item.width) - 1)).to_bytes(item.width, "little")
@@ -302,7 +318,6 @@ class Layout:
                 item.check.evaluate(self)
             else:
                 self._fill = self._pattern(item)
-        return marked
 
     def _put(self, output: Output, pieces: list[Piece]) -> None:
         start, dot, fill, number = output.vma, self.dot, self._fill, self._pass
@@ -353,11 +368,17 @@ class Layout:
             return output.vma
         return (output.vma + last.lma - last.vma) & MASK
 
+    def _remember(self, output: Output, region: RegionState) -> None:
+        """Note the section whose VA-PA distance the next one takes over, when GNU ld does."""
+        last = region.last
+        moved = output.vma != output.lma if last is None else self.dot >= last.vma
+        has_input = any(isinstance(item, list) for item in output.items)
+        if output.load_region is None and (output.size or (moved and has_input)):
+            region.last = output
+
     def _account(self, output: Output, region: RegionState) -> None:
         statement = output.statement
         end = output.vma + output.size
-        if output.size and output.load_region is None:
-            region.last = output
         if statement.region is not None:
             region.current = end
             self._check_fit(statement, statement.region, region, output.vma, end)

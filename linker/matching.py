@@ -47,11 +47,18 @@ def _wanted(patterns: Sequence[Pattern], file: str, name: str) -> bool:
 
 
 def _take(item: InputSections, free: list[Piece], objects: Sequence[Object]) -> list[Piece]:
-    taken = []
-    for piece in free:
-        file = objects[piece.unit].name
-        if matches(item.file, file) and _wanted(item.patterns, file, piece.section.name):
-            taken.append(piece)
+    if item.file == "*" and not any(pattern.exclude for pattern in item.patterns):
+        # By far the usual case: it is enough to look at each name once.
+        names = {piece.section.name for piece in free}
+        wanted = {name for name in names if _wanted(item.patterns, "", name)}
+        taken = [piece for piece in free if piece.section.name in wanted] if wanted else []
+    else:
+        taken = [
+            piece
+            for piece in free
+            if matches(item.file, objects[piece.unit].name)
+            and _wanted(item.patterns, objects[piece.unit].name, piece.section.name)
+        ]
     if item.ordered:
         taken.sort(key=lambda piece: piece.section.name)
     return taken
