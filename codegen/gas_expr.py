@@ -192,6 +192,8 @@ class _Parser:
                 break
             assert isinstance(op, str)
             self.at += 1
+            if op == "!" and self.tokens[self.at : self.at + 1] == ["!"]:
+                raise AssemblyError("`! !' means nothing to GNU as", hint="use parentheses")
             right = self.binary(rank + 1, depth + 1)
             if isinstance(left, int) and isinstance(right, int):
                 left = _INTEGERS[op](left, right)

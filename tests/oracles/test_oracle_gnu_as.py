@@ -211,7 +211,6 @@ SNIPPETS = {
         .ascii "a\\n\\t\\\\\\"\\001\\x41\\101\\r\\f\\b;//" "second", "x" // comment
         .asciz "a", "b" "c"
         .string ""
-        .ascii
         .Lend:
     """,
     "fill": """
@@ -680,8 +679,5 @@ def test_random_programs(
 
 def _no_previous(lines: list[str]) -> bool:
     """Whether a .previous comes first: GNU as ignores that with a warning, we refuse it."""
-    switches = [line for line in lines if line in (".text", ".data") or line.startswith(".sec")]
-    first = lines.index(".previous") if ".previous" in lines else len(lines)
-    return first < min(
-        map(lines.index, switches), default=0 if ".previous" in lines else len(lines)
-    )
+    switches = (line for line in lines if line in (".previous", ".text", ".data") or ".sec" in line)
+    return next(switches, "") == ".previous"
