@@ -101,7 +101,6 @@ _TOKEN = re.compile(
     )""",
     re.ASCII | re.VERBOSE,
 )
-_BLANK = re.compile(r"[ \t]*")
 _CHARACTERS = {"n": 10, "t": 9, "r": 13, "b": 8, "f": 12, "\\": 92, '"': 34, "'": 39}
 
 _PRECEDENCE = {
@@ -130,11 +129,11 @@ def parse(text: str) -> Expr:
 def _tokens(text: str) -> list[str | Expr]:
     """Operators as str, everything else as an expression."""
     tokens: list[str | Expr] = []
-    at = _BLANK.match(text).end()  # type: ignore[union-attr]
+    text, at = text.strip(" \t"), 0
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise AssemblyError(f"unexpected character {text[at]!r} in expression `{text.strip()}'")
+            raise AssemblyError(f"unexpected character {text[at]!r} in expression `{text}'")
         kind = match.lastgroup
         if kind == "op":
             tokens.append(match["op"])
@@ -144,7 +143,7 @@ def _tokens(text: str) -> list[str | Expr]:
             tokens.append(Dot() if match["name"] == "." else Name(match["name"]))
         else:
             tokens.append(_character(match["char"]))
-        at = _BLANK.match(text, match.end()).end()  # type: ignore[union-attr]
+        at = match.end()
         if len(tokens) > TOKEN_LIMIT:
             raise AssemblyError(f"expression of more than {TOKEN_LIMIT} parts")
     return tokens

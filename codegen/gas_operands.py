@@ -37,7 +37,7 @@ def split_operands(text: str) -> tuple[str, ...]:
     text = text.strip(" \t")
     if not text:
         return ()
-    if not any(c in text for c in "\"'[({"):
+    if not any(c in text for c in "\"'[({])}"):
         operands = text.split(",")
     else:
         operands, operand = [], ""
