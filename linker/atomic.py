@@ -4,36 +4,58 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from relokit.codegen.errors import RelokitError
 
 
-def write_atomic(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> int:
+def write_atomic(
+    path: str | os.PathLike[str],
+    chunks: Iterable[bytes | memoryview],
+    *,
+    parents: bool = False,
+) -> int:
     """Write ``chunks`` to ``path`` and return the size in bytes.
 
-    The bytes go to a temporary file beside it, to the disk, and only then to the name: whatever
-    fails, an old file stays as it was and no new one is left. Raises RelokitError for a place
-    that cannot be written.
+    Whatever fails, an old file stays as it was and no new one is left. ``parents`` makes the
+    folders that lead there. Raises RelokitError for a place that cannot be written.
+    """
+    size = 0
+    with replacing(path, parents=parents) as temporary, temporary.open("wb") as stream:
+        for chunk in chunks:
+            stream.write(chunk)
+            size += len(chunk)
+    return size
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], *, parents: bool = False) -> Iterator[Path]:
+    """Yield a temporary file beside ``path``; a body that ends well makes it ``path``.
+
+    The bytes reach the disk before the name does. A body that raises leaves nothing behind.
+    Raises RelokitError for a place that cannot be written, also where the body's own writing
+    fails.
     """
     target = Path(path)
     if target.is_dir():
         raise RelokitError("is a directory, not a file to write", where=str(target))
-    temporary: str | None = None
-    size = 0
+    temporary: Path | None = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
-        with os.fdopen(handle, "wb") as stream:
-            for chunk in chunks:
-                stream.write(chunk)
-                size += len(chunk)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, _mode(target))
-        os.replace(temporary, target)
+        if parents:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+        temporary = Path(name)
+        os.close(handle)
+        yield temporary
+        _sync(temporary)
+        temporary.chmod(_mode(target))
+        temporary.replace(target)
         temporary = None
+        # So that the new name, too, survives a power cut; some file systems cannot.
+        with suppress(OSError):
+            _sync(target.parent)
     except OSError as error:
         raise RelokitError(
             f"cannot be written: {error.strerror or error}",
@@ -42,10 +64,7 @@ def write_atomic(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryvi
         ) from None
     finally:
         if temporary is not None:
-            with suppress(OSError):
-                os.unlink(temporary)
-    _sync_folder(target.parent)
-    return size
+            temporary.unlink(missing_ok=True)
 
 
 def _mode(target: Path) -> int:
@@ -57,11 +76,9 @@ def _mode(target: Path) -> int:
     return 0o666 & ~mask
 
 
-def _sync_folder(folder: Path) -> None:
-    # So that the new name, too, survives a power cut; some file systems cannot.
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
