@@ -22,6 +22,8 @@ from relokit.codegen.object import SectionFlag, SectionType, SourceLine
 
 SECTION_LIMIT = 64 << 20
 """Bytes in one section."""
+UNIT_LIMIT = 128 << 20
+"""Bytes in all sections of a unit, NOBITS aside."""
 SECTION_COUNT = 1024
 """Sections in one unit."""
 SYMBOL_COUNT = 200_000
@@ -80,15 +82,6 @@ class SectionState:
     literals: list[Literal] = field(default_factory=list)
     mapping: list[tuple[int, bool]] = field(default_factory=list)
 
-    def grow(self, count: int) -> None:
-        """Account for ``count`` more bytes; raises AssemblyError past the limit."""
-        if self.size + count > SECTION_LIMIT:
-            raise AssemblyError(
-                f"section {self.name} would grow past {SECTION_LIMIT >> 20} MiB",
-                hint="place large zeroed areas with the linker script",
-            )
-        self.size += count
-
     def map(self, code: bool) -> None:
         """From here on: instructions, or data (AAELF64, "Mapping symbols")."""
         mapping = self.mapping
@@ -114,6 +107,7 @@ class UnitState:
         self.previous: SectionState | None = None
         self.stack: list[tuple[SectionState, SectionState | None]] = []
         self.source = SourceLine("", 0, "")
+        self.stored = 0
         self._backward: dict[int, Sym] = {}
         self._forward: dict[int, Sym] = {}
 
@@ -272,6 +266,20 @@ class UnitState:
 
     # Bytes.
 
+    def grow(self, count: int) -> None:
+        """Account for ``count`` more bytes here; raises AssemblyError past the limits."""
+        section = self.current
+        if section.size + count > SECTION_LIMIT:
+            raise AssemblyError(
+                f"section {section.name} would grow past {SECTION_LIMIT >> 20} MiB",
+                hint="place large zeroed areas with the linker script",
+            )
+        section.size += count
+        if section.type is not SectionType.NOBITS:
+            self.stored += count
+            if self.stored > UNIT_LIMIT:
+                raise AssemblyError(f"more than {UNIT_LIMIT >> 20} MiB in one unit")
+
     def mark(self) -> None:
         """What comes next in this section is from the current source line."""
         section = self.current
@@ -285,7 +293,7 @@ class UnitState:
         self.mark()
         if not padding:
             section.map(False)
-        section.grow(len(data))
+        self.grow(len(data))
         if section.type is not SectionType.NOBITS:
             section.data += data
         elif any(data):
@@ -293,9 +301,12 @@ class UnitState:
 
     def fill(self, count: int, pattern: bytes, *, padding: bool = False) -> None:
         """Append ``pattern`` ``count`` times."""
-        if count * len(pattern) > SECTION_LIMIT:
-            self.current.grow(count * len(pattern))
-        self.emit(pattern * count, padding=padding)
+        size = count * len(pattern)
+        if size > SECTION_LIMIT or (self.current.type is SectionType.NOBITS and not any(pattern)):
+            self.mark()
+            self.grow(size)
+        else:
+            self.emit(pattern * count, padding=padding)
 
     def datum(self, expr: Expr, size: int) -> None:
         """Append ``size`` bytes that hold ``expr``."""
@@ -330,7 +341,7 @@ class UnitState:
             if pad > 3:
                 self.mark()
                 section.map(True)
-                section.grow(pad & ~3)
+                self.grow(pad & ~3)
                 section.data += NOP * (pad >> 2)
 
     def instruction(self, instruction: Instruction) -> None:
@@ -362,7 +373,7 @@ class UnitState:
         self.mark()
         if not section.mapping or not section.mapping[-1][1]:
             section.map(True)
-        section.grow(4)
+        self.grow(4)
         section.data += b"\0\0\0\0"
         section.pending.append((offset, instruction, source))
 
