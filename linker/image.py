@@ -22,7 +22,8 @@ class SegmentFlag(IntFlag):
 class PlacedSection:
     """An output section. ``va`` and ``pa`` are its first byte's addresses, ``size`` in bytes.
 
-    ``data`` is empty for NOBITS. A section without SectionFlag.ALLOC (notes aside) has va 0.
+    ``data`` is empty for NOBITS, and may be a view of guest RAM. A section without
+    SectionFlag.ALLOC (notes aside) has va 0.
     ``lines`` maps offsets to source, ascending; an entry holds up to the next one's offset.
     """
 
@@ -33,7 +34,7 @@ class PlacedSection:
     align: int
     type: SectionType
     flags: SectionFlag
-    data: bytes
+    data: bytes | memoryview
     lines: tuple[tuple[int, SourceLine], ...] = field(default=(), repr=False)
 
 
@@ -92,7 +93,7 @@ class Image:
             raise KeyError(f"no {size} bytes at {va:#x} in {self.name}")
         if section.type is SectionType.NOBITS:
             return bytes(size)
-        return section.data[va - section.va : va - section.va + size]
+        return bytes(section.data[va - section.va : va - section.va + size])
 
     def line_at(self, va: int) -> SourceLine | None:
         """The source line that emitted the bytes at VA ``va``, if known."""
