@@ -39,15 +39,18 @@ from relokit.runtime.memory import GuestMemory
 from relokit.runtime.native_hooks import Count, NativeStop
 from relokit.runtime.regime import WalkRegisters
 from relokit.runtime.registers import MASK64, Registers
+from relokit.runtime.spinning import is_endless
 from relokit.runtime.sysregs import REGISTERS, decode_system, field
 from relokit.runtime.walker import Access, FaultKind, Walk, walk
 
 MODELS = {"a72": a64.UC_CPU_ARM64_A72, "max": a64.UC_CPU_ARM64_MAX}
 SOFTMMU_PAGES = (4096, 16384, 65536)
 
-# Non-secure, HVC enabled, lower levels AArch64, and its RES1 bits (DDI 0487, SCR_EL3). Before
-# this is set the engine walks EL1 tables in the AArch32 format.
-SCR_RESET = 0x531
+# What EL3 firmware leaves behind: non-secure, HVC enabled, lower levels AArch64, pointer
+# authentication and SVE not trapped where they exist, and RES1 bits (DDI 0487, SCR_EL3,
+# CPTR_EL3). Before SCR_EL3 is set the engine walks EL1 tables in the AArch32 format.
+SCR_RESET = 0x531 | 1 << 16 | 1 << 17
+CPTR_EZ = 1 << 8
 HCR_RW = 1 << 31
 
 WATCH_INTERVAL = 0.1
@@ -148,6 +151,7 @@ class Cpu(Registers):
         self._emulated: dict[int, int] = {}
         self._counter = native_hooks.new_counter()
         self.write("SCR_EL3", SCR_RESET)
+        self.write("CPTR_EL3", CPTR_EZ)
         self.write("HCR_EL2", HCR_RW)
         self._has_pan = bool(self.read("ID_AA64MMFR1_EL1") >> 20 & 0xF)
         self._has_vhe = bool(self.read("ID_AA64MMFR1_EL1") >> 8 & 0xF)
@@ -241,6 +245,7 @@ class Cpu(Registers):
         self._counter[: Count.STOP] = 0
         self._counter[Count.BLOCKS] = 0
         self._counter[Count.LIMIT] = max_instructions
+        self._counter[Count.HARMLESS] = NEVER
         # A block translated under another ``until`` runs past this one.
         if until != self._until:
             self.flush_code()
@@ -251,6 +256,8 @@ class Cpu(Registers):
             with self._watched(timeout_s, progress):
                 try:
                     self.uc.emu_start(pc, until)
+                    while self._only_looks_endless():
+                        self.uc.emu_start(self.pc, until)
                 except UcError as caught:
                     error = caught
         else:
@@ -325,11 +332,26 @@ class Cpu(Registers):
             self._pending = reason, detail
         self.uc.emu_stop()
 
+    def _only_looks_endless(self) -> bool:
+        """After a stop for a block that keeps following itself: let it, if it may come to an end.
+
+        Wall time and instructions still bound it.
+        """
+        state = self._counter
+        if state[Count.REASON] != NativeStop.SPIN or self._timed_out or self._pending:
+            return False
+        pc = self.pc
+        if is_endless(self.instruction_at, pc):
+            return False
+        state[Count.HARMLESS] = pc
+        state[Count.REPEATS] = state[Count.REASON] = NativeStop.NONE
+        return True
+
     def _reason(self, until: int, error: UcError | None) -> tuple[StopReason, str | None]:
         if self._pending:
             return self._pending
         native = int(self._counter[Count.REASON])
-        if native == NativeStop.SPIN:
+        if native == NativeStop.SPIN and is_endless(self.instruction_at, self.pc):
             return StopReason.SPIN, None
         if native == NativeStop.LIMIT:
             return StopReason.INSTRUCTION_LIMIT, None

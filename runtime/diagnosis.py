@@ -109,12 +109,17 @@ class Scene:
 
     @cached_property
     def vector(self) -> tuple[int, int] | None:
-        """(level, offset) of the vector slot the PC is in."""
-        for el in (2, 1):
-            offset = self.stop.pc - self.cpu.read(f"VBAR_EL{el}")
-            if self.stop.el == el and 0 <= offset < VECTOR_TABLE_SIZE:
-                return el, offset
-        return None
+        """(level, offset) of the vector slot that brought the PC into the vector table.
+
+        A handler may spin in the padding of another slot: the exception says which was entered.
+        """
+        el, event = self.stop.el, self.stop.event
+        if el not in (1, 2):
+            return None
+        offset = self.stop.pc - self.cpu.read(f"VBAR_EL{el}")
+        if not 0 <= offset < VECTOR_TABLE_SIZE:
+            return None
+        return el, event.vector_offset if event and event.target_el == el else offset
 
     @property
     def stub_error(self) -> bool:
@@ -355,7 +360,7 @@ def _message(scene: Scene) -> str:
         )
     if stop.reason is StopReason.SPIN and scene.vector:
         el, offset = scene.vector
-        return f"spins at {stop.pc:#x} in VBAR_EL{el} {vector_text(offset)}"
+        return f"spins at {stop.pc:#x}, entered by VBAR_EL{el} {vector_text(offset)}"
     if stop.reason is StopReason.SPIN:
         return f"spins at {stop.pc:#x}, {at}"
     if stop.reason in (StopReason.INSTRUCTION_LIMIT, StopReason.TIMEOUT):

@@ -23,7 +23,8 @@ from relokit.codegen.errors import MachineError
 
 Words = npt.NDArray[np.uint64]
 
-SPIN_REPEATS = 64
+SPIN_REPEATS = 4096
+"""A block that follows itself so often is looked at: it may be a loop that nothing can end."""
 _HANDLER_SLOT = 1024
 
 
@@ -38,6 +39,7 @@ class Count(IntEnum):
     REASON = 5
     STOP = 6
     BLOCKS = 7
+    HARMLESS = 8
 
 
 class NativeStop(IntEnum):
@@ -49,8 +51,8 @@ class NativeStop(IntEnum):
 
 
 # Runs before a block's first instruction. Once a stop is asked for the counters freeze, because
-# the engine may enter the same hook again before it returns. A block of one instruction that
-# follows itself is a branch to itself: no interrupt will ever come, so nothing can change.
+# the engine may enter the same hook again before it returns. ``HARMLESS`` is the address of a
+# block that may follow itself as often as it likes.
 _COUNT_BLOCKS = f"""
 define void @count_blocks(ptr %engine, i64 %address, i32 %size, ptr %state) {{
 entry:
@@ -68,26 +70,25 @@ bounded:
 spinning:
   %last.at = getelementptr i64, ptr %state, i64 {Count.LAST:d}
   %last = load i64, ptr %last.at
-  %last.size.at = getelementptr i64, ptr %state, i64 {Count.LAST_SIZE:d}
-  %last.size = load i64, ptr %last.size.at
   %repeats.at = getelementptr i64, ptr %state, i64 {Count.REPEATS:d}
   %repeats = load i64, ptr %repeats.at
   %wide = zext i32 %size to i64
-  %same.address = icmp eq i64 %address, %last
-  %single = icmp eq i64 %wide, 4
-  %same.size = icmp eq i64 %wide, %last.size
-  %itself = and i1 %same.address, %single
-  %again = and i1 %itself, %same.size
+  %again = icmp eq i64 %address, %last
   %more = add i64 %repeats, 1
   %counted = select i1 %again, i64 %more, i64 0
   store i64 %counted, ptr %repeats.at
-  %spins = icmp uge i64 %counted, {SPIN_REPEATS:d}
+  %often = icmp uge i64 %counted, {SPIN_REPEATS:d}
+  %harmless.at = getelementptr i64, ptr %state, i64 {Count.HARMLESS:d}
+  %harmless = load i64, ptr %harmless.at
+  %suspect = icmp ne i64 %address, %harmless
+  %spins = and i1 %often, %suspect
   br i1 %spins, label %stop, label %count
 count:
   %instructions = lshr i64 %wide, 2
   %sum = add i64 %done, %instructions
   store i64 %sum, ptr %done.at
   store i64 %address, ptr %last.at
+  %last.size.at = getelementptr i64, ptr %state, i64 {Count.LAST_SIZE:d}
   store i64 %wide, ptr %last.size.at
   %blocks.at = getelementptr i64, ptr %state, i64 {Count.BLOCKS:d}
   %blocks = load i64, ptr %blocks.at

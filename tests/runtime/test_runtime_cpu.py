@@ -78,17 +78,45 @@ def test_the_clock_ends_a_runaway(bench: MakeBench) -> None:
     assert abs(stop.instructions - 3 * b.cpu.x(0)) <= 3
 
 
-@pytest.mark.parametrize("text", ["spin: b spin", "spin: cbz xzr, spin"])
-def test_a_branch_to_itself_is_recognised_at_once(bench: MakeBench, text: str) -> None:
-    stop = bench().run(text, max_instructions=1 << 60, timeout_s=30)
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("spin: b spin", 1),
+        ("spin: cbz xzr, spin", 1),
+        ("spin: tbz x0, #0, spin", 1),
+        ("spin: b.eq spin", 1),
+        ("spin: nop\nhint #34\nb spin", 3),
+        ("spin: " + "nop\n" * 31 + "b spin", 32),
+    ],
+)
+def test_a_loop_without_an_end_is_recognised_at_once(
+    bench: MakeBench, text: str, size: int
+) -> None:
+    b = bench()
+    b.cpu.set_pstate(b.cpu.pstate | 1 << 30)  # Z
+    stop = b.run(text, max_instructions=1 << 60, timeout_s=30)
     assert (stop.reason, stop.pc) == (StopReason.SPIN, CODE)
-    assert stop.instructions <= native_hooks.SPIN_REPEATS + 1
-    assert stop.seconds < 1
+    assert stop.instructions <= size * (native_hooks.SPIN_REPEATS + 1)
+    assert stop.seconds < 5
 
 
-def test_a_long_loop_is_no_spin(bench: MakeBench) -> None:
-    stop = bench().run("mov x0, #5000\nloop: sub x0, x0, #1\ncbnz x0, loop")
-    assert (stop.reason, stop.instructions) == (StopReason.REACHED, 10_001)
+@pytest.mark.parametrize("body", ["nop", "nop\nadd x1, x1, #1", "dsb sy"])
+def test_a_long_loop_is_none(bench: MakeBench, body: str) -> None:
+    b = bench()
+    stop = b.run(f"mov x0, #50000\nloop: {body}\nsub x0, x0, #1\ncbnz x0, loop")
+    size = 3 + body.count("\n")
+    assert (stop.reason, stop.instructions) == (StopReason.REACHED, 1 + 50_000 * size)
+    assert b.cpu.x(1) == (50_000 if "add" in body else 0)
+
+
+def test_two_long_loops_take_turns(bench: MakeBench) -> None:
+    b = bench()
+    stop = b.run(
+        "mov x2, #5\nagain: mov x0, #9000\none: sub x0, x0, #1\ncbnz x0, one\n"
+        "mov x0, #9000\ntwo: sub x0, x0, #1\nnop\ncbnz x0, two\nsub x2, x2, #1\ncbnz x2, again"
+    )
+    assert stop.reason is StopReason.REACHED
+    assert stop.instructions == 1 + 5 * (1 + 18_000 + 1 + 27_000 + 2)
 
 
 def test_wfi_waits_for_ever(bench: MakeBench) -> None:

@@ -189,7 +189,7 @@ def _lost_vectors(b: Any, guest: Guest) -> None:
         (_spinning_vectors, 0, "hvc #0", "run.spin", "no handler and spins"),
         (_lost_vectors, 0, "hvc #0", "exception.vector", "VBAR does not hold"),
         (_nothing, 0, "spin: b spin", "run.spin", "waits for ever on purpose"),
-        (_nothing, 0, "loop: nop\nb loop", "run.limit", "does not come to an end"),
+        (_nothing, 0, "loop: add x1, x1, #1\nb loop", "run.limit", "does not come to an end"),
         (_nothing, 0, "wfi", "run.halted", "no interrupt will ever come"),
         (_nothing, 0, "brk #1", "exception.stray", None),
     ],
@@ -221,12 +221,24 @@ def test_a_spin_in_a_vector_slot_tells_what_it_was_for(bench: MakeBench) -> None
     _spinning_vectors(b, guest)
     finding = _diagnosed(b, guest, "nop\nhvc #4\nnop")
     assert finding.message == (
-        f"spins at {VECTORS + 0x400:#x} in VBAR_EL2 slot 0x400 "
+        f"spins at {VECTORS + 0x400:#x}, entered by VBAR_EL2 slot 0x400 "
         "(synchronous from a lower level in AArch64)"
     )
     assert f"last exception: HVC #0x4, EL1 to EL2, ELR {CODE + 8:#x}" in finding.notes
     assert f"raised by: hvc #4 at {CODE + 4:#x}" in finding.notes
     assert finding.place == "in vectors"
+
+
+def test_a_spin_in_the_padding_of_another_slot_names_the_one_entered(bench: MakeBench) -> None:
+    b = bench()
+    guest = Guest(b)
+    b.load("back: " + "nop\n" * 31 + "b back", VECTORS + 0x384)
+    b.cpu.write("VBAR_EL2", VECTORS)
+    finding = _diagnosed(b, guest, "hvc #0\nnop")
+    assert finding.rule == "run.spin"
+    assert finding.message.startswith(
+        f"spins at {VECTORS + 0x384:#x}, entered by VBAR_EL2 slot 0x400 "
+    )
 
 
 def test_code_nobody_owns_has_no_place(bench: MakeBench) -> None:
