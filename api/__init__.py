@@ -19,7 +19,7 @@ __version__ = VERSION
 if TYPE_CHECKING:
     from relokit.codegen.errors import RelokitError
     from relokit.codegen.target import Regime, Target
-    from relokit.facade import build, build_demo, export, generate, render, run
+    from relokit.facade import build, build_programs, export, generate, render, run
     from relokit.runtime.job import Job
     from relokit.runtime.outcome import Finding, Outcome
 
@@ -28,7 +28,7 @@ _HOME = {
     "Regime": "relokit.codegen.target",
     "Target": "relokit.codegen.target",
     "build": "relokit.facade",
-    "build_demo": "relokit.facade",
+    "build_programs": "relokit.facade",
     "export": "relokit.facade",
     "generate": "relokit.facade",
     "render": "relokit.facade",
@@ -47,7 +47,7 @@ __all__ = [
     "Target",
     "__version__",
     "build",
-    "build_demo",
+    "build_programs",
     "export",
     "generate",
     "render",

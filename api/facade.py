@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from relokit.codegen.child import Child
 from relokit.codegen.encoder import Encoder
+from relokit.codegen.errors import RelokitError, TemplateError
 from relokit.codegen.target import Target
 from relokit.runtime.job import Job
 from relokit.runtime.outcome import Outcome
@@ -19,13 +20,13 @@ from relokit.runtime.outcome import Outcome
 if TYPE_CHECKING:
     from relokit.codegen.source import Source
     from relokit.linker.program import Program
+    from relokit.runtime.programs import Programs
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
 
 GRACE = 60.0
 """Seconds a worker gets beyond the guest's own time: building, copying, comparing."""
-
 
 PROGRAM = "relokit"
 """Name of what ``export`` and ``generate`` make."""
@@ -56,17 +57,20 @@ def build(target: Target | None = None, *, templates: Path | None = None) -> Pro
     from relokit.codegen.build import KERNEL
     from relokit.linker.program import build_program
 
-    return build_program(KERNEL, target or Target(), encoder(), overrides=templates)
+    return build_program(KERNEL, target or Target(), encoder(), overrides=_overrides(templates))
 
 
-def build_demo(target: Target | None = None, *, templates: Path | None = None) -> bytes:
-    """The demo kernel as the bytes of an arm64 Image file."""
-    from relokit.codegen.build import DEMO
+def build_programs(target: Target | None = None, *, templates: Path | None = None) -> Programs:
+    """What a machine needs: the old kernel, the demo kernel as an Image file, the purgatory."""
+    from relokit.codegen.build import DEMO, KERNEL, PURGATORY
     from relokit.linker.program import build_program
-    from relokit.runtime.demo import demo_kernel
+    from relokit.runtime.programs import Programs
 
-    return demo_kernel(
-        build_program(DEMO, target or Target(), encoder(), overrides=templates).image
+    return Programs(
+        *(
+            build_program(recipe, target or Target(), encoder(), overrides=templates).image
+            for recipe in (KERNEL, DEMO, PURGATORY)
+        )
     )
 
 
@@ -74,7 +78,7 @@ def render(target: Target | None = None, *, templates: Path | None = None) -> So
     """The old kernel's routines as GNU as text, and the ld script that places them."""
     from relokit.codegen.build import KERNEL, render_recipe
 
-    return render_recipe(KERNEL, target or Target(), overrides=templates)
+    return render_recipe(KERNEL, target or Target(), overrides=_overrides(templates))
 
 
 def generate(
@@ -90,7 +94,7 @@ def generate(
     source = render(target, templates=templates)
     units = [unit.name for unit in source.units]
     names = {"units": units, "script": source.script.name, "name": PROGRAM}
-    makefile = render_template("Makefile.j2", names, overrides=templates)
+    makefile = render_template("Makefile.j2", names, overrides=_overrides(templates))
     written = []
     for unit in (*source.units, source.script, makefile):
         path = directory / unit.name
@@ -100,16 +104,22 @@ def generate(
 
 
 def export(
-    path: Path, target: Target | None = None, *, kind: str = "exec", job: Job | None = None
+    path: Path,
+    target: Target | None = None,
+    *,
+    kind: str = "exec",
+    job: Job | None = None,
+    progress: Progress | None = None,
 ) -> Exported:
     """Write an ELF to ``path``: ``exec`` or ``rel`` of the routines, or a ``bootable`` machine.
 
-    Only a bootable one needs ``job``. The file appears whole, or not at all.
+    Only a bootable one needs the rest of ``job`` than its templates. The file appears whole, or not
+    at all. Raises RelokitError for bad input and for a place that cannot be written.
     """
     from relokit.linker.atomic import replacing, write_atomic
 
     target, job = target or Target(), job or Job()
-    if kind != "bootable":
+    if kind in ("exec", "rel"):
         from relokit.linker.elf_writer import exec_chunks, rel_chunks
         from relokit.linker.merge import merge_objects
 
@@ -119,8 +129,10 @@ def export(
         else:
             chunks = rel_chunks(merge_objects(program.objects, name=PROGRAM))
         return Exported(write_atomic(path, chunks), None)
+    if kind != "bootable":
+        raise RelokitError(f"no {kind!r} kind of ELF", hint="choose exec, rel or bootable")
     with replacing(path) as temporary:
-        answer = _ask(target, job, None, bootable=temporary)
+        answer = _ask(target, job, progress, bootable=temporary)
     return Exported(answer["bytes"], answer["ram"])
 
 
@@ -135,18 +147,40 @@ def run(
     return Outcome.from_json(_ask(target or Target(), job or Job(), progress))
 
 
+def _overrides(templates: Path | None) -> Path | None:
+    """``templates`` if it is a directory that replaces something; TemplateError if it is not."""
+    if templates is None:
+        return None
+    from relokit.codegen.render import TEMPLATES
+
+    where = str(templates)
+    if not templates.is_dir():
+        what = "not a directory" if templates.exists() else "no such directory"
+        raise TemplateError(what, where=where, hint="--templates takes a directory of templates")
+    known = [path.relative_to(TEMPLATES) for path in TEMPLATES.rglob("*.j2")]
+    if not any((templates / name).is_file() for name in known):
+        names = ", ".join(sorted(str(name) for name in known))
+        raise TemplateError(
+            "replaces no template: none of its files has the name of a built-in one",
+            where=where,
+            hint=f"name them {names}",
+        )
+    return templates
+
+
 def _ask(
     target: Target, job: Job, progress: Progress | None, *, bootable: Path | None = None
 ) -> Any:
     """Have the machine room carry out ``job``; returns the JSON document it answers with."""
     from relokit.runtime.worker import Request
 
+    # Both children import while this process renders.
     room = worker()
     room.start()
+    encoder().start()
     request = Request(
         target,
-        build(target, templates=job.templates).image,
-        build_demo(target, templates=job.templates),
+        build_programs(target, templates=job.templates),
         job,
         bootable,
     )

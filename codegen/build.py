@@ -46,6 +46,7 @@ KERNEL = Recipe(
     "kernel.lds.j2",
 )
 DEMO = Recipe("demo", ("demo.S.j2",), "demo.lds.j2")
+PURGATORY = Recipe("purgatory", ("purgatory.S.j2",), "purgatory.lds.j2")
 HARNESS = Recipe("harness", ("harness.S.j2",), "harness.lds.j2")
 
 

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from relokit.codegen import facts
 from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime
+from relokit.runtime.arrange import Stage
 from relokit.runtime.cpu import Cpu
 from relokit.runtime.machine import SCTLR_M, Machine
 from relokit.runtime.outcome import Finding, Handoff
 
 ALL_MASKED = 0b1111
+
+
+Check = Callable[[Machine, Cpu, Handoff, Stage], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,47 +29,49 @@ class Rule:
 
     name: str
     source: str
-    broken: Callable[[Machine, Cpu, Handoff], str | None]
+    broken: Check
     cause: str
 
 
-def _zero(number: int) -> Callable[[Machine, Cpu, Handoff], str | None]:
-    def check(machine: Machine, cpu: Cpu, handoff: Handoff) -> str | None:
+def _zero(number: int) -> Check:
+    def check(machine: Machine, cpu: Cpu, handoff: Handoff, stage: Stage) -> str | None:
         value = cpu.x(number)
         return f"x{number} = {value:#x}, and it is reserved: 0" if value else None
 
     return check
 
 
-def _entry(machine: Machine, cpu: Cpu, handoff: Handoff) -> str | None:
-    if handoff.pc == machine.start:
+def _entry(machine: Machine, cpu: Cpu, handoff: Handoff, stage: Stage) -> str | None:
+    if handoff.pc == stage.pc:
         return None
-    return f"the kernel is entered at {handoff.pc:#x} instead of {machine.start:#x}"
+    return f"the {stage.name} is entered at {handoff.pc:#x} instead of {stage.pc:#x}"
 
 
-def _dtb(machine: Machine, cpu: Cpu, handoff: Handoff) -> str | None:
-    if handoff.x0 == machine.inputs.dtb_at:
+def _dtb(machine: Machine, cpu: Cpu, handoff: Handoff, stage: Stage) -> str | None:
+    if handoff.x0 == stage.x0:
         return None
-    return f"x0 = {handoff.x0:#x}, but the device tree is at {machine.inputs.dtb_at:#x}"
+    if stage.x0 == 0:
+        return f"x0 = {handoff.x0:#x}, and the {stage.name} is promised 0"
+    return f"x0 = {handoff.x0:#x}, but the device tree is at {stage.x0:#x}"
 
 
-def _mmu(machine: Machine, cpu: Cpu, handoff: Handoff) -> str | None:
+def _mmu(machine: Machine, cpu: Cpu, handoff: Handoff, stage: Stage) -> str | None:
     return f"the MMU is on (SCTLR_EL{handoff.el} = {handoff.sctlr:#x})" if handoff.mmu else None
 
 
-def _daif(machine: Machine, cpu: Cpu, handoff: Handoff) -> str | None:
+def _daif(machine: Machine, cpu: Cpu, handoff: Handoff, stage: Stage) -> str | None:
     if handoff.daif == ALL_MASKED:
         return None
     return f"PSTATE.DAIF = {handoff.daif:04b}: D, A, I and F must be masked"
 
 
-def _level(machine: Machine, cpu: Cpu, handoff: Handoff) -> str | None:
+def _level(machine: Machine, cpu: Cpu, handoff: Handoff, stage: Stage) -> str | None:
     if handoff.el == machine.el_at_start:
         return None
-    return f"the kernel is entered at EL{handoff.el} instead of EL{machine.el_at_start}"
+    return f"the {stage.name} is entered at EL{handoff.el} instead of EL{machine.el_at_start}"
 
 
-def _sctlr(machine: Machine, cpu: Cpu, handoff: Handoff) -> str | None:
+def _sctlr(machine: Machine, cpu: Cpu, handoff: Handoff, stage: Stage) -> str | None:
     """The level that had the MMU on must be left with the fixed value."""
     level = 2 if machine.target.regime is Regime.VHE else 1
     value = cpu.read(f"SCTLR_EL{level}")
@@ -74,7 +80,7 @@ def _sctlr(machine: Machine, cpu: Cpu, handoff: Handoff) -> str | None:
     return f"SCTLR_EL{level} = {value:#x} instead of {facts.SCTLR_EL1_MMU_OFF:#x}"
 
 
-def _vectors(machine: Machine, cpu: Cpu, handoff: Handoff) -> str | None:
+def _vectors(machine: Machine, cpu: Cpu, handoff: Handoff, stage: Stage) -> str | None:
     """HVC that failed leaves HVC_STUB_ERR behind (regression: error ignored)."""
     if cpu.x(0) == facts.HVC_STUB_ERR:
         return f"x0 = {facts.HVC_STUB_ERR:#x}: the EL2 stub refused the call before"
@@ -106,11 +112,11 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def check_handoff(machine: Machine, cpu: Cpu, handoff: Handoff) -> list[Finding]:
-    """Every rule that is broken at the new kernel's first instruction."""
+def check_handoff(machine: Machine, cpu: Cpu, handoff: Handoff, stage: Stage) -> list[Finding]:
+    """Every rule that is broken at the first instruction of ``stage``."""
     findings = []
     for rule in RULES:
-        message = rule.broken(machine, cpu, handoff)
+        message = rule.broken(machine, cpu, handoff, stage)
         if message:
             findings.append(
                 Finding(
@@ -125,8 +131,13 @@ def check_handoff(machine: Machine, cpu: Cpu, handoff: Handoff) -> list[Finding]
 
 
 def check_jump(machine: Machine, el: int, sctlr: int) -> list[Finding]:
-    """What the state of the series promises at the first instruction of the relocation code."""
-    findings = []
+    """What the state of the series promises at the first instruction of the relocation code.
+
+    Nothing, where there is no relocation.
+    """
+    findings: list[Finding] = []
+    if machine.jump is None:
+        return findings
     if el != machine.el_at_jump:
         findings.append(
             Finding(

@@ -10,12 +10,13 @@ from relokit.linker.host_file import map_file
 from relokit.linker.kernel_file import ImageHeader, open_kernel, parse_header
 from relokit.runtime import boot_protocol, devicetree
 from relokit.runtime.allocator import Region
-from relokit.runtime.job import RAM_BASE, Job
+from relokit.runtime.job import DEFAULT_CMDLINE, RAM_BASE, Job, KexecPath
 from relokit.runtime.kimage import KexecSegment
 from relokit.runtime.payload import BytesContent, Content, PatternContent
 
 DEFAULT_RAM = 2048 * MIB
 OLD_KERNEL_ALIGN = 2 * MIB
+CRASH_ALIGN = 2 * MIB
 MAX_INITRD = 1 << 34
 MEMSTART_ALIGN = 1 << 30
 """Where the linear map starts is rounded to this, so that it can use blocks."""
@@ -74,6 +75,11 @@ def load_inputs(target: Target, job: Job, demo: bytes, old_kernel_size: int) -> 
         -(-ram_base // OLD_KERNEL_ALIGN) * OLD_KERNEL_ALIGN + OLD_KERNEL_ALIGN,
         -(-old_kernel_size // OLD_KERNEL_ALIGN) * OLD_KERNEL_ALIGN,
     )
+    # A crash kernel is loaded into memory that was set aside for it at boot.
+    destination = (ram_base, ram_size)
+    if job.path is KexecPath.CRASH:
+        half = ram_size // 2 // CRASH_ALIGN * CRASH_ALIGN
+        destination = (ram_base + half, ram_size - half)
     reserved = [*devicetree.reserved_of(dtb), (old_kernel.base, old_kernel.size)]
 
     def placed(tree: bytes) -> boot_protocol.Placement:
@@ -82,7 +88,7 @@ def load_inputs(target: Target, job: Job, demo: bytes, old_kernel_size: int) -> 
             kernel.size,
             initrd.size if initrd else 0,
             len(tree),
-            [(ram_base, ram_size)],
+            [destination],
             reserved,
             target.page_size,
             kernel_at=job.kernel_at,
@@ -91,7 +97,9 @@ def load_inputs(target: Target, job: Job, demo: bytes, old_kernel_size: int) -> 
         )
 
     # /chosen names the initrd's place, and the tree's size does not depend on where that is.
-    cmdline = job.cmdline or ""
+    cmdline = job.cmdline
+    if cmdline is None and job.dtb is None:
+        cmdline = DEFAULT_CMDLINE
     if initrd is not None:
         sized = devicetree.with_chosen(dtb, cmdline=cmdline, initrd=(0, initrd.size))
         spot = placed(sized).initrd
@@ -118,10 +126,7 @@ def load_inputs(target: Target, job: Job, demo: bytes, old_kernel_size: int) -> 
         segments=segments,
         start=placement.kernel.at,
         dtb_at=placement.dtb.at,
-        # Of the engine's two CPUs only one has VHE and admits to 16 KiB pages.
-        cpu="max"
-        if target.regime == "vhe" or 16384 in (target.page_size, header.page_size)
-        else "a72",
+        cpu=cpu,
         description=tuple(
             {
                 "name": name if part.name == "kernel" else part.name,
@@ -136,14 +141,6 @@ def load_inputs(target: Target, job: Job, demo: bytes, old_kernel_size: int) -> 
 
 def _kernel(target: Target, job: Job, demo: bytes) -> tuple[str, ImageHeader, Content]:
     if job.size is not None:
-        if job.kernel is not None:
-            raise MachineError(
-                "a kernel and a synthetic payload at once", hint="give --kernel or --size"
-            )
-        if job.size <= 0:
-            raise MachineError(
-                f"a payload of {job.size} bytes", hint="give a size such as 84M or 2G"
-            )
         header = ImageHeader(
             code0=0, code1=0, text_offset=0, image_size=job.size, flags=1 << 3, pe_offset=0
         )
@@ -156,14 +153,21 @@ def _kernel(target: Target, job: Job, demo: bytes) -> tuple[str, ImageHeader, Co
 
 def _ram(target: Target, job: Job, dtb: bytes | None, moved: int) -> tuple[int, int]:
     """Guest RAM: the device tree's, or QEMU virt's, large enough for source and destination."""
-    if job.memory is not None and job.memory <= 0:
-        raise MachineError(f"guest memory of {job.memory} bytes", hint="give a size such as 2G")
     needed = 2 * moved + moved // 128 + OVERHEAD
     wanted = job.memory or max(DEFAULT_RAM, -(-needed // (256 * MIB)) * 256 * MIB)
     if dtb is None:
         base, size = RAM_BASE, wanted
     else:
-        base, available = max(devicetree.memory_of(dtb), key=lambda entry: entry[1])
+        tree = devicetree.memory_of(dtb, where=str(job.dtb))
+        base, available = max(tree, key=lambda entry: entry[1])
+        if job.memory is not None and job.memory > available:
+            raise MachineError(
+                f"{job.memory / MIB:.0f} MiB of guest memory, but the device tree's largest range "
+                f"has {available / MIB:.0f} MiB",
+                where=str(job.dtb),
+                hint="leave --memory out, or give another tree",
+            )
+        # The rest of a large machine's memory is never touched and need not be there.
         size = min(available, wanted)
     first = -(-base // target.page_size) * target.page_size
     size = (base + size) // target.page_size * target.page_size - first

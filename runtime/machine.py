@@ -15,9 +15,11 @@ from relokit.codegen.target import MASK64, Regime, Target
 from relokit.linker.flat import flatten
 from relokit.linker.image import Image
 from relokit.runtime import descriptors, geometry, trans_pgd
-from relokit.runtime.allocator import Order, PageAllocator
+from relokit.runtime.allocator import PageAllocator
+from relokit.runtime.arrange import Stage
 from relokit.runtime.inputs import Inputs
-from relokit.runtime.kimage import Kimage, build_kimage, total_pages, write_field
+from relokit.runtime.job import Job, KexecPath, Shape
+from relokit.runtime.kimage import Kimage, build_kimage, destination_pages, write_field
 from relokit.runtime.memory import GuestMemory, Words
 from relokit.runtime.pagetables import PageTables, map_image, map_linear
 from relokit.runtime.payload import Progress, scatter_into
@@ -26,6 +28,13 @@ from relokit.runtime.routines import Routines
 # SCTLR_EL1 of a running kernel: M, C, SA, SA0, I over the MMU-off value (DDI 0487, SCTLR_EL1).
 SCTLR_M = 1 << 0
 SCTLR_MMU_ON = facts.SCTLR_EL1_MMU_OFF | SCTLR_M | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 12
+# kimage.type and file_mode, by path: bit 0 a crash image, bit 2 loaded by kexec_file_load.
+IMAGE_FLAGS = {
+    KexecPath.NORMAL: 1 << 2,
+    KexecPath.PURGATORY: 0,
+    KexecPath.IN_PLACE: 1 << 2,
+    KexecPath.CRASH: 1 << 2 | 1 << 0,
+}
 PA_BITS = 44
 """Physical address size in TCR_EL1.IPS: what a Cortex-A72 has."""
 
@@ -44,7 +53,8 @@ class CpuState:
 class Machine:
     """Guest RAM with everything in it, and where the CPU starts (machine_kexec, by its VA).
 
-    ``jump`` is the PA at which relocation code is entered, ``start`` that of the new kernel.
+    ``jump`` is the PA at which relocation code is entered, None if there is nothing to move
+    and it is skipped (patch 5). ``stages`` are entered after it, the new kernel last.
     ``el_at_jump`` and ``el_at_start`` are the exception levels the series promises there.
     """
 
@@ -57,10 +67,15 @@ class Machine:
     kimage: Kimage
     state: CpuState
     swapper: int
-    jump: int
-    start: int
+    jump: int | None
+    stages: tuple[Stage, ...]
     el_at_jump: int
     el_at_start: int
+
+    @property
+    def start(self) -> int:
+        """PA of what is entered first after the relocation."""
+        return self.stages[0].pc
 
     def close(self) -> None:
         """Give guest RAM back."""
@@ -87,15 +102,15 @@ def build_machine(
     image: Image,
     routines: Routines,
     inputs: Inputs,
-    *,
-    order: Order = Order.SHUFFLED,
-    seed: int = 0,
+    stages: tuple[Stage, ...],
+    job: Job,
     progress: Progress | None = None,
 ) -> Machine:
     """Set up guest RAM as the old kernel leaves it when it calls machine_kexec.
 
     ``image`` is the old kernel (ours, and its hyp-stub), ``routines`` what it copies to safe
-    pages. Raises MachineError for what does not fit.
+    pages; of ``job``, order, seed, shape and path count here. Raises MachineError for what does
+    not fit.
     """
     memory = GuestMemory(inputs.ram_base, inputs.ram_size)
     allocator = PageAllocator(memory, target.page_size)
@@ -111,9 +126,17 @@ def build_machine(
     zero_page = trans_pgd.zero_page(allocator)
     segments = tuple(loaded.segment for loaded in inputs.segments)
     linear_offset = target.page_offset - inputs.memstart
+    in_place = job.path in (KexecPath.IN_PLACE, KexecPath.CRASH)
+    destinations = destination_pages(segments, target.page_size)
     sources = allocator.scatter(
-        "source pages", total_pages(segments, target.page_size), target.page_size, seed, order
+        "source pages",
+        0 if in_place else len(destinations),
+        target.page_size,
+        job.seed,
+        job.order,
     )
+    if job.shape is Shape.OWN_PLACE and not in_place:
+        sources[::3] = destinations[::3]
     kimage = build_kimage(
         memory,
         allocator,
@@ -121,13 +144,17 @@ def build_machine(
         segments,
         sources,
         target.page_size,
-        start=inputs.start,
+        start=stages[0].pc,
         linear_offset=linear_offset,
-        dtb_mem=inputs.dtb_at,
-        flags=1 << 2,
+        dtb_mem=stages[0].x0,
+        flags=IMAGE_FLAGS[job.path],
+        in_place=in_place,
     )
-    _scatter(memory, inputs, sources, target.page_size, progress)
-    _post_load(target, routines, memory, allocator, kimage, swapper, zero_page, linear_offset)
+    where = destinations if in_place else sources
+    _scatter(memory, inputs, where, target.page_size, progress)
+    skipped = in_place and target.has(Feature.SKIP_IN_PLACE)
+    if not skipped:
+        _post_load(target, routines, memory, allocator, kimage, swapper, zero_page, linear_offset)
 
     soft_restart = (
         "cpu_soft_restart" if target.has(Feature.NO_CPU_RESET_HEADER) else "__cpu_soft_restart"
@@ -146,7 +173,7 @@ def build_machine(
         idmap_t0sz,
         int(nvhe),
         kimage.control_page + routines.entry,
-        inputs.dtb_at,
+        stages[0].x0,
         image.symbol(soft_restart) + to_pa,
     )
     vectors = image.symbol("__hyp_stub_vectors") + to_pa
@@ -165,8 +192,8 @@ def build_machine(
             sysregs=_sysregs(target, zero_page, swapper, vectors),
         ),
         swapper=swapper,
-        jump=kimage.control_page + routines.entry,
-        start=inputs.start,
+        jump=None if skipped else kimage.control_page + routines.entry,
+        stages=stages,
         el_at_jump=el_at_jump(target),
         el_at_start=1 if target.regime is Regime.EL1 else 2,
     )

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from relokit.codegen.errors import TargetError
 from relokit.codegen.target import Target
 from relokit.linker.image import Image
 from relokit.runtime import contract
+from relokit.runtime.arrange import add_purgatory, arrange, stages
 from relokit.runtime.console import run_on
 from relokit.runtime.cpu import Cpu, Stop, StopReason
 from relokit.runtime.diagnosis import diagnose
 from relokit.runtime.inputs import load_inputs
-from relokit.runtime.job import Job
+from relokit.runtime.job import Job, KexecPath
 from relokit.runtime.kimage import total_pages
 from relokit.runtime.machine import SCTLR_M, Machine, build_machine
 from relokit.runtime.outcome import (
@@ -26,6 +27,7 @@ from relokit.runtime.outcome import (
     target_json,
 )
 from relokit.runtime.payload import verify
+from relokit.runtime.programs import Programs, demo_kernel
 from relokit.runtime.routines import Routines, routines_of
 
 Report = Callable[[str, int, int], None]
@@ -46,32 +48,37 @@ class Move:
     stop: Stop
 
 
-def run(target: Target, image: Image, demo: bytes, job: Job, report: Report) -> Outcome:
+def run(target: Target, programs: Programs, job: Job, report: Report) -> Outcome:
     """Build the machine ``job`` describes and judge what happens in it.
 
-    ``image`` is the old kernel, ``demo`` the demo kernel's Image file. Raises RelokitError
-    for bad input; whatever the guest does is in the Outcome.
+    Raises RelokitError for bad input; whatever the guest does is in the Outcome.
     """
     started = perf_counter()
-    machine = prepare_machine(target, image, demo, job, report)
+    machine = prepare_machine(target, programs, job, report)
     try:
         return judge(machine, job, report, built=perf_counter() - started)
     finally:
         machine.close()
 
 
-def prepare_machine(target: Target, image: Image, demo: bytes, job: Job, report: Report) -> Machine:
+def prepare_machine(target: Target, programs: Programs, job: Job, report: Report) -> Machine:
     """The machine ``job`` describes, ready to run or to be exported; the caller closes it."""
+    image = programs.kernel
     target, routines = _routines(target, image, job)
     size = image.symbol("_end") - image.symbol("_text")
-    inputs = load_inputs(target, job, demo, size)
+    inputs = arrange(
+        load_inputs(target, job, demo_kernel(programs.demo), size), target, job.shape, job.seed
+    )
+    entry = None
+    if job.path is KexecPath.PURGATORY:
+        inputs, entry = add_purgatory(inputs, target, programs.purgatory)
     return build_machine(
         target,
         image,
         routines,
         inputs,
-        order=job.order,
-        seed=job.seed,
+        stages(inputs, job.path, entry),
+        job,
         progress=lambda done, total: report("prepare", done, total),
     )
 
@@ -85,20 +92,32 @@ def judge(machine: Machine, job: Job, report: Report, *, built: float = 0.0) -> 
     handoff = None
     console = ended = None
     verified = 0
-    if move.stop.reason is StopReason.REACHED and move.jumped:
+    compared = 0.0
+    stop = move.stop
+    for stage in machine.stages:
+        if handoff is not None:
+            stop = cpu.run(
+                cpu.pc,
+                until=stage.pc,
+                max_instructions=PRELUDE_INSTRUCTIONS,
+                timeout_s=PRELUDE_SECONDS,
+            )
+        if stop.reason is not StopReason.REACHED or not move.jumped:
+            findings.append(diagnose(machine, cpu, stop))
+            break
         handoff = _handoff(machine, cpu)
+        findings += contract.check_handoff(machine, cpu, handoff, stage)
+    else:
         findings += contract.check_jump(machine, move.el, move.sctlr)
-        findings += contract.check_handoff(machine, cpu, handoff)
         verified, wrong = _verify(machine, report)
         findings += wrong
         compared = perf_counter() - started
         if job.boot and not findings:
             console, ended, failed = run_on(machine, cpu, job.boot, report)
             findings += failed
-    else:
-        findings.append(diagnose(machine, cpu, move.stop))
-        compared = perf_counter() - started
-    pages = total_pages(machine.kimage.segments, machine.target.page_size)
+    pages = 0
+    if not machine.kimage.in_place:
+        pages = total_pages(machine.kimage.segments, machine.target.page_size)
     return Outcome(
         status=Status.FAIL if findings else Status.PASS,
         target=target_json(machine.target),
@@ -142,13 +161,15 @@ def relocate(machine: Machine, cpu: Cpu, job: Job, report: Report) -> Move:
     """Run machine_kexec up to the jump, then the relocation up to the new kernel."""
     prelude = cpu.run(
         machine.state.pc,
-        until=machine.jump,
+        until=machine.start if machine.jump is None else machine.jump,
         max_instructions=PRELUDE_INSTRUCTIONS,
         timeout_s=PRELUDE_SECONDS,
     )
     el, sctlr = cpu.el, cpu.read(f"SCTLR_EL{max(cpu.el, 1)}")
     if prelude.reason is not StopReason.REACHED:
         return Move(False, el, sctlr, prelude)
+    if machine.jump is None:
+        return Move(True, el, sctlr, replace(prelude, instructions=0, seconds=0.0))
     # RAM is there before the machine is on; the host's first touch of a page is no part of it.
     for segment in machine.kimage.segments:
         size = segment.pages(machine.target.page_size) * machine.target.page_size
@@ -173,8 +194,6 @@ def _routines(target: Target, image: Image, job: Job) -> tuple[Target, Routines]
     """Ours, or those of the shipped kernel ``job`` names, whose kimage layout then counts."""
     if job.code_from is None:
         return target, routines_of(image)
-    from dataclasses import replace
-
     from relokit.linker.btf import kimage_layout_from
     from relokit.linker.kernel_file import open_kernel
     from relokit.linker.shipped import shipped_image

@@ -13,20 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relokit.codegen.target import Target
-from relokit.linker.image import Image
 from relokit.runtime.job import Job
+from relokit.runtime.programs import Programs
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The old kernel's Image, the demo kernel's bytes and what is asked.
+    """What was built, for which target, and what is asked.
 
     With ``bootable`` nothing runs: the machine is written there as an ELF instead.
     """
 
     target: Target
-    image: Image
-    demo: bytes
+    programs: Programs
     job: Job
     bootable: Path | None = None
 
@@ -51,7 +50,7 @@ def serve(request: bytes, progress: Callable[[bytes], None]) -> bytes:
         return json.dumps(_export(asked, asked.bootable, report)).encode()
     from relokit.runtime.run import run
 
-    outcome = run(asked.target, asked.image, asked.demo, asked.job, report)
+    outcome = run(asked.target, asked.programs, asked.job, report)
     return json.dumps(outcome.to_json()).encode()
 
 
@@ -61,7 +60,7 @@ def _export(asked: Request, path: Path, report: Callable[[str, int, int], None])
     from relokit.runtime.bootable import bootable_image
     from relokit.runtime.run import prepare_machine
 
-    machine = prepare_machine(asked.target, asked.image, asked.demo, asked.job, report)
+    machine = prepare_machine(asked.target, asked.programs, asked.job, report)
     try:
         with path.open("wb") as file:
             for chunk in exec_chunks(bootable_image(machine, Encoder())):

@@ -1,11 +1,20 @@
-"""The demo kernel as an Image file: flat bytes with the checksum it verifies itself by."""
+"""What is built before a machine can be: the old kernel, the demo kernel, the purgatory."""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
 from relokit.linker.flat import flatten
 from relokit.linker.image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Linked Images; :func:`demo_kernel` makes a kernel's Image file of ``demo``."""
+
+    kernel: Image
+    demo: Image
+    purgatory: Image
 
 
 def demo_kernel(image: Image) -> bytes:
@@ -13,6 +22,8 @@ def demo_kernel(image: Image) -> bytes:
 
     The checksum is the sum of 64-bit word i times 2i+1, modulo 2^64, over all words before it.
     """
+    import numpy as np  # here, so that the parent process, which never runs a guest, does without
+
     base = min(section.va for section in image.sections)
     flat = bytearray(flatten(image))
     flat += bytes(image.symbol("_end") - base - len(flat))
