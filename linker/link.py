@@ -112,6 +112,8 @@ class _Link:
         if self.undefined:
             self._report_undefined()
         if self.note is not None:
+            if any(section.name == NOTE_SECTION for section in sections):
+                raise LinkError(f"{NOTE_SECTION} is in the script and a note is given too")
             sections.append(
                 PlacedSection(
                     NOTE_SECTION,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from re import search
+from re import findall, search, split
 from typing import TYPE_CHECKING
 
 from relokit.codegen.errors import LinkError
@@ -26,10 +26,10 @@ MAX_TEXT = 256 * 1024
 # Words of GNU ld's language that relokit knows and does not carry out.
 _REFUSED = (
     "AFTER AS_NEEDED BEFORE BLOCK CONSTANT CONSTRUCTORS COPY CREATE_OBJECT_SYMBOLS "
-    "DATA_SEGMENT_ALIGN DATA_SEGMENT_END DATA_SEGMENT_RELRO_END DSECT EXTERN FILEHDR "
+    "DATA_SEGMENT_ALIGN DATA_SEGMENT_END DATA_SEGMENT_RELRO_END DSECT EXTERN "
     "FORCE_COMMON_ALLOCATION GROUP INCLUDE INFO INHIBIT_COMMON_ALLOCATION INPUT INSERT "
     "INPUT_SECTION_FLAGS LD_FEATURE LOG2CEIL NEXT NOCROSSREFS NOCROSSREFS_TO ONLY_IF_RO "
-    "ONLY_IF_RW OUTPUT OVERLAY PHDRS READONLY REGION_ALIAS SEARCH_DIR SEGMENT_START "
+    "ONLY_IF_RW OUTPUT OVERLAY READONLY REGION_ALIAS SEARCH_DIR SEGMENT_START "
     "SIZEOF_HEADERS SORT_BY_ALIGNMENT SORT_BY_INIT_PRIORITY SORT_NONE STARTUP SUBALIGN TARGET "
     "TYPE VERSION"
 )
@@ -228,17 +228,17 @@ def _parse(text: str) -> Script:
 
 def _syntax_fault(text: str, error: UnexpectedInput) -> ScriptError:
     position = error.pos_in_stream
-    at = len(text) if position is None or position < 0 else position
+    ended = getattr(getattr(error, "token", None), "type", "") == "$END"
+    at = len(text.rstrip()) if ended or position is None else position
     line = text.count("\n", 0, at) + 1
     column = at - (text.rfind("\n", 0, at) + 1) + 1
-    before = text[max(0, at - 80) : at].rstrip()
-    word = search(r"[A-Za-z_][A-Za-z0-9_]*\Z", before)
-    here = search(r"\A[A-Za-z_][A-Za-z0-9_]*", text[at : at + 80])
-    for found in (here, word):
-        if found and found[0] in REFUSED_WORDS:
+    here = search(r"\A\w*", text[at : at + 80])
+    statement = split(r"[;{}]", text[max(0, at - 200) : at])[-1] + (here[0] if here else "")
+    for word in findall(r"\w+", statement):
+        if word in REFUSED_WORDS:
             return ScriptError(
                 line,
-                f"{found[0]} is not part of this script language",
+                f"{word} is not part of this script language",
                 column=column,
                 hint="docs/ldscript.md lists what is",
             )
@@ -246,8 +246,6 @@ def _syntax_fault(text: str, error: UnexpectedInput) -> ScriptError:
         return ScriptError(line, "a comment that does not end", column=column)
     if at >= len(text.rstrip()):
         got = "the end of the script"
-        line = text.rstrip().count("\n") + 1
-        column = 0
     else:
         shown = search(r"\A(?:[\w.$]+|\S)", text[at : at + 40])
         got = repr(shown[0]) if shown else repr(text[at])
