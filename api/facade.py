@@ -66,9 +66,10 @@ def build_programs(target: Target | None = None, *, templates: Path | None = Non
     from relokit.linker.program import build_program
     from relokit.runtime.programs import Programs
 
+    overrides = _overrides(templates)
     return Programs(
         *(
-            build_program(recipe, target or Target(), encoder(), overrides=templates).image
+            build_program(recipe, target or Target(), encoder(), overrides=overrides).image
             for recipe in (KERNEL, DEMO, PURGATORY)
         )
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
 from relokit.cli.options import json_option, make_target, target_options
+from relokit.cli.output import emit, emit_json, plain
 
 
 @click.command("generate", help="Write the rendered assembly, the ld script and a Makefile.")
@@ -28,13 +30,10 @@ def command(output: Path, as_json: bool, **options: Any) -> int:
 
     from relokit.facade import generate
 
-    written = generate(output, target, templates=templates)
+    written = [str(path) for path in generate(output, target, templates=templates)]
     if as_json:
-        import json
-
-        click.echo(json.dumps({"target": target.name, "files": [str(path) for path in written]}))
+        emit_json({"target": target.name, "files": written})
     else:
-        for path in written:
-            click.echo(path)
-        click.echo(f"build it with: make -C {output} CROSS_COMPILE=aarch64-linux-gnu-")
+        make = f"make -C {shlex.quote(str(output))} CROSS_COMPILE=aarch64-linux-gnu-"
+        emit(plain("\n".join([*written, f"build it with: {make}"])))
     return 0

@@ -1,99 +1,110 @@
-"""The ``relokit`` command: dispatch, errors and exit codes.
+"""The ``relokit`` command: errors and exit codes.
 
-Exit codes: 0 the checks hold, 1 the run failed its checks, 2 bad usage or input, 130 interrupted.
+Exit codes: 0 the checks hold, 1 the run failed its checks, 2 bad usage or input, and 128 plus
+the signal's number when interrupted: 130 for Ctrl-C. Almost everything is imported inside, so that
+an interrupt is met with one line at any time.
 """
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-
-import click
+from contextlib import suppress
+from types import FrameType
+from typing import NoReturn
 
 from relokit.codegen.errors import RelokitError
-from relokit.codegen.version import VERSION
 
-EXIT_PASS, EXIT_FAIL, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
-
-COMMANDS = {
-    "run": "Build the relocation, run it in a machine and judge the hand-over.",
-    "export": "Write an ELF: executable, relocatable, or bootable in QEMU.",
-    "generate": "Write the rendered assembly, the ld script and a Makefile.",
-    "series": "List the fifteen patches and what each changes.",
-}
-
-
-class _Commands(click.Group):
-    """Imports a command's module when it is used: ``--version`` pays for nothing else."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command = import_module(f"relokit.cli.{cmd_name}").command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-@click.group(
-    cls=_Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 pass, 1 the run failed its checks, 2 bad usage or input.",
-)
-@click.version_option(VERSION, prog_name="relokit", message="%(prog)s %(version)s")
-def relokit() -> None:
-    """Generate, assemble, link and run the arm64 kexec relocation, and judge it."""
+EXIT_PASS, EXIT_FAIL, EXIT_USAGE = 0, 1, 2
+EXIT_SIGNAL = 128
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line (by default the process's own); returns the exit code."""
+    own_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in arguments
     try:
+        if own_process:
+            _take_over_process()
+        return _dispatch(arguments)
+    except KeyboardInterrupt as interrupt:
+        if own_process:
+            # We are on the way out already: a second Ctrl-C could only garble that.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if sys.stderr is not None and sys.stderr.isatty():
+            print(file=sys.stderr)
+        number = interrupt.args[0] if interrupt.args else signal.SIGINT
+        return _report(RelokitError("interrupted"), as_json, EXIT_SIGNAL + int(number))
+    except RelokitError as error:
+        return _report(error, as_json)
+    except MemoryError:
+        short = RelokitError("out of memory", hint="ask for less guest memory, or free some")
+        return _report(short, as_json)
+    except Exception as error:
+        return _report(_defect(error), as_json)
+
+
+def _take_over_process() -> None:
+    """Leave in order on SIGTERM and SIGHUP too; print what the terminal has no character for."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt(number)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    """Run click's group; raises RelokitError for what click has to say."""
+    import click
+
+    from relokit.cli.commands import COMMANDS, Interrupted, relokit
+
+    try:
         code = relokit.main(args=arguments, prog_name="relokit", standalone_mode=False)
-        sys.stdout.flush()
+    except Interrupted as error:
+        raise KeyboardInterrupt(*error.args) from None
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         return EXIT_USAGE
     except click.exceptions.Exit as error:
         return error.exit_code
-    except click.UsageError as error:
-        hint = f"see 'relokit {error.ctx.info_name or ''} --help'" if _in_command(error) else None
-        return _report(RelokitError(error.format_message(), hint=hint), as_json)
     except click.ClickException as error:
-        return _report(RelokitError(error.format_message()), as_json)
-    except RelokitError as error:
-        return _report(error, as_json)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("relokit: interrupted", err=True)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing may be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_PASS
+        command = next((word for word in arguments if word in COMMANDS), None)
+        shown = f"relokit {command}" if command else "relokit"
+        message = error.format_message().rstrip(".")
+        raise RelokitError(message, hint=f"see '{shown} --help'") from None
     return code if isinstance(code, int) else EXIT_PASS
 
 
-def _in_command(error: click.UsageError) -> bool:
-    return error.ctx is not None and error.ctx.parent is not None
+def _defect(error: Exception) -> RelokitError:
+    """What no one foresaw, in one line and with its place: a bug of ours, not a verdict."""
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return RelokitError(
+        f"internal error: {type(error).__name__}: {error}",
+        where=f"{frame.filename}:{frame.lineno}",
+        hint="this is a defect of relokit: please report it with the command line",
+    )
 
 
-def _report(error: RelokitError, as_json: bool) -> int:
+def _report(error: RelokitError, as_json: bool, code: int = EXIT_USAGE) -> int:
+    from relokit.cli.output import emit_json, plain
+
+    fields = ("message", "where", "text", "hint")
+    present = {name: value for name in fields if (value := getattr(error, name))}
     if as_json:
-        import json
-
-        fields = {"message": error.message, "where": error.where, "text": error.text}
-        fields["hint"] = error.hint
-        present = {key: value for key, value in fields.items() if value}
-        click.echo(json.dumps({"status": "error", "error": present}, indent=2))
-    else:
-        click.echo(f"relokit: {error}", err=True)
-    return EXIT_USAGE
+        with suppress(RelokitError):
+            emit_json({"status": "error", "error": present})
+    elif sys.stderr is not None:
+        with suppress(OSError):
+            print(f"relokit: {plain(str(error))}", file=sys.stderr, flush=True)
+    return code

@@ -13,12 +13,18 @@ from relokit.codegen.errors import RelokitError
 from relokit.codegen.layouts import LAYOUTS, layout_named
 from relokit.codegen.series import parse_state
 from relokit.codegen.target import PAGE_SIZES, Regime, Target, parse_page_size
-from relokit.runtime.job import Job, Order
+from relokit.runtime.job import DEFAULT_CMDLINE, MAX_PA, MAX_SEED, Job, Order
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_SIZE = re.compile(r"(0x[0-9a-f]+|[0-9]+)([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = re.compile(r"(-?)(0x[0-9a-f]{1,16}|[0-9]{1,20})([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_ADDRESS = re.compile(r"0x[0-9a-f]{1,16}|[0-9]{1,20}", re.IGNORECASE)
+_COUNT = re.compile(r"-?[0-9]{1,20}")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def _number(digits: str) -> int:
+    return int(digits, 16 if digits[:2].lower() == "0x" else 10)
 
 
 class Size(click.ParamType[int]):
@@ -31,9 +37,9 @@ class Size(click.ParamType[int]):
             return value
         match = _SIZE.fullmatch(value.strip())
         if not match:
-            self.fail(f"{value!r} is not a size; give bytes, or a number with K, M, G or T")
-        size = int(match[1], 0) * _UNITS[match[2].lower()]
-        if not 0 < size < 1 << 48:
+            self.fail(f"{value!r} is not a size; give bytes, or a whole number with K, M, G or T")
+        size = _number(match[2]) * _UNITS[match[3].lower()]
+        if match[1] or not 0 < size <= MAX_PA:
             self.fail(f"{value!r} is out of range; a size is between 1 byte and 256T")
         return size
 
@@ -46,13 +52,52 @@ class Address(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        try:
-            address = int(value, 0)
-        except ValueError:
+        if not _ADDRESS.fullmatch(value.strip()):
             self.fail(f"{value!r} is not an address; give for example 0x40400000")
-        if not 0 <= address < 1 << 48:
+        address = _number(value.strip())
+        if address > MAX_PA:
             self.fail(f"{value!r} is not a 48-bit physical address")
         return address
+
+
+class Count(click.ParamType[int]):
+    """A whole number from ``least`` to ``most``."""
+
+    name = "n"
+
+    def __init__(self, least: int, most: int) -> None:
+        self.least, self.most = least, most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if not _COUNT.fullmatch(value.strip()):
+            self.fail(f"{value!r} is not a whole number")
+        count = int(value)
+        if not self.least <= count <= self.most:
+            self.fail(f"{value!r} is out of range; give {self.least} to {self.most}")
+        return count
+
+
+class Seconds(click.ParamType[float]):
+    """A time limit: more than nothing, at most ``limit`` seconds."""
+
+    name = "seconds"
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number of seconds")
+        # Written so that NaN fails too.
+        if not 0 < seconds <= self.limit:
+            self.fail(f"{value!r} is out of range; give more than 0 and at most {self.limit:g} s")
+        return seconds
 
 
 class State(click.ParamType[int]):
@@ -62,7 +107,8 @@ class State(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
-            return parse_state(str(value))
+            # No longer than any state: Python refuses to convert thousands of digits.
+            return parse_state(str(value)[:20])
         except RelokitError as error:
             self.fail(f"{error.message}; {error.hint}")
 
@@ -86,7 +132,11 @@ _TARGET_OPTIONS = (
         help="Translation granule of the kernel we leave.",
     ),
     click.option(
-        "--va-bits", type=int, default=48, show_default=True, help="VA size of the old kernel."
+        "--va-bits",
+        type=Count(0, 64),
+        default=48,
+        show_default=True,
+        help="VA size of the old kernel: 39 or 48 (4k), 36, 47 or 48 (16k), 42 or 48 (64k).",
     ),
     click.option(
         "--el",
@@ -111,37 +161,43 @@ _TARGET_OPTIONS = (
     ),
 )
 
-_JOB_OPTIONS = (
-    click.option("--kernel", type=INPUT_FILE, help="Image, vmlinuz (gzip, zstd, EFI zboot)."),
-    click.option("--initrd", type=INPUT_FILE, help="Initial RAM disk."),
-    click.option("--dtb", type=INPUT_FILE, help="Device tree [default: QEMU virt's, made here]."),
-    click.option("--cmdline", help="Command line, put into /chosen."),
-    click.option("--size", type=Size(), help="Move a synthetic payload of this size instead."),
-    click.option("--memory", type=Size(), help="Guest RAM [default: 2G, more if needed]."),
-    click.option("--kernel-at", type=Address(), help="PA of the kernel."),
-    click.option("--initrd-at", type=Address(), help="PA of the initrd."),
-    click.option("--dtb-at", type=Address(), help="PA of the device tree."),
-    click.option(
-        "--order",
-        type=click.Choice([str(order) for order in Order]),
-        default="shuffled",
-        show_default=True,
-        help="How source pages lie in memory.",
-    ),
-    click.option(
-        "--seed",
-        type=click.IntRange(0, 2**32 - 1),
-        default=0,
-        show_default=True,
-        help="Decides the shuffling and the synthetic payload.",
-    ),
-    click.option(
-        "--code-from",
-        type=INPUT_FILE,
-        metavar="VMLINUZ",
-        help="Run this shipped kernel's own relocation code and EL2 vectors.",
-    ),
-)
+_JOB_OPTIONS: dict[str, dict[str, Any]] = {
+    "--kernel": {
+        "type": INPUT_FILE,
+        "help": "Image or vmlinuz (gzip, zstd, EFI zboot). [default: the demo kernel]",
+    },
+    "--initrd": {"type": INPUT_FILE, "help": "Initial RAM disk."},
+    "--dtb": {"type": INPUT_FILE, "help": "Device tree. [default: QEMU virt's, made here]"},
+    "--cmdline": {
+        "help": "Command line for /chosen; '' for none. [default: what --dtb says; without it, "
+        f"'{DEFAULT_CMDLINE}']",
+    },
+    "--size": {"type": Size(), "help": "Move a synthetic payload of this size instead."},
+    "--memory": {"type": Size(), "help": "Guest RAM. [default: 2G, more if needed]"},
+    "--kernel-at": {"type": Address(), "help": "PA of the kernel."},
+    "--initrd-at": {"type": Address(), "help": "PA of the initrd."},
+    "--dtb-at": {"type": Address(), "help": "PA of the device tree."},
+    "--order": {
+        "type": click.Choice([str(order) for order in Order]),
+        "default": str(Order.SHUFFLED),
+        "show_default": True,
+        "help": "How source pages lie in memory.",
+    },
+    "--seed": {
+        "type": Count(0, MAX_SEED),
+        "default": 0,
+        "show_default": True,
+        "help": "Decides the shuffling and the synthetic payload.",
+    },
+    "--code-from": {
+        "type": INPUT_FILE,
+        "metavar": "VMLINUZ",
+        "help": "Run this shipped kernel's own relocation code and EL2 vectors.",
+    },
+}
+
+JOB_FLAGS = tuple(_JOB_OPTIONS)
+"""The options that say what to move, from where to where."""
 
 
 def target_options(function: F) -> F:
@@ -153,8 +209,8 @@ def target_options(function: F) -> F:
 
 def job_options(function: F) -> F:
     """Add the options that say what to move, from where to where."""
-    for option in reversed(_JOB_OPTIONS):
-        function = option(function)
+    for flag in reversed(JOB_FLAGS):
+        function = click.option(flag, **_JOB_OPTIONS[flag])(function)
     return function
 
 

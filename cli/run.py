@@ -6,7 +6,26 @@ from typing import Any
 
 import click
 
-from relokit.cli.options import job_options, json_option, make_job, make_target, target_options
+from relokit.cli.options import (
+    Count,
+    Seconds,
+    job_options,
+    json_option,
+    make_job,
+    make_target,
+    target_options,
+)
+from relokit.cli.output import emit, emit_json
+from relokit.runtime.job import (
+    DEFAULT_MAX_INSTRUCTIONS,
+    DEFAULT_TIMEOUT,
+    MAX_BOOT,
+    MAX_INSTRUCTIONS,
+    MAX_TIMEOUT,
+)
+
+DEMO_BOOT = 5.0
+"""Seconds the demo kernel gets; it needs milliseconds and powers off."""
 
 
 @click.command("run", help="Build the relocation, run it in a machine and judge the hand-over.")
@@ -14,50 +33,38 @@ from relokit.cli.options import job_options, json_option, make_job, make_target,
 @target_options
 @click.option(
     "--boot",
-    type=click.FloatRange(0, 600, min_open=True),
-    metavar="SECONDS",
-    help="Let the new kernel run on and show its console. [default: 5 for the demo kernel]",
+    type=Seconds(MAX_BOOT),
+    help=f"Let the new kernel run on and show its console. [default: {DEMO_BOOT:g} for the demo "
+    "kernel, else not]",
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, 3600, min_open=True),
-    default=120.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Give up on the relocation after this long.",
+    type=Seconds(MAX_TIMEOUT),
+    default=DEFAULT_TIMEOUT,
+    help=f"Give up on the relocation after this long. [default: {DEFAULT_TIMEOUT:g}]",
 )
 @click.option(
     "--max-instructions",
-    type=click.IntRange(1),
-    default=1 << 40,
-    metavar="N",
-    help="Give up on the relocation after this many instructions.",
+    type=Count(1, MAX_INSTRUCTIONS),
+    default=DEFAULT_MAX_INSTRUCTIONS,
+    help="Give up on the relocation after this many instructions. [default: 2^40]",
 )
 @json_option
 def command(as_json: bool, **options: Any) -> int:
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
     target = make_target(options)
-    boot = options.pop("boot")
-    if boot is None and options["kernel"] is None and options["size"] is None:
-        boot = 5.0
-    job = make_job(options, boot=boot, **options_left(options))
+    limits = {name: options.pop(name) for name in ("boot", "timeout", "max_instructions")}
+    if limits["boot"] is None and options["kernel"] is None and options["size"] is None:
+        limits["boot"] = DEMO_BOOT
+    job = make_job(options, **limits)
 
+    from relokit.cli.view import Bars, summary
     from relokit.facade import run
 
+    with Bars() as bars:
+        outcome = run(target, job, progress=bars.progress)
     if as_json:
-        import json
-
-        outcome = run(target, job)
-        click.echo(json.dumps(outcome.to_json(), indent=2))
+        emit_json(outcome.to_json())
     else:
-        from relokit.cli.view import RunView
-
-        with RunView(target, job) as view:
-            outcome = run(target, job, progress=view.progress)
-        view.show(outcome)
+        emit(summary(target, outcome))
     return 0 if outcome.passed else 1
-
-
-def options_left(options: dict[str, Any]) -> dict[str, Any]:
-    """The limits, which Job takes by the same names."""
-    return {name: options.pop(name) for name in ("timeout", "max_instructions")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from relokit.cli.options import json_option
+from relokit.cli.output import emit, emit_json
 from relokit.codegen.series import PATCHES
 
 
@@ -13,15 +14,12 @@ from relokit.codegen.series import PATCHES
 def command(as_json: bool) -> int:
     """Print the table of the series."""
     if as_json:
-        import json
-
         rows = [
             {"number": patch.number, "subject": patch.subject, "change": patch.change}
             for patch in PATCHES
         ]
-        click.echo(json.dumps({"patches": rows}, indent=2))
-        return 0
-    for patch in PATCHES:
-        click.echo(f"{patch.number:>2}  {patch.subject}")
-        click.echo(f"    {patch.change}")
+        emit_json({"patches": rows})
+    else:
+        rows_of_text = (f"{p.number:>2}  {p.subject}\n    {p.change}" for p in PATCHES)
+        emit("\n".join(rows_of_text))
     return 0

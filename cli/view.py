@@ -1,4 +1,4 @@
-"""What a run looks like to a person: progress while it lasts, one screen when it is over."""
+"""What a person sees of a run: progress while it lasts, one screen when it is over."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from relokit.cli.output import plain
 from relokit.codegen.target import MIB, Target
 from relokit.codegen.version import VERSION
-from relokit.runtime.job import Job
 from relokit.runtime.outcome import Finding, Outcome
 
 if TYPE_CHECKING:
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 STAGES = {
     "prepare": "Scattering the payload",
+    "write": "Writing",
     "relocate": "Relocating",
     "verify": "Comparing every byte",
     "boot": "Letting the new kernel run",
 }
 LABEL_WIDTH = 13
+REGISTERS_IN_ROW = 4
 
 
-class RunView:
-    """Progress bars on a terminal's stderr; the verdict on stdout, plain when piped."""
+class Bars:
+    """Progress bars on standard error while the block lasts, if that is a terminal."""
 
-    def __init__(self, target: Target, job: Job) -> None:
-        self.target = target
-        self.job = job
+    def __init__(self) -> None:
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
 
-    def __enter__(self) -> RunView:
-        if sys.stderr.isatty():
+    def __enter__(self) -> Bars:
+        if sys.stderr is not None and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -66,35 +66,48 @@ class RunView:
             self._tasks[stage] = self._bars.add_task(STAGES.get(stage, stage), total=total)
         self._bars.update(self._tasks[stage], completed=done, total=total)
 
-    def show(self, outcome: Outcome) -> None:
-        """Print the whole story and the verdict."""
-        from rich.console import Console
 
-        console = Console(highlight=False, soft_wrap=True)
-        console.print(f"[bold]relokit {VERSION}[/]  {self.target.name}")
-        for part in outcome.payload:
-            _row(console, "payload", _payload(part))
-        _row(console, "relocation", _relocation(outcome))
-        if outcome.handoff is not None:
-            _row(console, "hand-over", _handoff(outcome))
+def summary(target: Target, outcome: Outcome) -> str:
+    """The whole story and the verdict, with colours if standard output is a terminal."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    with console.capture() as captured:
+        _print(console, target, outcome)
+    return captured.get().rstrip("\n")
+
+
+def _print(console: Console, target: Target, outcome: Outcome) -> None:
+    console.print(f"[bold]relokit {VERSION}[/]  {target.name}")
+    for part in outcome.payload:
+        _row(console, "payload", _payload(part))
+    _row(console, "relocation", _relocation(outcome))
+    if outcome.handoff is not None:
+        _row(console, "hand-over", _handoff(outcome))
         _row(console, "verified", f"{outcome.verified_bytes:,} bytes where they belong")
-        for line in (outcome.console or "").splitlines():
-            _row(console, "console", line)
-        if outcome.ended:
-            _row(console, "", f"({outcome.ended})")
-        for finding in outcome.findings:
-            _show_finding(console, finding)
-        if outcome.passed:
-            console.print("[bold green]PASS[/]")
-        else:
-            count = len(outcome.findings)
-            console.print(f"[bold red]FAIL[/]  {count} finding{'s' if count != 1 else ''}")
+    else:
+        _row(console, "hand-over", "never: the new kernel was not reached")
+    for line in (outcome.console or "").splitlines():
+        _row(console, "console", line)
+    if outcome.ended:
+        _row(console, "", f"({outcome.ended})")
+    for finding in outcome.findings:
+        _show_finding(console, finding)
+    if outcome.passed:
+        console.print("[bold green]PASS[/]")
+    else:
+        count = len(outcome.findings)
+        console.print(f"[bold red]FAIL[/]  {count} finding{'s' if count != 1 else ''}")
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(plain(text))
 
 
 def _row(console: Console, label: str, text: str) -> None:
-    from rich.markup import escape
-
-    console.print(f"  [dim]{label:<{LABEL_WIDTH}}[/]{escape(text)}")
+    console.print(f"  [dim]{label:<{LABEL_WIDTH}}[/]{_escaped(text)}")
 
 
 def _payload(part: dict[str, Any]) -> str:
@@ -106,11 +119,13 @@ def _payload(part: dict[str, Any]) -> str:
 
 def _relocation(outcome: Outcome) -> str:
     moved = outcome.relocation
-    rate = f", {moved.bytes / moved.seconds / MIB:,.0f} MiB/s" if moved.seconds else ""
-    return (
+    text = (
         f"{moved.pages:,} pages at EL{moved.el}, MMU {'on' if moved.mmu else 'off'}: "
-        f"{moved.instructions:,} instructions in {moved.seconds:.3f} s{rate}"
+        f"{moved.instructions:,} instructions in {moved.seconds:.3f} s"
     )
+    if outcome.handoff is not None and moved.seconds:
+        text += f", {moved.bytes / moved.seconds / MIB:,.0f} MiB/s"
+    return text
 
 
 def _handoff(outcome: Outcome) -> str:
@@ -123,19 +138,16 @@ def _handoff(outcome: Outcome) -> str:
 
 
 def _show_finding(console: Console, finding: Finding) -> None:
-    from rich.markup import escape
-
-    console.print(f"\n[bold red]{escape(finding.rule)}[/]  {escape(finding.message)}")
+    console.print(f"\n[bold red]{_escaped(finding.rule)}[/]  {_escaped(finding.message)}")
     if finding.place:
         where = f"{finding.address:#x}  " if finding.address is not None else ""
-        console.print(f"  at {where}{escape(finding.place)}")
+        console.print(f"  at {where}{_escaped(finding.place)}")
     for line in finding.listing:
-        console.print(f"    {escape(line)}")
+        console.print(f"    {_escaped(line)}")
     for note in finding.notes:
-        console.print(f"  {escape(note)}")
-    if finding.registers:
-        for at in range(0, len(finding.registers), 4):
-            row = finding.registers[at : at + 4]
-            console.print("  " + "  ".join(f"{name:>4} {value:016x}" for name, value in row))
+        console.print(f"  {_escaped(note)}")
+    for at in range(0, len(finding.registers), REGISTERS_IN_ROW):
+        row = finding.registers[at : at + REGISTERS_IN_ROW]
+        console.print("  " + "  ".join(f"{name:>4} {value:016x}" for name, value in row))
     if finding.cause:
-        console.print(f"  [bold]probable cause:[/] {escape(finding.cause)}")
+        console.print(f"  [bold]probable cause:[/] {_escaped(finding.cause)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -38,11 +39,11 @@ def replacing(path: str | os.PathLike[str], *, parents: bool = False) -> Iterato
     Raises RelokitError for a place that cannot be written, also where the body's own writing
     fails.
     """
-    target = Path(path)
-    if target.is_dir():
-        raise RelokitError("is a directory, not a file to write", where=str(target))
+    # A symbolic link stays one: what it points to is replaced.
+    target = Path(os.path.realpath(path))
     temporary: Path | None = None
     try:
+        _check_kind(target, str(path))
         if parents:
             target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
@@ -59,12 +60,24 @@ def replacing(path: str | os.PathLike[str], *, parents: bool = False) -> Iterato
     except OSError as error:
         raise RelokitError(
             f"cannot be written: {error.strerror or error}",
-            where=str(target),
+            where=str(path),
             hint="check that the folder exists, can be written and has room",
         ) from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _check_kind(target: Path, shown: str) -> None:
+    """Only a regular file may be replaced: not a folder, and above all not /dev/null."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise RelokitError("is a directory, not a file to write", where=shown)
+    if not stat.S_ISREG(mode):
+        raise RelokitError("is a device or pipe, not a file that can be replaced", where=shown)
 
 
 def _mode(target: Path) -> int:

@@ -8,21 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relokit.codegen.errors import MachineError
+from relokit.runtime.job import Order
 from relokit.runtime.memory import GuestMemory
-
-
-class Order(StrEnum):
-    """How scattered pages follow each other."""
-
-    SHUFFLED = "shuffled"
-    IN_ORDER = "in-order"
-    REVERSED = "reversed"
 
 
 @dataclass(frozen=True, slots=True)

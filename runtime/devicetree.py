@@ -143,14 +143,17 @@ def virt_dtb(
     return _flatten(root)
 
 
-def with_chosen(dtb: bytes, *, cmdline: str = "", initrd: tuple[int, int] | None = None) -> bytes:
+def with_chosen(
+    dtb: bytes, *, cmdline: str | None = None, initrd: tuple[int, int] | None = None
+) -> bytes:
     """A copy of ``dtb`` whose /chosen says what kexec says: command line and initrd.
 
-    ``initrd`` is (first PA, first PA after it). An empty command line or no initrd removes what the
-    tree said before. Same input, same bytes. Raises FormatError for an unsound tree, MachineError
-    for a command line that the kernel would cut or a tree that grows past 2 MiB.
+    ``initrd`` is (first PA, first PA after it). A command line of None keeps the tree's own, an
+    empty one removes it; no initrd removes what the tree said of one. Same input, same bytes.
+    Raises FormatError for an unsound tree, MachineError for a command line that the kernel would
+    cut or a tree that grows past 2 MiB.
     """
-    bootargs = _bootargs(cmdline)
+    bootargs = _bootargs(cmdline or "")
     blob = check_dtb(dtb)
     import libfdt
 
@@ -160,11 +163,9 @@ def with_chosen(dtb: bytes, *, cmdline: str = "", initrd: tuple[int, int] | None
     chosen = fdt.path_offset("/chosen", [libfdt.NOTFOUND])
     if chosen < 0:
         chosen = fdt.add_subnode(0, "chosen")
-    values: dict[str, bytes | None] = {
-        "bootargs": bootargs or None,
-        "linux,initrd-start": None,
-        "linux,initrd-end": None,
-    }
+    values: dict[str, bytes | None] = {"linux,initrd-start": None, "linux,initrd-end": None}
+    if cmdline is not None:
+        values["bootargs"] = bootargs or None
     if initrd is not None:
         start, end = initrd
         if not 0 <= start < end < 1 << 64:
@@ -187,10 +188,10 @@ def with_chosen(dtb: bytes, *, cmdline: str = "", initrd: tuple[int, int] | None
     return result
 
 
-def memory_of(dtb: bytes) -> tuple[Range, ...]:
+def memory_of(dtb: bytes, *, where: str = "device tree") -> tuple[Range, ...]:
     """RAM as Linux finds it: the ``reg`` of the root's memory nodes, ascending (base, size).
 
-    Raises FormatError where there is none, or where a range is empty or passes 2^64.
+    Raises FormatError naming ``where`` if there is none, or if a range passes 2^64.
     """
     root = parse(dtb).root
     found = [
@@ -201,7 +202,12 @@ def memory_of(dtb: bytes) -> tuple[Range, ...]:
         if entry[1]
     ]
     if not found:
-        raise FormatError("no memory node with a size", where="device tree")
+        raise FormatError(
+            "no memory node with a size",
+            where=where,
+            hint="firmware fills it in at boot: give a running machine's tree (/sys/firmware/fdt), "
+            'or add reg to the node with device_type = "memory"',
+        )
     return tuple(sorted(found))
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relokit.codegen.errors import MachineError
-from relokit.runtime.allocator import Order, PageAllocator
+from relokit.runtime.allocator import PageAllocator
+from relokit.runtime.job import Order
 from relokit.runtime.memory import GuestMemory
 
 BASE = 0x4000_0000

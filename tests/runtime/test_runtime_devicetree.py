@@ -328,8 +328,14 @@ def test_chosen_says_command_line_and_initrd() -> None:
 def test_chosen_is_made_where_there_is_none_and_cleared_where_nothing_is_said() -> None:
     blob = with_chosen(small(), cmdline="quiet", initrd=(4096, 8192))
     assert chosen(blob)["bootargs"] == b"quiet\0"
-    assert chosen(with_chosen(blob)) == {}
+    assert chosen(with_chosen(blob, cmdline="")) == {}
     assert parse(blob).root.child("a") is not None
+
+
+def test_command_line_stays_where_nobody_gives_one() -> None:
+    blob = with_chosen(small(), cmdline="quiet", initrd=(4096, 8192))
+    assert chosen(with_chosen(blob)) == {"bootargs": b"quiet\0"}
+    assert chosen(with_chosen(blob, cmdline="debug")) == {"bootargs": b"debug\0"}
 
 
 @pytest.mark.parametrize("length", [2047, 2048])

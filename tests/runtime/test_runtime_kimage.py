@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from relokit.codegen.errors import MachineError, TargetError
 from relokit.codegen.layouts import LAYOUTS
-from relokit.runtime.allocator import Order, PageAllocator
+from relokit.runtime.allocator import PageAllocator
+from relokit.runtime.job import Order
 from relokit.runtime.kimage import (
     KexecSegment,
     Kimage,
