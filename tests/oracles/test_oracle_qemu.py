@@ -1,0 +1,248 @@
+"""Bootable ELFs in QEMU: another machine runs the same memory, and the new kernel comes up.
+
+The command line is the one that ``relokit export`` prints. Whatever QEMU would wait for, it
+gets an end: the console line that is awaited, or the clock.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import random
+import selectors
+import shlex
+import subprocess
+import sys
+import time
+from contextlib import redirect_stdout
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from elftools.elf.elffile import ELFFile
+
+from relokit.cli.main import main
+from relokit.codegen.series import COMPLETE
+
+pytestmark = pytest.mark.oracle
+
+REGIMES = ("nvhe", "vhe", "el1")
+EL = {"nvhe": 2, "vhe": 2, "el1": 1}
+PASSED = "relokit demo kernel: PASS\n"
+DEMO_SECONDS = 30.0
+LINUX_SECONDS = 120.0
+
+
+def export(path: Path, *options: str) -> list[str]:
+    """``relokit export --type bootable``; returns the QEMU command that it prints."""
+    output = io.StringIO()
+    with redirect_stdout(output):
+        code = main(["export", "--type", "bootable", "-o", str(path), *options])
+    assert code == 0, output.getvalue()
+    _, _, command = output.getvalue().partition("boot it with: ")
+    return shlex.split(command)
+
+
+def boot(command: list[str], *, seconds: float) -> str:
+    """Run QEMU until it ends by itself; returns the console. Fails after ``seconds``."""
+    console = b""
+    deadline = time.monotonic() + seconds
+    with subprocess.Popen(
+        [*command, "-no-reboot", "-nic", "none"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        assert process.stdout is not None
+        with selectors.DefaultSelector() as ready:
+            ready.register(process.stdout, selectors.EVENT_READ)
+            try:
+                while ready.select(deadline - time.monotonic()):
+                    part = os.read(process.stdout.fileno(), 1 << 16)
+                    if not part:
+                        break
+                    console += part
+                else:
+                    pytest.fail(f"{shlex.join(command)} went on; its console:\n{text(console)}")
+            finally:
+                process.kill()
+    return text(console)
+
+
+def text(console: bytes) -> str:
+    """What a guest printed, with the lines ended as Python does it."""
+    return console.decode(errors="backslashreplace").replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("page", ["4k", "16k", "64k"])
+def test_the_demo_kernel_comes_up(tmp_path: Path, page: str, regime: str) -> None:
+    command = export(tmp_path / "demo.elf", "--page-size", page, "--el", regime)
+    console = boot(command, seconds=DEMO_SECONDS)
+    assert console == f"relokit demo kernel: entered at EL{EL[regime]}\n{PASSED}"
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("state", range(COMPLETE))
+def test_every_state_of_the_series_hands_over(tmp_path: Path, state: int, regime: str) -> None:
+    command = export(tmp_path / "demo.elf", "--series", str(state), "--el", regime)
+    console = boot(command, seconds=DEMO_SECONDS)
+    assert console == f"relokit demo kernel: entered at EL{EL[regime]}\n{PASSED}"
+
+
+@pytest.mark.parametrize(
+    ("page", "va"), [("4k", "39"), ("16k", "36"), ("16k", "47"), ("64k", "42")]
+)
+def test_a_smaller_address_space_hands_over(tmp_path: Path, page: str, va: str) -> None:
+    command = export(tmp_path / "demo.elf", "--page-size", page, "--va-bits", va)
+    assert boot(command, seconds=DEMO_SECONDS).endswith(PASSED)
+
+
+def test_a_shipped_kernels_own_code_hands_over(tmp_path: Path, kernel_6_1: Path) -> None:
+    command = export(tmp_path / "demo.elf", "--code-from", str(kernel_6_1))
+    assert boot(command, seconds=DEMO_SECONDS).endswith(PASSED)
+
+
+@pytest.mark.parametrize(("regime", "page"), [("nvhe", "4k"), ("vhe", "16k"), ("el1", "64k")])
+def test_linux_reaches_userspace(
+    tmp_path: Path, kernel_6_1: Path, initrd: Path, regime: str, page: str
+) -> None:
+    command = export(
+        tmp_path / "linux.elf",
+        *("--el", regime, "--page-size", page),
+        *("--kernel", str(kernel_6_1), "--initrd", str(initrd)),
+        *("--cmdline", "earlycon console=ttyAMA0 panic=-1 relokit.probe"),
+    )
+    # Pointer authentication as the architecture has it costs an emulator most of its time.
+    command = ["max,pauth-impdef=on" if word == "max" else word for word in command]
+    console = boot(command, seconds=LINUX_SECONDS)
+    assert "Linux version 6.1." in console, console
+    assert "Kernel command line: earlycon console=ttyAMA0 panic=-1 relokit.probe" in console
+    assert f"CPU: All CPU(s) started at EL{EL[regime]}" in console, console
+    # The kernel checks the archive's CRC: a page in the wrong place is named here.
+    assert "Initramfs unpacking failed" not in console
+    assert "relokit initrd: userspace reached" in console, console
+    assert "reboot: Power down" in console
+
+
+@pytest.fixture(scope="session")
+def initrd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gzipped cpio archive: an /init that says so and powers off, and 3 MiB of noise."""
+    directory = tmp_path_factory.mktemp("initrd")
+    source, init = directory / "init.s", directory / "init"
+    source.write_text(INIT)
+    tools = "aarch64-linux-gnu-"
+    subprocess.run([f"{tools}as", "-o", directory / "init.o", source], check=True, timeout=60)
+    subprocess.run([f"{tools}ld", "-o", init, directory / "init.o"], check=True, timeout=60)
+    noise = random.Random(0).randbytes(3 << 20)
+    archive = (
+        cpio_entry("init", init.read_bytes(), mode=0o100755)
+        + cpio_entry("noise", noise)
+        + cpio_entry("TRAILER!!!", b"", mode=0)
+    )
+    path = directory / "initrd.gz"
+    path.write_bytes(gzip.compress(archive, compresslevel=1, mtime=0))
+    return path
+
+
+def cpio_entry(name: str, content: bytes, mode: int = 0o100644) -> bytes:
+    """One member of a "newc" archive (Documentation/driver-api/early-userspace)."""
+    # inode, mode, uid, gid, links, mtime, size, device twice, special device twice, name, check
+    fields = (0, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)
+    head = b"070701" + b"".join(b"%08x" % value for value in fields) + name.encode() + b"\0"
+    return padded(head) + padded(content)
+
+
+def padded(part: bytes) -> bytes:
+    """``part`` up to the next multiple of four bytes."""
+    return part + bytes(-len(part) % 4)
+
+
+# write(1, ...), then reboot(..., LINUX_REBOOT_CMD_POWER_OFF).
+INIT = """
+	.globl	_start
+_start:
+	mov	x0, #1
+	adr	x1, words
+	mov	x2, #words_end - words
+	mov	x8, #64
+	svc	#0
+	ldr	w0, =0xfee1dead
+	ldr	w1, =672274793
+	ldr	w2, =0x4321fedc
+	mov	x8, #142
+	svc	#0
+	b	.
+words:	.ascii	"relokit initrd: userspace reached\\n"
+words_end:
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "change", "advice"),
+    [
+        (("--el", "nvhe"), ("virtualization=on", "virtualization=off"), "virtualization=on"),
+        (("--el", "el1"), ("virtualization=off", "virtualization=on"), "virtualization=off"),
+        (("--el", "vhe"), ("max", "cortex-a72"), "no VHE: -cpu max"),
+        (("--page-size", "16k"), ("max", "cortex-a72"), "no 16 KiB pages: -cpu max"),
+    ],
+)
+def test_another_machine_is_refused_with_advice(
+    tmp_path: Path, options: tuple[str, ...], change: tuple[str, str], advice: str
+) -> None:
+    command = export(tmp_path / "demo.elf", *options)
+    console = boot([word.replace(*change) for word in command], seconds=DEMO_SECONDS)
+    assert console.startswith("relokit: this machine cannot be the one that was exported; ")
+    assert console.endswith(f"{advice}\n")
+
+
+def test_a_flipped_byte_of_the_payload_is_found_by_the_new_kernel(tmp_path: Path) -> None:
+    path = tmp_path / "demo.elf"
+    command = export(path)
+    with path.open("rb") as file:
+        elf = ELFFile(file)
+        arena = elf.get_section_by_name(".guest.source_pages")
+        start, data = arena["sh_offset"], arena.data()
+    # The demo kernel's bulk is words of 0x6b65....
+    at = data.index(bytes.fromhex("10 00 65 6b"))
+    content = bytearray(path.read_bytes())
+    content[start + at] ^= 1
+    path.write_bytes(content)
+    assert boot(command, seconds=DEMO_SECONDS) == (
+        "relokit demo kernel: entered at EL2\n"
+        "relokit demo kernel: FAILED check: every byte of the Image in place\n"
+        "relokit demo kernel: FAIL\n"
+    )
+
+
+def test_the_same_export_gives_the_same_bytes(tmp_path: Path) -> None:
+    here, there = tmp_path / "here.elf", tmp_path / "there.elf"
+    export(here, "--size", "3M")
+    subprocess.run(
+        [sys.executable, "-m", "relokit", "export", "--type=bootable", "--size=3M", "-o", there],
+        env=os.environ | {"PYTHONHASHSEED": "7"},
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    assert here.read_bytes() == there.read_bytes()
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_segments_are_disjoint_and_leave_the_destinations_alone(
+    tmp_path: Path, regime: str
+) -> None:
+    path = tmp_path / "demo.elf"
+    export(path, "--el", regime, "--kernel-at", "0x48000000")
+    with path.open("rb") as file:
+        elf = ELFFile(file)
+        spans = sorted(
+            (segment["p_paddr"], segment["p_paddr"] + segment["p_memsz"], segment["p_flags"])
+            for segment in elf.iter_segments("PT_LOAD")
+        )
+        entry = elf["e_entry"]
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
+    assert [flags & 1 for low, high, flags in spans if low <= entry < high] == [1]
+    # The demo kernel has 64 pages of 4 KiB, and then some.
+    assert all(high <= 0x48000000 or low >= 0x48000000 + (64 << 12) for low, high, _ in spans)
