@@ -14,8 +14,9 @@ from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime
 from relokit.runtime.arrange import Stage
 from relokit.runtime.cpu import Cpu
-from relokit.runtime.machine import SCTLR_M, Machine
+from relokit.runtime.machine import Machine
 from relokit.runtime.outcome import Finding, Handoff
+from relokit.runtime.regime import SCTLR_M
 
 ALL_MASKED = 0b1111
 

@@ -8,26 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from relokit.codegen import facts
 from relokit.codegen.errors import LinkError, MachineError
 from relokit.codegen.series import Feature
 from relokit.codegen.target import MASK64, Regime, Target
-from relokit.linker.flat import flatten
 from relokit.linker.image import Image
-from relokit.runtime import descriptors, geometry, trans_pgd
+from relokit.runtime import trans_pgd
 from relokit.runtime.allocator import PageAllocator
 from relokit.runtime.arrange import Stage
 from relokit.runtime.inputs import Inputs
 from relokit.runtime.job import Job, KexecPath, Shape
 from relokit.runtime.kimage import Kimage, build_kimage, destination_pages, write_field
 from relokit.runtime.memory import GuestMemory, Words
-from relokit.runtime.pagetables import PageTables, map_image, map_linear
+from relokit.runtime.old_kernel import CpuState, OldKernel, load_old_kernel
 from relokit.runtime.payload import Progress, scatter_into
 from relokit.runtime.routines import Routines
 
-# SCTLR_EL1 of a running kernel: M, C, SA, SA0, I over the MMU-off value (DDI 0487, SCTLR_EL1).
-SCTLR_M = 1 << 0
-SCTLR_MMU_ON = facts.SCTLR_EL1_MMU_OFF | SCTLR_M | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 12
 # kimage.type and file_mode, by path: bit 0 a crash image, bit 2 loaded by kexec_file_load.
 IMAGE_FLAGS = {
     KexecPath.NORMAL: 1 << 2,
@@ -35,18 +30,6 @@ IMAGE_FLAGS = {
     KexecPath.IN_PLACE: 1 << 2,
     KexecPath.CRASH: 1 << 2 | 1 << 0,
 }
-PA_BITS = 44
-"""Physical address size in TCR_EL1.IPS: what a Cortex-A72 has."""
-
-
-@dataclass(frozen=True, slots=True)
-class CpuState:
-    """Registers at the start: ``sysregs`` by architectural name, ``x`` from x0 up."""
-
-    el: int
-    pc: int
-    x: tuple[int, ...]
-    sysregs: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -61,16 +44,23 @@ class Machine:
     target: Target
     inputs: Inputs
     routines: Routines
-    image: Image
-    memory: GuestMemory
-    allocator: PageAllocator
+    old: OldKernel
     kimage: Kimage
     state: CpuState
-    swapper: int
     jump: int | None
     stages: tuple[Stage, ...]
     el_at_jump: int
     el_at_start: int
+
+    @property
+    def memory(self) -> GuestMemory:
+        """Guest RAM."""
+        return self.old.memory
+
+    @property
+    def allocator(self) -> PageAllocator:
+        """The ledger of who owns which pages."""
+        return self.old.allocator
 
     @property
     def start(self) -> int:
@@ -86,15 +76,11 @@ class Machine:
         control = self.kimage.control_page
         if control <= pc < control + len(self.routines.relocation):
             return self.routines.image, pc - control + self.routines.va
-        base = min(section.va for section in self.image.sections if section.va)
-        for offset in (0, base - self.inputs.old_kernel.base):
-            if self.image.section_at(pc + offset):
-                return self.image, pc + offset
         owner = self.allocator.owner(pc)
         if owner is not None and owner.name == "EL2 vectors copy" and self.routines.vectors:
             va = self.routines.image.symbol("trans_pgd_stub_vectors")
             return self.routines.image, pc - owner.base + va
-        return None
+        return self.old.locate(pc)
 
 
 def build_machine(
@@ -114,18 +100,14 @@ def build_machine(
     """
     memory = GuestMemory(inputs.ram_base, inputs.ram_size)
     allocator = PageAllocator(memory, target.page_size)
-    old = inputs.old_kernel
-    allocator.reserve(old.name, old.base, old.size)
+    region = inputs.old_kernel
+    allocator.reserve(region.name, region.base, region.size)
     for loaded in inputs.segments:
         segment = loaded.segment
         size = segment.pages(target.page_size) * target.page_size
         allocator.reserve(f"destination: {segment.name}", segment.mem, size)
-    memory.write(old.base, flatten(image))
-
-    swapper = _swapper(target, image, inputs, memory, allocator)
-    zero_page = trans_pgd.zero_page(allocator)
+    old = load_old_kernel(target, image, region, allocator, inputs.memstart)
     segments = tuple(loaded.segment for loaded in inputs.segments)
-    linear_offset = target.page_offset - inputs.memstart
     in_place = job.path in (KexecPath.IN_PLACE, KexecPath.CRASH)
     destinations = destination_pages(segments, target.page_size)
     sources = allocator.scatter(
@@ -145,7 +127,7 @@ def build_machine(
         sources,
         target.page_size,
         start=stages[0].pc,
-        linear_offset=linear_offset,
+        linear_offset=old.linear_offset,
         dtb_mem=stages[0].x0,
         flags=IMAGE_FLAGS[job.path],
         in_place=in_place,
@@ -154,44 +136,32 @@ def build_machine(
     _scatter(memory, inputs, where, target.page_size, progress)
     skipped = in_place and target.has(Feature.SKIP_IN_PLACE)
     if not skipped:
-        _post_load(target, routines, memory, allocator, kimage, swapper, zero_page, linear_offset)
+        _post_load(old, routines, kimage)
 
     soft_restart = (
         "cpu_soft_restart" if target.has(Feature.NO_CPU_RESET_HEADER) else "__cpu_soft_restart"
     )
-    to_pa = old.base - target.kimage_vaddr
-    idmap_text = image.symbol("__idmap_text_start") + to_pa
     idmap, idmap_t0sz = trans_pgd.idmap_page(
-        memory, allocator, target, idmap_text & -target.page_size
+        memory, allocator, target, old.pa("__idmap_text_start") & -target.page_size
     )
-    nvhe = target.regime is Regime.NVHE
     arguments = (
         kimage.va,
         kimage.pa,
-        zero_page,
+        old.zero_page,
         idmap,
         idmap_t0sz,
-        int(nvhe),
+        int(target.regime is Regime.NVHE),
         kimage.control_page + routines.entry,
         stages[0].x0,
-        image.symbol(soft_restart) + to_pa,
+        old.pa(soft_restart),
     )
-    vectors = image.symbol("__hyp_stub_vectors") + to_pa
     return Machine(
         target=target,
         inputs=inputs,
         routines=routines,
-        image=image,
-        memory=memory,
-        allocator=allocator,
+        old=old,
         kimage=kimage,
-        state=CpuState(
-            el=2 if target.regime is Regime.VHE else 1,
-            pc=image.symbol("machine_kexec"),
-            x=arguments,
-            sysregs=_sysregs(target, zero_page, swapper, vectors),
-        ),
-        swapper=swapper,
+        state=old.state("machine_kexec", arguments),
         jump=None if skipped else kimage.control_page + routines.entry,
         stages=stages,
         el_at_jump=el_at_jump(target),
@@ -204,24 +174,6 @@ def el_at_jump(target: Target) -> int:
     if target.regime is Regime.NVHE:
         return 1 if target.has(Feature.RELOCATE_AT_EL1) else 2
     return 2 if target.regime is Regime.VHE else 1
-
-
-def _swapper(
-    target: Target, image: Image, inputs: Inputs, memory: GuestMemory, allocator: PageAllocator
-) -> int:
-    """The old kernel's own tables: the linear map and its image; returns their PA."""
-    tables = PageTables(
-        memory,
-        allocator,
-        geometry.granule_of(target.page_size),
-        target.va_bits,
-        upper=True,
-        name="swapper_pg_dir",
-    )
-    old = inputs.old_kernel
-    map_linear(tables, target.page_offset, inputs.memstart, read_only=((old.base, old.size),))
-    map_image(tables, image, old.base)
-    return tables.root
 
 
 def _scatter(
@@ -245,17 +197,9 @@ def _scatter(
         done += pages * page_size
 
 
-def _post_load(
-    target: Target,
-    routines: Routines,
-    memory: GuestMemory,
-    allocator: PageAllocator,
-    kimage: Kimage,
-    swapper: int,
-    zero_page: int,
-    linear_offset: int,
-) -> None:
-    """machine_kexec_post_load, as far as ``target``'s state of the series has it."""
+def _post_load(old: OldKernel, routines: Routines, kimage: Kimage) -> None:
+    """machine_kexec_post_load, as far as the target's state of the series has it."""
+    target, memory, allocator = old.target, old.memory, old.allocator
     if len(routines.relocation) > target.page_size:
         raise LinkError(
             f"the relocation code has {len(routines.relocation)} bytes and its page "
@@ -271,10 +215,10 @@ def _post_load(
         write_field(memory, kimage, "el2_vectors", vectors)
     if target.has(Feature.LINEAR_MAP_COPY):
         copy = trans_pgd.create_copy(
-            memory, allocator, swapper, target, target.page_offset, target.page_end
+            memory, allocator, old.swapper, target, target.page_offset, target.page_end
         )
         write_field(memory, kimage, "ttbr1", copy)
-        write_field(memory, kimage, "zero_page", zero_page)
+        write_field(memory, kimage, "zero_page", old.zero_page)
     memory.write(kimage.control_page, routines.relocation)
     if kimage.layout.arch is not None:
         write_field(memory, kimage, "kern_reloc", kimage.control_page + routines.entry)
@@ -282,33 +226,4 @@ def _post_load(
         ttbr0, t0sz = trans_pgd.idmap_page(memory, allocator, target, kimage.control_page)
         write_field(memory, kimage, "ttbr0", ttbr0)
         write_field(memory, kimage, "t0sz", t0sz)
-        write_field(memory, kimage, "phys_offset", -linear_offset & MASK64)
-
-
-def _sysregs(target: Target, ttbr0: int, ttbr1: int, vbar_el2: int) -> tuple[tuple[str, int], ...]:
-    """System registers of the running old kernel, for the level it runs at."""
-    tcr = geometry.tcr_el1(
-        geometry.granule_of(target.page_size),
-        t0_bits=trans_pgd.IDMAP_VA_BITS,
-        t1_bits=target.va_bits,
-        pa_bits=PA_BITS,
-    )
-    el = "EL2" if target.regime is Regime.VHE else "EL1"
-    own = (
-        (f"MAIR_{el}", descriptors.MAIR),
-        (f"TCR_{el}", tcr),
-        (f"TTBR0_{el}", ttbr0),
-        (f"TTBR1_{el}", ttbr1),
-        (f"SCTLR_{el}", SCTLR_MMU_ON),
-    )
-    if target.regime is Regime.EL1:
-        return own
-    hcr = facts.HCR_EL2_VHE if target.regime is Regime.VHE else facts.HCR_EL2_NVHE
-    if target.regime is Regime.VHE:
-        return (("HCR_EL2", hcr), ("VBAR_EL2", vbar_el2), *own)
-    return (
-        ("HCR_EL2", hcr),
-        ("VBAR_EL2", vbar_el2),
-        ("SCTLR_EL2", facts.SCTLR_EL2_MMU_OFF),
-        *own,
-    )
+        write_field(memory, kimage, "phys_offset", -old.linear_offset & MASK64)

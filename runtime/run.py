@@ -17,7 +17,7 @@ from relokit.runtime.diagnosis import diagnose
 from relokit.runtime.inputs import load_inputs
 from relokit.runtime.job import Job, KexecPath
 from relokit.runtime.kimage import total_pages
-from relokit.runtime.machine import SCTLR_M, Machine, build_machine
+from relokit.runtime.machine import Machine, build_machine
 from relokit.runtime.outcome import (
     Finding,
     Handoff,
@@ -28,6 +28,7 @@ from relokit.runtime.outcome import (
 )
 from relokit.runtime.payload import verify
 from relokit.runtime.programs import Programs, demo_kernel
+from relokit.runtime.regime import SCTLR_M
 from relokit.runtime.routines import Routines, routines_of
 
 Report = Callable[[str, int, int], None]
