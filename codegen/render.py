@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,11 +19,11 @@ from jinja2 import TemplateError as JinjaError
 from jinja2 import TemplateSyntaxError as JinjaSyntaxError
 from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 import relokit.templates
 from relokit.codegen.errors import TemplateError
 from relokit.codegen.source import Origin, Source, Unit
+from relokit.codegen.template_limits import LimitedEnvironment, LimitError, limited
 
 TEMPLATES = Path(relokit.templates.__path__[0])
 
@@ -56,9 +57,9 @@ class _LineTags(Extension):
 
 
 @lru_cache(maxsize=8)
-def _environment(overrides: Path | None) -> ImmutableSandboxedEnvironment:
+def _environment(overrides: Path | None) -> LimitedEnvironment:
     loaders = [FileSystemLoader(path) for path in (overrides, TEMPLATES) if path is not None]
-    return ImmutableSandboxedEnvironment(
+    return LimitedEnvironment(
         loader=ChoiceLoader(loaders),
         extensions=[_LineTags],
         undefined=StrictUndefined,
@@ -76,21 +77,27 @@ def render(
     """Render one template to a Unit named after it (without ``.j2``).
 
     ``overrides`` is a directory whose templates win over the built-in ones. Raises TemplateError
-    naming template and line for syntax errors, undefined variables and oversized output.
+    naming template and line for syntax errors, undefined variables, oversized output and work
+    without end.
     """
     environment = _environment(overrides)
+    # Only what comes from elsewhere is watched: it makes rendering several times slower.
+    watch = nullcontext() if overrides is None else limited()
     parts: list[str] = []
     size = 0
     try:
-        for part in environment.get_template(template).generate(variables):
-            size += len(part)
-            if size > MAX_RENDERED:
-                raise TemplateError(
-                    f"renders to more than {MAX_RENDERED >> 20} MiB",
-                    where=template,
-                    hint="look for a loop that does not end",
-                )
-            parts.append(part)
+        with watch:
+            for part in environment.get_template(template).generate(variables):
+                size += len(part)
+                if size > MAX_RENDERED:
+                    raise LimitError(f"renders to more than {MAX_RENDERED >> 20} MiB")
+                parts.append(part)
+    except (LimitError, MemoryError) as error:
+        raise TemplateError(
+            str(error) or "takes too much memory",
+            where=_place(error, template),
+            hint="look for a loop that does not end",
+        ) from None
     except TemplateNotFound as error:
         raise TemplateError(
             f"template not found: {error.name}",
@@ -140,7 +147,7 @@ def _untag(name: str, tagged: str, template: str) -> Unit:
             line = _TAG.sub("", line)
         texts.append(line)
         origins.append(here)
-    return Unit(name, "\n".join(texts) + "\n", tuple(origins))
+    return Unit(name, "".join(f"{text}\n" for text in texts), tuple(origins))
 
 
 def render_source(
