@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from relokit.codegen.errors import MachineError
+from relokit.runtime import cpu, engine_fault, native_hooks
 from relokit.runtime import descriptors as d
-from relokit.runtime import native_hooks
 from relokit.runtime.allocator import PageAllocator
 from relokit.runtime.cpu import NEVER, Cpu, StopReason
 from relokit.runtime.exceptions import DELIVER, ExceptionClass
 from relokit.runtime.geometry import granule_of, tcr_el1, tcr_el2
 from relokit.runtime.memory import GuestMemory
 from relokit.runtime.pagetables import PageTables
+from relokit.runtime.spinning import is_endless
 from relokit.runtime.walker import Access
 
 RAM, CODE = 0x4000_0000, 0x4010_0000
@@ -48,7 +49,8 @@ def test_a_block_left_by_a_fault_counts_what_completed(bench: MakeBench) -> None
 
 def test_until_moves_between_runs_of_the_same_code(bench: MakeBench) -> None:
     b = bench()
-    end = b.load("nop\n" * 8)
+    # The engine translates the block it starts with anew; one that is branched to stays.
+    end = b.load("nop\nb next\nnext: " + "nop\n" * 6)
     for until in (end, CODE + 8, CODE + 20, end, CODE + 4):
         stop = b.cpu.run(CODE, until=until, max_instructions=100, timeout_s=5)
         assert (stop.reason, stop.pc) == (StopReason.REACHED, until)
@@ -109,6 +111,18 @@ def test_a_long_loop_is_none(bench: MakeBench, body: str) -> None:
     assert b.cpu.x(1) == (50_000 if "add" in body else 0)
 
 
+def test_a_long_loop_is_looked_at_once(bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+
+    def look(fetch: Callable[[int], int | None], pc: int) -> bool:
+        looked.append(pc)
+        return is_endless(fetch, pc)
+
+    monkeypatch.setattr(cpu, "is_endless", look)
+    assert bench().run("mov x0, #50000\nloop: sub x0, x0, #1\ncbnz x0, loop").reason == "reached"
+    assert looked == [CODE + 4]
+
+
 def test_two_long_loops_take_turns(bench: MakeBench) -> None:
     b = bench()
     stop = b.run(
@@ -157,13 +171,13 @@ def test_what_cannot_be_built_is_refused() -> None:
 
 
 def test_unknown_registers_raise(bench: MakeBench) -> None:
-    cpu = bench().cpu
+    b = bench()
     with pytest.raises(KeyError, match="NOPE_EL1"):
-        cpu.read("NOPE_EL1")
+        b.cpu.read("NOPE_EL1")
     with pytest.raises(MachineError, match="no TTBR1_EL2"):
-        cpu.read("TTBR1_EL2")
+        b.cpu.read("TTBR1_EL2")
     with pytest.raises(MachineError, match="no TTBR1_EL2"):
-        cpu.write("TTBR1_EL2", 1)
+        b.cpu.write("TTBR1_EL2", 1)
 
 
 # Registers and stacks ---------------------------------------------------------------------------
@@ -309,6 +323,59 @@ def test_vectors_that_cannot_work_stop_the_run(bench: MakeBench, vbar: int, why:
     assert why in stop.detail
 
 
+def test_vectors_that_may_not_be_executed_stop_the_run(bench: MakeBench) -> None:
+    b = bench()
+    b.cpu.policy = DELIVER
+    low, high = _mapped(b, 4096)
+    tcr = tcr_el1(granule_of(4096), t0_bits=48, t1_bits=48, pa_bits=44)
+    for name, value in (("TCR", tcr), ("TTBR0", low), ("TTBR1", high), ("VBAR", HIGH)):
+        b.cpu.write(f"{name}_EL1", value)
+    b.cpu.write("SCTLR_EL1", SCTLR_ON)
+    stop = b.run("svc #0")
+    assert stop.reason is StopReason.BAD_VECTOR
+    assert stop.detail is not None
+    assert stop.detail.endswith("cannot be fetched: permission fault, level 3")
+
+
+PAN, SPAN = 1 << 22, 1 << 23
+
+
+@pytest.mark.parametrize(
+    ("model", "el", "sctlr", "hcr", "pan"),
+    [
+        ("max", 1, SCTLR_OFF, 1 << 31, PAN),
+        ("max", 1, SCTLR_OFF | SPAN, 1 << 31, 0),
+        ("max", 2, SCTLR_OFF, 1 << 31, 0),
+        ("max", 2, SCTLR_OFF, 1 << 31 | 1 << 34, 0),
+        ("max", 2, SCTLR_OFF, 1 << 31 | 1 << 34 | 1 << 27, PAN),
+        ("max", 2, SCTLR_OFF | SPAN, 1 << 31 | 1 << 34 | 1 << 27, 0),
+        ("a72", 1, SCTLR_OFF, 1 << 31, 0),
+    ],
+)
+def test_an_exception_sets_pan_where_the_architecture_says_so(
+    bench: MakeBench, model: str, el: int, sctlr: int, hcr: int, pan: int
+) -> None:
+    b = bench(model)
+    b.cpu.policy = DELIVER
+    _vectors(b, VECTORS, at_200="wfi")
+    b.cpu.write("HCR_EL2", hcr)
+    b.cpu.set_el(el)
+    b.cpu.write(f"SCTLR_EL{el}", sctlr)
+    b.cpu.write(f"VBAR_EL{el}", VECTORS)
+    assert b.run("svc #0").reason is StopReason.HALTED
+    assert b.cpu.pstate & PAN == pan
+
+
+def test_sve_and_pointer_keys_are_not_trapped_to_el3(bench: MakeBench) -> None:
+    b = bench("max")
+    b.cpu.set_el(2)
+    # CPTR_EL2.TZ = 0, then ZCR_EL2 and APIAKeyLo_EL1.
+    stop = b.run(
+        "mov x1, #0x32ff\nmsr cptr_el2, x1\nisb\nmsr s3_4_c1_c2_0, xzr\nmsr s3_0_c2_c1_0, xzr"
+    )
+    assert stop.reason is StopReason.REACHED
+
+
 def test_delivered_faults_reach_the_guest_with_their_syndrome(bench: MakeBench) -> None:
     b = bench()
     b.cpu.policy = DELIVER
@@ -442,6 +509,22 @@ def test_a_table_outside_ram_is_an_external_abort_on_the_walk(bench: MakeBench) 
     assert stop.event.text.endswith("external abort on walk fault, level 0")
 
 
+def test_the_end_may_lie_behind_an_unmapped_page(bench: MakeBench) -> None:
+    b = bench()
+    allocator = PageAllocator(b.memory, 4096)
+    allocator.reserve("code", CODE, 0x10_0000)
+    tables = PageTables(b.memory, allocator, granule_of(4096), 48, upper=False, name="idmap")
+    tables.idmap(CODE, 4096)
+    tables.idmap(CODE + 0x8000, 4096)
+    b.cpu.write("TCR_EL1", tcr_el1(granule_of(4096), t0_bits=48, t1_bits=48, pa_bits=44))
+    b.cpu.write("TTBR0_EL1", tables.root)
+    b.cpu.write("SCTLR_EL1", SCTLR_ON)
+    b.cpu.set_x(0, CODE + 0x8000)
+    b.load("nop\nbr x0")
+    stop = b.cpu.run(CODE, until=CODE + 0x8000, max_instructions=100, timeout_s=5)
+    assert (stop.reason, stop.pc, stop.instructions) == (StopReason.REACHED, CODE + 0x8000, 2)
+
+
 def test_a_raw_ttbr_write_is_seen_at_once(bench: MakeBench) -> None:
     b = bench()
     low, high = _mapped(b, 4096)
@@ -468,3 +551,9 @@ def test_never_is_not_reached(bench: MakeBench) -> None:
     b.load("nop\nwfi")
     stop = b.cpu.run(CODE, until=NEVER, max_instructions=100, timeout_s=5)
     assert stop.reason is StopReason.HALTED
+
+
+def test_an_engine_with_another_layout_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_fault, "_ALIGNMENT_ABORT", 0x96000022)
+    with pytest.raises(MachineError, match="cannot be found"):
+        engine_fault._offset.__wrapped__()
