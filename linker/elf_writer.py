@@ -124,7 +124,10 @@ def write_exec(image: Image) -> bytes:
 
 
 def write_rel(item: Object) -> bytes:
-    """Return ``item`` as an ET_REL file that GNU ld and ld.lld take; raises FormatError."""
+    """Return ``item`` as an ET_REL file that GNU ld and ld.lld take; raises FormatError.
+
+    Local symbols come first and relocations in the order of their offsets.
+    """
     return b"".join(rel_chunks(item))
 
 
@@ -311,7 +314,8 @@ def _stored_length(name: str) -> int:
 def _place_rel(rows: list[_Row], contents: int, offset: int) -> None:
     for number in range(1, contents):
         row = rows[number]
-        offset = _align(offset, min(row.align, 4096))
+        if row.data:
+            offset = _align(offset, min(row.align, 4096))
         rows[number] = replace(row, offset=offset)
         offset += len(row.data)
 
@@ -335,8 +339,8 @@ def _place_exec(rows: list[_Row], image: Image, offset: int) -> tuple[_SegmentRo
             here = base[at] + section.va - first.va
             if section.va < first.va or here < end:
                 raise FormatError(f"segment {segment.name} is not in order of addresses")
-            if section.type is SectionType.NOBITS:
-                # Nothing stored may follow; its offset only has to lie at the end.
+            if not section.data:
+                # Its offset only has to lie in the file.
                 rows[index + 1] = replace(rows[index + 1], offset=end)
                 continue
             rows[index + 1] = replace(rows[index + 1], offset=here)
@@ -344,7 +348,8 @@ def _place_exec(rows: list[_Row], image: Image, offset: int) -> tuple[_SegmentRo
         offset = end
     for index, section in enumerate(image.sections):
         if index not in placed:
-            offset = _align(offset, min(section.align, 4096))
+            if section.data:
+                offset = _align(offset, min(section.align, 4096))
             rows[index + 1] = replace(rows[index + 1], offset=offset)
             offset += len(section.data)
     if offset >= MAX_FILE:
