@@ -42,6 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         short = RelokitError("out of memory", hint="ask for less guest memory, or free some")
         return _report(short, as_json)
+    except OSError as error:
+        # A help text that cannot be printed, no process to be had: files have their own errors.
+        from relokit.cli.output import discard_output
+
+        discard_output()
+        return _report(RelokitError(error.strerror or str(error), where=error.filename), as_json)
     except Exception as error:
         return _report(_defect(error), as_json)
 
@@ -76,6 +82,9 @@ def _dispatch(arguments: list[str]) -> int:
         return EXIT_USAGE
     except click.exceptions.Exit as error:
         return error.exit_code
+    except SystemExit:
+        # How click ends when the reader of a help text has left early (``| head``).
+        return EXIT_PASS
     except click.ClickException as error:
         command = next((word for word in arguments if word in COMMANDS), None)
         shown = f"relokit {command}" if command else "relokit"
@@ -97,12 +106,12 @@ def _defect(error: Exception) -> RelokitError:
 
 
 def _report(error: RelokitError, as_json: bool, code: int = EXIT_USAGE) -> int:
-    from relokit.cli.output import emit_json, plain
+    from relokit.cli.output import OutputError, emit_json, plain
 
     fields = ("message", "where", "text", "hint")
     present = {name: value for name in fields if (value := getattr(error, name))}
-    if as_json:
-        with suppress(RelokitError):
+    if as_json and not isinstance(error, OutputError):
+        with suppress(OutputError):
             emit_json({"status": "error", "error": present})
     elif sys.stderr is not None:
         with suppress(OSError):

@@ -10,23 +10,31 @@ import click
 from relokit.codegen.errors import RelokitError
 
 
+class OutputError(RelokitError):
+    """Standard output takes nothing."""
+
+
 def emit(text: str) -> None:
     """Print ``text`` and make sure it got there.
 
     A reader that left early (``| head``) has seen enough and is no error; a full disk is one:
-    RelokitError.
+    OutputError.
     """
     try:
         click.echo(text)
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
-        # Nothing may be written at exit either: the interpreter would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         if not isinstance(error, BrokenPipeError):
-            raise RelokitError(
+            raise OutputError(
                 f"cannot be written: {error.strerror or error}", where="standard output"
             ) from None
+
+
+def discard_output() -> None:
+    """Send standard output nowhere, so that the interpreter does not try again at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def emit_json(document: object) -> None:

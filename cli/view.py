@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import StringIO
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -71,10 +72,14 @@ def summary(target: Target, outcome: Outcome) -> str:
     """The whole story and the verdict, with colours if standard output is a terminal."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
-    with console.capture() as captured:
-        _print(console, target, outcome)
-    return captured.get().rstrip("\n")
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    text = StringIO()
+    _print(
+        Console(file=text, force_terminal=terminal, highlight=False, soft_wrap=True),
+        target,
+        outcome,
+    )
+    return text.getvalue().rstrip("\n")
 
 
 def _print(console: Console, target: Target, outcome: Outcome) -> None:

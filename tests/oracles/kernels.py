@@ -1,8 +1,8 @@
 """Debian's arm64 kernels, found in a cache or downloaded with apt: ``python kernels.py 6.1 5.10``.
 
 The archive prunes versions, so a kernel is named by suite and pattern and the newest match is
-taken. The cache is ``$RELOKIT_KERNELS``, else ``~/.cache/relokit-kernels``; a kernel that is
-there already is used without asking the network.
+taken, from the archive that this machine's own apt uses. The cache is ``$RELOKIT_KERNELS``, else
+``~/.cache/relokit-kernels``; a kernel that is there already is used without asking the network.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-MIRROR = "http://archive.example/debian"
+APT = Path("/etc/apt")
+# An archive's URI in a one-line or deb822 source: whatever ends in /debian.
+ARCHIVE = re.compile(r"(?<!\S)[a-z+]+:/\S*/debian/?(?!\S)")
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 DOWNLOAD_SECONDS = 900
 
@@ -119,12 +121,29 @@ def _download(wanted: DebianKernel, cache: Path) -> str:
     return release
 
 
+def archive(apt: Path = APT) -> str:
+    """URI of the Debian archive among the machine's apt sources.
+
+    Raises KernelUnavailableError where there is none, as on other distributions.
+    """
+    for path in (apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))):
+        if path.suffix not in (".list", ".sources") or not path.is_file():
+            continue
+        for line in path.read_text(errors="replace").splitlines():
+            found = ARCHIVE.search(line.partition("#")[0])
+            if found:
+                return found[0]
+    raise KernelUnavailableError(
+        f"no Debian archive among the sources in {apt}; put vmlinuz-RELEASE files into {cache_dir()}"
+    )
+
+
 def _apt_options(suite: str, work: Path) -> list[str]:
     """Options that keep apt away from the machine's own lists, sources and cache."""
     for directory in ("lists/partial", "cache/archives/partial"):
         (work / directory).mkdir(parents=True)
     sources = work / "sources.list"
-    sources.write_text(f"deb [signed-by={KEYRING}] {MIRROR} {suite} main\n")
+    sources.write_text(f"deb [signed-by={KEYRING}] {archive()} {suite} main\n")
     settings = {
         "APT::Architecture": "arm64",
         "APT::Architectures": "arm64",
