@@ -10,10 +10,12 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from relokit.codegen.errors import AssemblyError
-from relokit.codegen.gas_expr import evaluate, parse
+from relokit.codegen.gas_expr import parse
 from relokit.codegen.gas_insn import Instruction
 from relokit.codegen.gas_operands import split_operands
-from relokit.codegen.gas_unit import ALIGN_LIMIT, UnitState, usual_attributes
+from relokit.codegen.gas_section import usual_attributes
+from relokit.codegen.gas_unit import ALIGN_LIMIT, UnitState
+from relokit.codegen.gas_values import evaluate
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType
 
 Handler = Callable[[UnitState, str], None]
@@ -316,7 +318,9 @@ def _bind(binding: Binding) -> Handler:
     def handler(unit: UnitState, rest: str) -> None:
         for operand in _operands(rest, 1, 256):
             symbol = unit.symbol(_name(operand))
-            # Weak wins over global, either wins over local, in any order.
+            if binding is Binding.LOCAL and symbol.binding is not Binding.LOCAL:
+                raise AssemblyError(f"`{operand}' is {symbol.binding.name.lower()} already")
+            # Weak wins over global in either order.
             symbol.binding = max(symbol.binding, binding)
             symbol.bound = True
             symbol.mentioned |= binding is Binding.GLOBAL

@@ -8,7 +8,7 @@ from functools import partial
 
 from relokit.codegen.aarch64_elf import RelocationType as R
 from relokit.codegen.errors import AssemblyError
-from relokit.codegen.gas_expr import MASK64, Sym, Value, describe, evaluate, place, signed
+from relokit.codegen.gas_expr import MASK64, Sym, signed
 from relokit.codegen.gas_fields import (
     LO12,
     Absolute,
@@ -17,7 +17,9 @@ from relokit.codegen.gas_fields import (
     lo12_relocation,
 )
 from relokit.codegen.gas_insn import Instruction
-from relokit.codegen.gas_unit import Fixup, SectionState, UnitState, data_bytes, resolved
+from relokit.codegen.gas_section import Fixup, SectionState, data_bytes
+from relokit.codegen.gas_unit import UnitState, resolved
+from relokit.codegen.gas_values import Value, describe, evaluate, place
 from relokit.codegen.object import (
     ABSOLUTE,
     UNDEFINED,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from relokit.codegen.errors import AssemblyError
 from relokit.codegen.gas_expr import (
     Binary,
@@ -13,11 +11,17 @@ from relokit.codegen.gas_expr import (
     Name,
     Sym,
     Unary,
-    evaluate,
 )
-from relokit.codegen.gas_fields import Absolute, Field
 from relokit.codegen.gas_insn import Instruction, parse_instruction
 from relokit.codegen.gas_operands import split_operands
+from relokit.codegen.gas_section import (
+    Fixup,
+    Literal,
+    SectionState,
+    data_bytes,
+    usual_attributes,
+)
+from relokit.codegen.gas_values import evaluate
 from relokit.codegen.object import SectionFlag, SectionType, SourceLine
 
 SECTION_LIMIT = 64 << 20
@@ -33,69 +37,6 @@ ALIGN_LIMIT = 1 << 30
 
 NOP = bytes.fromhex("1f2003d5")
 
-# Name: type and flags, also for name.anything (GNU as; gABI, "Special Sections").
-_KNOWN = {
-    ".text": (SectionType.PROGBITS, SectionFlag.ALLOC | SectionFlag.EXEC),
-    ".data": (SectionType.PROGBITS, SectionFlag.ALLOC | SectionFlag.WRITE),
-    ".bss": (SectionType.NOBITS, SectionFlag.ALLOC | SectionFlag.WRITE),
-    ".rodata": (SectionType.PROGBITS, SectionFlag.ALLOC),
-}
-
-
-@dataclass(slots=True, eq=False)
-class Fixup:
-    """Bytes to be filled in at the end: a datum of ``size``, or a field of an instruction."""
-
-    offset: int
-    expr: Expr
-    source: SourceLine
-    size: int = 0
-    field: Field | Absolute | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Literal:
-    """An entry of the literal pool; ``label`` is where it will lie."""
-
-    expr: Expr
-    size: int
-    label: Sym
-    source: SourceLine
-
-
-@dataclass(slots=True, eq=False)
-class SectionState:
-    """A section being filled. ``data`` stays empty for NOBITS; ``size`` always counts."""
-
-    index: int
-    name: str
-    type: SectionType
-    flags: SectionFlag
-    entsize: int = 0
-    explicit: bool = True
-    align: int = 1
-    size: int = 0
-    data: bytearray = field(default_factory=bytearray)
-    lines: list[tuple[int, SourceLine]] = field(default_factory=list)
-    fixups: list[Fixup] = field(default_factory=list)
-    pending: list[tuple[int, Instruction, SourceLine]] = field(default_factory=list)
-    literals: list[Literal] = field(default_factory=list)
-    mapping: list[tuple[int, bool]] = field(default_factory=list)
-
-    def map(self, code: bool) -> None:
-        """From here on: instructions, or data (AAELF64, "Mapping symbols")."""
-        mapping = self.mapping
-        if mapping and mapping[-1][1] == code:
-            return
-        if not mapping and not self.flags & SectionFlag.EXEC:
-            if not code:
-                return
-            if self.size:
-                mapping.append((0, False))
-        if mapping and mapping[-1][0] == self.size:
-            mapping.pop()
-        mapping.append((self.size, code))
-
 
 class UnitState:
     """What the statements of one unit have built so far."""
@@ -103,7 +44,7 @@ class UnitState:
     def __init__(self) -> None:
         self.sections: list[SectionState] = []
         self.symbols: dict[str, Sym] = {}
-        self.current = self._create(".text", *_KNOWN[".text"], explicit=False)
+        self.current = self._create(".text", *usual_attributes(".text"), explicit=False)
         self.previous: SectionState | None = None
         self.stack: list[tuple[SectionState, SectionState | None]] = []
         self.source = SourceLine("", 0, "")
@@ -426,21 +367,3 @@ def resolved(instruction: Instruction) -> Instruction:
     text = "".join(piece if isinstance(piece, str) else str(piece) for piece in instruction.pieces)
     mnemonic, _, operands = text.partition(" ")
     return parse_instruction(mnemonic, split_operands(operands))
-
-
-def data_bytes(value: int, size: int) -> bytes:
-    """``value`` in ``size`` little-endian bytes, signed or unsigned; AssemblyError if too big."""
-    bits = 8 * size
-    if not -(1 << (bits - 1)) <= value < 1 << bits:
-        raise AssemblyError(f"{value} does not fit in {size} byte{'s' if size > 1 else ''}")
-    return (value & ((1 << bits) - 1)).to_bytes(size, "little")
-
-
-def usual_attributes(name: str) -> tuple[SectionType, SectionFlag]:
-    """Type and flags of a section that comes without: by its name, as GNU as does."""
-    for known, attributes in _KNOWN.items():
-        if name == known or name.startswith(known + "."):
-            return attributes
-    if name.startswith(".note"):
-        return SectionType.NOTE, SectionFlag(0)
-    return SectionType.PROGBITS, SectionFlag(0)

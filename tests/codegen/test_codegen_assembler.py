@@ -167,6 +167,7 @@ def test_an_error_names_the_template_line_the_statement_and_a_way_out() -> None:
         (".globl 1x\n", 1, "symbol name"),
         (".weird 1\n", 1, ".weird"),
         (".local x\nbl x\n", 2, ".local"),
+        (".globl x\n.local x\nx: nop\n", 2, "global already"),
         ("lab\u00e9l: nop\n", 1, "ASCII"),
         ("nop \\\n", 1, "character"),
         (".: nop\n", 1, "label"),

@@ -16,13 +16,10 @@ from relokit.codegen.gas_expr import (
     Name,
     Sym,
     Unary,
-    Value,
-    describe,
-    evaluate,
     parse,
-    place,
     signed,
 )
+from relokit.codegen.gas_values import Value, describe, evaluate, place
 
 # Values from the GNU as manual's rules ("Infix Operators"), worked out by hand.
 VALUES = {
