@@ -1,7 +1,7 @@
 """Why a run ended badly: a Stop, the CPU and the machine's knowledge, made into a Finding.
 
 The probable causes are a table of (when, what), tried in order; the facts they look at are
-gathered once in a Scene. Regressions they come from are named in the texts' own words.
+gathered once in a Scene.
 """
 
 from __future__ import annotations
