@@ -86,6 +86,7 @@ def variables(target: Target) -> dict[str, object]:
         "install_ttbr0_name": (
             "cpu_install_ttbr0" if target.has(Feature.INSTALL_TTBR0) else "cpu_install_idmap"
         ),
+        "install_ttbr0": target.has(Feature.INSTALL_TTBR0),
         "copy_el2_vectors": target.has(Feature.COPY_EL2_VECTORS),
         "skip_in_place": target.has(Feature.SKIP_IN_PLACE),
         "dcache_macros": target.has(Feature.DCACHE_MACROS),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import perf_counter
 
 from relokit.codegen.errors import TargetError
@@ -12,8 +11,9 @@ from relokit.linker.image import Image
 from relokit.runtime import contract
 from relokit.runtime.arrange import add_purgatory, arrange, stages
 from relokit.runtime.console import run_on
-from relokit.runtime.cpu import Cpu, Stop, StopReason
+from relokit.runtime.cpu import Cpu, StopReason
 from relokit.runtime.diagnosis import diagnose
+from relokit.runtime.hibernate import build_resume, check_resume
 from relokit.runtime.inputs import load_inputs
 from relokit.runtime.job import Job, KexecPath
 from relokit.runtime.kimage import total_pages
@@ -22,7 +22,6 @@ from relokit.runtime.outcome import (
     Finding,
     Handoff,
     Outcome,
-    Relocation,
     Status,
     target_json,
 )
@@ -30,23 +29,14 @@ from relokit.runtime.payload import verify
 from relokit.runtime.programs import Programs, demo_kernel
 from relokit.runtime.regime import SCTLR_M
 from relokit.runtime.routines import Routines, routines_of
-
-Report = Callable[[str, int, int], None]
-"""Called with (stage, done, total)."""
-
-# machine_kexec is some sixty instructions; the rest is slack for a broken one to be caught.
-PRELUDE_INSTRUCTIONS = 100_000
-PRELUDE_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """How far the guest got: the state at the jump, and how the run ended."""
-
-    jumped: bool
-    el: int
-    sctlr: int
-    stop: Stop
+from relokit.runtime.transfer import (
+    PRELUDE_INSTRUCTIONS,
+    PRELUDE_SECONDS,
+    Move,
+    Report,
+    cpu_in_state,
+    transfer,
+)
 
 
 def run(target: Target, programs: Programs, job: Job, report: Report) -> Outcome:
@@ -55,6 +45,8 @@ def run(target: Target, programs: Programs, job: Job, report: Report) -> Outcome
     Raises RelokitError for bad input; whatever the guest does is in the Outcome.
     """
     started = perf_counter()
+    if job.path is KexecPath.HIBERNATE:
+        return run_resume(target, programs, job, report)
     machine = prepare_machine(target, programs, job, report)
     try:
         return judge(machine, job, report, built=perf_counter() - started)
@@ -106,7 +98,7 @@ def judge(machine: Machine, job: Job, report: Report, *, built: float = 0.0) -> 
         if stop.reason is not StopReason.REACHED or not move.jumped:
             findings.append(diagnose(machine, cpu, stop))
             break
-        handoff = _handoff(machine, cpu)
+        handoff = _handoff(cpu)
         findings += contract.check_handoff(machine, cpu, handoff, stage)
     else:
         findings += contract.check_jump(machine, move.el, move.sctlr)
@@ -123,15 +115,7 @@ def judge(machine: Machine, job: Job, report: Report, *, built: float = 0.0) -> 
         status=Status.FAIL if findings else Status.PASS,
         target=target_json(machine.target),
         payload=machine.inputs.description,
-        relocation=Relocation(
-            bytes=pages * machine.target.page_size,
-            pages=pages,
-            el=move.el,
-            mmu=bool(move.sctlr & SCTLR_M),
-            sctlr=move.sctlr,
-            instructions=move.stop.instructions if move.jumped else 0,
-            seconds=move.stop.seconds if move.jumped else 0.0,
-        ),
+        relocation=move.relocation(pages, machine.target.page_size),
         handoff=handoff,
         verified_bytes=verified,
         findings=tuple(findings),
@@ -141,54 +125,63 @@ def judge(machine: Machine, job: Job, report: Report, *, built: float = 0.0) -> 
     )
 
 
+def run_resume(target: Target, programs: Programs, job: Job, report: Report) -> Outcome:
+    """The resume side of hibernation: what is moved are the pages of the resumed kernel."""
+    started = perf_counter()
+    inputs = load_inputs(target, job, demo_kernel(programs.demo), kernel_size(programs.kernel))
+    resume = build_resume(target, programs.kernel, inputs, job)
+    try:
+        built = perf_counter() - started
+        cpu = cpu_in_state(target, inputs.cpu, resume.old.memory, resume.state)
+        home = (resume.home.base, resume.home.size)
+        move = transfer(cpu, resume.state.pc, resume.jump, resume.entry, [home], job, report)
+        started = perf_counter()
+        findings = check_resume(resume, cpu, move)
+        pages = resume.home.size // target.page_size
+        return Outcome(
+            status=Status.FAIL if findings else Status.PASS,
+            target=target_json(target),
+            payload=(
+                {
+                    "name": resume.home.name,
+                    "at": resume.home.base,
+                    "bytes": resume.home.size,
+                    "memory": resume.home.size,
+                },
+            ),
+            relocation=move.relocation(pages, target.page_size),
+            handoff=_handoff(cpu) if move.arrived else None,
+            verified_bytes=0 if findings else resume.home.size,
+            findings=tuple(findings),
+            timings={"build": built, "compare": perf_counter() - started},
+        )
+    finally:
+        resume.close()
+
+
+def kernel_size(image: Image) -> int:
+    """Bytes of memory that a linked kernel takes."""
+    return image.symbol("_end") - image.symbol("_text")
+
+
 def open_cpu(machine: Machine) -> Cpu:
     """A CPU in the state the old kernel has it when it calls machine_kexec."""
-    line = machine.target.cache_line
-    cpu = Cpu(
-        machine.inputs.cpu,
-        machine.memory,
-        softmmu_page=machine.target.page_size,
-        cache_line=None if line == 64 else line,
-    )
-    for name, value in machine.state.sysregs:
-        cpu.write(name, value)
-    cpu.set_el(machine.state.el)
-    for number, value in enumerate(machine.state.x):
-        cpu.set_x(number, value)
-    return cpu
+    return cpu_in_state(machine.target, machine.inputs.cpu, machine.memory, machine.state)
 
 
 def relocate(machine: Machine, cpu: Cpu, job: Job, report: Report) -> Move:
     """Run machine_kexec up to the jump, then the relocation up to the new kernel."""
-    prelude = cpu.run(
+    page_size = machine.target.page_size
+    segments = machine.kimage.segments
+    return transfer(
+        cpu,
         machine.state.pc,
-        until=machine.start if machine.jump is None else machine.jump,
-        max_instructions=PRELUDE_INSTRUCTIONS,
-        timeout_s=PRELUDE_SECONDS,
-    )
-    el, sctlr = cpu.el, cpu.read(f"SCTLR_EL{max(cpu.el, 1)}")
-    if prelude.reason is not StopReason.REACHED:
-        return Move(False, el, sctlr, prelude)
-    if machine.jump is None:
-        return Move(True, el, sctlr, replace(prelude, instructions=0, seconds=0.0))
-    # RAM is there before the machine is on; the host's first touch of a page is no part of it.
-    for segment in machine.kimage.segments:
-        size = segment.pages(machine.target.page_size) * machine.target.page_size
-        machine.memory.populate(segment.mem, size)
-    # Eleven instructions move 64 bytes and four clean a line of them: close enough for a bar.
-    expected = total_pages(machine.kimage.segments, 1) // 64 * 15 + 1
-
-    def progress(instructions: int) -> None:
-        report("relocate", min(instructions, expected), expected)
-
-    stop = cpu.run(
         machine.jump,
-        until=machine.start,
-        max_instructions=job.max_instructions,
-        timeout_s=job.timeout,
-        progress=progress,
+        machine.start,
+        [(segment.mem, segment.pages(page_size) * page_size) for segment in segments],
+        job,
+        report,
     )
-    return Move(True, el, sctlr, stop)
 
 
 def _routines(target: Target, image: Image, job: Job) -> tuple[Target, Routines]:
@@ -212,7 +205,7 @@ def _routines(target: Target, image: Image, job: Job) -> tuple[Target, Routines]
     return replace(target, layout=layout), routines_of(shipped_image(kernel))
 
 
-def _handoff(machine: Machine, cpu: Cpu) -> Handoff:
+def _handoff(cpu: Cpu) -> Handoff:
     sctlr = cpu.read(f"SCTLR_EL{cpu.el}")
     return Handoff(
         pc=cpu.pc,
