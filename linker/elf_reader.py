@@ -144,7 +144,7 @@ class _File:
 
     def range(self, offset: int, size: int, what: str) -> memoryview:
         """``size`` bytes at ``offset``; raises FormatError if the file has them not."""
-        if offset + size > len(self.view):
+        if size and offset + size > len(self.view):
             raise self.error(f"{what} ({size} bytes at {offset:#x}) reaches past the end")
         return self.view[offset : offset + size]
 

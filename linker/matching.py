@@ -20,6 +20,8 @@ from relokit.linker.script import (
     script_error,
 )
 
+MAX_TRIES = 10_000_000
+
 COMMON = "COMMON"
 """Name of the sections that hold what ``.comm`` asks for (``*(COMMON)``)."""
 
@@ -89,6 +91,7 @@ def distribute(
     outputs: list[Output] = []
     seen: set[str] = set()
     free = list(pieces)
+    tried = 0
     for statement in script.statements:
         if not isinstance(statement, OutputSection):
             continue
@@ -104,6 +107,11 @@ def distribute(
             if not isinstance(item, InputSections):
                 items.append(item)
                 continue
+            tried += len(free) * len(item.patterns)
+            if tried > MAX_TRIES:
+                raise script_error(
+                    source, item.line, f"more than {MAX_TRIES} patterns to try on sections"
+                )
             taken = _take(item, free, objects) if free else []
             if taken:
                 for piece in taken:
