@@ -139,15 +139,24 @@ def _untag(name: str, tagged: str, template: str) -> Unit:
     if lines[-1] == "":
         lines.pop()
     for line in lines:
-        tags = _TAG.findall(line)
-        if tags:
+        text, mark, rest = line.partition(_OPEN)
+        if mark:
             # A macro call leaves the macro's last tag before the caller's: the first is the
             # text's own.
-            here = Origin(tags[0][0], int(tags[0][1]))
-            line = _TAG.sub("", line)
-        texts.append(line)
+            tag, _, rest = rest.partition(_CLOSE)
+            here = _origin(tag)
+            if rest:
+                text += _TAG.sub("", rest)
+        texts.append(text)
         origins.append(here)
-    return Unit(name, "".join(f"{text}\n" for text in texts), tuple(origins))
+    texts.append("")
+    return Unit(name, "\n".join(texts), tuple(origins))
+
+
+@lru_cache(maxsize=8192)
+def _origin(tag: str) -> Origin:
+    file, _, line = tag.rpartition(":")
+    return Origin(file, int(line))
 
 
 def render_source(
