@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import click
 
 from relokit.codegen.errors import RelokitError
-from relokit.codegen.layouts import LAYOUTS, layout_named
+from relokit.codegen.layouts import LAYOUTS, KimageLayout, layout_named
 from relokit.codegen.series import parse_state
 from relokit.codegen.target import PAGE_SIZES, Regime, Target, parse_page_size
-from relokit.runtime.job import DEFAULT_CMDLINE, MAX_PA, MAX_SEED, Job, Order
+from relokit.runtime.job import DEFAULT_CMDLINE, MAX_PA, MAX_SEED, Job, KexecPath, Order, Shape
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -154,6 +154,12 @@ _TARGET_OPTIONS = (
         help="struct kimage of this kernel version.",
     ),
     click.option(
+        "--layout-from",
+        type=INPUT_FILE,
+        metavar="VMLINUZ",
+        help="Read struct kimage out of this kernel's BTF instead.",
+    ),
+    click.option(
         "--templates",
         type=INPUT_FILE,
         metavar="DIR",
@@ -182,6 +188,19 @@ _JOB_OPTIONS: dict[str, dict[str, Any]] = {
         "default": str(Order.SHUFFLED),
         "show_default": True,
         "help": "How source pages lie in memory.",
+    },
+    "--path": {
+        "type": click.Choice([str(path) for path in KexecPath]),
+        "default": str(KexecPath.NORMAL),
+        "show_default": True,
+        "help": "Way out: kexec_file, by way of a purgatory, image in place, crash kernel; or the "
+        "resume side of hibernation.",
+    },
+    "--shape": {
+        "type": click.Choice([str(shape) for shape in Shape]),
+        "default": str(Shape.PLAIN),
+        "show_default": True,
+        "help": "What the list of pages looks like.",
     },
     "--seed": {
         "type": Count(0, MAX_SEED),
@@ -228,8 +247,17 @@ def make_target(options: dict[str, Any]) -> Target:
         page_size=parse_page_size(options.pop("page_size")),
         va_bits=options.pop("va_bits"),
         regime=Regime(options.pop("regime")),
-        layout=layout_named(options.pop("layout")),
+        layout=_layout(options.pop("layout"), options.pop("layout_from")),
     )
+
+
+def _layout(name: str, kernel: Path | None) -> KimageLayout:
+    if kernel is None:
+        return layout_named(name)
+    from relokit.linker.btf import kimage_layout_from
+    from relokit.linker.kernel_file import open_kernel
+
+    return kimage_layout_from(open_kernel(kernel).image, where=str(kernel))
 
 
 def make_job(options: dict[str, Any], **more: Any) -> Job:
@@ -239,4 +267,10 @@ def make_job(options: dict[str, Any], **more: Any) -> Job:
         "dtb_at", "seed", "code_from", "templates",
     )  # fmt: skip
     fields = {name: options.pop(name) for name in names}
-    return Job(**fields, order=Order(options.pop("order")), **more)
+    return Job(
+        **fields,
+        order=Order(options.pop("order")),
+        path=KexecPath(options.pop("path")),
+        shape=Shape(options.pop("shape")),
+        **more,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -54,9 +55,9 @@ def command(as_json: bool, **options: Any) -> int:
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
     target = make_target(options)
     limits = {name: options.pop(name) for name in ("boot", "timeout", "max_instructions")}
-    if limits["boot"] is None and options["kernel"] is None and options["size"] is None:
-        limits["boot"] = DEMO_BOOT
     job = make_job(options, **limits)
+    if job.boot is None and job.moves_demo:
+        job = replace(job, boot=DEMO_BOOT)
 
     from relokit.cli.view import Bars, summary
     from relokit.facade import run

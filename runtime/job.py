@@ -122,3 +122,9 @@ class Job:
                 "a synthetic payload is no kernel that could run on",
                 hint="give --kernel, or leave --boot out",
             )
+
+    @property
+    def moves_demo(self) -> bool:
+        """Whether what arrives is the whole demo kernel, which can be let run on."""
+        whole = self.shape is not Shape.ONE_PAGE and self.path is not KexecPath.HIBERNATE
+        return self.kernel is None and self.size is None and whole
