@@ -235,7 +235,7 @@ class _Link:
         pieces = output.pieces
         data: bytes | bytearray = b""
         if output.type is not SectionType.NOBITS:
-            filled = sum(piece.section.size for piece in pieces)
+            filled = sum(len(piece.section.data) for piece in pieces)
             if output.size - filled > MAX_GAP + sum(len(d) for _, d in output.data):
                 raise LinkError(
                     f"section {statement.name} would hold {output.size - filled} bytes of fill",

@@ -177,15 +177,17 @@ def _check(segment: Segment, sections: Sequence[PlacedSection]) -> None:
 
 def _store_inner_nobits(segment: Segment, sections: list[PlacedSection]) -> None:
     stored = False
+    zeros = 0
     for index in reversed(segment.sections):
         section = sections[index]
         if section.type is not SectionType.NOBITS:
             stored = True
         elif stored:
-            if section.size > MAX_GAP:
+            zeros += section.size
+            if zeros > MAX_GAP:
                 raise LinkError(
                     f"section {section.name} without contents lies before stored ones, and "
-                    f"{section.size} zeros are too many to store",
+                    f"{zeros} zeros are too many to store",
                     hint="place it last in its segment",
                 )
             sections[index] = replace(section, type=SectionType.PROGBITS, data=bytes(section.size))

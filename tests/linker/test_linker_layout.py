@@ -276,6 +276,13 @@ def test_what_a_script_cannot_do(script: str, words: str) -> None:
     assert words in refused(script, ONE).message
 
 
+def test_zeros_to_store_are_bounded() -> None:
+    huge = unit(bss(".z", 65 << 20), section(".a", b"a"))
+    error = refused("SECTIONS { .o : { *(.z) *(.a) } }", huge)
+    assert "68157440 bytes of fill" in error.message
+    assert placed(laid("SECTIONS { .a : { *(.a) } .z : { *(.z) } }", huge), ".z").data == b""
+
+
 OPERATORS = ["+", "-", "*", "/", "%", "<<", ">>", "&", "|", "==", "<", ">=", "&&", "||"]
 
 
