@@ -112,10 +112,17 @@ class Image:
         for symbol in self.symbols:
             if symbol.section < 0 or symbol.name.startswith("$"):
                 continue
-            if section.va <= symbol.value <= va and (best is None or symbol.value >= best.value):
+            if section.va <= symbol.value <= va and (best is None or _tells_more(symbol, best)):
                 best = symbol
         return (best.name, va - best.value) if best else None
 
     @cached_property
     def _by_name(self) -> dict[str, ImageSymbol]:
         return {symbol.name: symbol for symbol in reversed(self.symbols)}
+
+
+def _tells_more(symbol: ImageSymbol, other: ImageSymbol) -> bool:
+    """Whether ``symbol`` is the better name: nearer, or a routine where the other is a bound."""
+    if symbol.value != other.value:
+        return symbol.value > other.value
+    return symbol.type is SymbolType.FUNC and other.type is not SymbolType.FUNC
