@@ -314,7 +314,7 @@ class Builder(Transformer[Token, Any]):
         token, operand, message = items
         result = _within(
             token.line,
-            lambda: Assert(operand, _unquote(message), *node_shape(operand)),
+            lambda: Assert(operand, _unquote(message) or "assertion failed", *node_shape(operand)),
         )
         assert isinstance(result, Assert)
         return result
