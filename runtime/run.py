@@ -15,6 +15,7 @@ from relokit.runtime.cpu import Cpu, StopReason
 from relokit.runtime.diagnosis import diagnose
 from relokit.runtime.hibernate import build_resume, check_resume
 from relokit.runtime.inputs import load_inputs
+from relokit.runtime.integrity import check_integrity
 from relokit.runtime.job import Job, KexecPath
 from relokit.runtime.kimage import total_pages
 from relokit.runtime.machine import Machine, build_machine
@@ -96,7 +97,7 @@ def judge(machine: Machine, job: Job, report: Report, *, built: float = 0.0) -> 
                 timeout_s=PRELUDE_SECONDS,
             )
         if stop.reason is not StopReason.REACHED or not move.jumped:
-            findings.append(diagnose(machine, cpu, stop))
+            findings += [diagnose(machine, cpu, stop), *check_integrity(machine)]
             break
         handoff = _handoff(cpu)
         findings += contract.check_handoff(machine, cpu, handoff, stage)
@@ -104,6 +105,7 @@ def judge(machine: Machine, job: Job, report: Report, *, built: float = 0.0) -> 
         findings += contract.check_jump(machine, move.el, move.sctlr)
         verified, wrong = _verify(machine, report)
         findings += wrong
+        findings += check_integrity(machine)
         compared = perf_counter() - started
         if job.boot and not findings:
             console, ended, failed = run_on(machine, cpu, job.boot, report)
