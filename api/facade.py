@@ -173,7 +173,7 @@ def _ask(
     target: Target, job: Job, progress: Progress | None, *, bootable: Path | None = None
 ) -> Any:
     """Have the machine room carry out ``job``; returns the JSON document it answers with."""
-    from relokit.runtime.worker import Request
+    from relokit.runtime.worker import Request, pack
 
     # Both children import while this process renders.
     room = worker()
@@ -181,7 +181,7 @@ def _ask(
     encoder().start()
     request = Request(
         target,
-        build_programs(target, templates=job.templates),
+        pack(build_programs(target, templates=job.templates)),
         job,
         bootable,
     )

@@ -112,6 +112,13 @@ class Child:
                 process.wait(_CLOSE_GRACE)
             self._kill()
 
+    def abort(self) -> None:
+        """Kill the child, from any thread: a call in progress raises NativeCrashError."""
+        process = self._process  # without the lock, which that call holds
+        if process is not None and self._owner == os.getpid():
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+
     def __enter__(self) -> Child:
         return self
 

@@ -10,6 +10,7 @@ import json
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from relokit.codegen.target import Target
@@ -21,13 +22,27 @@ from relokit.runtime.programs import Programs
 class Request:
     """What was built, for which target, and what is asked.
 
-    With ``bootable`` nothing runs: the machine is written there as an ELF instead.
+    ``programs`` are pickled by themselves (:func:`pack`): many jobs share them, and unpickling
+    costs as much as a small run. With ``bootable`` nothing runs: the machine is written there
+    as an ELF instead.
     """
 
     target: Target
-    programs: Programs
+    programs: bytes
     job: Job
     bootable: Path | None = None
+
+
+def pack(programs: Programs) -> bytes:
+    """``programs`` as a Request carries them."""
+    return pickle.dumps(programs, pickle.HIGHEST_PROTOCOL)
+
+
+@lru_cache(maxsize=1)
+def _unpack(programs: bytes) -> Programs:
+    unpacked = pickle.loads(programs)
+    assert isinstance(unpacked, Programs)
+    return unpacked
 
 
 def prepare() -> None:
@@ -50,7 +65,7 @@ def serve(request: bytes, progress: Callable[[bytes], None]) -> bytes:
         return json.dumps(_export(asked, asked.bootable, report)).encode()
     from relokit.runtime.run import run
 
-    outcome = run(asked.target, asked.programs, asked.job, report)
+    outcome = run(asked.target, _unpack(asked.programs), asked.job, report)
     return json.dumps(outcome.to_json()).encode()
 
 
@@ -60,7 +75,7 @@ def _export(asked: Request, path: Path, report: Callable[[str, int, int], None])
     from relokit.runtime.bootable import bootable_image
     from relokit.runtime.run import prepare_machine
 
-    machine = prepare_machine(asked.target, asked.programs, asked.job, report)
+    machine = prepare_machine(asked.target, _unpack(asked.programs), asked.job, report)
     try:
         with path.open("wb") as file:
             for chunk in exec_chunks(bootable_image(machine, Encoder())):
