@@ -100,7 +100,7 @@ def test_flags_may_leave_page_size_and_placement_open(tmp_path: Path) -> None:
 PACKED = {
     "gzip": gzip.compress,
     "zstd": zstandard.ZstdCompressor().compress,
-    "zboot/gzip": lambda data: zboot(gzip.compress(data), b"gzip"),
+    "zboot/gzip": lambda data: zboot(gzip.compress(data, mtime=0), b"gzip"),
     "zboot/zstd": lambda data: zboot(zstandard.ZstdCompressor().compress(data), b"zstd"),
 }
 
@@ -121,7 +121,9 @@ def test_zboot_payload_may_end_with_its_expanded_size(tmp_path: Path) -> None:
 
 
 def test_zero_padding_after_gzip_is_no_garbage(tmp_path: Path) -> None:
-    assert open_kernel(write(tmp_path, gzip.compress(image()) + bytes(512))).image == image()
+    assert (
+        open_kernel(write(tmp_path, gzip.compress(image(), mtime=0) + bytes(512))).image == image()
+    )
 
 
 def test_image_that_starts_like_a_compression_is_still_an_image(tmp_path: Path) -> None:
@@ -163,14 +165,14 @@ def test_image_that_starts_like_a_compression_is_still_an_image(tmp_path: Path) 
         (zboot(b"x" * 100, b"gzip", size=101), "truncated EFI zboot"),
         (zboot(b"x" * 100, b"gzip"), "corrupt gzip"),
         (b"MZ\0\0zimg", "truncated EFI zboot header"),
-        (gzip.compress(b"hello"), "truncated"),
-        (gzip.compress(b""), "truncated"),
-        (gzip.compress(b"\x7fELF" + bytes(100)), "ELF"),
-        (gzip.compress(image()) + b"garbage", "trailing garbage"),
+        (gzip.compress(b"hello", mtime=0), "truncated"),
+        (gzip.compress(b"", mtime=0), "truncated"),
+        (gzip.compress(b"\x7fELF" + bytes(100), mtime=0), "ELF"),
+        (gzip.compress(image(), mtime=0) + b"garbage", "trailing garbage"),
         (zstandard.ZstdCompressor().compress(image()) + b"garbage", "trailing garbage"),
-        (gzip.compress(image())[:-20], "truncated"),
+        (gzip.compress(image(), mtime=0)[:-20], "truncated"),
         (zstandard.ZstdCompressor().compress(image())[:-20], "truncated"),
-        (gzip.compress(image(image_size=0x4000)), "expands past"),
+        (gzip.compress(image(image_size=0x4000), mtime=0), "expands past"),
     ],
 )
 def test_refused_by_name(tmp_path: Path, content: bytes, cause: str) -> None:
@@ -269,7 +271,7 @@ def test_bomb_is_stopped_early(tmp_path: Path, name: str) -> None:
 
 
 def test_image_larger_than_memory_is_refused(tmp_path: Path) -> None:
-    packed = gzip.compress(image(image_size=512 << 20))
+    packed = gzip.compress(image(image_size=512 << 20), mtime=0)
     said, _ = open_within(256, write(tmp_path, packed))
     assert "no memory to expand it into" in said
 
