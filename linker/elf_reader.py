@@ -1,19 +1,11 @@
-"""Read a foreign ET_REL or ET_EXEC, strictly.
+"""Read a foreign ET_REL as an Object and an ET_EXEC as an Image, strictly.
 
-A reader of our own rather than LIEF: the input is hostile, and here every offset, count and
-index is checked against the file before it is used; LIEF repairs what it can, and logs. Source:
-gABI ("Object files") and AAELF64. 64-bit little-endian AArch64 only; extended section numbering
-(SHN_XINDEX), TLS, groups that matter and compressed sections are refused by name.
+Source: gABI ("Object files") and AAELF64. Thread-local and compressed sections are refused by
+name; a section group is read as its members.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
-
-from relokit.codegen.aarch64_elf import EM_AARCH64
-from relokit.codegen.errors import FormatError
 from relokit.codegen.object import (
     ABSOLUTE,
     UNDEFINED,
@@ -26,39 +18,28 @@ from relokit.codegen.object import (
     Symbol,
     SymbolType,
 )
+from relokit.linker.elf_file import MAX_ALIGN, ElfFile, SectionHeader
 from relokit.linker.elf_format import (
-    EHDR,
     ET_EXEC,
     ET_REL,
-    PHDR,
     PT_LOAD,
     PT_NOTE,
     RELA,
-    SHDR,
     SHF_COMPRESSED,
     SHF_TLS,
     SHN_ABS,
     SHN_COMMON,
-    SHN_LORESERVE,
     SHN_UNDEF,
     SHT_REL,
     SHT_RELA,
-    SHT_STRTAB,
-    SHT_SYMTAB,
     STV_HIDDEN,
     STV_INTERNAL,
-    SYM,
 )
 from relokit.linker.image import Image, ImageSymbol, PlacedSection, Segment, SegmentFlag
 from relokit.linker.matching import COMMON
 
-MAX_SECTIONS = 8192
-MAX_SEGMENTS = 64
-MAX_SYMBOLS = 1 << 18
 MAX_RELOCATIONS = 1 << 19
-MAX_NAME = 4096
 MAX_NOBITS = 1 << 30
-MAX_ALIGN = 1 << 30
 
 KEPT_FLAGS = (
     SectionFlag.WRITE
@@ -71,155 +52,14 @@ SECTION_TYPES = frozenset(SectionType)
 MASK = (1 << 64) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """A row of the section header table, with its name."""
-
-    name: str
-    type: int
-    flags: int
-    address: int
-    offset: int
-    size: int
-    link: int
-    info: int
-    align: int
-    entsize: int
-
-
-class _File:
-    """The checked headers of one ELF file."""
-
-    def __init__(self, data: bytes | memoryview, name: str, kind: int) -> None:
-        self.view = memoryview(data).cast("B")
-        self.name = name
-        # Sections and names that lie over each other could ask for far more than the file holds.
-        self.allowance = 4 * len(self.view) + (1 << 20)
-        if len(self.view) < EHDR.size or bytes(self.view[:4]) != b"\x7fELF":
-            raise self.error("is no ELF file")
-        if bytes(self.view[4:7]) != b"\x02\x01\x01":
-            raise self.error("is no 64-bit little-endian ELF file")
-        fields = EHDR.unpack_from(self.view)
-        (
-            _,
-            self.type,
-            machine,
-            _,
-            self.entry,
-            phoff,
-            shoff,
-            _,
-            _,
-            phsize,
-            phnum,
-            shsize,
-            shnum,
-            at,
-        ) = fields
-        if machine != EM_AARCH64:
-            raise self.error(f"is for machine {machine}, not AArch64 ({EM_AARCH64})")
-        if self.type != kind:
-            wanted = {ET_REL: "relocatable object", ET_EXEC: "executable"}[kind]
-            raise self.error(f"is ELF type {self.type}, no {wanted} ({kind})")
-        if shnum > MAX_SECTIONS or phnum > MAX_SEGMENTS:
-            raise self.error(f"announces {shnum} sections and {phnum} segments")
-        if (shnum and shsize != SHDR.size) or (phnum and phsize != PHDR.size):
-            raise self.error("has header tables of an unknown entry size")
-        self.segments = list(
-            PHDR.iter_unpack(self.range(phoff, phnum * PHDR.size, "program header table"))
-        )
-        rows = list(SHDR.iter_unpack(self.range(shoff, shnum * SHDR.size, "section header table")))
-        strings = b""
-        if rows:
-            if at >= len(rows):
-                raise self.error("has no section name table")
-            strings = self._content(rows[at][1], rows[at][4], rows[at][5], "section name table")
-        self.sections = [
-            _Header(self.string(strings, row[0], "section name"), *row[1:]) for row in rows
-        ]
-
-    def error(self, message: str) -> FormatError:
-        """A FormatError about this file."""
-        return FormatError(message, where=self.name)
-
-    def range(self, offset: int, size: int, what: str) -> memoryview:
-        """``size`` bytes at ``offset``; raises FormatError if the file has them not."""
-        if size and offset + size > len(self.view):
-            raise self.error(f"{what} ({size} bytes at {offset:#x}) reaches past the end")
-        return self.view[offset : offset + size]
-
-    def _spend(self, size: int) -> None:
-        self.allowance -= size
-        if self.allowance < 0:
-            raise self.error("has sections or names that lie over each other")
-
-    def _content(self, kind: int, offset: int, size: int, what: str) -> bytes:
-        if kind == SectionType.NOBITS:
-            return b""
-        view = self.range(offset, size, what)
-        self._spend(size)
-        return bytes(view)
-
-    def content(self, header: _Header) -> bytes:
-        """A section's bytes; none for NOBITS."""
-        return self._content(header.type, header.offset, header.size, f"section {header.name}")
-
-    def string(self, table: bytes, offset: int, what: str) -> str:
-        """The NUL-terminated string at ``offset`` of a string table."""
-        if offset == 0 and not table:
-            return ""
-        if offset >= len(table):
-            raise self.error(f"{what} at {offset:#x} is outside its string table")
-        end = table.find(b"\0", offset, offset + MAX_NAME + 1)
-        if end < 0:
-            raise self.error(f"{what} at {offset:#x} does not end within {MAX_NAME} bytes")
-        self._spend(end - offset)
-        return table[offset:end].decode("utf-8", "backslashreplace")
-
-    def entries(self, header: _Header, row: struct.Struct, most: int) -> Iterator[tuple[int, ...]]:
-        """The rows of a table section."""
-        if header.entsize != row.size or header.size % row.size:
-            raise self.error(f"section {header.name} has no entries of {row.size} bytes")
-        if header.size // row.size > most:
-            raise self.error(f"section {header.name} has more than {most} entries")
-        rows: Iterator[tuple[int, ...]] = row.iter_unpack(self.content(header))
-        return rows
-
-    def symbol_table(self) -> tuple[int, _Header] | None:
-        """Index and header of the one SHT_SYMTAB, if there is one."""
-        found = [(i, h) for i, h in enumerate(self.sections) if h.type == SHT_SYMTAB]
-        if len(found) > 1:
-            raise self.error("has several symbol tables")
-        return found[0] if found else None
-
-    def symbols(self, table: _Header) -> Iterator[tuple[str, int, int, int, int, int]]:
-        """(name, info, other, section number, value, size) of every symbol."""
-        if table.link >= len(self.sections) or self.sections[table.link].type != SHT_STRTAB:
-            raise self.error("has a symbol table without its string table")
-        strings = self.content(self.sections[table.link])
-        for name, info, other, index, value, size in self.entries(table, SYM, MAX_SYMBOLS):
-            if index >= SHN_LORESERVE and index not in (SHN_ABS, SHN_COMMON):
-                raise self.error(f"has a symbol in special section {index:#x}, not supported")
-            if index < SHN_LORESERVE and index >= max(len(self.sections), 1):
-                raise self.error(f"has a symbol in section {index}, which does not exist")
-            yield self.string(strings, name, "symbol name"), info, other, index, value, size
-
-    def align(self, header: _Header) -> int:
-        """A section's alignment in bytes, checked."""
-        align = header.align or 1
-        if align & (align - 1) or align > MAX_ALIGN:
-            raise self.error(f"section {header.name} has alignment {align:#x}")
-        return align
-
-
-def _binding(file: _File, info: int, name: str) -> Binding:
+def _binding(file: ElfFile, info: int, name: str) -> Binding:
     try:
         return Binding(info >> 4)
     except ValueError:
         raise file.error(f"symbol {name} has binding {info >> 4}, not supported") from None
 
 
-def _symbol_type(file: _File, info: int, name: str) -> SymbolType:
+def _symbol_type(file: ElfFile, info: int, name: str) -> SymbolType:
     try:
         return SymbolType(info & 15)
     except ValueError:
@@ -233,9 +73,9 @@ def read_object(data: bytes | memoryview, name: str) -> Object:
     not kept. A common symbol becomes a NOBITS section ``COMMON`` of its own. There is no line
     map: what debug information says is not read.
     """
-    file = _File(data, name, ET_REL)
+    file = ElfFile(data, name, ET_REL)
     numbers: dict[int, int] = {}
-    kept: list[_Header] = []
+    kept: list[SectionHeader] = []
     for index, header in enumerate(file.sections):
         if _is_kept(file, header):
             numbers[index] = len(kept)
@@ -268,7 +108,7 @@ def read_object(data: bytes | memoryview, name: str) -> Object:
     return Object(name, tuple(sections + commons), tuple(symbols))
 
 
-def _is_kept(file: _File, header: _Header) -> bool:
+def _is_kept(file: ElfFile, header: SectionHeader) -> bool:
     alloc = header.flags & SectionFlag.ALLOC
     if header.type not in SECTION_TYPES:
         if alloc:
@@ -286,7 +126,7 @@ def _is_kept(file: _File, header: _Header) -> bool:
 
 
 def _object_symbol(
-    file: _File,
+    file: ElfFile,
     row: tuple[str, int, int, int, int, int],
     numbers: dict[int, int],
     count: int,
@@ -329,7 +169,7 @@ def _object_symbol(
 
 
 def _relocations(
-    file: _File, table: int, numbers: dict[int, int], renumbered: dict[int, int]
+    file: ElfFile, table: int, numbers: dict[int, int], renumbered: dict[int, int]
 ) -> dict[int, list[Relocation]]:
     result: dict[int, list[Relocation]] = {}
     total = 0
@@ -365,7 +205,7 @@ def read_image(data: bytes | memoryview, name: str) -> Image:
 
     Sections come from the section headers; without those, each PT_LOAD becomes one section.
     """
-    file = _File(data, name, ET_EXEC)
+    file = ElfFile(data, name, ET_EXEC)
     loads = [row for row in file.segments if row[0] == PT_LOAD]
     for row in loads:
         if row[6] < row[5] or row[3] + row[6] > MASK + 1 or row[4] + row[6] > MASK + 1:
@@ -389,7 +229,7 @@ def read_image(data: bytes | memoryview, name: str) -> Image:
     return Image(name, tuple(sections), segments, _image_symbols(file, numbers), file.entry)
 
 
-def _placed(file: _File, header: _Header, loads: list[tuple[int, ...]]) -> PlacedSection:
+def _placed(file: ElfFile, header: SectionHeader, loads: list[tuple[int, ...]]) -> PlacedSection:
     alloc = bool(header.flags & SectionFlag.ALLOC)
     if header.type == SectionType.NOBITS and header.size > MAX_NOBITS:
         raise file.error(f"section {header.name} asks for {header.size} bytes")
@@ -413,7 +253,7 @@ def _placed(file: _File, header: _Header, loads: list[tuple[int, ...]]) -> Place
     )
 
 
-def _from_segment(file: _File, row: tuple[int, ...], number: int) -> list[PlacedSection]:
+def _from_segment(file: ElfFile, row: tuple[int, ...], number: int) -> list[PlacedSection]:
     _, access, offset, va, pa, filesz, memsz, _ = row
     flags = SectionFlag.ALLOC
     if access & SegmentFlag.W:
@@ -451,7 +291,7 @@ def _from_segment(file: _File, row: tuple[int, ...], number: int) -> list[Placed
 
 
 def _segments(
-    file: _File, sections: list[PlacedSection], offsets: list[int]
+    file: ElfFile, sections: list[PlacedSection], offsets: list[int]
 ) -> tuple[Segment, ...]:
     segments: list[Segment] = []
     for kind, access, offset, va, _, filesz, memsz, align in file.segments:
@@ -483,7 +323,7 @@ def _segments(
     return tuple(segments)
 
 
-def _image_symbols(file: _File, numbers: dict[int, int]) -> tuple[ImageSymbol, ...]:
+def _image_symbols(file: ElfFile, numbers: dict[int, int]) -> tuple[ImageSymbol, ...]:
     table = file.symbol_table()
     if table is None:
         return ()

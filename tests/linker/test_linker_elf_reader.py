@@ -258,7 +258,7 @@ def test_mutated_files_are_read_or_refused(changes: list[tuple[int, int, int]], 
             data[offset : offset + count] = bytes([value]) * min(count, max(0, len(data) - offset))
         for mutant in (bytes(data), bytes(data[: len(data) - cut])):
             try:
-                result = read(mutant, "mutant")  # type: ignore[operator]
+                result = read(mutant, "mutant")
             except FormatError as error:
                 assert error.where == "mutant"  # noqa: PT017
             else:

@@ -224,7 +224,7 @@ def objects(draw: st.DrawFn) -> Object:
     sections = []
     for _ in range(count):
         data = draw(st.binary(max_size=40))
-        relocations = ()
+        relocations: tuple[Relocation, ...] = ()
         if symbols and data:
             offsets = draw(st.sets(st.integers(0, len(data) - 1), max_size=3))
             relocations = tuple(

@@ -462,7 +462,7 @@ def read_all(objects: list[Path]) -> list[Object]:
 
 def contents(image: Image) -> dict[str, tuple[object, ...]]:
     def stored(section: PlacedSection) -> bytes:
-        return bytes(section.size) if section.type is SectionType.NOBITS else section.data
+        return bytes(section.size) if section.type is SectionType.NOBITS else bytes(section.data)
 
     return {
         section.name: (
