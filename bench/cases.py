@@ -81,7 +81,7 @@ def building(rounds: int, work: Path) -> list[Measurement]:
     empty = work / "empty.S"
     empty.write_text("")
     assemble = [(f"{GNU}as", "-o", o, unit) for o, unit in zip(objects, units, strict=True)]
-    link = (f"{GNU}ld", "-T", script, "-o", work / "gnu.elf", *objects)
+    link: Sequence[str | Path] = (f"{GNU}ld", "-T", script, "-o", work / "gnu.elf", *objects)
     start_only = [(f"{GNU}as", "-o", work / "empty.o", empty)] * len(units)
     relokit.build()
     for number in range(1, rounds + 1):
