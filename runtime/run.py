@@ -6,6 +6,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from relokit.codegen.errors import TargetError
+from relokit.codegen.series import BEFORE, COMPLETE, Feature
 from relokit.codegen.target import Target
 from relokit.linker.image import Image
 from relokit.runtime import contract
@@ -192,7 +193,7 @@ def _routines(target: Target, image: Image, job: Job) -> tuple[Target, Routines]
         return target, routines_of(image)
     from relokit.linker.btf import kimage_layout_from
     from relokit.linker.kernel_file import open_kernel
-    from relokit.linker.shipped import shipped_image
+    from relokit.linker.shipped import shipped_image, shipped_series
 
     kernel = open_kernel(job.code_from)
     built_for = kernel.header.page_size
@@ -203,8 +204,24 @@ def _routines(target: Target, image: Image, job: Job) -> tuple[Target, Routines]
             where=str(job.code_from),
             hint=f"add --page-size {built_for // 1024}k",
         )
-    layout = kimage_layout_from(kernel.image)
-    return replace(target, layout=layout), routines_of(shipped_image(kernel))
+    where = str(job.code_from)
+    layout = kimage_layout_from(kernel.image, where=where)
+    shipped = shipped_image(kernel)
+    # What its entry expects changes twice: arguments by kimage (patch 7), then the MMU on (12).
+    if shipped_series(shipped) == BEFORE and target.has(Feature.KIMAGE_ARGUMENT):
+        raise TargetError(
+            f"its relocation code is from before the series, and the target is state "
+            f"{target.series}",
+            where=where,
+            hint="add --series 0",
+        )
+    if shipped_series(shipped) == COMPLETE and not target.has(Feature.MMU_ON):
+        raise TargetError(
+            f"its relocation code has the whole series, and the target is state {target.series}",
+            where=where,
+            hint="leave --series out",
+        )
+    return replace(target, layout=layout), routines_of(shipped)
 
 
 def _handoff(cpu: Cpu) -> Handoff:
