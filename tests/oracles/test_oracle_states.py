@@ -1,0 +1,62 @@
+"""Every state of the series on a real kernel, and the two ends against shipped machine code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from relokit.codegen.errors import TargetError
+from relokit.codegen.series import COMPLETE, Feature
+from relokit.codegen.target import Regime, Target
+from relokit.facade import build_programs
+from relokit.runtime.job import Job
+from relokit.runtime.outcome import Outcome
+from relokit.runtime.run import run
+
+pytestmark = pytest.mark.oracle
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def outcome(target: Target, job: Job) -> Outcome:
+    return run(target, build_programs(target), job, quiet)
+
+
+@pytest.mark.parametrize("page_size", [4096, 16384, 65536])
+@pytest.mark.parametrize("state", range(COMPLETE + 1))
+def test_debians_kernel_arrives_in_every_state(
+    state: int, page_size: int, kernel_6_1: Path
+) -> None:
+    for regime in Regime:
+        target = Target(series=state, page_size=page_size, regime=regime)
+        result = outcome(target, Job(kernel=kernel_6_1))
+        assert result.findings == ()
+        assert result.verified_bytes >= kernel_6_1.stat().st_size
+        assert result.relocation.mmu == target.has(Feature.MMU_ON)
+
+
+@pytest.mark.parametrize("regime", list(Regime))
+@pytest.mark.parametrize("state", [0, COMPLETE])
+def test_shipped_code_ends_where_ours_does(
+    state: int, regime: Regime, kernel_5_10: Path, kernel_6_1: Path
+) -> None:
+    shipped = kernel_6_1 if state == COMPLETE else kernel_5_10
+    target = Target(series=state, regime=regime)
+    ours = outcome(target, Job(kernel=kernel_6_1))
+    theirs = outcome(target, Job(kernel=kernel_6_1, code_from=shipped))
+    assert theirs.findings == ()
+    assert theirs.handoff == ours.handoff
+    assert theirs.verified_bytes == ours.verified_bytes
+    assert theirs.relocation.el == ours.relocation.el
+    # Not the same code: another number of instructions does the same work.
+    assert theirs.relocation.instructions != ours.relocation.instructions
+
+
+def test_code_of_one_end_is_refused_at_the_other(kernel_5_10: Path, kernel_6_1: Path) -> None:
+    with pytest.raises(TargetError, match="before the series"):
+        outcome(Target(), Job(code_from=kernel_5_10))
+    with pytest.raises(TargetError, match="the whole series"):
+        outcome(Target(series=0), Job(code_from=kernel_6_1))
