@@ -14,6 +14,7 @@ from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime
 from relokit.runtime.arrange import Stage
 from relokit.runtime.cpu import Cpu
+from relokit.runtime.kimage import read_field
 from relokit.runtime.machine import Machine
 from relokit.runtime.outcome import Finding, Handoff
 from relokit.runtime.regime import SCTLR_M
@@ -26,12 +27,12 @@ Check = Callable[[Machine, Cpu, Handoff, Stage], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``broken`` returns what is wrong, or None; ``cause`` is the usual reason."""
+    """``broken`` returns what is wrong, or None; ``cause`` the probable reason."""
 
     name: str
     source: str
     broken: Check
-    cause: str
+    cause: str | Callable[[Machine, Cpu], str]
 
 
 def _zero(number: int) -> Check:
@@ -66,6 +67,16 @@ def _daif(machine: Machine, cpu: Cpu, handoff: Handoff, stage: Stage) -> str | N
     return f"PSTATE.DAIF = {handoff.daif:04b}: D, A, I and F must be masked"
 
 
+def _daif_before(machine: Machine, cpu: Cpu, handoff: Handoff, stage: Stage) -> str | None:
+    """The exception to EL2 masked everything; SPSR tells what it was when the HVC came."""
+    if machine.target.regime is not Regime.NVHE or handoff.el != 2:
+        return None
+    daif = cpu.read("SPSR_EL2") >> 6 & ALL_MASKED
+    if daif == ALL_MASKED:
+        return None
+    return f"PSTATE.DAIF was {daif:04b} at the HVC to EL2: an interrupt would have had no vector"
+
+
 def _level(machine: Machine, cpu: Cpu, handoff: Handoff, stage: Stage) -> str | None:
     if handoff.el == machine.el_at_start:
         return None
@@ -79,6 +90,31 @@ def _sctlr(machine: Machine, cpu: Cpu, handoff: Handoff, stage: Stage) -> str | 
     if value == facts.SCTLR_EL1_MMU_OFF:
         return None
     return f"SCTLR_EL{level} = {value:#x} instead of {facts.SCTLR_EL1_MMU_OFF:#x}"
+
+
+def _why_sctlr(machine: Machine, cpu: Cpu) -> str:
+    value = cpu.read(f"SCTLR_EL{2 if machine.target.regime is Regime.VHE else 1}")
+    if value & SCTLR_M:
+        return "the MMU of the level that relocated was never turned off"
+    return "the fixed value has to be written whole: nothing of the old kernel's SCTLR may stay"
+
+
+def _why_level(machine: Machine, cpu: Cpu) -> str:
+    """Why EL2 was not reached, or was left."""
+    if machine.target.regime is not Regime.NVHE:
+        return "there is no stub to call in this regime: the relocation code ends with a branch"
+    if machine.kimage.layout.arch is not None and machine.target.has(Feature.RELOCATE_AT_EL1):
+        if read_field(machine.memory, machine.kimage, "el2_vectors") == 0:
+            return "kimage el2_vectors is 0, so the code takes it that no stub waits at EL2"
+        caller = cpu.read("ELR_EL2") - 4
+        control = machine.kimage.control_page
+        if control <= caller < control + len(machine.routines.relocation):
+            return (
+                f"the HVC at {caller:#x} came back: its function number in x0 was not "
+                f"HVC_SOFT_RESTART ({facts.HVC_SOFT_RESTART}), or the vectors do not know that; "
+                "the code fell through to the branch"
+            )
+    return "no HVC was made on the way out"
 
 
 def _vectors(machine: Machine, cpu: Cpu, handoff: Handoff, stage: Stage) -> str | None:
@@ -97,15 +133,16 @@ RULES: tuple[Rule, ...] = (
         _vectors,
         "an HVC without its arguments, or vectors that do not know the call",
     ),
-    Rule(
-        "handoff.el",
-        BOOTING,
-        _level,
-        "the HVC to EL2 was skipped (kimage.arch.el2_vectors = 0) or refused and fell through",
-    ),
+    Rule("handoff.el", BOOTING, _level, _why_level),
     Rule("handoff.mmu", BOOTING, _mmu, "SCTLR was not written, or at another exception level"),
-    Rule("handoff.sctlr", "series, patch 12", _sctlr, "the value written to turn the MMU off"),
-    Rule("handoff.daif", BOOTING, _daif, "DAIF was not masked before the jump"),
+    Rule("handoff.sctlr", "series, patch 12", _sctlr, _why_sctlr),
+    Rule("handoff.daif", BOOTING, _daif, "DAIF was not masked before the jump, or unmasked since"),
+    Rule(
+        "relocation.daif",
+        "series, machine_kexec",
+        _daif_before,
+        "DAIF was not masked before the jump, or unmasked since",
+    ),
     Rule("handoff.dtb", BOOTING, _dtb, "kimage.arch.dtb_mem, or the register it is kept in"),
     Rule("handoff.x1", BOOTING, _zero(1), "a register left over from the copy"),
     Rule("handoff.x2", BOOTING, _zero(2), "a register left over from the copy"),
@@ -125,7 +162,7 @@ def check_handoff(machine: Machine, cpu: Cpu, handoff: Handoff, stage: Stage) ->
                     message=message,
                     address=handoff.pc,
                     notes=(f"source: {rule.source}",),
-                    cause=rule.cause,
+                    cause=rule.cause if isinstance(rule.cause, str) else rule.cause(machine, cpu),
                 )
             )
     return findings

@@ -33,6 +33,8 @@ from relokit.runtime.walker import FaultKind, Walk, fault_of
 
 _HVC_MASK, _HVC = 0xFFE0001F, 0xD4000002
 _UPPER = 1 << 55
+NULL_PAGE = 4096
+"""An address below this is taken for a null pointer and an offset."""
 
 
 class Guest(Protocol):
@@ -140,9 +142,39 @@ class Scene:
         bits = table_range(self.cpu.walk_registers(level), level, upper=False).pa_bits
         return bool(access.pa >> bits)
 
+    @cached_property
+    def owner(self) -> str:
+        """Who owns the page the PC is in; empty if nobody does."""
+        pa = self.cpu.walk(self.stop.pc).pa
+        owner = self.guest.allocator.owner(pa) if pa is not None else None
+        return owner.name if owner else ""
+
+    @cached_property
+    def linked_word(self) -> int | None:
+        """The instruction that the image has where the PC is."""
+        located = self.guest.locate(self.stop.pc)
+        return _word_of(*located) if located else None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the PC is in code that is known to be at another PA: a wrong identity map."""
+        pa = self.cpu.walk(self.stop.pc).pa
+        return pa is not None and not self.stop.pc & _UPPER and pa != self.stop.pc
+
+    @property
+    def is_null(self) -> bool:
+        """Whether the aborting address is that of a pointer nobody set."""
+        return self.aborted is not None and self.aborted < NULL_PAGE
+
     def in_ram(self, address: int | None) -> bool:
         """Whether ``address``, taken as a PA, is RAM."""
         return address is not None and self.cpu.memory.contains(address)
+
+    @property
+    def is_dormant(self) -> bool:
+        """Whether the last descriptor of the walk would map RAM if it were valid."""
+        leaf = self.leaf()
+        return not leaf & d.VALID and self.in_ram(leaf & d.ADDRESS)
 
     def leaf(self) -> int:
         """The last descriptor of the walk; 0 if there was none."""
@@ -174,6 +206,35 @@ CAUSES: tuple[Cause, ...] = (
         "the caller went on; either the vectors do not know it or its arguments were not set up",
     ),
     Cause(
+        lambda s: s.stop.el == 0,
+        "the code fell to EL0: an ERET that nobody prepared SPSR and ELR for",
+    ),
+    Cause(
+        lambda s: s.is_exception(ExceptionClass.SVC64),
+        "SVC: nobody handles system calls here; HVC #0 is the call to the EL2 stub",
+    ),
+    Cause(
+        lambda s: s.is_exception(ExceptionClass.SMC64),
+        "SMC: the firmware has no part in the move; HVC #0 is the call to the EL2 stub",
+    ),
+    Cause(
+        lambda s: s.is_exception(ExceptionClass.BRK64),
+        "BRK: the code ran into a trap that it has for the impossible (BUG, WARN)",
+    ),
+    Cause(
+        lambda s: (
+            s.vector is not None
+            and s.owner.startswith("destination")
+            and s.is_exception(ExceptionClass.UNKNOWN)
+        ),
+        "the vectors that VBAR points to lie in a destination and were overwritten by the move: "
+        "they belong into a page of their own",
+    ),
+    Cause(
+        lambda s: s.vector is not None and s.word == 0,
+        "VBAR points to zeros: vectors that were never copied, were overwritten, or lie elsewhere",
+    ),
+    Cause(
         lambda s: s.stop.reason is StopReason.SPIN and s.vector is not None,
         "an exception reached a vector slot that has no handler and spins",
     ),
@@ -187,9 +248,33 @@ CAUSES: tuple[Cause, ...] = (
         "a TTBR or a table descriptor points outside RAM",
     ),
     Cause(
+        lambda s: s.is_fetch and not s.mmu and s.linked_word is None,
+        "a branch to a virtual address with the MMU off: kimage.start and everything else that "
+        "is entered from here is a physical address",
+    ),
+    Cause(
         lambda s: s.is_fetch and not s.mmu,
         "the MMU was turned off while the PC was a virtual address: the code that turns it off "
         "has to run from an identity map",
+    ),
+    Cause(
+        lambda s: s.is_fetch and s.is_null and s.fault is FaultKind.TRANSLATION,
+        "a branch through a pointer that nobody set (kimage.arch.kern_reloc, or a link register)",
+    ),
+    Cause(
+        lambda s: s.is_data and s.is_null and s.fault is FaultKind.TRANSLATION,
+        "an access through a register that nobody set: the code has no stack, and its list has "
+        "to begin with an indirection and a destination",
+    ),
+    Cause(
+        lambda s: (
+            s.is_fetch
+            and s.fault is FaultKind.TRANSLATION
+            and s.linked_word is not None
+            and bool(s.stop.pc & _UPPER)
+        ),
+        "the PC is in the old kernel's image, which is mapped no more: the copy in TTBR1 has the "
+        "linear map only, so nothing of the old kernel can be called or returned to",
     ),
     Cause(
         lambda s: s.is_fetch and s.fault is FaultKind.TRANSLATION and s.in_ram(s.aborted),
@@ -225,9 +310,14 @@ CAUSES: tuple[Cause, ...] = (
         "the page is read-only in these tables: the copy of the linear map has to lift that",
     ),
     Cause(
-        lambda s: s.fault is FaultKind.TRANSLATION and s.leaf() != 0 and not s.leaf() & d.VALID,
+        lambda s: s.fault is FaultKind.TRANSLATION and s.is_dormant,
         "the entry holds an address but is invalid, as debug_pagealloc, kfence and secretmem "
         "leave it: the copy of the linear map has to make such entries valid",
+    ),
+    Cause(
+        lambda s: s.fault is FaultKind.TRANSLATION and s.leaf() != 0 and not s.leaf() & d.VALID,
+        "the entry holds something that is no descriptor: the table was overwritten, or the entry "
+        "above leads to what is no table",
     ),
     Cause(
         lambda s: s.fault is FaultKind.TRANSLATION and s.walk is not None and not s.walk.trail,
@@ -254,6 +344,25 @@ CAUSES: tuple[Cause, ...] = (
         ),
         "the access is not aligned: exclusives and atomics need it always, every access does "
         "with the MMU off, on Device memory or with SCTLR.A = 1",
+    ),
+    Cause(
+        lambda s: (
+            s.is_exception(ExceptionClass.UNKNOWN)
+            and s.is_elsewhere
+            and s.linked_word not in (None, s.word)
+        ),
+        "the tables map the PC's page to another PA than its own: the identity map (TTBR0) is "
+        "wrong",
+    ),
+    Cause(
+        lambda s: s.is_exception(ExceptionClass.UNKNOWN) and s.linked_word not in (None, s.word),
+        "the code was overwritten, or never copied: memory holds another instruction than its "
+        "image has there",
+    ),
+    Cause(
+        lambda s: s.is_exception(ExceptionClass.UNKNOWN) and s.owner.startswith("destination"),
+        "what was moved is being executed, but not from its entry: the address that was branched "
+        "to, or what was moved there, is wrong",
     ),
     Cause(
         lambda s: s.is_exception(ExceptionClass.UNKNOWN) and s.word == 0,
@@ -397,6 +506,9 @@ def _notes(scene: Scene) -> list[str]:
         owner = guest_owner(scene.guest, pa)
         if owner:
             notes.append(f"{name}: PA {pa:#x} belongs to {owner}")
+    if scene.linked_word not in (None, scene.word):
+        assert scene.linked_word is not None
+        notes.append(f"the image has here: {disassemble(scene.linked_word, stop.pc)}")
     level = max(stop.el, 1)
     notes += [
         f"{name}_EL{level} = {describe(name, cpu.read(f'{name}_EL{level}'))}"
@@ -426,6 +538,13 @@ def _registers(scene: Scene) -> tuple[tuple[str, int], ...]:
         ("pstate", cpu.pstate),
         *((name, cpu.read(name)) for name in names),
     )
+
+
+def _word_of(image: Image, va: int) -> int | None:
+    try:
+        return int.from_bytes(image.read(va, 4), "little")
+    except KeyError:
+        return None
 
 
 def _line(guest: Guest, pc: int) -> SourceLine | None:

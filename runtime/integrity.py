@@ -24,7 +24,7 @@ from relokit.runtime.regime import SCTLR_M, WalkRegisters
 from relokit.runtime.trans_pgd import IDMAP_VA_BITS
 from relokit.runtime.walker import Access, walk, walk_many
 
-# Who moves it, and what it is for: the end of each cause.
+# What each word is for, as causes say it.
 FIELDS: dict[str, str] = {
     "head": "where the list starts",
     "start": "where the new kernel is entered (PA)",
@@ -37,6 +37,10 @@ FIELDS: dict[str, str] = {
     "phys_offset": "PA - VA of the linear map",
     "t0sz": "TCR.T0SZ of the identity map",
 }
+
+
+OVERWRITTEN = 3
+"""More wrong words of struct kimage than this are not mistakes one by one."""
 
 
 def check_integrity(machine: Machine) -> list[Finding]:
@@ -100,16 +104,27 @@ def _base(machine: Machine, name: str) -> int:
 
 
 def _kimage(machine: Machine) -> Iterator[Finding]:
-    for name, wanted in expected_fields(machine).items():
-        value = read_field(machine.memory, machine.kimage, name)
-        if value != wanted:
-            yield Finding(
-                "setup.kimage",
-                f"kimage {name} is {value:#x}, and has to be {wanted:#x}",
-                address=machine.kimage.pa,
-                notes=_owned(machine, value),
-                cause=f"it is {FIELDS[name]}: set wrongly, or struct kimage was overwritten",
-            )
+    fields = expected_fields(machine)
+    held = {name: read_field(machine.memory, machine.kimage, name) for name in fields}
+    wrong = [name for name in fields if held[name] != fields[name]]
+    if len(wrong) > OVERWRITTEN:
+        yield Finding(
+            "setup.kimage",
+            f"struct kimage at PA {machine.kimage.pa:#x} was overwritten: {len(wrong)} of its "
+            f"{len(fields)} words are wrong",
+            address=machine.kimage.pa,
+            notes=tuple(f"{name} is {held[name]:#x}, was {fields[name]:#x}" for name in wrong),
+            cause="its page was a destination, or a store went astray",
+        )
+        return
+    for name in wrong:
+        yield Finding(
+            "setup.kimage",
+            f"kimage {name} is {held[name]:#x}, and has to be {fields[name]:#x}",
+            address=machine.kimage.pa,
+            notes=_owned(machine, held[name]),
+            cause=f"it is {FIELDS[name]}: set wrongly, or overwritten",
+        )
 
 
 def _code(machine: Machine) -> Iterator[Finding]:
@@ -152,12 +167,16 @@ def _destinations(machine: Machine, listed: Words) -> Iterator[Finding]:
     if len(wrong):
         at = int(wrong[0])
         pa = int(listed[at])
+        owner = machine.allocator.owner(pa)
+        foreign = owner is not None and not owner.name.startswith("destination")
         yield Finding(
             "setup.list",
             f"page {at} of the list goes to PA {pa:#x} instead of {int(wanted[at]):#x}",
             address=pa,
             notes=_owned(machine, pa),
-            cause="its destination entry is wrong, or a source before it is missing",
+            cause=f"it overwrites what the move itself needs: {owner}"
+            if foreign
+            else "its destination entry is wrong, or a source before it is missing",
         )
 
 
@@ -205,8 +224,8 @@ def _tables(machine: Machine, destinations: Words, sources: Words) -> Iterator[F
         fault = found.fault_for(Access.EXECUTE)
         yield Finding(
             "setup.tables",
-            f"the identity map has the control page, PA {control:#x}, at "
-            f"{fault if fault else f'PA {found.pa:#x}'}",
+            f"the identity map sends the control page, PA {control:#x}, to "
+            f"{f'a {fault}' if fault else f'PA {found.pa:#x}'}",
             address=control,
             notes=tuple(line.strip() for line in str(found).splitlines()),
             cause="the code has to run on while TTBR1 and SCTLR change: TTBR0 must map its page "
@@ -218,11 +237,10 @@ def _misled(machine: Machine, registers: WalkRegisters, el: int, pa: int, kind: 
     va = pa + machine.old.linear_offset & MASK64
     found = walk(machine.memory, registers, va, el=el)
     fault = found.fault_for(Access.WRITE if kind == "destination" else Access.READ)
-    leads = str(fault) if fault else f"PA {found.pa:#x}"
+    leads = f"a {fault}" if fault else f"PA {found.pa:#x}"
     return Finding(
         "setup.tables",
-        f"the copy of the linear map has the {kind} page at PA {pa:#x}, VA {va:#x}, lead to "
-        f"{leads}",
+        f"the copy of the linear map sends VA {va:#x}, the {kind} page at PA {pa:#x}, to {leads}",
         address=va,
         notes=tuple(line.strip() for line in str(found).splitlines()),
         cause="the entry was copied wrongly, or the table was overwritten",
