@@ -27,6 +27,7 @@ def bench(*options: str, path: str | None = None) -> subprocess.CompletedProcess
     )
 
 
+@pytest.mark.slow
 def test_one_round_measures_everything() -> None:
     done = bench("--size", "2", "--rounds", "1", "--json")
     assert done.returncode == 0, done.stderr
@@ -36,7 +37,8 @@ def test_one_round_measures_everything() -> None:
     # The list has the initrd, the demo kernel and the device tree.
     assert 2 << 20 < measured["relokit run"]["bytes"] < 3 << 20
     assert measured["QEMU"]["bytes"] == (2 << 20) - 4096
-    assert measured["relokit run"]["seconds"] != measured["relokit run, whole command"]["seconds"]
+    whole = measured["relokit run, whole command"]["seconds"]
+    assert whole > measured["python -c pass"]["seconds"]
 
 
 def test_a_missing_tool_is_named() -> None:
