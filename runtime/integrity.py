@@ -22,7 +22,7 @@ from relokit.runtime.memory import Words
 from relokit.runtime.outcome import Finding
 from relokit.runtime.regime import SCTLR_M, WalkRegisters
 from relokit.runtime.trans_pgd import IDMAP_VA_BITS
-from relokit.runtime.walker import Access, walk, walk_many
+from relokit.runtime.walker import Access, Fault, walk, walk_many
 
 # What each word is for, as causes say it.
 FIELDS: dict[str, str] = {
@@ -225,7 +225,7 @@ def _tables(machine: Machine, destinations: Words, sources: Words) -> Iterator[F
         yield Finding(
             "setup.tables",
             f"the identity map sends the control page, PA {control:#x}, to "
-            f"{f'a {fault}' if fault else f'PA {found.pa:#x}'}",
+            f"{_target(found.pa, fault)}",
             address=control,
             notes=tuple(line.strip() for line in str(found).splitlines()),
             cause="the code has to run on while TTBR1 and SCTLR change: TTBR0 must map its page "
@@ -237,14 +237,18 @@ def _misled(machine: Machine, registers: WalkRegisters, el: int, pa: int, kind: 
     va = pa + machine.old.linear_offset & MASK64
     found = walk(machine.memory, registers, va, el=el)
     fault = found.fault_for(Access.WRITE if kind == "destination" else Access.READ)
-    leads = f"a {fault}" if fault else f"PA {found.pa:#x}"
     return Finding(
         "setup.tables",
-        f"the copy of the linear map sends VA {va:#x}, the {kind} page at PA {pa:#x}, to {leads}",
+        f"the copy of the linear map sends VA {va:#x}, the {kind} page at PA {pa:#x}, to "
+        f"{_target(found.pa, fault)}",
         address=va,
         notes=tuple(line.strip() for line in str(found).splitlines()),
         cause="the entry was copied wrongly, or the table was overwritten",
     )
+
+
+def _target(pa: int | None, fault: Fault | None) -> str:
+    return f"nothing: {fault}" if fault or pa is None else f"PA {pa:#x}"
 
 
 def _owned(machine: Machine, pa: int) -> tuple[str, ...]:

@@ -77,7 +77,10 @@ class Machine:
         if control <= pc < control + len(self.routines.relocation):
             return self.routines.image, pc - control + self.routines.va
         owner = self.allocator.owner(pc)
-        if owner is not None and owner.name == "EL2 vectors copy" and self.routines.vectors:
+        vectors = self.routines.vectors
+        if owner is not None and owner.name == "EL2 vectors copy" and vectors:
+            if pc - owner.base >= len(vectors):
+                return None
             va = self.routines.image.symbol("trans_pgd_stub_vectors")
             return self.routines.image, pc - owner.base + va
         return self.old.locate(pc)
