@@ -57,7 +57,9 @@ def build(target: Target | None = None, *, templates: Path | None = None) -> Pro
     from relokit.codegen.build import KERNEL
     from relokit.linker.program import build_program
 
-    return build_program(KERNEL, target or Target(), encoder(), overrides=_overrides(templates))
+    return build_program(
+        KERNEL, target or Target(), encoder(), overrides=template_overrides(templates)
+    )
 
 
 def build_programs(target: Target | None = None, *, templates: Path | None = None) -> Programs:
@@ -66,7 +68,7 @@ def build_programs(target: Target | None = None, *, templates: Path | None = Non
     from relokit.linker.program import build_program
     from relokit.runtime.programs import Programs
 
-    overrides = _overrides(templates)
+    overrides = template_overrides(templates)
     return Programs(
         *(
             build_program(recipe, target or Target(), encoder(), overrides=overrides).image
@@ -79,7 +81,7 @@ def render(target: Target | None = None, *, templates: Path | None = None) -> So
     """The old kernel's routines as GNU as text, and the ld script that places them."""
     from relokit.codegen.build import KERNEL, render_recipe
 
-    return render_recipe(KERNEL, target or Target(), overrides=_overrides(templates))
+    return render_recipe(KERNEL, target or Target(), overrides=template_overrides(templates))
 
 
 def generate(
@@ -95,7 +97,7 @@ def generate(
     source = render(target, templates=templates)
     units = [unit.name for unit in source.units]
     names = {"units": units, "script": source.script.name, "name": PROGRAM}
-    makefile = render_template("Makefile.j2", names, overrides=_overrides(templates))
+    makefile = render_template("Makefile.j2", names, overrides=template_overrides(templates))
     written = []
     for unit in (*source.units, source.script, makefile):
         path = directory / unit.name
@@ -148,7 +150,7 @@ def run(
     return Outcome.from_json(_ask(target or Target(), job or Job(), progress))
 
 
-def _overrides(templates: Path | None) -> Path | None:
+def template_overrides(templates: Path | None) -> Path | None:
     """``templates`` if it is a directory that replaces something; TemplateError if it is not."""
     if templates is None:
         return None

@@ -13,6 +13,7 @@ COMMANDS = {
     "run": "Build the relocation, run it in a machine and judge the hand-over.",
     "export": "Write an ELF: executable, relocatable, or bootable in QEMU.",
     "generate": "Write the rendered assembly, the ld script and a Makefile.",
+    "matrix": "Run every combination of state, page size, regime, path and payload.",
     "series": "List the fifteen patches and what each changes.",
 }
 

@@ -14,8 +14,8 @@ class OutputError(RelokitError):
     """Standard output takes nothing."""
 
 
-def emit(text: str) -> None:
-    """Print ``text`` and make sure it got there.
+def emit(text: str) -> bool:
+    """Print ``text`` and make sure it got there; returns whether anyone reads on.
 
     A reader that left early (``| head``) has seen enough and is no error; a full disk is one:
     OutputError.
@@ -30,6 +30,8 @@ def emit(text: str) -> None:
             raise OutputError(
                 f"cannot be written: {error.strerror or error}", where="standard output"
             ) from None
+        return False
+    return True
 
 
 def discard_output() -> None:

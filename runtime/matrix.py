@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 from relokit.codegen.errors import TargetError
 from relokit.codegen.layouts import LAYOUTS, KimageLayout
@@ -22,6 +23,9 @@ LARGE = 64 * MIB
 
 UNSUPPORTED_VA = 52
 """A VA size that kernels have (LVA, LPA2) and no Target takes: its cells say why."""
+
+MAX_JOBS = 256
+"""Cells at a time, at most."""
 
 ALL_VA_BITS = tuple(sorted({bits for legal in VA_BITS.values() for bits in legal}))
 
@@ -128,6 +132,21 @@ class Cell:
             str(self.regime),
         ]
         return "/".join(parts + [str(part) for part in (self.path, self.payload) if part])
+
+    def to_json(self) -> dict[str, Any]:
+        """The cell as JSON data; ``reason`` only where there is one."""
+        document: dict[str, Any] = {
+            "id": self.id,
+            "series": self.series,
+            "page_size": self.page_size,
+            "va_bits": self.va_bits,
+            "regime": str(self.regime),
+            "path": self.path and str(self.path),
+            "payload": self.payload and str(self.payload),
+        }
+        if self.reason:
+            document["reason"] = self.reason
+        return document
 
     def job(self, base: Job) -> Job:
         """What to run: ``base`` (its files, seed and limits) in this cell's way."""

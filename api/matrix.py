@@ -1,0 +1,231 @@
+"""Running the matrix: every cell in a machine of its own, on all cores.
+
+One thread a machine room (a child process) carries requests there and verdicts back; programs
+are built here, once for each target. A cell that takes its room down has failed, and nothing
+else has: the next one gets a fresh room.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import groupby
+from queue import SimpleQueue
+from threading import Event
+from time import perf_counter
+from typing import Any
+
+from relokit.codegen.child import Child
+from relokit.codegen.errors import NativeCrashError, RelokitError
+from relokit.codegen.target import Target
+from relokit.facade import GRACE, build_programs, template_overrides
+from relokit.runtime.job import Job
+from relokit.runtime.matrix import MAX_JOBS, Cell
+from relokit.runtime.outcome import Finding, Outcome
+from relokit.runtime.worker import Request, pack
+
+WORKER = "relokit.runtime.worker"
+AHEAD = 64
+"""Cells a room may be ahead of the one that is reported next, so that a slow one holds up none."""
+_WAIT = 0.05
+
+
+class CellStatus(StrEnum):
+    """What became of a cell."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNSUPPORTED = "unsupported"
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """``seconds`` is the cell's whole time, ``instructions`` the guest's from the jump on.
+
+    ``reason`` says why an unsupported cell is that, or in a few words why one failed;
+    ``findings`` is the long form.
+    """
+
+    cell: Cell
+    status: CellStatus
+    seconds: float = 0.0
+    instructions: int = 0
+    reason: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The cell as ``relokit matrix --json`` shows it."""
+        document = self.cell.to_json() | {
+            "status": str(self.status),
+            "seconds": round(self.seconds, 6),
+            "instructions": self.instructions,
+            "findings": [finding.to_json() for finding in self.findings],
+        }
+        if self.reason:
+            document["reason"] = self.reason
+        return document
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many of ``cells`` ended how so far, in wall-clock ``seconds``, ``jobs`` at a time."""
+
+    cells: int
+    jobs: int
+    seconds: float = 0.0
+    counts: dict[CellStatus, int] = field(default_factory=lambda: dict.fromkeys(CellStatus, 0))
+
+    def add(self, result: CellResult, seconds: float) -> None:
+        """Count one more; ``seconds`` since the beginning."""
+        self.counts[result.status] += 1
+        self.seconds = seconds
+
+    @property
+    def done(self) -> int:
+        """Cells with a result."""
+        return sum(self.counts.values())
+
+    @property
+    def failed(self) -> int:
+        """Cells that failed."""
+        return self.counts[CellStatus.FAIL]
+
+    @property
+    def rate(self) -> float:
+        """Cells run a second."""
+        run = self.done - self.counts[CellStatus.UNSUPPORTED]
+        return run / self.seconds if self.seconds else 0.0
+
+
+def default_jobs() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def run_matrix(
+    cells: Sequence[Cell], job: Job | None = None, *, jobs: int | None = None
+) -> Generator[CellResult, None, None]:
+    """Run ``cells`` in ``jobs`` machine rooms (None: one a core); results in the cells' order.
+
+    ``job`` has what all cells share: kernel, seed, templates, limits. Closing the iterator, or
+    an exception in it (KeyboardInterrupt), stops every room at once. Raises RelokitError for a
+    kernel or a directory of templates that no cell could use; other errors are their cell's.
+    """
+    shared = job or Job()
+    _check_inputs(shared)
+    count = max(1, min(jobs or default_jobs(), MAX_JOBS, len(cells)))
+    rooms = [Child(WORKER, library="the machine (Unicorn)") for _ in range(count)]
+    idle: SimpleQueue[Child] = SimpleQueue()
+    for room in rooms:
+        room.start()
+        idle.put(room)
+    stopped = Event()
+    threads = ThreadPoolExecutor(count, thread_name_prefix="room")
+    pending: deque[Future[CellResult]] = deque()
+    try:
+        # One target's cells come one after the other.
+        for target, group in groupby(cells, lambda cell: cell.target):
+            prepared = _build(target, shared)
+            for cell in group:
+                pending.append(threads.submit(_run_cell, cell, shared, prepared, idle, stopped))
+                if len(pending) > count * AHEAD:
+                    yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        stopped.set()
+        threads.shutdown(wait=False, cancel_futures=True)
+        _stop(rooms, pending)
+
+
+def _check_inputs(job: Job) -> None:
+    template_overrides(job.templates)
+    if job.kernel is not None:
+        from relokit.linker.kernel_file import open_kernel
+
+        open_kernel(job.kernel)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """The packed programs of a cell's target, or what went wrong with them."""
+
+    programs: bytes = b""
+    error: RelokitError | None = None
+
+
+def _build(target: Target | None, job: Job) -> _Prepared:
+    if target is None:
+        return _Prepared()
+    try:
+        return _Prepared(pack(build_programs(target, templates=job.templates)))
+    except RelokitError as error:
+        return _Prepared(error=error)
+
+
+def _run_cell(
+    cell: Cell, shared: Job, prepared: _Prepared, idle: SimpleQueue[Child], stopped: Event
+) -> CellResult:
+    """One cell, in whichever room is idle; runs in a thread."""
+    if cell.target is None:
+        return CellResult(cell, CellStatus.UNSUPPORTED, reason=cell.reason)
+    if prepared.error is not None:
+        return _broken(cell, prepared.error, 0.0)
+    room = idle.get()
+    started = perf_counter()
+    try:
+        if stopped.is_set():
+            raise NativeCrashError("stopped")
+        request = Request(cell.target, prepared.programs, cell.job(shared))
+        answer = room.call(pickle.dumps(request), timeout=shared.timeout + GRACE)
+        outcome = Outcome.from_json(json.loads(answer))
+    except RelokitError as error:
+        return _broken(cell, error, perf_counter() - started)
+    finally:
+        idle.put(room)
+    return CellResult(
+        cell,
+        CellStatus.PASS if outcome.passed else CellStatus.FAIL,
+        perf_counter() - started,
+        outcome.relocation.instructions,
+        None if outcome.passed else _in_short(outcome.findings),
+        outcome.findings,
+    )
+
+
+def _broken(cell: Cell, error: RelokitError, seconds: float) -> CellResult:
+    """A cell that came to no verdict: what was in the way is its finding."""
+    finding = Finding(
+        rule="matrix.crash" if isinstance(error, NativeCrashError) else "matrix.error",
+        message=error.message,
+        place=error.where,
+        notes=tuple(note for note in (error.text, error.hint) if note),
+    )
+    return CellResult(
+        cell, CellStatus.FAIL, seconds, reason=_in_short((finding,)), findings=(finding,)
+    )
+
+
+def _in_short(findings: tuple[Finding, ...]) -> str:
+    first = f"{findings[0].rule}: {findings[0].message}"
+    more = len(findings) - 1
+    return f"{first} (and {more} more)" if more else first
+
+
+def _stop(rooms: list[Child], pending: Iterable[Future[CellResult]]) -> None:
+    """End every room; one that is busy is killed, and again if its thread has just begun."""
+    running = [future for future in pending if not future.done()]
+    while running:
+        for room in rooms:
+            room.abort()
+        running = [future for future in running if not future.done()]
+        if running:
+            wait(running, timeout=_WAIT)
+    for room in rooms:
+        room.close()
