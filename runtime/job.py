@@ -83,7 +83,8 @@ class Job:
     boot protocol's rules. ``code_from`` is a shipped kernel whose own relocation code and EL2
     vectors run in place of ours. ``boot`` lets the new kernel run on after the hand-over for at
     most that many seconds. ``cmdline`` None keeps what ``dtb`` says, or is DEFAULT_CMDLINE without
-    one. Raises MachineError for a number that is out of range, whatever the files are.
+    one. ``observe`` counts the maintenance instructions of the move. Raises MachineError for a
+    number that is out of range, whatever the files are.
     """
 
     kernel: Path | None = None
@@ -102,6 +103,7 @@ class Job:
     code_from: Path | None = None
     templates: Path | None = None
     boot: float | None = None
+    observe: bool = False
     timeout: float = DEFAULT_TIMEOUT
     max_instructions: int = DEFAULT_MAX_INSTRUCTIONS
 

@@ -26,6 +26,8 @@ Words = npt.NDArray[np.uint64]
 SPIN_REPEATS = 4096
 """A block that follows itself so often is looked at: it may be a loop that nothing can end."""
 _HANDLER_SLOT = 1024
+ENCODINGS = 1 << 16
+"""System instruction encodings (op0, op1, CRn, CRm, op2 packed)."""
 
 
 class Count(IntEnum):
@@ -108,9 +110,8 @@ return:
 """
 
 # The access is Unicorn's uc_arm64_cp_reg: CRn, CRm, op0, op1, op2 (32 bits each), padding, value.
-_FILTER_SYSTEM = f"""
-define i32 @filter_system(ptr %engine, i32 %register, ptr %access, ptr %state) {{
-entry:
+# Leaves its 16-bit encoding in %wide.
+_ENCODING = """
   %crn = load i32, ptr %access
   %crm.at = getelementptr i32, ptr %access, i64 1
   %crm = load i32, ptr %crm.at
@@ -130,6 +131,12 @@ entry:
   %key = or i32 %most, %op2
   %inside = and i32 %key, 65535
   %wide = zext i32 %inside to i64
+"""
+
+_FILTER_SYSTEM = f"""
+define i32 @filter_system(ptr %engine, i32 %register, ptr %access, ptr %state) {{
+entry:
+{_ENCODING}
   %slot = lshr i64 %wide, 6
   %bit = and i64 %wide, 63
   %word.at = getelementptr i64, ptr %state, i64 %slot
@@ -147,6 +154,29 @@ leave:
 }}
 """
 
+# One counter for each encoding; the engine goes on to carry the instruction out.
+_COUNT_SYSTEM = f"""
+define i32 @count_system(ptr %engine, i32 %register, ptr %access, ptr %state) {{
+entry:
+{_ENCODING}
+  %counter.at = getelementptr i64, ptr %state, i64 %wide
+  %count = load i64, ptr %counter.at
+  %more = add i64 %count, 1
+  store i64 %more, ptr %counter.at
+  ret i32 0
+}}
+"""
+
+_COUNT_CODE = """
+define void @count_code(ptr %engine, i64 %address, i32 %size, ptr %counter) {
+entry:
+  %count = load i64, ptr %counter
+  %more = add i64 %count, 1
+  store i64 %more, ptr %counter
+  ret void
+}
+"""
+
 
 def _compile(*functions: str) -> Any:
     """The engine that holds ``functions`` (LLVM IR) as machine code of this host."""
@@ -160,7 +190,7 @@ def _compile(*functions: str) -> Any:
     return engine
 
 
-_compiled = _compile(_COUNT_BLOCKS, _FILTER_SYSTEM)
+_compiled = _compile(_COUNT_BLOCKS, _FILTER_SYSTEM, _COUNT_SYSTEM, _COUNT_CODE)
 
 
 def block_counter_address() -> int:
@@ -171,6 +201,16 @@ def block_counter_address() -> int:
 def system_filter_address() -> int:
     """Native address of the MRS/MSR hook that calls a handler for chosen registers only."""
     return int(_compiled.get_function_address("filter_system"))
+
+
+def system_counter_address() -> int:
+    """Native address of the SYS hook that counts instructions by encoding (ENCODINGS words)."""
+    return int(_compiled.get_function_address("count_system"))
+
+
+def code_counter_address() -> int:
+    """Native address of the instruction hook that adds one to the word it is given."""
+    return int(_compiled.get_function_address("count_code"))
 
 
 def new_counter() -> Words:
@@ -190,11 +230,18 @@ def new_filter(keys: frozenset[int], handler: Any) -> Words:
 
 
 def add_native_hook(
-    uc: Uc, kind: int, address: int, data: Words, *, instruction: int | None = None
+    uc: Uc,
+    kind: int,
+    address: int,
+    data: Words,
+    *,
+    instruction: int | None = None,
+    at: int | None = None,
 ) -> int:
     """Hook ``kind`` to native code at ``address`` with ``data`` as user data; returns its handle.
 
     ``data`` must live as long as the engine. ``instruction`` is UC_HOOK_INSN's extra argument.
+    ``at`` bounds the hook to one PC value.
     """
     handle = ctypes.c_size_t()
     extra = () if instruction is None else (ctypes.c_int(instruction),)
@@ -204,10 +251,16 @@ def add_native_hook(
         kind,
         ctypes.c_void_p(address),
         data.ctypes.data_as(ctypes.c_void_p),
-        ctypes.c_uint64(1),
-        ctypes.c_uint64(0),
+        # A range that ends before it begins is every address.
+        ctypes.c_uint64(1 if at is None else at),
+        ctypes.c_uint64(0 if at is None else at),
         *extra,
     )
     if status != UC_ERR_OK:
         raise MachineError(f"the engine refused a native hook (kind {kind}, status {status})")
     return handle.value
+
+
+def remove_native_hook(uc: Uc, handle: int) -> None:
+    """Take away what :func:`add_native_hook` added; its ``data`` may go then."""
+    uclib.uc_hook_del(uc._uch, ctypes.c_size_t(handle))

@@ -8,6 +8,7 @@ from typing import Any
 
 from relokit.codegen.errors import FormatError
 from relokit.codegen.target import Target
+from relokit.runtime.maintenance import Maintenance
 
 
 class Status(StrEnum):
@@ -103,7 +104,9 @@ class Outcome:
     """Verdict, measurements and findings of one run.
 
     ``handoff`` is None when the new kernel was never reached. ``console`` is what the new
-    kernel printed when it was let run on.
+    kernel printed when it was let run on. ``maintenance`` is what the C half did to caches (kexec
+    only), ``operations`` how often the move executed which maintenance instruction or barrier:
+    None if that was not observed.
     """
 
     status: Status
@@ -116,6 +119,8 @@ class Outcome:
     console: str | None = None
     ended: str | None = None
     timings: dict[str, float] = field(default_factory=dict)
+    maintenance: tuple[Maintenance, ...] = ()
+    operations: dict[str, int] | None = None
 
     @property
     def passed(self) -> bool:
@@ -135,7 +140,10 @@ class Outcome:
             "verified_bytes": self.verified_bytes,
             "findings": [finding.to_json() for finding in self.findings],
             "timings": self.timings,
+            "maintenance": [row.to_json() for row in self.maintenance],
         }
+        if self.operations is not None:
+            document["operations"] = self.operations
         if self.console is not None:
             document["console"] = self.console
             document["ended"] = self.ended
@@ -157,6 +165,8 @@ class Outcome:
                 console=document.get("console"),
                 ended=document.get("ended"),
                 timings=document["timings"],
+                maintenance=tuple(Maintenance.from_json(row) for row in document["maintenance"]),
+                operations=document.get("operations"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"not an outcome document: {error!r}") from None

@@ -20,6 +20,7 @@ from relokit.runtime.integrity import check_integrity
 from relokit.runtime.job import Job, KexecPath
 from relokit.runtime.kimage import total_pages
 from relokit.runtime.machine import Machine, build_machine
+from relokit.runtime.maintenance import maintenance_of
 from relokit.runtime.outcome import (
     Finding,
     Handoff,
@@ -125,6 +126,13 @@ def judge(machine: Machine, job: Job, report: Report, *, built: float = 0.0) -> 
         console=console,
         ended=ended,
         timings={"build": built, "compare": compared},
+        maintenance=maintenance_of(
+            machine.target,
+            machine.kimage,
+            code=len(machine.routines.relocation),
+            crash=job.path is KexecPath.CRASH,
+        ),
+        operations=move.operations,
     )
 
 
@@ -157,6 +165,7 @@ def run_resume(target: Target, programs: Programs, job: Job, report: Report) -> 
             verified_bytes=0 if findings else resume.home.size,
             findings=tuple(findings),
             timings={"build": built, "compare": perf_counter() - started},
+            operations=move.operations,
         )
     finally:
         resume.close()

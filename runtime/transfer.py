@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
+from relokit.codegen.facts import KEXEC_CONTROL_PAGE_SIZE
 from relokit.codegen.target import Target
 from relokit.runtime.cpu import Cpu, Stop, StopReason
 from relokit.runtime.job import Job
 from relokit.runtime.memory import GuestMemory
 from relokit.runtime.old_kernel import CpuState
+from relokit.runtime.operations import OperationCounter
 from relokit.runtime.outcome import Relocation
 from relokit.runtime.regime import SCTLR_M
 
@@ -24,12 +27,16 @@ DEFAULT_LINE = 64
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """How far the guest got: the state at the jump, and how the run ended."""
+    """How far the guest got: the state at the jump, and how the run ended.
+
+    ``operations`` counts maintenance instructions by name; None if the job does not observe.
+    """
 
     jumped: bool
     el: int
     sctlr: int
     stop: Stop
+    operations: dict[str, int] | None = None
 
     @property
     def arrived(self) -> bool:
@@ -85,7 +92,8 @@ def transfer(
     if prelude.reason is not StopReason.REACHED:
         return Move(False, el, sctlr, prelude)
     if jump is None:
-        return Move(True, el, sctlr, replace(prelude, instructions=0, seconds=0.0))
+        nothing: dict[str, int] | None = {} if job.observe else None
+        return Move(True, el, sctlr, replace(prelude, instructions=0, seconds=0.0), nothing)
     # RAM is there before the machine is on; the host's first touch of a page is no part of it.
     total = 0
     for pa, size in destinations:
@@ -97,11 +105,14 @@ def transfer(
     def progress(instructions: int) -> None:
         report("relocate", min(instructions, expected), expected)
 
-    stop = cpu.run(
-        jump,
-        until=end,
-        max_instructions=job.max_instructions,
-        timeout_s=job.timeout,
-        progress=progress,
-    )
-    return Move(True, el, sctlr, stop)
+    code = jump & -KEXEC_CONTROL_PAGE_SIZE
+    counter = OperationCounter(cpu, code, KEXEC_CONTROL_PAGE_SIZE) if job.observe else None
+    with counter or nullcontext():
+        stop = cpu.run(
+            jump,
+            until=end,
+            max_instructions=job.max_instructions,
+            timeout_s=job.timeout,
+            progress=progress,
+        )
+    return Move(True, el, sctlr, stop, counter.counts() if counter else None)
