@@ -134,7 +134,7 @@ def archive(apt: Path = APT) -> str:
             if found:
                 return found[0]
     raise KernelUnavailableError(
-        f"no Debian archive among the sources in {apt}; put vmlinuz-RELEASE files into {cache_dir()}"
+        f"no Debian archive in the sources of {apt}; put vmlinuz-RELEASE files into {cache_dir()}"
     )
 
 

@@ -1,0 +1,225 @@
+"""Usage, errors, exit codes and what standard output takes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, NoReturn
+
+import pytest
+
+from relokit.cli.commands import COMMANDS
+from relokit.codegen.version import VERSION
+
+Cli = Callable[..., Any]
+
+HEAVY = ("numpy", "unicorn", "lief", "keystone", "rich", "capstone", "llvmlite", "jinja2", "lark")
+
+
+def imported(code: str) -> set[str]:
+    """The heavy modules in a fresh interpreter after ``code``."""
+    tail = f"\nimport sys; print(*(m for m in {HEAVY!r} if m in sys.modules), sep='\\n')"
+    done = subprocess.run(
+        [sys.executable, "-c", code + tail], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split()) & set(HEAVY)
+
+
+def test_version(cli: Cli) -> None:
+    result = cli("--version")
+    assert (result.code, result.out, result.err) == (0, f"relokit {VERSION}\n", "")
+
+
+def test_help_names_every_command_and_exit_code(cli: Cli) -> None:
+    result = cli("--help")
+    assert result.code == 0
+    for word in (*COMMANDS, "0 pass", "1 the run failed", "2 bad usage", "130"):
+        assert word in result.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_has_a_help_text(cli: Cli, command: str) -> None:
+    assert cli(command, "--help").code == 0
+    parameters = import_module(f"relokit.cli.{command}").command.params
+    assert parameters
+    for parameter in parameters:
+        assert parameter.help[0].isupper() or parameter.help.startswith("struct"), parameter.name
+
+
+def test_no_arguments_is_usage(cli: Cli) -> None:
+    result = cli()
+    assert result.code == 2
+    assert result.out == ""
+    assert "Usage: relokit" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["nope"], "No such command 'nope'", "relokit --help"),
+        (["run", "--nope"], "No such option '--nope'", "relokit run --help"),
+        (["run", "--cmdline"], "'--cmdline' requires an argument", "relokit run --help"),
+        (["run", "left over"], "unexpected extra argument (left over)", "relokit run --help"),
+        (["export"], "Missing option", "relokit export --help"),
+        (["generate"], "Missing option", "relokit generate --help"),
+        (["run", "--page-size", "8k"], "'8k' is not one of '4k', '16k', '64k'", "run --help"),
+        (["run", "--el", "el3"], "'el3' is not one of", "run --help"),
+        (["run", "--layout", "2.6"], "'2.6' is not one of", "run --help"),
+        (["run", "--series", "16"], "no such state of the series: '16'", "run --help"),
+        (["run", "--series", "9" * 6000], "no such state of the series", "run --help"),
+    ],
+)
+def test_usage_errors(cli: Cli, arguments: list[str], message: str, hint: str) -> None:
+    result = cli(*arguments)
+    assert result.code == 2
+    assert result.out == ""
+    assert result.err.startswith("relokit: ")
+    assert message in result.err
+    assert re.search(rf"^hint: see '.*{hint}'$", result.err, re.M)
+    as_json = cli(*arguments, "--json") if arguments[-1] != "--cmdline" else None
+    if as_json is not None:
+        assert as_json.code == 2
+        assert as_json.err == ""
+        assert as_json.document["status"] == "error"
+        assert message in as_json.document["error"]["message"]
+        assert hint in as_json.document["error"]["hint"]
+
+
+def test_error_document_has_nothing_but_strings(cli: Cli) -> None:
+    result = cli("run", "--kernel", "nowhere", "--json")
+    assert result.code == 2
+    assert result.document == {
+        "status": "error",
+        "error": {"message": "no such file", "where": "nowhere", "hint": "check the path"},
+    }
+
+
+def test_defect_is_one_line_and_no_verdict(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> NoReturn:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr("relokit.facade.run", broken)
+    result = cli("run")
+    assert result.code == 2
+    assert "internal error: ZeroDivisionError: oh" in result.err
+    assert "Traceback" not in result.err
+    assert "test_cli_main.py" in result.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (MemoryError(), 2, "out of memory"),
+        (BlockingIOError(11, "Resource temporarily unavailable"), 2, "temporarily unavailable"),
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_can_happen_to_anyone(
+    cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+    message: str,
+    as_json: bool,
+) -> None:
+    def stopped(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr("relokit.facade.run", stopped)
+    monkeypatch.setattr("relokit.cli.output.discard_output", lambda: None)
+    result = cli("run", *["--json"] * as_json)
+    assert result.code == code
+    if as_json:
+        assert message in result.document["error"]["message"]
+        assert result.err == ""
+    else:
+        assert message in result.err
+        assert result.err.count("\n") <= 2
+        assert result.out == ""
+
+
+def test_error_text_cannot_drive_the_terminal(cli: Cli) -> None:
+    result = cli("run", "--kernel", "\x1b[2J\x07nowhere")
+    assert result.code == 2
+    assert "\x1b" not in result.err
+    assert "\x07" not in result.err
+    assert "nowhere: no such file" in result.err
+
+
+def test_series(cli: Cli) -> None:
+    result = cli("series")
+    assert result.code == 0
+    assert len(re.findall(r"^ ?\d+  \S", result.out, re.M)) == 15
+    patches = cli("series", "--json").document["patches"]
+    assert [patch["number"] for patch in patches] == list(range(1, 16))
+    assert all(patch["subject"] and patch["change"] for patch in patches)
+
+
+def test_python_m_and_console_script_are_the_same_program(process: Cli) -> None:
+    result = process("series")
+    assert result.code == 0
+    assert len(result.out.splitlines()) == 30
+    assert process("--nope").code == 2
+
+
+def test_import_and_version_cost_nothing() -> None:
+    assert imported("import relokit, relokit.cli.main") == set()
+    assert imported("import relokit; relokit.Target(); relokit.Job()") == set()
+    assert imported("from relokit.cli.main import main; main(['--version'])") == set()
+    assert imported("from relokit.cli.main import main; main(['run', '--help'])") == set()
+    assert imported("from relokit.cli.main import main; main(['series'])") == set()
+    # The parent of a run leaves the machine to its child.
+    assert imported("import relokit; relokit.run()") <= {"jinja2", "lark"}
+
+
+def test_reader_that_left_early_is_no_error(process: Cli) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        for arguments in (["series"], ["run", "--json"], ["--help"]):
+            result = process(*arguments, stdout=writer)
+            assert (result.code, result.err) == (0, "")
+    finally:
+        os.close(writer)
+
+
+def test_reader_that_left_early_does_not_change_the_verdict(process: Cli) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        result = process("run", "--max-instructions", "9", stdout=writer)
+    finally:
+        os.close(writer)
+    assert (result.code, result.err) == (1, "")
+
+
+@pytest.mark.parametrize("arguments", [["series"], ["run"], ["run", "--json"]])
+def test_full_disk_is_an_error(process: Cli, arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        result = process(*arguments, stdout=full)
+    assert result.code == 2
+    assert result.err == "relokit: standard output: cannot be written: No space left on device\n"
+
+
+def test_help_on_a_full_disk(process: Cli) -> None:
+    with open("/dev/full", "w") as full:
+        result = process("--help", stdout=full)
+    assert (result.code, result.err) == (2, "relokit: No space left on device\n")
+
+
+def test_closed_standard_output_and_error() -> None:
+    shell = f'"{sys.executable}" -m relokit series >&- 2>&-'
+    assert subprocess.run(["sh", "-c", shell], check=False, timeout=60).returncode == 0
+    shell = f'"{sys.executable}" -m relokit nope >&- 2>&-'
+    assert subprocess.run(["sh", "-c", shell], check=False, timeout=60).returncode == 2
+
+
+def test_ascii_terminal(process: Cli) -> None:
+    result = process("run", "--kernel", "k\u00e9rnel", env={"PYTHONIOENCODING": "ascii"})
+    assert result.code == 2
+    assert "no such file" in result.err
