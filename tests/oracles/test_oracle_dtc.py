@@ -148,7 +148,10 @@ def test_what_dtc_compiles_is_read() -> None:
 
 def test_chosen_as_dtc_decompiles_it() -> None:
     blob, _ = dtc(SOURCE, "dts", "dtb")
-    text = dtc(with_chosen(blob, initrd=(0x1_0000_0000, 0x1_0000_0123)), "dtb", "dts")[0].decode()
+    initrd = (0x1_0000_0000, 0x1_0000_0123)
+    kept = dtc(with_chosen(blob, initrd=initrd), "dtb", "dts")[0].decode()
+    assert 'bootargs = "old";' in kept
+    text = dtc(with_chosen(blob, cmdline="", initrd=initrd), "dtb", "dts")[0].decode()
     assert "bootargs" not in text
     assert "linux,initrd-start = <0x01 0x00>;" in text
     assert "linux,initrd-end = <0x01 0x123>;" in text
