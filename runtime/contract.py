@@ -183,6 +183,7 @@ def check_jump(machine: Machine, el: int, sctlr: int) -> list[Finding]:
                 message=f"relocation runs at EL{el}, and this state of the series runs it at "
                 f"EL{machine.el_at_jump}",
                 address=machine.jump,
+                cause="the el2_switch of the soft restart before it",
             )
         )
     wanted = machine.target.has(Feature.MMU_ON)
@@ -193,6 +194,8 @@ def check_jump(machine: Machine, el: int, sctlr: int) -> list[Finding]:
                 message=f"the MMU is {'off' if wanted else 'on'} during relocation, and this state "
                 f"of the series has it {'on' if wanted else 'off'}",
                 address=machine.jump,
+                cause="the way from machine_kexec to the control page: by a call, or through the "
+                "soft restart, which turns the MMU off",
             )
         )
     return findings

@@ -403,6 +403,41 @@ CAUSES: tuple[Cause, ...] = (
         lambda s: s.stop.reason is StopReason.HALTED,
         "WFI, and no interrupt will ever come",
     ),
+    Cause(
+        lambda s: s.is_fetch and s.fault is FaultKind.TRANSLATION,
+        "a branch to an address that nothing maps: a wrong target, or a register that was "
+        "computed wrongly",
+    ),
+    Cause(
+        lambda s: s.is_data and s.fault is FaultKind.TRANSLATION,
+        "an address that nothing maps: a register that was computed wrongly",
+    ),
+    Cause(
+        lambda s: s.is_data and s.fault is FaultKind.PERMISSION,
+        "the page is mapped, but not for this access: LDTR and STTR need what EL0 may do",
+    ),
+    Cause(
+        lambda s: s.is_exception(ExceptionClass.PC_ALIGNMENT),
+        "a branch to an address that is no multiple of 4: a register that was computed wrongly",
+    ),
+    Cause(
+        lambda s: s.is_exception(ExceptionClass.ILLEGAL_STATE),
+        "an ERET with an SPSR that no exception could have saved",
+    ),
+    Cause(
+        lambda s: (
+            s.is_exception(ExceptionClass.FP_ACCESS) or s.is_exception(ExceptionClass.SVE_ACCESS)
+        ),
+        "a floating-point or vector register, which CPACR or CPTR traps: kernel code has none",
+    ),
+    Cause(
+        lambda s: s.stop.reason is StopReason.EXCEPTION,
+        "an exception that nothing here raises on purpose, and that nobody handles",
+    ),
+    Cause(
+        lambda s: s.stop.reason is StopReason.ENGINE,
+        "the engine gave up, which says little about the code",
+    ),
 )
 
 _RULES: dict[StopReason, str] = {
