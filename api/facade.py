@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -89,20 +90,23 @@ def generate(
 ) -> list[Path]:
     """Write the rendered units, the ld script and a Makefile to ``directory``; returns the paths.
 
-    Everything is rendered before the first file is written, and each file appears whole.
+    All of them appear or, where something cannot be rendered or written, none. Raises RelokitError.
     """
     from relokit.codegen.render import render as render_template
-    from relokit.linker.atomic import write_atomic
+    from relokit.linker.atomic import replacing
 
     source = render(target, templates=templates)
     units = [unit.name for unit in source.units]
     names = {"units": units, "script": source.script.name, "name": PROGRAM}
     makefile = render_template("Makefile.j2", names, overrides=template_overrides(templates))
     written = []
-    for unit in (*source.units, source.script, makefile):
-        path = directory / unit.name
-        write_atomic(path, [unit.text.encode()], parents=True)
-        written.append(path)
+    # All of them are written beside their places before the first one takes its own.
+    with ExitStack() as stack:
+        for unit in (*source.units, source.script, makefile):
+            path = directory / unit.name
+            temporary = stack.enter_context(replacing(path, parents=True))
+            temporary.write_bytes(unit.text.encode())
+            written.append(path)
     return written
 
 

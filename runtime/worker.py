@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from relokit.codegen.errors import RelokitError
 from relokit.codegen.target import Target
 from relokit.runtime.job import Job
 from relokit.runtime.programs import Programs
@@ -81,5 +82,11 @@ def _export(asked: Request, path: Path, report: Callable[[str, int, int], None])
             for chunk in exec_chunks(bootable_image(machine, Encoder())):
                 file.write(chunk)
             return {"bytes": file.tell(), "ram": machine.memory.size}
+    except OSError as error:
+        raise RelokitError(
+            f"cannot be written: {error.strerror or error}",
+            where=str(path.parent),
+            hint="check that there is room; a bootable ELF has the payload in it",
+        ) from None
     finally:
         machine.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import resource
 import struct
 import sys
 from collections.abc import Callable
@@ -346,6 +347,18 @@ def test_outputs_that_cannot_be_written(cli: Cli, tmp_path: Path, command: list[
     fails(cli(*command, "-o", tmp_path / ("n" * 300)), "File name too long")
     assert (tmp_path / "file").read_text() == "kept"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("command", OUTPUTS, ids=" ".join)
+def test_full_disk_leaves_nothing(process: Cli, tmp_path: Path, command: list[str]) -> None:
+    def small_files() -> None:
+        # A file that grows past this gives an OSError, as a full disk does.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))
+
+    out = tmp_path / "out"
+    result = process(*command, "-o", out, preexec_fn=small_files)
+    fails(result, str(tmp_path), "cannot be written: File too large", "hint: ")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_payload_options_without_a_machine(cli: Cli, tmp_path: Path) -> None:
