@@ -67,7 +67,7 @@ def _environment(overrides: Path | None) -> LimitedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        auto_reload=False,
+        auto_reload=overrides is not None,  # they may be edited between two runs
     )
 
 

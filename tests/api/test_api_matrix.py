@@ -1,0 +1,231 @@
+"""Running cells: verdicts in order, and what a broken one does to the others (nothing)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import relokit.matrix
+import relokit.templates
+from relokit.codegen.errors import FormatError, TemplateError
+from relokit.codegen.target import Regime
+from relokit.matrix import CellResult, CellStatus, Tally, default_jobs, run_matrix
+from relokit.runtime.job import Job, KexecPath
+from relokit.runtime.matrix import Cell, Payload, Selection, cells
+
+TEMPLATES = Path(relokit.templates.__path__[0])
+RELOCATE = "relocate_kernel.S.j2"
+FIRST = "\tldr\tx28, [x0"
+ENDLESS = f".Lspin:\n\tadd\tx9, x9, #1\n\tb\t.Lspin\n{FIRST}"
+SOON = 10.0
+"""Seconds within which what ought to be at once has happened, on a busy machine too."""
+
+
+def some(*paths: KexecPath, series: tuple[int, ...] = (15,), **more: object) -> list[Cell]:
+    """4k cells of EL1, one a path: shuffled, or without a list."""
+    wanted = {Payload.SHUFFLED, Payload.NO_LIST}
+    selection = Selection(
+        series=series,
+        page_sizes=(4096,),
+        va_bits=(48,),
+        regimes=(Regime.EL1,),
+        **more,  # type: ignore[arg-type]
+    )
+    found = [cell for cell in cells(selection) if cell.payload in wanted]
+    return [cell for path in paths or KexecPath for cell in found if cell.path is path]
+
+
+def edited(directory: Path, old: str, new: str) -> Path:
+    """Templates in which one line of the relocation is another."""
+    text = (TEMPLATES / RELOCATE).read_text()
+    assert old in text
+    (directory / RELOCATE).write_text(text.replace(old, new, 1))
+    return directory
+
+
+def children() -> set[int]:
+    """This process's machine rooms."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if parent == os.getpid() and b"runtime.worker" in command:
+                found.add(int(entry.name))
+    return found
+
+
+def statuses(results: list[CellResult]) -> list[str]:
+    return [str(result.status) for result in results]
+
+
+def test_every_path_passes_before_and_after_the_series() -> None:
+    chosen = some(series=(0, 15))
+    results = list(run_matrix(chosen, jobs=2))
+    assert [result.cell for result in results] == chosen
+    assert statuses(results) == ["pass"] * 10
+    assert not any(result.reason or result.findings for result in results)
+    # As of patch 5 an image in place needs no relocation at all.
+    ran = {(r.cell.series, r.cell.path): r.instructions for r in results}
+    assert ran[0, KexecPath.IN_PLACE] > 0
+    assert ran[15, KexecPath.IN_PLACE] == 0
+    assert ran[15, KexecPath.NORMAL] > 10_000
+
+
+def test_results_do_not_depend_on_the_number_of_rooms() -> None:
+    chosen = some()
+    one, three = (
+        [(r.cell, r.status, r.instructions) for r in run_matrix(chosen, jobs=jobs)]
+        for jobs in (1, 3)
+    )
+    assert one == three
+
+
+def test_unsupported_cells_need_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relokit.matrix, "WORKER", "no.such.module")
+    chosen = list(cells(Selection(series=(15,), va_bits=(52,))))
+    results = list(run_matrix(chosen, jobs=1))
+    assert len(results) == 9
+    for result in results:
+        assert result.status is CellStatus.UNSUPPORTED
+        assert "52-bit" in (result.reason or "")
+        assert result.to_json()["path"] is None
+
+
+def test_wrong_code_fails_its_cells_and_says_how(tmp_path: Path) -> None:
+    mine = edited(tmp_path, "\tmov\tx1, xzr\n", "\tmov\tx1, #1\n")
+    chosen = some(KexecPath.NORMAL, KexecPath.IN_PLACE)
+    normal, in_place = run_matrix(chosen, Job(templates=mine))
+    assert in_place.status is CellStatus.PASS
+    assert normal.status is CellStatus.FAIL
+    assert normal.findings[0].rule == "handoff.x1"
+    assert (normal.reason or "").startswith("handoff.x1: ")
+    assert normal.to_json()["findings"][0]["rule"] == "handoff.x1"
+
+
+def test_code_that_cannot_be_built_fails_its_cells_with_the_line(tmp_path: Path) -> None:
+    mine = edited(tmp_path, FIRST, f"\tnonsense\tx1\n{FIRST}")
+    # Before patch 12 that line is not there.
+    new, old = run_matrix(
+        [*some(KexecPath.NORMAL), *some(KexecPath.NORMAL, series=(0,))], Job(templates=mine)
+    )
+    assert old.status is CellStatus.PASS
+    assert new.status is CellStatus.FAIL
+    (finding,) = new.findings
+    assert finding.rule == "matrix.error"
+    assert RELOCATE in (finding.place or "")
+
+
+def test_edited_templates_are_read_again(tmp_path: Path) -> None:
+    chosen = some(KexecPath.NORMAL)
+    for new, status in (("#1", "fail"), ("xzr", "pass")):
+        mine = edited(tmp_path, "\tmov\tx1, xzr\n", f"\tmov\tx1, {new}\n")
+        assert statuses(list(run_matrix(chosen, Job(templates=mine)))) == [status]
+
+
+def test_input_that_no_cell_could_use_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "kernel").write_bytes(b"no kernel" * 100)
+    with pytest.raises(FormatError):
+        next(run_matrix(some(), Job(kernel=tmp_path / "kernel")))
+    with pytest.raises(TemplateError):
+        next(run_matrix(some(), Job(templates=tmp_path / "nowhere")))
+
+
+ROOM = """
+import os, pickle, signal, time
+from relokit.runtime import worker
+from relokit.runtime.job import KexecPath
+
+def serve(request, progress):
+    path = pickle.loads(request).job.path
+    if path is KexecPath.PURGATORY:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if path is KexecPath.IN_PLACE:
+        time.sleep(1000)
+    return worker.serve(request, progress)
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_crash_and_hang_of_a_room_are_their_cells_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    (tmp_path / "crashing_room.py").write_text(ROOM)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(relokit.matrix, "WORKER", "crashing_room")
+    monkeypatch.setattr(relokit.matrix, "GRACE", 3.0)
+    results = list(run_matrix(some(), Job(timeout=1), jobs=jobs))
+    assert statuses(results) == ["pass", "fail", "fail", "pass", "pass"]
+    crash, hang = results[1], results[2]
+    assert crash.findings[0].rule == hang.findings[0].rule == "matrix.crash"
+    assert "SIGSEGV" in (crash.reason or "")
+    assert "did not answer" in (hang.reason or "")
+    assert hang.seconds >= 4
+
+
+def test_killed_room_fails_the_cell_it_was_in(tmp_path: Path) -> None:
+    mine = edited(tmp_path, FIRST, ENDLESS)
+    others = children()
+
+    def kill() -> None:
+        until = time.monotonic() + SOON
+        while time.monotonic() < until:
+            for pid in children() - others:
+                time.sleep(1.0)  # by then it is in the endless cell
+                os.kill(pid, signal.SIGKILL)
+                return
+            time.sleep(0.05)
+
+    results: Iterator[CellResult] = run_matrix(
+        some(KexecPath.IN_PLACE, KexecPath.NORMAL, KexecPath.CRASH),
+        Job(templates=mine, timeout=60),
+        jobs=1,
+    )
+    first = next(results)
+    killer = threading.Thread(target=kill)
+    killer.start()
+    second, third = results
+    killer.join()
+    assert statuses([first, second, third]) == ["pass", "fail", "pass"]
+    assert "SIGKILL" in (second.reason or "")
+
+
+def test_closing_early_ends_every_room_at_once(tmp_path: Path) -> None:
+    mine = edited(tmp_path, FIRST, ENDLESS)
+    others = children()
+    results = run_matrix(
+        some(KexecPath.IN_PLACE, *[KexecPath.NORMAL] * 20), Job(templates=mine, timeout=60), jobs=2
+    )
+    assert next(results).status is CellStatus.PASS
+    assert children() - others
+    started = time.monotonic()
+    results.close()
+    assert time.monotonic() - started < SOON
+    assert children() == others
+
+
+def test_tally() -> None:
+    tally = Tally(cells=5, jobs=2)
+    assert (tally.done, tally.failed, tally.rate) == (0, 0, 0.0)
+    [cell] = some(KexecPath.NORMAL)
+    for status in (CellStatus.PASS, CellStatus.PASS, CellStatus.FAIL, CellStatus.UNSUPPORTED):
+        tally.add(CellResult(cell, status), 1.5)
+    assert (tally.done, tally.failed, tally.rate) == (4, 1, 2.0)
+
+
+def test_jobs_are_the_cores_this_process_may_use() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert default_jobs() == 1
+    finally:
+        os.sched_setaffinity(0, before)
