@@ -8,87 +8,73 @@ from __future__ import annotations
 
 import re
 
-# name=op0:op1:CRn:CRm:op2
-_REGISTERS = """
-    afsr0_el12=3:5:5:1:0 afsr1_el12=3:5:5:1:1 allint=3:0:4:3:0 amair_el12=3:5:10:3:0
-    apdakeyhi_el1=3:0:2:2:1 apdakeylo_el1=3:0:2:2:0 apdbkeyhi_el1=3:0:2:2:3
-    apdbkeylo_el1=3:0:2:2:2 apgakeyhi_el1=3:0:2:3:1 apgakeylo_el1=3:0:2:3:0
-    apiakeyhi_el1=3:0:2:1:1 apiakeylo_el1=3:0:2:1:0 apibkeyhi_el1=3:0:2:1:3
-    apibkeylo_el1=3:0:2:1:2 ccsidr2_el1=3:1:0:0:2 cnthps_ctl_el2=3:4:14:5:1
-    cnthps_cval_el2=3:4:14:5:2 cnthps_tval_el2=3:4:14:5:0 cnthv_ctl_el2=3:4:14:3:1
-    cnthv_cval_el2=3:4:14:3:2 cnthv_tval_el2=3:4:14:3:0 cnthvs_ctl_el2=3:4:14:4:1
-    cnthvs_cval_el2=3:4:14:4:2 cnthvs_tval_el2=3:4:14:4:0 cntkctl_el12=3:5:14:1:0
-    cntp_ctl_el02=3:5:14:2:1 cntp_cval_el02=3:5:14:2:2 cntp_tval_el02=3:5:14:2:0
-    cntpctss_el0=3:3:14:0:5 cntpoff_el2=3:4:14:0:6 cntv_ctl_el02=3:5:14:3:1
-    cntv_cval_el02=3:5:14:3:2 cntv_tval_el02=3:5:14:3:0 cntvctss_el0=3:3:14:0:6
-    contextidr_el12=3:5:13:0:1 contextidr_el2=3:4:13:0:1 cpacr_el12=3:5:1:0:2 disr_el1=3:0:12:1:1
-    dit=3:3:4:2:5 elr_el12=3:5:4:0:1 erridr_el1=3:0:5:3:0 errselr_el1=3:0:5:3:1
-    erxaddr_el1=3:0:5:4:3 erxctlr_el1=3:0:5:4:1 erxfr_el1=3:0:5:4:0 erxmisc0_el1=3:0:5:5:0
-    erxmisc1_el1=3:0:5:5:1 erxmisc2_el1=3:0:5:5:2 erxmisc3_el1=3:0:5:5:3 erxpfgcdn_el1=3:0:5:4:6
-    erxpfgctl_el1=3:0:5:4:5 erxpfgf_el1=3:0:5:4:4 erxstatus_el1=3:0:5:4:2 esr_el12=3:5:5:2:0
-    far_el12=3:5:6:0:0 gcr_el1=3:0:1:0:6 hafgrtr_el2=3:4:3:1:6 hcrx_el2=3:4:1:2:2
-    hdfgrtr_el2=3:4:3:1:4 hdfgwtr_el2=3:4:3:1:5 hfgitr_el2=3:4:1:1:6 hfgrtr_el2=3:4:1:1:4
-    hfgwtr_el2=3:4:1:1:5 id_aa64isar2_el1=3:0:0:6:2 id_aa64isar3_el1=3:0:0:6:3
-    id_aa64mmfr2_el1=3:0:0:7:2 id_aa64mmfr3_el1=3:0:0:7:3 id_aa64mmfr4_el1=3:0:0:7:4
-    id_aa64pfr2_el1=3:0:0:4:2 id_aa64smfr0_el1=3:0:0:4:5 id_aa64zfr0_el1=3:0:0:4:4
-    id_dfr1_el1=3:0:0:3:5 id_isar6_el1=3:0:0:2:7 id_mmfr5_el1=3:0:0:3:6 id_pfr2_el1=3:0:0:3:4
-    lorc_el1=3:0:10:4:3 lorea_el1=3:0:10:4:1 lorid_el1=3:0:10:4:7 lorn_el1=3:0:10:4:2
-    lorsa_el1=3:0:10:4:0 mair_el12=3:5:10:2:0 pan=3:0:4:2:3 pir_el1=3:0:10:2:3 pir_el12=3:5:10:2:3
-    pir_el2=3:4:10:2:3 pire0_el1=3:0:10:2:2 pire0_el12=3:5:10:2:2 pire0_el2=3:4:10:2:2
-    pmbidr_el1=3:0:9:10:7 pmblimitr_el1=3:0:9:10:0 pmbptr_el1=3:0:9:10:1 pmbsr_el1=3:0:9:10:3
-    rndr=3:3:2:4:0 rndrrs=3:3:2:4:1 sctlr2_el1=3:0:1:0:3 sctlr2_el12=3:5:1:0:3
-    sctlr2_el2=3:4:1:0:3 sctlr_el12=3:5:1:0:0 scxtnum_el0=3:3:13:0:7 scxtnum_el1=3:0:13:0:7
-    scxtnum_el12=3:5:13:0:7 scxtnum_el2=3:4:13:0:7 scxtnum_el3=3:6:13:0:7 smcr_el1=3:0:1:2:6
-    smcr_el12=3:5:1:2:6 smcr_el2=3:4:1:2:6 smcr_el3=3:6:1:2:6 smidr_el1=3:1:0:0:6
-    smpri_el1=3:0:1:2:4 smprimap_el2=3:4:1:2:5 spsr_el12=3:5:4:0:0 spsr_hyp=3:4:4:0:0
-    spsr_svc=3:0:4:0:0 ssbs=3:3:4:2:6 svcr=3:3:4:2:2 tco=3:3:4:2:7 tcr2_el1=3:0:2:0:3
-    tcr2_el12=3:5:2:0:3 tcr2_el2=3:4:2:0:3 tcr_el12=3:5:2:0:2 tfsr_el1=3:0:5:6:0
-    tfsr_el12=3:5:5:6:0 tfsr_el2=3:4:5:6:0 tfsr_el3=3:6:5:6:0 tfsre0_el1=3:0:5:6:1
-    tpidr2_el0=3:3:13:0:5 trfcr_el1=3:0:1:2:1 trfcr_el12=3:5:1:2:1 trfcr_el2=3:4:1:2:1
-    ttbr0_el12=3:5:2:0:0 ttbr1_el12=3:5:2:0:1 ttbr1_el2=3:4:2:0:1 uao=3:0:4:2:4
-    vbar_el12=3:5:12:0:0 vdisr_el2=3:4:12:1:1 vncr_el2=3:4:2:2:0 vsesr_el2=3:4:5:2:3
-    vstcr_el2=3:4:2:6:2 vsttbr_el2=3:4:2:6:0 zcr_el1=3:0:1:2:0 zcr_el12=3:5:1:2:0
-    zcr_el2=3:4:1:2:0 zcr_el3=3:6:1:2:0
+from relokit.codegen.system_registers import OPERATIONS, register_key, split_key
+
+# Registers and operations that Keystone lacks by name; the encodings are in system_registers.
+_LACKING = """
+    afsr0_el12 afsr1_el12 allint amair_el12 apdakeyhi_el1 apdakeylo_el1 apdbkeyhi_el1
+    apdbkeylo_el1 apgakeyhi_el1 apgakeylo_el1 apiakeyhi_el1 apiakeylo_el1 apibkeyhi_el1
+    apibkeylo_el1 ccsidr2_el1 cnthps_ctl_el2 cnthps_cval_el2 cnthps_tval_el2 cnthv_ctl_el2
+    cnthv_cval_el2 cnthv_tval_el2 cnthvs_ctl_el2 cnthvs_cval_el2 cnthvs_tval_el2 cntkctl_el12
+    cntp_ctl_el02 cntp_cval_el02 cntp_tval_el02 cntpctss_el0 cntpoff_el2 cntv_ctl_el02
+    cntv_cval_el02 cntv_tval_el02 cntvctss_el0 contextidr_el12 contextidr_el2 cpacr_el12
+    disr_el1 dit elr_el12 erridr_el1 errselr_el1 erxaddr_el1 erxctlr_el1 erxfr_el1 erxmisc0_el1
+    erxmisc1_el1 erxmisc2_el1 erxmisc3_el1 erxpfgcdn_el1 erxpfgctl_el1 erxpfgf_el1 erxstatus_el1
+    esr_el12 far_el12 gcr_el1 hafgrtr_el2 hcrx_el2 hdfgrtr_el2 hdfgwtr_el2 hfgitr_el2 hfgrtr_el2
+    hfgwtr_el2 id_aa64isar2_el1 id_aa64isar3_el1 id_aa64mmfr2_el1 id_aa64mmfr3_el1
+    id_aa64mmfr4_el1 id_aa64pfr2_el1 id_aa64smfr0_el1 id_aa64zfr0_el1 id_dfr1_el1 id_isar6_el1
+    id_mmfr5_el1 id_pfr2_el1 lorc_el1 lorea_el1 lorid_el1 lorn_el1 lorsa_el1 mair_el12 pan
+    pir_el1 pir_el12 pir_el2 pire0_el1 pire0_el12 pire0_el2 pmbidr_el1 pmblimitr_el1 pmbptr_el1
+    pmbsr_el1 rndr rndrrs sctlr2_el1 sctlr2_el12 sctlr2_el2 sctlr_el12 scxtnum_el0 scxtnum_el1
+    scxtnum_el12 scxtnum_el2 scxtnum_el3 smcr_el1 smcr_el12 smcr_el2 smcr_el3 smidr_el1
+    smpri_el1 smprimap_el2 spsr_el12 spsr_hyp spsr_svc ssbs svcr tco tcr2_el1 tcr2_el12 tcr2_el2
+    tcr_el12 tfsr_el1 tfsr_el12 tfsr_el2 tfsr_el3 tfsre0_el1 tpidr2_el0 trfcr_el1 trfcr_el12
+    trfcr_el2 ttbr0_el12 ttbr1_el12 ttbr1_el2 uao vbar_el12 vdisr_el2 vncr_el2 vsesr_el2
+    vstcr_el2 vsttbr_el2 zcr_el1 zcr_el12 zcr_el2 zcr_el3
 """
 
-# name=op1:CRn:CRm:op2, with :- where the operation takes no register
-_OPERATIONS = {
-    "at": """
-    s1e1rp=0:7:9:0 s1e1wp=0:7:9:1
-    """,
-    "dc": """
-    cgdsw=0:7:10:6 cgdvac=3:7:10:5 cgdvadp=3:7:13:5 cgdvap=3:7:12:5 cgsw=0:7:10:4 cgvac=3:7:10:3
-    cgvadp=3:7:13:3 cgvap=3:7:12:3 cigdpapa=6:7:14:5 cigdsw=0:7:14:6 cigdvac=3:7:14:5
-    cigsw=0:7:14:4 cigvac=3:7:14:3 cipapa=6:7:14:1 cvadp=3:7:13:1 cvap=3:7:12:1 gva=3:7:4:3
-    gzva=3:7:4:4 igdsw=0:7:6:6 igdvac=0:7:6:5 igsw=0:7:6:4 igvac=0:7:6:3
-    """,
-    "tlbi": """
-    alle1os=4:8:1:4:- alle2os=4:8:1:0:- alle3os=6:8:1:0:- aside1os=0:8:1:2 ipas2e1os=4:8:4:0
-    ipas2le1os=4:8:4:4 paall=6:8:7:4:- paallos=6:8:1:4:- ripas2e1=4:8:4:2 ripas2e1is=4:8:0:2
-    ripas2e1os=4:8:4:3 ripas2le1=4:8:4:6 ripas2le1is=4:8:0:6 ripas2le1os=4:8:4:7 rpalos=6:8:4:7
-    rpaos=6:8:4:3 rvaae1=0:8:6:3 rvaae1is=0:8:2:3 rvaae1os=0:8:5:3 rvaale1=0:8:6:7
-    rvaale1is=0:8:2:7 rvaale1os=0:8:5:7 rvae1=0:8:6:1 rvae1is=0:8:2:1 rvae1os=0:8:5:1
-    rvae2=4:8:6:1 rvae2is=4:8:2:1 rvae2os=4:8:5:1 rvae3=6:8:6:1 rvae3is=6:8:2:1 rvae3os=6:8:5:1
-    rvale1=0:8:6:5 rvale1is=0:8:2:5 rvale1os=0:8:5:5 rvale2=4:8:6:5 rvale2is=4:8:2:5
-    rvale2os=4:8:5:5 rvale3=6:8:6:5 rvale3is=6:8:2:5 rvale3os=6:8:5:5 vaae1os=0:8:1:3
-    vaale1os=0:8:1:7 vae1os=0:8:1:1 vae2os=4:8:1:1 vae3os=6:8:1:1 vale1os=0:8:1:5 vale2os=4:8:1:5
-    vale3os=6:8:1:5 vmalle1os=0:8:1:0:- vmalls12e1os=4:8:1:6:-
-    """,
+_LACKING_OPERATIONS = """
+    at:s1e1rp at:s1e1wp dc:cgdsw dc:cgdvac dc:cgdvadp dc:cgdvap dc:cgsw dc:cgvac dc:cgvadp dc:cgvap
+    dc:cigdpapa dc:cigdsw dc:cigdvac dc:cigsw dc:cigvac dc:cipapa dc:cvadp dc:cvap dc:gva dc:gzva
+    dc:igdsw dc:igdvac dc:igsw dc:igvac tlbi:alle1os tlbi:alle2os tlbi:alle3os tlbi:aside1os
+    tlbi:ipas2e1os tlbi:ipas2le1os tlbi:paall tlbi:paallos tlbi:ripas2e1 tlbi:ripas2e1is
+    tlbi:ripas2e1os tlbi:ripas2le1 tlbi:ripas2le1is tlbi:ripas2le1os tlbi:rpalos tlbi:rpaos
+    tlbi:rvaae1 tlbi:rvaae1is tlbi:rvaae1os tlbi:rvaale1 tlbi:rvaale1is tlbi:rvaale1os tlbi:rvae1
+    tlbi:rvae1is tlbi:rvae1os tlbi:rvae2 tlbi:rvae2is tlbi:rvae2os tlbi:rvae3 tlbi:rvae3is
+    tlbi:rvae3os tlbi:rvale1 tlbi:rvale1is tlbi:rvale1os tlbi:rvale2 tlbi:rvale2is tlbi:rvale2os
+    tlbi:rvale3 tlbi:rvale3is tlbi:rvale3os tlbi:vaae1os tlbi:vaale1os tlbi:vae1os tlbi:vae2os
+    tlbi:vae3os tlbi:vale1os tlbi:vale2os tlbi:vale3os tlbi:vmalle1os tlbi:vmalls12e1os
+"""
+
+# Operations on everything at once, which take no register.
+_WITHOUT_REGISTER = {
+    "tlbi alle1os",
+    "tlbi alle2os",
+    "tlbi alle3os",
+    "tlbi paall",
+    "tlbi paallos",
+    "tlbi vmalle1os",
+    "tlbi vmalls12e1os",
 }
 
-SYSTEM_REGISTERS: dict[str, str] = {}
-"""Register name to its generic spelling ``s<op0>_<op1>_c<CRn>_c<CRm>_<op2>``."""
-for _entry in _REGISTERS.split():
-    _name, _, _code = _entry.partition("=")
-    SYSTEM_REGISTERS[_name] = "s{}_{}_c{}_c{}_{}".format(*_code.split(":"))
 
-SYSTEM_OPERATIONS: dict[tuple[str, str], tuple[str, bool]] = {}
+def _generic(name: str) -> str:
+    return "s{}_{}_c{}_c{}_{}".format(*split_key(register_key(name)))
+
+
+def _sys(name: str) -> tuple[str, bool]:
+    _, op1, crn, crm, op2 = split_key(OPERATIONS[name])
+    return f"#{op1}, c{crn}, c{crm}, #{op2}", name not in _WITHOUT_REGISTER
+
+
+SYSTEM_REGISTERS: dict[str, str] = {name: _generic(name) for name in _LACKING.split()}
+"""Register name to its generic spelling ``s<op0>_<op1>_c<CRn>_c<CRm>_<op2>``."""
+
+SYSTEM_OPERATIONS: dict[tuple[str, str], tuple[str, bool]] = {
+    (instruction, operation): _sys(f"{instruction} {operation}")
+    for instruction, _, operation in (entry.partition(":") for entry in _LACKING_OPERATIONS.split())
+}
 """(instruction, operation) to its ``sys`` operands, and whether it takes a register."""
-for _instruction, _table in _OPERATIONS.items():
-    for _entry in _table.split():
-        _name, _, _code = _entry.partition("=")
-        _op1, _crn, _crm, _op2, *_none = _code.split(":")
-        SYSTEM_OPERATIONS[_instruction, _name] = (f"#{_op1}, c{_crn}, c{_crm}, #{_op2}", not _none)
 
 HINTS = {
     "dgh": 6,

@@ -22,6 +22,7 @@ from unicorn import unicorn_const as u
 from unicorn.unicorn_py3.arch.arm64 import HOOK_INSN_SYS_CFUNC, UcRegCP64
 
 from relokit.codegen.errors import MachineError
+from relokit.codegen.system_registers import REGISTERS, decode_system
 from relokit.runtime import native_hooks, redirection
 from relokit.runtime.engine_fault import FaultReader
 from relokit.runtime.exceptions import (
@@ -40,7 +41,7 @@ from relokit.runtime.native_hooks import Count, NativeStop
 from relokit.runtime.regime import WalkRegisters
 from relokit.runtime.registers import MASK64, Registers
 from relokit.runtime.spinning import is_endless
-from relokit.runtime.sysregs import REGISTERS, decode_system, field
+from relokit.runtime.sysregs import field
 from relokit.runtime.walker import Access, FaultKind, Walk, walk
 
 MODELS = {"a72": a64.UC_CPU_ARM64_A72, "max": a64.UC_CPU_ARM64_MAX}

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from relokit.codegen import facts
 from relokit.codegen.object import SourceLine
+from relokit.codegen.system_registers import decode_system
 from relokit.linker.image import Image
 from relokit.runtime import descriptors as d
 from relokit.runtime.allocator import PageAllocator
@@ -28,7 +29,7 @@ from relokit.runtime.exceptions import (
 )
 from relokit.runtime.outcome import Finding
 from relokit.runtime.regime import SCTLR_M, table_range
-from relokit.runtime.sysregs import decode_system, describe
+from relokit.runtime.sysregs import describe
 from relokit.runtime.walker import FaultKind, Walk, fault_of
 
 _HVC_MASK, _HVC = 0xFFE0001F, 0xD4000002

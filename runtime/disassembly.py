@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-from relokit.runtime.sysregs import decode_system
+from relokit.codegen.system_registers import decode_system
 
 BEFORE, AFTER = 5, 3
 

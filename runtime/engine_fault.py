@@ -21,7 +21,7 @@ from unicorn.arm64_const import UC_ARM64_REG_X1, UC_CPU_ARM64_A72
 from unicorn.unicorn_const import UC_ARCH_ARM64, UC_HOOK_INTR, UC_MODE_ARM
 
 from relokit.codegen.errors import MachineError
-from relokit.runtime.sysregs import REGISTERS, split_key
+from relokit.codegen.system_registers import REGISTERS, split_key
 
 _FIELDS = struct.Struct("<IIQI")
 _LDXR_X0_X1 = 0xC85F7C20

@@ -10,9 +10,9 @@ import numpy as np
 from unicorn import arm64_const as a64
 from unicorn import unicorn_const as u
 
+from relokit.codegen.system_registers import operation_name
 from relokit.runtime import native_hooks
 from relokit.runtime.cpu import Cpu
-from relokit.runtime.sysregs import operation_name
 
 # DDI 0487, C4.1 "Barriers": CRm in bits 11:8, op2 in bits 7:5.
 BARRIER_MASK, BARRIER = 0xFFFFF01F, 0xD503301F

@@ -7,7 +7,7 @@ Source: ARM DDI 0487, "Virtualization Host Extensions", the two register redirec
 
 from __future__ import annotations
 
-from relokit.runtime.sysregs import REGISTERS
+from relokit.codegen.system_registers import REGISTERS
 
 HCR_E2H = 1 << 34
 

@@ -14,8 +14,13 @@ from unicorn import arm64_const as a64
 from unicorn import unicorn_const as u
 
 from relokit.codegen.errors import MachineError
+from relokit.codegen.system_registers import (
+    REGISTERS,
+    register_key,
+    register_name,
+    split_key,
+)
 from relokit.runtime.exceptions import PSTATE_DAIF, PSTATE_SPSEL
-from relokit.runtime.sysregs import REGISTERS, register_key, register_name, split_key
 
 _X = (
     *range(a64.UC_ARM64_REG_X0, a64.UC_ARM64_REG_X0 + 29),

@@ -11,9 +11,9 @@ from unicorn import UC_ARCH_ARM64, UC_MODE_ARM, Uc
 from unicorn.unicorn_const import UC_HOOK_BLOCK
 
 from relokit.codegen.errors import MachineError
+from relokit.codegen.system_registers import REGISTERS, split_key
 from relokit.runtime import native_hooks as n
 from relokit.runtime.native_hooks import Count, NativeStop
-from relokit.runtime.sysregs import REGISTERS, split_key
 
 BLOCK = ctypes.CFUNCTYPE(
     None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p

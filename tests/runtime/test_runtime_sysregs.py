@@ -6,19 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relokit.runtime.sysregs import (
-    FIELDS,
+from relokit.codegen.system_registers import (
     OPERATIONS,
     REGISTERS,
     decode_system,
-    describe,
     encode_key,
-    field,
     operation_name,
     register_key,
     register_name,
     split_key,
 )
+from relokit.runtime.sysregs import FIELDS, describe, field
 
 FORMS = {"mrs": 0xD5300000, "msr": 0xD5100000}
 
