@@ -6,7 +6,7 @@ import json
 import pickle
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,6 +175,22 @@ def template_overrides(templates: Path | None) -> Path | None:
     return templates
 
 
+def _with_layout_of(kernel: Path, target: Target) -> Target:
+    """``target`` with the struct kimage of a shipped kernel: what hands over to its code has to
+    fill in what that code reads.
+
+    Not where the kernel has none of what ``target`` needs: the run refuses that with its reason.
+    """
+    from relokit.codegen.series import Feature
+    from relokit.linker.btf import kimage_layout_from
+    from relokit.linker.kernel_file import open_kernel
+
+    layout = kimage_layout_from(open_kernel(kernel).image, where=str(kernel))
+    if layout.arch is None and target.has(Feature.KIMAGE_ARGUMENT):
+        return target
+    return replace(target, layout=layout)
+
+
 def _ask(
     target: Target, job: Job, progress: Progress | None, *, bootable: Path | None = None
 ) -> Any:
@@ -185,6 +201,8 @@ def _ask(
     room = worker()
     room.start()
     encoder().start()
+    if job.code_from is not None:
+        target = _with_layout_of(job.code_from, target)
     request = Request(
         target,
         pack(build_programs(target, templates=job.templates)),

@@ -8,15 +8,20 @@ the shipped kernels themselves for the rest.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+import relokit
 from relokit.codegen.facts import HVC_STUB_ERR, SCTLR_EL1_MMU_OFF, SCTLR_EL2_MMU_OFF
-from relokit.codegen.target import Target
-from relokit.facade import build
+from relokit.codegen.target import PAGE_SIZES, Regime, Target
+from relokit.facade import build, build_programs
+from relokit.linker.btf import kimage_layout_from
 from relokit.linker.image import Image
 from relokit.linker.kernel_file import open_kernel
 from relokit.linker.shipped import shipped_image
@@ -25,8 +30,12 @@ from relokit.runtime.allocator import PageAllocator
 from relokit.runtime.cpu import Cpu, Stop, StopReason
 from relokit.runtime.exceptions import ExceptionClass
 from relokit.runtime.geometry import granule_of, tcr_el1, tcr_el2
+from relokit.runtime.job import Job, Order, Shape
 from relokit.runtime.memory import GuestMemory
+from relokit.runtime.outcome import Handoff
 from relokit.runtime.pagetables import PageTables
+from relokit.runtime.programs import Programs
+from relokit.runtime.run import open_cpu, prepare_machine, relocate, run
 
 pytestmark = pytest.mark.oracle
 
@@ -362,3 +371,164 @@ def test_soft_restart_leaves_at_the_level_it_is_told(stubs: Stubs, switch: int, 
     assert room.cpu.el == el
     assert [room.cpu.x(n) for n in range(3)] == [0xA, 0xB, 0xC]
     assert room.cpu.read("SCTLR_EL1") & ~SCTLR_EL1_MMU_OFF == 0
+
+
+# Relocation -------------------------------------------------------------------------------------
+
+TARGETS = [Target(page_size=page, regime=el) for page in PAGE_SIZES.values() for el in Regime]
+
+
+@lru_cache
+def programs(target: Target) -> Programs:
+    return build_programs(target)
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_debians_kernel_arrives_whole(target: Target, kernel_6_1: Path) -> None:
+    outcome = run(target, programs(target), Job(kernel=kernel_6_1), quiet)
+    assert outcome.findings == ()
+    assert outcome.payload[0]["bytes"] == kernel_6_1.stat().st_size
+    assert outcome.verified_bytes == outcome.relocation.bytes >= kernel_6_1.stat().st_size
+    assert outcome.relocation.mmu
+    assert outcome.relocation.el == (2 if target.regime is Regime.VHE else 1)
+    handoff = outcome.handoff
+    assert handoff is not None
+    assert handoff.el == (1 if target.regime is Regime.EL1 else 2)
+    assert handoff.x0 == outcome.payload[-1]["at"]
+    assert (handoff.x1, handoff.x2, handoff.x3, handoff.mmu, handoff.daif) == (0, 0, 0, False, 15)
+    assert handoff.sctlr == (
+        SCTLR_EL2_MMU_OFF if target.regime is Regime.NVHE else SCTLR_EL1_MMU_OFF
+    )
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A kernel whose own code runs; ``four_pages`` is what it takes for a list of four pages.
+
+    That number was measured on the bare function: the guest's own start and end around it are a
+    few instructions more or less.
+    """
+
+    fixture: str
+    series: int
+    page_size: int
+    four_pages: int | None
+
+
+SHIPPED = [
+    Shipped("kernel_5_10", 0, 4096, None),
+    Shipped("kernel_6_1", 15, 4096, 4209),
+    Shipped("kernel_6_12", 15, 4096, 4211),
+    Shipped("kernel_6_12_16k", 15, 16384, 16499),
+    Shipped("kernel_7", 15, 4096, 4227),
+]
+AROUND = 20
+SAMPLE = Job(size=3_000_000, memory=160 << 20, order=Order.SHUFFLED, seed=7)
+
+
+def target_for(one: Shipped, kernel: Path, regime: Regime) -> Target:
+    """Built for the struct kimage that the kernel's code reads."""
+    layout = kimage_layout_from(open_kernel(kernel).image)
+    return Target(series=one.series, page_size=one.page_size, regime=regime, layout=layout)
+
+
+@pytest.fixture(params=SHIPPED, ids=lambda shipped: shipped.fixture)
+def shipped(request: pytest.FixtureRequest) -> tuple[Shipped, Path]:
+    """What runs, and where it is."""
+    one: Shipped = request.param
+    return one, request.getfixturevalue(one.fixture)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The machine at the new kernel's first instruction."""
+
+    handoff: Handoff
+    x4: int
+    sctlr_el1: int
+    instructions: int
+    ram: NDArray[np.uint8]
+
+
+def _arrive(target: Target, job: Job) -> Result:
+    """Run to the hand-over; the pages that hold code are left out of what is compared."""
+    machine = prepare_machine(target, programs(target), job, quiet)
+    cpu = open_cpu(machine)
+    move = relocate(machine, cpu, job, quiet)
+    assert move.arrived
+    for region in machine.allocator.regions:
+        if region.name in ("control code page", "EL2 vectors copy"):
+            machine.memory.view(region.base, region.size).fill(0)
+    [stage] = machine.stages
+    handoff = Handoff(
+        pc=cpu.pc,
+        el=cpu.el,
+        x0=cpu.x(0),
+        x1=cpu.x(1),
+        x2=cpu.x(2),
+        x3=cpu.x(3),
+        mmu=bool(cpu.read(f"SCTLR_EL{cpu.el}") & 1),
+        sctlr=cpu.read(f"SCTLR_EL{cpu.el}"),
+        daif=cpu.pstate >> 6 & 0xF,
+    )
+    assert (handoff.pc, handoff.x0) == (stage.pc, stage.x0)
+    return Result(
+        handoff, cpu.x(4), cpu.read("SCTLR_EL1"), move.stop.instructions, machine.memory.ram
+    )
+
+
+@pytest.mark.parametrize("regime", list(Regime))
+def test_shipped_code_gives_the_same_memory_and_registers(
+    shipped: tuple[Shipped, Path], regime: Regime
+) -> None:
+    one, path = shipped
+    target = target_for(one, path, regime)
+    assert run(target, programs(target), SAMPLE, quiet).findings == ()
+    ours = _arrive(target, SAMPLE)
+    theirs = _arrive(target, replace(SAMPLE, code_from=path))
+    assert ours.handoff == theirs.handoff
+    assert ours.sctlr_el1 == theirs.sctlr_el1
+    if regime is Regime.NVHE:
+        assert ours.x4 == theirs.x4
+    assert np.array_equal(ours.ram, theirs.ram)
+
+
+def test_shipped_code_takes_as_many_instructions_as_it_is_known_to(
+    shipped: tuple[Shipped, Path],
+) -> None:
+    one, path = shipped
+    if one.four_pages is None:
+        return
+    target = target_for(one, path, Regime.NVHE)
+
+    def count(**options: Any) -> int:
+        job = Job(code_from=path, memory=160 << 20, **options)
+        outcome = run(target, programs(target), job, quiet)
+        assert outcome.findings == ()
+        return outcome.relocation.instructions
+
+    a_page = count(size=11 * one.page_size) - count(size=10 * one.page_size)
+    four = count(shape=Shape.ONE_PAGE) + 3 * a_page
+    assert abs(four - one.four_pages) <= AROUND
+    # 64 bytes a turn at eleven or twelve instructions, four for each 64-byte line.
+    assert 14 * one.page_size // 64 < a_page < 18 * one.page_size // 64
+
+
+def test_the_facade_builds_for_the_layout_that_shipped_code_reads(
+    shipped: tuple[Shipped, Path],
+) -> None:
+    one, path = shipped
+    target = Target(series=one.series, page_size=one.page_size)
+    outcome = relokit.run(target, replace(SAMPLE, code_from=path))
+    assert outcome.findings == ()
+    assert outcome.verified_bytes == outcome.relocation.bytes > 0
+
+
+def test_a_16k_kernel_leaves_for_a_16k_kernel(kernel_6_12_16k: Path) -> None:
+    target = Target(page_size=16384, regime=Regime.VHE)
+    job = Job(kernel=kernel_6_12_16k, code_from=kernel_6_12_16k)
+    assert run(target, programs(target), job, quiet).findings == ()
