@@ -27,7 +27,6 @@ SPSR_MODE_EL2H = 0b1001
 SPSR_MODE_EL1H = 0b0101
 SPSR_DAIF = 0b1111 << 6
 CURRENT_EL_EL1 = 1 << 2
-CURRENT_EL_EL2 = 2 << 2
 
 # __boot_cpu_mode values (arch/arm64 boot contract).
 BOOT_CPU_MODE_EL1 = 0xE11
@@ -39,12 +38,6 @@ HVC_SOFT_RESTART = 1
 HVC_RESET_VECTORS = 2
 HVC_FINALISE_EL2 = 3
 HVC_STUB_ERR = 0xBADCA11
-
-# kimage list entry flags (include/linux/kexec.h names).
-IND_DESTINATION = 1
-IND_INDIRECTION = 2
-IND_DONE = 4
-IND_SOURCE = 8
 
 # PSCI 1.1 (ARM DEN 0022), SMC32 calling convention.
 PSCI_SYSTEM_OFF = 0x8400_0008
