@@ -231,11 +231,10 @@ class TableView:
         for series in dict.fromkeys(series for series, _ in self._expected):
             table.add_row(str(series), *(Text(*self._spot((series, name))) for name in columns))
         tally = self._tally
-        return Group(
-            table,
-            ProgressBar(total=max(tally.cells, 1), completed=tally.done),
-            Text(f"{tally.done}/{tally.cells} cells  {summary(tally, None)}"),
-        )
+        below = Table.grid()
+        below.add_row(ProgressBar(total=max(tally.cells, 1), completed=tally.done))
+        below.add_row(f"{tally.done}/{tally.cells} cells: {summary(tally, None)}")
+        return Group(table, below)
 
     def _spot(self, key: tuple[int, str]) -> tuple[str, str]:
         """Text and style of one spot in the table."""
