@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from relokit.codegen.target import Regime
 from relokit.runtime import devices
-from relokit.runtime.cpu import NEVER, Cpu, StopReason
+from relokit.runtime.cpu import NEVER, Cpu
 from relokit.runtime.exceptions import DELIVER
 from relokit.runtime.machine import Machine
 from relokit.runtime.outcome import Finding
+from relokit.runtime.stop import StopReason
 
 DEMO_PASS = "relokit demo kernel: PASS"
 DEMO_NAME = "demo kernel"

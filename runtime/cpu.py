@@ -10,8 +10,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from threading import Event, Thread
 from time import monotonic, perf_counter
 from typing import Any
@@ -41,6 +39,7 @@ from relokit.runtime.native_hooks import Count, NativeStop
 from relokit.runtime.regime import WalkRegisters
 from relokit.runtime.registers import MASK64, Registers
 from relokit.runtime.spinning import is_endless
+from relokit.runtime.stop import BusAccess, Stop, StopReason
 from relokit.runtime.sysregs import field
 from relokit.runtime.walker import Access, FaultKind, Walk, walk
 
@@ -60,53 +59,6 @@ NEVER = (1 << 64) - 1
 """A ``until`` that no PC equals."""
 
 _UNMAPPED = (u.UC_ERR_READ_UNMAPPED, u.UC_ERR_WRITE_UNMAPPED, u.UC_ERR_FETCH_UNMAPPED)
-
-
-class StopReason(StrEnum):
-    """Why a run ended."""
-
-    REACHED = "reached"
-    EXCEPTION = "stray exception"
-    BAD_VECTOR = "unusable vector"
-    UNMAPPED = "access outside RAM and devices"
-    SPIN = "branch to itself"
-    INSTRUCTION_LIMIT = "instruction limit"
-    TIMEOUT = "timeout"
-    HALTED = "waits for an interrupt"
-    POWERED_OFF = "powered off"
-    ENGINE = "engine error"
-
-
-@dataclass(frozen=True, slots=True)
-class BusAccess:
-    """A physical access that nothing answers. ``kind`` is read, write or fetch."""
-
-    kind: str
-    pa: int
-    size: int
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """How a run ended.
-
-    ``pc`` is the next instruction (the faulting one, for an exception). ``instructions``
-    counts completed ones, exactly, except after TIMEOUT (up to one block too many).
-    ``exceptions`` counts those delivered to the guest; ``event`` is the last one seen, delivered
-    or not. ``seconds`` is wall time inside the engine.
-    """
-
-    reason: StopReason
-    pc: int
-    el: int
-    instructions: int
-    blocks: int
-    exceptions: int
-    seconds: float
-    event: ExceptionEvent | None = None
-    access: BusAccess | None = None
-    detail: str | None = None
 
 
 class Cpu(Registers):

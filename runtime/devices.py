@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
-from relokit.runtime.cpu import Cpu, StopReason
+from relokit.runtime.cpu import Cpu
 from relokit.runtime.exceptions import ExceptionClass, ExceptionEvent
+from relokit.runtime.stop import StopReason
 
 UART_BASE, UART_SIZE = 0x0900_0000, 0x1_0000
 GIC_BASE, GIC_SIZE = 0x0800_0000, 0x100_0000

@@ -17,7 +17,7 @@ from relokit.codegen.system_registers import decode_system
 from relokit.linker.image import Image
 from relokit.runtime import descriptors as d
 from relokit.runtime.allocator import PageAllocator
-from relokit.runtime.cpu import Cpu, Stop, StopReason
+from relokit.runtime.cpu import Cpu
 from relokit.runtime.disassembly import disassemble, listing
 from relokit.runtime.exceptions import (
     ALIGNMENT_STATUS,
@@ -29,6 +29,7 @@ from relokit.runtime.exceptions import (
 )
 from relokit.runtime.outcome import Finding
 from relokit.runtime.regime import SCTLR_M, table_range
+from relokit.runtime.stop import Stop, StopReason
 from relokit.runtime.sysregs import describe
 from relokit.runtime.walker import FaultKind, Walk, fault_of
 

@@ -12,7 +12,7 @@ from relokit.linker.image import Image
 from relokit.runtime import contract
 from relokit.runtime.arrange import add_purgatory, arrange, stages
 from relokit.runtime.console import run_on
-from relokit.runtime.cpu import Cpu, StopReason
+from relokit.runtime.cpu import Cpu
 from relokit.runtime.diagnosis import diagnose
 from relokit.runtime.hibernate import build_resume, check_resume
 from relokit.runtime.inputs import load_inputs
@@ -32,6 +32,7 @@ from relokit.runtime.payload import verify
 from relokit.runtime.programs import Programs, demo_kernel
 from relokit.runtime.regime import SCTLR_M
 from relokit.runtime.routines import Routines, routines_of
+from relokit.runtime.stop import StopReason
 from relokit.runtime.transfer import (
     PRELUDE_INSTRUCTIONS,
     PRELUDE_SECONDS,

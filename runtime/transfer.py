@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 from relokit.codegen.facts import KEXEC_CONTROL_PAGE_SIZE
 from relokit.codegen.target import Target
-from relokit.runtime.cpu import Cpu, Stop, StopReason
+from relokit.runtime.cpu import Cpu
 from relokit.runtime.job import Job
 from relokit.runtime.memory import GuestMemory
 from relokit.runtime.old_kernel import CpuState
 from relokit.runtime.operations import OperationCounter
 from relokit.runtime.outcome import Relocation
 from relokit.runtime.regime import SCTLR_M
+from relokit.runtime.stop import Stop, StopReason
 
 Report = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""

@@ -19,11 +19,12 @@ from relokit.linker.kallsyms import Kallsyms, read_kallsyms
 from relokit.linker.kernel_file import KernelFile, open_kernel
 from relokit.runtime import descriptors as d
 from relokit.runtime.allocator import PageAllocator
-from relokit.runtime.cpu import Cpu, Stop, StopReason
+from relokit.runtime.cpu import Cpu
 from relokit.runtime.devices import GIC_REGISTERS
 from relokit.runtime.geometry import granule_of, tcr_el1
 from relokit.runtime.memory import GuestMemory
 from relokit.runtime.pagetables import PageTables
+from relokit.runtime.stop import Stop, StopReason
 
 pytestmark = pytest.mark.oracle
 

@@ -27,7 +27,7 @@ from relokit.linker.kernel_file import open_kernel
 from relokit.linker.shipped import shipped_image
 from relokit.runtime import descriptors as d
 from relokit.runtime.allocator import PageAllocator
-from relokit.runtime.cpu import Cpu, Stop, StopReason
+from relokit.runtime.cpu import Cpu
 from relokit.runtime.exceptions import ExceptionClass
 from relokit.runtime.geometry import granule_of, tcr_el1, tcr_el2
 from relokit.runtime.job import Job, Order, Shape
@@ -36,6 +36,7 @@ from relokit.runtime.outcome import Handoff
 from relokit.runtime.pagetables import PageTables
 from relokit.runtime.programs import Programs
 from relokit.runtime.run import open_cpu, prepare_machine, relocate, run
+from relokit.runtime.stop import Stop, StopReason
 
 pytestmark = pytest.mark.oracle
 

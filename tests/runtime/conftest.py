@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import keystone
 import pytest
 
-from relokit.runtime.cpu import Cpu, Stop
+from relokit.runtime.cpu import Cpu
 from relokit.runtime.memory import GuestMemory
+from relokit.runtime.stop import Stop
 
 RAM = 0x4000_0000
 CODE = RAM + 0x10_0000

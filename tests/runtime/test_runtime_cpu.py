@@ -11,12 +11,13 @@ from relokit.codegen.errors import MachineError
 from relokit.runtime import cpu, engine_fault, native_hooks
 from relokit.runtime import descriptors as d
 from relokit.runtime.allocator import PageAllocator
-from relokit.runtime.cpu import NEVER, Cpu, StopReason
+from relokit.runtime.cpu import NEVER, Cpu
 from relokit.runtime.exceptions import DELIVER, ExceptionClass
 from relokit.runtime.geometry import granule_of, tcr_el1, tcr_el2
 from relokit.runtime.memory import GuestMemory
 from relokit.runtime.pagetables import PageTables
 from relokit.runtime.spinning import is_endless
+from relokit.runtime.stop import StopReason
 from relokit.runtime.walker import Access
 
 RAM, CODE = 0x4000_0000, 0x4010_0000

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from relokit.runtime.cpu import StopReason
 from relokit.runtime.devices import (
     GIC_REGISTERS,
     UART_BASE,
@@ -17,6 +16,7 @@ from relokit.runtime.devices import (
     attach,
 )
 from relokit.runtime.exceptions import ExceptionClass
+from relokit.runtime.stop import StopReason
 
 MakeBench = Callable[..., Any]
 NOT_SUPPORTED = (1 << 64) - 1

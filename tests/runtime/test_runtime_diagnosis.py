@@ -20,12 +20,12 @@ from relokit.codegen.object import (
 from relokit.linker.image import Image, ImageSymbol, PlacedSection
 from relokit.runtime import descriptors as d
 from relokit.runtime.allocator import PageAllocator
-from relokit.runtime.cpu import StopReason
 from relokit.runtime.diagnosis import diagnose
 from relokit.runtime.disassembly import disassemble, listing
 from relokit.runtime.geometry import granule_of, tcr_el1
 from relokit.runtime.outcome import Finding
 from relokit.runtime.pagetables import PageTables
+from relokit.runtime.stop import StopReason
 
 MakeBench = Callable[..., Any]
 RAM, CODE, VECTORS = 0x4000_0000, 0x4010_0000, 0x4020_0000

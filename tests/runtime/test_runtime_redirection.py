@@ -10,11 +10,11 @@ import pytest
 from relokit.codegen.system_registers import register_name, split_key
 from relokit.runtime import descriptors as d
 from relokit.runtime.allocator import PageAllocator
-from relokit.runtime.cpu import StopReason
 from relokit.runtime.exceptions import ExceptionClass
 from relokit.runtime.geometry import granule_of, tcr_el1
 from relokit.runtime.pagetables import PageTables
 from relokit.runtime.redirection import TO_EL1, TO_EL2, is_redirecting
+from relokit.runtime.stop import StopReason
 
 MakeBench = Callable[..., Any]
 RAM, CODE, HIGH = 0x4000_0000, 0x4010_0000, (1 << 64) - (1 << 47)
