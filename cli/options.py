@@ -115,15 +115,16 @@ class State(click.ParamType[int]):
 
 INPUT_FILE = click.Path(path_type=Path)
 
+_STATE_OPTION = click.option(
+    "--series",
+    type=State(),
+    default="complete",
+    show_default=True,
+    metavar="N",
+    help="State of the series: 0 to 15, 'before' or 'complete'.",
+)
+
 _TARGET_OPTIONS = (
-    click.option(
-        "--series",
-        type=State(),
-        default="complete",
-        show_default=True,
-        metavar="N",
-        help="State of the series: 0 to 15, 'before' or 'complete'.",
-    ),
     click.option(
         "--page-size",
         type=click.Choice(list(PAGE_SIZES), case_sensitive=False),
@@ -221,6 +222,11 @@ JOB_FLAGS = tuple(_JOB_OPTIONS)
 
 def target_options(function: F) -> F:
     """Add the options that make a Target."""
+    return _STATE_OPTION(every_state_options(function))
+
+
+def every_state_options(function: F) -> F:
+    """Add the options that make a Target, but for the state of the series."""
     for option in reversed(_TARGET_OPTIONS):
         function = option(function)
     return function
@@ -228,9 +234,18 @@ def target_options(function: F) -> F:
 
 def job_options(function: F) -> F:
     """Add the options that say what to move, from where to where."""
-    for flag in reversed(JOB_FLAGS):
-        function = click.option(flag, **_JOB_OPTIONS[flag])(function)
-    return function
+    return some_job_options(*JOB_FLAGS)(function)
+
+
+def some_job_options(*flags: str) -> Callable[[F], F]:
+    """Add those of the job options."""
+
+    def add(function: F) -> F:
+        for flag in reversed(flags):
+            function = click.option(flag, **_JOB_OPTIONS[flag])(function)
+        return function
+
+    return add
 
 
 def json_option(function: F) -> F:
