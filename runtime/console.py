@@ -43,7 +43,7 @@ def run_on(
                 message="the demo kernel does not find the machine as booting.rst promises",
                 address=stop.pc,
                 notes=tuple(uart.text.splitlines()),
-                cause=None if uart.text else f"it printed nothing; it {ended}",
+                cause=None if uart.text else f"it printed nothing ({ended})",
             )
         )
     return uart.text, ended, findings
