@@ -342,7 +342,11 @@ def test_outputs_that_cannot_be_written(cli: Cli, tmp_path: Path, command: list[
     fails(cli(*command, "-o", tmp_path / "file" / "below"), "cannot be written", "hint: ")
     if not generate:
         fails(cli(*command, "-o", tmp_path / "no" / "such"), "No such file", "hint: ")
-        fails(cli(*command, "-o", "/dev/full"), "/dev/full: ", "device")
+        # As with /dev/null: replaced by a file, it would be gone.
+        os.mkfifo(tmp_path / "pipe")
+        fails(cli(*command, "-o", tmp_path / "pipe"), "pipe: ", "device or pipe")
+        assert (tmp_path / "pipe").is_fifo()
+        (tmp_path / "pipe").unlink()
     fails(cli(*command, "-o", "/proc/nothing"), "/proc/nothing", "cannot be written")
     fails(cli(*command, "-o", tmp_path / ("n" * 300)), "File name too long")
     assert (tmp_path / "file").read_text() == "kept"

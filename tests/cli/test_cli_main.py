@@ -151,19 +151,10 @@ def test_error_text_cannot_drive_the_terminal(cli: Cli) -> None:
     assert "nowhere: no such file" in result.err
 
 
-def test_series(cli: Cli) -> None:
-    result = cli("series")
-    assert result.code == 0
-    assert len(re.findall(r"^ ?\d+  \S", result.out, re.M)) == 15
-    patches = cli("series", "--json").document["patches"]
-    assert [patch["number"] for patch in patches] == list(range(1, 16))
-    assert all(patch["subject"] and patch["change"] for patch in patches)
-
-
 def test_python_m_and_console_script_are_the_same_program(process: Cli) -> None:
-    result = process("series")
+    result = process("--version")
     assert result.code == 0
-    assert len(result.out.splitlines()) == 30
+    assert len(result.out.splitlines()) == 1
     assert process("--nope").code == 2
 
 
@@ -172,7 +163,7 @@ def test_import_and_version_cost_nothing() -> None:
     assert imported("import relokit; relokit.Target(); relokit.Job()") == set()
     assert imported("from relokit.cli.main import main; main(['--version'])") == set()
     assert imported("from relokit.cli.main import main; main(['run', '--help'])") == set()
-    assert imported("from relokit.cli.main import main; main(['series'])") == set()
+    assert imported("from relokit.cli.main import main; main(['series', '--help'])") == set()
     # The parent of a run leaves the machine to its child.
     assert imported("import relokit; relokit.run()") <= {"jinja2", "lark"}
 
