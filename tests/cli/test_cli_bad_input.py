@@ -252,12 +252,6 @@ def test_code_from_a_kernel_without_symbols(cli: Cli, tmp_path: Path) -> None:
     fails(cli("run", "--code-from", path), f"relokit: {path}: ", "no BTF", "hint: ")
 
 
-def test_code_from_a_kernel_with_other_pages(cli: Cli, tmp_path: Path) -> None:
-    path = tmp_path / "Image"
-    path.write_bytes(image(flags=1 << 3 | 2 << 1))
-    fails(cli("run", "--code-from", path), "built for 16k pages", "add --page-size 16k")
-
-
 TEMPLATES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "undefined variable": ("kernel.lds.j2", "a\n{{ nosuch }}\n", (":2: ", "'nosuch' is undefined")),
     "undefined attribute": ("kernel.lds.j2", "{{ kimage.nosuch }}", ("nosuch",)),
