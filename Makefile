@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.relokit-installed
-ROOMS := api codegen templates linker runtime cli
+ROOMS := api codegen templates linker runtime diffing cli
 SOURCES := $(ROOMS) tests bench
 TREE := build/tree/relokit
 

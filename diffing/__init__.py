@@ -1,0 +1,1 @@
+"""Machine code side by side: decode, normalise, align, classify. Knows no output but plain text."""

@@ -1,0 +1,229 @@
+"""Bytes to instructions: Capstone's text with targets, literals and system registers by name.
+
+Encodings: ARM DDI 0487, C4.1. The spelling is ours where Capstone and GNU tools differ.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from relokit.codegen.gas_sysregs import HINTS
+from relokit.codegen.system_registers import decode_system
+from relokit.diffing.routine import Names, Routine
+
+PLACE = "@"
+"""Stands in ``Instruction.operands`` where a place in code or data is referred to."""
+
+_HINT_NAMES = {number: name for name, number in HINTS.items()} | {
+    0: "nop", 1: "yield", 2: "wfe", 3: "wfi", 4: "sev", 5: "sevl",
+}  # fmt: skip
+PAGE = 0xFFF
+MASK = (1 << 64) - 1
+
+# PC-relative forms (C4.1): mask, value, lowest bit and width of the field; its unit is a word.
+_RELATIVE = (
+    (0x7C000000, 0x14000000, 0, 26),  # B, BL
+    (0xFF000000, 0x54000000, 5, 19),  # B.cond, BC.cond
+    (0x7E000000, 0x34000000, 5, 19),  # CBZ, CBNZ
+    (0x7E000000, 0x36000000, 5, 14),  # TBZ, TBNZ
+    (0x3B000000, 0x18000000, 5, 19),  # LDR (literal), PRFM (literal)
+)
+_IMMEDIATE = re.compile(r"#-?(?:0x[0-9a-f]+|\d+)")
+_ADR_MASK, _ADR, _ADRP = 0x9F000000, 0x10000000, 0x90000000
+_ADD_MASK, _ADD = 0xFFC00000, 0x91000000
+_UNSIGNED_MASK, _UNSIGNED = 0x3B000000, 0x39000000
+_LITERAL_MASK, _LITERAL = 0x3B000000, 0x18000000
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One word of a routine, ``offset`` bytes into it.
+
+    ``operands`` has PLACE where the instruction refers to a place: to instruction number ``target``
+    of the routine itself, or else to ``place``, by name or, ``named`` being false, by address.
+    ``address`` is that place's VA, ``distance`` its distance from the start of the routine in bytes.
+    """
+
+    offset: int
+    word: int
+    mnemonic: str
+    operands: str
+    target: int | None = None
+    place: str = ""
+    named: bool = False
+    address: int = 0
+    distance: int = 0
+
+    @property
+    def text(self) -> str:
+        """The instruction as a person reads it; a target in the routine is ``<+offset>``."""
+        place = self.place if self.target is None else f"<+{4 * self.target:#x}>"
+        return f"{self.mnemonic} {self.operands.replace(PLACE, place)}".rstrip()
+
+
+@cache
+def _capstone() -> Any:
+    # Some 60 ms to import, so late; one object serves all.
+    import capstone
+
+    return capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_LITTLE_ENDIAN)
+
+
+def decode_words(code: bytes, address: int) -> Iterator[tuple[str, str]]:
+    """Mnemonic and operands of every word of ``code`` at VA ``address``, as spelt here.
+
+    What is no instruction is ``.inst`` and the word in hexadecimal.
+    """
+    words = struct.unpack(f"<{len(code) // 4}I", code)
+    decoder = _capstone()
+    at = 0
+    while at < len(words):
+        for _, _, mnemonic, operands in decoder.disasm_lite(code[4 * at :], address + 4 * at):
+            yield _spelt(words[at], mnemonic, operands)
+            at += 1
+        if at < len(words):
+            yield _spelt(words[at], ".inst", f"{words[at]:#010x}")
+            at += 1
+
+
+def _spelt(word: int, mnemonic: str, operands: str) -> tuple[str, str]:
+    system = decode_system(word)
+    if system:
+        mnemonic, _, operands = system.text.partition(" ")
+    elif word & 0xFFFFF01F == 0xD503201F:
+        number = word >> 5 & 0x7F
+        mnemonic, _, operands = _HINT_NAMES.get(number, f"hint #{number}").partition(" ")
+    return mnemonic, operands
+
+
+def decode(routine: Routine, names: Names) -> tuple[Instruction, ...]:
+    """All instructions of ``routine``; what a literal load in it loads is shown as data."""
+    words = struct.unpack(f"<{len(routine.code) // 4}I", routine.code)
+    data = _data(words, routine)
+    inside = {
+        (place - routine.address) // 4
+        for index, word in enumerate(words)
+        if index not in data and (place := _relative(word, index, routine)) is not None
+    }
+    pages: dict[int, tuple[int, int]] = {}
+    result: list[Instruction] = []
+    for index, (mnemonic, operands) in enumerate(decode_words(routine.code, routine.address)):
+        word = words[index]
+        if index in data:
+            result.append(Instruction(4 * index, word, ".word", f"{word:#010x}"))
+            continue
+        if index in inside:
+            pages.clear()
+        base = pages.get(word >> 5 & 31)
+        low = _low_part(word, index, routine, base[0] if base else None)
+        made = _instruction(index, word, mnemonic, operands, routine, names, low)
+        if word & _ADR_MASK == _ADRP:
+            pages[word & 31] = (made.address & ~PAGE, index)
+        elif word >> 26 & 7 == 0b101:  # branches, exceptions: others get behind them, and calls
+            pages.clear()
+        else:
+            pages.pop(word & 31, None)
+        result.append(made)
+        if low is not None and base is not None and not routine.fixups:
+            # An ADRP refers to what it is completed to.
+            result[base[1]] = _referring(result[base[1]], low, names, routine)
+    return tuple(result)
+
+
+def _instruction(
+    index: int,
+    word: int,
+    mnemonic: str,
+    operands: str,
+    routine: Routine,
+    names: Names,
+    low: int | None,
+) -> Instruction:
+    place = _relative(word, index, routine)
+    if place is not None:
+        head, comma, _ = operands.rpartition(", ")
+        operands = head + comma + PLACE
+    elif low is not None:
+        place = low
+        operands = _IMMEDIATE.sub(f"#:lo12:{PLACE}", operands)
+        if PLACE not in operands:
+            operands = operands.replace("]", f", #:lo12:{PLACE}]")
+    plain = Instruction(4 * index, word, mnemonic, operands)
+    if place is None:
+        return plain
+    distance = place - routine.address
+    inside = 0 <= distance < len(routine.code) and not distance % 4
+    if inside and low is None and word & _ADR_MASK != _ADRP:
+        return replace(plain, target=distance // 4, address=place, distance=distance)
+    return _referring(plain, place, names, routine)
+
+
+def _referring(plain: Instruction, place: int, names: Names, routine: Routine) -> Instruction:
+    name = names.name(place)
+    return replace(
+        plain,
+        place=name or f"{place:#x}",
+        named=name is not None,
+        address=place,
+        distance=place - routine.address,
+    )
+
+
+def _relative(word: int, index: int, routine: Routine) -> int | None:
+    """The address that a PC-relative instruction refers to; for ADRP, that of its page."""
+    fixed = routine.fixups.get(4 * index)
+    pc = routine.address + 4 * index
+    if word & _ADR_MASK in (_ADR, _ADRP):
+        if fixed is not None:
+            return fixed
+        value = _signed((word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3, 21)
+        if word & _ADR_MASK == _ADRP:
+            return (pc & ~PAGE) + (value << 12) & MASK
+        return pc + value & MASK
+    for mask, form, low, width in _RELATIVE:
+        if word & mask == form:
+            if fixed is not None:
+                return fixed
+            return pc + 4 * _signed(word >> low & (1 << width) - 1, width) & MASK
+    return None
+
+
+def _low_part(word: int, index: int, routine: Routine, page: int | None) -> int | None:
+    """The address of which an ADD or a load or store has the low 12 bits, ``page`` the others."""
+    if word & _ADD_MASK == _ADD:
+        scale = 0
+    elif word & _UNSIGNED_MASK == _UNSIGNED:
+        scale = word >> 30
+        if word >> 26 & 1 and word >> 23 & 1:  # 128-bit: size 0, opc<1> set
+            scale = 4
+    else:
+        return None
+    fixed = routine.fixups.get(4 * index)
+    if fixed is not None:
+        return fixed
+    return None if page is None else page + ((word >> 10 & PAGE) << scale) & MASK
+
+
+def _data(words: tuple[int, ...], routine: Routine) -> set[int]:
+    """Numbers of the words that a literal load in the routine loads."""
+    found: set[int] = set()
+    for index, word in enumerate(words):
+        if word & _LITERAL_MASK != _LITERAL or index in found or word >> 30 == 3:
+            continue
+        place = _relative(word, index, routine)
+        assert place is not None
+        at, rest = divmod(place - routine.address, 4)
+        if not rest and index < at < len(words):
+            # opc: 32, 64, 128 bits of a vector register; 32, 64, signed 32 of a general one.
+            wide = (1, 2, 4)[word >> 30] if word >> 26 & 1 else (1, 2, 1)[word >> 30]
+            found.update(range(at, min(at + wide, len(words))))
+    return found
+
+
+def _signed(value: int, bits: int) -> int:
+    return value - (1 << bits) if value >> (bits - 1) else value

@@ -1,0 +1,82 @@
+"""What is compared: routines as bytes at an address, and what is known of the addresses around."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from relokit.codegen.errors import RelokitError
+from relokit.codegen.layouts import KimageLayout
+
+MAX_ROUTINE = 1 << 18
+"""Bytes of one routine that are compared; the largest function of a shipped kernel has 60 KiB."""
+MAX_ROUTINES = 4096
+
+
+class DiffError(RelokitError):
+    """An operand of a diff that cannot be compared."""
+
+
+class Names:
+    """Names for addresses: the nearest at or below, within ``reach`` bytes."""
+
+    reach = 1 << 20
+
+    def __init__(self, named: Iterable[tuple[int, str]]) -> None:
+        best: dict[int, str] = {}
+        for address, name in named:
+            if address not in best or _preference(name) < _preference(best[address]):
+                best[address] = name
+        self._addresses = sorted(best)
+        self._names = best
+
+    def name(self, address: int) -> str | None:
+        """``symbol`` or ``symbol+0x10``; None where no symbol is near."""
+        at = bisect_right(self._addresses, address)
+        if not at:
+            return None
+        start = self._addresses[at - 1]
+        distance = address - start
+        if distance > self.reach:
+            return None
+        return self._names[start] + (f"+{distance:#x}" if distance else "")
+
+
+def _preference(name: str) -> tuple[int, int, str]:
+    """Of several names for one address: the least decorated, so that two kernels agree."""
+    return len(name) - len(name.lstrip("_")), len(name), name
+
+
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """``code`` is what stands at VA ``address``, whole instruction words.
+
+    ``fixups`` are what a relocation says an instruction at a byte offset refers to, as an address;
+    ``kimage_argument`` says that x0 is a struct kimage on entry.
+    """
+
+    name: str
+    address: int
+    code: bytes = field(repr=False)
+    fixups: Mapping[int, int] = field(default=MappingProxyType({}), repr=False)
+    kimage_argument: bool = False
+
+    def __post_init__(self) -> None:
+        size = len(self.code)
+        if not size or size % 4 or size > MAX_ROUTINE:
+            raise DiffError(
+                f"routine {self.name} has {size} bytes",
+                hint=f"whole instructions are compared, 4 to {MAX_ROUTINE} bytes of them",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One operand of a diff; ``layout`` is its struct kimage, where that is known."""
+
+    name: str
+    routines: Mapping[str, Routine]
+    names: Names = field(repr=False)
+    layout: KimageLayout | None = None
