@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from threading import Event, Thread
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -42,6 +41,7 @@ from relokit.runtime.spinning import is_endless
 from relokit.runtime.stop import BusAccess, Stop, StopReason
 from relokit.runtime.sysregs import field
 from relokit.runtime.walker import Access, FaultKind, Walk, walk
+from relokit.runtime.watchdog import looked_after
 
 MODELS = {"a72": a64.UC_CPU_ARM64_A72, "max": a64.UC_CPU_ARM64_MAX}
 SOFTMMU_PAGES = (4096, 16384, 65536)
@@ -53,8 +53,6 @@ SCR_RESET = 0x531 | 1 << 16 | 1 << 17
 CPTR_EZ = 1 << 8
 HCR_RW = 1 << 31
 
-WATCH_INTERVAL = 0.1
-"""Seconds between two looks at a running engine."""
 NEVER = (1 << 64) - 1
 """A ``until`` that no PC equals."""
 
@@ -242,26 +240,18 @@ class Cpu(Registers):
         The engine's own timeout keeps a core busy: it polls every 2 us.
         """
         deadline = monotonic() + timeout_s
-        over = Event()
         self._timed_out = False
 
-        def watch() -> None:
-            while not over.wait(min(WATCH_INTERVAL, max(0.0, deadline - monotonic()))):
-                if monotonic() >= deadline:
-                    self._timed_out = True
-                    # Again and again: a stop that comes before the engine runs is forgotten.
-                    self.uc.emu_stop()
-                    over.wait(WATCH_INTERVAL)
-                elif progress:
-                    progress(int(self._counter[Count.INSTRUCTIONS]))
+        def check() -> None:
+            if monotonic() >= deadline:
+                self._timed_out = True
+                # Again and again: a stop that comes before the engine runs is forgotten.
+                self.uc.emu_stop()
+            elif progress:
+                progress(int(self._counter[Count.INSTRUCTIONS]))
 
-        thread = Thread(target=watch, name="watch", daemon=True)
-        thread.start()
-        try:
+        with looked_after(check):
             yield
-        finally:
-            over.set()
-            thread.join()
 
     def _observe_unmapped(self) -> None:
         """Make the access that ended the run once more, to learn its address.

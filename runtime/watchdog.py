@@ -1,0 +1,50 @@
+"""One thread that looks after whatever runs: starting one for each run costs more than the run.
+
+It polls: waking it up, and waiting for it, would fight for the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock, Thread
+from time import sleep
+
+INTERVAL = 0.1
+"""Seconds between two looks."""
+IDLE_LOOKS = 50
+"""Looks with nothing to look after before the thread ends."""
+
+_lock = Lock()
+_checks: list[Callable[[], None]] = []
+_thread: Thread | None = None
+
+
+@contextmanager
+def looked_after(check: Callable[[], None]) -> Iterator[None]:
+    """Call ``check`` every INTERVAL from another thread while the block lasts, never after it."""
+    global _thread
+    with _lock:
+        _checks.append(check)
+        if _thread is None or not _thread.is_alive():
+            _thread = Thread(target=_look, name="watchdog", daemon=True)
+            _thread.start()
+    try:
+        yield
+    finally:
+        with _lock:
+            _checks.remove(check)
+
+
+def _look() -> None:
+    global _thread
+    idle = 0
+    while True:
+        sleep(INTERVAL)
+        with _lock:
+            idle = 0 if _checks else idle + 1
+            if idle == IDLE_LOOKS:
+                _thread = None
+                return
+            for check in _checks:
+                check()
