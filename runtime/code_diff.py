@@ -179,7 +179,10 @@ def _instruction(image: Image, symbol: ImageSymbol, offset: int, word: int) -> I
 
 
 def _distance(word: int) -> int | None:
-    """Bytes from a PC-relative instruction to its target."""
+    """Bytes from a PC-relative instruction to its target; ADRP, which names a page, has none."""
+    if word & 0x9F000000 == 0x10000000:  # ADR: its two low bits stand apart
+        field = (word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3
+        return field - (field >> 20 << 21)
     for mask, value, low, width, unit in _RELATIVE:
         if word & mask == value:
             field = word >> low & (1 << width) - 1
