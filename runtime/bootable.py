@@ -60,7 +60,7 @@ class HarnessState:
 def bootable_image(machine: Machine, encoder: Encoder) -> Image:
     """Add the harness to ``machine``'s memory and describe all of it as one Image.
 
-    Destinations are left out: relocation fills them. Section data are views of guest RAM, not
+    Destinations are left out where relocation fills them. Section data are views of guest RAM, not
     copies: write the ELF before closing the machine. Raises MachineError for lack of memory.
     """
     page = machine.allocator.alloc("harness", machine.target.page_size)
@@ -74,9 +74,11 @@ def bootable_image(machine: Machine, encoder: Encoder) -> Image:
     segments = list(harness.segments)
     symbols = list(harness.symbols)
     for region in machine.allocator.regions:
-        if region == page or region.name.startswith("destination: "):
+        if region == page:
             continue
         section = _section(machine, region)
+        if region.name.startswith("destination: ") and section.type is SectionType.NOBITS:
+            continue
         code = bool(section.flags & SectionFlag.EXEC)
         symbols.append(
             ImageSymbol(

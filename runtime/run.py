@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from time import perf_counter
 
-from relokit.codegen.errors import TargetError
+from relokit.codegen.errors import MachineError, TargetError
 from relokit.codegen.series import BEFORE, COMPLETE, Feature
 from relokit.codegen.target import Target
 from relokit.linker.image import Image
@@ -60,12 +60,15 @@ def run(target: Target, programs: Programs, job: Job, report: Report) -> Outcome
 
 def prepare_machine(target: Target, programs: Programs, job: Job, report: Report) -> Machine:
     """The machine ``job`` describes, ready to run or to be exported; the caller closes it."""
+    if job.path is KexecPath.HIBERNATE:
+        raise MachineError(
+            "the resume side of hibernation is no machine about to kexec",
+            hint="run it with 'relokit run --path hibernate'",
+        )
     image = programs.kernel
     target, routines = _routines(target, image, job)
-    size = image.symbol("_end") - image.symbol("_text")
-    inputs = arrange(
-        load_inputs(target, job, demo_kernel(programs.demo), size), target, job.shape, job.seed
-    )
+    inputs = load_inputs(target, job, demo_kernel(programs.demo), kernel_size(image))
+    inputs = arrange(inputs, target, job.shape, job.seed)
     entry = None
     if job.path is KexecPath.PURGATORY:
         inputs, entry = add_purgatory(inputs, target, programs.purgatory)

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.oracle
 REGIMES = ("nvhe", "vhe", "el1")
 EL = {"nvhe": 2, "vhe": 2, "el1": 1}
 PASSED = "relokit demo kernel: PASS\n"
+MAX = "max,pauth-impdef=on"
 DEMO_SECONDS = 30.0
 LINUX_SECONDS = 120.0
 
@@ -104,18 +105,34 @@ def test_a_shipped_kernels_own_code_hands_over(tmp_path: Path, kernel_6_1: Path)
     assert boot(command, seconds=DEMO_SECONDS).endswith(PASSED)
 
 
-@pytest.mark.parametrize(("regime", "page"), [("nvhe", "4k"), ("vhe", "16k"), ("el1", "64k")])
+@pytest.mark.parametrize(
+    "options",
+    [("--shape", shape) for shape in ("gaps", "boundary", "own-place")]
+    + [
+        ("--path", path, "--series", state)
+        for path in ("purgatory", "in-place", "crash")
+        for state in ("4", "15")
+    ],
+    ids=" ".join,
+)
+def test_every_path_and_shape_hands_over(tmp_path: Path, options: tuple[str, ...]) -> None:
+    command = export(tmp_path / "demo.elf", *options)
+    assert boot(command, seconds=DEMO_SECONDS).endswith(PASSED)
+
+
+@pytest.mark.parametrize(
+    ("state", "regime", "page"),
+    [("15", "nvhe", "4k"), ("15", "vhe", "16k"), ("15", "el1", "64k"), ("0", "nvhe", "4k")],
+)
 def test_linux_reaches_userspace(
-    tmp_path: Path, kernel_6_1: Path, initrd: Path, regime: str, page: str
+    tmp_path: Path, kernel_6_1: Path, initrd: Path, state: str, regime: str, page: str
 ) -> None:
     command = export(
         tmp_path / "linux.elf",
-        *("--el", regime, "--page-size", page),
+        *("--series", state, "--el", regime, "--page-size", page),
         *("--kernel", str(kernel_6_1), "--initrd", str(initrd)),
         *("--cmdline", "earlycon console=ttyAMA0 panic=-1 relokit.probe"),
     )
-    # Pointer authentication as the architecture has it costs an emulator most of its time.
-    command = ["max,pauth-impdef=on" if word == "max" else word for word in command]
     console = boot(command, seconds=LINUX_SECONDS)
     assert "Linux version 6.1." in console, console
     assert "Kernel command line: earlycon console=ttyAMA0 panic=-1 relokit.probe" in console
@@ -184,8 +201,8 @@ words_end:
     [
         (("--el", "nvhe"), ("virtualization=on", "virtualization=off"), "virtualization=on"),
         (("--el", "el1"), ("virtualization=off", "virtualization=on"), "virtualization=off"),
-        (("--el", "vhe"), ("max", "cortex-a72"), "no VHE: -cpu max"),
-        (("--page-size", "16k"), ("max", "cortex-a72"), "no 16 KiB pages: -cpu max"),
+        (("--el", "vhe"), (MAX, "cortex-a72"), "no VHE: -cpu max"),
+        (("--page-size", "16k"), (MAX, "cortex-a72"), "no 16 KiB pages: -cpu max"),
     ],
 )
 def test_another_machine_is_refused_with_advice(
