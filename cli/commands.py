@@ -15,6 +15,7 @@ COMMANDS = {
     "generate": "Write the rendered assembly, the ld script and a Makefile.",
     "matrix": "Run every combination of state, page size, regime, path and payload.",
     "series": "List the fifteen patches and what each changes.",
+    "diff": "Compare machine code: states, objects, ELF files, shipped kernels.",
 }
 
 

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 Pair = tuple[int, int]
 Score = Callable[[int, int], int]
@@ -54,7 +55,7 @@ def align(
         if anchors:
             bounds = [(low - 1, first - 1), *anchors, (high, last)]
             pairs += anchors
-            for (a, b), (c, d) in zip(bounds, bounds[1:], strict=False):
+            for (a, b), (c, d) in pairwise(bounds):
                 work.append((a + 1, c, b + 1, d, depth + 1))
         elif cells <= budget.cells:
             budget.cells -= cells
@@ -93,7 +94,7 @@ def _patience(
 
 
 def _best(low: int, high: int, first: int, last: int, score: Score) -> list[Pair]:
-    """Alignment of the highest total score between two ranges (Needleman and Wunsch, no gap cost)."""
+    """The alignment of two ranges with the highest score (Needleman and Wunsch, gaps are free)."""
     width = last - first
     rows = [[0] * (width + 1)]
     scores = []

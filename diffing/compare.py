@@ -1,8 +1,8 @@
-"""Two sides to a Diff: routine by routine, which instruction became which, and what that is about."""
+"""Two sides to a Diff: by routine, which instruction became which, and what that is about."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -162,9 +162,7 @@ class Diff:
         found = {}
         for routine in self.routines:
             texts = tuple(
-                f"{_register(old)}→{_register(new)}"
-                for old, new in routine.registers
-                if old != new
+                f"{_register(old)}→{_register(new)}" for old, new in routine.registers if old != new
             )
             if texts:
                 found[routine.name] = texts
@@ -284,6 +282,15 @@ def _order(keys: Sequence[Key]) -> list[tuple[str, tuple[Register, ...], int]]:
     return [(key.shape, key.registers, -1 if key.target is None else key.target) for key in keys]
 
 
+@dataclass(frozen=True, slots=True)
+class _Aligned:
+    """Pairs under a renaming, and how many instructions it leaves unlike or alone."""
+
+    pairs: list[Pair]
+    names: dict[Register, Register]
+    unlike: int
+
+
 class _Alignment:
     """Which instruction is which, and which register: each found with the help of the other."""
 
@@ -299,28 +306,51 @@ class _Alignment:
         self._budget = budget
 
     def solve(self) -> tuple[list[Pair], dict[Register, Register]]:
-        """Aligned pairs, and what the left's registers are called on the right."""
+        """Aligned pairs, and what the left's registers are called on the right.
+
+        A renaming has to explain more than registers that keep their names do.
+        """
         names: dict[Register, Register] = {}
-        if self._rename:
-            shapes = [key.shape for key in self._left], [key.shape for key in self._right]
-            names = self._renaming(align(*shapes, self._score(*shapes), self._budget))
-        pairs: list[Pair] = []
+        plain = best = self._align(names)
+        if not self._rename or not best.unlike:
+            return best.pairs, self._used(best)
+        shapes = [key.shape for key in self._left], [key.shape for key in self._right]
+        names = self._renaming(align(*shapes, self._score(*shapes), self._budget))
+        best = plain
         for _ in range(ROUNDS):
-            taken = frozenset(names.values())
-            left = [(key.shape, renamed(key.registers, names, taken)) for key in self._left]
-            right = [(key.shape, key.registers) for key in self._right]
-            pairs = align(left, right, self._score(left, right), self._budget)
-            better = self._renaming(pairs) if self._rename else names
+            found = self._align(names)
+            if found.unlike < best.unlike:
+                best = found
+            better = self._renaming(found.pairs)
             if better == names:
                 break
             names = better
-        return pairs, names
+        return best.pairs, self._used(best)
+
+    def _align(self, names: dict[Register, Register]) -> _Aligned:
+        taken = frozenset(names.values())
+        left = [(key.shape, renamed(key.registers, names, taken)) for key in self._left]
+        right = [(key.shape, key.registers) for key in self._right]
+        pairs = align(left, right, self._score(left, right), self._budget)
+        alike = sum(left[i] == right[j] for i, j in pairs)
+        # An instruction that changed counts once, one that has no counterpart too.
+        return _Aligned(pairs, names, len(left) + len(right) - len(pairs) - alike)
+
+    def _used(self, aligned: _Aligned) -> dict[Register, Register]:
+        """The renaming without what only instructions that are unlike anyway would have voted."""
+        used = {
+            register
+            for i, j in aligned.pairs
+            if self._left[i].shape == self._right[j].shape
+            for register in self._left[i].registers
+        }
+        return {old: new for old, new in aligned.names.items() if old in used}
 
     def _renaming(self, pairs: Iterable[Pair]) -> dict[Register, Register]:
         return renaming((self._left[i], self._right[j]) for i, j in pairs)
 
     def _score(self, left: Sequence[Any], right: Sequence[Any]) -> Any:
-        known: dict[tuple[object, object], int] = {}
+        known: dict[tuple[Any, Any], int] = {}
 
         def score(i: int, j: int) -> int:
             pair = left[i], right[j]
@@ -337,10 +367,14 @@ def _likeness(left: Any, right: Any) -> int:
         return SAME
     shapes = (left, right) if isinstance(left, str) else (left[0], right[0])
     if shapes[0] == shapes[1]:
-        unlike = sum(one != other for one, other in zip(left[1], right[1], strict=True))
-        return SAME_SHAPE - min(unlike, MOST_REGISTERS)
+        unlike = [one for one, other in zip(left[1], right[1], strict=True) if one != other]
+        return SAME_SHAPE - min(len(unlike), MOST_REGISTERS)
     words = [shape.partition(" ")[0] for shape in shapes]
     return SAME_MNEMONIC if words[0] == words[1] else 0
+
+
+Meaning = tuple[str, tuple[Register, ...], int | None]
+"""Shape, registers as the right calls them, and the pair a branch leads to."""
 
 
 class _Judge:
@@ -388,52 +422,48 @@ class _Judge:
     def _moves(self) -> dict[tuple[int, int], Change]:
         """Changes by side and index, for what is deleted here and inserted there."""
         paired = {i for i, _ in self._pairs}, {j for _, j in self._pairs}
-        places = defaultdict(list)
+        places: dict[object, deque[int]] = defaultdict(deque)
         for j in range(len(self._right)):
             if j not in paired[1]:
-                places[self._right_keys[j].shape].append(j)
+                places[self._right_meaning(j)].append(j)
         found = {}
-        for i in range(len(self._left)):
-            if i in paired[0] or kind_of(self._left[i]) is Kind.HINT:
+        for i, one in enumerate(self._left):
+            if i in paired[0] or kind_of(one) is Kind.HINT:
                 continue
-            candidates = places[self._left_keys[i].shape]
-            j = next((j for j in candidates if self._alike(i, j)), None)
-            if j is None:
-                continue
-            candidates.remove(j)
-            one, other = self._left[i], self._right[j]
-            moved = Change(Action.MOVED, kind_of(one), one, other)
-            found[0, i] = found[1, j] = moved
+            candidates = places.get(self._left_meaning(i))
+            if candidates:
+                j = candidates.popleft()
+                moved = Change(Action.MOVED, kind_of(one), one, self._right[j])
+                found[0, i] = found[1, j] = moved
         return found
 
     def _change(self, i: int, j: int) -> Change | None:
-        if self._alike(i, j):
+        left, right = self._left_meaning(i), self._right_meaning(j)
+        if left == right:
             return None
-        left, right = self._left[i], self._right[j]
-        keys = self._left_keys[i], self._right_keys[j]
         action = Action.OPERAND
-        if self._keeps_registers and keys[0].shape == keys[1].shape:
-            taken = frozenset(self._suggested.values())
-            would = renamed(keys[0].registers, self._suggested, taken)
-            if would == keys[1].registers and self._same_target(*keys):
+        if self._keeps_registers and left[0] == right[0] and left[2] == right[2]:
+            would = renamed(
+                self._left_keys[i].registers, self._suggested, frozenset(self._suggested.values())
+            )
+            if would == right[1]:
                 action = Action.RENAMED
-        return Change(action, heavier(kind_of(left), kind_of(right)), left, right)
+        one, other = self._left[i], self._right[j]
+        return Change(action, heavier(kind_of(one), kind_of(other)), one, other)
 
-    def _alike(self, i: int, j: int) -> bool:
-        left, right = self._left_keys[i], self._right_keys[j]
-        return (
-            left.shape == right.shape
-            and renamed(left.registers, self._names, self._taken) == right.registers
-            and self._same_target(left, right)
-        )
+    def _left_meaning(self, i: int) -> Meaning:
+        key = self._left_keys[i]
+        registers = renamed(key.registers, self._names, self._taken)
+        return key.shape, registers, _place(key.target, self._next[0])
 
-    def _same_target(self, left: Key, right: Key) -> bool:
-        """Whether two branches lead to the same: an inserted instruction there is its own change."""
-        if left.target is None or right.target is None:
-            return left.target is right.target
-        ends = self._next
-        places = min(left.target, len(ends[0]) - 1), min(right.target, len(ends[1]) - 1)
-        return ends[0][places[0]] == ends[1][places[1]]
+    def _right_meaning(self, j: int) -> Meaning:
+        key = self._right_keys[j]
+        return key.shape, key.registers, _place(key.target, self._next[1])
+
+
+def _place(target: int | None, following: Sequence[int]) -> int | None:
+    """The pair that a branch leads to; what is inserted before it there is its own change."""
+    return None if target is None else following[min(target, len(following) - 1)]
 
 
 def _next_pairs(count: int, paired: Sequence[int]) -> list[int]:
@@ -459,4 +489,3 @@ def _json(instruction: Instruction | None) -> dict[str, Any] | None:
 def _register(register: Register) -> str:
     bank, number = register
     return f"{'x' if bank == 'r' else bank}{number}"
-

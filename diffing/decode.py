@@ -46,7 +46,7 @@ class Instruction:
 
     ``operands`` has PLACE where the instruction refers to a place: to instruction number ``target``
     of the routine itself, or else to ``place``, by name or, ``named`` being false, by address.
-    ``address`` is that place's VA, ``distance`` its distance from the start of the routine in bytes.
+    ``address`` is that place's VA, ``distance`` its distance from the routine's start, in bytes.
     """
 
     offset: int

@@ -1,4 +1,4 @@
-"""What does not matter, taken out: instructions as keys that are equal where the code does the same.
+"""What does not matter, taken out: instructions as keys, equal where the code does the same.
 
 A Key has the registers apart from the rest, so that a renaming can be found and undone.
 """
@@ -61,7 +61,7 @@ def _scaled(match: re.Match[str]) -> str:
     offset = int(match[5] or "0", 0)
     if offset < 0 or offset % size:
         return match[0]
-    shown = f", #{offset:#x}" if offset else ""
+    shown = f", #{match[5]}" if offset else ""
     return f"{match[1]}r{suffix} {match[3]}, [{match[4]}{shown}]"
 
 
@@ -131,9 +131,7 @@ _READERS = ("st", "cb", "tb", "cmp", "cmn", "tst", "ccm", "msr", "b", "ret", "pr
 _CALLER_SAVED = 19
 
 
-def with_fields(
-    code: Sequence[Instruction], layout: KimageLayout
-) -> tuple[Instruction, ...]:
+def with_fields(code: Sequence[Instruction], layout: KimageLayout) -> tuple[Instruction, ...]:
     """``code`` of a routine that gets a struct kimage in x0, with the fields it reads by name.
 
     Follows copies of x0 in the order of addresses, which is not always that of execution.

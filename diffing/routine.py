@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from relokit.codegen.errors import RelokitError
 from relokit.codegen.layouts import KimageLayout
@@ -60,7 +59,7 @@ class Routine:
     name: str
     address: int
     code: bytes = field(repr=False)
-    fixups: Mapping[int, int] = field(default=MappingProxyType({}), repr=False)
+    fixups: Mapping[int, int] = field(default_factory=dict, repr=False)
     kimage_argument: bool = False
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What a person names on the command line, read as a Side: target, assembly, object, ELF, kernel."""
+"""What a person names, read as a Side: a target, assembly, an object, an ELF file, a kernel."""
 
 from __future__ import annotations
 
@@ -33,12 +33,22 @@ SECTION_GAP = 1 << 32
 # What the value of a relocated field is the address of.
 _REFERRING = frozenset(
     {
-        RelocationType.LD_PREL_LO19, RelocationType.ADR_PREL_LO21, RelocationType.ADR_PREL_PG_HI21,
-        RelocationType.ADR_PREL_PG_HI21_NC, RelocationType.ADD_ABS_LO12_NC, RelocationType.TSTBR14, RelocationType.CONDBR19,
-        RelocationType.JUMP26, RelocationType.CALL26, RelocationType.LDST8_ABS_LO12_NC, RelocationType.LDST16_ABS_LO12_NC,
-        RelocationType.LDST32_ABS_LO12_NC, RelocationType.LDST64_ABS_LO12_NC, RelocationType.LDST128_ABS_LO12_NC,
+        RelocationType.LD_PREL_LO19,
+        RelocationType.ADR_PREL_LO21,
+        RelocationType.ADR_PREL_PG_HI21,
+        RelocationType.ADR_PREL_PG_HI21_NC,
+        RelocationType.ADD_ABS_LO12_NC,
+        RelocationType.TSTBR14,
+        RelocationType.CONDBR19,
+        RelocationType.JUMP26,
+        RelocationType.CALL26,
+        RelocationType.LDST8_ABS_LO12_NC,
+        RelocationType.LDST16_ABS_LO12_NC,
+        RelocationType.LDST32_ABS_LO12_NC,
+        RelocationType.LDST64_ABS_LO12_NC,
+        RelocationType.LDST128_ABS_LO12_NC,
     }
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +115,7 @@ def read_sides(left: str, right: str, encoder: Callable[[], Encoder]) -> tuple[S
     ``encoder`` is asked for when there is something to assemble. Raises RelokitError.
     """
     operands = parse_operand(left), parse_operand(right)
-    symbols = [
-        one.symbol or other.symbol for one, other in (operands, (operands[1], operands[0]))
-    ]
+    symbols = [one.symbol or other.symbol for one, other in (operands, (operands[1], operands[0]))]
     first = read_side(operands[0].text, symbols[0], encoder)
     return first, read_side(operands[1].text, symbols[1], encoder)
 
@@ -139,9 +147,7 @@ def _chosen(side: Side, symbol: str | None) -> Side:
             where=side.name,
             hint=f"it has {some}{' ...' if len(side.routines) > 8 else ''}" if some else None,
         )
-    return Side(
-        f"{side.name}:{symbol}", {symbol: side.routines[symbol]}, side.names, side.layout
-    )
+    return Side(f"{side.name}:{symbol}", {symbol: side.routines[symbol]}, side.names, side.layout)
 
 
 def _target_side(target: Target, encoder: Encoder) -> Side:
@@ -226,7 +232,7 @@ def image_side(
             addresses.append((symbol.value, symbol.name))
         if symbol.type is SymbolType.FUNC:
             places.append((symbol.section, symbol.value, symbol.size, symbol.name))
-    routines = {}
+    routines: dict[str, Routine] = {}
     for index, address, size, symbol_name in _extents(
         places, {i: s.va + s.size for i, s in enumerate(image.sections)}
     ):
@@ -235,10 +241,9 @@ def image_side(
         if not section.flags & SectionFlag.EXEC or start < 0:
             continue
         code = bytes(section.data[start : start + size])
-        if code and len(code) == size and symbol_name not in routines:
-            routines[symbol_name] = Routine(
-                symbol_name, address, code, kimage_argument=symbol_name in readers
-            )
+        if code and len(code) == size:
+            found = Routine(symbol_name, address, code, kimage_argument=symbol_name in readers)
+            routines.setdefault(symbol_name, found)
     return Side(name, routines, Names(addresses), layout)
 
 
@@ -265,7 +270,7 @@ def object_side(unit: Object, name: str) -> Side:
     places = kinds.get(SymbolType.FUNC) or kinds.get(SymbolType.NOTYPE, [])
     ends = {index: base + unit.sections[index].size for index, base in enumerate(bases)}
     fixups = [_fixups(section, addresses) for section in unit.sections]
-    routines = {}
+    routines: dict[str, Routine] = {}
     for index, address, size, symbol_name in _extents(places, ends):
         section = unit.sections[index]
         start = address - bases[index]
