@@ -76,6 +76,7 @@ class OperationCounter:
         for hook in self._hooks:
             native_hooks.remove_native_hook(self._cpu.uc, hook)
         self._hooks.clear()
+        # Translated code holds the addresses of the hooks, which the engine frees at the next run.
         self._cpu.flush_code()
 
     def counts(self) -> dict[str, int]:

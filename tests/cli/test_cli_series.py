@@ -37,6 +37,16 @@ def test_every_state_with_its_evidence(cli: Cli) -> None:
     assert max(map(len, result.out.splitlines())) <= 100
 
 
+def test_the_manual_has_the_table_as_printed(cli: Cli) -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "series.md").read_text()
+    printed = [line.rstrip() for line in cli("series").out.splitlines()]
+    start = next(at for at, line in enumerate(printed) if line.startswith("relokit "))
+    for line in printed[start + 1 :]:
+        assert f"    {line}\n" in manual, (
+            "docs/series.md is stale: paste what 'relokit series' says"
+        )
+
+
 def test_the_table_says_what_the_document_says(cli: Cli) -> None:
     table = rows(cli("series").out)
     states = cli("series", "--json").document["states"]
@@ -120,16 +130,16 @@ def test_the_diff_of_a_patch(cli: Cli) -> None:
     assert text.startswith("patch 6  arm64: kexec: Use dcache ops macros instead of open-coding\n")
     assert re.search(r"^--- a/relocate_kernel\.S$", text, re.M)
     assert re.search(r"^\+\s+b\.lo\s+\.Linvalidate$", text, re.M)
-    assert re.search(r"^-   0x40         54ffffa8  b\.hi \+0x34$", text, re.M)
-    assert re.search(r"^\+          0x48  54ffffa3  b\.lo \+0x3c$", text, re.M)
-    assert "instructions: 64,962 -> 65,096" in text
+    assert re.search(r"^-   0x\w\w         54\w{6}  b\.hi \+0x\w\w$", text, re.M)
+    assert re.search(r"^\+          0x\w\w  54\w{6}  b\.lo \+0x\w\w$", text, re.M)
+    assert re.search(r"^  instructions: [\d,]+ -> [\d,]+$", text, re.M)
 
 
 def test_the_run_of_a_patch(cli: Cli) -> None:
     text = cli("series", "12").out
     assert "MMU: off -> on" in text
-    assert "dc civac: 0 -> 4,288 executed" in text
-    assert "dc ivac: 4,288 -> 0 executed" in text
+    assert re.search(r"dc civac: 0 -> \d,\d+ executed", text)
+    assert re.search(r"dc ivac: \d,\d+ -> 0 executed", text)
     assert re.search(r"machine_kexec reads of kimage: .* -> .*ttbr0, t0sz, kern_reloc", text)
     moved = cli("series", "4").out
     assert "C half, before: at jump, source pages: clean+invalidate to PoC" in moved

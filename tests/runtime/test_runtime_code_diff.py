@@ -74,6 +74,14 @@ def test_a_branch_to_another_place_is_a_change(branch: str) -> None:
     assert compare(before, before).routines == ()
 
 
+def test_an_address_in_the_routine_is_an_offset() -> None:
+    before = image("a: nop; adr x0, a; adr x1, .Lend; .Lend: ret")
+    after = image("a: nop; nop; adr x0, a; adr x1, .Lend; .Lend: ret")
+    [change] = compare(before, after).routines
+    assert [line.text for line in change.hunks[0]][-3:-1] == ["adr x0, +0x0", "adr x1, +0x10"]
+    assert signed(change.hunks[0]) == ["+nop"]
+
+
 def test_calls_are_by_name() -> None:
     before = image("a: ret", "b: ret", "c: bl a; ret")
     after = image("a: ret", "b: ret", "c: bl b; ret")
