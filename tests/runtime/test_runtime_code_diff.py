@@ -76,10 +76,10 @@ def test_a_branch_to_another_place_is_a_change(branch: str) -> None:
 
 def test_an_address_in_the_routine_is_an_offset() -> None:
     before = image("a: nop; adr x0, a; adr x1, .Lend; .Lend: ret")
-    after = image("a: nop; nop; adr x0, a; adr x1, .Lend; .Lend: ret")
+    after = image("a: nop; brk #1; adr x0, a; adr x1, .Lend; .Lend: ret")
     [change] = compare(before, after).routines
     assert [line.text for line in change.hunks[0]][-3:-1] == ["adr x0, +0x0", "adr x1, +0x10"]
-    assert signed(change.hunks[0]) == ["+nop"]
+    assert signed(change.hunks[0]) == ["+brk #0x1"]
 
 
 def test_calls_are_by_name() -> None:
