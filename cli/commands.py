@@ -14,7 +14,7 @@ COMMANDS = {
     "export": "Write an ELF: executable, relocatable, or bootable in QEMU.",
     "generate": "Write the rendered assembly, the ld script and a Makefile.",
     "matrix": "Run every combination of state, page size, regime, path and payload.",
-    "series": "List the fifteen patches and what each changes.",
+    "series": "The fifteen patches with measured evidence; or one of them from every side.",
     "diff": "Compare machine code: states, objects, ELF files, shipped kernels.",
 }
 

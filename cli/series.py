@@ -30,7 +30,7 @@ class PatchNumber(click.ParamType[int]):
 
 
 @click.command(
-    "series", help="The fifteen patches with measured evidence; or patch N: text, code and runs."
+    "series", help="The fifteen patches with measured evidence; or one of them from every side."
 )
 @click.argument("number", type=PatchNumber(), required=False, metavar="[N]")
 @some_job_options("--kernel", "--size", "--path")

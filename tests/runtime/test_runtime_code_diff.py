@@ -79,7 +79,7 @@ def test_an_address_in_the_routine_is_an_offset() -> None:
     after = image("a: nop; brk #1; adr x0, a; adr x1, .Lend; .Lend: ret")
     [change] = compare(before, after).routines
     assert [line.text for line in change.hunks[0]][-3:-1] == ["adr x0, +0x0", "adr x1, +0x10"]
-    assert signed(change.hunks[0]) == ["+brk #0x1"]
+    assert signed(change.hunks[0]) == ["+brk #1"]
 
 
 def test_calls_are_by_name() -> None:
