@@ -52,6 +52,7 @@ _BARRIER_MASK, _BARRIER = 0xFFFFF01F, 0xD503301F
 _NXS_MASK, _NXS = 0xFFFFF3FF, 0xD503323F
 _CLREX = 2
 # Bits 28:25, the top level of A64 (C4.1).
+_RESERVED = 0b0000
 _MEMORY = frozenset({0b0100, 0b0110, 0b1100, 0b1110})
 _BRANCHES = frozenset({0b1010, 0b1011})
 
@@ -59,7 +60,8 @@ _BRANCHES = frozenset({0b1010, 0b1011})
 def kind_of(instruction: Instruction) -> Kind:
     """What ``instruction`` is about."""
     word = instruction.word
-    if instruction.mnemonic.startswith(".") or instruction.mnemonic == "udf":
+    group = word >> 25 & 15
+    if instruction.mnemonic == ".word" or group == _RESERVED:
         return Kind.DATA
     if word & _HINT_MASK == _HINT:
         return Kind.BARRIER if word >> 5 & 0x7F in _HINT_BARRIERS else Kind.HINT
@@ -67,7 +69,6 @@ def kind_of(instruction: Instruction) -> Kind:
         return Kind.MEMORY if word >> 5 & 7 == _CLREX else Kind.BARRIER
     if decode_system(word):
         return _OPERATIONS.get(instruction.mnemonic, Kind.SYSTEM)
-    group = word >> 25 & 15
     if group in _MEMORY:
         return Kind.MEMORY
     return Kind.CONTROL if group in _BRANCHES else Kind.ARITHMETIC
