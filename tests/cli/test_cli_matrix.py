@@ -73,7 +73,7 @@ def test_lines_and_summary(cli: Cli) -> None:
     assert [line.split()[:2] for line in lines] == [
         list(pair) for pair in zip(STATUSES, IDS, strict=True)
     ]
-    assert re.search(r" 0\.[0-9]{3} s  [0-9,]{5,} instructions$", lines[0])
+    assert re.search(r"  [0-9]+\.[0-9]{3} s  [0-9,]{5,} instructions$", lines[0])
     assert lines[1].endswith("there is always a list of pages")
     assert re.fullmatch(
         r"2 pass, 0 fail, 3 unsupported; [0-9.]+ s, [0-9.]+ cells/s, [0-9]+ at a time", summary
