@@ -1,0 +1,143 @@
+"""Text, references and kinds of single instructions; reading what is named on either side."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import time
+
+import pytest
+
+from relokit.codegen.layouts import LAYOUTS
+from relokit.diffing.classify import Kind, kind_of
+from relokit.diffing.compare import compare
+from relokit.diffing.decode import decode
+from relokit.diffing.normalise import with_fields
+from relokit.diffing.routine import Names, Routine, Side
+from relokit.diffing.sides import parse_operand, parse_target
+
+BASE = 0xFFFF_8000_0800_0000
+NAMES = Names([(BASE, "f"), (BASE + 0x2000, "table"), (BASE + 0x3000, "g")])
+RET = 0xD65F03C0
+
+
+def texts(*words: int, names: Names = NAMES, at: int = BASE) -> list[str]:
+    routine = Routine("f", at, struct.pack(f"<{len(words)}I", *words))
+    return [one.text for one in decode(routine, names)]
+
+
+def test_adrp_refers_to_what_it_is_completed_to() -> None:
+    # adrp x0, .+0x2000; add x0, x0, #0x10 / ldr x1, [x0, #8]
+    assert texts(0xD0000000, 0x91004000, RET)[:2] == [
+        "adrp x0, table+0x10",
+        "add x0, x0, #:lo12:table+0x10",
+    ]
+    assert texts(0xD0000000, 0xF9400401, RET)[:2] == [
+        "adrp x0, table+0x8",
+        "ldr x1, [x0, #:lo12:table+0x8]",
+    ]
+    assert texts(0xD0000000, 0xF9400001, RET)[1] == "ldr x1, [x0, #:lo12:table]"
+
+
+def test_a_register_written_in_between_no_longer_holds_a_page() -> None:
+    assert texts(0xD0000000, 0xD2800000, 0x91004000)[2] == "add x0, x0, #0x10"
+
+
+def test_branches_by_label_and_by_name() -> None:
+    assert texts(0x14000001, 0x94000BFF, 0x94000C00) == ["b <+0x4>", "bl g", "bl g+0x8"]
+    assert texts(0x94000400, names=Names(()))[0] == f"bl {BASE + 0x1000:#x}"
+
+
+def test_a_literal_is_data() -> None:
+    assert texts(0x58000040, RET, 0x11111111, 0x22222222) == [
+        "ldr x0, <+0x8>",
+        "ret",
+        ".word 0x11111111",
+        ".word 0x22222222",
+    ]
+
+
+def test_what_is_no_instruction_is_a_number() -> None:
+    assert texts(0xFFFFFFFF, RET) == [".inst 0xffffffff", "ret"]
+
+
+@pytest.mark.parametrize(
+    ("word", "kind", "text"),
+    [
+        (0xD5033F9F, Kind.BARRIER, "dsb sy"),
+        (0xD5033FDF, Kind.BARRIER, "isb"),
+        (0xD503229F, Kind.BARRIER, "csdb"),
+        (0xD50B7E20, Kind.CACHE, "dc civac, x0"),
+        (0xD508751F, Kind.CACHE, "ic iallu"),
+        (0xD508871F, Kind.TLB, "tlbi vmalle1"),
+        (0xD5381000, Kind.SYSTEM, "mrs x0, sctlr_el1"),
+        (0xD5087800, Kind.SYSTEM, "at s1e1r, x0"),
+        (0xD50343DF, Kind.SYSTEM, "msr daifset, #3"),
+        (0xF9400C1C, Kind.MEMORY, "ldr x28, [x0, #0x18]"),
+        (0x58000000, Kind.MEMORY, "ldr x0, <+0x0>"),
+        (0xD4000002, Kind.CONTROL, "hvc #0"),
+        (RET, Kind.CONTROL, "ret"),
+        (0xD69F03E0, Kind.CONTROL, "eret"),
+        (0x91004000, Kind.ARITHMETIC, "add x0, x0, #0x10"),
+        (0x9E670000, Kind.ARITHMETIC, "fmov d0, x0"),
+        (0xD503201F, Kind.HINT, "nop"),
+        (0xD503245F, Kind.HINT, "bti c"),
+        (0x00000000, Kind.DATA, "udf #0"),
+    ],
+)
+def test_kinds_and_spellings(word: int, kind: Kind, text: str) -> None:
+    (instruction,) = decode(Routine("f", BASE, struct.pack("<I", word)), Names(()))
+    assert (kind_of(instruction), instruction.text) == (kind, text)
+
+
+def test_fields_are_followed_through_copies_and_forgotten_when_overwritten() -> None:
+    # mov x19, x0; mov x0, #1; ldr x1, [x19, #0x18]; ldr x2, [x0, #0x18]; bl g; ldr x1, [x19]
+    words = (0xAA0003F3, 0xD2800020, 0xF9400E61, 0xF9400C02, 0x94000BFC, 0xF9400261)
+    routine = Routine("f", BASE, struct.pack(f"<{len(words)}I", *words))
+    shown = [one.text for one in with_fields(decode(routine, NAMES), LAYOUTS["6.1"])]
+    assert shown[2] == "ldr x1, [x19, #kimage.start]"
+    assert shown[3] == "ldr x2, [x0, #0x18]"
+    assert shown[5] == "ldr x1, [x19, #kimage.head]"
+
+
+def test_operands_and_targets() -> None:
+    assert parse_operand("series:12,page=16k:f").symbol == "f"
+    assert parse_operand("series:12,page=16k").symbol is None
+    assert parse_operand("dir/some.o:f").text == "dir/some.o"
+    target = parse_target("series:12,page=16k,el=vhe,va=47,layout=7.2")
+    assert (target.series, target.page_size, str(target.regime), target.va_bits) == (
+        12, 16384, "vhe", 47,
+    )  # fmt: skip
+    assert parse_target("series:12,page=16k,va=47,el=vhe").name == "series:12,page=16k,va=47,el=vhe"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        (0x91000400,),  # one word over and over
+        (0x91000400, 0x91000821),
+        tuple(0x91000000 | n << 10 for n in range(4096)),  # each of them somewhere, once
+    ],
+)
+def test_large_routines_take_a_bounded_time(pattern: tuple[int, ...]) -> None:
+    count = 1 << 15
+    one = [pattern[n % len(pattern)] for n in range(count)]
+    other = [pattern[(n * 7 + 3) % len(pattern)] | 1 << 5 for n in range(count)]
+    sides = [
+        Side(name, {"f": Routine("f", BASE, struct.pack(f"<{count}I", *words))}, Names(()))
+        for name, words in (("one", one), ("other", other))
+    ]
+    start = time.monotonic()
+    assert not compare(sides[0], sides[1]).same
+    assert time.monotonic() - start < 30
+
+
+def test_comparing_needs_no_machine() -> None:
+    code = (
+        "import sys, relokit.diffing.sides, relokit.diffing.report; "
+        "print([name for name in sys.modules if name.startswith('relokit.runtime') "
+        "or name in ('capstone', 'unicorn', 'lief', 'numpy')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
