@@ -27,6 +27,10 @@ RELOCATION = "arm64_relocate_new_kernel"
 GETS_KIMAGE = frozenset({RELOCATION, "machine_kexec", "machine_kexec_post_load"})
 """Routines whose first argument is a struct kimage."""
 
+MAX_TOTAL = 1 << 24
+"""Bytes of all routines of one side; overlapping ones count each."""
+_NAME_ONE = "name one of them: FILE:symbol"
+
 SECTION_GAP = 1 << 32
 """Distance of the VAs that the sections of an object are compared at: no reference spans it."""
 
@@ -129,7 +133,7 @@ def read_side(text: str, symbol: str | None, encoder: Callable[[], Encoder]) -> 
         if text.endswith((".S", ".s")):
             side = _source_side(text, content, encoder())
         elif content[:4] == ELF_MAGIC:
-            side = _elf_side(text, content)
+            side = _elf_side(text, content, symbol)
         else:
             side = _kernel_side(text, symbol)
     return _chosen(side, symbol)
@@ -174,13 +178,13 @@ def _source_side(path: str, content: memoryview, encoder: Encoder) -> Side:
     return object_side(assemble(Unit.from_text(path, text), encoder.encode), path)
 
 
-def _elf_side(path: str, content: memoryview) -> Side:
+def _elf_side(path: str, content: memoryview, symbol: str | None) -> Side:
     from relokit.linker.elf_reader import read_image, read_object
 
     kind = struct.unpack_from("<H", content, 16)[0] if len(content) >= 18 else None
     if kind == ET_REL:
-        return object_side(read_object(content, path), path)
-    return image_side(read_image(content, path), path)
+        return object_side(read_object(content, path), path, wanted=symbol)
+    return image_side(read_image(content, path), path, wanted=symbol)
 
 
 def _kernel_side(path: str, symbol: str | None) -> Side:
@@ -221,8 +225,12 @@ def image_side(
     layout: KimageLayout | None = None,
     readers: frozenset[str] = frozenset(),
     named: Iterable[tuple[int, str]] = (),
+    wanted: str | None = None,
 ) -> Side:
-    """The functions of ``image``; ``readers`` get a struct kimage, ``named`` are more addresses."""
+    """The functions of ``image``, or the one that is ``wanted``.
+
+    ``readers`` get a struct kimage, ``named`` are more addresses with names.
+    """
     places: list[tuple[int, int, int, str]] = []
     addresses = list(named)
     for symbol in image.symbols:
@@ -234,7 +242,7 @@ def image_side(
             places.append((symbol.section, symbol.value, symbol.size, symbol.name))
     routines: dict[str, Routine] = {}
     for index, address, size, symbol_name in _extents(
-        places, {i: s.va + s.size for i, s in enumerate(image.sections)}
+        places, {i: s.va + s.size for i, s in enumerate(image.sections)}, wanted
     ):
         section = image.sections[index]
         start = address - section.va
@@ -247,8 +255,8 @@ def image_side(
     return Side(name, routines, Names(addresses), layout)
 
 
-def object_side(unit: Object, name: str) -> Side:
-    """The functions of ``unit``, or where none is declared one, what its labels begin.
+def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
+    """The functions of ``unit`` (where none is declared one, its labels), or what is ``wanted``.
 
     Sections are SECTION_GAP apart, and what other units define has addresses beyond them all.
     """
@@ -271,7 +279,7 @@ def object_side(unit: Object, name: str) -> Side:
     ends = {index: base + unit.sections[index].size for index, base in enumerate(bases)}
     fixups = [_fixups(section, addresses) for section in unit.sections]
     routines: dict[str, Routine] = {}
-    for index, address, size, symbol_name in _extents(places, ends):
+    for index, address, size, symbol_name in _extents(places, ends, wanted):
         section = unit.sections[index]
         start = address - bases[index]
         code = section.data[start : start + size]
@@ -291,15 +299,17 @@ def _fixups(section: Section, addresses: list[int]) -> dict[int, int]:
 
 
 def _extents(
-    places: list[tuple[int, int, int, str]], ends: Mapping[int, int]
+    places: list[tuple[int, int, int, str]], ends: Mapping[int, int], wanted: str | None
 ) -> Iterator[tuple[int, int, int, str]]:
     """(section, address, size, name) with whole words and a size for what has none: to the next."""
+    starts = sorted({(section, address) for section, address, _, _ in places})
+    if wanted is not None:
+        places = [place for place in places if place[3] == wanted]
     if len(places) > MAX_ROUTINES:
         raise DiffError(
-            f"{len(places)} routines, more than the {MAX_ROUTINES} compared at once",
-            hint="name one of them: FILE:symbol",
+            f"{len(places)} routines, more than the {MAX_ROUTINES} compared at once", hint=_NAME_ONE
         )
-    starts = sorted({(section, address) for section, address, _, _ in places})
+    total = 0
     for section, address, size, name in places:
         if not size:
             at = bisect_right(starts, (section, address))
@@ -307,6 +317,9 @@ def _extents(
             here = following is not None and following[0] == section
             size = (following[1] if here and following else ends[section]) - address
         size = min(size, MAX_ROUTINE) & ~3
+        total += max(size, 0)
+        if total > MAX_TOTAL:
+            raise DiffError(f"routines of more than {MAX_TOTAL} bytes", hint=_NAME_ONE)
         if address % 4 == 0 and size > 0:
             yield section, address, size, name
 

@@ -10,12 +10,13 @@ import time
 import pytest
 
 from relokit.codegen.layouts import LAYOUTS
+from relokit.codegen.object import Object, Section, SectionFlag, SectionType, Symbol, SymbolType
 from relokit.diffing.classify import Kind, kind_of
 from relokit.diffing.compare import compare
 from relokit.diffing.decode import decode
 from relokit.diffing.normalise import with_fields
-from relokit.diffing.routine import Names, Routine, Side
-from relokit.diffing.sides import parse_operand, parse_target
+from relokit.diffing.routine import MAX_ROUTINE, MAX_ROUTINES, DiffError, Names, Routine, Side
+from relokit.diffing.sides import object_side, parse_operand, parse_target
 
 BASE = 0xFFFF_8000_0800_0000
 NAMES = Names([(BASE, "f"), (BASE + 0x2000, "table"), (BASE + 0x3000, "g")])
@@ -131,6 +132,31 @@ def test_large_routines_take_a_bounded_time(pattern: tuple[int, ...]) -> None:
     start = time.monotonic()
     assert not compare(sides[0], sides[1]).same
     assert time.monotonic() - start < 30
+
+
+def many_functions(count: int, size: int) -> Object:
+    """A section of returns that ``count`` functions of ``size`` bytes share."""
+    code = struct.pack("<I", RET) * (1 << 16)
+    section = Section(
+        ".text", SectionType.PROGBITS, SectionFlag.ALLOC | SectionFlag.EXEC, 4, code, len(code)
+    )
+    symbols = (Symbol(f"f{n}", 0, 4 * n, size, type=SymbolType.FUNC) for n in range(count))
+    return Object("many.o", (section,), tuple(symbols))
+
+
+def test_one_of_too_many_functions_can_be_named() -> None:
+    many = many_functions(MAX_ROUTINES + 1, 4)
+    with pytest.raises(DiffError, match=r"more than the 4096(.|\n)*FILE:symbol"):
+        object_side(many, "many.o")
+    assert list(object_side(many, "many.o", wanted="f7").routines) == ["f7"]
+    overlapping = many_functions(MAX_ROUTINES, MAX_ROUTINE // 2)
+    with pytest.raises(DiffError, match="routines of more than"):
+        object_side(overlapping, "many.o")
+
+
+def test_a_function_without_a_size_ends_at_the_next() -> None:
+    side = object_side(many_functions(3, 0), "many.o")
+    assert [len(one.code) for one in side.routines.values()] == [4, 4, (1 << 18) - 8]
 
 
 def test_comparing_needs_no_machine() -> None:
