@@ -18,8 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from relokit.cli import ktap
+from relokit.cli import ktap, run
+from relokit.cli.matrix_view import reproduce
+from relokit.cli.options import make_job, make_target
+from relokit.runtime.job import MAX_SEED, Job
+from relokit.runtime.matrix import Cell, Selection, cells
 
 Cli = Callable[..., Any]
 Edit = Callable[[str, str, str], Path]
@@ -159,6 +165,24 @@ def test_every_kind_of_cell_can_be_reproduced(cli: Cli, edited: Edit) -> None:
         again = cli(*shlex.split(cell["reproduce"])[1:], "--json")
         assert again.code == 1
         assert again.document["relocation"]["instructions"] == cell["instructions"]
+
+
+@given(
+    cell=st.sampled_from(list(cells(Selection(series=(0, 15), full=True)))),
+    seed=st.integers(0, MAX_SEED),
+    kernel=st.sampled_from([None, Path("my kernel"), Path("--odd")]),
+    templates=st.sampled_from([None, Path("mine")]),
+)
+def test_reproducing_command_asks_for_the_same(
+    cell: Cell, seed: int, kernel: Path | None, templates: Path | None
+) -> None:
+    if cell.target is None:
+        return
+    base = Job(kernel=kernel, seed=seed, templates=templates)
+    _, _, *words = shlex.split(reproduce(cell, base))
+    options = run.command.make_context("run", words).params
+    assert make_target(options) == cell.target
+    assert make_job(options) == cell.job(base)
 
 
 def test_list_runs_nothing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
