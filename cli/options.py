@@ -107,8 +107,7 @@ class State(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
-            # No longer than any state: Python refuses to convert thousands of digits.
-            return parse_state(str(value)[:20])
+            return parse_state(str(value))
         except RelokitError as error:
             self.fail(f"{error.message}; {error.hint}")
 

@@ -134,9 +134,10 @@ def parse_state(text: str) -> int:
     """Return the state (0..15) that ``text`` names: a number, ``before`` or ``complete``."""
     if text in NAMES:
         return NAMES[text]
-    if text.isascii() and text.isdigit() and BEFORE <= int(text) <= COMPLETE:
+    # Python refuses to convert thousands of digits, and no state has more than two.
+    if text.isascii() and text.isdigit() and len(text) <= 2 and int(text) <= COMPLETE:
         return int(text)
     raise TargetError(
-        f"no such state of the series: {text!r}",
+        f"no such state of the series: {text[:20]!r}",
         hint=f"give 0 to {COMPLETE}, 'before' or 'complete'",
     )
