@@ -239,6 +239,12 @@ def test_two_registers_that_become_one_are_a_difference() -> None:
     assert diff(left, right).changed == 2
 
 
+def test_a_renaming_leaves_no_two_registers_with_one_name() -> None:
+    left = (add(1, 1, 8), dc_civac(1), mrs_ctr(5), RET)
+    right = (add(5, 5, 8), dc_civac(5), mrs_ctr(5), RET)
+    assert diff(left, right).changed == 1
+
+
 def test_the_link_register_is_not_renamed() -> None:
     assert diff((add(30, 30, 8), RET), (add(9, 9, 8), RET)).changed
 
