@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import pytest
@@ -21,7 +21,7 @@ from relokit.codegen.facts import SCTLR_EL1_MMU_OFF, SCTLR_EL2_MMU_OFF
 from relokit.codegen.target import MIB, PAGE_SIZES, Regime, Target
 from relokit.facade import build_programs, encoder
 from relokit.runtime import descriptors as d
-from relokit.runtime.job import Job
+from relokit.runtime.job import Job, Shape
 from relokit.runtime.kimage import WORD_FIELDS, read_field, walk_list, write_field
 from relokit.runtime.machine import Machine
 from relokit.runtime.outcome import Finding, Outcome, Status
@@ -499,6 +499,16 @@ def test_an_mmu_left_on_is_seen_at_the_level_that_is_entered(regime: Regime) -> 
         [first, *_] = judge(machine, SMALL, quiet).findings
     assert first.rule in ("handoff.mmu", FETCH)
     assert "MMU" in first.message
+
+
+@pytest.mark.parametrize(("statement", "rule"), [("mov x4, xzr", "x2"), ("mov x3, xzr", "x1")])
+def test_what_the_copy_left_in_a_register_is_not_handed_over(statement: str, rule: str) -> None:
+    """A device tree's page ends in zeros, so another page has to be the last one."""
+    with prepared(job=replace(SMALL, shape=Shape.GAPS)) as machine:
+        code(statement, "nop", "", "").put(machine)
+        [first, *_] = judge(machine, SMALL, quiet).findings
+    assert first.rule == f"handoff.{rule}"
+    assert first.cause == "a register left over from the copy"
 
 
 def test_a_swap_of_two_pages_shows_as_two_pages() -> None:
