@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -11,7 +12,7 @@ from relokit.codegen.assembler import assemble
 from relokit.codegen.build import Recipe, render_recipe
 from relokit.codegen.encoder import Encoder
 from relokit.codegen.object import Object
-from relokit.codegen.source import Source
+from relokit.codegen.source import Source, Unit
 from relokit.codegen.target import Target
 from relokit.linker.image import Image
 from relokit.linker.link import link
@@ -41,5 +42,11 @@ def build_program(
     template, line and cause.
     """
     source = render_recipe(recipe, target, overrides=overrides, extra=extra)
-    objects = tuple(assemble(unit, encoder.encode) for unit in source.units)
+    objects = tuple(_assembled(unit, encoder) for unit in source.units)
     return Program(source, objects, link(objects, source.script, name=recipe.name))
+
+
+@lru_cache(maxsize=256)
+def _assembled(unit: Unit, encoder: Encoder) -> Object:
+    """The unit's Object. Most units are the same text in most states and regimes."""
+    return assemble(unit, encoder.encode)

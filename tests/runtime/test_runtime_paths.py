@@ -57,6 +57,23 @@ def test_moving_paths_end_in_a_content_demo_kernel(
 
 
 @pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("page_size", PAGES)
+def test_every_state_moves_both_payloads_on_every_target(page_size: int, state: int) -> None:
+    for regime in Regime:
+        target = Target(series=state, page_size=page_size, regime=regime)
+        demo = outcome(target, Job(boot=5.0))
+        assert demo.findings == ()
+        synthetic = outcome(target, Job(size=3 * MIB + 5))
+        assert synthetic.findings == ()
+        assert synthetic.verified_bytes >= 3 * MIB + 5
+        assert demo.relocation.el == synthetic.relocation.el
+        # Where relocation runs: at EL2 with a stub there until patch 9, at the kernel's own after.
+        own = 2 if regime is Regime.VHE else 1
+        stub = regime is Regime.NVHE and not target.has(Feature.RELOCATE_AT_EL1)
+        assert demo.relocation.el == (2 if stub else own)
+
+
+@pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("regime", list(Regime))
 @pytest.mark.parametrize("path", [KexecPath.IN_PLACE, KexecPath.CRASH])
 def test_images_in_place_move_nothing(path: KexecPath, regime: Regime, state: int) -> None:
