@@ -303,7 +303,9 @@ def test_interrupt_leaves_a_partial_summary_and_no_orphans(number: int, code: in
 
 def test_interrupt_of_a_hung_cell(edited: Edit) -> None:
     first = "\tldr\tx28, [x0"
-    mine = edited("relocate_kernel.S.j2", first, f".Lspin:\n\tb\t.Lspin\n{first}")
+    # It counts: a loop without any effect is recognised at once, and is no hang.
+    loop = ".Lspin:\n\tadd\tx9, x9, #1\n\tb\t.Lspin\n"
+    mine = edited("relocate_kernel.S.j2", first, loop + first)
     arguments = (*SMALL, "--path", "in-place,normal", "--templates", mine, "--json")
     with start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         until = time.monotonic() + 20
