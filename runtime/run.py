@@ -21,6 +21,7 @@ from relokit.runtime.job import Job, KexecPath
 from relokit.runtime.kimage import total_pages
 from relokit.runtime.machine import Machine, build_machine
 from relokit.runtime.maintenance import maintenance_of
+from relokit.runtime.memory import MIN_PAGE
 from relokit.runtime.outcome import (
     Finding,
     Handoff,
@@ -85,7 +86,7 @@ def prepare_machine(target: Target, programs: Programs, job: Job, report: Report
 
 def judge(machine: Machine, job: Job, report: Report, *, built: float = 0.0) -> Outcome:
     """Run a machine that is ready, compare, and let the new kernel go on if ``job`` says so."""
-    cpu = open_cpu(machine)
+    cpu = open_cpu(machine, runs_on=job.boot is not None and job.kernel is not None)
     move = relocate(machine, cpu, job, report)
     started = perf_counter()
     findings: list[Finding] = []
@@ -180,9 +181,19 @@ def kernel_size(image: Image) -> int:
     return image.symbol("_end") - image.symbol("_text")
 
 
-def open_cpu(machine: Machine) -> Cpu:
-    """A CPU in the state the old kernel has it when it calls machine_kexec."""
-    return cpu_in_state(machine.target, machine.inputs.cpu, machine.memory, machine.state)
+def open_cpu(machine: Machine, *, runs_on: bool = False) -> Cpu:
+    """A CPU in the state the old kernel has it when it calls machine_kexec.
+
+    ``runs_on``: a new kernel will turn the MMU on, with pages that may be smaller than ours.
+    The engine cannot change its own unit later, and one larger than a page translates wrongly.
+    """
+    return cpu_in_state(
+        machine.target,
+        machine.inputs.cpu,
+        machine.memory,
+        machine.state,
+        softmmu_page=MIN_PAGE if runs_on else None,
+    )
 
 
 def relocate(machine: Machine, cpu: Cpu, job: Job, report: Report) -> Move:

@@ -57,10 +57,20 @@ class Move:
         )
 
 
-def cpu_in_state(target: Target, model: str, memory: GuestMemory, state: CpuState) -> Cpu:
-    """A CPU of ``model`` in ``state``, over ``memory``."""
+def cpu_in_state(
+    target: Target,
+    model: str,
+    memory: GuestMemory,
+    state: CpuState,
+    *,
+    softmmu_page: int | None = None,
+) -> Cpu:
+    """A CPU of ``model`` in ``state``, over ``memory``.
+
+    ``softmmu_page`` (bytes) is the unit of the engine's TLB, by default the target's page.
+    """
     line = None if target.cache_line == DEFAULT_LINE else target.cache_line
-    cpu = Cpu(model, memory, softmmu_page=target.page_size, cache_line=line)
+    cpu = Cpu(model, memory, softmmu_page=softmmu_page or target.page_size, cache_line=line)
     for name, value in state.sysregs:
         cpu.write(name, value)
     cpu.set_el(state.el)
