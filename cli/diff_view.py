@@ -8,7 +8,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from relokit.cli.output import plain
-from relokit.diffing.compare import Action, Diff, Row
+from relokit.diffing.model import Action, Diff, Row
 from relokit.diffing.report import spans
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def side_by_side(diff: Diff, *, colour: bool, width: int | None = None) -> str:
         width=width or (None if colour else WIDTH),
     )
     half = max(20, (console.width - GUTTER) // 2)
-    _columns(console, Text(plain(diff.left)), " ", Text(plain(diff.right)), half)
+    _columns(console, Text(plain(diff.left.name)), " ", Text(plain(diff.right.name)), half)
     for routine, ranges in found:
         for first, last in ranges:
             console.print(Text(plain(f"── {routine.name} ──"), style="bold"))

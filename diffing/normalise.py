@@ -29,16 +29,23 @@ class Aspect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """``shape`` is the instruction without register numbers; ``target`` a place in the routine."""
+    """``shape`` is the instruction without register numbers; ``target`` a place in the routine.
+
+    ``form`` is the shape before the place that it refers to was put in: the kind of instruction.
+    """
 
     shape: str
     registers: tuple[Register, ...]
     target: int | None
+    form: str
 
 
 _BANKS = dict.fromkeys("xw", "r") | dict.fromkeys("vqdshbz", "v") | {"p": "p"}
 # x30 is not renamed: BL, BLR and RET use it without saying so (DDI 0487, C6.2.36, C6.2.276).
 _REGISTER = re.compile(r"\b([xwvqdshbzp])(?!30\b)(\d{1,2})\b")
+
+BLANK = re.compile(r"\b[xwvqdshbzp]_(?!\w)")
+"""A register without its number, in a form."""
 
 _NOP, _ZERO = 0xD503201F, 0
 _ACCESS_BYTES = {"b": 1, "h": 2, "x": 8, "w": 4}
@@ -111,10 +118,52 @@ def key_of(instruction: Instruction, kept: frozenset[Aspect]) -> Key:
         registers.append((_BANKS[match[1]], int(match[2])))
         return f"{match[1]}_"
 
-    shape = _REGISTER.sub(blank, text)
+    form = shape = _REGISTER.sub(blank, text)
     if instruction.target is None and PLACE in shape:
         shape = shape.replace(PLACE, _place(instruction, kept))
-    return Key(shape, tuple(registers), instruction.target)
+    return Key(shape, tuple(registers), instruction.target, form)
+
+
+_CONSTANT = re.compile(r"mov ([xw]\d+), #(-?(?:0x[0-9a-f]+|\d+))")
+_REPLACED = re.compile(r"movk ([xw]\d+), #(0x[0-9a-f]+|\d+)(?:, lsl #(0x[0-9a-f]+|\d+))?")
+
+
+def keys_of(code: Sequence[Instruction], kept: frozenset[Aspect]) -> tuple[Key, ...]:
+    """The keys of a whole routine: one constant in as many moves is the same, whatever these put.
+
+    MOVK keeps the other bits of a register (DDI 0487, C6.2.226).
+    """
+    keys = [key_of(one, kept) for one in code]
+    if Aspect.ENCODINGS in kept:
+        return tuple(keys)
+    targets = {one.target for one in code}
+    start = 0
+    while start < len(code):
+        value, end = _constant(code, start, targets)
+        if end - start > 1:
+            for index in range(start, end):
+                shape = f"mov x_, #{value:#x} ({index - start + 1} of {end - start})"
+                keys[index] = replace(keys[index], shape=shape)
+        start = end
+    return tuple(keys)
+
+
+def _constant(code: Sequence[Instruction], start: int, targets: set[int | None]) -> tuple[int, int]:
+    """What the moves from ``start`` on put into one register, and where they end."""
+    first = _CONSTANT.fullmatch(f"{code[start].mnemonic} {code[start].operands}")
+    if not first:
+        return 0, start + 1
+    bits = 64 if first[1][0] == "x" else 32
+    value = int(first[2], 0) & (1 << bits) - 1
+    end = start + 1
+    while end < len(code) and end not in targets:
+        more = _REPLACED.fullmatch(f"{code[end].mnemonic} {code[end].operands}")
+        if not more or more[1] != first[1]:
+            break
+        shift = int(more[3] or "0", 0)
+        value = value & ~(0xFFFF << shift) | int(more[2], 0) << shift
+        end += 1
+    return value, end
 
 
 def _place(instruction: Instruction, kept: frozenset[Aspect]) -> str:

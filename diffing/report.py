@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from relokit.diffing.classify import NOUNS, Kind
-from relokit.diffing.compare import Action, Change, Diff, RoutineDiff, Row
+from relokit.diffing.model import Action, Change, Diff, RoutineDiff, Row
 
 CONTEXT = 3
 """Unchanged instructions shown around a hunk."""
@@ -55,7 +55,8 @@ def _example(change: Change) -> str:
         short = [one.text.partition(",")[0] for one in (left, right)]
         if short[0] != short[1]:
             return _ARROW.join(short)
-    return left.text + _ARROW + right.text
+    note = f" ({change.note})" if change.note else ""
+    return left.text + _ARROW + right.text + note
 
 
 def unified(diff: Diff) -> str:
@@ -67,7 +68,7 @@ def unified(diff: Diff) -> str:
             for row in routine.rows[first:last]:
                 lines += _lines(row)
     if lines:
-        lines = [f"--- {diff.left}", f"+++ {diff.right}", *lines]
+        lines = [f"--- {diff.left.name}", f"+++ {diff.right.name}", *lines]
     return "\n".join(lines)
 
 
@@ -99,7 +100,8 @@ def _lines(row: Row) -> Iterator[str]:
         assert row.left is not None
         yield f" {row.left.text}"
         return
-    note = "  // moved" if row.change.action is Action.MOVED else ""
+    words = "moved" if row.change.action is Action.MOVED else row.change.note
+    note = f"  // {words}" if words else ""
     if row.left is not None:
         yield f"-{row.left.text}{note}"
     if row.right is not None:

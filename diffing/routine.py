@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from relokit.codegen.errors import RelokitError
 from relokit.codegen.layouts import KimageLayout
+from relokit.codegen.object import SourceLine
 
 MAX_ROUTINE = 1 << 18
 """Bytes of one routine that are compared; the largest function of a shipped kernel has 60 KiB."""
@@ -50,10 +51,11 @@ def _preference(name: str) -> tuple[int, int, str]:
 
 @dataclass(frozen=True, slots=True)
 class Routine:
-    """``code`` is what stands at VA ``address``, whole instruction words.
+    """``code`` is what stands at VA ``address``, whole instruction words, in ``section``.
 
     ``fixups`` are what a relocation says an instruction at a byte offset refers to, as an address;
-    ``kimage_argument`` says that x0 is a struct kimage on entry.
+    ``kimage_argument`` says that x0 is a struct kimage on entry. ``lines`` say from which byte
+    offset on which source line it is, ascending.
     """
 
     name: str
@@ -61,6 +63,8 @@ class Routine:
     code: bytes = field(repr=False)
     fixups: Mapping[int, int] = field(default_factory=dict, repr=False)
     kimage_argument: bool = False
+    section: str = ""
+    lines: tuple[tuple[int, SourceLine], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         size = len(self.code)
@@ -70,12 +74,32 @@ class Routine:
                 hint=f"whole instructions are compared, 4 to {MAX_ROUTINE} bytes of them",
             )
 
+    def line(self, offset: int) -> SourceLine | None:
+        """The source line of the instruction at byte ``offset``, where it is known."""
+        at = bisect_right(self.lines, offset, key=lambda entry: entry[0])
+        return self.lines[at - 1][1] if at else None
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A section: VA and size in bytes."""
+
+    name: str
+    address: int
+    size: int
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One operand of a diff; ``layout`` is its struct kimage, where that is known."""
+    """One operand of a diff; ``layout`` is its struct kimage, where that is known.
+
+    ``part`` says that it is a unit of a program: it is not expected to have all that a whole one
+    has. ``sections`` are those that hold code.
+    """
 
     name: str
     routines: Mapping[str, Routine]
     names: Names = field(repr=False)
     layout: KimageLayout | None = None
+    part: bool = False
+    sections: tuple[Extent, ...] = ()

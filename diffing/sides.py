@@ -5,17 +5,25 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relokit.codegen.aarch64_elf import RelocationType
 from relokit.codegen.encoder import Encoder
 from relokit.codegen.errors import FormatError, TargetError
 from relokit.codegen.layouts import KimageLayout, layout_named
-from relokit.codegen.object import Object, Section, SectionFlag, SymbolType
+from relokit.codegen.object import Object, Section, SectionFlag, SourceLine, SymbolType
 from relokit.codegen.series import COMPLETE, Feature, parse_state
 from relokit.codegen.target import Regime, Target, parse_page_size
-from relokit.diffing.routine import MAX_ROUTINE, MAX_ROUTINES, DiffError, Names, Routine, Side
+from relokit.diffing.routine import (
+    MAX_ROUTINE,
+    MAX_ROUTINES,
+    DiffError,
+    Extent,
+    Names,
+    Routine,
+    Side,
+)
 from relokit.linker.host_file import map_file
 from relokit.linker.image import Image
 
@@ -151,7 +159,7 @@ def _chosen(side: Side, symbol: str | None) -> Side:
             where=side.name,
             hint=f"it has {some}{' ...' if len(side.routines) > 8 else ''}" if some else None,
         )
-    return Side(f"{side.name}:{symbol}", {symbol: side.routines[symbol]}, side.names, side.layout)
+    return replace(side, name=f"{side.name}:{symbol}", routines={symbol: side.routines[symbol]})
 
 
 def _target_side(target: Target, encoder: Encoder) -> Side:
@@ -250,9 +258,21 @@ def image_side(
             continue
         code = bytes(section.data[start : start + size])
         if code and len(code) == size:
-            found = Routine(symbol_name, address, code, kimage_argument=symbol_name in readers)
+            found = Routine(
+                symbol_name,
+                address,
+                code,
+                kimage_argument=symbol_name in readers,
+                section=section.name,
+                lines=_lines(section.lines, start, size),
+            )
             routines.setdefault(symbol_name, found)
-    return Side(name, routines, Names(addresses), layout)
+    extents = [
+        Extent(section.name, section.va, section.size)
+        for section in image.sections
+        if section.flags & SectionFlag.EXEC
+    ]
+    return Side(name, routines, Names(addresses), layout, sections=tuple(extents))
 
 
 def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
@@ -286,8 +306,30 @@ def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
         if not section.flags & SectionFlag.EXEC or not code or len(code) != size:
             continue
         own = {at - start: to for at, to in fixups[index].items() if start <= at < start + size}
-        routines.setdefault(symbol_name, Routine(symbol_name, address, bytes(code), own))
-    return Side(name, routines, Names(named))
+        found = Routine(
+            symbol_name,
+            address,
+            bytes(code),
+            own,
+            section=section.name,
+            lines=_lines(section.lines, start, size),
+        )
+        routines.setdefault(symbol_name, found)
+    extents = [
+        Extent(section.name, base, section.size)
+        for section, base in zip(unit.sections, bases, strict=True)
+        if section.flags & SectionFlag.EXEC
+    ]
+    return Side(name, routines, Names(named), part=True, sections=tuple(extents))
+
+
+def _lines(
+    lines: tuple[tuple[int, SourceLine], ...], start: int, size: int
+) -> tuple[tuple[int, SourceLine], ...]:
+    """Those of a section's ``lines`` that are within a routine, by offset in it."""
+    first = max(bisect_right(lines, start, key=lambda entry: entry[0]) - 1, 0)
+    last = bisect_right(lines, start + size - 1, key=lambda entry: entry[0])
+    return tuple((max(offset - start, 0), line) for offset, line in lines[first:last])
 
 
 def _fixups(section: Section, addresses: list[int]) -> dict[int, int]:
