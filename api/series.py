@@ -27,9 +27,9 @@ from relokit.runtime.outcome import Outcome
 from relokit.runtime.routines import routines_of
 
 if TYPE_CHECKING:
+    from relokit.diffing.code_change import CodeChange
     from relokit.linker.image import Image
     from relokit.linker.program import Program
-    from relokit.runtime.code_diff import CodeChange
 
 LIMIT = 4096
 """Bytes that the ld script's ASSERT leaves the relocation code, its offset in the page included."""
@@ -155,7 +155,8 @@ def patch_report(number: int, target: Target | None = None, job: Job | None = No
 
     Raises TargetError for a number that no patch has, RelokitError for bad input.
     """
-    from relokit.runtime.code_diff import compare_code
+    from relokit.diffing.code_change import code_change
+    from relokit.diffing.sides import built_side
 
     if not BEFORE < number <= COMPLETE:
         raise TargetError(
@@ -170,7 +171,10 @@ def patch_report(number: int, target: Target | None = None, job: Job | None = No
         before=before,
         after=after,
         text=tuple(_text_changes(old, new, (targets[0].name, targets[1].name))),
-        code=compare_code(old.image, new.image),
+        code=code_change(
+            (old.image, built_side(old.image, targets[0], data=True)),
+            (new.image, built_side(new.image, targets[1], data=True)),
+        ),
         relocation=routines_of(old.image).relocation != routines_of(new.image).relocation,
         sections=(_sections(old), _sections(new)),
         fields=(kimage_fields(targets[0], job), kimage_fields(targets[1], job)),

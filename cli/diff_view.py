@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from relokit.cli.output import plain
 from relokit.diffing.model import Action, Diff, Row
-from relokit.diffing.report import spans
+from relokit.diffing.report import folded, spans
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,10 +56,12 @@ def side_by_side(diff: Diff, *, colour: bool, width: int | None = None) -> str:
     for routine, ranges in found:
         for first, last in ranges:
             console.print(Text(plain(f"── {routine.name} ──"), style="bold"))
-            for row in routine.rows[first:last]:
+            for row, count in folded(routine.rows[first:last]):
                 left, right = _cells(row)
                 mark = MARKS[row.change.action] if row.change else " "
                 _columns(console, left, mark, right, half)
+                if count > 1:
+                    console.print(Text(f"      ... {count - 1} more of these", style="dim"))
     return "\n".join(line.rstrip() for line in output.getvalue().rstrip("\n").split("\n"))
 
 

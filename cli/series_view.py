@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from relokit.runtime.code_diff import Line, RoutineChange
+    from relokit.diffing.code_change import Line, RoutineChange
 
 WIDTH = 100
 """Columns where there is no terminal, and at most."""

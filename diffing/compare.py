@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from relokit.diffing.align import Budget
 from relokit.diffing.classify import Kind, kind_of
@@ -16,7 +16,7 @@ from relokit.diffing.routine import DiffError, Routine, Side
 
 MAX_CODE = 1 << 20
 """Bytes of all routines of one side that are compared."""
-LEAST_RENAMED = 3
+LEAST_RENAMED = 2
 """Instructions of a routine that is recognised under another name."""
 
 
@@ -113,6 +113,18 @@ class _Reading:
             for key in self.keys
         )
 
+    def under(self, names: Mapping[str, str]) -> _Reading:
+        """The same, where what it refers to is called by ``names`` in keys."""
+        if not names:
+            return self
+        keys = []
+        for one, key in zip(self.code, self.keys, strict=True):
+            old = one.place.partition("+")[0]
+            if one.named and old in names:
+                key = replace(key, shape=key.shape.replace(old, names[old]))
+            keys.append(key)
+        return replace(self, keys=tuple(keys))
+
 
 def _read(routine: Routine, side: Side, fields: bool, kept: frozenset[Aspect]) -> _Reading:
     code = decode(routine, side.names)
@@ -127,22 +139,28 @@ Readings = tuple[_Reading | None, _Reading | None]
 
 
 def _renamed(readings: Sequence[Readings]) -> Iterator[Readings]:
-    """``readings``, where a routine that is gone is the same as a new one: as one routine."""
+    """``readings``, where a routine that is gone is the same as a new one: as one routine.
+
+    What refers to it by the old name on one side and by the new one on the other is the same.
+    """
     new = {
         other.meaning: other
         for one, other in readings
         if one is None and other is not None and len(other.keys) >= LEAST_RENAMED
     }
-    found: set[str] = set()
+    same = {
+        one.routine.name: found
+        for one, other in readings
+        if one is not None and other is None and (found := new.pop(one.meaning, None))
+    }
+    names = {old: found.routine.name for old, found in same.items()}
+    taken = set(names.values())
     for one, other in readings:
-        if one is not None and other is None and (same := new.pop(one.meaning, None)):
-            found.add(same.routine.name)
-            yield one, same
-        elif one is not None:
-            yield one, other
-    for one, other in readings:
-        if one is None and other is not None and other.routine.name not in found:
-            yield one, other
+        if one is None:
+            if other is not None and other.routine.name not in taken:
+                yield one, other
+        else:
+            yield one.under(names), other or same.get(one.routine.name)
 
 
 def _compare(

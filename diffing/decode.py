@@ -14,6 +14,7 @@ from typing import Any
 
 from relokit.codegen.gas_sysregs import HINTS
 from relokit.codegen.system_registers import decode_system
+from relokit.diffing.beyond_capstone import decode_beyond, is_refused
 from relokit.diffing.routine import Names, Routine
 
 PLACE = "@"
@@ -22,6 +23,8 @@ PLACE = "@"
 _HINT_NAMES = {number: name for name, number in HINTS.items()} | {
     0: "nop", 1: "yield", 2: "wfe", 3: "wfi", 4: "sev", 5: "sevl",
 }  # fmt: skip
+_SYSTEM = 0b1101010100
+"""Bits 31:22 of system instructions, hints and barriers (C4.1)."""
 PAGE = 0xFFF
 MASK = (1 << 64) - 1
 
@@ -71,7 +74,9 @@ def _capstone() -> Any:
     # Some 60 ms to import, so late; one object serves all.
     import capstone
 
-    return capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_LITTLE_ENDIAN)
+    decoder = capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_LITTLE_ENDIAN)
+    decoder.skipdata = True  # go on after a word it does not know
+    return decoder
 
 
 def decode_words(code: bytes, address: int) -> Iterator[tuple[str, str]]:
@@ -80,31 +85,56 @@ def decode_words(code: bytes, address: int) -> Iterator[tuple[str, str]]:
     What is no instruction is ``.inst`` and the word in hexadecimal.
     """
     words = struct.unpack(f"<{len(code) // 4}I", code)
-    decoder = _capstone()
-    at = 0
-    while at < len(words):
-        for _, _, mnemonic, operands in decoder.disasm_lite(code[4 * at :], address + 4 * at):
-            yield _spelt(words[at], mnemonic, operands)
-            at += 1
-        if at < len(words):
-            yield _spelt(words[at], ".inst", f"{words[at]:#010x}")
-            at += 1
+    # Code repeats itself: a word is spelt once, and a PC-relative one gets its place each time.
+    fixed, relative = _spelt_once(tuple(dict.fromkeys(words)))
+    for pc, word in enumerate(words):
+        text = fixed.get(word)
+        if text is None:
+            mnemonic, head, mask, distance = relative[word]
+            place = (address + 4 * pc & mask) + distance & MASK
+            text = mnemonic, f"{head}#{place:#x}"
+        yield text
+
+
+def _spelt_once(
+    words: tuple[int, ...],
+) -> tuple[dict[int, tuple[str, str]], dict[int, tuple[str, str, int, int]]]:
+    """Text by word, and of PC-relative words what stands before the place, and :func:`_reach`."""
+    fixed: dict[int, tuple[str, str]] = {}
+    relative: dict[int, tuple[str, str, int, int]] = {}
+    code = struct.pack(f"<{len(words)}I", *words)
+    decoded = _capstone().disasm_lite(code, 0)
+    for word, (_, _, mnemonic, operands) in zip(words, decoded, strict=True):
+        text = _spelt(word, mnemonic, operands)
+        reach = _reach(word)
+        if reach is None or text[0] == ".inst":
+            fixed[word] = text
+        else:
+            head, comma, _ = text[1].rpartition(", ")
+            relative[word] = text[0], head + comma, *reach
+    return fixed, relative
 
 
 def _spelt(word: int, mnemonic: str, operands: str) -> tuple[str, str]:
-    system = decode_system(word)
-    if system:
-        mnemonic, _, operands = system.text.partition(" ")
-    elif word & 0xFFFFF01F == 0xD503201F:
-        number = word >> 5 & 0x7F
-        mnemonic, _, operands = _HINT_NAMES.get(number, f"hint #{number}").partition(" ")
+    if word >> 22 == _SYSTEM:
+        system = decode_system(word)
+        if system:
+            mnemonic, _, operands = system.text.partition(" ")
+        elif word & 0xFFFFF01F == 0xD503201F:
+            number = word >> 5 & 0x7F
+            mnemonic, _, operands = _HINT_NAMES.get(number, f"hint #{number}").partition(" ")
+    # Not known to Capstone; or a prefetch of which it does not know the operation.
+    elif mnemonic == ".byte" or operands.startswith(","):
+        return decode_beyond(word) or (".inst", f"{word:#010x}")
+    elif is_refused(word):
+        return ".inst", f"{word:#010x}"
     return mnemonic, operands
 
 
 def decode(routine: Routine, names: Names) -> tuple[Instruction, ...]:
     """All instructions of ``routine``; what a literal load in it loads is shown as data."""
     words = struct.unpack(f"<{len(routine.code) // 4}I", routine.code)
-    data = _data(words, routine)
+    data = {*range(len(words))} if routine.data else _data(words, routine)
     inside = {
         (place - routine.address) // 4
         for index, word in enumerate(words)
@@ -176,20 +206,24 @@ def _referring(plain: Instruction, place: int, names: Names, routine: Routine) -
 
 def _relative(word: int, index: int, routine: Routine) -> int | None:
     """The address that a PC-relative instruction refers to; for ADRP, that of its page."""
+    reach = _reach(word)
+    if reach is None:
+        return None
     fixed = routine.fixups.get(4 * index)
-    pc = routine.address + 4 * index
+    if fixed is not None:
+        return fixed
+    mask, distance = reach
+    return (routine.address + 4 * index & mask) + distance & MASK
+
+
+def _reach(word: int) -> tuple[int, int] | None:
+    """What is taken of the PC, as a mask, and added to it, by a PC-relative instruction."""
     if word & _ADR_MASK in (_ADR, _ADRP):
-        if fixed is not None:
-            return fixed
         value = _signed((word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3, 21)
-        if word & _ADR_MASK == _ADRP:
-            return (pc & ~PAGE) + (value << 12) & MASK
-        return pc + value & MASK
+        return (MASK & ~PAGE, value << 12) if word & _ADR_MASK == _ADRP else (MASK, value)
     for mask, form, low, width in _RELATIVE:
         if word & mask == form:
-            if fixed is not None:
-                return fixed
-            return pc + 4 * _signed(word >> low & (1 << width) - 1, width) & MASK
+            return MASK, 4 * _signed(word >> low & (1 << width) - 1, width)
     return None
 
 

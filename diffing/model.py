@@ -96,6 +96,11 @@ class RoutineDiff:
         """Whether only one side has it."""
         return self.left is None or self.right is None
 
+    @property
+    def renamed(self) -> bool:
+        """Whether the two sides call it by different names."""
+        return bool(self.left and self.right) and self.left.name != self.right.name
+
     def hunks(self, kinds: frozenset[Kind]) -> Iterator[Hunk]:
         """Runs of changed rows that hold a change of one of ``kinds``; of the others, none."""
         first = None
@@ -128,8 +133,11 @@ class Diff:
 
     def changes(self) -> tuple[Change, ...]:
         """Every difference once, in order."""
-        rows = (row for routine in self.routines for row in routine.rows)
-        found = {id(row.change): row.change for row in rows if row.change is not None}
+        return tuple(change for one in self.routines for change in self.changes_in(one))
+
+    def changes_in(self, routine: RoutineDiff) -> tuple[Change, ...]:
+        """Those of one routine."""
+        found = {id(row.change): row.change for row in routine.rows if row.change is not None}
         return tuple(change for change in found.values() if change.kind in self.kinds)
 
     @property
@@ -185,6 +193,7 @@ class Diff:
             "routines": [routine.name for routine in self.routines if not routine.one_sided],
             "only_left": list(self.only_left),
             "only_right": list(self.only_right),
+            "renamed": [one.name for one in self.routines if one.renamed],
             "ignored": list(self.ignored),
             "registers": {name: list(texts) for name, texts in self.renames().items()},
             "hunks": [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from relokit.diffing.classify import NOUNS, Kind
 from relokit.diffing.model import Action, Change, Diff, RoutineDiff, Row
@@ -11,6 +12,9 @@ from relokit.diffing.model import Action, Change, Diff, RoutineDiff, Row
 CONTEXT = 3
 """Unchanged instructions shown around a hunk."""
 EXAMPLES = 2
+MOST_NAMED = 8
+REPEATED = 3
+"""So many equal rows one after another are shown once, with their number."""
 _ARROW = " → "
 
 _VERBS = {
@@ -25,18 +29,35 @@ _VERBS = {
 def summary(diff: Diff) -> str:
     """What differs, by kind, in one line; empty where nothing does, not even a register's name."""
     groups: dict[tuple[Kind, Action], list[Change]] = defaultdict(list)
-    for change in diff.changes():
-        groups[change.kind, change.action].append(change)
+    for routine in diff.routines:
+        if not routine.one_sided:
+            for change in diff.changes_in(routine):
+                groups[change.kind, change.action].append(change)
     parts = []
     for (kind, action), changes in sorted(groups.items(), key=_weight):
         noun = NOUNS[kind][len(changes) != 1]
-        examples = list(dict.fromkeys(map(_example, changes)))
-        shown = ", ".join(examples[:EXAMPLES]) + (", ..." if len(examples) > EXAMPLES else "")
+        shown = _some(list(dict.fromkeys(map(_example, changes))), EXAMPLES)
         parts.append(f"{len(changes)} {noun} {_VERBS[action]}: {shown}")
+    for verb, routines in (
+        ("inserted", [one for one in diff.routines if one.left is None]),
+        ("deleted", [one for one in diff.routines if one.right is None]),
+    ):
+        counts = {one.name: len(diff.changes_in(one)) for one in routines}
+        found = [f"{name} ({count})" for name, count in counts.items() if count]
+        if found:
+            noun = "routine" if len(found) == 1 else "routines"
+            parts.append(f"{len(found)} {noun} {verb} (instructions): {_some(found, MOST_NAMED)}")
+    if len(diff.routines) > 1:
+        moved = [one.name for one in diff.routines if one.renamed]
+        parts += [f"routine renamed: {name}" for name in moved]
     for name, texts in diff.renames().items():
         where = f" in {name}" if len(diff.routines) > 1 else ""
         parts.append(f"registers renamed{where} {', '.join(texts)}")
     return "; ".join(parts)
+
+
+def _some(texts: Sequence[str], most: int) -> str:
+    return ", ".join(texts[:most]) + (", ..." if len(texts) > most else "")
 
 
 def _weight(group: tuple[tuple[Kind, Action], list[Change]]) -> tuple[int, int]:
@@ -65,11 +86,29 @@ def unified(diff: Diff) -> str:
     for routine in diff.routines:
         for first, last in spans(diff, routine):
             lines.append(_heading(routine, routine.rows[first:last]))
-            for row in routine.rows[first:last]:
+            for row, count in folded(routine.rows[first:last]):
                 lines += _lines(row)
+                if count > 1:
+                    sign = " " if row.change is None else "+" if row.left is None else "-"
+                    lines.append(f"{sign}... {count - 1} more of these")
     if lines:
         lines = [f"--- {diff.left.name}", f"+++ {diff.right.name}", *lines]
     return "\n".join(lines)
+
+
+def folded(rows: Sequence[Row]) -> Iterator[tuple[Row, int]]:
+    """``rows`` with their number, 1 but where many in a row are the same: then only the first."""
+
+    def look(row: Row) -> tuple[object, ...]:
+        texts = [one and one.text for one in (row.left, row.right)]
+        return *texts, row.change and row.change.action
+
+    for _, group in groupby(rows, key=look):
+        same = list(group)
+        if len(same) > REPEATED:
+            yield same[0], len(same)
+        else:
+            yield from ((row, 1) for row in same)
 
 
 def spans(diff: Diff, routine: RoutineDiff, context: int = CONTEXT) -> Iterator[tuple[int, int]]:

@@ -55,7 +55,7 @@ class Routine:
 
     ``fixups`` are what a relocation says an instruction at a byte offset refers to, as an address;
     ``kimage_argument`` says that x0 is a struct kimage on entry. ``lines`` say from which byte
-    offset on which source line it is, ascending.
+    offset on which source line it is, ascending. ``data`` says that it is none of it code.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Routine:
     kimage_argument: bool = False
     section: str = ""
     lines: tuple[tuple[int, SourceLine], ...] = field(default=(), repr=False)
+    data: bool = False
 
     def __post_init__(self) -> None:
         size = len(self.code)

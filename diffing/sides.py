@@ -166,11 +166,15 @@ def _target_side(target: Target, encoder: Encoder) -> Side:
     from relokit.codegen.build import KERNEL
     from relokit.linker.program import build_program
 
-    image = build_program(KERNEL, target, encoder).image
+    return built_side(build_program(KERNEL, target, encoder).image, target)
+
+
+def built_side(image: Image, target: Target, *, data: bool = False) -> Side:
+    """The routines of ``image``, which was built for ``target``; its sized data too if ``data``."""
     readers = GETS_KIMAGE
     if not target.has(Feature.KIMAGE_ARGUMENT):
         readers -= {RELOCATION}
-    return image_side(image, target.name, layout=target.layout, readers=readers)
+    return image_side(image, target.name, layout=target.layout, readers=readers, data=data)
 
 
 def _source_side(path: str, content: memoryview, encoder: Encoder) -> Side:
@@ -234,19 +238,24 @@ def image_side(
     readers: frozenset[str] = frozenset(),
     named: Iterable[tuple[int, str]] = (),
     wanted: str | None = None,
+    data: bool = False,
 ) -> Side:
-    """The functions of ``image``, or the one that is ``wanted``.
+    """The functions of ``image``, or the one that is ``wanted``; its sized objects if ``data``.
 
     ``readers`` get a struct kimage, ``named`` are more addresses with names.
     """
     places: list[tuple[int, int, int, str]] = []
+    objects: set[str] = set()
     addresses = list(named)
     for symbol in image.symbols:
         if symbol.section < 0 or not _is_name(symbol.name):
             continue
         if symbol.type is SymbolType.FUNC or symbol.type is SymbolType.OBJECT:
             addresses.append((symbol.value, symbol.name))
-        if symbol.type is SymbolType.FUNC:
+        is_data = data and symbol.type is SymbolType.OBJECT and symbol.size >= 4
+        if is_data:
+            objects.add(symbol.name)
+        if symbol.type is SymbolType.FUNC or is_data:
             places.append((symbol.section, symbol.value, symbol.size, symbol.name))
     routines: dict[str, Routine] = {}
     for index, address, size, symbol_name in _extents(
@@ -254,7 +263,8 @@ def image_side(
     ):
         section = image.sections[index]
         start = address - section.va
-        if not section.flags & SectionFlag.EXEC or start < 0:
+        executable = section.flags & SectionFlag.EXEC or symbol_name in objects
+        if not executable or start < 0:
             continue
         code = bytes(section.data[start : start + size])
         if code and len(code) == size:
@@ -265,6 +275,7 @@ def image_side(
                 kimage_argument=symbol_name in readers,
                 section=section.name,
                 lines=_lines(section.lines, start, size),
+                data=symbol_name in objects,
             )
             routines.setdefault(symbol_name, found)
     extents = [

@@ -130,8 +130,8 @@ def test_the_diff_of_a_patch(cli: Cli) -> None:
     assert text.startswith("patch 6  arm64: kexec: Use dcache ops macros instead of open-coding\n")
     assert re.search(r"^--- a/relocate_kernel\.S$", text, re.M)
     assert re.search(r"^\+\s+b\.lo\s+\.Linvalidate$", text, re.M)
-    assert re.search(r"^-   0x\w\w         54\w{6}  b\.hi \+0x\w\w$", text, re.M)
-    assert re.search(r"^\+          0x\w\w  54\w{6}  b\.lo \+0x\w\w$", text, re.M)
+    assert re.search(r"^-   0x\w\w         54\w{6}  b\.hi <\+0x\w\w>$", text, re.M)
+    assert re.search(r"^\+          0x\w\w  54\w{6}  b\.lo <\+0x\w\w>$", text, re.M)
     assert re.search(r"^  instructions: [\d,]+ -> [\d,]+$", text, re.M)
 
 

@@ -20,10 +20,11 @@ from relokit.codegen import facts
 from relokit.codegen.errors import AssemblyError, LinkError
 from relokit.codegen.series import COMPLETE, PATCHES, Feature
 from relokit.codegen.target import Regime, Target
+from relokit.diffing.code_change import CodeChange, code_change
+from relokit.diffing.sides import built_side
 from relokit.facade import build, build_programs
 from relokit.linker.image import Image
 from relokit.linker.program import Program
-from relokit.runtime.code_diff import compare_code
 from relokit.runtime.cpu import Cpu
 from relokit.runtime.disassembly import disassemble
 from relokit.runtime.job import Job, KexecPath
@@ -351,10 +352,17 @@ def test_which_rows_change_a_byte_of_the_relocation_code(
     assert (before == after) is (row in UNTOUCHED_ROWS)
 
 
+def changed_code(before: State, after: State) -> CodeChange:
+    return code_change(
+        (before.image, built_side(before.image, before.target, data=True)),
+        (after.image, built_side(after.image, after.target, data=True)),
+    )
+
+
 @pytest.mark.parametrize("row", [1, 15])
 def test_rows_1_and_15_change_nothing_that_is_built(row: int) -> None:
     before, after = State(Target(series=row - 1)), State(Target(series=row))
-    change = compare_code(before.image, after.image)
+    change = changed_code(before, after)
     assert (change.routines, change.added, change.removed) == ((), (), ())
     for unit in before.program.source.units:
         own = before.target.name, after.target.name
@@ -362,7 +370,7 @@ def test_rows_1_and_15_change_nothing_that_is_built(row: int) -> None:
 
 
 def test_row_14_only_renames() -> None:
-    change = compare_code(State(Target(series=13)).image, State(Target(series=14)).image)
+    change = changed_code(State(Target(series=13)), State(Target(series=14)))
     [routine] = change.routines
     assert (routine.change, routine.was) == ("renamed", "__cpu_soft_restart")
     assert routine.name == "cpu_soft_restart"

@@ -6,10 +6,11 @@ import pytest
 
 from relokit.codegen.assembler import assemble
 from relokit.codegen.source import Unit
+from relokit.diffing.code_change import CodeChange, Line, code_change
+from relokit.diffing.sides import image_side
 from relokit.facade import encoder
 from relokit.linker.image import Image
 from relokit.linker.link import link
-from relokit.runtime.code_diff import CodeChange, Line, compare_code
 
 SCRIPT = "SECTIONS { . = 0x10000; .text : { *(.text) } }"
 
@@ -27,7 +28,10 @@ def image(*routines: str) -> Image:
 
 
 def compare(before: Image, after: Image) -> CodeChange:
-    return compare_code(before, after)
+    return code_change(
+        (before, image_side(before, "before", data=True)),
+        (after, image_side(after, "after", data=True)),
+    )
 
 
 def signed(lines: tuple[Line, ...]) -> list[str]:
@@ -70,7 +74,7 @@ def test_a_branch_to_another_place_is_a_change(branch: str) -> None:
     [change] = compare(before, after).routines
     [hunk] = change.hunks
     assert [text[0] for text in signed(hunk)] == ["-", "+"]
-    assert [text.rpartition("+")[2] for text in signed(hunk)] == ["0x8", "0xc"]
+    assert [text.rpartition("+")[2] for text in signed(hunk)] == ["0x8>", "0xc>"]
     assert compare(before, before).routines == ()
 
 
@@ -78,7 +82,7 @@ def test_an_address_in_the_routine_is_an_offset() -> None:
     before = image("a: nop; adr x0, a; adr x1, .Lend; .Lend: ret")
     after = image("a: nop; brk #1; adr x0, a; adr x1, .Lend; .Lend: ret")
     [change] = compare(before, after).routines
-    assert [line.text for line in change.hunks[0]][-3:-1] == ["adr x0, +0x0", "adr x1, +0x10"]
+    assert [line.text for line in change.hunks[0]][-3:-1] == ["adr x0, <+0x0>", "adr x1, <+0x10>"]
     assert signed(change.hunks[0]) == ["+brk #1"]
 
 
@@ -112,7 +116,8 @@ def test_a_new_name_alone_is_no_change_anywhere() -> None:
 
 
 def test_a_new_name_with_another_body_is_another_routine() -> None:
-    change = compare(image("old: mov x0, #7; ret"), image("new: mov x0, #8; ret"))
+    before = image("old: mov x0, #7; ret", "other: ret")
+    change = compare(before, image("new: mov x0, #8; ret", "other: ret"))
     assert [(one.name, one.change) for one in change.routines] == [
         ("new", "added"),
         ("old", "removed"),
