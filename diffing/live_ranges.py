@@ -43,7 +43,7 @@ class Ranges:
 
     ``register`` has each range's register, ``meets`` the ranges that hold a value at the same time
     as it does, ``outer`` those that cross the routine's border, ``across`` those that live on
-    across a call.
+    across a call, ``called`` those that a call may change.
     """
 
     operands: tuple[tuple[int, ...], ...]
@@ -51,15 +51,17 @@ class Ranges:
     meets: Mapping[int, Set[int]]
     outer: Set[int]
     across: Set[int]
+    called: Set[int]
 
     def apart(self, one: int, other: int) -> bool:
         """Whether the two ranges may not share a register."""
         both_outer = one in self.outer and other in self.outer
         return one != other and (both_outer or other in self.meets.get(one, ()))
 
-    def survives_in(self, one: int, register: Register) -> bool:
-        """Whether ``register`` keeps what range ``one`` holds, also across calls."""
-        return one not in self.across or register[1] not in CALL_CLOBBERS
+    def fits(self, one: int, register: Register) -> bool:
+        """Whether calls do to ``register`` what they do to the one that has range ``one``."""
+        kept = register[1] not in CALL_CLOBBERS
+        return (kept or one not in self.across) and not (kept and one in self.called)
 
 
 READ, WRITE, CHANGE = Use.READ, Use.WRITE, Use.READ | Use.WRITE
@@ -84,16 +86,25 @@ LEADING: tuple[tuple[re.Pattern[str], tuple[Use, ...]], ...] = (
 """By mnemonic: what is done to the first operands; all others are read (DDI 0487, C6.2)."""
 
 
+_OPERAND = re.compile(rf"(?P<blank>{BLANK.pattern})|\b(?:[xw](?:30|zr)|w?sp)\b")
+"""Registers in a form: those with a blank, and those that are never renamed."""
+
+
 @lru_cache(maxsize=1 << 14)
 def uses(form: str) -> tuple[Use, ...]:
     """What an instruction does to each register in ``form``, its text with blanks for numbers."""
     mnemonic, _, operands = form.partition(" ")
     leading = next(roles for pattern, roles in LEADING if pattern.match(mnemonic))
-    places = [match.start() for match in BLANK.finditer(operands)]
-    result = [*leading[: len(places)], *[READ] * (len(places) - len(leading))]
-    bracket = operands.find("[")
-    if bracket + 1 in places and ("]!" in operands or "], " in operands):
-        result[places.index(bracket + 1)] = CHANGE  # the base is written back
+    if operands.startswith("{"):
+        leading = ()  # a list of vectors: its general registers are indices and addresses
+    written_back = operands.find("[") + 1 if "]!" in operands or "], " in operands else -1
+    result = []
+    for number, match in enumerate(_OPERAND.finditer(operands)):
+        use = leading[number] if number < len(leading) else READ
+        if match.start() == written_back:
+            use = CHANGE
+        if match["blank"]:
+            result.append(use)
     return tuple(result)
 
 
@@ -112,7 +123,7 @@ def _all_outer(keys: Sequence[Key]) -> Ranges:
         for key in keys
     )
     register = {one: own for own, one in number.items()}
-    return Ranges(operands, register, {}, register.keys(), frozenset())
+    return Ranges(operands, register, {}, register.keys(), frozenset(), frozenset())
 
 
 @dataclass(slots=True)
@@ -137,6 +148,7 @@ class _Analysis:
         self._outer: dict[Register, int] = {}
         self._meets: list[tuple[int, int]] = []
         self._across: set[int] = set()
+        self._called: set[int] = set()
         self._operands: list[list[int]] = []
         self._calls = [_is_call(one) for one in code]
 
@@ -163,6 +175,7 @@ class _Analysis:
             meets,
             {self._find(node) for node in self._outer.values()},
             {self._find(node) for node in self._across},
+            {self._find(node) for node in self._called},
         )
 
     def _uses(self, index: int) -> Iterator[tuple[Register, Use]]:
@@ -228,7 +241,9 @@ class _Analysis:
         for node in written:
             now[self._register[node][1]] = node
         if self._calls[index]:
-            now |= {number: self._outer_range((GENERAL, number)) for number in CALL_CLOBBERS}
+            changed = {number: self._outer_range((GENERAL, number)) for number in CALL_CLOBBERS}
+            now |= changed
+            self._called.update(changed.values())
             self._across.update(now[number] for number in _bits(live & ~_CALLED))
         # A value that is written meets all those that are still needed.
         needed = [now[number] for number in _bits(live)]

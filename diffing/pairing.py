@@ -118,7 +118,7 @@ class Pairer:
     ) -> bool:
         """Whether ``register`` gets another value than that of ``one`` while that is needed."""
         ranges = self._ranges
-        return not ranges.survives_in(one, register) or any(
+        return not ranges.fits(one, register) or any(
             ranges.apart(one, other) for other in taken.get(register, ())
         )
 
