@@ -38,8 +38,8 @@ def add(rd: int, rn: int, rm: int) -> int:
     return 0x8B000000 | rm << 16 | rn << 5 | rd
 
 
-def eor(rd: int, rn: int, rm: int) -> int:
-    return 0xCA000000 | rm << 16 | rn << 5 | rd
+def mul(rd: int, rn: int, rm: int) -> int:
+    return 0x9B007C00 | rm << 16 | rn << 5 | rd
 
 
 def movz(rd: int, value: int) -> int:
@@ -84,7 +84,8 @@ def ranges(*words: int) -> Ranges:
 
 # Straight-line programs over values, each allocated to registers twice.
 
-OPERATIONS = (add, eor, lambda rd, rn, _: add_immediate(rd, rn, 0x21))
+OPERATIONS = (add, mul, lambda rd, rn, _: add_immediate(rd, rn, 0x21))
+IMMEDIATE = 2
 INPUTS = 3
 MEMORY = 28
 FREE = range(20)
@@ -100,9 +101,11 @@ class Program:
         """Machine code; ``choices`` pick each value's register among those that are free."""
         count = INPUTS + len(self.operations)
         last = dict.fromkeys(range(count), len(self.operations))
-        used = {value for _, *sources in self.operations for value in sources}
-        for index, (_, one, other) in enumerate(self.operations):
-            last[one] = last[other] = index
+        used = set()
+        for index, (operation, one, other) in enumerate(self.operations):
+            for value in (one,) if operation == IMMEDIATE else (one, other):
+                used.add(value)
+                last[value] = index
         place: dict[int, int] = {}
         words = []
         for value in range(INPUTS):
@@ -174,7 +177,7 @@ def test_what_is_called_the_same_does_the_same(
     word = right[at] & ~(31 << shift) | data.draw(st.integers(0, 19)) << shift
     top = right[at] >> 24
     assume(word != right[at] and not (top == 0xF9 and shift))
-    assume(shift != 16 or top in (0x8B, 0xCA))
+    assume(shift != 16 or top in (0x8B, 0x9B))
     right[at] = word
     if diff(tuple(left), tuple(right)).same:
         event("same")
