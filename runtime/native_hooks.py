@@ -177,6 +177,50 @@ entry:
 }
 """
 
+# One word of counts for each instruction word from the address in ``PROFILE_BASE`` on.
+PROFILE_BASE, PROFILE_WORDS, PROFILE_COUNTS = 0, 1, 2
+_COUNT_EACH = f"""
+define void @count_each(ptr %engine, i64 %address, i32 %size, ptr %state) {{
+entry:
+  %base.at = getelementptr i64, ptr %state, i64 {PROFILE_BASE:d}
+  %base = load i64, ptr %base.at
+  %distance = sub i64 %address, %base
+  %index = lshr i64 %distance, 2
+  %words.at = getelementptr i64, ptr %state, i64 {PROFILE_WORDS:d}
+  %words = load i64, ptr %words.at
+  %inside = icmp ult i64 %index, %words
+  br i1 %inside, label %count, label %return
+count:
+  %slot = add i64 %index, {PROFILE_COUNTS:d}
+  %counter.at = getelementptr i64, ptr %state, i64 %slot
+  %count.now = load i64, ptr %counter.at
+  %more = add i64 %count.now, 1
+  store i64 %more, ptr %counter.at
+  br label %return
+return:
+  ret void
+}}
+"""
+
+# A memory access: one more of them, and its bytes. The value it has or gets is of no interest.
+ACCESSES, ACCESS_BYTES = 0, 1
+_COUNT_ACCESS = f"""
+define void @count_access(ptr %engine, i32 %type, i64 %address, i32 %size, i64 %value,
+                          ptr %state) {{
+entry:
+  %count.at = getelementptr i64, ptr %state, i64 {ACCESSES:d}
+  %count = load i64, ptr %count.at
+  %more = add i64 %count, 1
+  store i64 %more, ptr %count.at
+  %bytes.at = getelementptr i64, ptr %state, i64 {ACCESS_BYTES:d}
+  %bytes = load i64, ptr %bytes.at
+  %wide = zext i32 %size to i64
+  %sum = add i64 %bytes, %wide
+  store i64 %sum, ptr %bytes.at
+  ret void
+}}
+"""
+
 
 def _compile(*functions: str) -> Any:
     """The engine that holds ``functions`` (LLVM IR) as machine code of this host."""
@@ -190,7 +234,9 @@ def _compile(*functions: str) -> Any:
     return engine
 
 
-_compiled = _compile(_COUNT_BLOCKS, _FILTER_SYSTEM, _COUNT_SYSTEM, _COUNT_CODE)
+_compiled = _compile(
+    _COUNT_BLOCKS, _FILTER_SYSTEM, _COUNT_SYSTEM, _COUNT_CODE, _COUNT_EACH, _COUNT_ACCESS
+)
 
 
 def block_counter_address() -> int:
@@ -211,6 +257,23 @@ def system_counter_address() -> int:
 def code_counter_address() -> int:
     """Native address of the instruction hook that adds one to the word it is given."""
     return int(_compiled.get_function_address("count_code"))
+
+
+def profile_address() -> int:
+    """Native address of the instruction hook that counts each word of a range by itself."""
+    return int(_compiled.get_function_address("count_each"))
+
+
+def access_counter_address() -> int:
+    """Native address of the memory hook that counts accesses and their bytes (two words)."""
+    return int(_compiled.get_function_address("count_access"))
+
+
+def new_profile(base: int, words: int) -> Words:
+    """The profile's array for ``words`` instructions from PC ``base`` on."""
+    state = np.zeros(PROFILE_COUNTS + words, dtype=np.uint64)
+    state[PROFILE_BASE], state[PROFILE_WORDS] = base, words
+    return state
 
 
 def new_counter() -> Words:
@@ -237,11 +300,12 @@ def add_native_hook(
     *,
     instruction: int | None = None,
     at: int | None = None,
+    last: int | None = None,
 ) -> int:
     """Hook ``kind`` to native code at ``address`` with ``data`` as user data; returns its handle.
 
     ``data`` must live as long as the engine. ``instruction`` is UC_HOOK_INSN's extra argument.
-    ``at`` bounds the hook to one PC value.
+    ``at`` bounds the hook to one PC value, or with ``last`` to those between the two.
     """
     handle = ctypes.c_size_t()
     extra = () if instruction is None else (ctypes.c_int(instruction),)
@@ -253,7 +317,7 @@ def add_native_hook(
         data.ctypes.data_as(ctypes.c_void_p),
         # A range that ends before it begins is every address.
         ctypes.c_uint64(1 if at is None else at),
-        ctypes.c_uint64(0 if at is None else at),
+        ctypes.c_uint64(0 if at is None else at if last is None else last),
         *extra,
     )
     if status != UC_ERR_OK:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relokit.codegen.errors import LinkError
 from relokit.codegen.facts import EL2_VECTORS_SIZE
-from relokit.linker.image import Image
+from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType
+from relokit.linker.image import Image, ImageSymbol, PlacedSection
 
+RELOCATION = "arm64_relocate_new_kernel"
 MAX_RELOCATION = 1 << 16
+REPLACEMENT_ALIGN = 1 << 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Routines:
 
 def routines_of(image: Image) -> Routines:
     """Find the routines by their symbols; raises LinkError naming a missing one."""
-    entry = _symbol(image, "arm64_relocate_new_kernel")
+    entry = _symbol(image, RELOCATION)
     if image.has_symbol("__relocate_new_kernel_start"):
         start = image.symbol("__relocate_new_kernel_start")
         size = _symbol(image, "__relocate_new_kernel_end") - start
@@ -46,6 +49,31 @@ def routines_of(image: Image) -> Routines:
     if image.has_symbol("trans_pgd_stub_vectors"):
         vectors = _bytes(image, image.symbol("trans_pgd_stub_vectors"), EL2_VECTORS_SIZE)
     return Routines(image, start, _bytes(image, start, size), entry - start, vectors)
+
+
+def with_relocation(routines: Routines, code: bytes) -> Routines:
+    """``routines`` with ``code`` as the relocation, entered at its first byte.
+
+    It gets a VA behind all else in the image, so that it can be shown when it fails.
+    """
+    image = routines.image
+    if not 0 < len(code) <= MAX_RELOCATION:
+        raise LinkError(f"{RELOCATION} has {len(code):#x} bytes", hint="at most 64 KiB are copied")
+    end = max(section.va + section.size for section in image.sections)
+    va = -(-end // REPLACEMENT_ALIGN) * REPLACEMENT_ALIGN
+    flags = SectionFlag.ALLOC | SectionFlag.EXEC
+    section = PlacedSection(
+        ".relocation", va, va, len(code), REPLACEMENT_ALIGN, SectionType.PROGBITS, flags, code
+    )
+    symbol = ImageSymbol(
+        RELOCATION, va, len(code), Binding.GLOBAL, SymbolType.FUNC, len(image.sections)
+    )
+    changed = replace(
+        image,
+        sections=(*image.sections, section),
+        symbols=(*(one for one in image.symbols if one.name != RELOCATION), symbol),
+    )
+    return replace(routines, image=changed, va=va, relocation=code, entry=0)
 
 
 def _symbol(image: Image, name: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from time import perf_counter
 
@@ -32,7 +33,7 @@ from relokit.runtime.outcome import (
 from relokit.runtime.payload import verify
 from relokit.runtime.programs import Programs, demo_kernel
 from relokit.runtime.regime import SCTLR_M
-from relokit.runtime.routines import Routines, routines_of
+from relokit.runtime.routines import Routines, routines_of, with_relocation
 from relokit.runtime.stop import StopReason
 from relokit.runtime.transfer import (
     PRELUDE_INSTRUCTIONS,
@@ -59,8 +60,19 @@ def run(target: Target, programs: Programs, job: Job, report: Report) -> Outcome
         machine.close()
 
 
-def prepare_machine(target: Target, programs: Programs, job: Job, report: Report) -> Machine:
-    """The machine ``job`` describes, ready to run or to be exported; the caller closes it."""
+def prepare_machine(
+    target: Target,
+    programs: Programs,
+    job: Job,
+    report: Report,
+    *,
+    relocation: bytes | None = None,
+) -> Machine:
+    """The machine ``job`` describes, ready to run or to be exported; the caller closes it.
+
+    ``relocation`` is machine code that takes the place of the relocation code, entered at its
+    first byte.
+    """
     if job.path is KexecPath.HIBERNATE:
         raise MachineError(
             "the resume side of hibernation is no machine about to kexec",
@@ -68,6 +80,8 @@ def prepare_machine(target: Target, programs: Programs, job: Job, report: Report
         )
     image = programs.kernel
     target, routines = _routines(target, image, job)
+    if relocation is not None:
+        routines = with_relocation(routines, relocation)
     inputs = load_inputs(target, job, demo_kernel(programs.demo), kernel_size(image))
     inputs = arrange(inputs, target, job.shape, job.seed)
     entry = None
@@ -88,6 +102,13 @@ def judge(machine: Machine, job: Job, report: Report, *, built: float = 0.0) -> 
     """Run a machine that is ready, compare, and let the new kernel go on if ``job`` says so."""
     cpu = open_cpu(machine, runs_on=job.boot is not None and job.kernel is not None)
     move = relocate(machine, cpu, job, report)
+    return conclude(machine, cpu, move, job, report, built=built)
+
+
+def conclude(
+    machine: Machine, cpu: Cpu, move: Move, job: Job, report: Report, *, built: float = 0.0
+) -> Outcome:
+    """Judge a move that is over, running what else there is between it and the new kernel."""
     started = perf_counter()
     findings: list[Finding] = []
     handoff = None
@@ -196,8 +217,14 @@ def open_cpu(machine: Machine, *, runs_on: bool = False) -> Cpu:
     )
 
 
-def relocate(machine: Machine, cpu: Cpu, job: Job, report: Report) -> Move:
-    """Run machine_kexec up to the jump, then the relocation up to the new kernel."""
+def relocate(
+    machine: Machine,
+    cpu: Cpu,
+    job: Job,
+    report: Report,
+    watch: AbstractContextManager[object] | None = None,
+) -> Move:
+    """Run machine_kexec up to the jump, then the relocation, under ``watch``, to the new kernel."""
     page_size = machine.target.page_size
     segments = machine.kimage.segments
     return transfer(
@@ -208,6 +235,7 @@ def relocate(machine: Machine, cpu: Cpu, job: Job, report: Report) -> Move:
         [(segment.mem, segment.pages(page_size) * page_size) for segment in segments],
         job,
         report,
+        watch,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from relokit.codegen.facts import KEXEC_CONTROL_PAGE_SIZE
@@ -87,11 +87,12 @@ def transfer(
     destinations: Iterable[tuple[int, int]],
     job: Job,
     report: Report,
+    watch: AbstractContextManager[object] | None = None,
 ) -> Move:
     """Run from ``entry`` to ``jump`` (the code that moves), then to ``end``; all are PC values.
 
     ``jump`` None means nothing is moved. ``destinations`` are (PA, bytes). The limits of
-    ``job`` bound the move.
+    ``job`` bound the move. ``watch`` is entered for the move and no longer.
     """
     prelude = cpu.run(
         entry,
@@ -118,7 +119,7 @@ def transfer(
 
     code = jump & -KEXEC_CONTROL_PAGE_SIZE
     counter = OperationCounter(cpu, code, KEXEC_CONTROL_PAGE_SIZE) if job.observe else None
-    with counter or nullcontext():
+    with counter or nullcontext(), watch or nullcontext():
         stop = cpu.run(
             jump,
             until=end,

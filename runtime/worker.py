@@ -25,13 +25,16 @@ class Request:
 
     ``programs`` are pickled by themselves (:func:`pack`): many jobs share them, and unpickling
     costs as much as a small run. With ``bootable`` nothing runs: the machine is written there
-    as an ELF instead.
+    as an ELF instead. With ``watched`` the relocation is observed, and ``relocation``, if there is
+    some, is code that runs as such.
     """
 
     target: Target
     programs: bytes
     job: Job
     bootable: Path | None = None
+    watched: bool = False
+    relocation: bytes | None = None
 
 
 def pack(programs: Programs) -> bytes:
@@ -52,18 +55,29 @@ def prepare() -> None:
 
 
 def serve(request: bytes, progress: Callable[[bytes], None]) -> bytes:
-    """Carry out a pickled Request; the answer is a JSON document.
+    """Carry out a pickled Request, or call a pickled Callee; the answer is a JSON document.
 
-    A run answers with its Outcome, an export with the file's size and the guest's RAM in bytes.
+    A run answers with its Outcome, an export with the file's size and the guest's RAM in bytes, a
+    watched run with an Observation, and a call with a list of them.
     """
     asked = pickle.loads(request)
-    assert isinstance(asked, Request)
+    if not isinstance(asked, Request):
+        from relokit.runtime.behaviour_call import observe_calls
+
+        return json.dumps([one.to_json() for one in observe_calls(asked)]).encode()
 
     def report(stage: str, done: int, total: int) -> None:
         progress(json.dumps([stage, done, total]).encode())
 
     if asked.bootable is not None:
         return json.dumps(_export(asked, asked.bootable, report)).encode()
+    if asked.watched:
+        from relokit.runtime.behaviour_relocation import observe_relocation
+
+        observed = observe_relocation(
+            asked.target, _unpack(asked.programs), asked.job, report, asked.relocation
+        )
+        return json.dumps(observed.to_json()).encode()
     from relokit.runtime.run import run
 
     outcome = run(asked.target, _unpack(asked.programs), asked.job, report)
