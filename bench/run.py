@@ -21,7 +21,7 @@ from measurement import MIB, progress, table
 
 import relokit
 
-TOOLS = ("qemu-system-aarch64", f"{cases.GNU}as", f"{cases.GNU}ld")
+TOOLS = ("qemu-system-aarch64", f"{cases.GNU}as", f"{cases.GNU}ld", f"{cases.GNU}objdump")
 
 
 def main() -> int:
@@ -37,6 +37,7 @@ def main() -> int:
             measurements = [
                 *cases.relocation(options.size * MIB, options.rounds, work),
                 *cases.building(options.rounds, work),
+                *cases.whole_kernels(options.rounds, work),
                 *cases.starting(options.rounds),
             ]
         except (BenchError, relokit.RelokitError, subprocess.CalledProcessError) as error:

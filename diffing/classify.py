@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from relokit.codegen.system_registers import decode_system
 from relokit.diffing.decode import Instruction
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 class Kind(StrEnum):
@@ -51,27 +56,44 @@ _HINT_MASK, _HINT = 0xFFFFF01F, 0xD503201F
 _BARRIER_MASK, _BARRIER = 0xFFFFF01F, 0xD503301F
 _NXS_MASK, _NXS = 0xFFFFF3FF, 0xD503323F
 _CLREX = 2
-# Bits 28:25, the top level of A64 (C4.1).
-_RESERVED = 0b0000
-_MEMORY = frozenset({0b0100, 0b0110, 0b1100, 0b1110})
-_BRANCHES = frozenset({0b1010, 0b1011})
+SYSTEM_MASK, SYSTEM = 0xFFC00000, 0xD5000000
+"""System instructions, hints and barriers among them (C4.1.95)."""
+# By bits 28:25, the top level of A64 (C4.1): reserved, loads and stores, branches, all else.
+_D, _M, _C, _A = Kind.DATA, Kind.MEMORY, Kind.CONTROL, Kind.ARITHMETIC
+_GROUPS = (_D, _A, _A, _A, _M, _A, _M, _A, _A, _A, _C, _C, _M, _A, _M, _A)
 
 
 def kind_of(instruction: Instruction) -> Kind:
     """What ``instruction`` is about."""
-    word = instruction.word
-    group = word >> 25 & 15
-    if instruction.mnemonic == ".word" or group == _RESERVED:
-        return Kind.DATA
+    return Kind.DATA if instruction.mnemonic == ".word" else kind_of_word(instruction.word)
+
+
+def kind_of_word(word: int) -> Kind:
+    """What ``word`` is about, taken as an instruction."""
     if word & _HINT_MASK == _HINT:
         return Kind.BARRIER if word >> 5 & 0x7F in _HINT_BARRIERS else Kind.HINT
     if word & _BARRIER_MASK == _BARRIER or word & _NXS_MASK == _NXS:
         return Kind.MEMORY if word >> 5 & 7 == _CLREX else Kind.BARRIER
-    if decode_system(word):
-        return _OPERATIONS.get(instruction.mnemonic, Kind.SYSTEM)
-    if group in _MEMORY:
-        return Kind.MEMORY
-    return Kind.CONTROL if group in _BRANCHES else Kind.ARITHMETIC
+    system = decode_system(word)
+    if system:
+        return _OPERATIONS.get(system.text.partition(" ")[0], Kind.SYSTEM)
+    return _GROUPS[word >> 25 & 15]
+
+
+def kinds_of_words(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
+    """``kind_of_word`` of many, each as its place in WEIGHT."""
+    import numpy as np
+
+    groups = np.array([WEIGHT.index(kind) for kind in _GROUPS], np.uint8)
+    kinds: npt.NDArray[np.uint8] = groups[words >> np.uint32(25) & np.uint32(15)]
+    system = np.flatnonzero(words & np.uint32(SYSTEM_MASK) == SYSTEM)
+    # Of Rt it only matters whether it is 31, which leaves few different ones to look at.
+    chosen = words[system]
+    chosen = np.where(chosen & np.uint32(31) == 31, chosen, chosen & ~np.uint32(31))
+    unique, which = np.unique(chosen, return_inverse=True)
+    table = [WEIGHT.index(kind_of_word(word)) for word in unique.tolist()]
+    kinds[system] = np.array(table, np.uint8)[which]
+    return kinds
 
 
 def heavier(one: Kind, other: Kind) -> Kind:

@@ -48,6 +48,7 @@ BLANK = re.compile(r"\b[xwvqdshbzp]_(?!\w)")
 """A register without its number, in a form."""
 
 _NOP, _ZERO = 0xD503201F, 0
+_ADR_MASK, _ADR = 0x1F000000, 0x10000000
 _ACCESS_BYTES = {"b": 1, "h": 2, "x": 8, "w": 4}
 
 
@@ -110,8 +111,10 @@ def key_of(instruction: Instruction, kept: frozenset[Aspect]) -> Key:
             if match:
                 text = match.expand(spelling) if isinstance(spelling, str) else spelling(match)
     else:
-        # The top of the word tells forms apart that are spelt alike; no register is in it.
-        text += f" [{instruction.word >> 26:#x}]"
+        # The top of the word tells forms apart that are spelt alike; no register is in it, and
+        # of ADR and ADRP two bits of the distance are.
+        adr = instruction.word & _ADR_MASK == _ADR
+        text += f" [{instruction.word >> 26 & (0x27 if adr else 0x3F):#x}]"
     registers: list[Register] = []
 
     def blank(match: re.Match[str]) -> str:

@@ -1,0 +1,163 @@
+"""Shipped kernels as a whole, against the detailed diff of single functions and each other."""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from relokit.diffing.classify import Kind
+from relokit.diffing.compare import Diff, compare
+from relokit.diffing.normalise import Aspect
+from relokit.diffing.routine import Names, Routine, Side
+from relokit.diffing.whole import Status, WholeDiff, compare_kernels
+from relokit.linker.kallsyms import Kallsyms, read_kallsyms
+from relokit.linker.kernel_file import open_kernel
+
+pytestmark = pytest.mark.oracle
+
+SAMPLE = 300
+MAX_WORDS = 400
+"""Longer functions take the detailed diff seconds each."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel's symbols, read without the code under test."""
+
+    image: memoryview
+    symbols: Kallsyms
+    names: Names
+    unique: frozenset[str]
+    """Names of one address only."""
+    ends: tuple[int, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> Kernel:
+        image = open_kernel(path).image
+        symbols = read_kallsyms(image)
+        counts = Counter(symbols.names)
+        return cls(
+            image,
+            symbols,
+            Names((symbol.address, symbol.name) for symbol in symbols),
+            frozenset(name for name, count in counts.items() if count == 1),
+            tuple(sorted(set(symbols.offsets))),
+        )
+
+    def side(self, name: str) -> Side:
+        at = self.symbols.offset(name)
+        end = self.ends[bisect_right(self.ends, at)]
+        routine = Routine(name, self.symbols.link_base + at, bytes(self.image[at:end]))
+        return Side(name, {name: routine}, self.names)
+
+
+@pytest.fixture(scope="module")
+def kernels(kernel_6_1: Path, kernel_6_12: Path) -> tuple[Kernel, Kernel]:
+    return Kernel.read(kernel_6_1), Kernel.read(kernel_6_12)
+
+
+@pytest.fixture(scope="module")
+def whole(kernel_6_1: Path, kernel_6_12: Path) -> WholeDiff:
+    return compare_kernels(kernel_6_1, kernel_6_12)
+
+
+def detailed(kernels: tuple[Kernel, Kernel], left: str, right: str) -> Diff:
+    """Registers and encodings count, as they do in the whole diff."""
+    sides = kernels[0].side(left), kernels[1].side(right)
+    return compare(*sides, kept=[Aspect.REGISTERS, Aspect.ENCODINGS])
+
+
+@pytest.mark.parametrize("name", ["kernel_5_10", "kernel_6_1", "kernel_6_12", "kernel_7"])
+def test_a_kernel_is_the_same_as_itself(name: str, request: pytest.FixtureRequest) -> None:
+    path = request.getfixturevalue(name)
+    diff = compare_kernels(path, path)
+    assert diff.same
+    symbols = read_kallsyms(open_kernel(path).image)
+    named = {
+        offset
+        for offset, letter in zip(symbols.offsets, symbols.types, strict=True)
+        if letter in "tTwW"
+    }
+    # All have their place but those that nothing follows in the Image.
+    assert len(named) - 8 <= len(diff.unchanged) + len(diff.skipped) <= len(named)
+
+
+@pytest.mark.slow
+def test_what_is_the_same_is_the_same_in_detail(
+    whole: WholeDiff, kernels: tuple[Kernel, Kernel]
+) -> None:
+    both = kernels[0].unique & kernels[1].unique
+    names = [name for name in whole.unchanged if name in both]
+    assert len(names) > SAMPLE
+    for name in random.Random(0).sample(names, SAMPLE):
+        assert detailed(kernels, name, name).same, name
+
+
+@pytest.mark.slow
+def test_what_changed_has_changed_in_detail_and_by_about_as_much(
+    whole: WholeDiff, kernels: tuple[Kernel, Kernel]
+) -> None:
+    changes = [
+        one
+        for one in whole.functions
+        if one.status is Status.CHANGED
+        and one.left in kernels[0].unique
+        and one.right in kernels[1].unique
+        and max(one.left_bytes, one.right_bytes) <= 4 * MAX_WORDS
+    ]
+    false = 0
+    ours: Counter[Kind] = Counter()
+    theirs: Counter[Kind] = Counter()
+    for one in random.Random(1).sample(changes, SAMPLE):
+        assert one.left is not None
+        assert one.right is not None
+        diff = detailed(kernels, one.left, one.right)
+        false += diff.same
+        theirs.update(change.kind for change in diff.changes() if change.left is not None)
+        for kind, count in one.kinds.items():
+            ours[kind] += count.deleted + count.operands
+    assert false <= SAMPLE // 100
+    for kind in (Kind.MEMORY, Kind.CONTROL, Kind.ARITHMETIC, Kind.SYSTEM):
+        assert ours[kind] == pytest.approx(theirs[kind], rel=0.35), kind
+
+
+def test_totals_of_6_1_and_6_12(whole: WholeDiff) -> None:
+    numbers = whole.functions_by_status()
+    assert numbers[Status.CHANGED] > 30_000
+    assert numbers[Status.SAME] > 2_000
+    assert all(one.aligned for one in whole.functions)
+    # Every function is counted once.
+    left = numbers[Status.SAME] + numbers[Status.CHANGED] + numbers[Status.ONLY_LEFT]
+    assert left == pytest.approx(44_600, rel=0.02)
+
+
+def test_the_other_way_round_is_the_mirror_image(
+    whole: WholeDiff, kernel_6_1: Path, kernel_6_12: Path
+) -> None:
+    mirrored = compare_kernels(kernel_6_12, kernel_6_1)
+    assert len(mirrored.unchanged) == len(whole.unchanged)
+    counts = [
+        {(one.left, one.right): one.count(frozenset(Kind)) for one in diff.functions}
+        for diff in (whole, mirrored)
+    ]
+    unlike = 0
+    for (left, right), count in counts[0].items():
+        other = counts[1].get((right, left))
+        unlike += other is None or other != (count.deleted, count.inserted, other.operands)
+    # Namesakes may be paired otherwise.
+    assert unlike < len(counts[0]) // 100
+
+
+@pytest.mark.slow
+def test_5_10_and_7_are_compared_too(kernel_5_10: Path, kernel_7: Path) -> None:
+    diff = compare_kernels(kernel_5_10, kernel_7, kinds=[Kind.BARRIER])
+    numbers = diff.functions_by_status()
+    assert numbers[Status.CHANGED] > 25_000
+    assert 0 < diff.changed < numbers[Status.CHANGED]
+    assert diff.kind_counts().keys() == {Kind.BARRIER}
+    assert all(Kind.BARRIER in one.kinds for one in diff.differing())
