@@ -17,8 +17,10 @@ from relokit.codegen.version import VERSION
 __version__ = VERSION
 
 if TYPE_CHECKING:
+    from relokit.behaviour import behave
     from relokit.codegen.errors import RelokitError
     from relokit.codegen.target import Regime, Target
+    from relokit.diffs import diff
     from relokit.facade import build, build_programs, export, generate, render, run
     from relokit.runtime.job import Job
     from relokit.runtime.outcome import Finding, Outcome
@@ -27,6 +29,8 @@ _HOME = {
     "RelokitError": "relokit.codegen.errors",
     "Regime": "relokit.codegen.target",
     "Target": "relokit.codegen.target",
+    "behave": "relokit.behaviour",
+    "diff": "relokit.diffs",
     "build": "relokit.facade",
     "build_programs": "relokit.facade",
     "export": "relokit.facade",
@@ -46,8 +50,10 @@ __all__ = [
     "RelokitError",
     "Target",
     "__version__",
+    "behave",
     "build",
     "build_programs",
+    "diff",
     "export",
     "generate",
     "render",

@@ -208,6 +208,25 @@ class Diff:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A patch of the series: its subject, what it changes, and the states around it compared."""
+
+    number: int
+    subject: str
+    change: str
+    diff: Diff
+
+    def to_json(self) -> dict[str, Any]:
+        """The step as JSON data."""
+        return {
+            "patch": self.number,
+            "subject": self.subject,
+            "change": self.change,
+            "diff": self.diff.to_json(),
+        }
+
+
 def _json(instruction: Instruction | None) -> dict[str, Any] | None:
     if instruction is None:
         return None

@@ -84,9 +84,15 @@ def parse_operand(text: str) -> Operand:
 
 def parse_target(text: str) -> Target:
     """Read ``series:12,page=16k,el=vhe,va=48,layout=6.1``; raises TargetError."""
-    state, *settings = text.removeprefix(PREFIX).split(",")
-    values: dict[str, object] = {"series": parse_state(state)}
-    for setting in settings:
+    state, _, settings = text.removeprefix(PREFIX).partition(",")
+    number = parse_state(state)
+    return replace(parse_settings(settings), series=number)
+
+
+def parse_settings(text: str) -> Target:
+    """Read ``page=16k,el=vhe,va=48,layout=6.1``, any of them or none; raises TargetError."""
+    values: dict[str, object] = {}
+    for setting in text.split(",") if text else ():
         name, _, value = setting.partition("=")
         if name not in _SETTINGS:
             raise TargetError(
@@ -203,7 +209,12 @@ def _kernel_side(path: str, symbol: str | None) -> Side:
     from relokit.linker.btf import kimage_layout_from
     from relokit.linker.kallsyms import read_kallsyms
     from relokit.linker.kernel_file import open_kernel
-    from relokit.linker.shipped import shipped_image, shipped_series
+    from relokit.linker.shipped import (
+        HYP_VECTORS,
+        KEXEC_VECTORS,
+        shipped_image,
+        shipped_series,
+    )
 
     kernel = open_kernel(path)
     symbols = read_kallsyms(kernel.image, where=path)
@@ -213,7 +224,9 @@ def _kernel_side(path: str, symbol: str | None) -> Side:
     except FormatError:
         layout = None  # Without BTF fields are shown as numbers; all else can be compared.
     base = symbols.link_base
-    if symbol is not None and symbol in symbols and symbol != RELOCATION:
+    # Those that are cut out by what is known of them: kallsyms has no sizes.
+    known = (RELOCATION, HYP_VECTORS, KEXEC_VECTORS)
+    if symbol is not None and symbol in symbols and symbol not in known:
         names = Names(zip((base + at for at in symbols.offsets), symbols.names, strict=True))
         at = symbols.offset(symbol)
         size = min(symbols.end(at) - at, MAX_ROUTINE) & ~3

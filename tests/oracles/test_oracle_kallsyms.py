@@ -1,8 +1,8 @@
 """Symbols of shipped kernels against another reader of kallsyms, every one of them.
 
 Debian ships no System.map with these kernels (the file in the package says to look elsewhere).
-vmlinux-to-elf's reader knows nothing of ours. It takes seconds, and on 7.x it does not find the link
-address: addresses are compared from _stext on.
+vmlinux-to-elf's reader knows nothing of ours. It takes seconds, and on 7.x it does not find the
+link address: addresses are compared from _stext on.
 """
 
 from __future__ import annotations

@@ -1,0 +1,48 @@
+"""Machine code side by side, for a script or a notebook.
+
+>>> import relokit
+>>> relokit.diff("series:14", "series:15").same
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from relokit.codegen.series import BEFORE, COMPLETE, PATCHES
+from relokit.diffing.classify import Kind
+from relokit.diffing.compare import compare
+from relokit.diffing.model import Diff, Step
+from relokit.diffing.normalise import Aspect
+from relokit.diffing.sides import built_side, parse_settings, read_sides
+from relokit.facade import build, encoder
+
+
+def diff(
+    left: str, right: str, *, kept: Iterable[Aspect] = (), kinds: Iterable[Kind] = Kind
+) -> Diff:
+    """Compare two operands as ``relokit diff`` takes them: targets, assembly, ELF files, kernels.
+
+    ``kept`` are the aspects that are differences for once, ``kinds`` the differences that count.
+    Raises RelokitError for what cannot be read or compared.
+    """
+    return compare(*read_sides(left, right, encoder), kept=kept, kinds=kinds)
+
+
+def series_diff(
+    settings: str = "", *, kept: Iterable[Aspect] = (), kinds: Iterable[Kind] = Kind
+) -> Iterator[Step]:
+    """The fifteen patches, each as the diff of the states around it, in order.
+
+    ``settings`` choose the target but for its state: ``page=16k,el=vhe``. Raises TargetError.
+    """
+    target = parse_settings(settings)
+    sides = []
+    for number in range(BEFORE, COMPLETE + 1):
+        state = replace(target, series=number)
+        sides.append(built_side(build(state).image, state))
+        if number > BEFORE:
+            patch = PATCHES[number - 1]
+            found = compare(*sides[-2:], kept=kept, kinds=kinds)
+            yield Step(number, patch.subject, patch.change, found)
