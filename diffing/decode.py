@@ -50,6 +50,8 @@ class Instruction:
     ``operands`` has PLACE where the instruction refers to a place: to instruction number ``target``
     of the routine itself, or else to ``place``, by name or, ``named`` being false, by address.
     ``address`` is that place's VA, ``distance`` its distance from the routine's start, in bytes.
+    ``at_boot`` are the words, without their distances, that boot may put in its place (0 where a
+    function makes them), ``note`` says so in words, or that it is such a word itself.
     """
 
     offset: int
@@ -61,6 +63,8 @@ class Instruction:
     named: bool = False
     address: int = 0
     distance: int = 0
+    at_boot: tuple[int, ...] = ()
+    note: str = ""
 
     @property
     def text(self) -> str:
@@ -120,13 +124,15 @@ def _spelt(word: int, mnemonic: str, operands: str) -> tuple[str, str]:
         system = decode_system(word)
         if system:
             mnemonic, _, operands = system.text.partition(" ")
-        elif word & 0xFFFFF01F == 0xD503201F:
+            return mnemonic, operands
+        if word & 0xFFFFF01F == 0xD503201F:
             number = word >> 5 & 0x7F
             mnemonic, _, operands = _HINT_NAMES.get(number, f"hint #{number}").partition(" ")
+            return mnemonic, operands
     # Not known to Capstone; or a prefetch of which it does not know the operation.
-    elif mnemonic == ".byte" or operands.startswith(","):
+    if mnemonic == ".byte" or operands.startswith(","):
         return decode_beyond(word) or (".inst", f"{word:#010x}")
-    elif is_refused(word):
+    if is_refused(word):
         return ".inst", f"{word:#010x}"
     return mnemonic, operands
 
@@ -162,7 +168,46 @@ def decode(routine: Routine, names: Names) -> tuple[Instruction, ...]:
         if low is not None and base is not None and not routine.fixups:
             # An ADRP refers to what it is completed to.
             result[base[1]] = _referring(result[base[1]], low, names, routine)
-    return tuple(result)
+    return _with_alternatives(result, routine)
+
+
+def _with_alternatives(code: list[Instruction], routine: Routine) -> tuple[Instruction, ...]:
+    """``code`` with what boot may make of it."""
+
+    def add(offset: int, note: str, *words: int) -> None:
+        index = offset // 4
+        if 0 <= index < len(code):
+            old = code[index]
+            note = f"{old.note}; {note}" if old.note else note
+            code[index] = replace(old, at_boot=(*old.at_boot, *words), note=note)
+
+    for one in routine.replaced:
+        texts = decode_words(struct.pack(f"<{len(one.words)}I", *one.words), 0)
+        spelt = [f"{mnemonic} {operands}".rstrip() for mnemonic, operands in texts]
+        for number in range(one.size // 4):
+            offset = one.offset + 4 * number
+            if not one.words:
+                add(offset, f"made at boot by {one.reason}", 0)
+                continue
+            word = one.words[number]
+            fixed = _placeless(word)
+            # Where it is put, its distance is another one.
+            text = spelt[number] if fixed == word else spelt[number].partition(" ")[0]
+            add(offset, f"at boot: {text} ({one.reason})", fixed)
+            if one.kept_at is not None:
+                note = f"for +{offset:#x} at boot ({one.reason})"
+                add(one.kept_at + 4 * number, note)
+    return tuple(code)
+
+
+def _placeless(word: int) -> int:
+    """``word`` without the distance to a place that it may have."""
+    if word & _ADR_MASK in (_ADR, _ADRP):
+        return word & 0x9F00001F
+    for mask, form, low, width in _RELATIVE:
+        if word & mask == form:
+            return word & ~((1 << width) - 1 << low)
+    return word
 
 
 def _instruction(

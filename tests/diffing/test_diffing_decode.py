@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import subprocess
 import sys
@@ -13,10 +14,11 @@ from relokit.codegen.layouts import LAYOUTS
 from relokit.codegen.object import Object, Section, SectionFlag, SectionType, Symbol, SymbolType
 from relokit.diffing.classify import Kind, kind_of
 from relokit.diffing.compare import compare
-from relokit.diffing.decode import decode
+from relokit.diffing.decode import decode, decode_words
 from relokit.diffing.normalise import with_fields
+from relokit.diffing.program_sides import object_side
 from relokit.diffing.routine import MAX_ROUTINE, MAX_ROUTINES, DiffError, Names, Routine, Side
-from relokit.diffing.sides import object_side, parse_operand, parse_target
+from relokit.diffing.sides import parse_operand, parse_target
 
 BASE = 0xFFFF_8000_0800_0000
 NAMES = Names([(BASE, "f"), (BASE + 0x2000, "table"), (BASE + 0x3000, "g")])
@@ -61,6 +63,35 @@ def test_a_literal_is_data() -> None:
 
 def test_what_is_no_instruction_is_a_number() -> None:
     assert texts(0xFFFFFFFF, RET) == [".inst 0xffffffff", "ret"]
+    assert texts(0xD5004C5F, RET) == [".inst 0xd5004c5f", "ret"]  # among system instructions
+
+
+def test_a_word_that_comes_again_refers_to_another_place() -> None:
+    # adrp x0, .+0x1000; b .-4; cbz w1, .+8; tbz x2, #33, .; ldr x3, .+4: each twice
+    code = struct.pack("<5I", 0xB0000000, 0x17FFFFFF, 0x34000041, 0xB6080002, 0x58000023) * 2
+    assert [" ".join(text) for text in decode_words(code, 0xFFFF_8000_0000_0FF0)] == [
+        "adrp x0, #0xffff800000001000",
+        "b #0xffff800000000ff0",
+        "cbz w1, #0xffff800000001000",
+        "tbz x2, #0x21, #0xffff800000000ffc",
+        "ldr x3, #0xffff800000001004",
+        "adrp x0, #0xffff800000002000",
+        "b #0xffff800000001004",
+        "cbz w1, #0xffff800000001014",
+        "tbz x2, #0x21, #0xffff800000001010",
+        "ldr x3, #0xffff800000001018",
+    ]
+
+
+def test_every_word_is_decoded_whatever_is_around_it() -> None:
+    """Noise, of which most is no instruction, and code that repeats itself in it."""
+    noise = random.Random(1)
+    words = [noise.choice((RET, 0x94000001, noise.getrandbits(32))) for _ in range(30_000)]
+    code = struct.pack(f"<{len(words)}I", *words)
+    alone = [
+        next(decode_words(code[at : at + 4], 0x1000 + at)) for at in range(0, len(code), 4 * 31)
+    ]
+    assert list(decode_words(code, 0x1000))[::31] == alone
 
 
 @pytest.mark.parametrize(
