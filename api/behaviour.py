@@ -17,12 +17,12 @@ from typing import Any
 from relokit.codegen.errors import NativeCrashError, RelokitError
 from relokit.codegen.series import BEFORE, COMPLETE
 from relokit.codegen.target import MIB, Target
+from relokit.diffing.program_sides import RELOCATION
 from relokit.diffing.routine import Names, Routine, Side
 from relokit.diffing.sides import (
     ELF_MAGIC,
     MAX_FILE,
     PREFIX,
-    RELOCATION,
     parse_operand,
     parse_target,
     read_sides,

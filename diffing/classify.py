@@ -61,6 +61,13 @@ SYSTEM_MASK, SYSTEM = 0xFFC00000, 0xD5000000
 # By bits 28:25, the top level of A64 (C4.1): reserved, loads and stores, branches, all else.
 _D, _M, _C, _A = Kind.DATA, Kind.MEMORY, Kind.CONTROL, Kind.ARITHMETIC
 _GROUPS = (_D, _A, _A, _A, _M, _A, _M, _A, _A, _A, _C, _C, _M, _A, _M, _A)
+# The reserved group has SME where bit 31 is set, its loads and stores where 30 and 29 are too.
+_SME, _SME_MEMORY = 0b1000000, 0b1110000
+_TOPS = tuple(
+    _M if top == _SME_MEMORY else _A if top & 0b1001111 == _SME else _GROUPS[top & 15]
+    for top in range(128)
+)
+"""By bits 31:25."""
 
 
 def kind_of(instruction: Instruction) -> Kind:
@@ -77,15 +84,15 @@ def kind_of_word(word: int) -> Kind:
     system = decode_system(word)
     if system:
         return _OPERATIONS.get(system.text.partition(" ")[0], Kind.SYSTEM)
-    return _GROUPS[word >> 25 & 15]
+    return _TOPS[word >> 25]
 
 
 def kinds_of_words(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
     """``kind_of_word`` of many, each as its place in WEIGHT."""
     import numpy as np
 
-    groups = np.array([WEIGHT.index(kind) for kind in _GROUPS], np.uint8)
-    kinds: npt.NDArray[np.uint8] = groups[words >> np.uint32(25) & np.uint32(15)]
+    tops = np.array([WEIGHT.index(kind) for kind in _TOPS], np.uint8)
+    kinds: npt.NDArray[np.uint8] = tops[words >> np.uint32(25)]
     system = np.flatnonzero(words & np.uint32(SYSTEM_MASK) == SYSTEM)
     # Of Rt it only matters whether it is 31, which leaves few different ones to look at.
     chosen = words[system]

@@ -88,7 +88,7 @@ class Judge:
             action = Action.RENAMED
         one, other = self._left[i], self._right[j]
         note = ""
-        if one.text == other.text:
+        if one.text == other.text and one.at_boot == other.at_boot:
             note = _note(self._registers[i], left[i], right[j])
         return Change(action, heavier(kind_of(one), kind_of(other)), one, other, note)
 

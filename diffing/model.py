@@ -230,11 +230,12 @@ class Step:
 def _json(instruction: Instruction | None) -> dict[str, Any] | None:
     if instruction is None:
         return None
-    return {
+    document = {
         "offset": instruction.offset,
         "word": f"{instruction.word:08x}",
         "text": instruction.text,
     }
+    return document | ({"note": instruction.note} if instruction.note else {})
 
 
 def register_name(register: Register) -> str:

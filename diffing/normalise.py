@@ -124,6 +124,8 @@ def key_of(instruction: Instruction, kept: frozenset[Aspect]) -> Key:
     form = shape = _REGISTER.sub(blank, text)
     if instruction.target is None and PLACE in shape:
         shape = shape.replace(PLACE, _place(instruction, kept))
+    if instruction.at_boot:
+        shape += f" {{{', '.join(f'{word:08x}' for word in instruction.at_boot)}}}"
     return Key(shape, tuple(registers), instruction.target, form)
 
 

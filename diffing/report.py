@@ -38,6 +38,7 @@ def summary(diff: Diff) -> str:
         noun = NOUNS[kind][len(changes) != 1]
         shown = _some(list(dict.fromkeys(map(_example, changes))), EXAMPLES)
         parts.append(f"{len(changes)} {noun} {_VERBS[action]}: {shown}")
+    parts += _at_boot(diff)
     for verb, routines in (
         ("inserted", [one for one in diff.routines if one.left is None]),
         ("deleted", [one for one in diff.routines if one.right is None]),
@@ -54,6 +55,13 @@ def summary(diff: Diff) -> str:
         where = f" in {name}" if len(diff.routines) > 1 else ""
         parts.append(f"registers renamed{where} {', '.join(texts)}")
     return "; ".join(parts)
+
+
+def _at_boot(diff: Diff) -> Iterator[str]:
+    """How many of the differences are in words that boot replaces, or keeps for that."""
+    count = sum(any(one and one.note for one in (c.left, c.right)) for c in diff.changes())
+    if count:
+        yield f"{count} of these in boot-time alternatives"
 
 
 def _some(texts: Sequence[str], most: int) -> str:
@@ -137,11 +145,15 @@ def _heading(routine: RoutineDiff, rows: tuple[Row, ...]) -> str:
 def _lines(row: Row) -> Iterator[str]:
     if row.change is None:
         assert row.left is not None
-        yield f" {row.left.text}"
+        yield f" {row.left.text}{_remark(row.left.note)}"
         return
     words = "moved" if row.change.action is Action.MOVED else row.change.note
-    note = f"  // {words}" if words else ""
     if row.left is not None:
-        yield f"-{row.left.text}{note}"
+        yield f"-{row.left.text}{_remark(words, row.left.note)}"
     if row.right is not None:
-        yield f"+{row.right.text}{note}"
+        yield f"+{row.right.text}{_remark(words, row.right.note)}"
+
+
+def _remark(*words: str) -> str:
+    said = "; ".join(filter(None, words))
+    return f"  // {said}" if said else ""

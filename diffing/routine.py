@@ -50,12 +50,29 @@ def _preference(name: str) -> tuple[int, int, str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """Words of a routine that boot may replace: ``size`` bytes at byte ``offset``.
+
+    ``words`` are what comes there, none where a function makes them; ``kept_at`` is the byte offset
+    in the routine where they are kept, if they are kept in it. ``reason`` names the CPU's property
+    that decides, or the function.
+    """
+
+    offset: int
+    size: int
+    words: tuple[int, ...]
+    kept_at: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Routine:
     """``code`` is what stands at VA ``address``, whole instruction words, in ``section``.
 
     ``fixups`` are what a relocation says an instruction at a byte offset refers to, as an address;
     ``kimage_argument`` says that x0 is a struct kimage on entry. ``lines`` say from which byte
     offset on which source line it is, ascending. ``data`` says that it is none of it code.
+    ``replaced`` are its boot-time alternatives, where they are known.
     """
 
     name: str
@@ -66,6 +83,7 @@ class Routine:
     section: str = ""
     lines: tuple[tuple[int, SourceLine], ...] = field(default=(), repr=False)
     data: bool = False
+    replaced: tuple[Replaced, ...] = ()
 
     def __post_init__(self) -> None:
         size = len(self.code)

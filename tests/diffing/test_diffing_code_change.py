@@ -7,7 +7,7 @@ import pytest
 from relokit.codegen.assembler import assemble
 from relokit.codegen.source import Unit
 from relokit.diffing.code_change import CodeChange, Line, code_change
-from relokit.diffing.sides import image_side
+from relokit.diffing.program_sides import image_side
 from relokit.facade import encoder
 from relokit.linker.image import Image
 from relokit.linker.link import link

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 
+import numpy as np
 import pytest
 
-from relokit.diffing.classify import Kind
+from relokit.diffing.classify import WEIGHT, Kind, kind_of_word, kinds_of_words
 from relokit.diffing.compare import compare
 from relokit.diffing.model import Action
 from relokit.diffing.normalise import Aspect
@@ -140,3 +141,24 @@ def test_one_text_with_two_meanings_has_a_note() -> None:
     assert change.note == "another value in x1"
     assert "-str x1, [x0, #8]  // another value in x1" in unified(found)
     assert change.to_json()["note"] == change.note
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        (0x00000000, Kind.DATA),  # udf
+        (0xE11F8000, Kind.MEMORY),  # ldr zt0, [x0]
+        (0x80800000, Kind.ARITHMETIC),  # fmopa
+        (0xC8A07C41, Kind.MEMORY),  # cas
+        (0xD503225F, Kind.BARRIER),  # tsb csync
+        (0xD503201F, Kind.HINT),
+        (0xD50B7E20, Kind.CACHE),
+        (0xD508871F, Kind.TLB),
+        (0xD5087800, Kind.SYSTEM),  # at
+        (0xD4000002, Kind.CONTROL),  # hvc
+    ],
+)
+def test_what_a_word_is_about(word: int, kind: Kind) -> None:
+    assert kind_of_word(word) is kind
+    numbers = kinds_of_words(np.array([word], np.uint32))
+    assert WEIGHT[int(numbers[0])] is kind

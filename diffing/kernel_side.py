@@ -1,0 +1,101 @@
+"""A shipped kernel as a Side: kallsyms names routines, BTF struct kimage; with alternatives."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import replace
+
+from relokit.codegen.errors import FormatError
+from relokit.codegen.layouts import KimageLayout
+from relokit.codegen.series import COMPLETE
+from relokit.diffing.program_sides import GETS_KIMAGE, RELOCATION, image_side
+from relokit.diffing.routine import MAX_ROUTINE, Names, Replaced, Routine, Side
+from relokit.linker.alternatives import Alternative, read_alternatives
+from relokit.linker.btf import kimage_layout_from
+from relokit.linker.cpu_capabilities import capability_names
+from relokit.linker.kallsyms import Kallsyms, read_kallsyms
+from relokit.linker.kernel_file import KernelFile, open_kernel
+from relokit.linker.shipped import HYP_VECTORS, KEXEC_VECTORS, shipped_image, shipped_series
+
+
+def kernel_side(path: str, symbol: str | None) -> Side:
+    """All of kexec and the EL2 stub in the kernel at ``path``, or the routine ``symbol``.
+
+    Raises FormatError for what is no kernel, or has none of that.
+    """
+    kernel = open_kernel(path)
+    symbols = read_kallsyms(kernel.image, where=path)
+    layout: KimageLayout | None
+    try:
+        layout = kimage_layout_from(kernel.image, where=path)
+    except FormatError:
+        layout = None  # Without BTF fields are shown as numbers; all else can be compared.
+    base = symbols.link_base
+    # Those that are cut out by what is known of them: kallsyms has no sizes.
+    known = (RELOCATION, HYP_VECTORS, KEXEC_VECTORS)
+    if symbol is not None and symbol in symbols and symbol not in known:
+        names = Names(zip((base + at for at in symbols.offsets), symbols.names, strict=True))
+        at = symbols.offset(symbol)
+        size = min(symbols.end(at) - at, MAX_ROUTINE) & ~3
+        code = bytes(kernel.image[at : at + size]) if at >= 0 else b""
+        if not code or len(code) % 4:
+            raise FormatError(f"{symbol} is not in the Image", where=path)
+        only = Routine(symbol, base + at, code, kimage_argument=symbol in GETS_KIMAGE)
+        return _with_alternatives(Side(path, {symbol: only}, names, layout), kernel, symbols)
+    image = shipped_image(kernel, symbols)
+    readers = GETS_KIMAGE
+    if shipped_series(image) != COMPLETE:
+        readers -= {RELOCATION}
+    named = [(base + at, name) for at, name in zip(symbols.offsets, symbols.names, strict=True)]
+    side = image_side(image, path, layout=layout, readers=readers, named=named)
+    return _with_alternatives(side, kernel, symbols)
+
+
+def _with_alternatives(side: Side, kernel: KernelFile, symbols: Kallsyms) -> Side:
+    """``side`` with the boot-time alternatives of its routines; without, if there is no table."""
+    try:
+        table = read_alternatives(kernel.image, symbols, where=side.name)
+    except FormatError:
+        return side
+    base = symbols.link_base
+    found = {
+        name: table.within(one.address - base, one.address - base + len(one.code))
+        for name, one in side.routines.items()
+    }
+    if not any(found.values()):
+        return side
+    try:
+        names = capability_names(kernel.image, symbols, where=side.name)
+    except FormatError:
+        names = {}
+    routines = {
+        name: replace(
+            one, replaced=tuple(_replaced(a, one, kernel, symbols, names) for a in found[name])
+        )
+        for name, one in side.routines.items()
+    }
+    return replace(side, routines=routines)
+
+
+def _replaced(
+    one: Alternative,
+    routine: Routine,
+    kernel: KernelFile,
+    symbols: Kallsyms,
+    names: Mapping[int, str],
+) -> Replaced:
+    start = routine.address - symbols.link_base
+    offset = one.place - start
+    if one.callback:
+        function = next(iter(symbols.names_at(one.replacement)), "a function")
+        return Replaced(offset, one.size, (), None, function)
+    at, size = one.replacement, one.replacement_size
+    inside = start <= at < start + len(routine.code)
+    return Replaced(
+        offset,
+        one.size,
+        struct.unpack(f"<{size // 4}I", kernel.image[at : at + size]),
+        at - start if inside else None,
+        names.get(one.capability) or f"capability {one.capability}",
+    )
