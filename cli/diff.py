@@ -238,6 +238,7 @@ def _put_json(document: dict[str, Any], output: Path | None) -> None:
 
 def _put(text: str, output: Path | None) -> None:
     """Print ``text`` or write it to a file, whole or not at all."""
+    text = text.rstrip("\n")
     if output is None:
         if text:
             emit(text)
