@@ -18,6 +18,7 @@ from relokit.codegen.errors import NativeCrashError, RelokitError
 from relokit.codegen.series import BEFORE, COMPLETE
 from relokit.codegen.target import MIB, Target
 from relokit.diffing.program_sides import RELOCATION
+from relokit.diffing.relative import RELATIVE
 from relokit.diffing.routine import Names, Routine, Side
 from relokit.diffing.sides import (
     ELF_MAGIC,
@@ -50,15 +51,6 @@ DEMO_MEMORY = 256 * MIB
 DEMO_INSTRUCTIONS, DEMO_SECONDS = 1 << 26, 30.0
 """Limits where nobody gives any: a thousand times what the demo kernel takes."""
 _KERNEL_HALF = 0xFFFF << 48
-
-# PC-relative forms (DDI 0487, C4.1): mask, value, lowest bit and width of the field in words.
-_RELATIVE = (
-    (0x7C000000, 0x14000000, 0, 26),  # B, BL
-    (0xFF000010, 0x54000000, 5, 19),  # B.cond
-    (0x7E000000, 0x34000000, 5, 19),  # CBZ, CBNZ
-    (0x7E000000, 0x36000000, 5, 14),  # TBZ, TBNZ
-    (0x3B000000, 0x18000000, 5, 19),  # LDR (literal)
-)
 
 
 def behave(
@@ -277,7 +269,7 @@ def _resolved(routine: Routine, names: Names) -> tuple[bytes, dict[int, str]]:
 
 def _with_distance(word: int, distance: int) -> int | None:
     """``word`` with a PC-relative distance (bytes) in its field, None if it has no such field."""
-    for mask, value, low, width in _RELATIVE:
+    for mask, value, low, width in RELATIVE:
         half = 1 << width + 1
         if word & mask == value and distance % 4 == 0 and -half <= distance < half:
             ones = (1 << width) - 1

@@ -15,6 +15,19 @@ from typing import Any
 from relokit.codegen.gas_sysregs import HINTS
 from relokit.codegen.system_registers import decode_system
 from relokit.diffing.beyond_capstone import decode_beyond, is_refused
+from relokit.diffing.relative import (
+    ADD,
+    ADD_MASK,
+    ADR,
+    ADR_FIELD,
+    ADR_MASK,
+    ADRP,
+    LITERAL,
+    LITERAL_MASK,
+    RELATIVE,
+    UNSIGNED,
+    UNSIGNED_MASK,
+)
 from relokit.diffing.routine import Names, Routine
 
 PLACE = "@"
@@ -28,19 +41,7 @@ _SYSTEM = 0b1101010100
 PAGE = 0xFFF
 MASK = (1 << 64) - 1
 
-# PC-relative forms (C4.1): mask, value, lowest bit and width of the field; its unit is a word.
-_RELATIVE = (
-    (0x7C000000, 0x14000000, 0, 26),  # B, BL
-    (0xFF000000, 0x54000000, 5, 19),  # B.cond, BC.cond
-    (0x7E000000, 0x34000000, 5, 19),  # CBZ, CBNZ
-    (0x7E000000, 0x36000000, 5, 14),  # TBZ, TBNZ
-    (0x3B000000, 0x18000000, 5, 19),  # LDR (literal), PRFM (literal)
-)
 _IMMEDIATE = re.compile(r"#-?(?:0x[0-9a-f]+|\d+)")
-_ADR_MASK, _ADR, _ADRP = 0x9F000000, 0x10000000, 0x90000000
-_ADD_MASK, _ADD = 0xFFC00000, 0x91000000
-_UNSIGNED_MASK, _UNSIGNED = 0x3B000000, 0x39000000
-_LITERAL_MASK, _LITERAL = 0x3B000000, 0x18000000
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ def decode(routine: Routine, names: Names) -> tuple[Instruction, ...]:
         base = pages.get(word >> 5 & 31)
         low = _low_part(word, index, routine, base[0] if base else None)
         made = _instruction(index, word, mnemonic, operands, routine, names, low)
-        if word & _ADR_MASK == _ADRP:
+        if word & ADR_MASK == ADRP:
             pages[word & 31] = (made.address & ~PAGE, index)
         elif word >> 26 & 7 == 0b101:  # branches, exceptions: others get behind them, and calls
             pages.clear()
@@ -202,9 +203,9 @@ def _with_alternatives(code: list[Instruction], routine: Routine) -> tuple[Instr
 
 def _placeless(word: int) -> int:
     """``word`` without the distance to a place that it may have."""
-    if word & _ADR_MASK in (_ADR, _ADRP):
-        return word & 0x9F00001F
-    for mask, form, low, width in _RELATIVE:
+    if word & ADR_MASK in (ADR, ADRP):
+        return word & ~ADR_FIELD
+    for mask, form, low, width in RELATIVE:
         if word & mask == form:
             return word & ~((1 << width) - 1 << low)
     return word
@@ -233,7 +234,7 @@ def _instruction(
         return plain
     distance = place - routine.address
     inside = 0 <= distance < len(routine.code) and not distance % 4
-    if inside and low is None and word & _ADR_MASK != _ADRP:
+    if inside and low is None and word & ADR_MASK != ADRP:
         return replace(plain, target=distance // 4, address=place, distance=distance)
     return _referring(plain, place, names, routine)
 
@@ -263,10 +264,10 @@ def _relative(word: int, index: int, routine: Routine) -> int | None:
 
 def _reach(word: int) -> tuple[int, int] | None:
     """What is taken of the PC, as a mask, and added to it, by a PC-relative instruction."""
-    if word & _ADR_MASK in (_ADR, _ADRP):
+    if word & ADR_MASK in (ADR, ADRP):
         value = _signed((word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3, 21)
-        return (MASK & ~PAGE, value << 12) if word & _ADR_MASK == _ADRP else (MASK, value)
-    for mask, form, low, width in _RELATIVE:
+        return (MASK & ~PAGE, value << 12) if word & ADR_MASK == ADRP else (MASK, value)
+    for mask, form, low, width in RELATIVE:
         if word & mask == form:
             return MASK, 4 * _signed(word >> low & (1 << width) - 1, width)
     return None
@@ -274,9 +275,9 @@ def _reach(word: int) -> tuple[int, int] | None:
 
 def _low_part(word: int, index: int, routine: Routine, page: int | None) -> int | None:
     """The address of which an ADD or a load or store has the low 12 bits, ``page`` the others."""
-    if word & _ADD_MASK == _ADD:
+    if word & ADD_MASK == ADD:
         scale = 0
-    elif word & _UNSIGNED_MASK == _UNSIGNED:
+    elif word & UNSIGNED_MASK == UNSIGNED:
         scale = word >> 30
         if word >> 26 & 1 and word >> 23 & 1:  # 128-bit: size 0, opc<1> set
             scale = 4
@@ -292,7 +293,7 @@ def _data(words: tuple[int, ...], routine: Routine) -> set[int]:
     """Numbers of the words that a literal load in the routine loads."""
     found: set[int] = set()
     for index, word in enumerate(words):
-        if word & _LITERAL_MASK != _LITERAL or index in found or word >> 30 == 3:
+        if word & LITERAL_MASK != LITERAL or index in found or word >> 30 == 3:
             continue
         place = _relative(word, index, routine)
         assert place is not None

@@ -20,6 +20,7 @@ from itertools import combinations, pairwise
 
 from relokit.diffing.decode import Instruction
 from relokit.diffing.normalise import BLANK, Key, Register
+from relokit.diffing.relative import ADR, ADR_MASK
 
 CALL_CLOBBERS = range(19)
 """x0 to x18 do not survive a call; x30 is never renamed."""
@@ -284,7 +285,6 @@ _BLR = frozenset({0b0001, 0b1001})
 """opc of BLR and BLRAA among the branches to a register."""
 _EXCEPTION_MASK, _EXCEPTION = 0xFFE0001C, 0xD4000000
 """SVC, HVC, SMC: whoever answers may change what a call may."""
-_ADR_MASK, _ADR = 0x9F000000, 0x10000000
 _HINT_MASK, _HINT = 0xFFFFF01F, 0xD503201F
 _IMPLICIT = frozenset({8, 10, 12, 14, 40})
 """PACIA1716 and its kin, CHKFEAT: hints that use x16 and x17 without naming them (C6.2)."""
@@ -318,7 +318,7 @@ def _leads(one: Instruction) -> tuple[bool, bool, bool]:
 def _taken(code: Sequence[Instruction]) -> list[int]:
     """Places in itself that a routine takes the address of: it may branch there by register."""
     return sorted(
-        {one.target for one in code if one.target is not None and one.word & _ADR_MASK == _ADR}
+        {one.target for one in code if one.target is not None and one.word & ADR_MASK == ADR}
     )
 
 

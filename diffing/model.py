@@ -99,7 +99,9 @@ class RoutineDiff:
     @property
     def renamed(self) -> bool:
         """Whether the two sides call it by different names."""
-        return bool(self.left and self.right) and self.left.name != self.right.name
+        if self.left is None or self.right is None:
+            return False
+        return self.left.name != self.right.name
 
     def hunks(self, kinds: frozenset[Kind]) -> Iterator[Hunk]:
         """Runs of changed rows that hold a change of one of ``kinds``; of the others, none."""

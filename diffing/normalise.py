@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from relokit.codegen.layouts import KimageLayout
 from relokit.diffing.decode import PLACE, Instruction
+from relokit.diffing.relative import ADR, ADR_MASK, ADRP
 
 Register = tuple[str, int]
 """Bank (``r`` general, ``v`` vector, ``p`` predicate) and number."""
@@ -48,7 +49,6 @@ BLANK = re.compile(r"\b[xwvqdshbzp]_(?!\w)")
 """A register without its number, in a form."""
 
 _NOP, _ZERO = 0xD503201F, 0
-_ADR_MASK, _ADR = 0x1F000000, 0x10000000
 _ACCESS_BYTES = {"b": 1, "h": 2, "x": 8, "w": 4}
 
 
@@ -113,7 +113,7 @@ def key_of(instruction: Instruction, kept: frozenset[Aspect]) -> Key:
     else:
         # The top of the word tells forms apart that are spelt alike; no register is in it, and
         # of ADR and ADRP two bits of the distance are.
-        adr = instruction.word & _ADR_MASK == _ADR
+        adr = instruction.word & ADR_MASK in (ADR, ADRP)
         text += f" [{instruction.word >> 26 & (0x27 if adr else 0x3F):#x}]"
     registers: list[Register] = []
 

@@ -12,12 +12,11 @@ from __future__ import annotations
 import ctypes
 import secrets
 from collections.abc import Sequence
-from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 import numpy.typing as npt
 
+from relokit.codegen.host_code import compile_ir
 from relokit.diffing.whole_text import Ints
 
 Partners = npt.NDArray[np.int32]
@@ -225,7 +224,7 @@ class Aligner:
         self._masks = np.empty(most_cells // _ROW_BITS, np.uint64)
         self._rows = np.empty(most_cells // _ROW_BITS + len(left) // _ROW_BITS + 1, np.uint64)
         self._odd = secrets.randbits(63) | 1
-        self._engine = _compile(_SLOT, _ALIGN)
+        self._engine = compile_ir(_SLOT, _ALIGN)
         address = self._engine.get_function_address("align")
         pointer, size = ctypes.c_void_p, ctypes.c_int64
         self._align = ctypes.CFUNCTYPE(
@@ -267,17 +266,6 @@ def cells(left: Ints, right: Ints) -> Ints:
 def _table_bits(count: int) -> int:
     """A hash table for ``count`` codes is at most half full."""
     return (2 * count).bit_length()
-
-
-def _compile(*functions: str) -> Any:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(opt=2)
-    module = llvm.parse_assembly("".join(functions))
-    module.verify()
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    return engine
 
 
 def common_anywhere(left: Sequence[int], right: Sequence[int]) -> list[tuple[int, int]]:

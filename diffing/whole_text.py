@@ -15,6 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from relokit.diffing.classify import WEIGHT, Kind, kinds_of_words
+from relokit.diffing.relative import (
+    ADD,
+    ADD_MASK,
+    ADR,
+    ADR_FIELD,
+    ADR_MASK,
+    ADRP,
+    LITERAL,
+    LITERAL_MASK,
+    RELATIVE,
+    UNSIGNED,
+    UNSIGNED_MASK,
+)
 from relokit.diffing.routine import MAX_ROUTINE, DiffError, Names
 from relokit.linker.kallsyms import Kallsyms, read_kallsyms
 from relokit.linker.kernel_file import open_kernel
@@ -31,20 +44,7 @@ FUNCTION_LETTERS = b"tTwW"
 PAGE = 0xFFF
 NOP = 0xD503201F
 
-# PC-relative forms (C4.1): mask, value, lowest bit and width of the field; its unit is a word.
-_RELATIVE = (
-    (0x7C000000, 0x14000000, 0, 26),  # B, BL
-    (0xFF000000, 0x54000000, 5, 19),  # B.cond, BC.cond
-    (0x7E000000, 0x34000000, 5, 19),  # CBZ, CBNZ
-    (0x7E000000, 0x36000000, 5, 14),  # TBZ, TBNZ
-    (0x3B000000, 0x18000000, 5, 19),  # LDR (literal), PRFM (literal)
-)
-_ADR_MASK, _ADR, _ADRP = 0x9F000000, 0x10000000, 0x90000000
-_ADR_FIELD = 0x60FFFFE0
-_ADD_MASK, _ADD = 0xFFC00000, 0x91000000
-_UNSIGNED_MASK, _UNSIGNED = 0x3B000000, 0x39000000
 _LOW_FIELD = 0x003FFC00
-_LITERAL_MASK, _LITERAL = 0x3B000000, 0x18000000
 # Branches, exceptions and System instructions, by bits 28:26.
 _BRANCHES_MASK, _BRANCHES = 0x1C000000, 0x14000000
 
@@ -215,7 +215,7 @@ class _Reader:
     def read(self) -> None:
         """Fill in everything."""
         self._find_literals()
-        for form in _RELATIVE:
+        for form in RELATIVE:
             self._relative(*form)
         pages = self._addresses()
         self._complete(pages)
@@ -235,25 +235,25 @@ class _Reader:
     def _addresses(self) -> Ints:
         """ADR and ADRP; returns where ADRPs are."""
         found = []
-        for form in (_ADR, _ADRP):
-            at = np.flatnonzero(((self._words & np.uint32(_ADR_MASK)) == form) & ~self.literal)
+        for form in (ADR, ADRP):
+            at = np.flatnonzero(((self._words & np.uint32(ADR_MASK)) == form) & ~self.literal)
             words = self._words[at]
             value = _field(words, 5, 19) << 2 | (words >> np.uint32(29) & np.uint32(3))
-            if form == _ADRP:
+            if form == ADRP:
                 page = (self.pc[at] + self._low_base & ~PAGE) - self._low_base
                 self.target[at] = page + (value << 12)
                 self.by_page[at] = True
             else:
                 self.target[at] = self.pc[at] + value
             self.refers[at] = True
-            self.masked[at] &= np.uint32(~_ADR_FIELD & 0xFFFFFFFF)
+            self.masked[at] &= np.uint32(~ADR_FIELD & 0xFFFFFFFF)
             found.append(at)
         return found[1]
 
     def _find_literals(self) -> None:
         """Mark what literal loads load, unless they are themselves such data."""
         words = self._words
-        loads = np.flatnonzero((words & np.uint32(_LITERAL_MASK)) == _LITERAL)
+        loads = np.flatnonzero((words & np.uint32(LITERAL_MASK)) == LITERAL)
         loads = loads[words[loads] >> np.uint32(30) != 3]
         for _ in range(2):
             chosen = loads[~self.literal[loads]]
@@ -286,8 +286,8 @@ class _Reader:
             live = live[:, ~entered[live[3]]]
             adrp, register, page, at, _ = live
             word, code = words[at], ~self.literal[at]
-            add = (word & np.uint32(_ADD_MASK)) == _ADD
-            access = (word & np.uint32(_UNSIGNED_MASK)) == _UNSIGNED
+            add = (word & np.uint32(ADD_MASK)) == ADD
+            access = (word & np.uint32(UNSIGNED_MASK)) == UNSIGNED
             uses = (add | access) & code & ((word >> np.uint32(5) & np.uint32(31)) == register)
             users, used = at[uses], word[uses]
             whole = page[uses] + (_field_unsigned(used) << _scale(used))
@@ -314,7 +314,7 @@ def _scale(words: Words) -> Ints:
     scale = words.astype(np.int64) >> 30
     wide = (words >> np.uint32(26) & words >> np.uint32(23) & np.uint32(1)) != 0
     scale = np.where(wide, 4, scale)  # 128-bit: size 0, opc<1> set
-    return np.where((words & np.uint32(_ADD_MASK)) == _ADD, 0, scale)
+    return np.where((words & np.uint32(ADD_MASK)) == ADD, 0, scale)
 
 
 def _places(

@@ -7,12 +7,14 @@ store that nothing answers is made twice, once to learn its address.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from unicorn import unicorn_const as u
 
 from relokit.runtime import native_hooks
+from relokit.runtime.counting import Counting
 from relokit.runtime.cpu import Cpu
 
 
@@ -26,32 +28,21 @@ class Accesses:
     stored: int
 
 
-class AccessCounter:
+class AccessCounter(Counting):
     """Counts, while it is entered, every load and store of ``cpu``, whatever code makes it."""
 
     def __init__(self, cpu: Cpu) -> None:
-        self._cpu = cpu
+        super().__init__(cpu)
         self._loads = np.zeros(2, dtype=np.uint64)
         self._stores = np.zeros(2, dtype=np.uint64)
-        self._hooks: list[int] = []
 
-    def __enter__(self) -> AccessCounter:
+    def _add_hooks(self) -> Iterator[int]:
         address = native_hooks.access_counter_address()
-        self._hooks = [
-            native_hooks.add_native_hook(self._cpu.uc, kind, address, counter)
-            for kind, counter in (
-                (u.UC_HOOK_MEM_READ, self._loads),
-                (u.UC_HOOK_MEM_WRITE, self._stores),
-            )
-        ]
-        self._cpu.flush_code()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for hook in self._hooks:
-            native_hooks.remove_native_hook(self._cpu.uc, hook)
-        self._hooks.clear()
-        self._cpu.flush_code()
+        for kind, counter in (
+            (u.UC_HOOK_MEM_READ, self._loads),
+            (u.UC_HOOK_MEM_WRITE, self._stores),
+        ):
+            yield native_hooks.add_native_hook(self._cpu.uc, kind, address, counter)
 
     def counts(self) -> Accesses:
         """What was counted so far."""

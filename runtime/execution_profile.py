@@ -10,6 +10,7 @@ from unicorn import unicorn_const as u
 
 from relokit.codegen.system_registers import SystemInstruction, decode_system
 from relokit.runtime import native_hooks
+from relokit.runtime.counting import Counting
 from relokit.runtime.cpu import Cpu
 from relokit.runtime.operations import barrier_name
 
@@ -17,7 +18,7 @@ READS, WRITES = ("mrs",), ("msr", "msr-imm")
 OPERATIONS = ("sys", "sysl")
 
 
-class ExecutionProfile:
+class ExecutionProfile(Counting):
     """Counts, while it is entered, each of the ``size`` bytes' instructions at PC ``code``.
 
     The words are those that are there when this is made: code that changes itself is counted as
@@ -25,15 +26,14 @@ class ExecutionProfile:
     """
 
     def __init__(self, cpu: Cpu, code: int, size: int) -> None:
-        self._cpu = cpu
+        super().__init__(cpu)
         self._words = np.frombuffer(cpu.memory.read(code, size), dtype="<u4")
         self._state = native_hooks.new_profile(code, len(self._words))
         self._span = (code, code + size - 1)
-        self._hook: int | None = None
 
-    def __enter__(self) -> ExecutionProfile:
+    def _add_hooks(self) -> Iterator[int]:
         first, last = self._span
-        self._hook = native_hooks.add_native_hook(
+        yield native_hooks.add_native_hook(
             self._cpu.uc,
             u.UC_HOOK_CODE,
             native_hooks.profile_address(),
@@ -41,13 +41,6 @@ class ExecutionProfile:
             at=first,
             last=last,
         )
-        self._cpu.flush_code()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._hook is not None
-        native_hooks.remove_native_hook(self._cpu.uc, self._hook)
-        self._cpu.flush_code()
 
     def barriers(self) -> dict[str, int]:
         """Executed barriers by name, sorted."""

@@ -12,7 +12,6 @@ import ctypes
 from enum import IntEnum
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 import numpy.typing as npt
 from unicorn import Uc
@@ -20,6 +19,7 @@ from unicorn.unicorn_const import UC_ERR_OK
 from unicorn.unicorn_py3.unicorn import uclib
 
 from relokit.codegen.errors import MachineError
+from relokit.codegen.host_code import compile_ir
 
 Words = npt.NDArray[np.uint64]
 
@@ -222,19 +222,7 @@ entry:
 """
 
 
-def _compile(*functions: str) -> Any:
-    """The engine that holds ``functions`` (LLVM IR) as machine code of this host."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(opt=2)
-    module = llvm.parse_assembly("".join(functions))
-    module.verify()
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    return engine
-
-
-_compiled = _compile(
+_compiled = compile_ir(
     _COUNT_BLOCKS, _FILTER_SYSTEM, _COUNT_SYSTEM, _COUNT_CODE, _COUNT_EACH, _COUNT_ACCESS
 )
 

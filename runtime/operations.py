@@ -6,12 +6,15 @@ that is not pays nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from unicorn import arm64_const as a64
 from unicorn import unicorn_const as u
 
 from relokit.codegen.system_registers import operation_name
 from relokit.runtime import native_hooks
+from relokit.runtime.counting import Counting
 from relokit.runtime.cpu import Cpu
 
 # DDI 0487, C4.1 "Barriers": CRm in bits 11:8, op2 in bits 7:5.
@@ -35,7 +38,7 @@ def barrier_name(word: int) -> str | None:
     return f"{mnemonic} {_DOMAINS[option >> 2] + _TYPES[option & 3] or 'sy'}"
 
 
-class OperationCounter:
+class OperationCounter(Counting):
     """Counts, while it is entered, every SYS instruction (DC, IC, TLBI, AT) of ``cpu``.
 
     The engine has no hook for barriers: those in the ``code_size`` bytes at ``code`` (PC values,
@@ -43,7 +46,7 @@ class OperationCounter:
     """
 
     def __init__(self, cpu: Cpu, code: int, code_size: int) -> None:
-        self._cpu = cpu
+        super().__init__(cpu)
         self._system = np.zeros(native_hooks.ENCODINGS, dtype=np.uint64)
         words = np.frombuffer(cpu.memory.read(code, code_size), dtype="<u4")
         self._barriers = [
@@ -51,33 +54,19 @@ class OperationCounter:
             for index, word in enumerate(words.tolist())
             if (name := barrier_name(word))
         ]
-        self._hooks: list[int] = []
 
-    def __enter__(self) -> OperationCounter:
+    def _add_hooks(self) -> Iterator[int]:
         uc = self._cpu.uc
-        self._hooks.append(
-            native_hooks.add_native_hook(
-                uc,
-                u.UC_HOOK_INSN,
-                native_hooks.system_counter_address(),
-                self._system,
-                instruction=a64.UC_ARM64_INS_SYS,
-            )
+        yield native_hooks.add_native_hook(
+            uc,
+            u.UC_HOOK_INSN,
+            native_hooks.system_counter_address(),
+            self._system,
+            instruction=a64.UC_ARM64_INS_SYS,
         )
         address = native_hooks.code_counter_address()
-        self._hooks += [
-            native_hooks.add_native_hook(uc, u.UC_HOOK_CODE, address, counter, at=at)
-            for _, counter, at in self._barriers
-        ]
-        self._cpu.flush_code()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for hook in self._hooks:
-            native_hooks.remove_native_hook(self._cpu.uc, hook)
-        self._hooks.clear()
-        # Translated code holds the addresses of the hooks, which the engine frees at the next run.
-        self._cpu.flush_code()
+        for _, counter, at in self._barriers:
+            yield native_hooks.add_native_hook(uc, u.UC_HOOK_CODE, address, counter, at=at)
 
     def counts(self) -> dict[str, int]:
         """Executions so far by name, ``{"dc civac": 4672, "dsb sy": 73, ...}``, sorted."""
