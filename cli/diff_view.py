@@ -59,7 +59,7 @@ def side_by_side(diff: Diff, *, colour: bool, width: int | None = None) -> str:
             for row, count in folded(routine.rows[first:last]):
                 left, right = _cells(row)
                 mark = MARKS[row.change.action] if row.change else " "
-                _columns(console, left, mark, right, half)
+                _columns(console, left, mark, right, half, OFFSET_WIDTH)
                 if count > 1:
                     console.print(Text(f"      ... {count - 1} more of these", style="dim"))
     return "\n".join(line.rstrip() for line in output.getvalue().rstrip("\n").split("\n"))
@@ -89,6 +89,10 @@ def _cells(row: Row) -> tuple[Text, Text]:
     else:
         cells[0].stylize(_LEFT)
         cells[1].stylize(_RIGHT)
+    for cell, one in zip(cells, (row.left, row.right), strict=True):
+        notes = [one.note if one else "", row.change.note if row.change and one else ""]
+        for note in filter(None, notes):
+            cell.append(f"  // {plain(note)}", style="italic")
     return cells[0], cells[1]
 
 
@@ -97,11 +101,16 @@ def _mark(cell: Text, words: list[str], first: int, last: int, style: str) -> No
     cell.stylize(f"bold reverse {style}", start, start + sum(map(len, words[first:last])))
 
 
-def _columns(console: Console, left: Text, mark: str, right: Text, half: int) -> None:
-    """One row: both texts folded to ``half`` columns, the mark between their first lines."""
+def _columns(
+    console: Console, left: Text, mark: str, right: Text, half: int, indent: int = 0
+) -> None:
+    """One row: both texts folded to ``half`` columns, the mark between their first lines.
+
+    What is folded stands below what follows the first ``indent`` characters.
+    """
     from rich.text import Text
 
-    folded = [_folded(console, text, half) for text in (left, right)]
+    folded = [_folded(console, text, half, indent) for text in (left, right)]
     for number in range(max(map(len, folded))):
         line = Text()
         cells = [side[number] if number < len(side) else Text("") for side in folded]
@@ -112,6 +121,10 @@ def _columns(console: Console, left: Text, mark: str, right: Text, half: int) ->
         console.print(line, soft_wrap=True)
 
 
-def _folded(console: Console, text: Text, width: int) -> list[Text]:
-    lines = list(text.wrap(console, width, overflow="fold", no_wrap=False))
-    return lines or [text]
+def _folded(console: Console, text: Text, width: int, indent: int) -> list[Text]:
+    from rich.text import Text
+
+    head, body = text[:indent], text[indent:]
+    lines = list(body.wrap(console, width - indent, overflow="fold", no_wrap=False)) or [body]
+    gaps = [head, *[Text(" " * indent)] * (len(lines) - 1)]
+    return [Text.assemble(gap, line) for gap, line in zip(gaps, lines, strict=True)]
