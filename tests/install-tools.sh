@@ -1,5 +1,5 @@
 #!/bin/sh
-# The tests' oracles: GNU binutils and lld for arm64, elfutils, QEMU, dtc, and Debian's kernels.
+# The tests' oracles: GNU binutils and lld for arm64, elfutils, QEMU, dtc, Chromium.
 set -eu
 missing=
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
@@ -8,6 +8,8 @@ need ld.lld lld
 need eu-elflint elfutils
 need qemu-system-aarch64 qemu-system-arm
 need dtc device-tree-compiler
+need chromium chromium
+need chromedriver chromium-driver
 
 if [ -n "$missing" ]; then
 	if [ "$(id -u)" = 0 ]; then as_root=; else as_root=sudo; fi
