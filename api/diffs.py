@@ -15,19 +15,26 @@ from relokit.diffing.classify import Kind
 from relokit.diffing.compare import compare
 from relokit.diffing.model import Diff, Step
 from relokit.diffing.normalise import Aspect
+from relokit.diffing.progress import Progress, untold
 from relokit.diffing.sides import built_side, parse_settings, read_sides
 from relokit.facade import build, encoder
 
 
 def diff(
-    left: str, right: str, *, kept: Iterable[Aspect] = (), kinds: Iterable[Kind] = Kind
+    left: str,
+    right: str,
+    *,
+    kept: Iterable[Aspect] = (),
+    kinds: Iterable[Kind] = Kind,
+    progress: Progress = untold,
 ) -> Diff:
     """Compare two operands as ``relokit diff`` takes them: targets, assembly, ELF files, kernels.
 
     ``kept`` are the aspects that are differences for once, ``kinds`` the differences that count.
     Raises RelokitError for what cannot be read or compared.
     """
-    return compare(*read_sides(left, right, encoder), kept=kept, kinds=kinds)
+    sides = read_sides(left, right, encoder, progress)
+    return compare(*sides, kept=kept, kinds=kinds, progress=progress)
 
 
 def series_diff(

@@ -97,9 +97,11 @@ def command(left: str | None, right: str | None, as_json: bool, **options: Any) 
     assert right is not None
     if options["whole"]:
         return _whole(left, right, kinds, shown, options["output"])
+    from relokit.cli.view import Bars
     from relokit.diffs import diff
 
-    found = diff(left, right, kept=kept, kinds=kinds)
+    with Bars() as bars:
+        found = diff(left, right, kept=kept, kinds=kinds, progress=bars.progress)
     if options["score"] and not as_json:
         _put(f"{found.score:.2f}", options["output"])
         return 0 if found.same else 1

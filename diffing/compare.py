@@ -12,6 +12,7 @@ from relokit.diffing.judge import Judge
 from relokit.diffing.model import Action, Change, Diff, RoutineDiff, Row
 from relokit.diffing.normalise import Aspect, Key, Register, keys_of, trimmed, with_fields
 from relokit.diffing.pairing import Pairer
+from relokit.diffing.progress import COMPARING, Progress, untold
 from relokit.diffing.routine import DiffError, Routine, Side
 
 MAX_CODE = 1 << 20
@@ -26,6 +27,7 @@ def compare(
     *,
     kept: Iterable[Aspect] = (),
     kinds: Iterable[Kind] = Kind,
+    progress: Progress = untold,
 ) -> Diff:
     """Compare the routines of both sides: by name, or where each has only one, those two.
 
@@ -45,10 +47,16 @@ def compare(
         )
         for one, other in couples
     ]
+    pairs = list(_renamed(readings))
+    routines = []
+    for number, pair in enumerate(pairs):
+        progress(COMPARING, number, len(pairs))
+        routines.append(_compare(*pair, aspects, budget))
+    progress(COMPARING, len(pairs), len(pairs))
     return Diff(
         left,
         right,
-        tuple(_compare(*pair, aspects, budget) for pair in _renamed(readings)),
+        tuple(routines),
         ignored,
         frozenset(kinds),
     )

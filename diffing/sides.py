@@ -18,6 +18,7 @@ from relokit.diffing.program_sides import (
     image_side,
     object_side,
 )
+from relokit.diffing.progress import READING, Progress, untold
 from relokit.diffing.routine import DiffError, Side
 from relokit.linker.host_file import map_file
 from relokit.linker.image import Image
@@ -92,15 +93,21 @@ _SETTINGS: Mapping[str, tuple[str, Callable[[str], object]]] = {
 }
 
 
-def read_sides(left: str, right: str, encoder: Callable[[], Encoder]) -> tuple[Side, Side]:
+def read_sides(
+    left: str, right: str, encoder: Callable[[], Encoder], progress: Progress = untold
+) -> tuple[Side, Side]:
     """Read both operands; a symbol that only one of them names is meant for both.
 
     ``encoder`` is asked for when there is something to assemble. Raises RelokitError.
     """
     operands = parse_operand(left), parse_operand(right)
     symbols = [one.symbol or other.symbol for one, other in (operands, (operands[1], operands[0]))]
-    first = read_side(operands[0].text, symbols[0], encoder)
-    return first, read_side(operands[1].text, symbols[1], encoder)
+    sides = []
+    for number, (operand, symbol) in enumerate(zip(operands, symbols, strict=True)):
+        progress(READING, number, len(operands))
+        sides.append(read_side(operand.text, symbol, encoder))
+    progress(READING, len(operands), len(operands))
+    return sides[0], sides[1]
 
 
 def read_side(text: str, symbol: str | None, encoder: Callable[[], Encoder]) -> Side:

@@ -19,13 +19,14 @@ got another register or another constant is one of each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relokit.diffing.classify import WEIGHT, Kind
+from relokit.diffing.progress import READING, Progress, untold
 from relokit.diffing.routine import DiffError
 from relokit.linker.host_file import map_file
 from relokit.linker.kernel_file import MAX_FILE
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from relokit.diffing.whole_pairs import Pairing
     from relokit.diffing.whole_text import Ints, KernelText
 
-READING = "Reading the kernels"
 ELF_MAGIC = b"\x7fELF"
 
 
@@ -206,7 +206,7 @@ def compare_kernels(
     right: str | Path,
     *,
     kinds: Iterable[Kind] = Kind,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: Progress = untold,
 ) -> WholeDiff:
     """Compare all functions of two kernels; ``kinds`` are the differences that count.
 

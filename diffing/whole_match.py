@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from relokit.diffing.classify import SYSTEM, SYSTEM_MASK
+from relokit.diffing.progress import Progress
 from relokit.diffing.whole_align import Aligner, cells, common_anywhere
 from relokit.diffing.whole_text import (
     TAG_SHIFT,
@@ -19,9 +19,6 @@ from relokit.diffing.whole_text import (
     inside_distance,
     spans,
 )
-
-Progress = Callable[[str, int, int], None]
-"""Takes the name of a stage, what is done of it and how much that is in all."""
 
 MAX_CELLS = 1 << 28
 """Left words times right words of one pair of functions: 64 MiB while it is aligned."""
