@@ -60,16 +60,19 @@ def behaviour_tables(diff: BehaviourDiff) -> Behaviour:
     from relokit.diffing.page import Behaviour, Facts
 
     lines = [VERDICTS[diff.verdict]]
+    same = [f"{one.name}{_cut(one)}" for one in diff.routines if not one.differences]
+    if same:
+        lines.append(f"without any difference: {', '.join(same)}")
     tables = []
     for routine in diff.routines:
         if not routine.differences:
-            lines.append(f"{routine.name}: {VERDICTS[routine.verdict]}")
             continue
         rows = tuple(
             (_LABELS[one.kind], one.what, one.left, one.right, f"{len(one.trials)}")
             for one in routine.differences
         )
-        heading = f"{routine.name}: {VERDICTS[routine.verdict]}, {len(routine.left)} run"
+        runs = f"{len(routine.left)} run{'s' if len(routine.left) > 1 else ''}"
+        heading = f"{routine.name}: {VERDICTS[routine.verdict]}, {runs}{_cut(routine)}"
         columns = ("about", "what", diff.left, diff.right, "in runs")
         tables.append(Facts(heading, columns, rows))
     if diff.verdict is Verdict.MAINTENANCE:
@@ -110,8 +113,11 @@ def _endings(routine: RoutineBehaviour) -> str:
     """``10: 5 return, 3 fault, 2 call (not run to their end: 2)``"""
     counts = Counter(str(one.ending.leaving) for one in routine.left)
     kinds = ", ".join(f"{count} {name}" for name, count in counts.most_common())
-    cut = f" (not run to their end: {routine.cut})" if routine.cut else ""
-    return f"{counts.total()}: {kinds}{cut}"
+    return f"{counts.total()}: {kinds}{_cut(routine)}"
+
+
+def _cut(routine: RoutineBehaviour) -> str:
+    return f" (not run to their end: {routine.cut})" if routine.cut else ""
 
 
 def _results(found: list[Difference], total: int) -> Iterator[str]:
