@@ -10,13 +10,19 @@ from relokit.codegen.errors import FormatError
 from relokit.codegen.layouts import KimageLayout
 from relokit.codegen.series import COMPLETE
 from relokit.diffing.program_sides import GETS_KIMAGE, RELOCATION, image_side
-from relokit.diffing.routine import MAX_ROUTINE, Names, Replaced, Routine, Side
+from relokit.diffing.routine import MAX_ROUTINE, Names, Replaced, Routine, Side, preference
 from relokit.linker.alternatives import Alternative, read_alternatives
 from relokit.linker.btf import kimage_layout_from
 from relokit.linker.cpu_capabilities import capability_names
 from relokit.linker.kallsyms import Kallsyms, read_kallsyms
 from relokit.linker.kernel_file import KernelFile, open_kernel
-from relokit.linker.shipped import HYP_VECTORS, KEXEC_VECTORS, shipped_image, shipped_series
+from relokit.linker.shipped import (
+    HYP_VECTORS,
+    KEXEC_VECTORS,
+    RELOCATION_SIZE,
+    shipped_image,
+    shipped_series,
+)
 
 
 def kernel_side(path: str, symbol: str | None) -> Side:
@@ -49,7 +55,26 @@ def kernel_side(path: str, symbol: str | None) -> Side:
         readers -= {RELOCATION}
     named = [(base + at, name) for at, name in zip(symbols.offsets, symbols.names, strict=True)]
     side = image_side(image, path, layout=layout, readers=readers, named=named)
+    side = replace(side, routines=_outermost(side.routines))
     return _with_alternatives(side, kernel, symbols)
+
+
+def _outermost(routines: Mapping[str, Routine]) -> dict[str, Routine]:
+    """Those that are no part of another one, each under one name; and no data.
+
+    kallsyms names the slots of a vector table, bounds of sections, and the same code twice.
+    """
+    found: dict[str, Routine] = {}
+    end = 0
+
+    def place(one: Routine) -> tuple[int, int, tuple[int, int, str]]:
+        return one.address, -len(one.code), preference(one.name)
+
+    for one in sorted(routines.values(), key=place):
+        if one.address + len(one.code) > end and one.name != RELOCATION_SIZE:
+            found[one.name] = one
+            end = one.address + len(one.code)
+    return found
 
 
 def _with_alternatives(side: Side, kernel: KernelFile, symbols: Kallsyms) -> Side:

@@ -27,7 +27,7 @@ class Names:
     def __init__(self, named: Iterable[tuple[int, str]]) -> None:
         best: dict[int, str] = {}
         for address, name in named:
-            if address not in best or _preference(name) < _preference(best[address]):
+            if address not in best or preference(name) < preference(best[address]):
                 best[address] = name
         self._addresses = sorted(best)
         self._names = best
@@ -44,7 +44,7 @@ class Names:
         return self._names[start] + (f"+{distance:#x}" if distance else "")
 
 
-def _preference(name: str) -> tuple[int, int, str]:
+def preference(name: str) -> tuple[int, int, str]:
     """Of several names for one address: the least decorated, so that two kernels agree."""
     return len(name) - len(name.lstrip("_")), len(name), name
 

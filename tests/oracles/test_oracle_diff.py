@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from relokit.cli.main import main
 from relokit.codegen.encoder import Encoder
 from relokit.diffing.classify import Kind
 from relokit.diffing.compare import Action, Diff, compare
@@ -143,3 +145,35 @@ def test_any_function_of_a_kernel_can_be_named(kernel_6_1: Path, kernel_6_12: Pa
     texts_left = [row.left.text for row in diff.routines[0].rows if row.left]
     assert any(text.startswith("bl ") and "0x" not in text for text in texts_left)
     assert any("kimage.arch.kern_reloc" in text for text in texts_left)
+
+
+@pytest.mark.parametrize("name", ["kernel_5_10", "kernel_6_1", "kernel_6_12", "kernel_7"])
+def test_no_word_of_a_kernel_is_compared_twice(name: str, request: pytest.FixtureRequest) -> None:
+    """kallsyms names the slots of a vector table, and some code by two names."""
+    side = read_side(str(request.getfixturevalue(name)), None, encoder)
+    extents = sorted((one.address, one.address + len(one.code)) for one in side.routines.values())
+    assert all(end <= start for (_, end), (start, _) in pairwise(extents))
+    assert {RELOCATION, "__hyp_stub_vectors", "__hyp_set_vectors"} <= side.routines.keys()
+    assert "arm64_relocate_new_kernel_size" not in side.routines
+
+
+@pytest.mark.parametrize("part", [0.002, 0.3, 0.6, 0.9, 0.999])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_kernel_that_is_cut_off_is_refused(
+    part: float, whole: bool, kernel_6_1: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the header's own sizes are made to fit: by what is no longer there."""
+    content = bytearray(kernel_6_1.read_bytes())
+    pe_offset = int.from_bytes(content[60:64], "little")
+    content[pe_offset : pe_offset + 4] = b"none"  # no section table to contradict
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(content[: int(len(content) * part) & ~3])
+    code = main(["diff", str(path), str(kernel_6_1), *(["--all"] if whole else [])])
+    said = capsys.readouterr()
+    assert "internal error" not in said.err
+    if code == 2:
+        assert said.out == ""
+        assert "vmlinuz" in said.err
+    else:
+        # What comes last in an Image is data: all of the code may be there.
+        assert part > 0.5
