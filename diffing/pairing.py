@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from operator import ne
 
 from relokit.diffing.align import Budget, Pair, align
 from relokit.diffing.decode import Instruction
@@ -59,8 +59,8 @@ class Pairer:
         best = self._paired({})
         if not rename or not best.unlike:
             return best
-        shapes = [key.shape for key in self._left], [key.shape for key in self._right]
-        renaming = self.suggested(align(*shapes, _score(*shapes), self._budget))
+        left, right = ([(key.shape, ()) for key in keys] for keys in (self._left, self._right))
+        renaming = self.suggested(_aligned(left, right, self._budget))
         for _ in range(ROUNDS):
             found = self._paired(renaming)
             if found.unlike < best.unlike:
@@ -126,7 +126,7 @@ class Pairer:
         names = self.names(renaming)
         left = [(key.shape, own) for key, own in zip(self._left, names, strict=True)]
         right = [(key.shape, key.registers) for key in self._right]
-        pairs = align(left, right, _score(left, right), self._budget)
+        pairs = _aligned(left, right, self._budget)
         alike = sum(left[i] == right[j] for i, j in pairs)
         return Pairing(
             pairs,
@@ -150,25 +150,35 @@ def _by_register(renaming: Renaming) -> dict[Register, list[int]]:
     return taken
 
 
-def _score(left: Sequence[Any], right: Sequence[Any]) -> Any:
-    known: dict[tuple[Any, Any], int] = {}
+Item = tuple[str, tuple[Register, ...]]
+"""What is aligned: a shape and its registers."""
+
+
+def _aligned(left: Sequence[Item], right: Sequence[Item], budget: Budget) -> list[Pair]:
+    """Pairs of the items that correspond best. Everything is compared as numbers."""
+    items: dict[Item, int] = {}
+    shapes: dict[str, int] = {}
+    words: dict[str, int] = {}
+    sides = [
+        [
+            (
+                items.setdefault(item, len(items)),
+                shapes.setdefault(item[0], len(shapes)),
+                words.setdefault(item[0].partition(" ")[0], len(words)),
+            )
+            for item in side
+        ]
+        for side in (left, right)
+    ]
+    ours, theirs = sides
 
     def score(i: int, j: int) -> int:
-        pair = left[i], right[j]
-        value = known.get(pair)
-        if value is None:
-            value = known[pair] = _likeness(*pair)
-        return value
+        one, other = ours[i], theirs[j]
+        if one[0] == other[0]:
+            return SAME
+        if one[1] == other[1]:
+            unlike = sum(map(ne, left[i][1], right[j][1]))
+            return SAME_SHAPE - min(unlike, MOST_REGISTERS)
+        return SAME_MNEMONIC if one[2] == other[2] else 0
 
-    return score
-
-
-def _likeness(left: Any, right: Any) -> int:
-    if left == right:
-        return SAME
-    shapes = (left, right) if isinstance(left, str) else (left[0], right[0])
-    if shapes[0] == shapes[1]:
-        unlike = [one for one, other in zip(left[1], right[1], strict=True) if one != other]
-        return SAME_SHAPE - min(len(unlike), MOST_REGISTERS)
-    words = [shape.partition(" ")[0] for shape in shapes]
-    return SAME_MNEMONIC if words[0] == words[1] else 0
+    return align([one[0] for one in ours], [one[0] for one in theirs], score, budget)
