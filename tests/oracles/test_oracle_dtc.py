@@ -34,7 +34,9 @@ def board(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     path: Path = tmp_path_factory.mktemp("qemu") / "virt.dtb"
     machine = f"{MACHINES[regime]},dumpdtb={path}"
     command = ["qemu-system-aarch64", "-M", machine, "-cpu", "cortex-a72", "-m", "1024"]
-    subprocess.run([*command, "-smp", "2", "-display", "none"], check=True, capture_output=True)
+    subprocess.run(
+        [*command, "-smp", "2", "-display", "none", "-nic", "none"], check=True, capture_output=True
+    )
     return Board(regime, path.read_bytes())
 
 
