@@ -8,7 +8,7 @@ need ld.lld lld
 need eu-elflint elfutils
 need qemu-system-aarch64 qemu-system-arm
 need dtc device-tree-compiler
-need chromium chromium
+need chromium "chromium fonts-dejavu-core"
 need chromedriver chromium-driver
 
 if [ -n "$missing" ]; then
