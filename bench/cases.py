@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -14,6 +15,9 @@ from guest import bootable, seconds_to_greeting
 from measurement import MIB, Measurement, progress
 
 import relokit
+from relokit.diffing.compare import compare
+from relokit.diffing.kernel_side import kernel_side
+from relokit.diffing.report import unified
 from relokit.linker.kallsyms import read_kallsyms
 from relokit.linker.kernel_file import open_kernel
 
@@ -29,7 +33,9 @@ relokit.build()
 print(perf_counter() - start)
 """
 
-WHOLE_DIFF = (sys.executable, "-m", "relokit", "diff", "--all")
+DIFF = (sys.executable, "-m", "relokit", "diff")
+DISASSEMBLE = (f"{GNU}objdump", "-D", "-b", "binary", "-m", "aarch64")
+RELOCATION = "arm64_relocate_new_kernel"
 KERNELS = Path(__file__).resolve().parents[1] / "tests" / "oracles" / "kernels.py"
 
 
@@ -106,6 +112,31 @@ def building(rounds: int, work: Path) -> list[Measurement]:
     return [first, again, rendering, gnu, starting]
 
 
+def two_routines(rounds: int, work: Path) -> list[Measurement]:
+    """The relocation code of two shipped kernels compared: decoded, aligned, shown."""
+    paths = _output(sys.executable, str(KERNELS), "6.1", "7").split()
+    sides = [kernel_side(path, RELOCATION) for path in paths]
+    chosen = [replace(one, routines={RELOCATION: one.routines[RELOCATION]}) for one in sides]
+    files = []
+    for number, side in enumerate(chosen):
+        files.append(work / f"{number}.bin")
+        files[-1].write_bytes(side.routines[RELOCATION].code)
+    group = "The relocation code of two kernels compared"
+    names = "relokit, both read already", "relokit, whole command", "GNU objdump twice, and diff"
+    measurements = [Measurement(group, name) for name in names]
+    command = (*DIFF, *(f"{path}:{RELOCATION}" for path in paths))
+    disassemble = [(*DISASSEMBLE, path) for path in files]
+    unified(compare(chosen[0], chosen[1]))  # imports the decoder
+    for number in range(1, rounds + 1):
+        start = perf_counter()
+        unified(compare(chosen[0], chosen[1]))
+        measurements[0].seconds.append(perf_counter() - start)
+        measurements[1].seconds.append(_timed(command))
+        measurements[2].seconds.append(_timed(*disassemble, ("diff", *files)))
+        progress(f"two routines {number}/{rounds}: relokit {measurements[0].seconds[-1]:.4f} s")
+    return measurements
+
+
 def whole_kernels(rounds: int, work: Path) -> list[Measurement]:
     """All functions of two shipped kernels compared, and objdump on one of them."""
     paths = _output(sys.executable, str(KERNELS), "6.1", "6.12").split()
@@ -116,13 +147,12 @@ def whole_kernels(rounds: int, work: Path) -> list[Measurement]:
     start, end = symbols.offset("_stext"), symbols.offset("_etext")
     megabytes = " and ".join(f"{len(kernel.image) / MIB:.0f}" for kernel in kernels)
     group = f"All functions of two kernels of {megabytes} MiB"
-    disassemble = f"{GNU}objdump", "-D", "-b", "binary", "-m", "aarch64"
     limits = f"--start-address={start}", f"--stop-address={end}"
     commands: dict[str, Sequence[str | Path]] = {
-        "relokit, both compared": (*WHOLE_DIFF, *paths),
-        "relokit, one with itself": (*WHOLE_DIFF, paths[0], paths[0]),
-        "GNU objdump, the smaller Image": (*disassemble, image),
-        "GNU objdump, its .text only": (*disassemble, *limits, image),
+        "relokit, both compared": (*DIFF, "--all", *paths),
+        "relokit, one with itself": (*DIFF, "--all", paths[0], paths[0]),
+        "GNU objdump, the smaller Image": (*DISASSEMBLE, image),
+        "GNU objdump, its .text only": (*DISASSEMBLE, *limits, image),
     }
     measurements = [Measurement(group, name) for name in commands]
     for number in range(1, rounds + 1):

@@ -37,6 +37,7 @@ def main() -> int:
             measurements = [
                 *cases.relocation(options.size * MIB, options.rounds, work),
                 *cases.building(options.rounds, work),
+                *cases.two_routines(options.rounds, work),
                 *cases.whole_kernels(options.rounds, work),
                 *cases.starting(options.rounds),
             ]

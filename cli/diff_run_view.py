@@ -59,10 +59,10 @@ def behaviour_tables(diff: BehaviourDiff) -> Behaviour:
     """The same for a page: a line, and a table for each routine with differences."""
     from relokit.diffing.page import Behaviour, Facts
 
-    lines = [VERDICTS[diff.verdict]]
+    remarks = []
     same = [f"{one.name}{_cut(one)}" for one in diff.routines if not one.differences]
     if same:
-        lines.append(f"without any difference: {', '.join(same)}")
+        remarks.append(f"without any difference: {', '.join(same)}")
     tables = []
     for routine in diff.routines:
         if not routine.differences:
@@ -76,8 +76,8 @@ def behaviour_tables(diff: BehaviourDiff) -> Behaviour:
         columns = ("about", "what", diff.left, diff.right, "in runs")
         tables.append(Facts(heading, columns, rows))
     if diff.verdict is Verdict.MAINTENANCE:
-        lines.append(_UNSEEN)
-    return Behaviour("; ".join(lines), tuple(tables))
+        remarks.append(_UNSEEN)
+    return Behaviour(VERDICTS[diff.verdict], tuple(remarks), tuple(tables))
 
 
 def _routine(routine: RoutineBehaviour) -> Iterator[str]:

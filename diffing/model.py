@@ -22,6 +22,11 @@ class Action(StrEnum):
     INSERTED = "inserted"
     DELETED = "deleted"
 
+    @property
+    def verb(self) -> str:
+        """In one word."""
+        return "changed" if self is Action.OPERAND else str(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:

@@ -21,12 +21,12 @@ from relokit.diffing.page_map import (
     with_bars,
 )
 from relokit.diffing.page_render import render_page
-from relokit.diffing.page_rows import VERBS, Block, Budget, Plan, blocks
+from relokit.diffing.page_rows import Block, Budget, Plan, blocks
 from relokit.diffing.page_text import Ids, name_shown, shown
-from relokit.diffing.report import summary
+from relokit.diffing.report import summary_parts
 
 MAX_SUMMARY = 2000
-"""Characters of the summary line."""
+"""Characters of a part of the summary."""
 MAX_NAMES = 200
 """Names in a list that are shown."""
 
@@ -42,12 +42,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """What is known of how both sides run, ready to be shown.
-
-    ``verdict`` is a sentence, or several with semicolons between them.
-    """
+    """What is known of how both sides run, ready to be shown: a verdict, remarks, and tables."""
 
     verdict: str
+    remarks: tuple[str, ...] = ()
     tables: tuple[Facts, ...] = ()
 
 
@@ -120,7 +118,8 @@ def diff_page(diff: Diff, *, behaviour: Behaviour | None = None) -> str:
         {
             "diff": view,
             "kinds": view.kinds,
-            "verdicts": _parts(behaviour.verdict) if behaviour else (),
+            "verdict": shown(behaviour.verdict) if behaviour else "",
+            "remarks": tuple(map(shown, behaviour.remarks)) if behaviour else (),
             "tables": tuple(map(_clean, behaviour.tables)) if behaviour else (),
             "version": VERSION,
         },
@@ -146,9 +145,9 @@ def diff_view(
         same=diff.same,
         changed=len(changes),
         score=f"{diff.score:.1f}",
-        summary=_parts(summary(diff)),
+        summary=tuple(shown(part, MAX_SUMMARY) for part in summary_parts(diff)),
         kinds=tuple((str(kind), by_kind[kind]) for kind in Kind if by_kind[kind]),
-        actions=tuple(VERBS[action] for action in actions),
+        actions=tuple(action.verb for action in actions),
         matrix=tuple(
             (str(kind), tuple(by_both[kind, action] for action in actions))
             for kind in Kind
@@ -162,10 +161,6 @@ def diff_view(
         sizes=(_total(view.sizes[0] for view in routines), _total(v.sizes[1] for v in routines)),
         routines=routines,
     )
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    return tuple(shown(text, MAX_SUMMARY).split("; ")) if text else ()
 
 
 def listed(names: Sequence[str]) -> str:

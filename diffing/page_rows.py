@@ -34,13 +34,6 @@ CLASSES = {
     Action.INSERTED: "ins",
     Action.DELETED: "del",
 }
-VERBS = {
-    Action.OPERAND: "changed",
-    Action.RENAMED: "renamed",
-    Action.MOVED: "moved",
-    Action.INSERTED: "inserted",
-    Action.DELETED: "deleted",
-}
 _WORDS = re.compile(r"\w+|\s+|.", re.DOTALL)
 
 Parts = tuple[tuple[bool, str], ...]
@@ -223,7 +216,7 @@ class _Lines:
             right,
             id=self._row_id(row.left, row.right),
             css=f"{'c' if counts else 'u'} {CLASSES[change.action]} k-{change.kind}",
-            verb=VERBS[change.action],
+            verb=change.action.verb,
             kind=str(change.kind),
             counts=counts,
             note=shown(change.note),

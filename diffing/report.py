@@ -17,17 +17,14 @@ REPEATED = 3
 """So many equal rows one after another are shown once, with their number."""
 _ARROW = " → "
 
-_VERBS = {
-    Action.OPERAND: "changed",
-    Action.RENAMED: "renamed",
-    Action.MOVED: "moved",
-    Action.INSERTED: "inserted",
-    Action.DELETED: "deleted",
-}
-
 
 def summary(diff: Diff) -> str:
     """What differs, by kind, in one line; empty where nothing does, not even a register's name."""
+    return "; ".join(summary_parts(diff))
+
+
+def summary_parts(diff: Diff) -> list[str]:
+    """The summary in parts: what differs by kind and action, routines, registers."""
     groups: dict[tuple[Kind, Action], list[Change]] = defaultdict(list)
     for routine in diff.routines:
         if not routine.one_sided:
@@ -37,7 +34,7 @@ def summary(diff: Diff) -> str:
     for (kind, action), changes in sorted(groups.items(), key=_weight):
         noun = NOUNS[kind][len(changes) != 1]
         shown = _some(list(dict.fromkeys(map(_example, changes))), EXAMPLES)
-        parts.append(f"{len(changes)} {noun} {_VERBS[action]}: {shown}")
+        parts.append(f"{len(changes)} {noun} {action.verb}: {shown}")
     parts += _at_boot(diff)
     for verb, routines in (
         ("inserted", [one for one in diff.routines if one.left is None]),
@@ -54,7 +51,7 @@ def summary(diff: Diff) -> str:
     for name, texts in diff.renames().items():
         where = f" in {name}" if len(diff.routines) > 1 else ""
         parts.append(f"registers renamed{where} {', '.join(texts)}")
-    return "; ".join(parts)
+    return parts
 
 
 def _at_boot(diff: Diff) -> Iterator[str]:

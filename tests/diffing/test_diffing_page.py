@@ -341,7 +341,7 @@ def hostile_side(number: int) -> Side:
 def test_names_of_others_do_no_harm() -> None:
     found = compare(hostile_side(0), hostile_side(1))
     facts = Facts(HOSTILE[0], (HOSTILE[1], HOSTILE[2]), ((HOSTILE[3], HOSTILE[9]),))
-    page = diff_page(found, behaviour=Behaviour(HOSTILE[4], (facts,)))
+    page = diff_page(found, behaviour=Behaviour(HOSTILE[4], (HOSTILE[5],), (facts,)))
     step = Step(1, HOSTILE[0], HOSTILE[1], found)
     for text in (page, series_page([step, Step(2, HOSTILE[3], HOSTILE[9], found)])):
         root = parse(text)
@@ -407,9 +407,8 @@ def test_what_is_left_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_behaviour_has_a_section_of_its_own() -> None:
     facts = Facts("Counts", ("what", "left", "right"), (("dsb sy", "67", "1"),))
-    root = parse(
-        diff_page(diff(LEFT, RIGHT), behaviour=Behaviour("fewer barriers; f: the same", (facts,)))
-    )
+    behaviour = Behaviour("fewer barriers", ("f: the same",), (facts,))
+    root = parse(diff_page(diff(LEFT, RIGHT), behaviour=behaviour))
     (section,) = root.all("section", "facts")
     assert section.all("p")[0].text == "fewer barriers"
     assert [one.text for one in section.all("li")] == ["f: the same"]

@@ -139,7 +139,7 @@ def module_browser(diff: Diff, tmp_path_factory: pytest.TempPathFactory) -> Iter
     same = compare(diff.left, diff.left)
     facts = Facts("Counts", ("what", "left", "right"), (("dsb sy", "67", "1"),))
     texts = {
-        "diff": diff_page(diff, behaviour=Behaviour("fewer barriers", (facts,))),
+        "diff": diff_page(diff, behaviour=Behaviour("fewer barriers", (), (facts,))),
         "same": diff_page(same),
         "series": series_page(
             [
