@@ -86,12 +86,25 @@ def read_struct(image: memoryview, name: str, *, where: str = "Image") -> BtfStr
 
     Raises FormatError where the Image has no BTF or a damaged one.
     """
+    return read_structs(image, name, where=where).get(name)
+
+
+def read_structs(image: memoryview, *names: str, where: str = "Image") -> dict[str, BtfStruct]:
+    """The first struct of each of these names that the Image's BTF defines, in one walk.
+
+    Raises FormatError where the Image has no BTF or a damaged one.
+    """
     types, strings = _find_blob(image, where)
-    wanted = {match.start() + 1 for match in re.finditer(rb"\0%s(?=\0)" % name.encode(), strings)}
+    wanted = {
+        match.start() + 1: name
+        for name in names
+        for match in re.finditer(rb"\0%s(?=\0)" % name.encode(), strings)
+    }
+    found: dict[str, BtfStruct] = {}
     at = 0
     for _ in range(MAX_TYPES):
         if not wanted or at + TYPE.size > len(types):
-            return None
+            return found
         name_at, info, size = TYPE.unpack_from(types, at)
         kind, count = info >> 24 & 0x1F, info & 0xFFFF
         at += TYPE.size
@@ -100,9 +113,11 @@ def read_struct(image: memoryview, name: str, *, where: str = "Image") -> BtfStr
         fixed, each = KINDS[kind]
         if kind == STRUCT_KIND and name_at in wanted:
             if at + each * count > len(types):
-                raise FormatError(f"BTF ends inside struct {name}", where=where)
+                raise FormatError(f"BTF ends inside struct {wanted[name_at]}", where=where)
             members = types[at : at + each * count]
-            return _struct(name, size, members, bool(info >> 31), strings, where)
+            name = wanted[name_at]
+            found[name] = _struct(name, size, members, bool(info >> 31), strings, where)
+            wanted = {place: other for place, other in wanted.items() if other != name}
         at += fixed + each * count
     raise FormatError(f"BTF has more than {MAX_TYPES} types", where=where)
 
@@ -112,14 +127,14 @@ def kimage_layout_from(image: memoryview, *, where: str = "Image") -> KimageLayo
 
     Raises FormatError where the BTF does not tell, or tells a layout that is unlike all known.
     """
-    kimage = read_struct(image, "kimage", where=where)
+    structs = read_structs(image, "kimage", "kimage_arch", where=where)
+    kimage, arch = structs.get("kimage"), structs.get("kimage_arch")
     if kimage is None:
         raise FormatError(
             "BTF has no struct kimage",
             where=where,
             hint="the kernel needs CONFIG_KEXEC_CORE",
         )
-    arch = read_struct(image, "kimage_arch", where=where)
     try:
         layout = KimageLayout(
             name=_version(image),

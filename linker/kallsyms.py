@@ -23,6 +23,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from relokit.codegen.errors import FormatError
@@ -321,18 +322,7 @@ def _decode(
     *,
     where: str,
 ) -> Kallsyms:
-    first = names.starts[0]
-    block = bytes(image[first : names.starts[-1] + names.lengths[-1]])
-    token = table.tokens.__getitem__
-    texts: list[str] = []
-    budget = MAX_TEXT
-    for start, length in zip(names.starts, names.lengths, strict=True):
-        at = start - first
-        text = "".join(map(token, block[at : at + length]))
-        budget -= len(text)
-        if budget < 0:
-            raise FormatError(f"kallsyms names pass {MAX_TEXT} characters", where=where)
-        texts.append(text)
+    texts = _texts(image, table, names, where)
     found = tuple(text[1:] for text in texts)
     offsets = offsets + _lowest(image, found, offsets, where)
     return Kallsyms(
@@ -341,6 +331,34 @@ def _decode(
         offsets=tuple(offsets.tolist()),
         link_base=_link_base(image, offsets, base_at, where),
     )
+
+
+def _texts(image: memoryview, table: _TokenTable, names: _NameTable, where: str) -> list[str]:
+    """All names, each with its type before it; every token at once, by numpy."""
+    import numpy as np
+
+    first = names.starts[0]
+    block = np.frombuffer(image[first : names.starts[-1] + names.lengths[-1]], np.uint8)
+    lengths = np.array(names.lengths)
+    tokens = block[_runs(np.array(names.starts) - first, lengths)]
+    sizes = np.array([len(token) for token in table.tokens])
+    characters = sizes[tokens]
+    ends = np.cumsum(np.add.reduceat(characters, np.cumsum(lengths) - lengths))
+    if ends[-1] > MAX_TEXT:
+        raise FormatError(f"kallsyms names pass {MAX_TEXT} characters", where=where)
+    pool = np.frombuffer("".join(table.tokens).encode("utf-32-le"), "<u4")
+    places = (np.cumsum(sizes) - sizes)[tokens]
+    text = pool[_runs(places, characters)].tobytes().decode("utf-32-le")
+    bounds = [0, *ends.tolist()]
+    return [text[start:end] for start, end in pairwise(bounds)]
+
+
+def _runs(starts: Numbers, lengths: Numbers) -> Numbers:
+    """The numbers from each start on, as many as its length, one run after the other."""
+    import numpy as np
+
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
 
 
 def _lowest(image: memoryview, names: tuple[str, ...], offsets: Numbers, where: str) -> int:
