@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from relokit.codegen.errors import NativeCrashError, RelokitError
+from relokit.codegen.facts import RELOCATION
 from relokit.codegen.series import BEFORE, COMPLETE
 from relokit.codegen.target import MIB, Target
-from relokit.diffing.program_sides import RELOCATION
 from relokit.diffing.relative import RELATIVE
 from relokit.diffing.routine import Names, Routine, Side
 from relokit.diffing.sides import (

@@ -15,6 +15,7 @@ from guest import bootable, seconds_to_greeting
 from measurement import MIB, Measurement, progress
 
 import relokit
+from relokit.codegen.facts import RELOCATION
 from relokit.diffing.compare import compare
 from relokit.diffing.kernel_side import kernel_side
 from relokit.diffing.report import unified
@@ -35,7 +36,6 @@ print(perf_counter() - start)
 
 DIFF = (sys.executable, "-m", "relokit", "diff")
 DISASSEMBLE = (f"{GNU}objdump", "-D", "-b", "binary", "-m", "aarch64")
-RELOCATION = "arm64_relocate_new_kernel"
 KERNELS = Path(__file__).resolve().parents[1] / "tests" / "oracles" / "kernels.py"
 
 

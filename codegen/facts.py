@@ -44,3 +44,6 @@ PSCI_SYSTEM_OFF = 0x8400_0008
 
 KEXEC_CONTROL_PAGE_SIZE = 4096
 EL2_VECTORS_SIZE = 0x800
+
+RELOCATION = "arm64_relocate_new_kernel"
+"""Symbol of the code that is copied to the control page."""

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from relokit.codegen.errors import FormatError
+from relokit.codegen.facts import RELOCATION
 from relokit.codegen.layouts import KimageLayout
 from relokit.codegen.series import COMPLETE
-from relokit.diffing.program_sides import GETS_KIMAGE, RELOCATION, image_side
+from relokit.diffing.program_sides import GETS_KIMAGE, image_side
 from relokit.diffing.routine import MAX_ROUTINE, Names, Replaced, Routine, Side, preference
 from relokit.linker.alternatives import Alternative, read_alternatives
 from relokit.linker.btf import kimage_layout_from

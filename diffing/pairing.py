@@ -177,7 +177,7 @@ def _aligned(left: Sequence[Item], right: Sequence[Item], budget: Budget) -> lis
         if one[0] == other[0]:
             return SAME
         if one[1] == other[1]:
-            unlike = sum(map(ne, left[i][1], right[j][1]))
+            unlike: int = sum(map(ne, left[i][1], right[j][1]))
             return SAME_SHAPE - min(unlike, MOST_REGISTERS)
         return SAME_MNEMONIC if one[2] == other[2] else 0
 

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 
 from relokit.codegen.aarch64_elf import RelocationType
+from relokit.codegen.facts import RELOCATION
 from relokit.codegen.layouts import KimageLayout
 from relokit.codegen.object import Object, Section, SectionFlag, SourceLine, SymbolType
 from relokit.diffing.routine import (
@@ -19,7 +20,6 @@ from relokit.diffing.routine import (
 )
 from relokit.linker.image import Image
 
-RELOCATION = "arm64_relocate_new_kernel"
 GETS_KIMAGE = frozenset({RELOCATION, "machine_kexec", "machine_kexec_post_load"})
 """Routines whose first argument is a struct kimage."""
 

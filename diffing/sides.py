@@ -9,12 +9,12 @@ from pathlib import Path
 
 from relokit.codegen.encoder import Encoder
 from relokit.codegen.errors import FormatError, TargetError
+from relokit.codegen.facts import RELOCATION
 from relokit.codegen.layouts import layout_named
 from relokit.codegen.series import Feature, parse_state
 from relokit.codegen.target import Regime, Target, parse_page_size
 from relokit.diffing.program_sides import (
     GETS_KIMAGE,
-    RELOCATION,
     image_side,
     object_side,
 )

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relokit.codegen.errors import FormatError
+from relokit.codegen.facts import RELOCATION
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType
 from relokit.codegen.series import BEFORE, COMPLETE
 from relokit.linker.call_scan import calls
@@ -25,7 +26,6 @@ STUB_SIZE = 0x1000
 """The hyp stub: the table, and its handlers in the same 4 KiB."""
 PT_LOAD = 1
 
-RELOCATION = "arm64_relocate_new_kernel"
 RELOCATION_SIZE = "arm64_relocate_new_kernel_size"
 RELOCATION_START = "__relocate_new_kernel_start"
 RELOCATION_END = "__relocate_new_kernel_end"

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from relokit.codegen.errors import LinkError
-from relokit.codegen.facts import EL2_VECTORS_SIZE
+from relokit.codegen.facts import EL2_VECTORS_SIZE, RELOCATION
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType
 from relokit.linker.image import Image, ImageSymbol, PlacedSection
 
-RELOCATION = "arm64_relocate_new_kernel"
 MAX_RELOCATION = 1 << 16
 REPLACEMENT_ALIGN = 1 << 21
 

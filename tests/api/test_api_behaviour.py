@@ -298,7 +298,8 @@ def test_the_page_gets_a_table_for_each_routine_with_differences(tmp_path: Path)
     )
     assert table.columns[2:4] == (diff.left, diff.right)
     same = behaviour_tables(of(tmp_path, "\tret\n", "\tret\n"))
-    assert (same.verdict, same.tables) == ("behaves the same; copy: behaves the same", ())
+    assert (same.verdict, same.tables) == ("behaves the same", ())
+    assert same.remarks == ("without any difference: copy",)
 
 
 def test_an_engine_that_goes_down_names_the_side(
