@@ -72,7 +72,7 @@ def behaviour_tables(diff: BehaviourDiff) -> Behaviour:
             for one in routine.differences
         )
         runs = f"{len(routine.left)} run{'s' if len(routine.left) > 1 else ''}"
-        heading = f"{routine.name}: {VERDICTS[routine.verdict]}, {runs}{_cut(routine)}"
+        heading = f"{routine.name}: {_verdict(routine)}, {runs}{_cut(routine)}"
         columns = ("about", "what", diff.left, diff.right, "in runs")
         tables.append(Facts(heading, columns, rows))
     if diff.verdict is Verdict.MAINTENANCE:
@@ -81,7 +81,7 @@ def behaviour_tables(diff: BehaviourDiff) -> Behaviour:
 
 
 def _routine(routine: RoutineBehaviour) -> Iterator[str]:
-    verdict = f"{plain(routine.name)}: {VERDICTS[routine.verdict]}"
+    verdict = f"{plain(routine.name)}: {_verdict(routine)}"
     if routine.mode is Mode.RELOCATION:
         label, ran = "run", _relocations(routine.left[0], routine.right[0])
     else:
@@ -114,6 +114,14 @@ def _endings(routine: RoutineBehaviour) -> str:
     counts = Counter(str(one.ending.leaving) for one in routine.left)
     kinds = ", ".join(f"{count} {name}" for name, count in counts.most_common())
     return f"{counts.total()}: {kinds}{_cut(routine)}"
+
+
+def _verdict(routine: RoutineBehaviour) -> str:
+    """What was seen is all that is claimed: where no trial came to an end, no more than that."""
+    words = VERDICTS[routine.verdict]
+    if routine.cut == len(routine.left) and routine.verdict is not Verdict.DIFFERENT:
+        return f"{words} as far as it ran"
+    return words
 
 
 def _cut(routine: RoutineBehaviour) -> str:

@@ -317,3 +317,13 @@ def test_an_engine_that_goes_down_names_the_side(
     with pytest.raises(NativeCrashError, match="SIGSEGV") as caught:
         behave(path, path)
     assert caught.value.where == path
+
+
+def test_no_more_is_claimed_than_was_run(tmp_path: Path) -> None:
+    """What follows a call is not run: only that far the two are the same."""
+    left, right = (f"\tmov\tx0, #1\n\tbl\toutside\n\tmov\tx0, #{n}\n\tret\n" for n in (2, 3))
+    diff = of(tmp_path, left, right)
+    assert diff.same
+    text = " ".join(behaviour_text(diff).split())
+    assert "copy: behaves the same as far as it ran" in text
+    assert f"(not run to their end: {len(TRIALS)})" in text
