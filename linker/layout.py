@@ -8,10 +8,9 @@ pass before found, until two passes agree. Errors count only in the pass that se
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from relokit.codegen.errors import LinkError
-from relokit.codegen.object import ABSOLUTE, Section, SectionFlag, SectionType
+from relokit.codegen.object import ABSOLUTE, SectionType
 from relokit.codegen.source import Unit
 from relokit.linker.expression import (
     MASK,
@@ -24,101 +23,11 @@ from relokit.linker.expression import (
     align_up,
     binary,
 )
-from relokit.linker.script import (
-    Assertion,
-    Assignment,
-    Data,
-    Fill,
-    OutputSection,
-    Script,
-    script_error,
-)
+from relokit.linker.regions import RegionState
+from relokit.linker.script import Assertion, Assignment, Data, Fill, Script, script_error
+from relokit.linker.sections import MAX_SECTION, MAX_SECTION_ALIGN, NOWHERE, Output, Piece
 
 MAX_PASSES = 10
-MAX_SECTION = 1 << 30
-MAX_GAP = 64 << 20
-MAX_SECTION_ALIGN = 1 << 30
-
-# Plain numbers: SectionFlag arithmetic is slow where every section passes.
-WRITE = int(SectionFlag.WRITE)
-ALLOC = int(SectionFlag.ALLOC)
-EXEC = int(SectionFlag.EXEC)
-
-NOWHERE = -1
-DISCARDED = -2
-
-
-@dataclass(slots=True, eq=False)
-class Piece:
-    """An input section and where it went: ``output`` and ``offset`` in it, in bytes."""
-
-    unit: int
-    section: Section
-    output: int = NOWHERE
-    offset: int = 0
-    walked: int = 0
-
-
-Item = list[Piece] | Assignment | Assertion | Data | Fill
-
-
-@dataclass(slots=True, eq=False)
-class Output:
-    """An output section under way. ``gaps`` and ``data`` hold offsets in bytes."""
-
-    statement: OutputSection
-    items: list[Item]
-    load_region: str | None = None
-    type: SectionType = SectionType.NOBITS
-    flags: SectionFlag = SectionFlag.ALLOC | SectionFlag.WRITE
-    vma: int = 0
-    lma: int = 0
-    size: int = 0
-    align: int = 1
-    alloc: bool = True
-    walked: int = 0
-    gaps: list[tuple[int, int, bytes]] = field(default_factory=list)
-    data: list[tuple[int, bytes]] = field(default_factory=list)
-
-    @property
-    def pieces(self) -> list[Piece]:
-        """The input sections, in order."""
-        return [piece for item in self.items if isinstance(item, list) for piece in item]
-
-
-@dataclass(slots=True)
-class RegionState:
-    """A memory region in one pass; ``last`` is the output section that was placed last."""
-
-    origin: int
-    length: int
-    current: int
-    last: Output | None = None
-
-
-def classify(output: Output) -> None:
-    """Set type and flags as GNU ld merges them: from the input, empty sections included.
-
-    Without input, a section that begins with data is read-only, one that begins with an
-    assignment is not.
-    """
-    pieces = output.pieces
-    stored = [isinstance(item, Data) for item in output.items]
-    flags = 0
-    for piece in pieces:
-        flags |= piece.section.flags
-    if not pieces:
-        flags = ALLOC if stored[:1] == [True] else ALLOC | WRITE
-    output.flags = SectionFlag(flags & (WRITE | ALLOC | EXEC))
-    output.alloc = bool(flags & ALLOC)
-    kinds = {piece.section.type for piece in pieces}
-    if output.statement.noload:
-        output.type = SectionType.NOBITS
-    elif kinds == {SectionType.NOTE} and True not in stored:
-        output.type = SectionType.NOTE
-    elif True in stored or kinds - {SectionType.NOBITS}:
-        output.type = SectionType.PROGBITS
-
 
 _DOT_PLUS_0 = binary("+", Dot(), Number(0))
 
@@ -194,12 +103,12 @@ class Layout:
         self.near = {}
         self.section = ABSOLUTE
         self.dot = 0
-        self._regions = {None: RegionState(0, 1 << 64, 0)}
+        self._regions = {None: RegionState("", 0, 1 << 64, 0)}
         for region in self.script.regions:
             self._line = region.line
             origin = absolute(self, region.origin.evaluate(self))
             length = absolute(self, region.length.evaluate(self))
-            self._regions[region.name] = RegionState(origin, length, origin)
+            self._regions[region.name] = RegionState(region.name, origin, length, origin)
         index = 0
         for statement in self.script.statements:
             self._line = statement.line
@@ -284,9 +193,9 @@ class Layout:
         if not (output.size or _marks_place(output)):
             # GNU ld leaves an empty section out, with what its alignment would have done.
             self.dot = outer
-            self._remember(output, region)
+            region.remember(output, self.dot)
             return
-        self._remember(output, region)
+        region.remember(output, self.dot)
         self._account(output, region)
         if output.size:
             self._last = index
@@ -361,40 +270,17 @@ class Layout:
             return absolute(self, statement.load_address.evaluate(self))
         if output.load_region is not None:
             return align_up(self._regions[output.load_region].current, self._power(statement.align))
-        last = region.last
-        if last is None:
-            return output.vma
-        if output.vma < last.vma and output.size and output.vma + output.size <= last.vma:
-            return output.vma
-        return (output.vma + last.lma - last.vma) & MASK
-
-    def _remember(self, output: Output, region: RegionState) -> None:
-        """Note the section whose VA-PA distance the next one takes over, when GNU ld does."""
-        last = region.last
-        moved = output.vma != output.lma if last is None else self.dot >= last.vma
-        has_input = any(isinstance(item, list) for item in output.items)
-        if output.load_region is None and (output.size or (moved and has_input)):
-            region.last = output
+        return region.load_address(output)
 
     def _account(self, output: Output, region: RegionState) -> None:
         statement = output.statement
-        end = output.vma + output.size
-        if statement.region is not None:
-            region.current = end
-            self._check_fit(statement, statement.region, region, output.vma, end)
+        taken = [(region, output.vma)] if statement.region is not None else []
         if output.load_region is not None and output.type is not SectionType.NOBITS:
-            load = self._regions[output.load_region]
-            load.current = output.lma + output.size
-            self._check_fit(statement, output.load_region, load, output.lma, load.current)
-
-    def _check_fit(
-        self, statement: OutputSection, name: str, region: RegionState, start: int, end: int
-    ) -> None:
-        over = end - (region.origin + region.length)
-        if over > 0:
-            self.fault(f"section {statement.name} overflows region {name} by {over} bytes")
-        elif start < region.origin:
-            self.fault(f"section {statement.name} at {start:#x} lies before region {name}")
+            taken.append((self._regions[output.load_region], output.lma))
+        for state, start in taken:
+            problem = state.take(statement.name, start, output.size)
+            if problem:
+                self.fault(problem)
 
     def _power(self, expression: Expression | None) -> int:
         if expression is None:

@@ -1,7 +1,8 @@
 """Link: Objects and a script in, an Image out.
 
-``link`` resolves symbols, lays the sections out by the script, fills the relocated fields and
-cuts segments. Every error is a LinkError that names object and place.
+``link`` has the sections matched and laid out, the symbols resolved and the segments cut; what it
+does itself is to fill the sections, relocated fields included. Every error is a LinkError that
+names object and place.
 """
 
 from __future__ import annotations
@@ -10,32 +11,27 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from relokit.codegen.errors import LinkError
-from relokit.codegen.object import (
-    ABSOLUTE,
-    UNDEFINED,
-    Binding,
-    Object,
-    Relocation,
-    SectionFlag,
-    SectionType,
-    SourceLine,
-    Symbol,
-    SymbolType,
-)
+from relokit.codegen.object import Object, Relocation, SectionFlag, SectionType, SourceLine
 from relokit.codegen.source import Unit
-from relokit.linker.image import Image, ImageSymbol, PlacedSection
-from relokit.linker.layout import MAX_GAP, MAX_SECTION, MAX_SECTION_ALIGN, Layout, Output, Piece
+from relokit.linker.image import Image, PlacedSection
+from relokit.linker.layout import Layout
 from relokit.linker.matching import distribute
 from relokit.linker.relocate import RelocationError, relocate
 from relokit.linker.script import Script, parse_script, place, script_error
+from relokit.linker.sections import (
+    MAX_GAP,
+    MAX_SECTION,
+    MAX_SECTION_ALIGN,
+    Output,
+    Piece,
+    place_of,
+)
 from relokit.linker.segments import build_segments
+from relokit.linker.symbols import Definitions, Symbols
 
-MASK = (1 << 64) - 1
 MAX_OBJECTS = 4096
 MAX_NOTE = 64 * 1024
 NOTE_SECTION = ".note.relokit"
-
-_Definition = tuple[int, Symbol]
 
 
 def link(
@@ -78,37 +74,27 @@ class _Link:
         for pieces in self.pieces:
             for piece in pieces:
                 self._check_section(piece)
-        self.defines = {key: value & MASK for key, value in defines.items()}
-        self.globals: dict[str, _Definition] = {}
-        self.wanted: set[str] = set()
-        self._collect()
+        self.definitions = Definitions(objects, self.pieces, defines)
         self.undefined: dict[str, str] = {}
-        self.addresses: list[dict[int, int | None]] = [{} for _ in objects]
 
     def run(self) -> Image:
         outputs = distribute(
             self.objects, [p for unit in self.pieces for p in unit], self.script, self.source
         )
-        self.outputs = outputs
-        known = self.globals.keys() | self.defines.keys()
-        provided = frozenset(
-            name
-            for name in self.script.provided
-            if name not in known
-            and name not in self.script.assigned
-            and (name in self.wanted or name in self.script.read)
+        layout = Layout(
+            self.script,
+            self.source,
+            outputs,
+            self.definitions.placed(),
+            self.definitions.provided(self.script),
         )
-        definitions: dict[str, tuple[Piece | None, int]] = {
-            name: (None, value) for name, value in self.defines.items()
-        }
-        for name, (unit, symbol) in self.globals.items():
-            definitions[name] = self._where(unit, symbol), symbol.value
-        self.layout = Layout(self.script, self.source, outputs, definitions, provided)
-        self.layout.run()
+        layout.run()
         kept = [index for index, output in enumerate(outputs) if output.size]
-        self.kept = {index: at for at, index in enumerate(kept)}
-        _refuse_overlaps(self.source, [outputs[index] for index in kept])
-        sections = [self._compose(outputs[index]) for index in kept]
+        numbers = {index: at for at, index in enumerate(kept)}
+        self.symbols = Symbols(self.definitions, layout, numbers)
+        filled = [outputs[index] for index in kept]
+        _refuse_overlaps(self.source, filled)
+        sections = [self._compose(output) for output in filled]
         if self.undefined:
             self._report_undefined()
         if self.note is not None:
@@ -126,12 +112,10 @@ class _Link:
                     self.note,
                 )
             )
-        segments = build_segments(
-            self.layout, self.source, [outputs[index] for index in kept], sections
+        segments = build_segments(layout, self.source, filled, sections)
+        return Image(
+            self.name, tuple(sections), segments, self.symbols.listed(), self._entry(filled)
         )
-        return Image(self.name, tuple(sections), segments, self._symbols(), self._entry())
-
-    # Symbols
 
     def _check_section(self, piece: Piece) -> None:
         section = piece.section
@@ -147,88 +131,6 @@ class _Link:
         raise LinkError(
             f"section {section.name} has {problem}", where=self.objects[piece.unit].name
         )
-
-    def _where(self, unit: int, symbol: Symbol) -> Piece | None:
-        if symbol.section == ABSOLUTE:
-            return None
-        if not 0 <= symbol.section < len(self.pieces[unit]):
-            raise LinkError(
-                f"symbol {symbol.name} is in section number {symbol.section}, which does not exist",
-                where=self.objects[unit].name,
-            )
-        return self.pieces[unit][symbol.section]
-
-    def _collect(self) -> None:
-        for unit, item in enumerate(self.objects):
-            for symbol in item.symbols:
-                if symbol.binding is Binding.LOCAL:
-                    continue
-                name = symbol.name
-                if symbol.section == UNDEFINED:
-                    self.wanted.add(name)
-                    continue
-                if name in self.defines:
-                    raise LinkError(
-                        f"symbol {name} is defined twice",
-                        where=item.name,
-                        hint="once here, once from outside (defines)",
-                    )
-                other = self.globals.get(name)
-                if other is None or (
-                    other[1].binding is Binding.WEAK and symbol.binding is Binding.GLOBAL
-                ):
-                    self.globals[name] = unit, symbol
-                elif symbol.binding is Binding.GLOBAL and other[1].binding is Binding.GLOBAL:
-                    raise LinkError(
-                        f"symbol {name} is defined twice",
-                        where=self._symbol_place(unit, symbol),
-                        hint=f"also defined at {self._symbol_place(*other)}",
-                    )
-
-    def _symbol_place(self, unit: int, symbol: Symbol) -> str:
-        piece = self._where(unit, symbol)
-        return self._place(piece, symbol.value) if piece else self.objects[unit].name
-
-    def _address(self, unit: int, index: int) -> int | None:
-        """VA of a unit's symbol; None for a weak one that nobody defines."""
-        known = self.addresses[unit]
-        if index in known:
-            return known[index]
-        symbol = self.objects[unit].symbols[index]
-        address: int | None
-        if symbol.binding is Binding.LOCAL:
-            address = self._defined_at(unit, symbol)
-        else:
-            address = self._global(symbol.name)
-            if address is None and symbol.binding is not Binding.WEAK:
-                raise KeyError(symbol.name)
-        known[index] = address
-        return address
-
-    def _global(self, name: str) -> int | None:
-        value = self.layout.values.get(name)
-        if value is not None:
-            section, offset = value
-            return (offset + self.outputs[section].vma) & MASK if section >= 0 else offset
-        if name in self.globals:
-            return self._defined_at(*self.globals[name])
-        return self.defines.get(name)
-
-    def _defined_at(self, unit: int, symbol: Symbol) -> int:
-        if symbol.section == UNDEFINED:
-            raise KeyError(symbol.name)
-        piece = self._where(unit, symbol)
-        if piece is None:
-            return symbol.value & MASK
-        if piece.output < 0:
-            raise LinkError(
-                f"reference to {symbol.name or piece.section.name} in section "
-                f"{piece.section.name} of {self.objects[unit].name}, which is not in the image",
-                hint="it is discarded, or not placed, by the script",
-            )
-        return (self.outputs[piece.output].vma + piece.offset + symbol.value) & MASK
-
-    # Contents
 
     def _compose(self, output: Output) -> PlacedSection:
         statement = output.statement
@@ -279,50 +181,34 @@ class _Link:
     def _relocate(
         self, data: bytearray, output: Output, piece: Piece, relocation: Relocation
     ) -> None:
-        unit = piece.unit
         at = piece.offset + relocation.offset
         try:
-            address = self._address(unit, relocation.symbol)
+            address = self.symbols.address(piece.unit, relocation.symbol)
             relocate(data, at, relocation.type, address, relocation.addend, output.vma + at)
         except KeyError as error:
-            self.undefined.setdefault(error.args[0], self._place(piece, relocation.offset))
+            self.undefined.setdefault(error.args[0], self._place(piece, relocation))
         except IndexError:
             raise LinkError(
                 f"a relocation names symbol {relocation.symbol}, which does not exist",
-                where=self._place(piece, relocation.offset),
+                where=self._place(piece, relocation),
             ) from None
         except RelocationError as fault:
-            symbol = self.objects[unit].symbols[relocation.symbol]
+            symbol = self.objects[piece.unit].symbols[relocation.symbol]
             raise LinkError(
                 f"{fault} (symbol {symbol.name or 'of a section'})",
-                where=self._place(piece, relocation.offset),
-                text=self._text(piece, relocation.offset),
+                where=self._place(piece, relocation),
+                text=_text(piece, relocation),
             ) from None
         except LinkError as error:
             raise LinkError(
                 error.message,
-                where=self._place(piece, relocation.offset),
-                text=self._text(piece, relocation.offset),
+                where=self._place(piece, relocation),
+                text=_text(piece, relocation),
                 hint=error.hint,
             ) from None
 
-    def _line(self, piece: Piece, offset: int) -> SourceLine | None:
-        found = None
-        for start, line in piece.section.lines:
-            if start > offset:
-                break
-            found = line
-        return found
-
-    def _place(self, piece: Piece, offset: int) -> str:
-        line = self._line(piece, offset)
-        if line is not None:
-            return str(line)
-        return f"{self.objects[piece.unit].name}:({piece.section.name}+{offset:#x})"
-
-    def _text(self, piece: Piece, offset: int) -> str | None:
-        line = self._line(piece, offset)
-        return line.text if line else None
+    def _place(self, piece: Piece, relocation: Relocation) -> str:
+        return place_of(self.objects, piece, relocation.offset)
 
     def _report_undefined(self) -> None:
         (first, where), *others = self.undefined.items()
@@ -334,12 +220,10 @@ class _Link:
             else "define it in an object or in the script",
         )
 
-    # What the Image says of it all
-
-    def _entry(self) -> int:
+    def _entry(self, outputs: Sequence[Output]) -> int:
         entry = self.script.entry
         if entry is not None:
-            address = self._global(entry)
+            address = self.symbols.named(entry)
             if address is None:
                 raise LinkError(
                     f"entry symbol {entry} is not defined",
@@ -348,94 +232,17 @@ class _Link:
                 )
             return address
         # GNU ld, "Entry Point": the symbol start, then the first byte of .text.
-        address = self._global("start")
+        address = self.symbols.named("start")
         if address is not None:
             return address
-        code = [o for o in self.outputs if o.size and o.flags & SectionFlag.EXEC]
-        named = [o for o in code if o.statement.name == ".text"]
+        code = [output for output in outputs if output.flags & SectionFlag.EXEC]
+        named = [output for output in code if output.statement.name == ".text"]
         return (named + code)[0].vma if code else 0
 
-    def _number(self, index: int, address: int) -> int:
-        """Number in the Image of output ``index`` for a symbol at ``address``.
 
-        A symbol that lies outside its section (or whose section was left out) goes to the
-        allocated section that holds it or ends there, else it is absolute.
-        """
-        if index in self.kept:
-            output = self.outputs[index]
-            if output.vma <= address <= output.vma + output.size:
-                return self.kept[index]
-        for other, number in self.kept.items():
-            output = self.outputs[other]
-            if (
-                output.flags & SectionFlag.ALLOC
-                and output.vma <= address <= output.vma + output.size
-            ):
-                return number
-        return ABSOLUTE
-
-    def _symbols(self) -> tuple[ImageSymbol, ...]:
-        local: list[ImageSymbol] = []
-        shared: list[ImageSymbol] = []
-        values = self.layout.values
-        for unit, item in enumerate(self.objects):
-            for symbol in item.symbols:
-                if symbol.section == UNDEFINED or not symbol.name:
-                    continue
-                if symbol.binding is not Binding.LOCAL:
-                    if symbol.name in values or self.globals[symbol.name][1] is not symbol:
-                        continue
-                elif symbol.type in (SymbolType.SECTION, SymbolType.FILE):
-                    continue
-                piece = self._where(unit, symbol)
-                if piece is not None and piece.output < 0:
-                    continue
-                self._add(local, shared, unit, symbol, piece)
-        for name, (section, offset) in values.items():
-            self._add_assigned(local, shared, name, section, offset)
-        for name, value in self.defines.items():
-            if name not in values:
-                shared.append(
-                    ImageSymbol(name, value, 0, Binding.GLOBAL, SymbolType.NOTYPE, ABSOLUTE)
-                )
-        return tuple(local + shared)
-
-    def _add(
-        self,
-        local: list[ImageSymbol],
-        shared: list[ImageSymbol],
-        unit: int,
-        symbol: Symbol,
-        piece: Piece | None,
-    ) -> None:
-        address = self._defined_at(unit, symbol)
-        number = self._number(piece.output, address) if piece else ABSOLUTE
-        (local if symbol.binding is Binding.LOCAL else shared).append(
-            ImageSymbol(symbol.name, address, symbol.size, symbol.binding, symbol.type, number)
-        )
-
-    def _add_assigned(
-        self,
-        local: list[ImageSymbol],
-        shared: list[ImageSymbol],
-        name: str,
-        section: int,
-        offset: int,
-    ) -> None:
-        layout = self.layout
-        address = offset
-        number = ABSOLUTE
-        if section >= 0:
-            address = (offset + self.outputs[section].vma) & MASK
-            number = self._number(section, address)
-        elif name in layout.near:
-            number = self._number(layout.near[name], address)
-        source = self.globals.get(layout.aliases.get(name, ""))
-        kind = source[1].type if source else SymbolType.NOTYPE
-        binding = Binding.LOCAL if name in layout.hidden else Binding.GLOBAL
-        (local if binding is Binding.LOCAL else shared).append(
-            ImageSymbol(name, address, 0, binding, kind, number)
-        )
+def _text(piece: Piece, relocation: Relocation) -> str | None:
+    line = piece.line_at(relocation.offset)
+    return line.text if line else None
 
 
 def _refuse_overlaps(source: Unit, outputs: Sequence[Output]) -> None:

@@ -10,7 +10,6 @@ from functools import lru_cache
 from relokit.codegen.errors import LinkError
 from relokit.codegen.object import Object, SectionFlag
 from relokit.codegen.source import Unit
-from relokit.linker.layout import DISCARDED, Item, Output, Piece, classify
 from relokit.linker.script import (
     DISCARD,
     InputSections,
@@ -19,6 +18,7 @@ from relokit.linker.script import (
     Script,
     script_error,
 )
+from relokit.linker.sections import DISCARDED, NOWHERE, Item, Output, Piece, classify
 
 MAX_TRIES = 10_000_000
 
@@ -116,7 +116,7 @@ def distribute(
             if taken:
                 for piece in taken:
                     piece.output = index
-                free = [piece for piece in free if piece.output == -1]
+                free = [piece for piece in free if piece.output == NOWHERE]
                 items.append(taken)
         if not discard:
             before = outputs[-1] if outputs else None

@@ -11,8 +11,9 @@ from relokit.codegen.source import Unit
 from relokit.linker.elf_format import PT_LOAD, PT_NOTE
 from relokit.linker.expression import absolute
 from relokit.linker.image import PlacedSection, Segment, SegmentFlag
-from relokit.linker.layout import MAX_GAP, Layout, Output
+from relokit.linker.layout import Layout
 from relokit.linker.script import script_error
+from relokit.linker.sections import MAX_GAP, Output
 
 PAGE = 4096
 MAX_SEGMENT_ALIGN = 65536
