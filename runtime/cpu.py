@@ -1,13 +1,11 @@
-"""One arm64 CPU on Unicorn: registers by name, exception entry, bounded and counted runs.
+"""One arm64 CPU on Unicorn: bounded and counted runs, with exception entry.
 
-What the engine leaves out is done here: exception entry with the SP banks, E2H register
-redirection, TLB flushes after writes from outside. Memory faults, HVC routing and ERET are its
-own. Measured against unicorn 2.1.4.
+The engine leaves entry out; memory faults, HVC routing and ERET are its own. Measured against
+unicorn 2.1.4.
 """
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic, perf_counter
@@ -16,10 +14,8 @@ from typing import Any
 from unicorn import Uc, UcError
 from unicorn import arm64_const as a64
 from unicorn import unicorn_const as u
-from unicorn.unicorn_py3.arch.arm64 import HOOK_INSN_SYS_CFUNC, UcRegCP64
 
 from relokit.codegen.errors import MachineError
-from relokit.codegen.system_registers import REGISTERS, decode_system
 from relokit.runtime import native_hooks, redirection
 from relokit.runtime.engine_fault import FaultReader
 from relokit.runtime.exceptions import (
@@ -40,6 +36,7 @@ from relokit.runtime.registers import MASK64, Registers
 from relokit.runtime.spinning import is_endless
 from relokit.runtime.stop import BusAccess, Stop, StopReason
 from relokit.runtime.sysregs import field
+from relokit.runtime.system_access import SystemAccess
 from relokit.runtime.walker import Access, FaultKind, Walk, walk
 from relokit.runtime.watchdog import looked_after
 
@@ -99,44 +96,17 @@ class Cpu(Registers):
         self._exceptions = 0
         self._until: int | None = None
         self._timed_out = False
-        self._emulated: dict[int, int] = {}
         self._counter = native_hooks.new_counter()
         self.write("SCR_EL3", SCR_RESET)
         self.write("CPTR_EL3", CPTR_EZ)
         self.write("HCR_EL2", HCR_RW)
         self._has_pan = bool(self.read("ID_AA64MMFR1_EL1") >> 20 & 0xF)
-        self._has_vhe = bool(self.read("ID_AA64MMFR1_EL1") >> 8 & 0xF)
         self._faults = FaultReader(self.uc)
-        if cache_line is not None:
-            self._emulated[REGISTERS["CTR_EL0"]] = self._ctr(cache_line)
-        self._hook()
-
-    def _hook(self) -> None:
         self.uc.hook_add(u.UC_HOOK_INTR, self._on_exception)
         native_hooks.add_native_hook(
             self.uc, u.UC_HOOK_BLOCK, native_hooks.block_counter_address(), self._counter
         )
-        keys = set(self._emulated) | (set(redirection.TO_EL2) if self._has_vhe else set())
-        if not keys:
-            return
-        # The engine keeps the address of these: they live as long as it does.
-        self._handlers = [
-            HOOK_INSN_SYS_CFUNC(self._guarded(self._on_mrs)),
-            HOOK_INSN_SYS_CFUNC(self._guarded(self._on_msr)),
-        ]
-        self._filters = [
-            native_hooks.new_filter(frozenset(keys), handler) for handler in self._handlers
-        ]
-        for instruction, data in zip(
-            (a64.UC_ARM64_INS_MRS, a64.UC_ARM64_INS_MSR), self._filters, strict=True
-        ):
-            native_hooks.add_native_hook(
-                self.uc,
-                u.UC_HOOK_INSN,
-                native_hooks.system_filter_address(),
-                data,
-                instruction=instruction,
-            )
+        self._system = SystemAccess(self, cache_line, self.stop)
 
     def flush_code(self) -> None:
         """Drop translated code: needed after a hook is added to code that ran."""
@@ -391,56 +361,11 @@ class Cpu(Registers):
         return bool(field("HCR", hcr, "E2H") and field("HCR", hcr, "TGE"))
 
     def _emulate_access(self, pc: int) -> bool:
-        """Carry out an MRS or MSR that the engine takes for UNDEF and the architecture does not:
-        ``_EL12`` and ``_EL02`` names under E2H, and registers given by :meth:`add_registers`.
-        """
-        decoded = decode_system(self.instruction_at(pc) or 0)
-        if decoded is None or decoded.form not in ("mrs", "msr"):
+        if not self._system.emulate(self.instruction_at(pc) or 0, self._absent):
             return False
-        target = redirection.TO_EL1.get(decoded.key)
-        if target is not None:
-            if not redirection.is_redirecting(self.read("HCR_EL2"), self.el):
-                return False
-        elif decoded.key in self._absent:
-            target = decoded.key
-        else:
-            return False
-        if decoded.form == "msr":
-            self.write_key(target, 0 if decoded.rt == 31 else self.x(decoded.rt))
-        elif decoded.rt != 31:
-            self.set_x(decoded.rt, self.read_key(target))
         self.set_pc(pc + 4)
         self._counter[Count.INSTRUCTIONS] += 1
         return True
-
-    def _on_mrs(self, register: int, access: UcRegCP64) -> int:
-        key = _key_of(access)
-        value = self._emulated.get(key)
-        if value is None:
-            if not redirection.is_redirecting(self.read("HCR_EL2"), self.el):
-                return 0
-            value = self.read_key(redirection.TO_EL2[key])
-        self.uc.reg_write(register, value)
-        return 1
-
-    def _on_msr(self, _register: int, access: UcRegCP64) -> int:
-        target = redirection.TO_EL2.get(_key_of(access))
-        if target is None or not redirection.is_redirecting(self.read("HCR_EL2"), self.el):
-            return 0
-        self.write_key(target, access.val)
-        return 1
-
-    def _guarded(self, handler: Callable[[int, UcRegCP64], int]) -> Callable[..., int]:
-        """Nothing may be raised through the engine's frames: turn it into a stop."""
-
-        def call(_uc: Any, register: int, access: Any, _data: Any) -> int:
-            try:
-                return handler(register, ctypes.cast(access, ctypes.POINTER(UcRegCP64)).contents)
-            except (UcError, MachineError, KeyError) as error:
-                self.stop(StopReason.ENGINE, f"system register access: {error}")
-                return 1
-
-        return call
 
     def _on_unmapped(
         self, _uc: Uc, access: int, address: int, size: int, value: int, _data: Any
@@ -448,18 +373,6 @@ class Cpu(Registers):
         kinds = {u.UC_MEM_WRITE_UNMAPPED: "write", u.UC_MEM_FETCH_UNMAPPED: "fetch"}
         self._access = BusAccess(kinds.get(access, "read"), address, size, value & MASK64)
         return False
-
-    def _ctr(self, line: int) -> int:
-        words = (line // 4).bit_length() - 1
-        if line < 16 or line > 2048 or line & line - 1:
-            raise MachineError(
-                f"no {line}-byte cache line", hint="CTR_EL0 allows powers of two, 16 to 2048"
-            )
-        return self.read("CTR_EL0") & ~0xF000F | words << 16 | words
-
-
-def _key_of(access: UcRegCP64) -> int:
-    return int(access.op0 << 14 | access.op1 << 11 | access.crn << 7 | access.crm << 3 | access.op2)
 
 
 def _open(model: int, memory: GuestMemory, softmmu_page: int) -> Uc:
