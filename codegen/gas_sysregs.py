@@ -6,8 +6,6 @@ D19 / D24 (system register encodings). Register names that Keystone knows are no
 
 from __future__ import annotations
 
-import re
-
 from relokit.codegen.system_registers import OPERATIONS, register_key, split_key
 
 # Registers and operations that Keystone lacks by name; the encodings are in system_registers.
@@ -126,17 +124,10 @@ _PSTATE = {
     "daifclr": (3, 7, 15),
 }
 
-_GENERIC = re.compile(r"s[0-3]_[0-7]_c(?:1[0-5]|[0-9])_c(?:1[0-5]|[0-9])_[0-7]", re.ASCII)
-
 
 def register(name: str) -> str:
     """The spelling of system register ``name`` (lower case) that Keystone takes."""
     return SYSTEM_REGISTERS.get(name, name)
-
-
-def is_generic(name: str) -> bool:
-    """Whether ``name`` is a well-formed ``s<op0>_<op1>_c<n>_c<m>_<op2>``."""
-    return _GENERIC.fullmatch(name) is not None
 
 
 def pstate_limit(field: str) -> int | None:

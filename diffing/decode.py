@@ -196,7 +196,8 @@ def _with_alternatives(code: list[Instruction], routine: Routine) -> tuple[Instr
             text = spelt[number] if fixed == word else spelt[number].partition(" ")[0]
             add(offset, f"at boot: {text} ({one.reason})", fixed)
             if one.kept_at is not None:
-                note = f"for +{offset:#x} at boot ({one.reason})"
+                place = one.place or f"+{offset:#x}"
+                note = f"for {place} at boot ({one.reason})"
                 add(one.kept_at + 4 * number, note)
     return tuple(code)
 

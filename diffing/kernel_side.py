@@ -84,11 +84,15 @@ def _with_alternatives(side: Side, kernel: KernelFile, symbols: Kallsyms) -> Sid
         table = read_alternatives(kernel.image, symbols, where=side.name)
     except FormatError:
         return side
-    base = symbols.link_base
-    found = {
-        name: table.within(one.address - base, one.address - base + len(one.code))
-        for name, one in side.routines.items()
-    }
+    found = {}
+    for name, one in side.routines.items():
+        start = one.address - symbols.link_base
+        extent = start, start + len(one.code)
+        # A set: words for the routine itself are found both ways.
+        both = {*table.within(*extent), *table.replacing_from(*extent)}
+        found[name] = sorted(
+            both, key=lambda alternative: (alternative.place, alternative.capability)
+        )
     if not any(found.values()):
         return side
     try:
@@ -97,7 +101,10 @@ def _with_alternatives(side: Side, kernel: KernelFile, symbols: Kallsyms) -> Sid
         names = {}
     routines = {
         name: replace(
-            one, replaced=tuple(_replaced(a, one, kernel, symbols, names) for a in found[name])
+            one,
+            replaced=tuple(
+                _replaced(a, one, kernel, symbols, names, side.names) for a in found[name]
+            ),
         )
         for name, one in side.routines.items()
     }
@@ -110,6 +117,7 @@ def _replaced(
     kernel: KernelFile,
     symbols: Kallsyms,
     names: Mapping[int, str],
+    places: Names,
 ) -> Replaced:
     start = routine.address - symbols.link_base
     offset = one.place - start
@@ -117,11 +125,12 @@ def _replaced(
         function = next(iter(symbols.names_at(one.replacement)), "a function")
         return Replaced(offset, one.size, (), None, function)
     at, size = one.replacement, one.replacement_size
-    inside = start <= at < start + len(routine.code)
+    own = range(start, start + len(routine.code))
     return Replaced(
         offset,
         one.size,
         struct.unpack(f"<{size // 4}I", kernel.image[at : at + size]),
-        at - start if inside else None,
+        at - start if at in own else None,
         names.get(one.capability) or f"capability {one.capability}",
+        "" if one.place in own else places.name(one.place + symbols.link_base) or "another routine",
     )

@@ -55,7 +55,8 @@ class Replaced:
 
     ``words`` are what comes there, none where a function makes them; ``kept_at`` is the byte offset
     in the routine where they are kept, if they are kept in it. ``reason`` names the CPU's property
-    that decides, or the function.
+    that decides, or the function. Where words are kept for another routine, ``offset`` is outside
+    of this one, and ``place`` says where that is.
     """
 
     offset: int
@@ -63,6 +64,7 @@ class Replaced:
     words: tuple[int, ...]
     kept_at: int | None
     reason: str
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

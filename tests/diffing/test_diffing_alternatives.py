@@ -64,3 +64,9 @@ def test_several_for_one_word_and_some_beyond_the_routine() -> None:
     )
     found = compare(side(ISB, NOP, RET), several)
     assert "at boot: dsb sy (an erratum); at boot: isb (an erratum)" in unified(found)
+
+
+def test_words_that_are_kept_for_another_routine_say_which() -> None:
+    elsewhere = Replaced(-0x40, 4, (DSB_SY,), 8, "an erratum", "memcpy+0x10")
+    found = compare(side(ISB, RET), side(ISB, RET, DSB_SY, replaced=(elsewhere,)))
+    assert "+dsb sy  // for memcpy+0x10 at boot (an erratum)" in unified(found)

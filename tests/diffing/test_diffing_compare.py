@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from relokit.diffing.align import Budget, align
 from relokit.diffing.classify import Kind
-from relokit.diffing.compare import Action, Diff, compare
+from relokit.diffing.compare import compare
+from relokit.diffing.model import Action, Diff
 from relokit.diffing.normalise import Aspect
 from relokit.diffing.report import summary, unified
 from relokit.diffing.routine import MAX_ROUTINE, DiffError, Names, Routine, Side

@@ -12,7 +12,9 @@ import pytest
 from relokit.cli.main import main
 from relokit.codegen.encoder import Encoder
 from relokit.diffing.classify import Kind
-from relokit.diffing.compare import Action, Diff, compare
+from relokit.diffing.compare import compare
+from relokit.diffing.decode import decode
+from relokit.diffing.model import Action, Diff
 from relokit.diffing.sides import read_side
 
 pytestmark = pytest.mark.oracle
@@ -177,3 +179,12 @@ def test_a_kernel_that_is_cut_off_is_refused(
     else:
         # What comes last in an Image is data: all of the code may be there.
         assert part > 0.5
+
+
+def test_words_behind_a_function_that_are_for_another_one(kernel_6_12: Path) -> None:
+    """Three words at the end of trans_pgd_copy_el2_vectors' extent are not its own."""
+    side = read_side(str(kernel_6_12), "trans_pgd_copy_el2_vectors", encoder)
+    code = decode(side.routines["trans_pgd_copy_el2_vectors"], side.names)
+    noted = [one for one in code if one.note.startswith("for trans_pgd_create_copy+0x")]
+    assert len(noted) == 3
+    assert all("52-bit Virtual Addressing (LPA2)" in one.note for one in noted)

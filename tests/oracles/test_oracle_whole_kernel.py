@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from relokit.diffing.classify import Kind
-from relokit.diffing.compare import Diff, compare
+from relokit.diffing.compare import compare
+from relokit.diffing.model import Diff
 from relokit.diffing.normalise import Aspect
 from relokit.diffing.routine import Names, Routine, Side
 from relokit.diffing.whole import Status, WholeDiff, compare_kernels
