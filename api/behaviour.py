@@ -31,7 +31,7 @@ from relokit.diffing.sides import (
 from relokit.facade import GRACE, Progress, build_programs, encoder, worker
 from relokit.linker.host_file import map_file
 from relokit.runtime.behaviour import BehaviourDiff, Leaving, Mode, Observation
-from relokit.runtime.behaviour_compare import compare_behaviour
+from relokit.runtime.behaviour_compare import ARGUMENTS, compare_behaviour
 from relokit.runtime.behaviour_flat import (
     CALL_SECONDS,
     CODE,
@@ -79,7 +79,12 @@ def behave(
             )
         else:
             name = one.name if one.name == other.name else f"{one.name} → {other.name}"
-            found = compare_behaviour(name, Mode.CALL, *_calls(sides, (one, other)))
+            found = compare_behaviour(
+                name,
+                Mode.CALL,
+                *_calls(sides, (one, other)),
+                handed_on=_handed_on(one, sides[0].names) | _handed_on(other, sides[1].names),
+            )
         routines.append(found)
     return BehaviourDiff(sides[0].name, sides[1].name, tuple(routines))
 
@@ -247,6 +252,20 @@ def _calls(
         )
 
     return observed(sides[0], routines[0]), observed(sides[1], routines[1])
+
+
+def _handed_on(routine: Routine, names: Names) -> frozenset[str]:
+    """Argument registers that the routine sets and does not read: they are for somebody else.
+
+    What it reads as well may be, too; x0 always counts.
+    """
+    from relokit.diffing.decode import decode
+    from relokit.diffing.live_ranges import GENERAL, live_ranges
+    from relokit.diffing.normalise import keys_of
+
+    code = decode(routine, names)
+    unread = live_ranges(code, keys_of(code, frozenset())).unread
+    return ARGUMENTS & {f"x{number}" for bank, number in unread if bank == GENERAL}
 
 
 def _resolved(routine: Routine, names: Names) -> tuple[bytes, dict[int, str]]:

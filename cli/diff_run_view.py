@@ -99,7 +99,7 @@ def _routine(routine: RoutineBehaviour) -> Iterator[str]:
             yield from _results(found, len(routine.left))
         elif kind is Kind.LEFTOVER and found:
             names = ", ".join(plain(one.what) for one in found)
-            yield from _row(_LABELS[kind], f"{names}: nobody may rely on these")
+            yield from _row(_LABELS[kind], f"{names}: not meant for anybody")
         elif found:
             yield from _row(_LABELS[kind], "; ".join(_change(one) for one in found))
 

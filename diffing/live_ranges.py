@@ -44,7 +44,8 @@ class Ranges:
 
     ``register`` has each range's register, ``meets`` the ranges that hold a value at the same time
     as it does, ``outer`` those that cross the routine's border, ``across`` those that live on
-    across a call, ``called`` those that a call may change.
+    across a call, ``called`` those that a call may change. ``unread`` are registers that get a
+    value which nothing in the routine reads.
     """
 
     operands: tuple[tuple[int, ...], ...]
@@ -53,6 +54,7 @@ class Ranges:
     outer: Set[int]
     across: Set[int]
     called: Set[int]
+    unread: Set[Register]
 
     def apart(self, one: int, other: int) -> bool:
         """Whether the two ranges may not share a register."""
@@ -124,7 +126,7 @@ def _all_outer(keys: Sequence[Key]) -> Ranges:
         for key in keys
     )
     register = {one: own for own, one in number.items()}
-    return Ranges(operands, register, {}, register.keys(), frozenset(), frozenset())
+    return Ranges(operands, register, {}, register.keys(), frozenset(), frozenset(), {*number})
 
 
 @dataclass(slots=True)
@@ -177,6 +179,7 @@ class _Analysis:
             {self._find(node) for node in self._outer.values()},
             {self._find(node) for node in self._across},
             {self._find(node) for node in self._called},
+            {self._register[node] for node in dead},
         )
 
     def _uses(self, index: int) -> Iterator[tuple[Register, Use]]:

@@ -262,8 +262,11 @@ class RoutineBehaviour:
 
     @property
     def cut(self) -> int:
-        """Trials that ended before the routine did: what it wanted is not there."""
-        return sum(one.ending.leaving in _CUT for one in self.left)
+        """Trials that on either side ended before the routine did: what it wanted is not there."""
+        return sum(
+            one.ending.leaving in _CUT or other.ending.leaving in _CUT
+            for one, other in zip(self.left, self.right, strict=True)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The routine as JSON data."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 from relokit.runtime.behaviour import (
     Counts,
     Difference,
-    Ending,
     Kind,
     Leaving,
     Mode,
@@ -17,22 +16,25 @@ from relokit.runtime.behaviour import (
 )
 from relokit.runtime.behaviour_flat import STACK_OWNER, data_text
 
-_ARGUMENTS = frozenset(f"x{number}" for number in range(8))
-# AAPCS64, 6.9: what a routine returns, up to 16 bytes of it.
-_RESULTS = frozenset({"x0", "x1"})
+ARGUMENTS = frozenset(f"x{number}" for number in range(8))
+"""What routines hand to one another (AAPCS64, 6.8 and 6.9)."""
+_FIRST = frozenset({"x0"})
 # AAPCS64, 6.1.1: callee-saved, the platform register (the kernel's shadow call stack), SP.
 _KEPT = frozenset({*(f"x{number}" for number in range(18, 30)), "sp"})
-# Which general registers somebody relies on, by how the code is left. Of a new kernel booting.rst
-# says x0 to x3. In the middle of a routine only what it passes on counts.
+# Which general registers somebody relies on for certain, by how the code is left. Of a new kernel
+# booting.rst says x0 to x3. In the middle of a routine only what it passes on counts.
 _RELIED_ON: Mapping[Leaving, frozenset[str]] = {
     Leaving.HAND_OVER: frozenset({"x0", "x1", "x2", "x3"}),
-    Leaving.RETURN: _RESULTS | _KEPT,
-    Leaving.BRANCH: _ARGUMENTS | _KEPT,
-    Leaving.EXCEPTION_RETURN: _ARGUMENTS | _KEPT,
-    Leaving.CALL: _ARGUMENTS,
-    Leaving.SYSTEM_CALL: _ARGUMENTS,
-    Leaving.UNRESOLVED: _ARGUMENTS,
+    Leaving.RETURN: _FIRST | _KEPT,
+    Leaving.BRANCH: _FIRST | _KEPT,
+    Leaving.EXCEPTION_RETURN: ARGUMENTS | _KEPT,
+    Leaving.CALL: _FIRST,
+    Leaving.SYSTEM_CALL: _FIRST,
 }
+# Where what the code hands on, as far as is known, counts besides.
+_HANDED_ON = (Leaving.RETURN, Leaving.BRANCH, Leaving.CALL, Leaving.SYSTEM_CALL)
+# The middle of a routine, where nothing of one side corresponds to anything of the other.
+_NOWHERE = (Leaving.UNRESOLVED, Leaving.OWN_DATA)
 # Where the routine is over, so that what is on the stack is somebody else's.
 _OVER = (Leaving.RETURN, Leaving.BRANCH, Leaving.EXCEPTION_RETURN)
 _NO_STATE = (Leaving.ENDLESS, Leaving.ENGINE)
@@ -53,10 +55,12 @@ def compare_behaviour(
     left: tuple[Observation, ...],
     right: tuple[Observation, ...],
     setup: Iterable[tuple[str, str, str]] = (),
+    handed_on: Set[str] = ARGUMENTS,
 ) -> RoutineBehaviour:
     """What differs between the runs of ``left`` and of ``right``, trial by trial.
 
-    ``setup`` are differences in what was set up: (what, left, right).
+    ``setup`` are differences in what was set up: (what, left, right). ``handed_on`` are those of
+    ARGUMENTS that a caller or a callee may get from the routine; the others are its own scratch.
     """
     merged: dict[tuple[Kind, str], list[tuple[str, str, str]]] = {}
     for one, other in zip(left, right, strict=True):
@@ -64,7 +68,7 @@ def compare_behaviour(
             if values[0] != values[1]:
                 found = (one.trial, values[0], values[1])
                 merged.setdefault((Kind.SETUP, what), []).append(found)
-        for kind, what, before, after in _differences(one, other, mode):
+        for kind, what, before, after in _differences(one, other, mode, handed_on):
             merged.setdefault((kind, what), []).append((one.trial, before, after))
     differences = [
         Difference(kind, what, found[0][1], found[0][2], tuple(trial for trial, _, _ in found))
@@ -85,15 +89,22 @@ def _row(kind: Kind, what: str, values: Iterable[str]) -> _Row:
     return kind, what, left, right
 
 
-def _differences(left: Observation, right: Observation, mode: Mode) -> Iterator[_Row]:
-    if not _alike(left.ending, right.ending):
+def _differences(
+    left: Observation, right: Observation, mode: Mode, handed_on: Set[str]
+) -> Iterator[_Row]:
+    if left.ending.leaving in _NOWHERE or right.ending.leaving in _NOWHERE:
+        return
+    # Neither can do with these arguments; in which order each finds out is its own affair.
+    if mode is Mode.CALL and _misses_memory(left) and _misses_memory(right):
+        return
+    if left.ending != right.ending:
         yield Kind.RESULT, "way out", left.ending.text, right.ending.text
     if left.verdict != right.verdict:
         yield Kind.RESULT, "verdict", left.verdict, right.verdict
     leaving = left.ending.leaving
     # Else the two are at different points, and nothing of their state corresponds.
     if leaving is right.ending.leaving and leaving not in _NO_STATE:
-        yield from _registers(left, right)
+        yield from _registers(left, right, handed_on)
         yield from _system(left, right, mode)
         yield from _memory(left, right)
     comparable = leaving is right.ending.leaving and leaving is not Leaving.ENDLESS
@@ -105,20 +116,20 @@ def _differences(left: Observation, right: Observation, mode: Mode) -> Iterator[
         yield _row(Kind.SETUP, "entered at", jump)
 
 
-def _alike(left: Ending, right: Ending) -> bool:
-    """Where its own data are, a program says as good as never."""
-    return left == right or left.leaving is right.leaving is Leaving.OWN_DATA
+def _misses_memory(one: Observation) -> bool:
+    """Whether a load, a store or a fetch failed: then there is an address."""
+    return one.ending.leaving is Leaving.FAULT and one.ending.place is not None
 
 
 def _on(value: bool) -> str:
     return "on" if value else "off"
 
 
-def _registers(left: Observation, right: Observation) -> Iterator[_Row]:
+def _registers(left: Observation, right: Observation, handed_on: Set[str]) -> Iterator[_Row]:
     leaving = left.ending.leaving
     if leaving not in _RELIED_ON:
         return
-    relied_on = _RELIED_ON[leaving]
+    relied_on = _RELIED_ON[leaving] | (handed_on if leaving in _HANDED_ON else frozenset())
     for name in left.registers:
         if name == "x30" and leaving in (Leaving.CALL, Leaving.SYSTEM_CALL):
             continue  # Where in its own code a routine is called back.

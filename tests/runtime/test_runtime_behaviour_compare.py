@@ -67,7 +67,7 @@ KEPT = {f"x{n}" for n in range(18, 30)} | {"sp"}
 @pytest.mark.parametrize(
     ("leaving", "relied_on", "looked_at"),
     [
-        (Leaving.RETURN, {"x0", "x1"} | KEPT, True),
+        (Leaving.RETURN, {f"x{n}" for n in range(8)} | KEPT, True),
         (Leaving.BRANCH, {f"x{n}" for n in range(8)} | KEPT, True),
         (Leaving.HAND_OVER, {"x0", "x1", "x2", "x3"}, True),
         (Leaving.CALL, {f"x{n}" for n in range(8)}, True),
@@ -85,6 +85,34 @@ def test_who_relies_on_which_register(
         assert found == {}
     else:
         assert found == {name: Kind.RESULT if name in relied_on else Kind.LEFTOVER}
+
+
+@pytest.mark.parametrize(
+    ("leaving", "expected"),
+    [
+        (Leaving.RETURN, Kind.LEFTOVER),
+        (Leaving.CALL, Kind.LEFTOVER),
+        (Leaving.EXCEPTION_RETURN, Kind.RESULT),
+    ],
+)
+def test_an_argument_register_that_is_not_handed_on_is_scratch(
+    leaving: Leaving, expected: Kind
+) -> None:
+    def kind(name: str, handed_on: set[str]) -> Kind:
+        sides = ((seen(leaving),), (with_register(seen(leaving), name),))
+        (one,) = compare_behaviour("f", Mode.CALL, *sides, handed_on=handed_on).differences
+        return one.kind
+
+    assert kind("x1", set()) is expected
+    assert kind("x1", {"x1"}) is Kind.RESULT
+    assert kind("x0", set()) is Kind.RESULT
+
+
+@pytest.mark.parametrize("leaving", [Leaving.UNRESOLVED, Leaving.OWN_DATA])
+def test_nothing_corresponds_in_the_middle_of_a_routine(leaving: Leaving) -> None:
+    for left, right in ((seen(leaving), seen()), (seen(), with_register(seen(leaving), "x0"))):
+        found = compare_behaviour("f", Mode.CALL, (left,), (right,))
+        assert (found.differences, found.cut) == ((), 1)
 
 
 def test_names_of_addresses_are_compared_where_there_are_some() -> None:
@@ -122,6 +150,16 @@ def test_another_way_out_is_all_that_is_said() -> None:
     }
     one, two = (replace(seen(), ending=Ending(Leaving.OWN_DATA, place)) for place in ("a", "b"))
     assert kinds(one, two) == {}
+
+
+def test_arguments_that_neither_can_do_with_are_no_trial() -> None:
+    """An instruction that faults by itself is: it names no address."""
+    places = [replace(seen(), ending=Ending(Leaving.FAULT, place)) for place in (0x10, 0x18)]
+    assert kinds(places[0], places[1]) == {}
+    assert kinds(places[0], seen()) == {"way out": Kind.RESULT}
+    undefined = replace(seen(), ending=Ending(Leaving.FAULT, None, "undefined"))
+    assert kinds(places[0], undefined) == {"way out": Kind.RESULT}
+    assert kinds(places[0], places[1], Mode.RELOCATION) == {"way out": Kind.RESULT}
 
 
 def test_maintenance_is_neither_result_nor_cost() -> None:
