@@ -72,7 +72,12 @@ relokit diff --series page=16k --format html -o series.html
     help="Nothing else counts or is shown. Repeatable.",
 )
 @click.option("--run", is_flag=True, help="Execute both too, and say what differs in the run.")
-@click.option("--all", "whole", is_flag=True, help="Every function of two kernels, counted.")
+@click.option(
+    "--all",
+    "whole",
+    is_flag=True,
+    help="Every function of two kernels (or linked ELF files), counted.",
+)
 @click.option(
     "--series",
     is_flag=False,

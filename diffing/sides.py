@@ -171,9 +171,9 @@ def _source_side(path: str, content: memoryview, encoder: Encoder) -> Side:
 
 
 def _elf_side(path: str, content: memoryview, symbol: str | None) -> Side:
-    from relokit.linker.elf_reader import read_image, read_object
+    from relokit.linker.elf_reader import read_code, read_object
 
     kind = struct.unpack_from("<H", content, 16)[0] if len(content) >= 18 else None
     if kind == ET_REL:
         return object_side(read_object(content, path), path, wanted=symbol)
-    return image_side(read_image(content, path), path, wanted=symbol)
+    return image_side(read_code(content, path), path, wanted=symbol)

@@ -28,15 +28,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from relokit.diffing.classify import WEIGHT, Kind
 from relokit.diffing.progress import READING, Progress, untold
 from relokit.diffing.routine import DiffError
-from relokit.linker.host_file import map_file
-from relokit.linker.kernel_file import MAX_FILE
 
 if TYPE_CHECKING:
     from relokit.diffing.whole_match import Match
     from relokit.diffing.whole_pairs import Pairing
     from relokit.diffing.whole_text import Ints, KernelText
-
-ELF_MAGIC = b"\x7fELF"
 
 
 class Status(StrEnum):
@@ -243,8 +239,8 @@ def compare_kernels(
 
 def _refuse_others(text: str) -> None:
     """Raise DiffError for what can be compared, but not as a whole."""
-    hint = "give two kernels (Image or vmlinuz); leave --all out to compare anything else"
-    if text.startswith("series:") or text.endswith((".S", ".s", ".o")):
+    hint = "give two kernels (Image, vmlinuz or vmlinux); leave --all out to compare anything else"
+    if text.startswith("series:") or text.endswith((".S", ".s", ".o", ".ko")):
         raise DiffError("only kernels are compared as a whole", where=text, hint=hint)
     path, colon, symbol = text.rpartition(":")
     if colon and not Path(text).exists() and Path(path).exists():
@@ -253,8 +249,6 @@ def _refuse_others(text: str) -> None:
             where=text,
             hint=f"give {path}, or leave --all out",
         )
-    if bytes(map_file(text, what="a kernel", limit=MAX_FILE)[:4]) == ELF_MAGIC:
-        raise DiffError("an ELF file: only kernels are compared as a whole", where=text, hint=hint)
 
 
 def _functions(

@@ -29,8 +29,8 @@ from relokit.diffing.relative import (
     UNSIGNED_MASK,
 )
 from relokit.diffing.routine import MAX_ROUTINE, DiffError, Names
-from relokit.linker.kallsyms import Kallsyms, read_kallsyms
-from relokit.linker.kernel_file import open_kernel
+from relokit.diffing.whole_source import read_program
+from relokit.linker.kallsyms import Kallsyms
 
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint32]
@@ -113,11 +113,10 @@ class KernelText:
 
 
 def read_text(path: str, numbers: Numbers) -> KernelText:
-    """Read the kernel at ``path``; raises FormatError, and DiffError where it has no functions."""
-    kernel = open_kernel(path)
-    symbols = read_kallsyms(kernel.image, where=path)
+    """Read the program at ``path``; raises FormatError, and DiffError where it has no functions."""
+    content, symbols = read_program(path)
     table = _symbol_table(symbols, numbers)
-    image = np.frombuffer(kernel.image[: len(kernel.image) & ~3], "<u4")
+    image = np.frombuffer(content[: len(content) & ~3], "<u4")
     ends = np.minimum(np.append(table.offsets[1:], table.offsets[-1]), 4 * len(image))
     sizes = ends - table.offsets
     code = table.code & (sizes > 0)

@@ -17,6 +17,7 @@ from relokit.codegen.errors import FormatError
 from relokit.codegen.object import SectionType
 from relokit.linker.elf_format import (
     EHDR,
+    ET_DYN,
     ET_EXEC,
     ET_REL,
     PHDR,
@@ -29,9 +30,11 @@ from relokit.linker.elf_format import (
     SYM,
 )
 
+KINDS = {ET_REL: "relocatable object", ET_EXEC: "executable", ET_DYN: "shared object"}
 MAX_SECTIONS = 8192
 MAX_SEGMENTS = 64
-MAX_SYMBOLS = 1 << 18
+MAX_SYMBOLS = 1 << 20
+"""A vmlinux has some hundred thousand, mapping symbols among them."""
 MAX_NAME = 4096
 MAX_ALIGN = 1 << 30
 
@@ -53,9 +56,9 @@ class SectionHeader:
 
 
 class ElfFile:
-    """The checked headers of one ELF file."""
+    """The checked headers of one ELF file, of one of ``kinds`` (``e_type``)."""
 
-    def __init__(self, data: bytes | memoryview, name: str, kind: int) -> None:
+    def __init__(self, data: bytes | memoryview, name: str, *kinds: int) -> None:
         self.view = memoryview(data).cast("B")
         self.name = name
         # Sections and names that lie over each other could ask for far more than the file holds.
@@ -83,9 +86,9 @@ class ElfFile:
         ) = fields
         if machine != EM_AARCH64:
             raise self.error(f"is for machine {machine}, not AArch64 ({EM_AARCH64})")
-        if self.type != kind:
-            wanted = {ET_REL: "relocatable object", ET_EXEC: "executable"}[kind]
-            raise self.error(f"is ELF type {self.type}, no {wanted} ({kind})")
+        if self.type not in kinds:
+            wanted = " or ".join(f"{KINDS[kind]} ({kind})" for kind in kinds)
+            raise self.error(f"is ELF type {self.type}, no {wanted}")
         if shnum > MAX_SECTIONS or phnum > MAX_SEGMENTS:
             raise self.error(f"announces {shnum} sections and {phnum} segments")
         if (shnum and shsize != SHDR.size) or (phnum and phsize != PHDR.size):

@@ -1,10 +1,13 @@
-"""Read a foreign ET_REL as an Object and an ET_EXEC as an Image, strictly.
+"""Read a foreign ET_REL as an Object and an ET_EXEC as an Image, strictly; or only its code.
 
 Source: gABI ("Object files") and AAELF64. Thread-local and compressed sections are refused by
 name; a section group is read as its members.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
 
 from relokit.codegen.object import (
     ABSOLUTE,
@@ -20,6 +23,7 @@ from relokit.codegen.object import (
 )
 from relokit.linker.elf_file import MAX_ALIGN, ElfFile, SectionHeader
 from relokit.linker.elf_format import (
+    ET_DYN,
     ET_EXEC,
     ET_REL,
     PT_LOAD,
@@ -49,6 +53,14 @@ KEPT_FLAGS = (
     | SectionFlag.STRINGS
 )
 SECTION_TYPES = frozenset(SectionType)
+STT_GNU_IFUNC = 10
+CODE_KINDS = {
+    SymbolType.NOTYPE.value: SymbolType.NOTYPE,
+    SymbolType.OBJECT.value: SymbolType.OBJECT,
+    SymbolType.FUNC.value: SymbolType.FUNC,
+    STT_GNU_IFUNC: SymbolType.FUNC,
+}
+"""Types of symbols that name code, or what code refers to."""
 MASK = (1 << 64) - 1
 
 
@@ -227,6 +239,40 @@ def read_image(data: bytes | memoryview, name: str) -> Image:
             sections += _from_segment(file, row, len(sections))
     segments = _segments(file, sections, offsets)
     return Image(name, tuple(sections), segments, _image_symbols(file, numbers), file.entry)
+
+
+def read_code(data: bytes | memoryview, name: str) -> Image:
+    """Read the code of a linked file, ET_EXEC or ET_DYN (a vmlinux is one), as an Image.
+
+    Only executable sections have their bytes. What code does not need is passed over where
+    :func:`read_image` refuses it: thread-local data, unknown types. Raises FormatError.
+    """
+    file = ElfFile(data, name, ET_EXEC, ET_DYN)
+    numbers: dict[int, int] = {}
+    sections: list[PlacedSection] = []
+    for index, header in enumerate(file.sections):
+        if not header.flags & SectionFlag.ALLOC or header.flags & (SHF_TLS | SHF_COMPRESSED):
+            continue
+        if header.type not in (SectionType.PROGBITS, SectionType.NOBITS):
+            continue
+        if not header.flags & SectionFlag.EXEC:
+            header = replace(header, type=SectionType.NOBITS, size=min(header.size, MAX_NOBITS))
+        numbers[index] = len(sections)
+        sections.append(_placed(file, header, []))
+    if not file.sections:
+        for row in file.segments:
+            if row[0] == PT_LOAD and row[1] & SegmentFlag.X:
+                sections += _from_segment(file, row, len(sections))
+    return Image(name, tuple(sections), (), tuple(_code_symbols(file, numbers)), file.entry)
+
+
+def _code_symbols(file: ElfFile, numbers: dict[int, int]) -> Iterator[ImageSymbol]:
+    table = file.symbol_table()
+    for name, info, _, index, value, size in file.symbols(table[1]) if table else ():
+        kind = CODE_KINDS.get(info & 15)
+        if name and kind is not None and index in numbers:
+            binding = Binding.LOCAL if info >> 4 == Binding.LOCAL else Binding.GLOBAL
+            yield ImageSymbol(name, value, size, binding, kind, numbers[index])
 
 
 def _placed(file: ElfFile, header: SectionHeader, loads: list[tuple[int, ...]]) -> PlacedSection:
