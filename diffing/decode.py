@@ -168,7 +168,8 @@ def decode(routine: Routine, names: Names) -> tuple[Instruction, ...]:
         result.append(made)
         if low is not None and base is not None and not routine.fixups:
             # An ADRP refers to what it is completed to.
-            result[base[1]] = _referring(result[base[1]], low, names, routine)
+            pointer = word & ADD_MASK == ADD
+            result[base[1]] = _referring(result[base[1]], low, names, routine, pointer)
     return _with_alternatives(result, routine)
 
 
@@ -237,11 +238,17 @@ def _instruction(
     inside = 0 <= distance < len(routine.code) and not distance % 4
     if inside and low is None and word & ADR_MASK != ADRP:
         return replace(plain, target=distance // 4, address=place, distance=distance)
-    return _referring(plain, place, names, routine)
+    # Of an ADRP alone it is not known what is in the page; a relocation says it.
+    kinds = (ADR, ADRP) if routine.fixups else (ADR,)
+    pointer = word & ADD_MASK == ADD or word & ADR_MASK in kinds
+    return _referring(plain, place, names, routine, pointer)
 
 
-def _referring(plain: Instruction, place: int, names: Names, routine: Routine) -> Instruction:
-    name = names.name(place)
+def _referring(
+    plain: Instruction, place: int, names: Names, routine: Routine, pointer: bool
+) -> Instruction:
+    """``plain`` with the place it refers to; ``pointer`` says that it takes its address."""
+    name = names.pointed(place) if pointer else names.name(place)
     return replace(
         plain,
         place=name or f"{place:#x}",

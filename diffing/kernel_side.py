@@ -39,10 +39,16 @@ def kernel_side(path: str, symbol: str | None) -> Side:
     except FormatError:
         layout = None  # Without BTF fields are shown as numbers; all else can be compared.
     base = symbols.link_base
+
+    def content(address: int, size: int) -> memoryview:
+        at = address - base
+        return kernel.image[at : at + size] if at >= 0 else kernel.image[:0]
+
     # Those that are cut out by what is known of them: kallsyms has no sizes.
     known = (RELOCATION, HYP_VECTORS, KEXEC_VECTORS)
     if symbol is not None and symbol in symbols and symbol not in known:
-        names = Names(zip((base + at for at in symbols.offsets), symbols.names, strict=True))
+        addresses = (base + at for at in symbols.offsets)
+        names = Names(zip(addresses, symbols.names, strict=True), content)
         at = symbols.offset(symbol)
         size = min(symbols.end(at) - at, MAX_ROUTINE) & ~3
         code = bytes(kernel.image[at : at + size]) if at >= 0 else b""
@@ -55,7 +61,7 @@ def kernel_side(path: str, symbol: str | None) -> Side:
     if shipped_series(image) != COMPLETE:
         readers -= {RELOCATION}
     named = [(base + at, name) for at, name in zip(symbols.offsets, symbols.names, strict=True)]
-    side = image_side(image, path, layout=layout, readers=readers, named=named)
+    side = image_side(image, path, layout=layout, readers=readers, named=named, content=content)
     side = replace(side, routines=_outermost(side.routines))
     return _with_alternatives(side, kernel, symbols)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from relokit.codegen.aarch64_elf import RelocationType
 from relokit.codegen.facts import RELOCATION
@@ -60,10 +60,12 @@ def image_side(
     named: Iterable[tuple[int, str]] = (),
     wanted: str | None = None,
     data: bool = False,
+    content: Callable[[int, int], bytes | memoryview] | None = None,
 ) -> Side:
     """The functions of ``image``, or the one that is ``wanted``; its sized objects if ``data``.
 
-    ``readers`` get a struct kimage, ``named`` are more addresses with names.
+    ``readers`` get a struct kimage, ``named`` are more addresses with names, ``content`` gives
+    bytes at an address if those of ``image`` are not all.
     """
     places: list[tuple[int, int, int, str]] = []
     objects: set[str] = set()
@@ -104,7 +106,14 @@ def image_side(
         for section in image.sections
         if section.flags & SectionFlag.EXEC
     ]
-    return Side(name, routines, Names(addresses), layout, sections=tuple(extents))
+
+    def own_content(address: int, size: int) -> bytes | memoryview:
+        section = image.section_at(address)
+        start = address - section.va if section else 0
+        return section.data[start : start + size] if section else b""
+
+    names = Names(addresses, content or own_content)
+    return Side(name, routines, names, layout, sections=tuple(extents))
 
 
 def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
@@ -152,7 +161,14 @@ def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
         for section, base in zip(unit.sections, bases, strict=True)
         if section.flags & SectionFlag.EXEC
     ]
-    return Side(name, routines, Names(named), part=True, sections=tuple(extents))
+
+    def content(address: int, size: int) -> bytes:
+        number, start = divmod(address - SECTION_GAP, SECTION_GAP)
+        inside = 0 <= number < len(unit.sections)
+        return unit.sections[number].data[start : start + size] if inside else b""
+
+    names = Names(named, content)
+    return Side(name, routines, names, part=True, sections=tuple(extents))
 
 
 def _lines(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from relokit.codegen.errors import RelokitError
@@ -13,18 +15,34 @@ from relokit.codegen.object import SourceLine
 MAX_ROUTINE = 1 << 18
 """Bytes of one routine that are compared; the largest function of a shipped kernel has 60 KiB."""
 MAX_ROUTINES = 4096
+MAX_STRING, LEAST_STRING, SHOWN_STRING = 1024, 4, 56
+"""Bytes of a string that is recognised as one, and characters of it that are shown."""
+# Printable ASCII, tab, newline, and the SOH before a kernel message's level.
+_TEXT = bytes([1, 9, 10, *range(0x20, 0x7F)])
 
 
 class DiffError(RelokitError):
     """An operand of a diff that cannot be compared."""
 
 
+def _nothing(address: int, size: int) -> bytes:
+    return b""
+
+
 class Names:
-    """Names for addresses: the nearest at or below, within ``reach`` bytes."""
+    """Names for addresses: the nearest at or below, within ``reach`` bytes; or a string there.
+
+    ``content`` gives up to so many bytes at an address, as far as there are any.
+    """
 
     reach = 1 << 20
 
-    def __init__(self, named: Iterable[tuple[int, str]]) -> None:
+    def __init__(
+        self,
+        named: Iterable[tuple[int, str]],
+        content: Callable[[int, int], bytes | memoryview] = _nothing,
+    ) -> None:
+        self._content = content
         best: dict[int, str] = {}
         for address, name in named:
             if address not in best or preference(name) < preference(best[address]):
@@ -42,6 +60,24 @@ class Names:
         if distance > self.reach:
             return None
         return self._names[start] + (f"+{distance:#x}" if distance else "")
+
+    def pointed(self, address: int) -> str | None:
+        """What a pointer to ``address`` is to: a symbol itself, a string, a place in a symbol."""
+        name = self.name(address)
+        if name is None or "+" in name:
+            return self._string(address) or name
+        return name
+
+    def _string(self, address: int) -> str | None:
+        """The text at ``address`` in quotes, if it is one; of a long one, the start and a sum."""
+        data = bytes(self._content(address, MAX_STRING))
+        text, end, _ = data.partition(b"\0")
+        if not end or len(text) < LEAST_STRING or text.translate(None, _TEXT):
+            return None
+        shown = json.dumps(text.decode("ascii"))
+        if len(shown) <= SHOWN_STRING:
+            return shown
+        return f'{shown[:SHOWN_STRING]}..." ({zlib.crc32(text):08x})'
 
 
 def preference(name: str) -> tuple[int, int, str]:

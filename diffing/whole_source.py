@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from relokit.codegen.object import SymbolType
+from dataclasses import replace
+
+from relokit.codegen.object import SectionFlag, SymbolType
 from relokit.diffing.routine import DiffError
 from relokit.linker.elf_reader import read_code
 from relokit.linker.flat import flatten
@@ -25,8 +27,9 @@ def read_program(path: str) -> tuple[memoryview, Kallsyms]:
         kernel = open_kernel(path)
         return kernel.image, read_kallsyms(kernel.image, where=path)
     image = read_code(content, path)
-    flat = memoryview(flatten(image))
-    base = min((section.va for section in image.sections if section.data), default=0)
+    code = [one for one in image.sections if one.flags & SectionFlag.EXEC and one.data]
+    flat = memoryview(flatten(replace(image, sections=tuple(code))))
+    base = min((section.va for section in code), default=0)
     named = sorted(
         (symbol.value - base, symbol.name, "t" if symbol.type is SymbolType.FUNC else "d")
         for symbol in image.symbols

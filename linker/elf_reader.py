@@ -244,8 +244,9 @@ def read_image(data: bytes | memoryview, name: str) -> Image:
 def read_code(data: bytes | memoryview, name: str) -> Image:
     """Read the code of a linked file, ET_EXEC or ET_DYN (a vmlinux is one), as an Image.
 
-    Only executable sections have their bytes. What code does not need is passed over where
-    :func:`read_image` refuses it: thread-local data, unknown types. Raises FormatError.
+    Only sections that are executable or read-only have their bytes. What code does not need is
+    passed over where :func:`read_image` refuses it: thread-local data, unknown types. Raises
+    FormatError.
     """
     file = ElfFile(data, name, ET_EXEC, ET_DYN)
     numbers: dict[int, int] = {}
@@ -255,7 +256,7 @@ def read_code(data: bytes | memoryview, name: str) -> Image:
             continue
         if header.type not in (SectionType.PROGBITS, SectionType.NOBITS):
             continue
-        if not header.flags & SectionFlag.EXEC:
+        if header.flags & SectionFlag.WRITE and not header.flags & SectionFlag.EXEC:
             header = replace(header, type=SectionType.NOBITS, size=min(header.size, MAX_NOBITS))
         numbers[index] = len(sections)
         sections.append(_placed(file, header, []))
