@@ -327,3 +327,11 @@ def test_no_more_is_claimed_than_was_run(tmp_path: Path) -> None:
     text = " ".join(behaviour_text(diff).split())
     assert "copy: behaves the same as far as it ran" in text
     assert f"(not run to their end: {len(TRIALS)})" in text
+
+
+def test_scratch_in_argument_registers_is_nobodys(tmp_path: Path) -> None:
+    same = of(tmp_path, "\tmov\tx2, #1\n\tadd\tx0, x0, x2\n\tret\n", "\tadd\tx0, x0, #1\n\tret\n")
+    assert same.verdict is Verdict.SAME
+    # What is set and not read is for somebody.
+    handed = of(tmp_path, "\tmov\tx2, #1\n\tret\n", "\tret\n")
+    assert handed.verdict is Verdict.DIFFERENT

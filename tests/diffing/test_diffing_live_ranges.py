@@ -194,6 +194,17 @@ def test_a_second_use_of_a_register_may_have_another_name() -> None:
     assert found.renames() == {"f": ("x9→x3",)}
 
 
+def test_a_tie_goes_to_the_name_that_is_kept() -> None:
+    """x9 is x9 once and x3 once: what is told is the store that stores something else."""
+    left = (movz(9, 1), string(9, 0, 8), movz(5, 2), string(5, 0, 16), RET)
+    right = (movz(9, 1), string(3, 0, 8), movz(6, 2), string(6, 0, 16), RET)
+    found = diff(left, right)
+    (change,) = found.changes()
+    assert change.left is not None
+    assert change.left.mnemonic == "str"
+    assert found.renames() == {"f": ("x5→x6",)}
+
+
 def test_two_values_that_are_needed_at_once_may_not_share_a_register() -> None:
     left = (movz(9, 1), movz(10, 2), string(9, 0, 8), string(10, 0, 16), RET)
     right = (movz(9, 1), movz(9, 2), string(9, 0, 8), string(9, 0, 16), RET)
