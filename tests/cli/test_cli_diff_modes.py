@@ -129,6 +129,13 @@ def test_a_page_of_the_series(cli: Cli, tmp_path: Path) -> None:
     assert all(patch.subject.replace("-", "") in text.replace("-", "") for patch in PATCHES)
 
 
+def test_a_page_of_one_thing_twice_says_so(cli: Cli, files: dict[str, Path]) -> None:
+    result = cli("diff", files["double"], files["double"], "--format", "html")
+    assert result.code == 0
+    assert '<p class="verdict">The same</p>' in result.out
+    assert 'class="c ' not in result.out
+
+
 def test_json_to_a_file(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "diff.json"
     assert cli("diff", "series:14", "series:15", "--json", "-o", path).code == 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
 from collections import Counter
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from relokit.cli.main import main
 from relokit.codegen.encoder import Encoder
@@ -197,3 +200,22 @@ def test_words_behind_a_function_that_are_for_another_one(kernel_6_12: Path) -> 
     noted = [one for one in code if one.note.startswith("for trans_pgd_create_copy+0x")]
     assert len(noted) == 3
     assert all("52-bit Virtual Addressing (LPA2)" in one.note for one in noted)
+
+
+@pytest.mark.parametrize("packing", ["gzip", "zstd", "zboot"])
+def test_a_packed_kernel_is_the_kernel_in_it(
+    packing: str, kernel_6_1: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = kernel_6_1.read_bytes()
+    if packing == "zstd":
+        packed = zstandard.ZstdCompressor(level=1).compress(content)
+    else:
+        packed = gzip.compress(content, 1)
+    if packing == "zboot":
+        head = struct.pack("<2s2x4sII8x32s", b"MZ", b"zimg", 64, len(packed), b"gzip")
+        packed = head.ljust(64, b"\0") + packed
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(packed)
+    assert main(["diff", str(kernel_6_1), str(path)]) == 0
+    assert main(["diff", str(kernel_6_1), f"{path}:machine_kexec"]) == 0
+    assert capsys.readouterr().out == ""
