@@ -22,7 +22,7 @@ check: $(STAMP) $(TREE)  ## lint, formatting and types
 	MYPYPATH=build/tree $(BIN)/mypy -p relokit
 
 bench: $(STAMP) tools  ## speed, side by side with GNU tools, QEMU and memcpy
-	$(BIN)/python bench/run.py $(ARGS)
+	$(BIN)/python bench/suite.py $(ARGS)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix $(SOURCES)

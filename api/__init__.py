@@ -12,24 +12,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relokit.codegen.version import VERSION
+from relokit.codegen.base.version import VERSION
 
 __version__ = VERSION
 
 if TYPE_CHECKING:
-    from relokit.behaviour import behave
-    from relokit.codegen.errors import RelokitError
+    from relokit.codegen.base.errors import RelokitError
     from relokit.codegen.target import Regime, Target
     from relokit.diffs import diff
+    from relokit.executed_diffs import behave
     from relokit.facade import build, build_programs, export, generate, render, run
-    from relokit.runtime.job import Job
-    from relokit.runtime.outcome import Finding, Outcome
+    from relokit.runtime.judge.outcome import Finding, Outcome
+    from relokit.runtime.kexec.job import Job
 
 _HOME = {
-    "RelokitError": "relokit.codegen.errors",
+    "RelokitError": "relokit.codegen.base.errors",
     "Regime": "relokit.codegen.target",
     "Target": "relokit.codegen.target",
-    "behave": "relokit.behaviour",
+    "behave": "relokit.executed_diffs",
     "diff": "relokit.diffs",
     "build": "relokit.facade",
     "build_programs": "relokit.facade",
@@ -37,9 +37,9 @@ _HOME = {
     "generate": "relokit.facade",
     "render": "relokit.facade",
     "run": "relokit.facade",
-    "Job": "relokit.runtime.job",
-    "Finding": "relokit.runtime.outcome",
-    "Outcome": "relokit.runtime.outcome",
+    "Job": "relokit.runtime.kexec.job",
+    "Finding": "relokit.runtime.judge.outcome",
+    "Outcome": "relokit.runtime.judge.outcome",
 }
 
 __all__ = [

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from relokit.codegen.series import BEFORE, COMPLETE, PATCHES
-from relokit.diffing.classify import Kind
-from relokit.diffing.compare import compare
-from relokit.diffing.model import Diff, Step
-from relokit.diffing.normalise import Aspect
+from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.progress import Progress, untold
-from relokit.diffing.sides import built_side, parse_settings, read_sides
+from relokit.diffing.read.sides import built_side, parse_settings, read_sides
+from relokit.diffing.routines.classify import Kind
+from relokit.diffing.routines.compare import compare
+from relokit.diffing.routines.model import Diff, Step
 from relokit.facade import build, encoder
 
 

@@ -11,17 +11,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relokit.codegen.child import Child
-from relokit.codegen.encoder import Encoder
-from relokit.codegen.errors import RelokitError, TemplateError
+from relokit.codegen.base.child import Child
+from relokit.codegen.base.errors import RelokitError, TemplateError
+from relokit.codegen.gas.encoder import Encoder
 from relokit.codegen.target import Target
-from relokit.runtime.job import Job
-from relokit.runtime.outcome import Outcome
+from relokit.runtime.judge.outcome import Outcome
+from relokit.runtime.kexec.job import Job
 
 if TYPE_CHECKING:
     from relokit.codegen.source import Source
-    from relokit.linker.program import Program
-    from relokit.runtime.programs import Programs
+    from relokit.linker.link.program import Program
+    from relokit.runtime.kexec.programs import Programs
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
@@ -50,13 +50,15 @@ def encoder() -> Encoder:
 @lru_cache(maxsize=1)
 def worker() -> Child:
     """The process's machine room: the child in which guests run."""
-    return Child("relokit.runtime.worker", library="the machine (Unicorn)", max_response=1 << 28)
+    return Child(
+        "relokit.runtime.run.worker", library="the machine (Unicorn)", max_response=1 << 28
+    )
 
 
 def build(target: Target | None = None, *, templates: Path | None = None) -> Program:
     """Render, assemble and link the old kernel's routines for ``target``."""
     from relokit.codegen.build import KERNEL
-    from relokit.linker.program import build_program
+    from relokit.linker.link.program import build_program
 
     return build_program(
         KERNEL, target or Target(), encoder(), overrides=template_overrides(templates)
@@ -66,8 +68,8 @@ def build(target: Target | None = None, *, templates: Path | None = None) -> Pro
 def build_programs(target: Target | None = None, *, templates: Path | None = None) -> Programs:
     """What a machine needs: the old kernel, the demo kernel as an Image file, the purgatory."""
     from relokit.codegen.build import DEMO, KERNEL, PURGATORY
-    from relokit.linker.program import build_program
-    from relokit.runtime.programs import Programs
+    from relokit.linker.link.program import build_program
+    from relokit.runtime.kexec.programs import Programs
 
     overrides = template_overrides(templates)
     return Programs(
@@ -92,8 +94,8 @@ def generate(
 
     All of them appear or, where something cannot be rendered or written, none. Raises RelokitError.
     """
+    from relokit.codegen.base.atomic import replacing
     from relokit.codegen.render import render as render_template
-    from relokit.linker.atomic import replacing
 
     source = render(target, templates=templates)
     units = [unit.name for unit in source.units]
@@ -123,12 +125,12 @@ def export(
     Only a bootable one needs the rest of ``job`` than its templates. The file appears whole, or not
     at all. Raises RelokitError for bad input and for a place that cannot be written.
     """
-    from relokit.linker.atomic import replacing, write_atomic
+    from relokit.codegen.base.atomic import replacing, write_atomic
 
     target, job = target or Target(), job or Job()
     if kind in ("exec", "rel"):
-        from relokit.linker.elf_writer import exec_chunks, rel_chunks
-        from relokit.linker.merge import merge_objects
+        from relokit.linker.elf.elf_writer import exec_chunks, rel_chunks
+        from relokit.linker.link.merge import merge_objects
 
         program = build(target, templates=job.templates)
         if kind == "exec":
@@ -182,8 +184,8 @@ def _with_layout_of(kernel: Path, target: Target) -> Target:
     Not where the kernel has none of what ``target`` needs: the run refuses that with its reason.
     """
     from relokit.codegen.series import Feature
-    from relokit.linker.btf import kimage_layout_from
-    from relokit.linker.kernel_file import open_kernel
+    from relokit.linker.kernel.btf import kimage_layout_from
+    from relokit.linker.kernel.kernel_file import open_kernel
 
     layout = kimage_layout_from(open_kernel(kernel).image, where=str(kernel))
     if layout.arch is None and target.has(Feature.KIMAGE_ARGUMENT):
@@ -195,7 +197,7 @@ def _ask(
     target: Target, job: Job, progress: Progress | None, *, bootable: Path | None = None
 ) -> Any:
     """Have the machine room carry out ``job``; returns the JSON document it answers with."""
-    from relokit.runtime.worker import Request, pack
+    from relokit.runtime.run.worker import Request, pack
 
     # Both children import while this process renders.
     room = worker()

@@ -21,16 +21,16 @@ from threading import Event
 from time import perf_counter
 from typing import Any
 
-from relokit.codegen.child import Child
-from relokit.codegen.errors import NativeCrashError, RelokitError
+from relokit.codegen.base.child import Child
+from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.target import Target
 from relokit.facade import GRACE, build_programs, template_overrides
-from relokit.runtime.job import Job
-from relokit.runtime.matrix import MAX_JOBS, Cell
-from relokit.runtime.outcome import Finding, Outcome
-from relokit.runtime.worker import Request, pack
+from relokit.runtime.campaign.cells import MAX_JOBS, Cell
+from relokit.runtime.judge.outcome import Finding, Outcome
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.run.worker import Request, pack
 
-WORKER = "relokit.runtime.worker"
+WORKER = "relokit.runtime.run.worker"
 AHEAD = 64
 """Cells a room may be ahead of the one that is reported next, so that a slow one holds up none."""
 _WAIT = 0.05
@@ -147,7 +147,7 @@ def run_matrix(
 def _check_inputs(job: Job) -> None:
     template_overrides(job.templates)
     if job.kernel is not None:
-        from relokit.linker.kernel_file import open_kernel
+        from relokit.linker.kernel.kernel_file import open_kernel
 
         open_kernel(job.kernel)
 

@@ -16,11 +16,11 @@ from measurement import MIB, Measurement, progress
 
 import relokit
 from relokit.codegen.facts import RELOCATION
-from relokit.diffing.compare import compare
-from relokit.diffing.kernel_side import kernel_side
-from relokit.diffing.report import unified
-from relokit.linker.kallsyms import read_kallsyms
-from relokit.linker.kernel_file import open_kernel
+from relokit.diffing.read.kernel_side import kernel_side
+from relokit.diffing.routines.compare import compare
+from relokit.diffing.routines.report import unified
+from relokit.linker.kernel.kallsyms import read_kallsyms
+from relokit.linker.kernel.kernel_file import open_kernel
 
 PAGE = 4096
 SMALL = PAGE

@@ -14,7 +14,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
-from relokit.codegen.errors import RelokitError
+from relokit.codegen.base.errors import RelokitError
 
 EXIT_PASS, EXIT_FAIL, EXIT_USAGE = 0, 1, 2
 EXIT_SIGNAL = 128
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(short, as_json)
     except OSError as error:
         # A help text that cannot be printed, no process to be had: files have their own errors.
-        from relokit.cli.output import discard_output
+        from relokit.cli.terminal.output import discard_output
 
         discard_output()
         return _report(RelokitError(error.strerror or str(error), where=error.filename), as_json)
@@ -71,7 +71,7 @@ def _dispatch(arguments: list[str]) -> int:
     """Run click's group; raises RelokitError for what click has to say."""
     import click
 
-    from relokit.cli.commands import COMMANDS, Interrupted, relokit
+    from relokit.cli.command_list import COMMANDS, Interrupted, relokit
 
     try:
         code = relokit.main(args=arguments, prog_name="relokit", standalone_mode=False)
@@ -106,7 +106,7 @@ def _defect(error: Exception) -> RelokitError:
 
 
 def _report(error: RelokitError, as_json: bool, code: int = EXIT_USAGE) -> int:
-    from relokit.cli.output import OutputError, emit_json, plain
+    from relokit.cli.terminal.output import OutputError, emit_json, plain
 
     fields = ("message", "where", "text", "hint")
     present = {name: value for name in fields if (value := getattr(error, name))}

@@ -9,11 +9,19 @@ from typing import Any, TypeVar
 
 import click
 
-from relokit.codegen.errors import RelokitError
-from relokit.codegen.layouts import LAYOUTS, KimageLayout, layout_named
+from relokit.codegen.base.errors import RelokitError
+from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout, layout_named
 from relokit.codegen.series import parse_state
 from relokit.codegen.target import PAGE_SIZES, Regime, Target, parse_page_size
-from relokit.runtime.job import DEFAULT_CMDLINE, MAX_PA, MAX_SEED, Job, KexecPath, Order, Shape
+from relokit.runtime.kexec.job import (
+    DEFAULT_CMDLINE,
+    MAX_PA,
+    MAX_SEED,
+    Job,
+    KexecPath,
+    Order,
+    Shape,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -268,8 +276,8 @@ def make_target(options: dict[str, Any]) -> Target:
 def _layout(name: str, kernel: Path | None) -> KimageLayout:
     if kernel is None:
         return layout_named(name)
-    from relokit.linker.btf import kimage_layout_from
-    from relokit.linker.kernel_file import open_kernel
+    from relokit.linker.kernel.btf import kimage_layout_from
+    from relokit.linker.kernel.kernel_file import open_kernel
 
     return kimage_layout_from(open_kernel(kernel).image, where=str(kernel))
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from relokit.codegen import facts
+from relokit.codegen.base.version import VERSION
 from relokit.codegen.render import render_source
 from relokit.codegen.series import Feature
 from relokit.codegen.source import Source
 from relokit.codegen.target import MASK64, Target
-from relokit.codegen.version import VERSION
 
 KIMAGE_PADDR = 0x4020_0000
 """PA the old kernel is loaded at: 2 MiB into QEMU virt's RAM, text_offset 0."""

@@ -21,7 +21,7 @@ from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 
 import relokit.templates
-from relokit.codegen.errors import TemplateError
+from relokit.codegen.base.errors import TemplateError
 from relokit.codegen.source import Origin, Source, Unit
 from relokit.codegen.template_limits import LimitedEnvironment, LimitError, limited
 

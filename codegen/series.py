@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from relokit.codegen.errors import TargetError
+from relokit.codegen.base.errors import TargetError
 
 
 class Feature(Enum):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from relokit.codegen.errors import TargetError
-from relokit.codegen.layouts import LAYOUTS, KimageLayout
+from relokit.codegen.base.errors import TargetError
+from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout
 from relokit.codegen.series import BEFORE, COMPLETE, Feature
 
 PAGE_SIZES = {"4k": 4096, "16k": 16384, "64k": 65536}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relokit.codegen.errors import LinkError
+from relokit.codegen.base.errors import LinkError
 from relokit.codegen.object import SectionFlag, SectionType
 from relokit.linker.image import Image
 

@@ -11,7 +11,7 @@ import pytest
 
 import relokit
 from relokit import facade
-from relokit.codegen.errors import MachineError, RelokitError, TemplateError
+from relokit.codegen.base.errors import MachineError, RelokitError, TemplateError
 
 
 def script(path: Path, text: str) -> str:

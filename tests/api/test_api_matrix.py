@@ -13,11 +13,11 @@ import pytest
 
 import relokit.matrix
 import relokit.templates
-from relokit.codegen.errors import FormatError, TemplateError
+from relokit.codegen.base.errors import FormatError, TemplateError
 from relokit.codegen.target import Regime
 from relokit.matrix import CellResult, CellStatus, Tally, default_jobs, run_matrix
-from relokit.runtime.job import Job, KexecPath
-from relokit.runtime.matrix import Cell, Payload, Selection, cells
+from relokit.runtime.campaign.cells import Cell, Payload, Selection, cells
+from relokit.runtime.kexec.job import Job, KexecPath
 
 TEMPLATES = Path(relokit.templates.__path__[0])
 RELOCATE = "relocate_kernel.S.j2"
@@ -59,7 +59,7 @@ def children() -> set[int]:
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if parent == os.getpid() and b"runtime.worker" in command:
+            if parent == os.getpid() and b"runtime.run.worker" in command:
                 found.add(int(entry.name))
     return found
 
@@ -142,8 +142,8 @@ def test_input_that_no_cell_could_use_is_an_error(tmp_path: Path) -> None:
 
 ROOM = """
 import os, pickle, signal, time
-from relokit.runtime import worker
-from relokit.runtime.job import KexecPath
+from relokit.runtime.run import worker
+from relokit.runtime.kexec.job import KexecPath
 
 def serve(request, progress):
     path = pickle.loads(request).job.path

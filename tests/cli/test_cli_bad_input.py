@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from relokit.runtime.devicetree import virt_dtb
+from relokit.runtime.board.devicetree import virt_dtb
 
 Cli = Callable[..., Any]
 Edit = Callable[[str, str, str], Path]

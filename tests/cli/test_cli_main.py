@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 import click
 import pytest
 
-from relokit.cli.commands import COMMANDS
-from relokit.codegen.version import VERSION
+from relokit.cli.command_list import COMMANDS
+from relokit.codegen.base.version import VERSION
 
 Cli = Callable[..., Any]
 
@@ -46,7 +46,7 @@ def test_help_names_every_command_and_exit_code(cli: Cli) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_has_a_help_text(cli: Cli, command: str) -> None:
     assert cli(command, "--help").code == 0
-    parameters = import_module(f"relokit.cli.{command}").command.params
+    parameters = import_module(f"relokit.cli.commands.{command}").command.params
     parameters = [part for part in parameters if isinstance(part, click.Option)]
     assert parameters
     for parameter in parameters:
@@ -134,7 +134,7 @@ def test_what_can_happen_to_anyone(
         raise error
 
     monkeypatch.setattr("relokit.facade.run", stopped)
-    monkeypatch.setattr("relokit.cli.output.discard_output", lambda: None)
+    monkeypatch.setattr("relokit.cli.terminal.output.discard_output", lambda: None)
     result = cli("run", *["--json"] * as_json)
     assert result.code == code
     if as_json:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relokit.codegen.base.errors import TemplateError
+from relokit.codegen.base.version import VERSION
 from relokit.codegen.build import DEMO, HARNESS, KERNEL, Recipe, render_recipe, variables
-from relokit.codegen.errors import TemplateError
 from relokit.codegen.render import TEMPLATES
 from relokit.codegen.series import COMPLETE, Feature
 from relokit.codegen.target import VA_BITS, Regime, Target
-from relokit.codegen.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 LEGAL = [(page, va) for page, all_va in VA_BITS.items() for va in all_va]

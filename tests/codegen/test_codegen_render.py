@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from relokit.codegen.base.errors import TemplateError
 from relokit.codegen.build import DEMO, KERNEL, render_recipe
-from relokit.codegen.errors import TemplateError
 from relokit.codegen.render import MAX_RENDERED, TEMPLATES, render, render_source
 from relokit.codegen.source import Origin, Unit
 from relokit.codegen.target import Regime, Target

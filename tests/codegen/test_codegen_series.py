@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relokit.codegen.errors import TargetError
+from relokit.codegen.base.errors import TargetError
 from relokit.codegen.series import BEFORE, COMPLETE, PATCHES, Feature, parse_state
 from relokit.codegen.target import Target
 

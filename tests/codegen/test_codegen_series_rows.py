@@ -17,24 +17,24 @@ from pathlib import Path
 import pytest
 
 from relokit.codegen import facts
-from relokit.codegen.errors import AssemblyError, LinkError
+from relokit.codegen.base.errors import AssemblyError, LinkError
 from relokit.codegen.series import COMPLETE, PATCHES, Feature
 from relokit.codegen.target import Regime, Target
-from relokit.diffing.code_change import CodeChange, code_change
-from relokit.diffing.sides import built_side
+from relokit.diffing.read.sides import built_side
+from relokit.diffing.routines.code_change import CodeChange, code_change
 from relokit.facade import build, build_programs
 from relokit.linker.image import Image
-from relokit.linker.program import Program
-from relokit.runtime.cpu import Cpu
-from relokit.runtime.disassembly import disassemble
-from relokit.runtime.job import Job, KexecPath
-from relokit.runtime.kimage import read_field
-from relokit.runtime.machine import Machine
-from relokit.runtime.maintenance import What, When
-from relokit.runtime.memory import GuestMemory
-from relokit.runtime.outcome import Outcome
-from relokit.runtime.routines import routines_of
-from relokit.runtime.run import open_cpu, prepare_machine, run
+from relokit.linker.link.program import Program
+from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.judge.disassembly import disassemble
+from relokit.runtime.judge.outcome import Outcome
+from relokit.runtime.kexec.job import Job, KexecPath
+from relokit.runtime.kexec.kimage import read_field
+from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.kexec.maintenance import What, When
+from relokit.runtime.kexec.routines import routines_of
+from relokit.runtime.run.verdict import open_cpu, prepare_machine, run
 
 RAM, HVC_AT = 0x4000_0000, 0x4001_0000
 UNTOUCHED_ROWS = (1, 2, 3, 4, 8, 10, 13, 14, 15)

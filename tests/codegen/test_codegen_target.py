@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relokit.codegen.errors import TargetError
+from relokit.codegen.base.errors import TargetError
 from relokit.codegen.series import COMPLETE, Feature
 from relokit.codegen.target import VA_BITS, Regime, Target, parse_page_size
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relokit.codegen.errors import LinkError
+from relokit.codegen.base.errors import LinkError
 from relokit.codegen.object import SectionFlag, SectionType
 from relokit.linker.flat import MAX_FLAT, flatten
 from relokit.linker.image import Image, PlacedSection

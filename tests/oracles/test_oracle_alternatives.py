@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relokit.linker.alternatives import ENTRY, Alternatives, read_alternatives
-from relokit.linker.cpu_capabilities import capability_names
-from relokit.linker.kallsyms import Kallsyms, read_kallsyms
-from relokit.linker.kernel_file import open_kernel
-from relokit.linker.shipped import relocation_code
+from relokit.linker.kernel.alternatives import ENTRY, Alternatives, read_alternatives
+from relokit.linker.kernel.cpu_capabilities import capability_names
+from relokit.linker.kernel.kallsyms import Kallsyms, read_kallsyms
+from relokit.linker.kernel.kernel_file import open_kernel
+from relokit.linker.kernel.shipped import relocation_code
 
 pytestmark = pytest.mark.oracle
 

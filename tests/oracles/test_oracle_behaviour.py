@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from relokit.behaviour import behave
-from relokit.runtime.behaviour import BehaviourDiff, Kind, Leaving, Mode, Verdict
+from relokit.executed_diffs import behave
+from relokit.runtime.behaviour.observation import BehaviourDiff, Kind, Leaving, Mode, Verdict
 
 pytestmark = pytest.mark.oracle
 

@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.oracle
 
-BENCH = Path(__file__).resolve().parents[2] / "bench" / "run.py"
+BENCH = Path(__file__).resolve().parents[2] / "bench" / "suite.py"
 
 
 def bench(*options: str, path: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -13,12 +13,12 @@ import pytest
 import zstandard
 
 from relokit.cli.main import main
-from relokit.codegen.encoder import Encoder
-from relokit.diffing.classify import Kind
-from relokit.diffing.compare import compare
-from relokit.diffing.decode import decode
-from relokit.diffing.model import Action, Diff
-from relokit.diffing.sides import read_side
+from relokit.codegen.gas.encoder import Encoder
+from relokit.diffing.instructions.decode import decode
+from relokit.diffing.read.sides import read_side
+from relokit.diffing.routines.classify import Kind
+from relokit.diffing.routines.compare import compare
+from relokit.diffing.routines.model import Action, Diff
 
 pytestmark = pytest.mark.oracle
 

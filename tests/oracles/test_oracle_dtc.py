@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 
 from relokit.codegen.target import Regime
-from relokit.runtime.devicetree import check_dtb, memory_of, reserved_of, virt_dtb, with_chosen
-from relokit.runtime.fdt import Node, parse
+from relokit.runtime.board.devicetree import (
+    check_dtb,
+    memory_of,
+    reserved_of,
+    virt_dtb,
+    with_chosen,
+)
+from relokit.runtime.board.fdt import Node, parse
 
 pytestmark = pytest.mark.oracle
 

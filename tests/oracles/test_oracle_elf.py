@@ -12,11 +12,11 @@ from elftools.elf.elffile import ELFFile
 
 from relokit.codegen.object import Object, SectionFlag, SectionType, SymbolType
 from relokit.codegen.source import Unit
-from relokit.linker.elf_reader import read_image, read_object
-from relokit.linker.elf_writer import write_exec, write_rel
+from relokit.linker.elf.elf_reader import read_image, read_object
+from relokit.linker.elf.elf_writer import write_exec, write_rel
 from relokit.linker.image import Image
-from relokit.linker.link import link
-from relokit.linker.merge import merge_objects
+from relokit.linker.link.linking import link
+from relokit.linker.link.merge import merge_objects
 
 pytestmark = pytest.mark.oracle
 

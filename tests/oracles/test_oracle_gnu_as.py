@@ -16,10 +16,10 @@ from elftools.elf.elffile import ELFFile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relokit.codegen import gas_sysregs
-from relokit.codegen.assembler import assemble
-from relokit.codegen.encoder import Encoder
-from relokit.codegen.errors import AssemblyError
+from relokit.codegen.base.errors import AssemblyError
+from relokit.codegen.gas import gnu_sysregs
+from relokit.codegen.gas.assembler import assemble
+from relokit.codegen.gas.encoder import Encoder
 from relokit.codegen.object import Binding, Object, SectionType, SymbolType
 from relokit.codegen.source import Unit
 
@@ -455,11 +455,11 @@ def ours(lines: list[str], encoder: Encoder) -> dict[str, bytes]:
 def test_every_name_in_our_tables_is_encoded_as_gnu_as_encodes_it(
     tmp_path: Path, encoder: Encoder
 ) -> None:
-    lines = [f"mrs x7, {name}" for name in gas_sysregs.SYSTEM_REGISTERS]
-    lines += [f"msr {name}, x9" for name in gas_sysregs.SYSTEM_REGISTERS]
-    for (mnemonic, operation), (_, takes) in gas_sysregs.SYSTEM_OPERATIONS.items():
+    lines = [f"mrs x7, {name}" for name in gnu_sysregs.SYSTEM_REGISTERS]
+    lines += [f"msr {name}, x9" for name in gnu_sysregs.SYSTEM_REGISTERS]
+    for (mnemonic, operation), (_, takes) in gnu_sysregs.SYSTEM_OPERATIONS.items():
         lines.append(f"{mnemonic} {operation}" + ", x5" * takes)
-    lines += [*gas_sysregs.HINTS, *gas_sysregs.SPELLINGS, *gas_sysregs.WORDS]
+    lines += [*gnu_sysregs.HINTS, *gnu_sysregs.SPELLINGS, *gnu_sysregs.WORDS]
     theirs = encodings(lines, tmp_path)
     # Sixteen register names are younger than binutils 2.40; some registers are read-only.
     assert len(theirs) > 0.85 * len(lines)

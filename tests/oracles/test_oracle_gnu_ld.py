@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from relokit.codegen.errors import LinkError
+from relokit.codegen.base.errors import LinkError
 from relokit.codegen.object import Object, SectionFlag, SectionType
 from relokit.codegen.source import Unit
-from relokit.linker.elf_reader import read_image, read_object
+from relokit.linker.elf.elf_reader import read_image, read_object
 from relokit.linker.image import Image, PlacedSection
-from relokit.linker.link import link
+from relokit.linker.link.linking import link
 
 pytestmark = pytest.mark.oracle
 

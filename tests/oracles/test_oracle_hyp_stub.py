@@ -15,16 +15,16 @@ from pathlib import Path
 import pytest
 
 from relokit.codegen import facts
-from relokit.linker.kallsyms import Kallsyms, read_kallsyms
-from relokit.linker.kernel_file import KernelFile, open_kernel
-from relokit.runtime import descriptors as d
-from relokit.runtime.allocator import PageAllocator
-from relokit.runtime.cpu import Cpu
-from relokit.runtime.devices import GIC_REGISTERS
-from relokit.runtime.geometry import granule_of, tcr_el1
-from relokit.runtime.memory import GuestMemory
-from relokit.runtime.pagetables import PageTables
-from relokit.runtime.stop import Stop, StopReason
+from relokit.linker.kernel.kallsyms import Kallsyms, read_kallsyms
+from relokit.linker.kernel.kernel_file import KernelFile, open_kernel
+from relokit.runtime.arch import descriptors as d
+from relokit.runtime.arch.geometry import granule_of, tcr_el1
+from relokit.runtime.board.devices import GIC_REGISTERS
+from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.engine.stop import Stop, StopReason
+from relokit.runtime.guest.ledger import PageAllocator
+from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.kexec.pagetables import PageTables
 
 pytestmark = pytest.mark.oracle
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from relokit.linker.kallsyms import read_kallsyms
-from relokit.linker.kernel_file import open_kernel
+from relokit.linker.kernel.kallsyms import read_kallsyms
+from relokit.linker.kernel.kernel_file import open_kernel
 
 pytestmark = pytest.mark.oracle
 

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from relokit.codegen.encoder import Encoder
+from relokit.codegen.gas.encoder import Encoder
 from relokit.codegen.system_registers import decode_system, split_key
-from relokit.diffing.decode import decode_words
-from relokit.diffing.sides import read_side
-from relokit.linker.kallsyms import read_kallsyms
-from relokit.linker.kernel_file import open_kernel
+from relokit.diffing.instructions.decode import decode_words
+from relokit.diffing.read.sides import read_side
+from relokit.linker.kernel.kallsyms import read_kallsyms
+from relokit.linker.kernel.kernel_file import open_kernel
 
 pytestmark = pytest.mark.oracle
 

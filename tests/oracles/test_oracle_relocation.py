@@ -21,22 +21,22 @@ import relokit
 from relokit.codegen.facts import HVC_STUB_ERR, SCTLR_EL1_MMU_OFF, SCTLR_EL2_MMU_OFF
 from relokit.codegen.target import PAGE_SIZES, Regime, Target
 from relokit.facade import build, build_programs
-from relokit.linker.btf import kimage_layout_from
 from relokit.linker.image import Image
-from relokit.linker.kernel_file import open_kernel
-from relokit.linker.shipped import shipped_image
-from relokit.runtime import descriptors as d
-from relokit.runtime.allocator import PageAllocator
-from relokit.runtime.cpu import Cpu
-from relokit.runtime.exceptions import ExceptionClass
-from relokit.runtime.geometry import granule_of, tcr_el1, tcr_el2
-from relokit.runtime.job import Job, Order, Shape
-from relokit.runtime.memory import GuestMemory
-from relokit.runtime.outcome import Handoff
-from relokit.runtime.pagetables import PageTables
-from relokit.runtime.programs import Programs
-from relokit.runtime.run import open_cpu, prepare_machine, relocate, run
-from relokit.runtime.stop import Stop, StopReason
+from relokit.linker.kernel.btf import kimage_layout_from
+from relokit.linker.kernel.kernel_file import open_kernel
+from relokit.linker.kernel.shipped import shipped_image
+from relokit.runtime.arch import descriptors as d
+from relokit.runtime.arch.exceptions import ExceptionClass
+from relokit.runtime.arch.geometry import granule_of, tcr_el1, tcr_el2
+from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.engine.stop import Stop, StopReason
+from relokit.runtime.guest.ledger import PageAllocator
+from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.judge.outcome import Handoff
+from relokit.runtime.kexec.job import Job, Order, Shape
+from relokit.runtime.kexec.pagetables import PageTables
+from relokit.runtime.kexec.programs import Programs
+from relokit.runtime.run.verdict import open_cpu, prepare_machine, relocate, run
 
 pytestmark = pytest.mark.oracle
 

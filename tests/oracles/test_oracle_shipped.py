@@ -13,12 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from relokit.codegen.layouts import LAYOUTS
-from relokit.linker.btf import kimage_layout_from
+from relokit.codegen.kimage_layouts import LAYOUTS
 from relokit.linker.image import Image
-from relokit.linker.kallsyms import Kallsyms, read_kallsyms
-from relokit.linker.kernel_file import KernelFile, open_kernel
-from relokit.linker.shipped import copied_code, relocation_code, shipped_image, shipped_series
+from relokit.linker.kernel.btf import kimage_layout_from
+from relokit.linker.kernel.kallsyms import Kallsyms, read_kallsyms
+from relokit.linker.kernel.kernel_file import KernelFile, open_kernel
+from relokit.linker.kernel.shipped import (
+    copied_code,
+    relocation_code,
+    shipped_image,
+    shipped_series,
+)
 
 pytestmark = pytest.mark.oracle
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from relokit.codegen.errors import TargetError
+from relokit.codegen.base.errors import TargetError
 from relokit.codegen.series import COMPLETE, Feature
 from relokit.codegen.target import Regime, Target
 from relokit.facade import build_programs
-from relokit.runtime.job import Job
-from relokit.runtime.outcome import Outcome
-from relokit.runtime.run import run
+from relokit.runtime.judge.outcome import Outcome
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.run.verdict import run
 
 pytestmark = pytest.mark.oracle
 

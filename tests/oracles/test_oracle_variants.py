@@ -21,12 +21,12 @@ from relokit.codegen.object import Object, SectionFlag, SectionType
 from relokit.codegen.series import COMPLETE
 from relokit.codegen.target import PAGE_SIZES, VA_BITS, Regime, Target
 from relokit.facade import encoder
-from relokit.linker.elf_reader import read_image, read_object
-from relokit.linker.elf_writer import rel_chunks
+from relokit.linker.elf.elf_reader import read_image, read_object
+from relokit.linker.elf.elf_writer import rel_chunks
 from relokit.linker.image import Image
-from relokit.linker.merge import merge_objects
-from relokit.linker.program import Program, build_program
-from relokit.runtime.bootable import HarnessState
+from relokit.linker.link.merge import merge_objects
+from relokit.linker.link.program import Program, build_program
+from relokit.runtime.state.bootable import HarnessState
 
 pytestmark = pytest.mark.oracle
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from relokit.diffing.classify import Kind
-from relokit.diffing.compare import compare
-from relokit.diffing.model import Diff
-from relokit.diffing.normalise import Aspect
-from relokit.diffing.routine import Names, Routine, Side
-from relokit.diffing.whole import Status, WholeDiff, compare_kernels
-from relokit.linker.kallsyms import Kallsyms, read_kallsyms
-from relokit.linker.kernel_file import open_kernel
+from relokit.diffing.instructions.normalise import Aspect
+from relokit.diffing.kernels.whole import Status, WholeDiff, compare_kernels
+from relokit.diffing.read.routine import Names, Routine, Side
+from relokit.diffing.routines.classify import Kind
+from relokit.diffing.routines.compare import compare
+from relokit.diffing.routines.model import Diff
+from relokit.linker.kernel.kallsyms import Kallsyms, read_kallsyms
+from relokit.linker.kernel.kernel_file import open_kernel
 
 pytestmark = pytest.mark.oracle
 

@@ -14,14 +14,14 @@ import pytest
 import unicorn
 from unicorn import arm64_const as arm64
 
-from relokit.runtime import descriptors as d
-from relokit.runtime import geometry as g
-from relokit.runtime.allocator import PageAllocator
-from relokit.runtime.geometry import granule_of, tcr_el1, tcr_el2
-from relokit.runtime.memory import GuestMemory
-from relokit.runtime.pagetables import PageTables
-from relokit.runtime.regime import SCTLR_WXN, WalkRegisters
-from relokit.runtime.walker import Access, walk, walk_many
+from relokit.runtime.arch import descriptors as d
+from relokit.runtime.arch import geometry as g
+from relokit.runtime.arch.geometry import granule_of, tcr_el1, tcr_el2
+from relokit.runtime.arch.translation import SCTLR_WXN, WalkRegisters
+from relokit.runtime.arch.walker import Access, walk, walk_many
+from relokit.runtime.guest.ledger import PageAllocator
+from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.kexec.pagetables import PageTables
 
 pytestmark = pytest.mark.oracle
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import keystone
 import pytest
 
-from relokit.runtime.cpu import Cpu
-from relokit.runtime.memory import GuestMemory
-from relokit.runtime.stop import Stop
+from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.engine.stop import Stop
+from relokit.runtime.guest.memory import GuestMemory
 
 RAM = 0x4000_0000
 CODE = RAM + 0x10_0000

@@ -15,12 +15,12 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from relokit.codegen.encoder import Encoder
-from relokit.diffing.compare import compare
-from relokit.diffing.model import Diff, Step
-from relokit.diffing.page import Behaviour, Facts, diff_page
-from relokit.diffing.series_page import series_page
-from relokit.diffing.sides import read_sides
+from relokit.cli.pages.page import Behaviour, Facts, diff_page
+from relokit.cli.pages.series_page import series_page
+from relokit.codegen.gas.encoder import Encoder
+from relokit.diffing.read.sides import read_sides
+from relokit.diffing.routines.compare import compare
+from relokit.diffing.routines.model import Diff, Step
 
 ROUTINE = "arm64_relocate_new_kernel"
 SWITCHES = (

@@ -10,7 +10,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from relokit.diffing.model import Action, Diff
+from relokit.diffing.routines.model import Action, Diff
 
 pytestmark = pytest.mark.oracle
 

@@ -1,0 +1,322 @@
+"""Run both sides of a diff and say what differs in the run.
+
+>>> from relokit.executed_diffs import behave
+>>> behave("series:14:cpu_soft_restart", "series:15").same
+True
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from relokit.codegen.base.errors import NativeCrashError, RelokitError
+from relokit.codegen.base.host_file import map_file
+from relokit.codegen.facts import RELOCATION
+from relokit.codegen.series import BEFORE, COMPLETE
+from relokit.codegen.target import MIB, Target
+from relokit.diffing.instructions.relative import RELATIVE
+from relokit.diffing.read.routine import Names, Routine, Side
+from relokit.diffing.read.sides import (
+    ELF_MAGIC,
+    MAX_FILE,
+    PREFIX,
+    parse_operand,
+    parse_target,
+    read_sides,
+)
+from relokit.facade import GRACE, Progress, build_programs, encoder, worker
+from relokit.runtime.behaviour.differences import ARGUMENTS, compare_behaviour
+from relokit.runtime.behaviour.flat import (
+    CALL_SECONDS,
+    CODE,
+    REACH,
+    Callee,
+    data_text,
+    level_of,
+    placed,
+)
+from relokit.runtime.behaviour.observation import BehaviourDiff, Leaving, Mode, Observation
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.run.worker import Request, pack
+
+MAX_ROUTINES = 64
+"""Pairs of routines that are run; each takes some twenty small machines."""
+DEMO_MEMORY = 256 * MIB
+"""Guest RAM where nothing asks for more: all of it is looked at for stray writes."""
+DEMO_INSTRUCTIONS, DEMO_SECONDS = 1 << 26, 30.0
+"""Limits where nobody gives any: a thousand times what the demo kernel takes."""
+_KERNEL_HALF = 0xFFFF << 48
+
+
+def behave(
+    left: str, right: str, *, job: Job | None = None, progress: Progress | None = None
+) -> BehaviourDiff:
+    """Run what ``left`` and ``right`` name (operands of ``relokit diff``), and compare.
+
+    ``arm64_relocate_new_kernel`` moves the payload of ``job`` (by default the demo kernel) in the
+    whole kexec machine, the same for both; any other routine that both have is called in a small
+    machine of its own, with made-up arguments. ``progress`` is called as by ``relokit.run``, for
+    each side in turn. Raises RelokitError for bad input, and NativeCrashError, naming the side, if
+    code brings the engine down.
+    """
+    worker().start()
+    sides = read_sides(left, right, encoder)
+    routines = []
+    for one, other in _pairs(*sides):
+        if one.name == other.name == RELOCATION:
+            machines = _setups((left, right), sides, job or _demo())
+            before, after = (
+                _relocate(machine, side.name, progress)
+                for machine, side in zip(machines, sides, strict=True)
+            )
+            found = compare_behaviour(
+                one.name, Mode.RELOCATION, (before,), (after,), _differing(*machines)
+            )
+        else:
+            name = one.name if one.name == other.name else f"{one.name} → {other.name}"
+            found = compare_behaviour(
+                name,
+                Mode.CALL,
+                *_calls(sides, (one, other)),
+                handed_on=_handed_on(one, sides[0].names) | _handed_on(other, sides[1].names),
+            )
+        routines.append(found)
+    return BehaviourDiff(sides[0].name, sides[1].name, tuple(routines))
+
+
+def _pairs(left: Side, right: Side) -> list[tuple[Routine, Routine]]:
+    """What is run on both: equal names, or the only two there are."""
+    ours, theirs = (
+        {name: one for name, one in side.routines.items() if not one.data} for side in (left, right)
+    )
+    if len(ours) == len(theirs) == 1:
+        return list(zip(ours.values(), theirs.values(), strict=True))
+    names = [name for name in ours if name in theirs]
+    if not names:
+        raise RelokitError(
+            f"{left.name} and {right.name} have no routine in common that could be run",
+            hint="name one on each side: WHAT:symbol",
+        )
+    if len(names) > MAX_ROUTINES:
+        raise RelokitError(
+            f"{len(names)} routines in common, more than the {MAX_ROUTINES} that are run at once",
+            where=left.name,
+            hint="name one of them: WHAT:symbol",
+        )
+    names.sort(key=lambda name: name != RELOCATION)
+    return [(ours[name], theirs[name]) for name in names]
+
+
+# The kexec machine --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """A machine: its target and job, and code that takes the place of its relocation."""
+
+    target: Target
+    job: Job
+    relocation: bytes | None = None
+
+
+def _demo() -> Job:
+    return Job(max_instructions=DEMO_INSTRUCTIONS, timeout=DEMO_SECONDS)
+
+
+def _setups(texts: tuple[str, str], sides: tuple[Side, Side], job: Job) -> tuple[_Setup, _Setup]:
+    """The two machines: what does not say which it belongs to gets the other's."""
+    if job.memory is None and job.moves_demo:
+        job = replace(job, memory=DEMO_MEMORY)
+    whats = [parse_operand(text).text for text in texts]
+    named = [parse_target(what) if what.startswith(PREFIX) else None for what in whats]
+    like = named[0] or named[1] or Target()
+    setups: list[_Setup | None] = []
+    for what, target, side in zip(whats, named, sides, strict=True):
+        if target is not None:
+            setups.append(_Setup(target, job))
+        elif _is_kernel(what):
+            setups.append(
+                _Setup(_kernel_target(what, side, like), replace(job, code_from=Path(what)))
+            )
+        else:
+            setups.append(None)
+    other = setups[0] or setups[1] or _Setup(like, job)
+    first, second = (
+        setup or replace(other, relocation=_whole(side))
+        for setup, side in zip(setups, sides, strict=True)
+    )
+    return first, second
+
+
+def _is_kernel(what: str) -> bool:
+    if what.endswith((".S", ".s")):
+        return False
+    content = map_file(what, what="assembly, an ELF file or a kernel", limit=MAX_FILE)
+    return bytes(content[:4]) != ELF_MAGIC
+
+
+def _kernel_target(path: str, side: Side, like: Target) -> Target:
+    """What a shipped kernel is, as far as it says; regime and VA bits as ``like`` has them."""
+    from relokit.linker.kernel.btf import kimage_layout_from
+    from relokit.linker.kernel.kernel_file import open_kernel
+
+    kernel = open_kernel(path)
+    page_size = kernel.header.page_size or like.page_size
+    layout = side.layout or kimage_layout_from(kernel.image, where=path)
+    # Since patch 7 the code gets struct kimage, and no shipped kernel has half of the series.
+    series = COMPLETE if side.routines[RELOCATION].kimage_argument else BEFORE
+    if page_size != like.page_size:
+        return Target(series=series, page_size=page_size, regime=like.regime, layout=layout)
+    return replace(like, series=series, layout=layout)
+
+
+def _whole(side: Side) -> bytes:
+    """Code that can be copied to the control page by itself."""
+    code, unresolved = _resolved(side.routines[RELOCATION], side.names)
+    for offset, name in unresolved.items():
+        raise RelokitError(
+            f"{RELOCATION}+{offset:#x} refers to {name}, which is not resolved",
+            where=side.name,
+            hint="link it first: what runs in the control page has to be complete in itself",
+        )
+    return code
+
+
+def _differing(left: _Setup, right: _Setup) -> list[tuple[str, str, str]]:
+    """(what, left, right) of how the two machines are not the same one."""
+
+    def facts(setup: _Setup) -> dict[str, str]:
+        target = setup.target
+        return {
+            "state": str(target.series),
+            "page size": target.page_name,
+            "VA bits": str(target.va_bits),
+            "regime": str(target.regime),
+            "cache line": str(target.cache_line),
+        }
+
+    both = facts(left), facts(right)
+    return [(what, both[0][what], both[1][what]) for what in both[0]]
+
+
+def _relocate(setup: _Setup, side: str, progress: Progress | None) -> Observation:
+    def report(message: bytes) -> None:
+        if progress:
+            stage, done, total = json.loads(message)
+            progress(stage, done, total)
+
+    programs = pack(build_programs(setup.target, templates=setup.job.templates))
+    request = Request(setup.target, programs, setup.job, watched=True, relocation=setup.relocation)
+    answer = _answer(pickle.dumps(request), side, setup.job.timeout, report)
+    return Observation.from_json(answer)
+
+
+def _answer(
+    request: bytes,
+    side: str,
+    seconds: float,
+    report: Callable[[bytes], None] | None = None,
+) -> Any:
+    try:
+        answer = worker().call(request, timeout=seconds + GRACE, progress=report)
+    except NativeCrashError as error:
+        raise NativeCrashError(
+            error.message, where=side, text=error.text, hint="its code brought the engine down"
+        ) from None
+    return json.loads(answer)
+
+
+# The flat machine ---------------------------------------------------------------------------
+
+
+def _calls(
+    sides: tuple[Side, Side], routines: tuple[Routine, Routine]
+) -> tuple[tuple[Observation, ...], tuple[Observation, ...]]:
+    """Every trial of both routines."""
+    level = level_of(*(routine.name for routine in routines))
+    answers: dict[bytes, Any] = {}
+
+    def observed(side: Side, routine: Routine) -> tuple[Observation, ...]:
+        code, unresolved = _resolved(routine, side.names)
+        callee = pickle.dumps(Callee(code, placed(routine.address), level, unresolved))
+        # The same code at the same place does the same.
+        if callee not in answers:
+            answers[callee] = _answer(callee, side.name, CALL_SECONDS)
+        return tuple(
+            _named(Observation.from_json(one), routine, side.names) for one in answers[callee]
+        )
+
+    return observed(sides[0], routines[0]), observed(sides[1], routines[1])
+
+
+def _handed_on(routine: Routine, names: Names) -> frozenset[str]:
+    """Argument registers that the routine sets and does not read: they are for somebody else.
+
+    What it reads as well may be, too; x0 always counts.
+    """
+    from relokit.diffing.instructions.decode import decode
+    from relokit.diffing.instructions.live_ranges import GENERAL, live_ranges
+    from relokit.diffing.instructions.normalise import keys_of
+
+    code = decode(routine, names)
+    unread = live_ranges(code, keys_of(code, frozenset())).unread
+    return ARGUMENTS & {f"x{number}" for bank, number in unread if bank == GENERAL}
+
+
+def _resolved(routine: Routine, names: Names) -> tuple[bytes, dict[int, str]]:
+    """The code with references to itself filled in, and by offset what else it refers to."""
+    code = bytearray(routine.code)
+    unresolved = {}
+    for offset, target in sorted(routine.fixups.items()):
+        if not 0 <= offset <= len(code) - 4:
+            continue
+        word = int.from_bytes(code[offset : offset + 4], "little")
+        distance = target - (routine.address + offset)
+        inside = 0 <= target - routine.address < len(code)
+        encoded = _with_distance(word, distance) if inside else None
+        if encoded is None:
+            unresolved[offset] = names.name(target) or f"{target:#x}"
+        else:
+            code[offset : offset + 4] = encoded.to_bytes(4, "little")
+    return bytes(code), unresolved
+
+
+def _with_distance(word: int, distance: int) -> int | None:
+    """``word`` with a PC-relative distance (bytes) in its field, None if it has no such field."""
+    for mask, value, low, width in RELATIVE:
+        half = 1 << width + 1
+        if word & mask == value and distance % 4 == 0 and -half <= distance < half:
+            ones = (1 << width) - 1
+            return word & ~(ones << low) | (distance >> 2 & ones) << low
+    return None
+
+
+def _named(seen: Observation, routine: Routine, names: Names) -> Observation:
+    """``seen`` with names for the addresses of its own program, and of what it was given."""
+
+    def text(value: int) -> str | None:
+        near = value - placed(routine.address)
+        if abs(value - CODE) < REACH:
+            if 0 <= near < len(routine.code):
+                return f"its own code + {near:#x}"
+            address = near + routine.address
+            sign = "+" if near >= 0 else "-"
+            return names.name(address) or f"its own program {sign} {abs(near):#x}"
+        if value & _KERNEL_HALF == _KERNEL_HALF:
+            return names.name(value)
+        return data_text(value)
+
+    values = {**seen.registers, **seen.system}
+    named = {name: found for name, value in values.items() if (found := text(value))}
+    ending = seen.ending
+    place = ending.place
+    if isinstance(place, int):
+        if ending.leaving is Leaving.FAULT and abs(place - CODE) < REACH:
+            ending = replace(ending, leaving=Leaving.OWN_DATA)
+        ending = replace(ending, place=text(place) or place)
+    return replace(seen, named=named, ending=ending)

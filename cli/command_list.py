@@ -1,0 +1,55 @@
+"""The commands by name, each imported when it is used: ``--version`` pays for nothing else."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from relokit.codegen.base.version import VERSION
+
+COMMANDS = {
+    "run": "Build the relocation, run it in a machine and judge the hand-over.",
+    "export": "Write an ELF: executable, relocatable, or bootable in QEMU.",
+    "generate": "Write the rendered assembly, the ld script and a Makefile.",
+    "matrix": "Run every combination of state, page size, regime, path and payload.",
+    "series": "The fifteen patches with measured evidence; or one of them from every side.",
+    "diff": "Compare machine code: states, objects, ELF files, shipped kernels.",
+}
+
+
+class Interrupted(BaseException):
+    """A KeyboardInterrupt that click does not put an empty line before."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"relokit.cli.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(*interrupt.args) from None
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 pass, 1 the run failed its checks, 2 bad usage or input, 130 Ctrl-C.",
+)
+@click.version_option(VERSION, prog_name="relokit", message="%(prog)s %(version)s")
+def relokit() -> None:
+    """Generate, assemble, link and run the arm64 kexec relocation, and judge it."""

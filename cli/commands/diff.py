@@ -1,0 +1,255 @@
+"""``relokit diff``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from relokit.cli.options import json_option
+from relokit.cli.terminal.output import emit, plain
+
+if TYPE_CHECKING:
+    from relokit.diffing.instructions.normalise import Aspect
+    from relokit.diffing.routines.classify import Kind
+    from relokit.diffing.routines.model import Diff
+    from relokit.runtime.behaviour.observation import BehaviourDiff
+
+KINDS = (
+    "barrier", "cache", "tlb", "system", "memory", "control", "arithmetic", "hint", "data",
+)  # fmt: skip
+ASPECTS = ("addresses", "registers", "padding", "encodings", "fields")
+FORMATS = ("auto", "unified", "side", "html")
+
+HELP = """Compare machine code: what changed, and what it is about.
+
+LEFT and RIGHT are a target (series:12,page=16k,va=48,el=vhe,layout=6.1), assembly (.S), an object
+or ELF file, or a kernel (Image or vmlinuz); with :SYMBOL, one routine of it. Without, all routines
+are compared, of kernels those of kexec and the EL2 stub; with --all, every function.
+"""
+EPILOG = """Exit codes: 0 same, 1 different, 2 trouble.
+
+\b
+relokit diff series:11 series:12                    what a patch changes
+relokit diff mine.S vmlinuz:arm64_relocate_new_kernel --run
+relokit diff vmlinuz-old vmlinuz-new --all --only barrier
+relokit diff --series page=16k --format html -o series.html
+"""
+
+
+@click.command("diff", help=HELP, epilog=EPILOG)
+@click.argument("left", required=False)
+@click.argument("right", required=False)
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(FORMATS),
+    default="auto",
+    show_default=True,
+    help="As diff -u, side by side, or one page for a browser; auto is side by side on a terminal.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write to this file instead of standard output.",
+)
+@click.option(
+    "--keep",
+    "kept",
+    type=click.Choice([*ASPECTS, "all"]),
+    multiple=True,
+    help="Do not normalise this: it counts as a difference. Repeatable.",
+)
+@click.option(
+    "--only",
+    type=click.Choice(KINDS),
+    multiple=True,
+    help="Nothing else counts or is shown. Repeatable.",
+)
+@click.option("--run", is_flag=True, help="Execute both too, and say what differs in the run.")
+@click.option(
+    "--all",
+    "whole",
+    is_flag=True,
+    help="Every function of two kernels (or linked ELF files), counted.",
+)
+@click.option(
+    "--series",
+    is_flag=False,
+    flag_value="",
+    metavar="[SETTINGS]",
+    help="The fifteen patches, each against the state before it; SETTINGS as page=16k,el=vhe.",
+)
+@click.option("--score", is_flag=True, help="Print only the likeness in percent.")
+@json_option
+def command(left: str | None, right: str | None, as_json: bool, **options: Any) -> int:
+    """Read both sides, compare them, show it; 0 if they are the same, 1 if not."""
+    _check(left, right, as_json, options)
+    from relokit.diffing.instructions.normalise import Aspect
+    from relokit.diffing.routines.classify import Kind
+
+    kept = [*Aspect] if "all" in options["kept"] else [Aspect(name) for name in options["kept"]]
+    kinds = [Kind(name) for name in options["only"]] or [*Kind]
+    shown = "json" if as_json else options["shape"]
+    if options["series"] is not None:
+        return _series(options["series"], kept, kinds, shown, options["output"])
+    assert left is not None
+    assert right is not None
+    if options["whole"]:
+        return _whole(left, right, kinds, shown, options["output"])
+    from relokit.cli.terminal.view import Bars
+    from relokit.diffs import diff
+
+    with Bars() as bars:
+        found = diff(left, right, kept=kept, kinds=kinds, progress=bars.progress)
+    if options["score"] and not as_json:
+        _put(f"{found.score:.2f}", options["output"])
+        return 0 if found.same else 1
+    behaviour = _behaviour(left, right) if options["run"] else None
+    _put(_shown(found, behaviour, shown, options["output"]), options["output"])
+    return 0 if found.same and (behaviour is None or behaviour.same) else 1
+
+
+def _check(left: str | None, right: str | None, as_json: bool, options: dict[str, Any]) -> None:
+    """Refuse what does not go together; raises UsageError."""
+    series = options["series"] is not None
+    if series and left is not None:
+        raise click.UsageError(
+            "--series takes no operands; its settings follow it: page=16k,el=vhe"
+        )
+    if not series and (left is None or right is None):
+        raise click.UsageError(f"Missing argument '{'LEFT' if left is None else 'RIGHT'}'")
+    if as_json and options["shape"] != "auto":
+        raise click.UsageError("--json is a format of its own: leave --format out")
+    chosen = [
+        flag
+        for flag, given in (
+            ("--series", series),
+            ("--all", options["whole"]),
+            ("--run", options["run"]),
+            ("--score", options["score"]),
+        )
+        if given
+    ]
+    if len(chosen) > 1:
+        raise click.UsageError(f"{chosen[0]} and {chosen[1]} do not go together")
+    if options["whole"] and options["kept"]:
+        raise click.UsageError("--all compares words, of which --keep knows nothing")
+    if options["whole"] and options["shape"] not in ("auto", "unified"):
+        raise click.UsageError("--all is an overview: give --json, or one function for a diff")
+
+
+def _series(
+    settings: str,
+    kept: Sequence[Aspect],
+    kinds: Sequence[Kind],
+    shape: str,
+    output: Path | None,
+) -> int:
+    from relokit.cli.terminal.view import Bars
+    from relokit.codegen.series import COMPLETE
+    from relokit.diffs import series_diff
+
+    steps = []
+    with Bars() as bars:
+        for step in series_diff(settings, kept=kept, kinds=kinds):
+            steps.append(step)
+            bars.progress("Building and comparing every state", step.number, COMPLETE)
+    same = all(step.diff.same for step in steps)
+    if shape == "json":
+        _put_json({"same": same, "steps": [step.to_json() for step in steps]}, output)
+    elif shape == "html":
+        from relokit.cli.pages.series_page import series_page
+
+        _put(series_page(steps), output)
+    else:
+        parts = []
+        for step in steps:
+            heading = f"patch {step.number}  {step.subject}\n  {step.change}"
+            body = _shown(step.diff, None, shape, output) or "no instruction changes"
+            parts.append(f"{heading}\n{body}")
+        _put("\n\n".join(parts), output)
+    return 0 if same else 1
+
+
+def _whole(left: str, right: str, kinds: Sequence[Kind], shape: str, output: Path | None) -> int:
+    from relokit.cli.terminal.view import Bars
+    from relokit.diffing.kernels.whole import compare_kernels
+
+    with Bars() as bars:
+        found = compare_kernels(left, right, kinds=kinds, progress=bars.progress)
+    if shape == "json":
+        import json
+
+        # Tens of megabytes, if they were indented.
+        _put(json.dumps(found.to_json()), output)
+    else:
+        from relokit.cli.terminal.diff_overview import overview
+
+        _put(overview(found), output)
+    return 0 if found.same else 1
+
+
+def _behaviour(left: str, right: str) -> BehaviourDiff:
+    from relokit.cli.terminal.view import Bars
+    from relokit.executed_diffs import behave
+
+    with Bars() as bars:
+        return behave(left, right, progress=bars.progress)
+
+
+def _shown(found: Diff, behaviour: BehaviourDiff | None, shape: str, output: Path | None) -> str:
+    """The diff in the format ``shape``."""
+    if shape == "json":
+        import json
+
+        document = found.to_json()
+        if behaviour is not None:
+            document["run"] = behaviour.to_json()
+        return json.dumps(document, indent=2)
+    if shape == "html":
+        from relokit.cli.pages.page import diff_page
+
+        if behaviour is None:
+            return diff_page(found)
+        from relokit.cli.terminal.diff_run_view import behaviour_tables
+
+        return diff_page(found, behaviour=behaviour_tables(behaviour))
+    from relokit.diffing.routines.report import summary, unified
+
+    terminal = output is None and sys.stdout is not None and sys.stdout.isatty()
+    if shape == "side" or (shape == "auto" and terminal):
+        from relokit.cli.terminal.diff_view import side_by_side
+
+        body = side_by_side(found, colour=terminal)
+    else:
+        body = plain(unified(found))
+    parts = [body, plain(summary(found))]
+    if behaviour is not None:
+        from relokit.cli.terminal.diff_run_view import behaviour_text
+
+        parts.append(behaviour_text(behaviour))
+    return "\n".join(part for part in parts if part)
+
+
+def _put_json(document: dict[str, Any], output: Path | None) -> None:
+    import json
+
+    _put(json.dumps(document, indent=2), output)
+
+
+def _put(text: str, output: Path | None) -> None:
+    """Print ``text`` or write it to a file, whole or not at all."""
+    text = text.rstrip("\n")
+    if output is None:
+        if text:
+            emit(text)
+        return
+    from relokit.codegen.base.atomic import write_atomic
+
+    write_atomic(output, [f"{text}\n".encode() if text else b""])

@@ -1,0 +1,88 @@
+"""``relokit export``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from relokit.cli.options import (
+    JOB_FLAGS,
+    job_options,
+    json_option,
+    make_job,
+    make_target,
+    target_options,
+)
+from relokit.cli.terminal.output import emit, emit_json, plain
+from relokit.codegen.target import MIB, Target
+
+# Pointer authentication as the architecture has it costs QEMU a third of a boot.
+QEMU_MAX = "max,pauth-impdef=on"
+QEMU_CPU = {"el1": "cortex-a72", "nvhe": "cortex-a72", "vhe": QEMU_MAX}
+
+
+@click.command("export", help="Write an ELF: executable, relocatable, or bootable in QEMU.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="File to write.",
+)
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(["exec", "rel", "bootable"]),
+    default="exec",
+    show_default=True,
+    help="ET_EXEC as a kernel is linked; one ET_REL; or a machine about to kexec.",
+)
+@target_options
+@job_options
+@json_option
+@click.pass_context
+def command(ctx: click.Context, /, output: Path, kind: str, as_json: bool, **options: Any) -> int:
+    """Build, and write all or nothing. The payload options are for --type bootable."""
+    if kind != "bootable":
+        _refuse_job_options(ctx, kind)
+    target = make_target(options)
+    job = make_job(options)
+
+    from relokit.cli.terminal.view import Bars
+    from relokit.facade import export
+
+    with Bars() as bars:
+        done = export(output, target, kind=kind, job=job, progress=bars.progress)
+    if as_json:
+        document = {"file": str(output), "bytes": done.size, "target": target.name}
+        if done.ram is not None:
+            document["ram"] = done.ram
+        emit_json(document)
+        return 0
+    lines = [f"{output}: {done.size:,} bytes, {target.name}"]
+    if done.ram is not None:
+        lines.append(f"boot it with: {_qemu(target, done.ram, output)}")
+    emit(plain("\n".join(lines)))
+    return 0
+
+
+def _refuse_job_options(ctx: click.Context, kind: str) -> None:
+    """An option that changes nothing is a misunderstanding, better cleared up at once."""
+    for flag in JOB_FLAGS:
+        source = ctx.get_parameter_source(flag[2:].replace("-", "_"))
+        if source is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{flag} is about a machine, and --type {kind} has none")
+
+
+def _qemu(target: Target, ram: int, output: Path) -> str:
+    el2 = "off" if target.regime == "el1" else "on"
+    cpu = QEMU_MAX if target.page_size == 16384 else QEMU_CPU[target.regime]
+    return (
+        f"qemu-system-aarch64 -M virt,virtualization={el2},gic-version=3 -cpu {cpu} "
+        f"-m {ram // MIB} -nographic -kernel {shlex.quote(str(output))}"
+    )

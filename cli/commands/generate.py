@@ -1,0 +1,39 @@
+"""``relokit generate``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relokit.cli.options import json_option, make_target, target_options
+from relokit.cli.terminal.output import emit, emit_json, plain
+
+
+@click.command("generate", help="Write the rendered assembly, the ld script and a Makefile.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Directory to write to; made if it is not there.",
+)
+@target_options
+@json_option
+def command(output: Path, as_json: bool, **options: Any) -> int:
+    """Render, and write all or nothing."""
+    templates = options.pop("templates")
+    target = make_target(options)
+
+    from relokit.facade import generate
+
+    written = [str(path) for path in generate(output, target, templates=templates)]
+    if as_json:
+        emit_json({"target": target.name, "files": written})
+    else:
+        make = f"make -C {shlex.quote(str(output))} CROSS_COMPILE=aarch64-linux-gnu-"
+        emit(plain("\n".join([*written, f"build it with: {make}"])))
+    return 0

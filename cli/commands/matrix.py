@@ -1,0 +1,204 @@
+"""``relokit matrix``."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from relokit.cli.options import INPUT_FILE, Count, F, Seconds, json_option
+from relokit.cli.terminal.output import emit, emit_json
+from relokit.codegen.base.errors import RelokitError
+from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
+from relokit.codegen.series import BEFORE, COMPLETE, parse_state
+from relokit.codegen.target import PAGE_SIZES, Regime
+from relokit.runtime.campaign.cells import (
+    ALL_VA_BITS,
+    MAX_JOBS,
+    UNSUPPORTED_VA,
+    Cell,
+    Payload,
+    Selection,
+    cells,
+)
+from relokit.runtime.kexec.job import MAX_SEED, MAX_TIMEOUT, Job, KexecPath
+
+if TYPE_CHECKING:
+    from relokit.cli.terminal.matrix_view import View
+
+CELL_TIMEOUT = 60.0
+EXIT_SIGNAL = 128
+
+
+class Several(click.ParamType[tuple[Any, ...]]):
+    """Names with commas between them, as values: each once, in the order of ``known``."""
+
+    name = "list"
+
+    def __init__(self, known: Mapping[str, Any]) -> None:
+        self.known = known
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        chosen: set[Any] = set()
+        for word in value.split(","):
+            chosen.update(self.values(word.strip()))
+        return tuple(known for known in self.known.values() if known in chosen)
+
+    def values(self, word: str) -> Iterable[Any]:
+        """What ``word`` stands for."""
+        if word.lower() not in self.known:
+            self.fail(f"{word!r} is none of {', '.join(self.known)}")
+        return [self.known[word.lower()]]
+
+
+class States(Several):
+    """States of the series and ranges of them: ``0,5-15``."""
+
+    def __init__(self) -> None:
+        super().__init__({str(state): state for state in range(BEFORE, COMPLETE + 1)})
+
+    def values(self, word: str) -> Iterable[Any]:
+        first, dash, last = word.partition("-")
+        try:
+            # No longer than any state: Python refuses to convert thousands of digits.
+            low = parse_state(first[:20])
+            high = parse_state(last[:20]) if dash else low
+        except RelokitError as error:
+            self.fail(f"{error.message}; {error.hint}, or a range such as 5-15")
+        if high < low:
+            self.fail(f"{word!r} is a range that ends before it begins")
+        return range(low, high + 1)
+
+
+def _several(
+    flag: str, known: Iterable[Any] | Mapping[str, Any], help_text: str, *names: str
+) -> Callable[[F], F]:
+    words = known if isinstance(known, Mapping) else {str(value): value for value in known}
+    return click.option(
+        flag, *names, type=Several(words), metavar="A,B,..", help=f"{help_text} {', '.join(words)}."
+    )
+
+
+@click.command(
+    "matrix",
+    help="Run every combination of state, page size, VA size, regime, path and payload. Without "
+    "options: the whole product on the demo kernel.",
+)
+@click.option(
+    "--series", type=States(), metavar="0,5-15", help="States of the series. [default: all]"
+)
+@_several("--page-size", PAGE_SIZES, "Translation granules:", "page_sizes")
+@_several(
+    "--va-bits",
+    {str(bits): bits for bits in (*ALL_VA_BITS, UNSUPPORTED_VA)},
+    "VA sizes, by default those of each page size:",
+)
+@_several("--el", Regime, "Regimes:", "regimes")
+@_several("--path", KexecPath, "Ways out:", "paths")
+@_several("--payload", Payload, "What is moved, in what kind of list:", "payloads")
+@click.option(
+    "--full",
+    is_flag=True,
+    help="With 64 MiB payloads and full list pages of 64k pages too: minutes become an hour.",
+)
+@click.option(
+    "--kernel", type=INPUT_FILE, help="Image or vmlinuz to move. [default: the demo kernel]"
+)
+@click.option(
+    "--layout",
+    type=click.Choice(list(LAYOUTS)),
+    default="6.1",
+    show_default=True,
+    help="struct kimage of this kernel version.",
+)
+@click.option(
+    "--templates",
+    type=INPUT_FILE,
+    metavar="DIR",
+    help="Templates in DIR win over the built-in ones.",
+)
+@click.option(
+    "--seed",
+    type=Count(0, MAX_SEED),
+    default=0,
+    show_default=True,
+    help="Decides the shuffling and the synthetic payload.",
+)
+@click.option("--jobs", type=Count(1, MAX_JOBS), help="Cells at a time. [default: one a core]")
+@click.option(
+    "--timeout",
+    type=Seconds(MAX_TIMEOUT),
+    default=CELL_TIMEOUT,
+    help=f"Give up on a cell's relocation after this long. [default: {CELL_TIMEOUT:g}]",
+)
+@click.option("--list", "only_list", is_flag=True, help="Show the cells, run none.")
+@click.option("--ktap", "as_ktap", is_flag=True, help="KTAP version 1 on stdout, for kernel CI.")
+@json_option
+def command(only_list: bool, as_ktap: bool, as_json: bool, jobs: int | None, **options: Any) -> int:
+    """Arguments in, one call of the facade, a view out; the result is the exit code."""
+    if as_ktap and (as_json or only_list):
+        raise click.UsageError("--ktap goes with neither --json nor --list")
+    chosen = list(cells(_selection(options)))
+    if only_list:
+        _list(chosen, as_json)
+        return 0
+    job = Job(**options)
+
+    from relokit.cli.terminal import matrix_view
+    from relokit.matrix import default_jobs
+
+    jobs = jobs or default_jobs()
+    if as_json:
+        return _run(chosen, job, jobs, matrix_view.JsonView(job))
+    if as_ktap:
+        return _run(chosen, job, jobs, matrix_view.KtapView(job))
+    return _run(chosen, job, jobs, matrix_view.view_for_people(chosen, job))
+
+
+def _selection(options: dict[str, Any]) -> Selection:
+    """Take the options that choose cells out of ``options``; what is not given has a default."""
+    names = ("series", "page_sizes", "va_bits", "regimes", "paths", "payloads", "full")
+    chosen = {name: options.pop(name) for name in names}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return Selection(**given, layout=layout_named(options.pop("layout")))
+
+
+def _list(chosen: list[Cell], as_json: bool) -> None:
+    if as_json:
+        emit_json({"cells": [cell.to_json() for cell in chosen]})
+    else:
+        emit(
+            "\n".join(
+                f"{cell.id}  # unsupported: {cell.reason}" if cell.reason else cell.id
+                for cell in chosen
+            )
+        )
+
+
+def _run(chosen: list[Cell], job: Job, jobs: int, view: View) -> int:
+    """Run the cells into ``view``; on the way out, early or not, it says how far they got."""
+    from relokit.matrix import Tally, run_matrix
+
+    tally = Tally(cells=len(chosen), jobs=jobs)
+    started = perf_counter()
+    ended_by = None
+    with view:
+        try:
+            with closing(run_matrix(chosen, job, jobs=jobs)) as results:
+                for result in results:
+                    tally.add(result, perf_counter() - started)
+                    if not view.show(result, tally):
+                        ended_by = signal.SIGPIPE
+                        break
+        except KeyboardInterrupt as interrupt:
+            ended_by = signal.Signals(interrupt.args[0] if interrupt.args else signal.SIGINT)
+    view.finish(tally, ended_by)
+    if ended_by is not None:
+        return EXIT_SIGNAL + ended_by
+    return 1 if tally.failed else 0

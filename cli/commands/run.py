@@ -1,0 +1,71 @@
+"""``relokit run``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from relokit.cli.options import (
+    Count,
+    Seconds,
+    job_options,
+    json_option,
+    make_job,
+    make_target,
+    target_options,
+)
+from relokit.cli.terminal.output import emit, emit_json
+from relokit.runtime.kexec.job import (
+    DEFAULT_MAX_INSTRUCTIONS,
+    DEFAULT_TIMEOUT,
+    MAX_BOOT,
+    MAX_INSTRUCTIONS,
+    MAX_TIMEOUT,
+)
+
+DEMO_BOOT = 5.0
+"""Seconds the demo kernel gets; it needs milliseconds and powers off."""
+
+
+@click.command("run", help="Build the relocation, run it in a machine and judge the hand-over.")
+@job_options
+@target_options
+@click.option(
+    "--boot",
+    type=Seconds(MAX_BOOT),
+    help=f"Let the new kernel run on and show its console. [default: {DEMO_BOOT:g} for the demo "
+    "kernel, else not]",
+)
+@click.option(
+    "--timeout",
+    type=Seconds(MAX_TIMEOUT),
+    default=DEFAULT_TIMEOUT,
+    help=f"Give up on the relocation after this long. [default: {DEFAULT_TIMEOUT:g}]",
+)
+@click.option(
+    "--max-instructions",
+    type=Count(1, MAX_INSTRUCTIONS),
+    default=DEFAULT_MAX_INSTRUCTIONS,
+    help="Give up on the relocation after this many instructions. [default: 2^40]",
+)
+@json_option
+def command(as_json: bool, **options: Any) -> int:
+    """Arguments in, one call of the facade, a view out; the result is the exit code."""
+    target = make_target(options)
+    limits = {name: options.pop(name) for name in ("boot", "timeout", "max_instructions")}
+    job = make_job(options, **limits)
+    if job.boot is None and job.moves_demo:
+        job = replace(job, boot=DEMO_BOOT)
+
+    from relokit.cli.terminal.view import Bars, summary
+    from relokit.facade import run
+
+    with Bars() as bars:
+        outcome = run(target, job, progress=bars.progress)
+    if as_json:
+        emit_json(outcome.to_json())
+    else:
+        emit(summary(target, outcome))
+    return 0 if outcome.passed else 1

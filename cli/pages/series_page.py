@@ -1,0 +1,62 @@
+"""The whole series as one HTML page: a step is a Diff of two states, foldable."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relokit.cli.pages.page import DiffView, diff_view
+from relokit.cli.pages.page_map import SCALE
+from relokit.cli.pages.page_render import render_page
+from relokit.cli.pages.page_rows import Budget, Plan
+from relokit.cli.pages.page_text import Ids, shown
+from relokit.codegen.base.version import VERSION
+from relokit.diffing.routines.classify import Kind
+from relokit.diffing.routines.model import Step
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """A step as the page shows it; ``bar`` is its share of the changes, of SCALE."""
+
+    id: str
+    number: int
+    subject: str
+    change: str
+    diff: DiffView
+    bar: int
+
+
+def series_page(steps: Sequence[Step]) -> str:
+    """``steps`` as an HTML document, in their order.
+
+    Routines that a step leaves the same are listed by name: a diff of the two states has their
+    code.
+    """
+    plans = [[Plan(routine, step.diff.kinds) for routine in step.diff.routines] for step in steps]
+    budget = Budget.of([plan for of_step in plans for plan in of_step if plan.changed])
+    most = max((step.diff.changed for step in steps), default=0)
+    views = [
+        _step_view(step, of_step, budget, most) for step, of_step in zip(steps, plans, strict=True)
+    ]
+    totals: Counter[str] = Counter()
+    for view in views:
+        totals.update(dict(view.diff.kinds))
+    return render_page(
+        "series.html.j2",
+        {
+            "steps": views,
+            "kinds": tuple((str(kind), totals[kind]) for kind in Kind if totals[kind]),
+            "changed": totals.total(),
+            "without": sum(view.diff.same for view in views),
+            "version": VERSION,
+        },
+    )
+
+
+def _step_view(step: Step, plans: Sequence[Plan], budget: Budget, most: int) -> StepView:
+    id_ = f"step{step.number}"
+    view = diff_view(step.diff, plans, budget, Ids(f"{id_}."), all_code=False)
+    bar = max(1, round(SCALE * view.changed / most)) if view.changed else 0
+    return StepView(id_, step.number, shown(step.subject), shown(step.change), view, bar)

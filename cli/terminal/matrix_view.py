@@ -1,0 +1,257 @@
+"""What one sees of a matrix: a live table, one line a cell, KTAP or a JSON document."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from signal import SIGPIPE, Signals
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from relokit.cli.terminal import ktap
+from relokit.cli.terminal.output import emit, emit_json, plain
+from relokit.cli.terminal.view import Bars
+from relokit.matrix import CellResult, CellStatus, Tally
+from relokit.runtime.campaign.cells import Cell
+from relokit.runtime.kexec.job import Job, Order, Shape
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.live import Live
+
+REFRESHES = 4
+"""Redrawings of the live table a second."""
+STAGE = "matrix"
+
+
+class View(Protocol):
+    """Takes results one by one, in the cells' order, then the final count."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def show(self, result: CellResult, tally: Tally) -> bool:
+        """Take one more result; False if nobody reads any more."""
+
+    def finish(self, tally: Tally, ended_by: Signals | None) -> None:
+        """The end: of the matrix, or of our patience."""
+
+
+def view_for_people(cells: list[Cell], job: Job) -> View:
+    """A table if standard output is a terminal, else one line a cell."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        return TableView(cells, job)
+    return LineView(job)
+
+
+def reproduce(cell: Cell, base: Job) -> str:
+    """The command line that runs just this cell."""
+    job = cell.job(base)
+    assert cell.target is not None
+    words: list[object] = ["relokit", "run", "--series", cell.series]
+    words += ["--page-size", cell.target.page_name, "--va-bits", cell.va_bits]
+    words += ["--el", cell.regime, "--layout", cell.target.layout.name, "--path", job.path]
+    words += ["--order", job.order] if job.order is not Order.SHUFFLED else []
+    words += ["--shape", job.shape] if job.shape is not Shape.PLAIN else []
+    for flag, value in (
+        ("--size", job.size),
+        ("--kernel", job.kernel),
+        ("--seed", job.seed or None),
+        ("--templates", job.templates),
+    ):
+        words += [flag, value] if value is not None else []
+    return shlex.join([str(word) for word in words])
+
+
+def summary(tally: Tally, ended_by: Signals | None) -> str:
+    """The last line: counts and speed, and that it is not all if it is not."""
+    counts = ", ".join(f"{tally.counts[status]} {status}" for status in CellStatus)
+    speed = f"{tally.seconds:.1f} s, {tally.rate:.1f} cells/s, {tally.jobs} at a time"
+    line = f"{counts}; {speed}"
+    if ended_by is None:
+        return line
+    return f"{line}\ninterrupted ({ended_by.name}): {tally.done} of {tally.cells} cells"
+
+
+class _Progress(Bars):
+    """A bar on standard error, for whatever goes to standard output."""
+
+    def advance(self, tally: Tally) -> None:
+        """Show how far it is."""
+        self.progress(STAGE, tally.done, tally.cells)
+
+
+class LineView(_Progress):
+    """One line a cell; a failed one has its cause and its command below it."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self._job = job
+
+    def show(self, result: CellResult, tally: Tally) -> bool:
+        """See View."""
+        self.advance(tally)
+        return emit(plain(_line(result, self._job)))
+
+    def finish(self, tally: Tally, ended_by: Signals | None) -> None:
+        """See View."""
+        emit(summary(tally, ended_by))
+
+
+class KtapView(_Progress):
+    """KTAP: a plan of all cells, one result each."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self._job = job
+
+    def show(self, result: CellResult, tally: Tally) -> bool:
+        """See View."""
+        self.advance(tally)
+        head = f"{ktap.VERSION}\n{ktap.plan(tally.cells)}\n" if tally.done == 1 else ""
+        diagnostics = [f"{finding.rule}: {finding.message}" for finding in result.findings]
+        if result.status is CellStatus.FAIL:
+            diagnostics.append(f"reproduce: {reproduce(result.cell, self._job)}")
+        unsupported = result.status is CellStatus.UNSUPPORTED
+        return emit(
+            head
+            + ktap.result(
+                tally.done,
+                result.status is not CellStatus.FAIL,
+                result.cell.id,
+                skip=result.reason if unsupported else None,
+                diagnostics=diagnostics,
+            )
+        )
+
+    def finish(self, tally: Tally, ended_by: Signals | None) -> None:
+        """See View."""
+        emit(ktap.diagnostic(summary(tally, ended_by)))
+
+
+class JsonView(_Progress):
+    """One document, at the end."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self._job = job
+        self._cells: list[dict[str, Any]] = []
+
+    def show(self, result: CellResult, tally: Tally) -> bool:
+        """See View."""
+        self.advance(tally)
+        document = result.to_json()
+        if result.status is CellStatus.FAIL:
+            document["reproduce"] = reproduce(result.cell, self._job)
+        self._cells.append(document)
+        return True
+
+    def finish(self, tally: Tally, ended_by: Signals | None) -> None:
+        """See View."""
+        status = "fail" if tally.failed else "pass"
+        emit_json(
+            {
+                "status": "interrupted" if ended_by else status,
+                "counts": {str(status): count for status, count in tally.counts.items()},
+                "seconds": round(tally.seconds, 3),
+                "cells_per_second": round(tally.rate, 1),
+                "jobs": tally.jobs,
+                "cells": self._cells,
+            }
+        )
+
+
+class TableView:
+    """States by page size and regime, counting; failures scroll by above it."""
+
+    def __init__(self, cells: list[Cell], job: Job) -> None:
+        self._job = job
+        self._expected: dict[tuple[int, str], int] = {}
+        self._done: dict[tuple[int, str], int] = {}
+        self._failed: dict[tuple[int, str], int] = {}
+        for cell in cells:
+            self._count(self._expected, cell)
+        self._tally = Tally(len(cells), 1)
+        self._live: Live | None = None
+
+    def __enter__(self) -> TableView:
+        from rich.live import Live
+
+        self._live = Live(get_renderable=self._render, refresh_per_second=REFRESHES)
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, result: CellResult, tally: Tally) -> bool:
+        """See View."""
+        self._tally = tally
+        self._count(self._done, result.cell)
+        if result.status is CellStatus.FAIL:
+            self._count(self._failed, result.cell)
+            assert self._live is not None
+            text = plain(_line(result, self._job))
+            self._live.console.print(text, style="red", markup=False, highlight=False)
+        return True
+
+    def finish(self, tally: Tally, ended_by: Signals | None) -> None:
+        """See View."""
+        if ended_by is not SIGPIPE:
+            emit(summary(tally, ended_by))
+
+    def _count(self, counts: dict[tuple[int, str], int], cell: Cell) -> None:
+        if cell.target is not None:
+            key = (cell.series, f"{cell.target.page_name} {cell.regime}")
+            counts[key] = counts.get(key, 0) + 1
+
+    def _render(self) -> Group:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, padding=(0, 1), header_style="bold")
+        columns = list(dict.fromkeys(column for _, column in self._expected))
+        table.add_column("state", justify="right")
+        for column in columns:
+            table.add_column(column, justify="right")
+        for series in dict.fromkeys(series for series, _ in self._expected):
+            table.add_row(str(series), *(Text(*self._spot((series, name))) for name in columns))
+        tally = self._tally
+        below = Table.grid()
+        below.add_row(ProgressBar(total=max(tally.cells, 1), completed=tally.done))
+        below.add_row(f"{tally.done}/{tally.cells} cells: {summary(tally, None)}")
+        return Group(table, below)
+
+    def _spot(self, key: tuple[int, str]) -> tuple[str, str]:
+        """Text and style of one spot in the table."""
+        done, expected, failed = (
+            counts.get(key, 0) for counts in (self._done, self._expected, self._failed)
+        )
+        if failed:
+            return f"{failed} fail", "bold red"
+        if done == expected:
+            return str(done), "green"
+        return (f"{done}/{expected}", "yellow") if done else (str(expected), "dim")
+
+
+def _line(result: CellResult, job: Job) -> str:
+    if result.status is CellStatus.UNSUPPORTED:
+        return f"unsupported  {result.cell.id}  {result.reason}"
+    text = f"{result.status:<11}  {result.cell.id}  {result.seconds:.3f} s"
+    if result.status is CellStatus.PASS:
+        return f"{text}  {result.instructions:,} instructions"
+    return f"{text}  {result.reason}\n             {reproduce(result.cell, job)}"

@@ -1,0 +1,51 @@
+"""Standard output: all of it or an error, and nothing that a terminal could take for a command."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from relokit.codegen.base.errors import RelokitError
+
+
+class OutputError(RelokitError):
+    """Standard output takes nothing."""
+
+
+def emit(text: str) -> bool:
+    """Print ``text`` and make sure it got there; returns whether anyone reads on.
+
+    A reader that left early (``| head``) has seen enough and is no error; a full disk is one:
+    OutputError.
+    """
+    try:
+        click.echo(text)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        discard_output()
+        if not isinstance(error, BrokenPipeError):
+            raise OutputError(
+                f"cannot be written: {error.strerror or error}", where="standard output"
+            ) from None
+        return False
+    return True
+
+
+def discard_output() -> None:
+    """Send standard output nowhere, so that the interpreter does not try again at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def emit_json(document: object) -> None:
+    """Print one JSON document."""
+    import json
+
+    emit(json.dumps(document, indent=2))
+
+
+def plain(text: str) -> str:
+    """``text`` without control characters: guests, files and their names are not to be trusted."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)

@@ -1,0 +1,1 @@
+"""What every room stands on: errors, files read and written, child processes, progress."""

@@ -1,0 +1,1 @@
+"""The assembler: GNU as's language over Keystone's encoder, text to Object."""

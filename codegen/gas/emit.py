@@ -1,0 +1,284 @@
+"""A finished unit to an Object: encodings, fields, relocations, the symbol table."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from relokit.codegen.aarch64_elf import RelocationType as R
+from relokit.codegen.base.errors import AssemblyError
+from relokit.codegen.gas.arithmetic import MASK64, Sym, signed
+from relokit.codegen.gas.fields import (
+    LO12,
+    Absolute,
+    Field,
+    fill_absolute,
+    lo12_relocation,
+)
+from relokit.codegen.gas.insn import Instruction
+from relokit.codegen.gas.open_section import Fixup, SectionState, data_bytes
+from relokit.codegen.gas.unit import UnitState, resolved
+from relokit.codegen.gas.values import Value, describe, evaluate, place
+from relokit.codegen.object import (
+    ABSOLUTE,
+    UNDEFINED,
+    Binding,
+    Object,
+    Relocation,
+    Section,
+    SectionFlag,
+    SourceLine,
+    Symbol,
+    SymbolType,
+)
+
+Encode = Callable[[Sequence[str]], list[bytes | str]]
+
+_ABSOLUTE_DATA = {2: R.ABS16, 4: R.ABS32, 8: R.ABS64}
+_RELATIVE_DATA = {2: R.PREL16, 4: R.PREL32, 8: R.PREL64}
+
+
+def located(error: AssemblyError, source: SourceLine) -> AssemblyError:
+    """``error`` with the place it lacks."""
+    return AssemblyError(
+        error.message,
+        where=error.where or str(source),
+        text=error.text or source.text,
+        hint=error.hint,
+    )
+
+
+def finish(unit: UnitState, name: str, encode: Encode) -> Object:
+    """Encode, fill in, relocate. Raises AssemblyError naming the statement."""
+    for section in unit.sections:
+        if section.literals:
+            unit.current = section
+            source = section.literals[-1].source
+            try:
+                unit.place_literals()
+            except AssemblyError as error:
+                raise located(error, source) from None
+    _encode(unit.sections, encode)
+    return _Output(unit).object(name)
+
+
+def _encode(sections: list[SectionState], encode: Encode) -> None:
+    """Ask for all encodings of the unit at once and put them in place."""
+    asked: list[tuple[SectionState, int, SourceLine]] = []
+    texts: list[str] = []
+    for section in sections:
+        for offset, instruction, source in section.pending:
+            if instruction.pieces:
+                try:
+                    instruction = _resolve(instruction)
+                except AssemblyError as error:
+                    raise located(error, source) from None
+            if instruction.word is not None:
+                struct.pack_into("<I", section.data, offset, instruction.word)
+            else:
+                asked.append((section, offset, source))
+                texts.append(instruction.text)
+    for (section, offset, source), text, word in zip(asked, texts, encode(texts), strict=True):
+        if isinstance(word, str):
+            raise AssemblyError(
+                f"cannot encode `{text}': {word}",
+                where=str(source),
+                text=source.text,
+                hint="ARMv8.0 instructions are known; write a newer one as .inst",
+            )
+        section.data[offset : offset + 4] = word
+
+
+def _resolve(instruction: Instruction) -> Instruction:
+    """Immediates that had to wait for their symbols."""
+    pieces: list[str | int] = []
+    for piece in instruction.pieces:
+        value = piece if isinstance(piece, str) else evaluate(piece)
+        if isinstance(value, Value):
+            raise AssemblyError(f"an immediate must be a number, not {describe(value)}")
+        pieces.append(value)
+    return resolved(Instruction(pieces=tuple(pieces)))
+
+
+class _Output:
+    """Symbol numbers are given as relocations ask for them."""
+
+    def __init__(self, unit: UnitState) -> None:
+        self.unit = unit
+        self.kept = [s for s in unit.sections if s.explicit or s.size or self._labelled(s)]
+        self.number = {section.index: at for at, section in enumerate(self.kept)}
+        self.section_symbols: set[int] = set()
+        self.named: set[Sym] = set()
+        self.relocations: list[list[tuple[int, R, Sym | int, int]]] = [[] for _ in unit.sections]
+
+    def _labelled(self, section: SectionState) -> bool:
+        return any(sym.section == section.index for sym in self.unit.symbols.values())
+
+    def object(self, name: str) -> Object:
+        for section in self.unit.sections:
+            for fixup in section.fixups:
+                try:
+                    if fixup.field is None:
+                        self._datum(section, fixup)
+                    else:
+                        self._field(section, fixup, fixup.field)
+                except AssemblyError as error:
+                    raise located(error, fixup.source) from None
+        symbols, index = self._symbols()
+        return Object(name, tuple(self._section(s, index) for s in self.kept), symbols)
+
+    # Fixups.
+
+    def _datum(self, section: SectionState, fixup: Fixup) -> None:
+        value = evaluate(fixup.expr)
+        if isinstance(value, int):
+            end = fixup.offset + fixup.size
+            section.data[fixup.offset : end] = data_bytes(value, fixup.size)
+            return
+        if value.plus is None:
+            raise AssemblyError(f"no relocation can express {describe(value)}")
+        addend = value.offset
+        kinds = _ABSOLUTE_DATA
+        if value.minus is not None:
+            origin = place(value.minus)
+            if origin is None or origin[0] != section.index:
+                raise AssemblyError(
+                    f"no relocation can express {describe(value)}",
+                    hint="what is subtracted must lie in the section of the datum",
+                )
+            kinds = _RELATIVE_DATA
+            addend += fixup.offset - origin[1]
+        if fixup.size not in kinds:
+            raise AssemblyError(f"{describe(value)} does not fit in {fixup.size} byte")
+        self._relocate(section, fixup.offset, kinds[fixup.size], value.plus, addend)
+
+    def _field(self, section: SectionState, fixup: Fixup, field: Field | Absolute) -> None:
+        value = evaluate(fixup.expr)
+        offset = fixup.offset
+        (word,) = struct.unpack_from("<I", section.data, offset)
+        if isinstance(value, int):
+            # GNU as: a number is a distance in bytes for a PC-relative field, else an address.
+            fill = field.fill if isinstance(field, Field) else partial(fill_absolute, field)
+            word = fill(word, value)
+            struct.pack_into("<I", section.data, offset, word)
+            return
+        if value.plus is None or value.minus is not None:
+            raise AssemblyError(f"no relocation can express {describe(value)}")
+        symbol = value.plus
+        if isinstance(field, Field) and self._fixed(symbol) and symbol.section == section.index:
+            word = field.fill(word, symbol.offset + value.offset - offset)
+            struct.pack_into("<I", section.data, offset, word)
+            return
+        kind = field.relocation
+        if field is LO12:
+            kind = lo12_relocation(word)
+        self._relocate(section, offset, kind, symbol, value.offset)
+
+    @staticmethod
+    def _fixed(symbol: Sym) -> bool:
+        """Whether nothing outside this object can change what the name means."""
+        return symbol.binding is Binding.LOCAL and symbol.section is not None
+
+    def _relocate(
+        self, section: SectionState, offset: int, kind: R, symbol: Sym, addend: int
+    ) -> None:
+        against: Sym | int = symbol
+        if self._fixed(symbol):
+            assert symbol.section is not None
+            target = self.unit.sections[symbol.section]
+            if not (target.flags & SectionFlag.MERGE and addend):
+                against, addend = target.index, addend + symbol.offset
+        elif not symbol.defined and (symbol.name.startswith(".L") or symbol.name[0].isdigit()):
+            raise AssemblyError(f"label `{symbol.name}' is not defined")
+        elif not symbol.defined and symbol.bound and symbol.binding is Binding.LOCAL:
+            raise AssemblyError(f"`{symbol.name}' is .local, but not defined")
+        if isinstance(against, Sym):
+            self.named.add(against)
+        else:
+            self.section_symbols.add(against)
+        self.relocations[section.index].append((offset, kind, against, signed(addend)))
+
+    # The symbol table: sections, mapping symbols, other locals, then the rest.
+
+    def _symbols(self) -> tuple[tuple[Symbol, ...], dict[Sym | int, int]]:
+        """The table, and the place in it of each Sym, and of each section by its index."""
+        table: list[Symbol] = []
+        index: dict[Sym | int, int] = {}
+        for at, section in enumerate(self.kept):
+            if section.index in self.section_symbols:
+                index[section.index] = len(table)
+                table.append(Symbol(section.name, at, 0, type=SymbolType.SECTION))
+        for at, section in enumerate(self.kept):
+            for offset, code in section.mapping:
+                if offset < section.size:
+                    table.append(Symbol("$x" if code else "$d", at, offset))
+        entries = [(sym, self._symbol(sym)) for sym in self.unit.symbols.values()]
+        for local in (True, False):
+            for sym, symbol in entries:
+                if symbol is not None and (symbol.binding is Binding.LOCAL) is local:
+                    index[sym] = len(table)
+                    table.append(symbol)
+        return tuple(table), index
+
+    def _symbol(self, sym: Sym) -> Symbol | None:
+        """The table entry of a symbol; None if it needs none."""
+        binding, wanted = sym.binding, sym in self.named
+        if sym.name.startswith(".L") and not wanted and binding is Binding.LOCAL:
+            return None
+        kind, size = sym.type, self._size(sym)
+        if not sym.defined:
+            if not wanted and not sym.mentioned:
+                return None
+            section, offset = UNDEFINED, 0
+            binding = max(binding, Binding.GLOBAL)
+        else:
+            section, offset = self._value(sym)
+            if section == UNDEFINED:
+                return None
+            if sym.value is not None and kind is SymbolType.NOTYPE and not size:
+                alias = evaluate(sym.value)
+                if isinstance(alias, Value) and alias.plus is not None:
+                    kind, size = alias.plus.type, self._size(alias.plus)
+        return Symbol(sym.name, section, offset, size, binding, kind, sym.hidden)
+
+    def _value(self, sym: Sym) -> tuple[int, int]:
+        """Section number (or ABSOLUTE) and value; UNDEFINED for an alias of an undefined symbol."""
+        if sym.section is not None:
+            return self.number[sym.section], sym.offset
+        assert sym.value is not None
+        value = evaluate(sym.value)
+        if isinstance(value, int):
+            return ABSOLUTE, value & MASK64
+        if value.plus is None or value.minus is not None:
+            raise AssemblyError(f"`{sym.name}' is set to {describe(value)}, which is no address")
+        at = place(sym)
+        if at is not None:
+            return self.number[at[0]], at[1]
+        if sym.binding is not Binding.LOCAL:
+            raise AssemblyError(f"`{sym.name}' is set to `{value.plus.name}', which is not defined")
+        return UNDEFINED, 0
+
+    def _size(self, sym: Sym) -> int:
+        size = evaluate(sym.size)
+        if not isinstance(size, int) or size < 0:
+            shown = size if isinstance(size, int) else describe(size)
+            raise AssemblyError(f"the .size of `{sym.name}' is {shown}")
+        return size
+
+    def _section(self, section: SectionState, index: dict[Sym | int, int]) -> Section:
+        relocations = tuple(
+            Relocation(offset, kind, index[to], addend)
+            for offset, kind, to, addend in self.relocations[section.index]
+        )
+        return Section(
+            section.name,
+            section.type,
+            section.flags,
+            section.align,
+            bytes(section.data),
+            section.size,
+            relocations,
+            tuple(section.lines),
+            section.entsize,
+        )

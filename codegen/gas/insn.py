@@ -1,0 +1,351 @@
+"""Instruction statements: what the encoder is asked, and what a symbol will fill.
+
+The encoder sees numbers only. A branch target, a literal, ``:lo12:`` and the like become zero
+and a field to fill; an immediate that is an expression waits until its symbols are known.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from relokit.codegen.base.errors import AssemblyError
+from relokit.codegen.gas import gnu_sysregs
+from relokit.codegen.gas.arithmetic import Expr, parse, signed
+from relokit.codegen.gas.fields import (
+    ADDRESS,
+    BRANCH,
+    CALL,
+    CONDITIONAL,
+    LITERAL,
+    OPERATORS,
+    PAGE,
+    TEST,
+    Absolute,
+    Field,
+)
+from relokit.codegen.gas.operands import BARRIERS, CONDITIONS, keyword, register, split_operands
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One parsed instruction.
+
+    Either ``word`` (the encoding itself) or ``text`` (for the encoder), or neither: then
+    ``pieces``, with its expressions replaced by numbers, is to be parsed again. ``field`` and
+    ``target`` say what is filled in afterwards; ``pool`` is the size in bytes of the literal
+    that ``target`` is to be put in (``ldr x0, =target``), 0 if there is none.
+    """
+
+    text: str = ""
+    word: int | None = None
+    pieces: tuple[str | Expr, ...] = ()
+    field: Field | Absolute | None = None
+    target: Expr = 0
+    pool: int = 0
+
+
+_SHIFT = re.compile(
+    r"(?P<op>lsl|lsr|asr|ror|msl|[us]xt[bhwx])(?:[ \t]*(?P<hash>\#)|[ \t]+(?=\S)|$)(?P<amount>.*)",
+    re.ASCII | re.IGNORECASE | re.VERBOSE,
+)
+_OPERATOR = re.compile(r"#?[ \t]*:(?P<operator>[A-Za-z0-9_]+):(?P<expr>.*)", re.ASCII)
+_LIST = re.compile(r"\{[a-z0-9_., \t\-]+\}(?:\[[0-9]+\])?", re.ASCII)
+_SYSTEM_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+_POOL_SIZES = {"x": 8, "w": 4, "q": 16, "d": 8, "s": 4}
+_OPPOSITE = {"add": "sub", "adds": "subs", "cmp": "cmn"}
+_OPPOSITE |= {other: name for name, other in _OPPOSITE.items()}
+_NO_IMMEDIATE = frozenset(("orn", "eon", "bics"))
+_NARROW_SOURCE = frozenset(("sxtb", "sxth", "sxtw", "uxtb", "uxth"))
+_PC_RELATIVE = {  # mnemonic: number of operands, field of the last one
+    "b": (1, BRANCH),
+    "bl": (1, CALL),
+    "cbz": (2, CONDITIONAL),
+    "cbnz": (2, CONDITIONAL),
+    "tbz": (3, TEST),
+    "tbnz": (3, TEST),
+    "adr": (2, ADDRESS),
+}
+for _condition in CONDITIONS:
+    _PC_RELATIVE["b." + _condition] = _PC_RELATIVE["b" + _condition] = (1, CONDITIONAL)
+_SYSTEM = frozenset(("at", "dc", "ic", "tlbi"))
+
+
+def parse_instruction(mnemonic: str, operands: tuple[str, ...]) -> Instruction:
+    """Parse one instruction (``mnemonic`` in lower case). Raises AssemblyError, no position."""
+    if mnemonic in _PC_RELATIVE:
+        return _pc_relative(mnemonic, operands)
+    if mnemonic == "adrp":
+        return _adrp(operands)
+    if mnemonic in ("ldr", "ldrsw", "prfm") and len(operands) == 2 and operands[1][0] != "[":
+        return _literal(mnemonic, operands)
+    if mnemonic == "mrs":
+        _count(mnemonic, operands, 2)
+        return _finish(["mrs ", *_operand(operands[0]), ", ", _system_register(operands[1])])
+    if mnemonic == "msr":
+        return _msr(operands)
+    if mnemonic in _SYSTEM:
+        return _system(mnemonic, operands)
+    if mnemonic in ("dsb", "dmb", "isb") and len(operands) == 1 and operands[0].lower() in BARRIERS:
+        return Instruction(f"{mnemonic} {operands[0].lower()}")
+    if mnemonic == "udf":
+        _count(mnemonic, operands, 1)
+        value = _number(operands[0], "udf")
+        if not 0 <= value <= 0xFFFF:
+            raise AssemblyError(f"udf {value} is outside 0 to 65535")
+        return Instruction(word=value)
+    plain = " ".join((mnemonic, *(operand.lower() for operand in operands)))
+    if plain in gnu_sysregs.HINTS:
+        return Instruction(f"hint #{gnu_sysregs.HINTS[plain]}")
+    if plain in gnu_sysregs.SPELLINGS:
+        return Instruction(gnu_sysregs.SPELLINGS[plain])
+    if plain in gnu_sysregs.WORDS:
+        return Instruction(word=gnu_sysregs.WORDS[plain])
+    return _general(mnemonic, operands)
+
+
+def _count(mnemonic: str, operands: tuple[str, ...], count: int) -> None:
+    if len(operands) != count:
+        raise AssemblyError(f"{mnemonic} takes {count} operands, not {len(operands)}")
+
+
+def _finish(
+    pieces: list[str | Expr], field: Field | Absolute | None = None, target: Expr = 0, pool: int = 0
+) -> Instruction:
+    """Join the pieces if they are all known."""
+    if all(isinstance(piece, (str, int)) for piece in pieces):
+        text = "".join(piece if isinstance(piece, str) else str(piece) for piece in pieces)
+        return Instruction(text, None, (), field, target, pool)
+    return Instruction("", None, tuple(pieces), field, target, pool)
+
+
+def _operand(text: str) -> list[str | Expr]:
+    """A register, keyword, shift, address, register list or immediate."""
+    known = keyword(text)
+    if known is not None:
+        return [known]
+    if text[0] == "[":
+        return _address(text)
+    if text[0] == "{":
+        lower = text.lower()
+        if not _LIST.fullmatch(lower):
+            raise AssemblyError(f"malformed register list `{text}'")
+        return [lower]
+    shift = _SHIFT.fullmatch(text)
+    if shift is not None:
+        if not shift["amount"].strip():
+            if shift["hash"]:
+                raise AssemblyError(f"`{text}' lacks its amount")
+            return [shift["op"].lower()]
+        return [shift["op"].lower(), " #", parse(shift["amount"])]
+    return ["#", parse(text[1:] if text[0] == "#" else text)]
+
+
+def _address(text: str) -> list[str | Expr]:
+    """``[base, ...]``, perhaps with ``!``."""
+    close = text.rfind("]")
+    mark = text[close + 1 :].strip()
+    if close < 0 or mark not in ("", "!"):
+        raise AssemblyError(f"malformed address `{text}'")
+    pieces: list[str | Expr] = ["["]
+    inner = split_operands(text[1:close])
+    if not inner:
+        raise AssemblyError(f"malformed address `{text}'")
+    for index, operand in enumerate(inner):
+        if operand[0] in "[{":
+            raise AssemblyError(f"malformed address `{text}'")
+        if index:
+            pieces.append(", ")
+        pieces += _operand(operand)
+    pieces.append("]" + mark)
+    return pieces
+
+
+def _target(text: str) -> Expr:
+    """An address operand of a PC-relative instruction: ``#`` is allowed, a register is not."""
+    if register(text) is not None:
+        raise AssemblyError(
+            f"`{text}' is a register, not an address", hint="br and blr branch to a register"
+        )
+    return parse(text[1:] if text[0] == "#" else text)
+
+
+def _pc_relative(mnemonic: str, operands: tuple[str, ...]) -> Instruction:
+    count, field = _PC_RELATIVE[mnemonic]
+    _count(mnemonic, operands, count)
+    pieces: list[str | Expr] = [mnemonic, " "]
+    for operand in operands[:-1]:
+        pieces += [*_operand(operand), ", "]
+    return _finish([*pieces, "#0"], field, _target(operands[-1]))
+
+
+def _adrp(operands: tuple[str, ...]) -> Instruction:
+    _count("adrp", operands, 2)
+    field: Absolute = PAGE
+    target = operands[1]
+    if operator := _OPERATOR.fullmatch(target):
+        field = _operator(operator["operator"])
+        if not field.operator.startswith("pg_"):
+            raise AssemblyError(f":{field.operator}: is not for adrp")
+        target = operator["expr"]
+    return _finish(["adrp ", *_operand(operands[0]), ", #0"], field, _target(target.strip()))
+
+
+def _literal(mnemonic: str, operands: tuple[str, ...]) -> Instruction:
+    """PC-relative load or prefetch, from a label or from the literal pool."""
+    pieces: list[str | Expr] = [mnemonic, " ", *_operand(operands[0]), ", #0"]
+    target = operands[1]
+    if target[0] != "=":
+        return _finish(pieces, LITERAL, _target(target))
+    loaded = register(operands[0])
+    if loaded is None or mnemonic == "prfm":
+        raise AssemblyError(f"`{target}' needs a register to load")
+    size = 4 if mnemonic == "ldrsw" else _POOL_SIZES.get(loaded[0], 0)
+    if not size:
+        raise AssemblyError(f"no literal for `{loaded}'")
+    return _finish(pieces, LITERAL, parse(target[1:]), size)
+
+
+def _operator(name: str) -> Absolute:
+    field = OPERATORS.get(name.lower())
+    if field is None:
+        known = ", ".join(f":{operator}:" for operator in OPERATORS)
+        raise AssemblyError(
+            f"relocation operator :{name}: is not supported", hint=f"there are {known}"
+        )
+    return field
+
+
+def _number(text: str, what: str) -> int:
+    value = parse(text[1:] if text[0] == "#" else text)
+    if not isinstance(value, int):
+        raise AssemblyError(f"{what} needs a number here, not `{text}'")
+    return value
+
+
+def _system_register(text: str) -> str:
+    name = text.lower()
+    if not _SYSTEM_NAME.fullmatch(name) or register(name) is not None:
+        raise AssemblyError(f"`{text}' is no system register")
+    return gnu_sysregs.register(name)
+
+
+def _msr(operands: tuple[str, ...]) -> Instruction:
+    _count("msr", operands, 2)
+    name = operands[0].lower()
+    limit = gnu_sysregs.pstate_limit(name)
+    if limit is None or register(operands[1]) is not None:
+        return _finish(["msr ", _system_register(operands[0]), ", ", *_operand(operands[1])])
+    pieces = _operand(operands[1])
+    immediate = pieces[-1]
+    if len(pieces) != 2 or isinstance(immediate, str):
+        raise AssemblyError(f"`{operands[1]}' is no immediate")
+    if not isinstance(immediate, int):
+        return _finish(["msr ", name, ", ", *pieces])
+    if not 0 <= immediate <= limit:
+        raise AssemblyError(f"msr {name}, #{immediate} is outside 0 to {limit}")
+    return Instruction(word=gnu_sysregs.pstate_word(name, immediate))
+
+
+def _system(mnemonic: str, operands: tuple[str, ...]) -> Instruction:
+    """``dc civac, x0`` and its kin."""
+    if not 1 <= len(operands) <= 2:
+        raise AssemblyError(f"{mnemonic} takes an operation, and a register if that needs one")
+    name = operands[0].lower()
+    if not _SYSTEM_NAME.fullmatch(name):
+        raise AssemblyError(f"`{operands[0]}' is no {mnemonic} operation")
+    xt = None
+    if len(operands) == 2:
+        xt = register(operands[1])
+        if xt is None or xt[0] != "x":
+            raise AssemblyError(f"{mnemonic} {name} takes an x register, not `{operands[1]}'")
+    pieces: list[str | Expr] = [f"{mnemonic} {name}"]
+    known = gnu_sysregs.SYSTEM_OPERATIONS.get((mnemonic, name))
+    if known is not None:
+        numbers, takes_register = known
+        if takes_register != (xt is not None):
+            needs = "needs a register" if takes_register else "takes no register"
+            raise AssemblyError(f"{mnemonic} {name} {needs}")
+        pieces = [f"sys {numbers}"]
+    if xt is not None:
+        pieces.append(f", {xt}")
+    return _finish(pieces)
+
+
+def _general(mnemonic: str, operands: tuple[str, ...]) -> Instruction:
+    """Everything else: operands as they are, at most one ``:operator:`` among them."""
+    field: Absolute | None = None
+    target: Expr = 0
+    parsed: list[list[str | Expr]] = []
+    for operand in operands:
+        at = operand.find(":")
+        if at < 0:
+            parsed.append(_operand(operand))
+            continue
+        if field is not None:
+            raise AssemblyError("two relocation operators in one instruction")
+        field, target, pieces = _with_operator(mnemonic, operand)
+        parsed.append(pieces)
+    if field is not None and field.group >= 0 and len(operands) != 2:
+        raise AssemblyError(f":{field.operator}: says the shift already")
+    mnemonic = _checked(mnemonic, parsed)
+    pieces = [mnemonic]
+    for index, operand_pieces in enumerate(parsed):
+        pieces += [", " if index else " ", *operand_pieces]
+    return _finish(pieces, field, target)
+
+
+def _with_operator(mnemonic: str, operand: str) -> tuple[Absolute, Expr, list[str | Expr]]:
+    """``:lo12:sym``, ``[x0, :lo12:sym]`` or ``:abs_g0:sym``: the field, the symbol, the rest."""
+    address = operand[0] == "["
+    text = operand
+    base = ""
+    if address:
+        if operand[-1] != "]":
+            raise AssemblyError(f"malformed address `{operand}'")
+        inner = split_operands(operand[1:-1])
+        if len(inner) != 2:
+            raise AssemblyError(f"malformed address `{operand}'")
+        base, text = inner
+    match = _OPERATOR.fullmatch(text)
+    if match is None:
+        raise AssemblyError(f"malformed operand `{operand}'")
+    field = _operator(match["operator"])
+    target = parse(match["expr"])
+    if field.operator == "lo12":
+        if not address and mnemonic != "add":
+            raise AssemblyError(f":lo12: is not for {mnemonic}", hint="use add, or a load or store")
+    elif field.group < 0 or address or mnemonic not in ("movz", "movk", "movn"):
+        raise AssemblyError(f":{field.operator}: is not for {mnemonic} here")
+    if address:
+        return field, target, ["[", *_operand(base), ", #0]"]
+    return field, target, [field.operand]
+
+
+def _checked(mnemonic: str, operands: list[list[str | Expr]]) -> str:
+    """Refuse what Keystone encodes wrongly or GNU as refuses; spell what Keystone refuses."""
+    names = [str(operand[0]) if len(operand) == 1 else "" for operand in operands]
+    if mnemonic in _NARROW_SOURCE and len(names) > 1 and names[1][:1] == "x":
+        raise AssemblyError(f"{mnemonic} takes a w register, not {names[1]}")
+    for index, operand in enumerate(operands):
+        if (
+            mnemonic in _OPPOSITE
+            and operand[0] == "lsl"
+            and names[index - 1][:1] == "w"
+            and any(name[:1] == "x" or name == "sp" for name in names[: index - 1])
+        ):
+            # Keystone makes UXTX of it: another register width than the one written.
+            raise AssemblyError("lsl of a w register", hint="uxtw #n widens it")
+        if len(operand) != 2 or operand[0] != "#" or not isinstance(operand[1], int):
+            continue
+        value = operand[1]
+        if value >> 63 == 1:
+            operand[1] = value = signed(value)
+        if names[0][:1] == "w" and not -(1 << 31) <= value < 1 << 32:
+            raise AssemblyError(f"{value} does not fit in 32 bits")
+        if mnemonic in _NO_IMMEDIATE:
+            raise AssemblyError(f"{mnemonic} takes no immediate")
+        if mnemonic in _OPPOSITE and value < 0 and index:
+            operand[1] = -value
+            return _OPPOSITE[mnemonic]
+    return mnemonic

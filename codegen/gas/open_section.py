@@ -1,0 +1,92 @@
+"""A section while it is being filled, and what is to be filled into it later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from relokit.codegen.base.errors import AssemblyError
+from relokit.codegen.gas.arithmetic import Expr, Sym
+from relokit.codegen.gas.fields import Absolute, Field
+from relokit.codegen.gas.insn import Instruction
+from relokit.codegen.object import SectionFlag, SectionType, SourceLine
+
+# Name: type and flags, also for name.anything (GNU as; gABI, "Special Sections").
+_KNOWN = {
+    ".text": (SectionType.PROGBITS, SectionFlag.ALLOC | SectionFlag.EXEC),
+    ".data": (SectionType.PROGBITS, SectionFlag.ALLOC | SectionFlag.WRITE),
+    ".bss": (SectionType.NOBITS, SectionFlag.ALLOC | SectionFlag.WRITE),
+    ".rodata": (SectionType.PROGBITS, SectionFlag.ALLOC),
+}
+
+
+@dataclass(slots=True, eq=False)
+class Fixup:
+    """Bytes to be filled in at the end: a datum of ``size``, or a field of an instruction."""
+
+    offset: int
+    expr: Expr
+    source: SourceLine
+    size: int = 0
+    field: Field | Absolute | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Literal:
+    """An entry of the literal pool; ``label`` is where it will lie."""
+
+    expr: Expr
+    size: int
+    label: Sym
+    source: SourceLine
+
+
+@dataclass(slots=True, eq=False)
+class SectionState:
+    """A section being filled. ``data`` stays empty for NOBITS; ``size`` always counts."""
+
+    index: int
+    name: str
+    type: SectionType
+    flags: SectionFlag
+    entsize: int = 0
+    explicit: bool = True
+    align: int = 1
+    size: int = 0
+    data: bytearray = field(default_factory=bytearray)
+    lines: list[tuple[int, SourceLine]] = field(default_factory=list)
+    fixups: list[Fixup] = field(default_factory=list)
+    pending: list[tuple[int, Instruction, SourceLine]] = field(default_factory=list)
+    literals: list[Literal] = field(default_factory=list)
+    mapping: list[tuple[int, bool]] = field(default_factory=list)
+
+    def map(self, code: bool) -> None:
+        """From here on: instructions, or data (AAELF64, "Mapping symbols")."""
+        mapping = self.mapping
+        if mapping and mapping[-1][1] == code:
+            return
+        if not mapping and not self.flags & SectionFlag.EXEC:
+            if not code:
+                return
+            if self.size:
+                mapping.append((0, False))
+        if mapping and mapping[-1][0] == self.size:
+            mapping.pop()
+        mapping.append((self.size, code))
+
+
+def data_bytes(value: int, size: int) -> bytes:
+    """``value`` in ``size`` little-endian bytes, signed or unsigned; AssemblyError if too big."""
+    bits = 8 * size
+    if not -(1 << (bits - 1)) <= value < 1 << bits:
+        raise AssemblyError(f"{value} does not fit in {size} byte{'s' if size > 1 else ''}")
+    return (value & ((1 << bits) - 1)).to_bytes(size, "little")
+
+
+def usual_attributes(name: str) -> tuple[SectionType, SectionFlag]:
+    """Type and flags of a section that comes without: by its name, as GNU as does."""
+    for known, attributes in _KNOWN.items():
+        if name == known or name.startswith(known + "."):
+            return attributes
+    if name.startswith(".note"):
+        return SectionType.NOTE, SectionFlag(0)
+    return SectionType.PROGBITS, SectionFlag(0)

@@ -1,0 +1,175 @@
+"""Values of expressions: a number, or a symbol (perhaps minus another) plus an offset."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from relokit.codegen.base.errors import AssemblyError
+from relokit.codegen.gas.arithmetic import INTEGERS, Binary, Expr, Sym, Unary, prefixed, wrap
+from relokit.codegen.object import Binding
+
+DEPTH_LIMIT = 150
+"""Recursion of one evaluation, through ``.set`` symbols defined by one another."""
+STEP_LIMIT = 20000
+"""Sub-expressions one evaluation may visit."""
+
+
+class Value(NamedTuple):
+    """``plus - minus + offset``; at least one symbol is there (else a plain int is used)."""
+
+    plus: Sym | None
+    minus: Sym | None
+    offset: int
+
+
+_COMPARISONS = frozenset(("==", "!=", "<>", "<", "<=", ">", ">="))
+
+
+def evaluate(expr: Expr) -> int | Value:
+    """The value of a bound expression, with what is known now.
+
+    A number, or a symbol (perhaps minus another) plus an offset. Raises AssemblyError when it is
+    neither, and on ``.set`` loops.
+    """
+    if isinstance(expr, int):
+        return expr
+    if isinstance(expr, Sym) and expr.value is None:
+        return Value(expr, None, 0)
+    return _Evaluation().value(expr)
+
+
+class _Evaluation:
+    """One evaluation: its depth and its number of steps are bounded."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.steps = 0
+
+    def value(self, expr: Expr) -> int | Value:
+        if isinstance(expr, int):
+            return expr
+        self.depth += 1
+        self.steps += 1
+        if self.depth > DEPTH_LIMIT or self.steps > STEP_LIMIT:
+            raise AssemblyError(
+                "expression too complicated, or a symbol that is defined by itself",
+                hint="follow its .set definitions",
+            )
+        if isinstance(expr, Sym):
+            result = self.symbol(expr)
+        elif isinstance(expr, Unary):
+            result = self.unary(expr)
+        else:
+            assert isinstance(expr, Binary), expr
+            result = self.binary(expr)
+        self.depth -= 1
+        return result
+
+    def symbol(self, sym: Sym) -> int | Value:
+        if sym.section is not None or sym.value is None:
+            return Value(sym, None, 0)
+        value = self.value(sym.value)
+        if (
+            isinstance(value, Value)
+            and value.minus is None
+            and value.plus is not None
+            and value.plus.section is not None
+            and sym.binding is not Binding.LOCAL
+        ):
+            # A global alias of a place keeps its name in relocations, as a label would.
+            return Value(sym, None, 0)
+        return value
+
+    def unary(self, expr: Unary) -> int | Value:
+        value = self.value(expr.operand)
+        if isinstance(value, int):
+            return prefixed(expr.op, value)
+        if expr.op == "-":
+            return _negative(value)
+        raise AssemblyError(f"`{expr.op}' needs a number, not {describe(value)}")
+
+    def binary(self, expr: Binary) -> int | Value:
+        left, right = self.value(expr.left), self.value(expr.right)
+        if isinstance(left, int) and isinstance(right, int):
+            return INTEGERS[expr.op](left, right)
+        if expr.op == "+":
+            return self.sum(left, right)
+        if expr.op == "-":
+            return self.sum(left, _negative(right))
+        if expr.op in _COMPARISONS:
+            distance = self.sum(left, _negative(right))
+            if isinstance(distance, int):
+                return INTEGERS[expr.op](distance, 0)
+        wrong = right if isinstance(left, int) else left
+        raise AssemblyError(f"`{expr.op}' needs numbers, not {describe(wrong)}")
+
+    def sum(self, left: int | Value, right: int | Value) -> int | Value:
+        """Add; symbols that cancel, or lie in one section, become a number."""
+        plus: list[Sym] = []
+        minus: list[Sym] = []
+        offset = 0
+        for value in (left, right):
+            if isinstance(value, int):
+                offset += value
+                continue
+            offset += value.offset
+            if value.plus is not None:
+                plus.append(value.plus)
+            if value.minus is not None:
+                minus.append(value.minus)
+        for add in list(plus):
+            for sub in minus:
+                distance = self.distance(add, sub)
+                if distance is not None:
+                    plus.remove(add)
+                    minus.remove(sub)
+                    offset += distance
+                    break
+        if len(plus) > 1 or len(minus) > 1:
+            names = " and ".join(f"`{s.name}'" for s in (plus if len(plus) > 1 else minus))
+            raise AssemblyError(f"no relocation can express {names} together")
+        offset = wrap(offset)
+        if not plus and not minus:
+            return offset
+        return Value(plus[0] if plus else None, minus[0] if minus else None, offset)
+
+    def distance(self, add: Sym, sub: Sym) -> int | None:
+        if add is sub:
+            return 0
+        at, origin = self.place(add), self.place(sub)
+        if at is None or origin is None or at[0] != origin[0]:
+            return None
+        return at[1] - origin[1]
+
+    def place(self, sym: Sym) -> tuple[int, int] | None:
+        """Section and offset of a label, or of an alias of one."""
+        if sym.section is not None:
+            return sym.section, sym.offset
+        if sym.value is None:
+            return None
+        value = self.value(sym.value)
+        if isinstance(value, int) or value.plus is None or value.minus is not None:
+            return None
+        inner = self.place(value.plus)
+        return inner and (inner[0], inner[1] + value.offset)
+
+
+def place(sym: Sym) -> tuple[int, int] | None:
+    """Section index and offset of a label, or of an alias of one; None for anything else."""
+    return _Evaluation().place(sym)
+
+
+def _negative(value: int | Value) -> int | Value:
+    if isinstance(value, int):
+        return wrap(-value)
+    return Value(value.minus, value.plus, wrap(-value.offset))
+
+
+def describe(value: int | Value) -> str:
+    """``foo - bar + 4``, for messages."""
+    if isinstance(value, int):
+        return str(value)
+    text = f"`{value.plus.name}'" if value.plus else "0"
+    if value.minus:
+        text += f" - `{value.minus.name}'"
+    return f"{text} + {value.offset}" if value.offset else text

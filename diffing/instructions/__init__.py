@@ -1,0 +1,1 @@
+"""Words to instructions, and to what counts of them."""

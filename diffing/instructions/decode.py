@@ -1,0 +1,317 @@
+"""Bytes to instructions: Capstone's text with targets, literals and system registers by name.
+
+Encodings: ARM DDI 0487, C4.1. The spelling is ours where Capstone and GNU tools differ.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from relokit.codegen.gas.gnu_sysregs import HINTS
+from relokit.codegen.system_registers import decode_system
+from relokit.diffing.instructions.beyond_capstone import decode_beyond, is_refused
+from relokit.diffing.instructions.relative import (
+    ADD,
+    ADD_MASK,
+    ADR,
+    ADR_FIELD,
+    ADR_MASK,
+    ADRP,
+    LITERAL,
+    LITERAL_MASK,
+    RELATIVE,
+    UNSIGNED,
+    UNSIGNED_MASK,
+)
+from relokit.diffing.read.routine import Names, Routine
+
+PLACE = "@"
+"""Stands in ``Instruction.operands`` where a place in code or data is referred to."""
+
+_HINT_NAMES = {number: name for name, number in HINTS.items()} | {
+    0: "nop", 1: "yield", 2: "wfe", 3: "wfi", 4: "sev", 5: "sevl",
+}  # fmt: skip
+_SYSTEM = 0b1101010100
+"""Bits 31:22 of system instructions, hints and barriers (C4.1)."""
+PAGE = 0xFFF
+MASK = (1 << 64) - 1
+
+_IMMEDIATE = re.compile(r"#-?(?:0x[0-9a-f]+|\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One word of a routine, ``offset`` bytes into it.
+
+    ``operands`` has PLACE where the instruction refers to a place: to instruction number ``target``
+    of the routine itself, or else to ``place``, by name or, ``named`` being false, by address.
+    ``address`` is that place's VA, ``distance`` its distance from the routine's start, in bytes.
+    ``at_boot`` are the words, without their distances, that boot may put in its place (0 where a
+    function makes them), ``note`` says so in words, or that it is such a word itself.
+    """
+
+    offset: int
+    word: int
+    mnemonic: str
+    operands: str
+    target: int | None = None
+    place: str = ""
+    named: bool = False
+    address: int = 0
+    distance: int = 0
+    at_boot: tuple[int, ...] = ()
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        """The instruction as a person reads it; a target in the routine is ``<+offset>``."""
+        place = self.place if self.target is None else f"<+{4 * self.target:#x}>"
+        return f"{self.mnemonic} {self.operands.replace(PLACE, place)}".rstrip()
+
+
+@cache
+def _capstone() -> Any:
+    # Some 60 ms to import, so late; one object serves all.
+    import capstone
+
+    decoder = capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_LITTLE_ENDIAN)
+    decoder.skipdata = True  # go on after a word it does not know
+    return decoder
+
+
+def decode_words(code: bytes, address: int) -> Iterator[tuple[str, str]]:
+    """Mnemonic and operands of every word of ``code`` at VA ``address``, as spelt here.
+
+    What is no instruction is ``.inst`` and the word in hexadecimal.
+    """
+    words = struct.unpack(f"<{len(code) // 4}I", code)
+    # Code repeats itself: a word is spelt once, and a PC-relative one gets its place each time.
+    fixed, relative = _spelt_once(tuple(dict.fromkeys(words)))
+    for pc, word in enumerate(words):
+        text = fixed.get(word)
+        if text is None:
+            mnemonic, head, mask, distance = relative[word]
+            place = (address + 4 * pc & mask) + distance & MASK
+            text = mnemonic, f"{head}#{place:#x}"
+        yield text
+
+
+def _spelt_once(
+    words: tuple[int, ...],
+) -> tuple[dict[int, tuple[str, str]], dict[int, tuple[str, str, int, int]]]:
+    """Text by word, and of PC-relative words what stands before the place, and :func:`_reach`."""
+    fixed: dict[int, tuple[str, str]] = {}
+    relative: dict[int, tuple[str, str, int, int]] = {}
+    code = struct.pack(f"<{len(words)}I", *words)
+    decoded = _capstone().disasm_lite(code, 0)
+    for word, (_, _, mnemonic, operands) in zip(words, decoded, strict=True):
+        text = _spelt(word, mnemonic, operands)
+        reach = _reach(word)
+        if reach is None or text[0] == ".inst":
+            fixed[word] = text
+        else:
+            head, comma, _ = text[1].rpartition(", ")
+            relative[word] = text[0], head + comma, *reach
+    return fixed, relative
+
+
+def _spelt(word: int, mnemonic: str, operands: str) -> tuple[str, str]:
+    if word >> 22 == _SYSTEM:
+        system = decode_system(word)
+        if system:
+            mnemonic, _, operands = system.text.partition(" ")
+            return mnemonic, operands
+        if word & 0xFFFFF01F == 0xD503201F:
+            number = word >> 5 & 0x7F
+            mnemonic, _, operands = _HINT_NAMES.get(number, f"hint #{number}").partition(" ")
+            return mnemonic, operands
+    # Not known to Capstone; or a prefetch of which it does not know the operation.
+    if mnemonic == ".byte" or operands.startswith(","):
+        return decode_beyond(word) or (".inst", f"{word:#010x}")
+    if is_refused(word):
+        return ".inst", f"{word:#010x}"
+    return mnemonic, operands
+
+
+def decode(routine: Routine, names: Names) -> tuple[Instruction, ...]:
+    """All instructions of ``routine``; what a literal load in it loads is shown as data."""
+    words = struct.unpack(f"<{len(routine.code) // 4}I", routine.code)
+    data = {*range(len(words))} if routine.data else _data(words, routine)
+    inside = {
+        (place - routine.address) // 4
+        for index, word in enumerate(words)
+        if index not in data and (place := _relative(word, index, routine)) is not None
+    }
+    pages: dict[int, tuple[int, int]] = {}
+    result: list[Instruction] = []
+    for index, (mnemonic, operands) in enumerate(decode_words(routine.code, routine.address)):
+        word = words[index]
+        if index in data:
+            result.append(Instruction(4 * index, word, ".word", f"{word:#010x}"))
+            continue
+        if index in inside:
+            pages.clear()
+        base = pages.get(word >> 5 & 31)
+        low = _low_part(word, index, routine, base[0] if base else None)
+        made = _instruction(index, word, mnemonic, operands, routine, names, low)
+        if word & ADR_MASK == ADRP:
+            pages[word & 31] = (made.address & ~PAGE, index)
+        elif word >> 26 & 7 == 0b101:  # branches, exceptions: others get behind them, and calls
+            pages.clear()
+        else:
+            pages.pop(word & 31, None)
+        result.append(made)
+        if low is not None and base is not None and not routine.fixups:
+            # An ADRP refers to what it is completed to.
+            pointer = word & ADD_MASK == ADD
+            result[base[1]] = _referring(result[base[1]], low, names, routine, pointer)
+    return _with_alternatives(result, routine)
+
+
+def _with_alternatives(code: list[Instruction], routine: Routine) -> tuple[Instruction, ...]:
+    """``code`` with what boot may make of it."""
+
+    def add(offset: int, note: str, *words: int) -> None:
+        index = offset // 4
+        if 0 <= index < len(code):
+            old = code[index]
+            note = f"{old.note}; {note}" if old.note else note
+            code[index] = replace(old, at_boot=(*old.at_boot, *words), note=note)
+
+    for one in routine.replaced:
+        texts = decode_words(struct.pack(f"<{len(one.words)}I", *one.words), 0)
+        spelt = [f"{mnemonic} {operands}".rstrip() for mnemonic, operands in texts]
+        for number in range(one.size // 4):
+            offset = one.offset + 4 * number
+            if not one.words:
+                add(offset, f"made at boot by {one.reason}", 0)
+                continue
+            word = one.words[number]
+            fixed = _placeless(word)
+            # Where it is put, its distance is another one.
+            text = spelt[number] if fixed == word else spelt[number].partition(" ")[0]
+            add(offset, f"at boot: {text} ({one.reason})", fixed)
+            if one.kept_at is not None:
+                place = one.place or f"+{offset:#x}"
+                note = f"for {place} at boot ({one.reason})"
+                add(one.kept_at + 4 * number, note)
+    return tuple(code)
+
+
+def _placeless(word: int) -> int:
+    """``word`` without the distance to a place that it may have."""
+    if word & ADR_MASK in (ADR, ADRP):
+        return word & ~ADR_FIELD
+    for mask, form, low, width in RELATIVE:
+        if word & mask == form:
+            return word & ~((1 << width) - 1 << low)
+    return word
+
+
+def _instruction(
+    index: int,
+    word: int,
+    mnemonic: str,
+    operands: str,
+    routine: Routine,
+    names: Names,
+    low: int | None,
+) -> Instruction:
+    place = _relative(word, index, routine)
+    if place is not None:
+        head, comma, _ = operands.rpartition(", ")
+        operands = head + comma + PLACE
+    elif low is not None:
+        place = low
+        operands = _IMMEDIATE.sub(f"#:lo12:{PLACE}", operands)
+        if PLACE not in operands:
+            operands = operands.replace("]", f", #:lo12:{PLACE}]")
+    plain = Instruction(4 * index, word, mnemonic, operands)
+    if place is None:
+        return plain
+    distance = place - routine.address
+    inside = 0 <= distance < len(routine.code) and not distance % 4
+    if inside and low is None and word & ADR_MASK != ADRP:
+        return replace(plain, target=distance // 4, address=place, distance=distance)
+    # Of an ADRP alone it is not known what is in the page; a relocation says it.
+    kinds = (ADR, ADRP) if routine.fixups else (ADR,)
+    pointer = word & ADD_MASK == ADD or word & ADR_MASK in kinds
+    return _referring(plain, place, names, routine, pointer)
+
+
+def _referring(
+    plain: Instruction, place: int, names: Names, routine: Routine, pointer: bool
+) -> Instruction:
+    """``plain`` with the place it refers to; ``pointer`` says that it takes its address."""
+    name = names.pointed(place) if pointer else names.name(place)
+    return replace(
+        plain,
+        place=name or f"{place:#x}",
+        named=name is not None,
+        address=place,
+        distance=place - routine.address,
+    )
+
+
+def _relative(word: int, index: int, routine: Routine) -> int | None:
+    """The address that a PC-relative instruction refers to; for ADRP, that of its page."""
+    reach = _reach(word)
+    if reach is None:
+        return None
+    fixed = routine.fixups.get(4 * index)
+    if fixed is not None:
+        return fixed
+    mask, distance = reach
+    return (routine.address + 4 * index & mask) + distance & MASK
+
+
+def _reach(word: int) -> tuple[int, int] | None:
+    """What is taken of the PC, as a mask, and added to it, by a PC-relative instruction."""
+    if word & ADR_MASK in (ADR, ADRP):
+        value = _signed((word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3, 21)
+        return (MASK & ~PAGE, value << 12) if word & ADR_MASK == ADRP else (MASK, value)
+    for mask, form, low, width in RELATIVE:
+        if word & mask == form:
+            return MASK, 4 * _signed(word >> low & (1 << width) - 1, width)
+    return None
+
+
+def _low_part(word: int, index: int, routine: Routine, page: int | None) -> int | None:
+    """The address of which an ADD or a load or store has the low 12 bits, ``page`` the others."""
+    if word & ADD_MASK == ADD:
+        scale = 0
+    elif word & UNSIGNED_MASK == UNSIGNED:
+        scale = word >> 30
+        if word >> 26 & 1 and word >> 23 & 1:  # 128-bit: size 0, opc<1> set
+            scale = 4
+    else:
+        return None
+    fixed = routine.fixups.get(4 * index)
+    if fixed is not None:
+        return fixed
+    return None if page is None else page + ((word >> 10 & PAGE) << scale) & MASK
+
+
+def _data(words: tuple[int, ...], routine: Routine) -> set[int]:
+    """Numbers of the words that a literal load in the routine loads."""
+    found: set[int] = set()
+    for index, word in enumerate(words):
+        if word & LITERAL_MASK != LITERAL or index in found or word >> 30 == 3:
+            continue
+        place = _relative(word, index, routine)
+        assert place is not None
+        at, rest = divmod(place - routine.address, 4)
+        if not rest and index < at < len(words):
+            # opc: 32, 64, 128 bits of a vector register; 32, 64, signed 32 of a general one.
+            wide = (1, 2, 4)[word >> 30] if word >> 26 & 1 else (1, 2, 1)[word >> 30]
+            found.update(range(at, min(at + wide, len(words))))
+    return found
+
+
+def _signed(value: int, bits: int) -> int:
+    return value - (1 << bits) if value >> (bits - 1) else value

@@ -1,0 +1,1 @@
+"""All functions of two kernels, by words."""

@@ -1,0 +1,314 @@
+"""Two kernels as a whole: which functions are the same, which changed, and about what.
+
+A function is `same` if both sides have as many words, without the nops and zeros at the end, and
+each pair of words is equal, register by register and field by field, except that
+
+- a reference to a place (B, BL, B.cond, CBZ, TBZ, ADR, ADRP, LDR literal, and the ADD, load or
+  store with the low 12 bits of an ADRP) is compared by the symbol at or next below that place
+  and the distance from there; without a symbol near, by the distance from the function's start;
+- a reference within the function is compared by the distance from one word to the other.
+
+These are the rules of diffing/routines/compare.py with registers and encodings kept, so what is
+the same here is the same there. In the others, words are matched by a longest common subsequence.
+For that, all references within a function are alike, and all references to data, which is anything
+outside functions: shipped kernels have no names for most of it. System instructions are alike
+whatever general register they have. A matched instruction that differs after all has another
+*operand*; what is not matched is *inserted* or *deleted*. No register is renamed, so an
+instruction that got another register or another constant is one of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from relokit.diffing.progress import READING, Progress, untold
+from relokit.diffing.read.routine import DiffError
+from relokit.diffing.routines.classify import WEIGHT, Kind
+
+if TYPE_CHECKING:
+    from relokit.diffing.kernels.whole_match import Match
+    from relokit.diffing.kernels.whole_pairs import Pairing
+    from relokit.diffing.kernels.whole_text import Ints, KernelText
+
+
+class Status(StrEnum):
+    """Where a function is, and whether it changed."""
+
+    SAME = "same"
+    CHANGED = "changed"
+    ONLY_LEFT = "only left"
+    ONLY_RIGHT = "only right"
+
+
+class Count(NamedTuple):
+    """How many instructions are new, gone, and alike but for an operand."""
+
+    inserted: int
+    deleted: int
+    operands: int
+
+    def to_json(self) -> dict[str, int]:
+        """The numbers by name."""
+        return {
+            "inserted": self.inserted,
+            "deleted": self.deleted,
+            "operands": self.operands,
+        }
+
+
+def added(counts: Iterable[Count]) -> Count:
+    """All of ``counts`` together."""
+    inserted = deleted = operands = 0
+    for count in counts:
+        inserted += count[0]
+        deleted += count[1]
+        operands += count[2]
+    return Count(inserted, deleted, operands)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionChange:
+    """A function that differs: its names, None on a side that has it not, and its sizes in bytes.
+
+    Of one that is on one side only, all instructions are inserted or deleted. ``aligned`` is
+    False where it was too large and instructions were only counted, wherever they are.
+    """
+
+    left: str | None
+    right: str | None
+    left_bytes: int
+    right_bytes: int
+    kinds: Mapping[Kind, Count]
+    aligned: bool = True
+
+    @property
+    def name(self) -> str:
+        """The function's name, or both names."""
+        if self.left is None or self.right is None or self.left == self.right:
+            return self.left or self.right or ""
+        return f"{self.left} → {self.right}"
+
+    @property
+    def status(self) -> Status:
+        """Never ``same``: those are not listed."""
+        if self.left is None:
+            return Status.ONLY_RIGHT
+        return Status.ONLY_LEFT if self.right is None else Status.CHANGED
+
+    def count(self, kinds: Collection[Kind]) -> Count:
+        """What differs of ``kinds``, together."""
+        return added(count for kind, count in self.kinds.items() if kind in kinds)
+
+    def to_json(self, kinds: frozenset[Kind]) -> dict[str, Any]:
+        """The function as JSON data, with what differs of ``kinds``."""
+        return {
+            "name": self.name,
+            "status": str(self.status),
+            "left_bytes": self.left_bytes,
+            "right_bytes": self.right_bytes,
+            **self.count(kinds).to_json(),
+            "aligned": self.aligned,
+            "kinds": {
+                str(kind): count.to_json() for kind, count in self.kinds.items() if kind in kinds
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class WholeDiff:
+    """What a comparison of two kernels found; ``kinds`` are what it was asked for.
+
+    ``functions`` are all that differ, in no order; ``unchanged`` are the names of the others.
+    ``skipped`` are names, of either side, of code that is too large for a function.
+    """
+
+    left: str
+    right: str
+    functions: tuple[FunctionChange, ...] = field(repr=False)
+    unchanged: tuple[str, ...] = field(repr=False)
+    skipped: tuple[str, ...] = ()
+    kinds: frozenset[Kind] = frozenset(Kind)
+
+    def differing(self) -> tuple[FunctionChange, ...]:
+        """Functions with a difference of ``kinds``, the most inserted and deleted first."""
+        found = [(one.count(self.kinds), one) for one in self.functions if self._counts(one)]
+        found.sort(key=lambda item: (-item[0][0] - item[0][1], -item[0][2], item[1].name))
+        return tuple(one for _, one in found)
+
+    def _counts(self, one: FunctionChange) -> bool:
+        return not self.kinds.isdisjoint(one.kinds)
+
+    @property
+    def changed(self) -> int:
+        """How many functions have a difference of ``kinds``."""
+        return sum(map(self._counts, self.functions))
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs that was asked for."""
+        return not self.changed
+
+    def functions_by_status(self) -> dict[Status, int]:
+        """How many functions there are of each status, whatever kinds were asked for."""
+        numbers = dict.fromkeys(Status, 0)
+        numbers[Status.SAME] = len(self.unchanged)
+        for one in self.functions:
+            numbers[one.status] += 1
+        return numbers
+
+    @property
+    def only_operands(self) -> int:
+        """How many functions have as many instructions as before, alike but for operands."""
+        return sum(
+            not any(count.inserted or count.deleted for count in one.kinds.values())
+            for one in self.functions
+        )
+
+    def kind_counts(self) -> dict[Kind, tuple[Count, int]]:
+        """By kind that was asked for and differs: what differs in all, in how many functions."""
+        counts: dict[Kind, list[Count]] = {kind: [] for kind in WEIGHT if kind in self.kinds}
+        for one in self.functions:
+            for kind, count in one.kinds.items():
+                if kind in counts:
+                    counts[kind].append(count)
+        return {kind: (added(found), len(found)) for kind, found in counts.items() if found}
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that ``relokit diff --all --json`` prints."""
+        return {
+            "same": self.same,
+            "changed": self.changed,
+            "left": self.left,
+            "right": self.right,
+            "totals": {
+                **{str(status): number for status, number in self.functions_by_status().items()},
+                "only operands": self.only_operands,
+            },
+            "kinds": {
+                str(kind): {**count.to_json(), "functions": number}
+                for kind, (count, number) in self.kind_counts().items()
+            },
+            "skipped": list(self.skipped),
+            "functions": [one.to_json(self.kinds) for one in self.differing()],
+        }
+
+
+def compare_kernels(
+    left: str | Path,
+    right: str | Path,
+    *,
+    kinds: Iterable[Kind] = Kind,
+    progress: Progress = untold,
+) -> WholeDiff:
+    """Compare all functions of two kernels; ``kinds`` are the differences that count.
+
+    ``progress`` takes a stage's name, what is done and the total. Raises DiffError where one side
+    is no kernel or has too much code, FormatError where it is a damaged one.
+    """
+    import numpy as np
+
+    from relokit.diffing.kernels.whole_match import match_words
+    from relokit.diffing.kernels.whole_pairs import pair_functions
+    from relokit.diffing.kernels.whole_text import Numbers, read_text
+
+    paths = str(left), str(right)
+    numbers = Numbers()
+    texts: list[KernelText] = []
+    for path in paths:
+        progress(READING, len(texts), len(paths))
+        _refuse_others(path)
+        texts.append(read_text(path, numbers))
+    progress(READING, len(texts), len(paths))
+    one, other = texts
+    pairing = pair_functions(one, other)
+    pairs = np.array(pairing.pairs, np.int64).reshape(-1, 2)
+    match = match_words(one, other, pairs, progress)
+    return WholeDiff(
+        left=one.path,
+        right=other.path,
+        functions=_functions(one, other, pairing, pairs[~match.same], match),
+        unchanged=tuple(one.names[number] for number in pairs[match.same, 0].tolist()),
+        skipped=tuple(dict.fromkeys(one.skipped + other.skipped)),
+        kinds=frozenset(kinds),
+    )
+
+
+def _refuse_others(text: str) -> None:
+    """Raise DiffError for what can be compared, but not as a whole."""
+    hint = "give two kernels (Image, vmlinuz or vmlinux); leave --all out to compare anything else"
+    if text.startswith("series:") or text.endswith((".S", ".s", ".o", ".ko")):
+        raise DiffError("only kernels are compared as a whole", where=text, hint=hint)
+    path, colon, symbol = text.rpartition(":")
+    if colon and not Path(text).exists() and Path(path).exists():
+        raise DiffError(
+            f"{symbol!r} is one routine, and all are compared",
+            where=text,
+            hint=f"give {path}, or leave --all out",
+        )
+
+
+def _functions(
+    left: KernelText, right: KernelText, pairing: Pairing, changed: Ints, match: Match
+) -> tuple[FunctionChange, ...]:
+    """Everything that differs: the ``changed`` pairs, and functions of one side."""
+    import numpy as np
+
+    from relokit.diffing.kernels.whole_text import spans
+
+    units = len(changed) + len(pairing.only_left) + len(pairing.only_right)
+    left_functions = np.concatenate([changed[:, 0], np.array(pairing.only_left, np.int64)])
+    right_functions = np.concatenate([changed[:, 1], np.array(pairing.only_right, np.int64)])
+    right_units = np.arange(len(right_functions))
+    right_units[len(changed) :] += len(pairing.only_left)
+    words = spans(left.starts[left_functions], left.lengths[left_functions])
+    owners = np.repeat(np.arange(len(left_functions)), left.lengths[left_functions])
+    other_words = spans(right.starts[right_functions], right.lengths[right_functions])
+    other_owners = np.repeat(right_units, right.lengths[right_functions])
+    taken = np.zeros(len(right.words), np.bool_)
+    taken[match.partner[match.partner >= 0]] = True
+    alone, without = match.partner[words] < 0, ~taken[other_words]
+    altered = match.altered[words]
+    counts = np.stack(
+        [
+            _tally(right, other_words[without], other_owners[without], units),
+            _tally(left, words[alone], owners[alone], units),
+            _tally(left, words[altered], owners[altered], units),
+        ],
+        axis=-1,
+    )
+    kinds: list[dict[Kind, Count]] = [{} for _ in range(units)]
+    at = np.nonzero(counts.any(axis=-1))
+    for unit, kind, numbers in zip(
+        at[0].tolist(), at[1].tolist(), counts[at].tolist(), strict=True
+    ):
+        kinds[unit][WEIGHT[kind]] = Count(*numbers)
+    ours: list[int | None] = [*left_functions.tolist(), *[None] * len(pairing.only_right)]
+    theirs: list[int | None] = [
+        *changed[:, 1].tolist(), *[None] * len(pairing.only_left), *pairing.only_right,
+    ]  # fmt: skip
+    aligned = ~match.unaligned[~match.same]
+    sizes = [(4 * text.lengths).tolist() for text in (left, right)]
+    return tuple(
+        FunctionChange(
+            left=None if one is None else left.names[one],
+            right=None if other is None else right.names[other],
+            left_bytes=0 if one is None else sizes[0][one],
+            right_bytes=0 if other is None else sizes[1][other],
+            kinds=kinds[unit],
+            aligned=bool(unit >= len(changed) or aligned[unit]),
+        )
+        for unit, (one, other) in enumerate(zip(ours, theirs, strict=True))
+    )
+
+
+def _tally(text: KernelText, words: Ints, owners: Ints, units: int) -> Ints:
+    """How many of ``words`` are of each kind, a row for each of ``units``."""
+    import numpy as np
+
+    kinds = text.kinds_of(words)
+    tallied = np.bincount(owners * len(WEIGHT) + kinds, minlength=units * len(WEIGHT))
+    return tallied.reshape(units, len(WEIGHT))

@@ -1,0 +1,43 @@
+"""Where a whole program's code comes from: a kernel Image with its kallsyms, or a linked ELF."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from relokit.codegen.base.host_file import map_file
+from relokit.codegen.object import SectionFlag, SymbolType
+from relokit.diffing.read.routine import DiffError
+from relokit.linker.elf.elf_reader import read_code
+from relokit.linker.flat import flatten
+from relokit.linker.kernel.kallsyms import Kallsyms, read_kallsyms
+from relokit.linker.kernel.kernel_file import open_kernel
+
+MAX_FILE = 1 << 30
+ELF_MAGIC = b"\x7fELF"
+
+
+def read_program(path: str) -> tuple[memoryview, Kallsyms]:
+    """The bytes of the program at ``path`` and its symbols, by offset in these.
+
+    Raises FormatError for a damaged file, LinkError for one that is spread too far, DiffError for
+    an ELF file without functions.
+    """
+    content = map_file(path, what="a kernel or a linked ELF file", limit=MAX_FILE)
+    if bytes(content[:4]) != ELF_MAGIC:
+        kernel = open_kernel(path)
+        return kernel.image, read_kallsyms(kernel.image, where=path)
+    image = read_code(content, path)
+    code = [one for one in image.sections if one.flags & SectionFlag.EXEC and one.data]
+    flat = memoryview(flatten(replace(image, sections=tuple(code))))
+    base = min((section.va for section in code), default=0)
+    named = sorted(
+        (symbol.value - base, symbol.name, "t" if symbol.type is SymbolType.FUNC else "d")
+        for symbol in image.symbols
+        if symbol.value >= base and not symbol.name.startswith(("$", ".L"))
+    )
+    if not any(letter == "t" for _, _, letter in named):
+        raise DiffError("names no function", where=path, hint="give one that is not stripped")
+    # What comes last ends with the code.
+    named.append((max(len(flat), named[-1][0]), "", "d"))
+    offsets, names, letters = zip(*named, strict=True)
+    return flat, Kallsyms(names, "".join(letters), offsets, base)

@@ -1,0 +1,1 @@
+"""Operands to sides: routines, names, source lines."""

@@ -1,0 +1,142 @@
+"""A shipped kernel as a Side: kallsyms names routines, BTF struct kimage; with alternatives."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import replace
+
+from relokit.codegen.base.errors import FormatError
+from relokit.codegen.facts import RELOCATION
+from relokit.codegen.kimage_layouts import KimageLayout
+from relokit.codegen.series import COMPLETE
+from relokit.diffing.read.program_sides import GETS_KIMAGE, image_side
+from relokit.diffing.read.routine import MAX_ROUTINE, Names, Replaced, Routine, Side, preference
+from relokit.linker.kernel.alternatives import Alternative, read_alternatives
+from relokit.linker.kernel.btf import kimage_layout_from
+from relokit.linker.kernel.cpu_capabilities import capability_names
+from relokit.linker.kernel.kallsyms import Kallsyms, read_kallsyms
+from relokit.linker.kernel.kernel_file import KernelFile, open_kernel
+from relokit.linker.kernel.shipped import (
+    HYP_VECTORS,
+    KEXEC_VECTORS,
+    RELOCATION_SIZE,
+    shipped_image,
+    shipped_series,
+)
+
+
+def kernel_side(path: str, symbol: str | None) -> Side:
+    """All of kexec and the EL2 stub in the kernel at ``path``, or the routine ``symbol``.
+
+    Raises FormatError for what is no kernel, or has none of that.
+    """
+    kernel = open_kernel(path)
+    symbols = read_kallsyms(kernel.image, where=path)
+    layout: KimageLayout | None
+    try:
+        layout = kimage_layout_from(kernel.image, where=path)
+    except FormatError:
+        layout = None  # Without BTF fields are shown as numbers; all else can be compared.
+    base = symbols.link_base
+
+    def content(address: int, size: int) -> memoryview:
+        at = address - base
+        return kernel.image[at : at + size] if at >= 0 else kernel.image[:0]
+
+    # Those that are cut out by what is known of them: kallsyms has no sizes.
+    known = (RELOCATION, HYP_VECTORS, KEXEC_VECTORS)
+    if symbol is not None and symbol in symbols and symbol not in known:
+        addresses = (base + at for at in symbols.offsets)
+        names = Names(zip(addresses, symbols.names, strict=True), content)
+        at = symbols.offset(symbol)
+        size = min(symbols.end(at) - at, MAX_ROUTINE) & ~3
+        code = bytes(kernel.image[at : at + size]) if at >= 0 else b""
+        if not code or len(code) % 4:
+            raise FormatError(f"{symbol} is not in the Image", where=path)
+        only = Routine(symbol, base + at, code, kimage_argument=symbol in GETS_KIMAGE)
+        return _with_alternatives(Side(path, {symbol: only}, names, layout), kernel, symbols)
+    image = shipped_image(kernel, symbols)
+    readers = GETS_KIMAGE
+    if shipped_series(image) != COMPLETE:
+        readers -= {RELOCATION}
+    named = [(base + at, name) for at, name in zip(symbols.offsets, symbols.names, strict=True)]
+    side = image_side(image, path, layout=layout, readers=readers, named=named, content=content)
+    side = replace(side, routines=_outermost(side.routines))
+    return _with_alternatives(side, kernel, symbols)
+
+
+def _outermost(routines: Mapping[str, Routine]) -> dict[str, Routine]:
+    """Those that are no part of another one, each under one name; and no data.
+
+    kallsyms names the slots of a vector table, bounds of sections, and the same code twice.
+    """
+    found: dict[str, Routine] = {}
+    end = 0
+
+    def place(one: Routine) -> tuple[int, int, tuple[int, int, str]]:
+        return one.address, -len(one.code), preference(one.name)
+
+    for one in sorted(routines.values(), key=place):
+        if one.address + len(one.code) > end and one.name != RELOCATION_SIZE:
+            found[one.name] = one
+            end = one.address + len(one.code)
+    return found
+
+
+def _with_alternatives(side: Side, kernel: KernelFile, symbols: Kallsyms) -> Side:
+    """``side`` with the boot-time alternatives of its routines; without, if there is no table."""
+    try:
+        table = read_alternatives(kernel.image, symbols, where=side.name)
+    except FormatError:
+        return side
+    found = {}
+    for name, one in side.routines.items():
+        start = one.address - symbols.link_base
+        extent = start, start + len(one.code)
+        # A set: words for the routine itself are found both ways.
+        both = {*table.within(*extent), *table.replacing_from(*extent)}
+        found[name] = sorted(
+            both, key=lambda alternative: (alternative.place, alternative.capability)
+        )
+    if not any(found.values()):
+        return side
+    try:
+        names = capability_names(kernel.image, symbols, where=side.name)
+    except FormatError:
+        names = {}
+    routines = {
+        name: replace(
+            one,
+            replaced=tuple(
+                _replaced(a, one, kernel, symbols, names, side.names) for a in found[name]
+            ),
+        )
+        for name, one in side.routines.items()
+    }
+    return replace(side, routines=routines)
+
+
+def _replaced(
+    one: Alternative,
+    routine: Routine,
+    kernel: KernelFile,
+    symbols: Kallsyms,
+    names: Mapping[int, str],
+    places: Names,
+) -> Replaced:
+    start = routine.address - symbols.link_base
+    offset = one.place - start
+    if one.callback:
+        function = next(iter(symbols.names_at(one.replacement)), "a function")
+        return Replaced(offset, one.size, (), None, function)
+    at, size = one.replacement, one.replacement_size
+    own = range(start, start + len(routine.code))
+    return Replaced(
+        offset,
+        one.size,
+        struct.unpack(f"<{size // 4}I", kernel.image[at : at + size]),
+        at - start if at in own else None,
+        names.get(one.capability) or f"capability {one.capability}",
+        "" if one.place in own else places.name(one.place + symbols.link_base) or "another routine",
+    )

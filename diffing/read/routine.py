@@ -1,0 +1,162 @@
+"""What is compared: routines as bytes at an address, and what is known of the addresses around."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from relokit.codegen.base.errors import RelokitError
+from relokit.codegen.kimage_layouts import KimageLayout
+from relokit.codegen.object import SourceLine
+
+MAX_ROUTINE = 1 << 18
+"""Bytes of one routine that are compared; the largest function of a shipped kernel has 60 KiB."""
+MAX_ROUTINES = 4096
+MAX_STRING, LEAST_STRING, SHOWN_STRING = 1024, 4, 56
+"""Bytes of a string that is recognised as one, and characters of it that are shown."""
+# Printable ASCII, tab, newline, and the SOH before a kernel message's level.
+_TEXT = bytes([1, 9, 10, *range(0x20, 0x7F)])
+
+
+class DiffError(RelokitError):
+    """An operand of a diff that cannot be compared."""
+
+
+def _nothing(address: int, size: int) -> bytes:
+    return b""
+
+
+class Names:
+    """Names for addresses: the nearest at or below, within ``reach`` bytes; or a string there.
+
+    ``content`` gives up to so many bytes at an address, as far as there are any.
+    """
+
+    reach = 1 << 20
+
+    def __init__(
+        self,
+        named: Iterable[tuple[int, str]],
+        content: Callable[[int, int], bytes | memoryview] = _nothing,
+    ) -> None:
+        self._content = content
+        best: dict[int, str] = {}
+        for address, name in named:
+            if address not in best or preference(name) < preference(best[address]):
+                best[address] = name
+        self._addresses = sorted(best)
+        self._names = best
+
+    def name(self, address: int) -> str | None:
+        """``symbol`` or ``symbol+0x10``; None where no symbol is near."""
+        at = bisect_right(self._addresses, address)
+        if not at:
+            return None
+        start = self._addresses[at - 1]
+        distance = address - start
+        if distance > self.reach:
+            return None
+        return self._names[start] + (f"+{distance:#x}" if distance else "")
+
+    def pointed(self, address: int) -> str | None:
+        """What a pointer to ``address`` is to: a symbol itself, a string, a place in a symbol."""
+        name = self.name(address)
+        if name is None or "+" in name:
+            return self._string(address) or name
+        return name
+
+    def _string(self, address: int) -> str | None:
+        """The text at ``address`` in quotes, if it is one; of a long one, the start and a sum."""
+        data = bytes(self._content(address, MAX_STRING))
+        text, end, _ = data.partition(b"\0")
+        if not end or len(text) < LEAST_STRING or text.translate(None, _TEXT):
+            return None
+        shown = json.dumps(text.decode("ascii"))
+        if len(shown) <= SHOWN_STRING:
+            return shown
+        return f'{shown[:SHOWN_STRING]}..." ({zlib.crc32(text):08x})'
+
+
+def preference(name: str) -> tuple[int, int, str]:
+    """Of several names for one address: the least decorated, so that two kernels agree."""
+    return len(name) - len(name.lstrip("_")), len(name), name
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """Words of a routine that boot may replace: ``size`` bytes at byte ``offset``.
+
+    ``words`` are what comes there, none where a function makes them; ``kept_at`` is the byte offset
+    in the routine where they are kept, if they are kept in it. ``reason`` names the CPU's property
+    that decides, or the function. Where words are kept for another routine, ``offset`` is outside
+    of this one, and ``place`` says where that is.
+    """
+
+    offset: int
+    size: int
+    words: tuple[int, ...]
+    kept_at: int | None
+    reason: str
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """``code`` is what stands at VA ``address``, whole instruction words, in ``section``.
+
+    ``fixups`` are what a relocation says an instruction at a byte offset refers to, as an address;
+    ``kimage_argument`` says that x0 is a struct kimage on entry. ``lines`` say from which byte
+    offset on which source line it is, ascending. ``data`` says that it is none of it code.
+    ``replaced`` are its boot-time alternatives, where they are known.
+    """
+
+    name: str
+    address: int
+    code: bytes = field(repr=False)
+    fixups: Mapping[int, int] = field(default_factory=dict, repr=False)
+    kimage_argument: bool = False
+    section: str = ""
+    lines: tuple[tuple[int, SourceLine], ...] = field(default=(), repr=False)
+    data: bool = False
+    replaced: tuple[Replaced, ...] = ()
+
+    def __post_init__(self) -> None:
+        size = len(self.code)
+        if not size or size % 4 or size > MAX_ROUTINE:
+            raise DiffError(
+                f"routine {self.name} has {size} bytes",
+                hint=f"whole instructions are compared, 4 to {MAX_ROUTINE} bytes of them",
+            )
+
+    def line(self, offset: int) -> SourceLine | None:
+        """The source line of the instruction at byte ``offset``, where it is known."""
+        at = bisect_right(self.lines, offset, key=lambda entry: entry[0])
+        return self.lines[at - 1][1] if at else None
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A section: VA and size in bytes."""
+
+    name: str
+    address: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One operand of a diff; ``layout`` is its struct kimage, where that is known.
+
+    ``part`` says that it is a unit of a program: it is not expected to have all that a whole one
+    has. ``sections`` are those that hold code.
+    """
+
+    name: str
+    routines: Mapping[str, Routine]
+    names: Names = field(repr=False)
+    layout: KimageLayout | None = None
+    part: bool = False
+    sections: tuple[Extent, ...] = ()

@@ -1,0 +1,179 @@
+"""What a person names, read as a Side: a target, assembly, an object, an ELF file, a kernel."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from relokit.codegen.base.errors import FormatError, TargetError
+from relokit.codegen.base.host_file import map_file
+from relokit.codegen.facts import RELOCATION
+from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.kimage_layouts import layout_named
+from relokit.codegen.series import Feature, parse_state
+from relokit.codegen.target import Regime, Target, parse_page_size
+from relokit.diffing.progress import READING, Progress, untold
+from relokit.diffing.read.program_sides import (
+    GETS_KIMAGE,
+    image_side,
+    object_side,
+)
+from relokit.diffing.read.routine import DiffError, Side
+from relokit.linker.image import Image
+
+PREFIX = "series:"
+MAX_FILE = 1 << 30
+ELF_MAGIC = b"\x7fELF"
+ET_REL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """``text`` is a target or a path, ``symbol`` the routine asked for, if one was."""
+
+    text: str
+    symbol: str | None
+
+
+def parse_operand(text: str) -> Operand:
+    """Split ``WHAT[:symbol]``; a file that has a colon in its name is taken as a whole."""
+    prefix = PREFIX if text.startswith(PREFIX) else ""
+    what, colon, symbol = text[len(prefix) :].rpartition(":")
+    if not colon or (not prefix and Path(text).exists()):
+        return Operand(text, None)
+    if not what or not symbol:
+        raise DiffError(f"{text!r} names no routine", hint="give WHAT or WHAT:symbol")
+    return Operand(prefix + what, symbol)
+
+
+def parse_target(text: str) -> Target:
+    """Read ``series:12,page=16k,el=vhe,va=48,layout=6.1``; raises TargetError."""
+    state, _, settings = text.removeprefix(PREFIX).partition(",")
+    number = parse_state(state)
+    return replace(parse_settings(settings), series=number)
+
+
+def parse_settings(text: str) -> Target:
+    """Read ``page=16k,el=vhe,va=48,layout=6.1``, any of them or none; raises TargetError."""
+    values: dict[str, object] = {}
+    for setting in text.split(",") if text else ():
+        name, _, value = setting.partition("=")
+        if name not in _SETTINGS:
+            raise TargetError(
+                f"no {name!r} in a target", where=text, hint=f"known: {', '.join(_SETTINGS)}"
+            )
+        field, read = _SETTINGS[name]
+        if field in values:
+            raise TargetError(f"{name} is given twice", where=text)
+        values[field] = read(value)
+    return Target(**values)  # type: ignore[arg-type]
+
+
+def _regime(text: str) -> Regime:
+    try:
+        return Regime(text)
+    except ValueError:
+        known = ", ".join(Regime)
+        raise TargetError(f"no regime {text!r}", hint=f"choose {known}") from None
+
+
+def _bits(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 3:
+        raise TargetError(f"{text!r} is no number of bits")
+    return int(text)
+
+
+_SETTINGS: Mapping[str, tuple[str, Callable[[str], object]]] = {
+    "page": ("page_size", parse_page_size),
+    "va": ("va_bits", _bits),
+    "el": ("regime", _regime),
+    "layout": ("layout", layout_named),
+}
+
+
+def read_sides(
+    left: str, right: str, encoder: Callable[[], Encoder], progress: Progress = untold
+) -> tuple[Side, Side]:
+    """Read both operands; a symbol that only one of them names is meant for both.
+
+    ``encoder`` is asked for when there is something to assemble. Raises RelokitError.
+    """
+    operands = parse_operand(left), parse_operand(right)
+    symbols = [one.symbol or other.symbol for one, other in (operands, (operands[1], operands[0]))]
+    sides = []
+    for number, (operand, symbol) in enumerate(zip(operands, symbols, strict=True)):
+        progress(READING, number, len(operands))
+        sides.append(read_side(operand.text, symbol, encoder))
+    progress(READING, len(operands), len(operands))
+    return sides[0], sides[1]
+
+
+def read_side(text: str, symbol: str | None, encoder: Callable[[], Encoder]) -> Side:
+    """Read one operand: all its routines, or the one called ``symbol``; raises RelokitError."""
+    if text.startswith(PREFIX):
+        side = _target_side(parse_target(text), encoder())
+    else:
+        content = map_file(text, what="assembly, an ELF file or a kernel", limit=MAX_FILE)
+        if text.endswith((".S", ".s")):
+            side = _source_side(text, content, encoder())
+        elif content[:4] == ELF_MAGIC:
+            side = _elf_side(text, content, symbol)
+        else:
+            from relokit.diffing.read.kernel_side import kernel_side
+
+            side = kernel_side(text, symbol)
+    return _chosen(side, symbol)
+
+
+def _chosen(side: Side, symbol: str | None) -> Side:
+    if symbol is None:
+        if not side.routines:
+            raise DiffError("has no routine to compare", where=side.name)
+        return side
+    if symbol not in side.routines:
+        some = ", ".join(list(side.routines)[:8])
+        raise DiffError(
+            f"no routine {symbol!r}",
+            where=side.name,
+            hint=f"it has {some}{' ...' if len(side.routines) > 8 else ''}" if some else None,
+        )
+    return replace(side, name=f"{side.name}:{symbol}", routines={symbol: side.routines[symbol]})
+
+
+def _target_side(target: Target, encoder: Encoder) -> Side:
+    from relokit.codegen.build import KERNEL
+    from relokit.linker.link.program import build_program
+
+    return built_side(build_program(KERNEL, target, encoder).image, target)
+
+
+def built_side(image: Image, target: Target, *, data: bool = False) -> Side:
+    """The routines of ``image``, which was built for ``target``; its sized data too if ``data``."""
+    readers = GETS_KIMAGE
+    if not target.has(Feature.KIMAGE_ARGUMENT):
+        readers -= {RELOCATION}
+    return image_side(image, target.name, layout=target.layout, readers=readers, data=data)
+
+
+def _source_side(path: str, content: memoryview, encoder: Encoder) -> Side:
+    from relokit.codegen.gas.assembler import TEXT_LIMIT, assemble
+    from relokit.codegen.source import Unit
+
+    if len(content) > TEXT_LIMIT:
+        raise FormatError(f"longer than {TEXT_LIMIT >> 20} MiB", where=path)
+    try:
+        text = bytes(content).decode()
+    except UnicodeDecodeError as error:
+        raise FormatError(f"not UTF-8 text: byte {error.start}", where=path) from None
+    return object_side(assemble(Unit.from_text(path, text), encoder.encode), path)
+
+
+def _elf_side(path: str, content: memoryview, symbol: str | None) -> Side:
+    from relokit.linker.elf.elf_reader import read_code, read_object
+
+    kind = struct.unpack_from("<H", content, 16)[0] if len(content) >= 18 else None
+    if kind == ET_REL:
+        return object_side(read_object(content, path), path, wanted=symbol)
+    return image_side(read_code(content, path), path, wanted=symbol)

@@ -1,0 +1,1 @@
+"""Two routines side by side: aligned, paired, each difference by kind."""

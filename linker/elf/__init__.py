@@ -1,0 +1,1 @@
+"""ELF files in and out."""

@@ -1,0 +1,284 @@
+"""Where everything goes in an ELF file that is to be written.
+
+Order in the file: ELF header, program headers, .rela.*, .symtab, .strtab, .shstrtab, section
+header table, contents. The order of the section headers is: contents, then tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from relokit.codegen.base.errors import FormatError
+from relokit.codegen.object import Binding, Relocation, SectionFlag, SectionType, SymbolType
+from relokit.linker.elf_format import (
+    EHDR,
+    ET_EXEC,
+    PHDR,
+    PT_LOAD,
+    RELA,
+    SHDR,
+    SHF_INFO_LINK,
+    SHN_ABS,
+    SHN_LORESERVE,
+    SHT_RELA,
+    SHT_STRTAB,
+    SHT_SYMTAB,
+    STV_DEFAULT,
+    SYM,
+)
+from relokit.linker.image import Image
+
+MAX_FILE = 1 << 32
+"""LIEF silently truncates sizes from 4 GiB up."""
+
+Chunk = bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A section header to be; ``size`` in bytes, ``data`` what the file holds of it."""
+
+    name: str
+    type: int
+    flags: int = 0
+    address: int = 0
+    align: int = 1
+    size: int = 0
+    data: Chunk = b""
+    link: int = 0
+    info: int = 0
+    entsize: int = 0
+    offset: int = 0
+    relocations: tuple[Relocation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """A program header to be, with offset and sizes in bytes."""
+
+    type: int
+    flags: int
+    offset: int
+    va: int
+    pa: int
+    filesz: int
+    memsz: int
+    align: int
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolRow:
+    """A symbol table entry to be; ``section`` is the ELF number."""
+
+    name: str
+    value: int
+    size: int
+    binding: int
+    type: int
+    section: int
+    visibility: int = STV_DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole file: ``rows`` starts with the null section, contents first, tables behind."""
+
+    kind: int
+    entry: int
+    rows: tuple[Row, ...]
+    contents: int
+    segments: tuple[SegmentRow, ...]
+    symbols: tuple[SymbolRow, ...]
+    table_offset: int
+    tables_end: int
+
+
+def _align(value: int, to: int) -> int:
+    return (value + to - 1) // to * to
+
+
+def plan_file(
+    kind: int,
+    entry: int,
+    rows: list[Row],
+    symbols: Sequence[SymbolRow],
+    image: Image | None,
+) -> Plan:
+    """Lay out a file over ``rows`` (null section first): tables in front, contents behind.
+
+    An ``image`` brings program headers. Raises FormatError for what a file cannot hold.
+    """
+    contents = len(rows)
+    for row in rows[1:]:
+        stored = 0 if row.type == SectionType.NOBITS else row.size
+        if len(row.data) != stored:
+            raise FormatError(f"section {row.name} has {len(row.data)} bytes, not {stored}")
+        if row.size >= MAX_FILE:
+            raise FormatError(
+                f"section {row.name} has {row.size} bytes", hint="less than 4 GiB can be written"
+            )
+    ordered, numbers, locals_end = _order(kind, symbols, contents)
+    patched = [number for number in range(1, contents) if rows[number].relocations]
+    symtab = contents + len(patched)
+    for number in patched:
+        row = rows[number]
+        rows.append(
+            Row(
+                f".rela{row.name}",
+                SHT_RELA,
+                SHF_INFO_LINK,
+                align=8,
+                link=symtab,
+                info=number,
+                entsize=RELA.size,
+                size=RELA.size * len(row.relocations),
+                relocations=_renumber(row, numbers),
+            )
+        )
+    names = 1 + sum(_stored_length(symbol.name) for symbol in ordered)
+    rows.append(
+        Row(
+            ".symtab",
+            SHT_SYMTAB,
+            align=8,
+            link=symtab + 1,
+            info=locals_end,
+            entsize=SYM.size,
+            size=SYM.size * (len(ordered) + 1),
+        )
+    )
+    rows.append(Row(".strtab", SHT_STRTAB, size=names))
+    if len(rows) + 1 >= SHN_LORESERVE:
+        raise FormatError(f"{len(rows)} sections are too many for an ELF file")
+    size = sum(_stored_length(row.name) for row in rows) + _stored_length(".shstrtab")
+    rows.append(Row(".shstrtab", SHT_STRTAB, size=size))
+    segments = image.segments if image else ()
+    offset = EHDR.size + PHDR.size * len(segments)
+    for number in range(contents, len(rows)):
+        offset = _align(offset, rows[number].align)
+        rows[number] = replace(rows[number], offset=offset)
+        offset += rows[number].size
+    table_offset = _align(offset, 8)
+    end = table_offset + SHDR.size * len(rows)
+    if image is not None:
+        headers = _place_exec(rows, image, end)
+    else:
+        headers = ()
+        _place_rel(rows, contents, end)
+    return Plan(kind, entry, tuple(rows), contents, headers, tuple(ordered), table_offset, end)
+
+
+def _order(
+    kind: int, symbols: Sequence[SymbolRow], sections: int
+) -> tuple[list[SymbolRow], list[int], int]:
+    """Order: locals, then globals. Returns them, the new number of each, and sh_info."""
+    for symbol in symbols:
+        if symbol.section != SHN_ABS and not 0 <= symbol.section < sections:
+            raise FormatError(f"symbol {symbol.name} is in a section that does not exist")
+    local = [i for i, s in enumerate(symbols) if s.binding == Binding.LOCAL]
+    shared = [i for i, s in enumerate(symbols) if s.binding != Binding.LOCAL]
+    if kind == ET_EXEC:
+        # LIEF sets sh_info of an executable to the first symbol it takes for an exported one: a
+        # function or object with a size.
+        shared.sort(key=lambda i: not _exported(symbols[i]))
+    order = local + shared
+    numbers = [0] * len(symbols)
+    for at, i in enumerate(order):
+        numbers[i] = at + 1
+    return [symbols[i] for i in order], numbers, len(local) + 1
+
+
+def _exported(symbol: SymbolRow) -> bool:
+    return symbol.size > 0 and symbol.type in (SymbolType.FUNC, SymbolType.OBJECT)
+
+
+def _renumber(row: Row, numbers: Sequence[int]) -> tuple[Relocation, ...]:
+    result = []
+    for relocation in row.relocations:
+        if not 0 <= relocation.symbol < len(numbers):
+            raise FormatError(
+                f"a relocation of {row.name} names symbol {relocation.symbol}, which does not exist"
+            )
+        result.append(replace(relocation, symbol=numbers[relocation.symbol]))
+    return tuple(result)
+
+
+def _stored_length(name: str) -> int:
+    if "\0" in name:
+        raise FormatError(f"the name {name!r} holds a NUL")
+    try:
+        return len(name.encode()) + 1
+    except UnicodeEncodeError:
+        raise FormatError(f"the name {name!r} is no text") from None
+
+
+def _place_rel(rows: list[Row], contents: int, offset: int) -> None:
+    for number in range(1, contents):
+        row = rows[number]
+        if row.data:
+            offset = _align(offset, min(row.align, 4096))
+        rows[number] = replace(row, offset=offset)
+        offset += len(row.data)
+
+
+def _place_exec(rows: list[Row], image: Image, offset: int) -> tuple[SegmentRow, ...]:
+    """Give every content its file offset: congruent to its VA within a PT_LOAD (gABI)."""
+    placed: set[int] = set()
+    base: dict[int, int] = {}
+    for at, segment in enumerate(image.segments):
+        if segment.type != PT_LOAD or not segment.sections:
+            continue
+        first = image.sections[segment.sections[0]]
+        offset += (first.va - offset) % segment.align
+        base[at] = offset
+        end = offset
+        for index in segment.sections:
+            section = image.sections[index]
+            if index in placed:
+                raise FormatError(f"section {section.name} is in two segments")
+            placed.add(index)
+            here = base[at] + section.va - first.va
+            if section.va < first.va or here < end:
+                raise FormatError(f"segment {segment.name} is not in order of addresses")
+            if not section.data:
+                # Its offset only has to lie in the file.
+                rows[index + 1] = replace(rows[index + 1], offset=end)
+                continue
+            rows[index + 1] = replace(rows[index + 1], offset=here)
+            end = here + section.size
+        offset = end
+    for index, section in enumerate(image.sections):
+        if index not in placed:
+            if section.data:
+                offset = _align(offset, min(section.align, 4096))
+            rows[index + 1] = replace(rows[index + 1], offset=offset)
+            offset += len(section.data)
+    if offset >= MAX_FILE:
+        raise FormatError(
+            f"the file would have {offset} bytes", hint="less than 4 GiB can be written"
+        )
+    return tuple(_segment_row(rows, image, at) for at in range(len(image.segments)))
+
+
+def _segment_row(rows: Sequence[Row], image: Image, at: int) -> SegmentRow:
+    segment = image.segments[at]
+    if not segment.sections:
+        return SegmentRow(segment.type, segment.flags, 0, 0, 0, 0, 0, segment.align)
+    inside = [image.sections[index] for index in segment.sections]
+    first = inside[0]
+    start = rows[segment.sections[0] + 1].offset
+    ends = [rows[i + 1].offset + len(rows[i + 1].data) for i in segment.sections]
+    memory = inside[-1].va + inside[-1].size - first.va
+    if not first.flags & SectionFlag.ALLOC:
+        memory = max(ends) - start
+    return SegmentRow(
+        segment.type,
+        segment.flags,
+        start,
+        first.va,
+        first.pa,
+        max(ends) - start,
+        memory,
+        segment.align,
+    )

@@ -1,0 +1,1 @@
+"""Shipped kernels: Image containers, kallsyms, BTF, alternatives."""

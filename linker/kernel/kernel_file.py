@@ -1,0 +1,365 @@
+"""A kernel on disk: arm64 Image, plain or compressed, as read-only memory with a checked header.
+
+Header and flags: Documentation/arch/arm64/booting.rst. A plain Image is mapped, not read; a
+compressed one (gzip, zstd, or either inside an EFI zboot file) is expanded, within bounds, into
+memory that is only committed as far as it is written.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.host_file import map_file
+from relokit.linker.kernel.kernel_magic import COMPRESSIONS, FOREIGN, PE_MACHINES, Magic
+
+MAX_IMAGE = 1 << 30
+"""Largest Image and largest image_size accepted, in bytes; shipped ones are under 100 MiB."""
+MAX_FILE = MAX_IMAGE
+GRANULES = frozenset({4096, 16384, 65536})
+
+HEADER = struct.Struct("<IIQQQQQQ4sI")
+"""code0, code1, text_offset, image_size, flags, three reserved words, magic, PE offset."""
+IMAGE_MAGIC = b"ARM\x64"
+FLAG_BIG_ENDIAN = 1 << 0
+PAGE_SIZES = {0: None, 1: 4096, 2: 16384, 3: 65536}
+FLAG_PLACED_ANYWHERE = 1 << 3
+BASE_ALIGN = 2 << 20
+"""The Image is loaded text_offset bytes past a multiple of this (booting.rst)."""
+
+ZBOOT = struct.Struct("<8xII8x32s")
+"""Payload offset, payload size and compression name in the EFI zboot header (linux/pe.h)."""
+ZBOOT_MAGIC = (b"MZ", b"zimg")
+"""At bytes 0 and 4."""
+
+SUSPECT_RATIO = 100
+SUSPECT_SIZE = 64 << 20
+"""Past this many bytes, expanding by more than SUSPECT_RATIO is a bomb; kernels expand by 3."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """The 64 bytes at the start of an Image. Sizes and offsets in bytes.
+
+    ``image_size`` is the memory the kernel claims from its load address on, BSS included;
+    ``pe_offset`` is 0 in a kernel built without the EFI stub.
+    """
+
+    code0: int
+    code1: int
+    text_offset: int
+    image_size: int
+    flags: int
+    pe_offset: int
+
+    @property
+    def big_endian(self) -> bool:
+        """Flags bit 0."""
+        return bool(self.flags & FLAG_BIG_ENDIAN)
+
+    @property
+    def page_size(self) -> int | None:
+        """Flags bits 2:1: bytes, or None where the kernel does not say."""
+        return PAGE_SIZES[self.flags >> 1 & 3]
+
+    @property
+    def placed_anywhere(self) -> bool:
+        """Flags bit 3: the 2 MiB base may be anywhere, not only near the start of RAM."""
+        return bool(self.flags & FLAG_PLACED_ANYWHERE)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelFile:
+    """An opened kernel. ``image`` is the uncompressed Image, read-only; it stays valid.
+
+    ``compression`` is ``none``, ``gzip``, ``zstd``, ``zboot/gzip`` or ``zboot/zstd``.
+    """
+
+    path: Path
+    compression: str
+    header: ImageHeader
+    image: memoryview = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The file's name, for messages."""
+        return self.path.name
+
+
+def open_kernel(path: str | Path, *, granules: frozenset[int] = GRANULES) -> KernelFile:
+    """Open the kernel at ``path`` and check it as the kernel's own kexec_file loader would.
+
+    ``granules`` are the page sizes (bytes) that the CPU implements (ID_AA64MMFR0_EL1.TGran*).
+    Raises FormatError naming the file, what is wrong with it and what to do.
+    """
+    path = Path(path)
+    content = map_file(path, what="an arm64 Image or a vmlinuz", limit=MAX_FILE)
+    where = str(path)
+    compression, image = "none", content
+    if (bytes(content[:2]), bytes(content[4:8])) == ZBOOT_MAGIC:
+        name, payload = _zboot_payload(content, where)
+        image = _expand(name, payload, where, granules)
+        compression = f"zboot/{name}"
+    # The first instruction of an Image without EFI stub can look like a compression's magic.
+    elif bytes(content[56:60]) != IMAGE_MAGIC and (packed := _recognise(content, COMPRESSIONS)):
+        compression = packed.what
+        image = _expand(compression, content, where, granules)
+    header = parse_header(image, where=where, granules=granules)
+    _check_length(header, image, where)
+    return KernelFile(path=path, compression=compression, header=header, image=image)
+
+
+def parse_header(
+    image: memoryview | bytes, *, where: str, granules: frozenset[int] = GRANULES
+) -> ImageHeader:
+    """Parse and check the header at the start of ``image``; raises FormatError naming ``where``."""
+    head = bytes(image[: HEADER.size])
+    words = HEADER.unpack(head) if len(head) == HEADER.size else None
+    if words is None or words[8] != IMAGE_MAGIC:
+        raise _not_an_image(memoryview(image), where)
+    code0, code1, text_offset, image_size, flags, *_, pe_offset = words
+    header = ImageHeader(code0, code1, text_offset, image_size, flags, pe_offset)
+    if header.big_endian:
+        raise FormatError(
+            "big-endian kernel: the CPU here starts it little-endian",
+            where=where,
+            hint="give a kernel built with CONFIG_CPU_LITTLE_ENDIAN",
+        )
+    if image_size == 0:
+        raise FormatError(
+            "image_size is 0: the kernel is older than 3.17 and does not say what memory it needs",
+            where=where,
+            hint="kexec_file refuses it too; give a newer kernel",
+        )
+    if image_size > MAX_IMAGE:
+        raise FormatError(
+            f"image_size is {image_size:#x} bytes, more than the {MAX_IMAGE:#x} accepted",
+            where=where,
+            hint="the header is damaged, or this is no kernel",
+        )
+    if text_offset >= BASE_ALIGN or text_offset % 4096:
+        raise FormatError(
+            f"text_offset is {text_offset:#x}: not a multiple of 4 KiB below 2 MiB",
+            where=where,
+            hint="the header is damaged",
+        )
+    if header.page_size is not None and header.page_size not in granules:
+        have = ", ".join(f"{size // 1024}k" for size in sorted(granules))
+        raise FormatError(
+            f"kernel with {header.page_size // 1024}k pages, but the CPU has only {have}",
+            where=where,
+            hint="give a kernel with another page size, or choose another CPU",
+        )
+    return header
+
+
+def _recognise(content: memoryview, table: Iterable[Magic]) -> Magic | None:
+    return next(
+        (
+            entry
+            for entry in table
+            if bytes(content[entry.offset : entry.offset + len(entry.magic)]) == entry.magic
+        ),
+        None,
+    )
+
+
+def _not_an_image(content: memoryview, where: str) -> FormatError:
+    """What the file is instead, as far as its first bytes tell."""
+    hint = "give an arm64 Image (arch/arm64/boot/Image) or a vmlinuz"
+    known = _recognise(content, (*FOREIGN, *COMPRESSIONS))
+    if known is not None:
+        return FormatError(
+            f"not an arm64 Image: {known.what}", where=where, hint=known.hint or hint
+        )
+    if len(content) < HEADER.size:
+        return FormatError(
+            f"truncated: {len(content)} bytes, but an Image's header alone has {HEADER.size}",
+            where=where,
+            hint=hint,
+        )
+    if bytes(content[:2]) == b"MZ":
+        machine = _pe_machine(content)
+        what = PE_MACHINES.get(machine, f"machine {machine:#x}")
+        return FormatError(
+            f"not an arm64 Image: EFI program (PE/COFF) for {what}", where=where, hint=hint
+        )
+    return FormatError(
+        "not an arm64 Image: no 'ARM\\x64' at byte 56, and nothing else that is known",
+        where=where,
+        hint=hint,
+    )
+
+
+def _pe_machine(content: memoryview) -> int:
+    offset = int.from_bytes(content[60:64], "little")
+    if bytes(content[offset : offset + 4]) != b"PE\0\0":
+        return 0
+    return int.from_bytes(content[offset + 4 : offset + 6], "little")
+
+
+def _zboot_payload(content: memoryview, where: str) -> tuple[str, memoryview]:
+    """The compression's name and the compressed bytes of an EFI zboot file."""
+    if len(content) < 64:
+        raise FormatError("truncated EFI zboot header", where=where)
+    offset, size, comp_type = ZBOOT.unpack_from(content)
+    name = comp_type.split(b"\0")[0].decode("ascii", "replace")
+    if name not in {"gzip", "zstd"}:
+        raise FormatError(
+            f"EFI zboot payload compressed with {name!r}, which is unsupported",
+            where=where,
+            hint="gzip and zstd are supported; unpack it by hand and give the Image",
+        )
+    if offset < 64 or offset + size > len(content):
+        raise FormatError(
+            f"truncated EFI zboot file: payload at {offset:#x}+{size:#x}, "
+            f"but the file has {len(content):#x} bytes",
+            where=where,
+            hint="was the download cut short?",
+        )
+    return name, content[offset : offset + size]
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+# Bytes handed over at a time: even a bomb then gives back no more than some 8 MiB at once
+# (deflate expands by at most 1032; a 4-byte zstd RLE block stands for 128 KiB).
+_INPUT_STEP = {"gzip": 8 << 10, "zstd": 1 << 8}
+_ZSTD_MAX_WINDOW = 128 << 20
+
+
+def _decompressor(name: str) -> tuple[_Decompressor, type[Exception]]:
+    if name == "gzip":
+        return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS), zlib.error
+    # Imported here: most kernels are not compressed with it.
+    import zstandard
+
+    zstd = zstandard.ZstdDecompressor(max_window_size=_ZSTD_MAX_WINDOW)
+    return zstd.decompressobj(), zstandard.ZstdError
+
+
+def _expand(name: str, packed: memoryview, where: str, granules: frozenset[int]) -> memoryview:
+    """Decompress an Image. Its own header, checked first, says how much it may at most be."""
+    if name not in _INPUT_STEP:
+        raise FormatError(
+            f"compressed with {name}, which is unsupported",
+            where=where,
+            hint="gzip and zstd are supported; decompress it and give the Image",
+        )
+    stream, failure = _decompressor(name)
+    step = _INPUT_STEP[name]
+    head = bytearray()
+    header: ImageHeader | None = None
+    target: mmap.mmap | None = None
+    taken = 0
+    try:
+        while taken < len(packed) and not stream.eof:
+            chunk = packed[taken : taken + step]
+            taken += len(chunk)
+            data = stream.decompress(bytes(chunk))
+            if target is None:
+                head += data
+                if len(head) < HEADER.size:
+                    continue
+                header = parse_header(bytes(head), where=where, granules=granules)
+                target = _room(header.image_size, where)
+                data = bytes(head)
+            assert header is not None
+            if target.tell() + len(data) > header.image_size:
+                raise FormatError(
+                    f"expands past the {header.image_size:#x} bytes that its image_size says",
+                    where=where,
+                    hint="the file is damaged",
+                )
+            target.write(data)
+            if target.tell() > max(SUSPECT_SIZE, SUSPECT_RATIO * taken):
+                raise FormatError(
+                    f"decompression bomb: {taken} bytes expand to more than {target.tell()}",
+                    where=where,
+                )
+    except failure as error:
+        raise FormatError(f"corrupt {name} data: {error}", where=where) from error
+    if not stream.eof:
+        raise FormatError(
+            f"truncated: the {name} data ends after {len(packed)} bytes without its end mark",
+            where=where,
+            hint="was the download cut short?",
+        )
+    if target is None:
+        raise _not_an_image(memoryview(bytes(head)), where)
+    _check_trailing(stream.unused_data, packed[taken:], target.tell(), name, where)
+    return memoryview(target)[: target.tell()].toreadonly()
+
+
+def _room(size: int, where: str) -> mmap.mmap:
+    """Anonymous memory; pages count only once they are written."""
+    try:
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE)
+    except (OSError, MemoryError) as error:
+        raise FormatError(
+            f"no memory to expand it into: its image_size is {size} bytes",
+            where=where,
+            hint="raise the memory limit, or decompress it and give the Image",
+        ) from error
+
+
+def _check_trailing(unused: bytes, rest: memoryview, expanded: int, name: str, where: str) -> None:
+    """Only padding, or the expanded size as EFI zboot appends it, may follow the stream."""
+    count = len(unused) + len(rest)
+    if count == 4 and (unused + bytes(rest)) == struct.pack("<I", expanded & 0xFFFFFFFF):
+        return
+    if any(unused) or any(bytes(rest)):
+        raise FormatError(
+            f"trailing garbage: {count} bytes follow the {name} data",
+            where=where,
+            hint="cut the file at the end of the compressed data",
+        )
+
+
+def _check_length(header: ImageHeader, image: memoryview, where: str) -> None:
+    """The file against image_size, and against its own PE section table where it has one."""
+    if len(image) > header.image_size:
+        raise FormatError(
+            f"trailing garbage: {len(image):#x} bytes, but image_size is {header.image_size:#x}",
+            where=where,
+            hint="the file is damaged or something was appended to it",
+        )
+    needed = _pe_end(header, image)
+    if needed > len(image):
+        raise FormatError(
+            f"truncated: the PE section table goes up to byte {needed:#x}, "
+            f"but there are only {len(image):#x}",
+            where=where,
+            hint="was the download cut short?",
+        )
+
+
+def _pe_end(header: ImageHeader, image: memoryview) -> int:
+    """First byte after the last PE section's data (PE/COFF format, section table); 0 if no PE."""
+    start = header.pe_offset
+    if bytes(image[start : start + 4]) != b"PE\0\0" or start + 24 > len(image):
+        return 0
+    sections: int
+    optional_size: int
+    (sections,) = struct.unpack_from("<H", image, start + 6)
+    (optional_size,) = struct.unpack_from("<H", image, start + 20)
+    table = start + 24 + optional_size
+    end = table + 40 * sections
+    if end > len(image):
+        return end
+    for at in range(table, end, 40):
+        raw_size, raw_offset = struct.unpack_from("<II", image, at + 16)
+        end = max(end, raw_offset + raw_size)
+    return end

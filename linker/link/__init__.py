@@ -1,0 +1,1 @@
+"""Objects and a script to an Image: layout, symbols, relocation."""

@@ -1,0 +1,364 @@
+"""Layout: walk the script until every address has settled.
+
+One pass gives each output section its VA, PA and size, and each script symbol its value. A
+script that reads forward (a symbol or section that comes later) is walked again with what the
+pass before found, until two passes agree. Errors count only in the pass that settles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from relokit.codegen.base.errors import LinkError
+from relokit.codegen.object import ABSOLUTE, SectionType
+from relokit.codegen.source import Unit
+from relokit.linker.link.regions import RegionState
+from relokit.linker.link.sections import MAX_SECTION, MAX_SECTION_ALIGN, NOWHERE, Output, Piece
+from relokit.linker.script.expression import (
+    MASK,
+    NUMBER,
+    Dot,
+    Expression,
+    Number,
+    Value,
+    absolute,
+    align_up,
+    binary,
+)
+from relokit.linker.script.statements import Assertion, Assignment, Data, Fill, Script, script_error
+
+MAX_PASSES = 10
+
+_DOT_PLUS_0 = binary("+", Dot(), Number(0))
+
+
+def _marks_place(output: Output) -> bool:
+    """Whether an empty section moves the walk: any assignment but ``. += 0`` does in GNU ld."""
+    return any(
+        isinstance(item, Assignment) and (item.name != "." or item.value != _DOT_PLUS_0)
+        for item in output.items
+    )
+
+
+class Layout:
+    """One link's layout; also the scope its expressions are evaluated in."""
+
+    def __init__(
+        self,
+        script: Script,
+        source: Unit,
+        outputs: Sequence[Output],
+        definitions: Mapping[str, tuple[Piece | None, int]],
+        provided: frozenset[str],
+    ) -> None:
+        """``definitions``: symbols of the objects; ``provided``: the PROVIDEs that are wanted."""
+        self.script = script
+        self.source = source
+        self.outputs = outputs
+        self.definitions = definitions
+        self.provided = provided
+        self.assigned = script.assigned | provided
+        self.by_name = {output.statement.name: i for i, output in enumerate(outputs)}
+        self.values: dict[str, Value] = {}
+        self.hidden: set[str] = set()
+        self.aliases: dict[str, str] = {}
+        self.near: dict[str, int] = {}
+        self._previous: dict[str, Value] = {}
+        self._pass = 0
+        self._forward = False
+        self._fault: tuple[int, str] | None = None
+        self._line = 0
+        self._last = NOWHERE
+        self._regions: dict[str | None, RegionState] = {}
+        self.section = ABSOLUTE
+        self.dot = 0
+        self.dot_used = False
+
+    def run(self) -> None:
+        """Settle every address; raises LinkError."""
+        found: object = None
+        for number in range(1, MAX_PASSES + 1):
+            self._walk(number)
+            if not self._forward:
+                break
+            state = (self.values, [(o.vma, o.lma, o.size) for o in self.outputs])
+            if state == found:
+                break
+            found = state
+        else:
+            raise LinkError(
+                f"addresses have not settled after {MAX_PASSES} passes",
+                where=self.source.name,
+                hint="a symbol and the location counter depend on each other",
+            )
+        if self._fault:
+            raise script_error(self.source, *self._fault)
+
+    def _walk(self, number: int) -> None:
+        self._pass = number
+        self._previous, self.values = self.values, {}
+        self._forward = False
+        self._fault = None
+        self._last = NOWHERE
+        self.near = {}
+        self.section = ABSOLUTE
+        self.dot = 0
+        self._regions = {None: RegionState("", 0, 1 << 64, 0)}
+        for region in self.script.regions:
+            self._line = region.line
+            origin = absolute(self, region.origin.evaluate(self))
+            length = absolute(self, region.length.evaluate(self))
+            self._regions[region.name] = RegionState(region.name, origin, length, origin)
+        index = 0
+        for statement in self.script.statements:
+            self._line = statement.line
+            if isinstance(statement, Assignment):
+                self._assign(statement)
+            elif isinstance(statement, Assertion):
+                statement.check.evaluate(self)
+            elif index < len(self.outputs) and self.outputs[index].statement is statement:
+                self._place(index, self.outputs[index])
+                index += 1
+
+    # Statements
+
+    def _assign(self, statement: Assignment) -> None:
+        name = statement.name
+        if statement.provide and name not in self.provided:
+            return
+        self.dot_used = False
+        section, value = statement.value.evaluate(self)
+        here = self.section
+        if name == ".":
+            base = section if section != NUMBER else here
+            self._move_dot((value + self.base(base)) & MASK if base >= 0 else value)
+            return
+        if section == NUMBER:
+            section = here
+        self.values[name] = (section, value)
+        if statement.hidden:
+            self.hidden.add(name)
+        if statement.alias is not None:
+            self.aliases[name] = statement.alias
+        if here == ABSOLUTE and section == ABSOLUTE and self.dot_used:
+            self.near[name] = self._last
+        else:
+            self.near.pop(name, None)
+
+    def _move_dot(self, to: int) -> None:
+        if self.section == ABSOLUTE:
+            self.dot = to
+        elif to < self.dot:
+            self.fault(f"the location counter moves backwards, from {self.dot:#x} to {to:#x}")
+        elif to - self.outputs[self.section].vma > MAX_SECTION:
+            self.fault(f"the location counter jumps to {to:#x}, out of bounds for a section")
+        else:
+            self._gap(to)
+
+    def _gap(self, to: int) -> None:
+        output = self.outputs[self.section]
+        if self._fill and to > self.dot:
+            output.gaps.append((self.dot - output.vma, to - output.vma, self._fill))
+        self.dot = to
+
+    def _place(self, index: int, output: Output) -> None:
+        statement = output.statement
+        region = self._region(output)
+        outer = self.dot
+        output.align = align = self._align_of(output)
+        if not output.alloc:
+            start = 0
+        elif statement.address is not None:
+            # GNU ld: ALIGN() counts here, what the input sections ask for does not.
+            outer = absolute(self, statement.address.evaluate(self))
+            start = align_up(outer, self._power(statement.align))
+        else:
+            start = align_up(region.current if statement.region is not None else self.dot, align)
+        output.vma = self.dot = start
+        output.walked = self._pass
+        self.section = index
+        self._fill = self._pattern(statement.fill)
+        self._walk_body(output)
+        self._line = statement.line
+        self.section = ABSOLUTE
+        output.size = self.dot - start
+        if output.size > MAX_SECTION:
+            self.fault(f"section {statement.name} grows to {output.size} bytes")
+        if self.dot > MASK + 1:
+            self.fault(f"section {statement.name} runs past the end of the address space")
+        if not output.alloc or not output.items:
+            self.dot = outer
+            return
+        output.lma = self._load_address(output, region)
+        if not (output.size or _marks_place(output)):
+            # GNU ld leaves an empty section out, with what its alignment would have done.
+            self.dot = outer
+            region.remember(output, self.dot)
+            return
+        region.remember(output, self.dot)
+        self._account(output, region)
+        if output.size:
+            self._last = index
+
+    def _align_of(self, output: Output) -> int:
+        align = self._power(output.statement.align)
+        for item in output.items:
+            if isinstance(item, list):
+                for piece in item:
+                    align = max(align, piece.section.align)
+        return align
+
+    def _walk_body(self, output: Output) -> None:
+        output.gaps.clear()
+        output.data.clear()
+        for item in output.items:
+            if isinstance(item, list):
+                self._put(output, item)
+                continue
+            self._line = item.line
+            if isinstance(item, Assignment):
+                self._assign(item)
+            elif isinstance(item, Data):
+                value = absolute(self, item.value.evaluate(self))
+                data = (value & ((1 << 8 * item.width) - 1)).to_bytes(item.width, "little")
+                output.data.append((self.dot - output.vma, data))
+                self.dot += item.width
+            elif isinstance(item, Assertion):
+                item.check.evaluate(self)
+            else:
+                self._fill = self._pattern(item)
+
+    def _put(self, output: Output, pieces: list[Piece]) -> None:
+        start, dot, fill, number = output.vma, self.dot, self._fill, self._pass
+        for piece in pieces:
+            align = piece.section.align
+            at = (dot + align - 1) & -align
+            if fill and at > dot:
+                output.gaps.append((dot - start, at - start, fill))
+            piece.offset = at - start
+            piece.walked = number
+            dot = at + piece.section.size
+        self.dot = dot
+
+    def _region(self, output: Output) -> RegionState:
+        statement = output.statement
+        for name in (statement.region, output.load_region):
+            if name is not None and name not in self._regions:
+                raise script_error(
+                    self.source,
+                    statement.line,
+                    f"no memory region {name}",
+                    "describe it under MEMORY",
+                )
+        if (
+            statement.region is None
+            and output.alloc
+            and self.script.regions
+            and statement.address is None
+        ):
+            raise script_error(
+                self.source,
+                statement.line,
+                f"no memory region for section {statement.name}",
+                "with MEMORY, every section names its region (>name) or its address",
+            )
+        return self._regions[statement.region]
+
+    def _load_address(self, output: Output, region: RegionState) -> int:
+        statement = output.statement
+        if statement.load_address is not None:
+            return absolute(self, statement.load_address.evaluate(self))
+        if output.load_region is not None:
+            return align_up(self._regions[output.load_region].current, self._power(statement.align))
+        return region.load_address(output)
+
+    def _account(self, output: Output, region: RegionState) -> None:
+        statement = output.statement
+        taken = [(region, output.vma)] if statement.region is not None else []
+        if output.load_region is not None and output.type is not SectionType.NOBITS:
+            taken.append((self._regions[output.load_region], output.lma))
+        for state, start in taken:
+            problem = state.take(statement.name, start, output.size)
+            if problem:
+                self.fault(problem)
+
+    def _power(self, expression: Expression | None) -> int:
+        if expression is None:
+            return 1
+        value = absolute(self, expression.evaluate(self))
+        if value & (value - 1) or value > MAX_SECTION_ALIGN:
+            self.fault(f"{value:#x} is no section alignment: a power of two up to 1 GiB is")
+            return 1
+        return value or 1
+
+    def _pattern(self, fill: Fill | None) -> bytes:
+        if fill is None:
+            return b""
+        pattern = fill.pattern
+        if fill.value is not None:
+            value = absolute(self, fill.value.evaluate(self))
+            pattern = (value & 0xFFFFFFFF).to_bytes(4, "big")
+        return pattern if any(pattern) else b""
+
+    _fill = b""
+
+    # The scope of expressions (relokit.linker.script.expression.Scope)
+
+    def base(self, section: int) -> int:
+        """VA of an output section by index."""
+        return self.outputs[section].vma
+
+    def fault(self, message: str) -> None:
+        """Note an error at the current statement; the first of a pass stands."""
+        if self._fault is None:
+            self._fault = (self._line, message)
+
+    def symbol(self, name: str) -> Value:
+        """Value of a symbol: the script's own first, then the objects'."""
+        value = self.values.get(name)
+        if value is not None:
+            return value
+        definition = self.definitions.get(name)
+        if definition is not None:
+            piece, offset = definition
+            if piece is None:
+                return (ABSOLUTE, offset)
+            if piece.output < 0:
+                self.fault(f"symbol {name} is in section {piece.section.name}, not in the image")
+                return (ABSOLUTE, 0)
+            if piece.walked != self._pass:
+                self._forward = True
+            return (piece.output, piece.offset + offset)
+        if name in self.assigned:
+            self._forward = True
+            if name in self._previous:
+                return self._previous[name]
+        self.fault(f"symbol {name} is not defined")
+        return (ABSOLUTE, 0)
+
+    def defined(self, name: str) -> bool:
+        """DEFINED(name): by an object, or by an earlier statement of the script."""
+        return name in self.values or name in self.definitions
+
+    def section_fact(self, fact: str, name: str) -> Value:
+        """ADDR, LOADADDR, SIZEOF or ALIGNOF of an output section."""
+        index = self.by_name.get(name)
+        if index is None:
+            self.fault(f"{fact}({name}): no such output section")
+            return (NUMBER, 0)
+        output = self.outputs[index]
+        if output.walked != self._pass or (self.section == index and fact != "ADDR"):
+            self._forward = True
+        if fact == "ADDR":
+            return (index, 0)
+        if fact == "LOADADDR":
+            return (ABSOLUTE, output.lma)
+        return (NUMBER, output.size if fact == "SIZEOF" else output.align)
+
+    def region_fact(self, fact: str, name: str) -> int:
+        """ORIGIN or LENGTH of a memory region."""
+        region = self._regions.get(name)
+        if region is None:
+            self.fault(f"{fact}({name}): no such memory region")
+            return 0
+        return region.origin if fact == "ORIGIN" else region.length

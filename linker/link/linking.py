@@ -1,0 +1,278 @@
+"""Link: Objects and a script in, an Image out.
+
+``link`` has the sections matched and laid out, the symbols resolved and the segments cut; what it
+does itself is to fill the sections, relocated fields included. Every error is a LinkError that
+names object and place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from relokit.codegen.base.errors import LinkError
+from relokit.codegen.object import Object, Relocation, SectionFlag, SectionType, SourceLine
+from relokit.codegen.source import Unit
+from relokit.linker.image import Image, PlacedSection
+from relokit.linker.link.layout import Layout
+from relokit.linker.link.matching import distribute
+from relokit.linker.link.relocate import RelocationError, relocate
+from relokit.linker.link.sections import (
+    MAX_GAP,
+    MAX_SECTION,
+    MAX_SECTION_ALIGN,
+    Output,
+    Piece,
+    place_of,
+)
+from relokit.linker.link.segments import build_segments
+from relokit.linker.link.symbols import Definitions, Symbols
+from relokit.linker.script.statements import Script, parse_script, place, script_error
+
+MAX_OBJECTS = 4096
+MAX_NOTE = 64 * 1024
+NOTE_SECTION = ".note.relokit"
+
+
+def link(
+    objects: Sequence[Object],
+    script: Unit,
+    *,
+    name: str,
+    defines: Mapping[str, int] | None = None,
+    note: bytes | None = None,
+) -> Image:
+    """Link ``objects`` by ``script`` into an Image called ``name``.
+
+    ``defines`` are absolute symbols from outside (GNU ld's ``--defsym``); ``note`` is the raw
+    content of an ELF note, put into ``.note.relokit``. Raises LinkError.
+    """
+    return _Link(objects, script, name, defines or {}, note).run()
+
+
+class _Link:
+    def __init__(
+        self,
+        objects: Sequence[Object],
+        source: Unit,
+        name: str,
+        defines: Mapping[str, int],
+        note: bytes | None,
+    ) -> None:
+        if len(objects) > MAX_OBJECTS:
+            raise LinkError(f"{len(objects)} objects", hint=f"at most {MAX_OBJECTS} are linked")
+        if note is not None and len(note) > MAX_NOTE:
+            raise LinkError(f"a build note of {len(note)} bytes", hint=f"at most {MAX_NOTE}")
+        self.objects = objects
+        self.source = source
+        self.name = name
+        self.note = note
+        self.script: Script = parse_script(source)
+        self.pieces = [
+            [Piece(unit, section) for section in item.sections] for unit, item in enumerate(objects)
+        ]
+        for pieces in self.pieces:
+            for piece in pieces:
+                self._check_section(piece)
+        self.definitions = Definitions(objects, self.pieces, defines)
+        self.undefined: dict[str, str] = {}
+
+    def run(self) -> Image:
+        outputs = distribute(
+            self.objects, [p for unit in self.pieces for p in unit], self.script, self.source
+        )
+        layout = Layout(
+            self.script,
+            self.source,
+            outputs,
+            self.definitions.placed(),
+            self.definitions.provided(self.script),
+        )
+        layout.run()
+        kept = [index for index, output in enumerate(outputs) if output.size]
+        numbers = {index: at for at, index in enumerate(kept)}
+        self.symbols = Symbols(self.definitions, layout, numbers)
+        filled = [outputs[index] for index in kept]
+        _refuse_overlaps(self.source, filled)
+        sections = [self._compose(output) for output in filled]
+        if self.undefined:
+            self._report_undefined()
+        if self.note is not None:
+            if any(section.name == NOTE_SECTION for section in sections):
+                raise LinkError(f"{NOTE_SECTION} is in the script and a note is given too")
+            sections.append(
+                PlacedSection(
+                    NOTE_SECTION,
+                    0,
+                    0,
+                    len(self.note),
+                    4,
+                    SectionType.NOTE,
+                    SectionFlag(0),
+                    self.note,
+                )
+            )
+        segments = build_segments(layout, self.source, filled, sections)
+        return Image(
+            self.name, tuple(sections), segments, self.symbols.listed(), self._entry(filled)
+        )
+
+    def _check_section(self, piece: Piece) -> None:
+        section = piece.section
+        stored = 0 if section.type is SectionType.NOBITS else section.size
+        if section.align < 1 or section.align & (section.align - 1):
+            problem = f"alignment {section.align}, no power of two"
+        elif section.align > MAX_SECTION_ALIGN or not 0 <= section.size <= MAX_SECTION:
+            problem = f"alignment {section.align} and size {section.size}, out of bounds"
+        elif len(section.data) != stored:
+            problem = f"{len(section.data)} bytes of data, {stored} are announced"
+        else:
+            return
+        raise LinkError(
+            f"section {section.name} has {problem}", where=self.objects[piece.unit].name
+        )
+
+    def _compose(self, output: Output) -> PlacedSection:
+        statement = output.statement
+        pieces = output.pieces
+        data: bytes | bytearray = b""
+        if output.type is not SectionType.NOBITS:
+            filled = sum(len(piece.section.data) for piece in pieces)
+            if output.size - filled > MAX_GAP + sum(len(d) for _, d in output.data):
+                raise LinkError(
+                    f"section {statement.name} would hold {output.size - filled} bytes of fill",
+                    where=place(self.source, statement.line),
+                    hint=f"at most {MAX_GAP}",
+                )
+            data = self._bytes(output, pieces)
+        align = output.align
+        if output.vma & (align - 1):
+            align = output.vma & -output.vma
+        return PlacedSection(
+            statement.name,
+            output.vma,
+            output.lma if output.flags & SectionFlag.ALLOC else 0,
+            output.size,
+            align,
+            output.type,
+            output.flags,
+            bytes(data),
+            _lines(self.objects, pieces),
+        )
+
+    def _bytes(self, output: Output, pieces: Sequence[Piece]) -> bytes | bytearray:
+        if len(pieces) == 1 and not pieces[0].section.relocations:
+            section = pieces[0].section
+            if len(section.data) == output.size:
+                return section.data
+        data = bytearray(output.size)
+        for start, end, pattern in output.gaps:
+            data[start:end] = (pattern * ((end - start) // len(pattern) + 1))[: end - start]
+        for piece in pieces:
+            if piece.section.data:
+                data[piece.offset : piece.offset + piece.section.size] = piece.section.data
+        for at, value in output.data:
+            data[at : at + len(value)] = value
+        for piece in pieces:
+            for relocation in piece.section.relocations:
+                self._relocate(data, output, piece, relocation)
+        return data
+
+    def _relocate(
+        self, data: bytearray, output: Output, piece: Piece, relocation: Relocation
+    ) -> None:
+        at = piece.offset + relocation.offset
+        try:
+            address = self.symbols.address(piece.unit, relocation.symbol)
+            relocate(data, at, relocation.type, address, relocation.addend, output.vma + at)
+        except KeyError as error:
+            self.undefined.setdefault(error.args[0], self._place(piece, relocation))
+        except IndexError:
+            raise LinkError(
+                f"a relocation names symbol {relocation.symbol}, which does not exist",
+                where=self._place(piece, relocation),
+            ) from None
+        except RelocationError as fault:
+            symbol = self.objects[piece.unit].symbols[relocation.symbol]
+            raise LinkError(
+                f"{fault} (symbol {symbol.name or 'of a section'})",
+                where=self._place(piece, relocation),
+                text=_text(piece, relocation),
+            ) from None
+        except LinkError as error:
+            raise LinkError(
+                error.message,
+                where=self._place(piece, relocation),
+                text=_text(piece, relocation),
+                hint=error.hint,
+            ) from None
+
+    def _place(self, piece: Piece, relocation: Relocation) -> str:
+        return place_of(self.objects, piece, relocation.offset)
+
+    def _report_undefined(self) -> None:
+        (first, where), *others = self.undefined.items()
+        raise LinkError(
+            f"undefined symbol {first}",
+            where=where,
+            hint="also undefined: " + ", ".join(f"{n} ({w})" for n, w in others[:10])
+            if others
+            else "define it in an object or in the script",
+        )
+
+    def _entry(self, outputs: Sequence[Output]) -> int:
+        entry = self.script.entry
+        if entry is not None:
+            address = self.symbols.named(entry)
+            if address is None:
+                raise LinkError(
+                    f"entry symbol {entry} is not defined",
+                    where=self.source.name,
+                    hint="ENTRY names a global symbol",
+                )
+            return address
+        # GNU ld, "Entry Point": the symbol start, then the first byte of .text.
+        address = self.symbols.named("start")
+        if address is not None:
+            return address
+        code = [output for output in outputs if output.flags & SectionFlag.EXEC]
+        named = [output for output in code if output.statement.name == ".text"]
+        return (named + code)[0].vma if code else 0
+
+
+def _text(piece: Piece, relocation: Relocation) -> str | None:
+    line = piece.line_at(relocation.offset)
+    return line.text if line else None
+
+
+def _refuse_overlaps(source: Unit, outputs: Sequence[Output]) -> None:
+    allocated = [output for output in outputs if output.flags & SectionFlag.ALLOC]
+    stored = [output for output in allocated if output.type is not SectionType.NOBITS]
+    ranges = {
+        "address": [(o.vma, o.size, o.statement) for o in allocated],
+        "load address": [(o.lma, o.size, o.statement) for o in stored],
+    }
+    for what, spans in ranges.items():
+        spans.sort(key=lambda span: span[0])
+        for (first, size, one), (second, _, other) in pairwise(spans):
+            if second < first + size:
+                raise script_error(
+                    source,
+                    other.line,
+                    f"sections {one.name} and {other.name} overlap in {what}, at {second:#x}",
+                    "one of them needs another address, or AT()",
+                )
+
+
+def _lines(
+    objects: Sequence[Object], pieces: Sequence[Piece]
+) -> tuple[tuple[int, SourceLine], ...]:
+    """The pieces' line maps, shifted. A piece without one gets its object's name, line 0."""
+    lines: list[tuple[int, SourceLine]] = []
+    for piece in pieces:
+        base = piece.offset
+        if piece.section.lines:
+            lines += [(base + offset, line) for offset, line in piece.section.lines]
+        elif lines and piece.section.size:
+            lines.append((base, SourceLine(objects[piece.unit].name, 0, "")))
+    return tuple(lines)

@@ -1,0 +1,134 @@
+"""Which input section goes where: the script's patterns against the objects' sections."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fnmatch import translate
+from functools import lru_cache
+
+from relokit.codegen.base.errors import LinkError
+from relokit.codegen.object import Object, SectionFlag
+from relokit.codegen.source import Unit
+from relokit.linker.link.sections import DISCARDED, NOWHERE, Item, Output, Piece, classify
+from relokit.linker.script.statements import (
+    DISCARD,
+    InputSections,
+    OutputSection,
+    Pattern,
+    Script,
+    script_error,
+)
+
+MAX_TRIES = 10_000_000
+
+COMMON = "COMMON"
+"""Name of the sections that hold what ``.comm`` asks for (``*(COMMON)``)."""
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    # Neighbouring stars mean one star; left in, they make matching slow.
+    return re.compile(translate(re.sub(r"\*+", "*", pattern)))
+
+
+@lru_cache(maxsize=8192)
+def matches(pattern: str, name: str) -> bool:
+    """Whether a shell pattern (``*``, ``?``, ``[a-z]``, ``[!x]``) matches the whole name."""
+    if pattern == "*" or pattern == name:
+        return True
+    return _compiled(pattern.replace("[^", "[!")).match(name) is not None
+
+
+def _wanted(patterns: Sequence[Pattern], file: str, name: str) -> bool:
+    return any(
+        matches(pattern.section, name)
+        and not any(matches(excluded, file) for excluded in pattern.exclude)
+        for pattern in patterns
+    )
+
+
+def _take(item: InputSections, free: list[Piece], objects: Sequence[Object]) -> list[Piece]:
+    if item.file == "*" and not any(pattern.exclude for pattern in item.patterns):
+        # By far the usual case: it is enough to look at each name once.
+        names = {piece.section.name for piece in free}
+        wanted = {name for name in names if _wanted(item.patterns, "", name)}
+        taken = [piece for piece in free if piece.section.name in wanted] if wanted else []
+    else:
+        taken = [
+            piece
+            for piece in free
+            if matches(item.file, objects[piece.unit].name)
+            and _wanted(item.patterns, objects[piece.unit].name, piece.section.name)
+        ]
+    if item.ordered:
+        taken.sort(key=lambda piece: piece.section.name)
+    return taken
+
+
+def _load_region(statement: OutputSection, before: Output | None) -> str | None:
+    """AT>region, or that of the section before if both lie in one region, as GNU ld has it."""
+    if statement.load_region is not None:
+        return statement.load_region
+    if (
+        before is not None
+        and statement.load_address is None
+        and statement.address is None
+        and statement.region == before.statement.region
+    ):
+        return before.load_region
+    return None
+
+
+def distribute(
+    objects: Sequence[Object], pieces: Sequence[Piece], script: Script, source: Unit
+) -> list[Output]:
+    """Give every piece its output section (in ``piece.output``) and return those, in order.
+
+    The first pattern that matches has the section. Raises LinkError for an allocated section
+    that none matches: GNU ld would find a place for such an orphan, relokit does not guess.
+    """
+    outputs: list[Output] = []
+    seen: set[str] = set()
+    free = list(pieces)
+    tried = 0
+    for statement in script.statements:
+        if not isinstance(statement, OutputSection):
+            continue
+        discard = statement.name == DISCARD
+        if statement.name in seen and not discard:
+            raise script_error(
+                source, statement.line, f"output section {statement.name} is described twice"
+            )
+        seen.add(statement.name)
+        index = DISCARDED if discard else len(outputs)
+        items: list[Item] = []
+        for item in statement.body:
+            if not isinstance(item, InputSections):
+                items.append(item)
+                continue
+            tried += len(free) * len(item.patterns)
+            if tried > MAX_TRIES:
+                raise script_error(
+                    source, item.line, f"more than {MAX_TRIES} patterns to try on sections"
+                )
+            taken = _take(item, free, objects) if free else []
+            if taken:
+                for piece in taken:
+                    piece.output = index
+                free = [piece for piece in free if piece.output == NOWHERE]
+                items.append(taken)
+        if not discard:
+            before = outputs[-1] if outputs else None
+            output = Output(statement, items, _load_region(statement, before))
+            classify(output)
+            outputs.append(output)
+    for piece in free:
+        section = piece.section
+        if section.size and section.flags & SectionFlag.ALLOC:
+            raise LinkError(
+                f"section {section.name} is not placed by the script",
+                where=objects[piece.unit].name,
+                hint=f"add *({section.name}) to an output section, or to {DISCARD}",
+            )
+    return outputs

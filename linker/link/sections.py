@@ -1,0 +1,103 @@
+"""Sections under way: an input section as a Piece, the Output it goes into, and their bounds.
+
+``matching`` makes them, ``layout`` gives them addresses, ``link`` reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from relokit.codegen.object import Object, Section, SectionFlag, SectionType, SourceLine
+from relokit.linker.script.statements import Assertion, Assignment, Data, Fill, OutputSection
+
+MAX_SECTION = 1 << 30
+MAX_GAP = 64 << 20
+MAX_SECTION_ALIGN = 1 << 30
+
+# Plain numbers: SectionFlag arithmetic is slow where every section passes.
+WRITE = int(SectionFlag.WRITE)
+ALLOC = int(SectionFlag.ALLOC)
+EXEC = int(SectionFlag.EXEC)
+
+NOWHERE = -1
+DISCARDED = -2
+
+
+@dataclass(slots=True, eq=False)
+class Piece:
+    """An input section and where it went: ``output`` and ``offset`` in it, in bytes."""
+
+    unit: int
+    section: Section
+    output: int = NOWHERE
+    offset: int = 0
+    walked: int = 0
+
+    def line_at(self, offset: int) -> SourceLine | None:
+        """Source line of the byte at ``offset`` of the input section, None if it has none."""
+        found = None
+        for start, line in self.section.lines:
+            if start > offset:
+                break
+            found = line
+        return found
+
+
+Item = list[Piece] | Assignment | Assertion | Data | Fill
+
+
+@dataclass(slots=True, eq=False)
+class Output:
+    """An output section under way. ``gaps`` and ``data`` hold offsets in bytes."""
+
+    statement: OutputSection
+    items: list[Item]
+    load_region: str | None = None
+    type: SectionType = SectionType.NOBITS
+    flags: SectionFlag = SectionFlag.ALLOC | SectionFlag.WRITE
+    vma: int = 0
+    lma: int = 0
+    size: int = 0
+    align: int = 1
+    alloc: bool = True
+    walked: int = 0
+    gaps: list[tuple[int, int, bytes]] = field(default_factory=list)
+    data: list[tuple[int, bytes]] = field(default_factory=list)
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """The input sections, in order."""
+        return [piece for item in self.items if isinstance(item, list) for piece in item]
+
+
+def classify(output: Output) -> None:
+    """Set type and flags as GNU ld merges them: from the input, empty sections included.
+
+    Without input, a section that begins with data is read-only, one that begins with an
+    assignment is not.
+    """
+    pieces = output.pieces
+    stored = [isinstance(item, Data) for item in output.items]
+    flags = 0
+    for piece in pieces:
+        flags |= piece.section.flags
+    if not pieces:
+        flags = ALLOC if stored[:1] == [True] else ALLOC | WRITE
+    output.flags = SectionFlag(flags & (WRITE | ALLOC | EXEC))
+    output.alloc = bool(flags & ALLOC)
+    kinds = {piece.section.type for piece in pieces}
+    if output.statement.noload:
+        output.type = SectionType.NOBITS
+    elif kinds == {SectionType.NOTE} and True not in stored:
+        output.type = SectionType.NOTE
+    elif True in stored or kinds - {SectionType.NOBITS}:
+        output.type = SectionType.PROGBITS
+
+
+def place_of(objects: Sequence[Object], piece: Piece, offset: int) -> str:
+    """Where ``offset`` of a piece comes from, for an error: source line, else object, section."""
+    line = piece.line_at(offset)
+    if line is not None:
+        return str(line)
+    return f"{objects[piece.unit].name}:({piece.section.name}+{offset:#x})"

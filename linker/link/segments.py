@@ -1,0 +1,194 @@
+"""Segments: the program headers that PHDRS asks for, or the default ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from relokit.codegen.base.errors import LinkError
+from relokit.codegen.object import SectionFlag, SectionType
+from relokit.codegen.source import Unit
+from relokit.linker.elf_format import PT_LOAD, PT_NOTE
+from relokit.linker.image import PlacedSection, Segment, SegmentFlag
+from relokit.linker.link.layout import Layout
+from relokit.linker.link.sections import MAX_GAP, Output
+from relokit.linker.script.expression import absolute
+from relokit.linker.script.statements import script_error
+
+PAGE = 4096
+MAX_SEGMENT_ALIGN = 65536
+"""Largest p_align: a section's own alignment may be 1 GiB, a file's must not be."""
+
+
+def access(flags: SectionFlag) -> SegmentFlag:
+    """The access that a section with ``flags`` needs."""
+    result = SegmentFlag.R
+    if flags & SectionFlag.WRITE:
+        result |= SegmentFlag.W
+    if flags & SectionFlag.EXEC:
+        result |= SegmentFlag.X
+    return result
+
+
+def build_segments(
+    layout: Layout, source: Unit, outputs: Sequence[Output], sections: list[PlacedSection]
+) -> tuple[Segment, ...]:
+    """Group allocated sections into segments; ``outputs`` and ``sections`` run in parallel.
+
+    A section past ``outputs`` (the build note) gets a PT_NOTE. A NOBITS section with stored bytes
+    after it in its segment is turned into zeros, in ``sections``. Raises LinkError for a PT_LOAD
+    that is writable and executable, or whose sections do not keep one distance from VA to PA.
+    """
+    if layout.script.headers:
+        segments = _described(layout, source, outputs, sections)
+    else:
+        segments = _default(sections[: len(outputs)])
+    for index in range(len(outputs), len(sections)):
+        _add_note(segments, index, sections[index].align)
+    segments = [segment for segment in segments if segment.sections]
+    for segment in segments:
+        if segment.type == PT_LOAD:
+            _check(segment, sections)
+            _store_inner_nobits(segment, sections)
+    return tuple(segments)
+
+
+def _described(
+    layout: Layout, source: Unit, outputs: Sequence[Output], sections: Sequence[PlacedSection]
+) -> list[Segment]:
+    members: dict[str, list[int]] = {header.name: [] for header in layout.script.headers}
+    current: tuple[str, ...] | None = None
+    for index, output in enumerate(outputs):
+        statement = output.statement
+        if not sections[index].flags & SectionFlag.ALLOC:
+            continue
+        current = statement.headers or current
+        if current is None:
+            raise script_error(
+                source,
+                statement.line,
+                f"section {statement.name} has no program header",
+                "name one (:header) from PHDRS, or :NONE",
+            )
+        for name in current:
+            if name == "NONE":
+                continue
+            if name not in members:
+                raise script_error(
+                    source, statement.line, f"no program header {name}", "describe it in PHDRS"
+                )
+            members[name].append(index)
+    segments = []
+    for header in layout.script.headers:
+        inside = members[header.name]
+        if header.flags is not None:
+            flags = SegmentFlag(absolute(layout, header.flags.evaluate(layout)) & 7)
+        else:
+            flags = _flags_of([sections[i] for i in inside])
+        segments.append(_segment(header.name, header.type, flags, inside, sections))
+    return segments
+
+
+def _default(sections: Sequence[PlacedSection]) -> list[Segment]:
+    """One PT_LOAD a run of sections with the same access and the same VA-PA distance."""
+    segments: list[Segment] = []
+    run: list[int] = []
+    kind: object = None
+
+    def close() -> None:
+        if run:
+            inside = [sections[i] for i in run]
+            segments.append(
+                _segment(inside[0].name, PT_LOAD, _flags_of(inside), list(run), sections)
+            )
+            run.clear()
+
+    for index, section in enumerate(sections):
+        if not section.flags & SectionFlag.ALLOC:
+            continue
+        this = (access(section.flags), (section.va - section.pa) % (1 << 64))
+        last = sections[run[-1]] if run else None
+        if this != kind or last is None or not 0 <= section.va - last.va - last.size <= PAGE:
+            close()
+        kind = this
+        run.append(index)
+    close()
+    for index, section in enumerate(sections):
+        if section.type is SectionType.NOTE and section.flags & SectionFlag.ALLOC:
+            segments.append(_segment(section.name, PT_NOTE, SegmentFlag.R, [index], sections))
+    return segments
+
+
+def _flags_of(sections: Sequence[PlacedSection]) -> SegmentFlag:
+    flags = SegmentFlag.R
+    for section in sections:
+        flags |= access(section.flags)
+    return flags
+
+
+def _segment(
+    name: str, kind: int, flags: SegmentFlag, inside: list[int], sections: Sequence[PlacedSection]
+) -> Segment:
+    align = max((sections[i].align for i in inside), default=1)
+    if kind == PT_LOAD:
+        align = min(max(align, PAGE), MAX_SEGMENT_ALIGN)
+    return Segment(name, kind, flags, tuple(inside), align)
+
+
+def _add_note(segments: list[Segment], index: int, align: int) -> None:
+    for at, segment in enumerate(segments):
+        if segment.type == PT_NOTE and not segment.sections:
+            segments[at] = replace(segment, sections=(index,), align=align)
+            return
+    segments.append(Segment("note", PT_NOTE, SegmentFlag.R, (index,), align))
+
+
+def _check(segment: Segment, sections: Sequence[PlacedSection]) -> None:
+    if segment.flags & SegmentFlag.W and segment.flags & SegmentFlag.X:
+        names = ", ".join(sections[i].name for i in segment.sections)
+        raise LinkError(
+            f"segment {segment.name} would be writable and executable ({names})",
+            hint="put code and data into different segments",
+        )
+    first = sections[segment.sections[0]]
+    distance = (first.va - first.pa) % (1 << 64)
+    end = first.va
+    for index in segment.sections:
+        section = sections[index]
+        if section.va < end:
+            raise LinkError(
+                f"section {section.name} at {section.va:#x} lies before its segment's end, "
+                f"{end:#x}",
+                hint=f"give it a segment of its own, or place it later in {segment.name}",
+            )
+        if section.va - end > MAX_GAP:
+            raise LinkError(
+                f"a gap of {section.va - end} bytes before {section.name} in segment "
+                f"{segment.name}",
+                hint="give the section a segment of its own",
+            )
+        if (section.va - section.pa) % (1 << 64) != distance:
+            raise LinkError(
+                f"section {section.name} has another distance from VA to PA than segment "
+                f"{segment.name} begins with",
+                hint="give it a segment of its own, or the same AT() offset",
+            )
+        end = section.va + section.size
+
+
+def _store_inner_nobits(segment: Segment, sections: list[PlacedSection]) -> None:
+    stored = False
+    zeros = 0
+    for index in reversed(segment.sections):
+        section = sections[index]
+        if section.type is not SectionType.NOBITS:
+            stored = True
+        elif stored:
+            zeros += section.size
+            if zeros > MAX_GAP:
+                raise LinkError(
+                    f"section {section.name} without contents lies before stored ones, and "
+                    f"{zeros} zeros are too many to store",
+                    hint="place it last in its segment",
+                )
+            sections[index] = replace(section, type=SectionType.PROGBITS, data=bytes(section.size))

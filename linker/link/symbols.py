@@ -1,0 +1,233 @@
+"""Symbols of a link: which definition counts, which address it has, how the Image lists it.
+
+``Definitions`` stand before the layout, which reads them; ``Symbols`` are what it made of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from relokit.codegen.base.errors import LinkError
+from relokit.codegen.object import (
+    ABSOLUTE,
+    UNDEFINED,
+    Binding,
+    Object,
+    SectionFlag,
+    Symbol,
+    SymbolType,
+)
+from relokit.linker.image import ImageSymbol
+from relokit.linker.link.layout import Layout
+from relokit.linker.link.sections import Piece, place_of
+from relokit.linker.script.expression import MASK
+from relokit.linker.script.statements import Script
+
+
+class Definitions:
+    """The shared symbols of all objects, by name, and those from outside.
+
+    ``globals`` has the definition that counts, as (unit, symbol); ``defines`` are absolute.
+    """
+
+    def __init__(
+        self,
+        objects: Sequence[Object],
+        pieces: Sequence[Sequence[Piece]],
+        defines: Mapping[str, int],
+    ) -> None:
+        """``pieces`` are the sections of each object. Raises LinkError for a second definition."""
+        self.objects = objects
+        self.pieces = pieces
+        self.defines = {key: value & MASK for key, value in defines.items()}
+        self.globals: dict[str, tuple[int, Symbol]] = {}
+        self._wanted: set[str] = set()
+        for unit, item in enumerate(objects):
+            for symbol in item.symbols:
+                if symbol.section == UNDEFINED and symbol.binding is not Binding.LOCAL:
+                    self._wanted.add(symbol.name)
+                elif symbol.binding is not Binding.LOCAL:
+                    self._define(unit, symbol)
+
+    def _define(self, unit: int, symbol: Symbol) -> None:
+        name = symbol.name
+        if name in self.defines:
+            raise LinkError(
+                f"symbol {name} is defined twice",
+                where=self.objects[unit].name,
+                hint="once here, once from outside (defines)",
+            )
+        other = self.globals.get(name)
+        if other is None or (other[1].binding is Binding.WEAK and symbol.binding is Binding.GLOBAL):
+            self.globals[name] = unit, symbol
+        elif symbol.binding is Binding.GLOBAL and other[1].binding is Binding.GLOBAL:
+            raise LinkError(
+                f"symbol {name} is defined twice",
+                where=self._place(unit, symbol),
+                hint=f"also defined at {self._place(*other)}",
+            )
+
+    def _place(self, unit: int, symbol: Symbol) -> str:
+        piece = self.piece_of(unit, symbol)
+        return place_of(self.objects, piece, symbol.value) if piece else self.objects[unit].name
+
+    def piece_of(self, unit: int, symbol: Symbol) -> Piece | None:
+        """The input section a defined symbol is in, None if it is absolute. Raises LinkError."""
+        if symbol.section == ABSOLUTE:
+            return None
+        if not 0 <= symbol.section < len(self.pieces[unit]):
+            raise LinkError(
+                f"symbol {symbol.name} is in section number {symbol.section}, which does not exist",
+                where=self.objects[unit].name,
+            )
+        return self.pieces[unit][symbol.section]
+
+    def placed(self) -> dict[str, tuple[Piece | None, int]]:
+        """Every definition as its input section, None for an absolute one, and its value there."""
+        found: dict[str, tuple[Piece | None, int]] = {
+            name: (None, value) for name, value in self.defines.items()
+        }
+        for name, (unit, symbol) in self.globals.items():
+            found[name] = self.piece_of(unit, symbol), symbol.value
+        return found
+
+    def provided(self, script: Script) -> frozenset[str]:
+        """The PROVIDEs that are wanted: read somewhere, and defined by nobody else."""
+        known = self.globals.keys() | self.defines.keys()
+        return frozenset(
+            name
+            for name in script.provided
+            if name not in known
+            and name not in script.assigned
+            and (name in self._wanted or name in script.read)
+        )
+
+
+class Symbols:
+    """The symbols of one link with their addresses, once the layout has run."""
+
+    def __init__(
+        self, definitions: Definitions, layout: Layout, numbers: Mapping[int, int]
+    ) -> None:
+        """``numbers``: number in the Image of each output section that goes there, by index."""
+        self._definitions = definitions
+        self._objects = definitions.objects
+        self._layout = layout
+        self._outputs = layout.outputs
+        self._numbers = numbers
+        self._addresses: list[dict[int, int | None]] = [{} for _ in definitions.objects]
+
+    def address(self, unit: int, index: int) -> int | None:
+        """VA of an object's symbol by index; None for a weak one that nobody defines.
+
+        Raises KeyError with the name of an undefined one, IndexError for an index that is out of
+        bounds, LinkError for a symbol whose section is not in the image.
+        """
+        known = self._addresses[unit]
+        if index in known:
+            return known[index]
+        symbol = self._objects[unit].symbols[index]
+        address: int | None
+        if symbol.binding is Binding.LOCAL:
+            address = self._defined_at(unit, symbol)
+        else:
+            address = self.named(symbol.name)
+            if address is None and symbol.binding is not Binding.WEAK:
+                raise KeyError(symbol.name)
+        known[index] = address
+        return address
+
+    def named(self, name: str) -> int | None:
+        """VA of a shared symbol: the script's own first, then the objects', then from outside."""
+        value = self._layout.values.get(name)
+        if value is not None:
+            section, offset = value
+            return (offset + self._outputs[section].vma) & MASK if section >= 0 else offset
+        definition = self._definitions.globals.get(name)
+        if definition is not None:
+            return self._defined_at(*definition)
+        return self._definitions.defines.get(name)
+
+    def _defined_at(self, unit: int, symbol: Symbol) -> int:
+        if symbol.section == UNDEFINED:
+            raise KeyError(symbol.name)
+        piece = self._definitions.piece_of(unit, symbol)
+        if piece is None:
+            return symbol.value & MASK
+        if piece.output < 0:
+            raise LinkError(
+                f"reference to {symbol.name or piece.section.name} in section "
+                f"{piece.section.name} of {self._objects[unit].name}, which is not in the image",
+                hint="it is discarded, or not placed, by the script",
+            )
+        return (self._outputs[piece.output].vma + piece.offset + symbol.value) & MASK
+
+    def listed(self) -> tuple[ImageSymbol, ...]:
+        """The symbol table of the Image, local symbols first."""
+        local: list[ImageSymbol] = []
+        shared: list[ImageSymbol] = []
+        values = self._layout.values
+        for unit, item in enumerate(self._objects):
+            for symbol in item.symbols:
+                if symbol.section == UNDEFINED or not symbol.name:
+                    continue
+                if symbol.binding is not Binding.LOCAL:
+                    if (
+                        symbol.name in values
+                        or self._definitions.globals[symbol.name][1] is not symbol
+                    ):
+                        continue
+                elif symbol.type in (SymbolType.SECTION, SymbolType.FILE):
+                    continue
+                piece = self._definitions.piece_of(unit, symbol)
+                if piece is not None and piece.output < 0:
+                    continue
+                entry = self._defined(unit, symbol, piece)
+                (local if entry.binding is Binding.LOCAL else shared).append(entry)
+        for name, (section, offset) in values.items():
+            entry = self._assigned(name, section, offset)
+            (local if entry.binding is Binding.LOCAL else shared).append(entry)
+        for name, value in self._definitions.defines.items():
+            if name not in values:
+                shared.append(
+                    ImageSymbol(name, value, 0, Binding.GLOBAL, SymbolType.NOTYPE, ABSOLUTE)
+                )
+        return tuple(local + shared)
+
+    def _defined(self, unit: int, symbol: Symbol, piece: Piece | None) -> ImageSymbol:
+        address = self._defined_at(unit, symbol)
+        number = self._number(piece.output, address) if piece else ABSOLUTE
+        return ImageSymbol(symbol.name, address, symbol.size, symbol.binding, symbol.type, number)
+
+    def _assigned(self, name: str, section: int, offset: int) -> ImageSymbol:
+        layout = self._layout
+        address = offset
+        number = ABSOLUTE
+        if section >= 0:
+            address = (offset + self._outputs[section].vma) & MASK
+            number = self._number(section, address)
+        elif name in layout.near:
+            number = self._number(layout.near[name], address)
+        source = self._definitions.globals.get(layout.aliases.get(name, ""))
+        kind = source[1].type if source else SymbolType.NOTYPE
+        binding = Binding.LOCAL if name in layout.hidden else Binding.GLOBAL
+        return ImageSymbol(name, address, 0, binding, kind, number)
+
+    def _number(self, index: int, address: int) -> int:
+        """Number in the Image of output ``index`` for a symbol at ``address``.
+
+        A symbol that lies outside its section (or whose section was left out) goes to the
+        allocated section that holds it or ends there, else it is absolute.
+        """
+        if index in self._numbers:
+            output = self._outputs[index]
+            if output.vma <= address <= output.vma + output.size:
+                return self._numbers[index]
+        for other, number in self._numbers.items():
+            output = self._outputs[other]
+            if (
+                output.flags & SectionFlag.ALLOC
+                and output.vma <= address <= output.vma + output.size
+            ):
+                return number
+        return ABSOLUTE

@@ -1,0 +1,1 @@
+"""The ld-script language: text to statements and expressions."""

@@ -1,0 +1,1 @@
+"""The architecture as tables and pure functions: descriptors, walks, exceptions, registers."""

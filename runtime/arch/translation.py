@@ -1,0 +1,108 @@
+"""Translation regimes: which registers a walk reads, and what TCR says of each VA range.
+
+Source: ARM DDI 0487, D8.1 (translation regimes), D23 (SCTLR, TCR, TTBR). A TxSZ out of bounds is
+clamped, as the engine does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relokit.runtime.arch import descriptors as d
+from relokit.runtime.arch import geometry as g
+from relokit.runtime.arch.geometry import ENTRY_SIZE, Granule
+
+SCTLR_M = 1 << 0
+SCTLR_WXN = 1 << 19
+TTBR_BADDR = (1 << 48) - (1 << 1)
+
+
+@dataclass(frozen=True, slots=True)
+class WalkRegisters:
+    """The registers of one translation regime, by value.
+
+    At EL1 the _EL1 registers; at EL2 the _EL2 ones, ``e2h`` being HCR_EL2.E2H. ``ttbr1`` is not
+    read at EL2 without E2H.
+    """
+
+    sctlr: int
+    tcr: int
+    ttbr0: int
+    ttbr1: int = 0
+    mair: int = d.MAIR
+    e2h: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TableRange:
+    """One range of a regime: where its tables start and how they are read."""
+
+    root: int
+    va_bits: int
+    granule: Granule
+    enabled: bool
+    ignored_top: int  # VA bits that take no part: 8 with TBI
+    upper: bool
+    hierarchical: bool
+    pa_bits: int
+
+    @property
+    def start(self) -> int:
+        """Level of the first table."""
+        return self.granule.start_level(self.va_bits)
+
+    @property
+    def root_table(self) -> int:
+        """PA of the first table: BADDR, aligned to the table's size."""
+        size = max(64, self.granule.root_entries(self.va_bits) * ENTRY_SIZE)
+        return self.root & TTBR_BADDR & ~(size - 1)
+
+    @property
+    def above(self) -> tuple[int, int]:
+        """Mask of the VA bits above the range, and the value they must have."""
+        mask = ((1 << (64 - self.ignored_top)) - 1) & ~((1 << self.va_bits) - 1)
+        return mask, mask if self.upper else 0
+
+
+def table_range(regs: WalkRegisters, el: int, upper: bool) -> TableRange:
+    """How level ``el`` reads addresses of the upper (TTBR1) or lower range under ``regs``."""
+    tcr = regs.tcr
+
+    def bit(position: int) -> bool:
+        return bool(tcr >> position & 1)
+
+    def va_bits(position: int) -> int:
+        return 64 - min(max(tcr >> position & 0x3F, g.MIN_TXSZ), g.MAX_TXSZ)
+
+    if not two_ranges(regs, el):
+        return TableRange(
+            root=regs.ttbr0,
+            va_bits=va_bits(g.T0SZ),
+            granule=g.TG0_GRANULES[tcr >> g.TG0 & 0b11],
+            enabled=True,
+            ignored_top=8 if bit(g.EL2_TBI) else 0,
+            upper=False,
+            hierarchical=not bit(g.EL2_HPD),
+            pa_bits=_pa_bits(tcr >> g.EL2_PS),
+        )
+    return TableRange(
+        root=regs.ttbr1 if upper else regs.ttbr0,
+        va_bits=va_bits(g.T1SZ if upper else g.T0SZ),
+        granule=(
+            g.TG1_GRANULES[tcr >> g.TG1 & 0b11] if upper else g.TG0_GRANULES[tcr >> g.TG0 & 0b11]
+        ),
+        enabled=not bit(g.EPD1 if upper else g.EPD0),
+        ignored_top=8 if bit(g.TBI1 if upper else g.TBI0) else 0,
+        upper=upper,
+        hierarchical=not bit(g.HPD1 if upper else g.HPD0),
+        pa_bits=_pa_bits(tcr >> g.IPS),
+    )
+
+
+def two_ranges(regs: WalkRegisters, el: int) -> bool:
+    """Whether VA bit 55 chooses between TTBR0 and TTBR1 at ``el``: EL1&0 and EL2&0."""
+    return el == 1 or regs.e2h
+
+
+def _pa_bits(encoding: int) -> int:
+    return min(g.PA_BITS.get(encoding & 0b111, g.MAX_PA_BITS), g.MAX_PA_BITS)

@@ -1,0 +1,238 @@
+"""Where the next kernel, its initrd and its device tree go in RAM.
+
+The rules are those of Documentation/arch/arm64/booting.rst and of kexec's segment check; what
+nobody chose by hand is placed as the kernel's own kexec_file loader places it: the kernel in the
+lowest hole, the initrd in the lowest one after it, the device tree in the highest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from relokit.codegen.base.errors import MachineError
+from relokit.linker.kernel.kernel_file import BASE_ALIGN, ImageHeader
+from relokit.runtime.board.fdt import MAX_DTB, Range
+
+GIB = 1 << 30
+INITRD_WINDOW = 32 * GIB
+DTB_ALIGN = 8
+PA_LIMIT = 1 << 48
+
+KERNEL, INITRD, DTB = "kernel", "initrd", "device tree"
+
+
+class Rule(Enum):
+    """What a placement must obey; the value is the rule in words, with its source."""
+
+    KERNEL_BASE = "the kernel is text_offset bytes past a multiple of 2 MiB (booting.rst)"
+    KERNEL_48_BIT = "the kernel is within 48 bits of physical address (booting.rst)"
+    INITRD_WINDOW = (
+        "initrd and kernel are within one 1 GiB-aligned window of 32 GiB at most (booting.rst)"
+    )
+    DTB_ALIGN = "the device tree is on an 8-byte boundary (booting.rst)"
+    DTB_SIZE = "the device tree has 2 MiB at most (booting.rst)"
+    DTB_BLOCK = "the device tree does not cross a multiple of 2 MiB (booting.rst)"
+    PAGE_ALIGN = "segments start at a page (kexec_load)"
+    IN_RAM = "segments are in RAM (kexec_load)"
+    NOT_RESERVED = "segments keep off reserved memory (booting.rst)"
+    NO_OVERLAP = "segments do not overlap (kexec_load)"
+    FITS = "there is a hole that is large enough"
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedSegment:
+    """``size`` bytes of content at PA ``at``; ``memsz`` bytes, whole pages, are claimed there."""
+
+    name: str
+    at: int
+    size: int
+    memsz: int
+
+    @property
+    def end(self) -> int:
+        """First PA after the claimed memory."""
+        return self.at + self.memsz
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where everything goes; ``kernel.at`` is also where the kernel is entered."""
+
+    kernel: PlacedSegment
+    initrd: PlacedSegment | None
+    dtb: PlacedSegment
+
+    @property
+    def segments(self) -> tuple[PlacedSegment, ...]:
+        """All of them, in the order kexec_file adds them."""
+        return tuple(part for part in (self.kernel, self.initrd, self.dtb) if part is not None)
+
+
+def place(
+    header: ImageHeader,
+    kernel_size: int,
+    initrd_size: int,
+    dtb_size: int,
+    ram: Iterable[Range],
+    reserved: Iterable[Range],
+    page_size: int,
+    *,
+    kernel_at: int | None = None,
+    initrd_at: int | None = None,
+    dtb_at: int | None = None,
+) -> Placement:
+    """Place a kernel of ``kernel_size`` bytes, an initrd (0 for none) and a device tree.
+
+    ``ram`` and ``reserved`` are (first PA, bytes); ``*_at`` are PAs chosen by hand, checked but
+    never moved. Raises MachineError with the name of the Rule that cannot be kept.
+    """
+    if not 0 < dtb_size <= MAX_DTB:
+        raise _broken(Rule.DTB_SIZE, f"the device tree has {dtb_size} bytes")
+    holes = _Holes(ram, reserved)
+
+    def put(name: str, at: int, size: int, memsz: int) -> PlacedSegment:
+        segment = PlacedSegment(name, at, size, memsz)
+        _check(segment, header, page_size)
+        holes.take(segment)
+        return segment
+
+    kernel_memsz = _up(max(header.image_size, kernel_size), page_size)
+    initrd_memsz = _up(initrd_size, page_size)
+    dtb_memsz = _up(dtb_size, page_size)
+    kernel = initrd = dtb = None
+    # What was chosen by hand comes first, so that the rest keeps off it.
+    if kernel_at is not None:
+        kernel = put(KERNEL, kernel_at, kernel_size, kernel_memsz)
+    if initrd_at is not None and initrd_size:
+        initrd = put(INITRD, initrd_at, initrd_size, initrd_memsz)
+    if dtb_at is not None:
+        dtb = put(DTB, dtb_at, dtb_size, dtb_memsz)
+
+    if kernel is None:
+        # The memory from the 2 MiB base to the Image has to be free too, as kexec_file has it.
+        room = header.text_offset + kernel_memsz
+        base = holes.lowest(KERNEL, room, BASE_ALIGN, 0, PA_LIMIT)
+        kernel = put(KERNEL, base + header.text_offset, kernel_size, kernel_memsz)
+    if initrd is None and initrd_size:
+        window_end = kernel.at // GIB * GIB + INITRD_WINDOW
+        at = holes.lowest(INITRD, initrd_memsz, page_size, kernel.end, window_end)
+        initrd = put(INITRD, at, initrd_size, initrd_memsz)
+    if dtb is None:
+        at = holes.highest(DTB, dtb_memsz, BASE_ALIGN)
+        dtb = put(DTB, at, dtb_size, dtb_memsz)
+
+    if initrd is not None:
+        window = min(kernel.at, initrd.at) // GIB * GIB
+        if max(kernel.end, initrd.end) > window + INITRD_WINDOW:
+            raise _broken(Rule.INITRD_WINDOW, f"{_span(initrd)}, {_span(kernel)}")
+    return Placement(kernel, initrd, dtb)
+
+
+def _check(segment: PlacedSegment, header: ImageHeader, page_size: int) -> None:
+    """The rules that concern one segment alone."""
+    at, last = segment.at, segment.at + segment.size - 1
+    if segment.name == KERNEL:
+        if (at - header.text_offset) % BASE_ALIGN:
+            shown = f"{_span(segment)}, with text_offset {header.text_offset:#x}"
+            raise _broken(Rule.KERNEL_BASE, shown)
+        if segment.end > PA_LIMIT:
+            raise _broken(Rule.KERNEL_48_BIT, _span(segment))
+    if segment.name == DTB:
+        if at % DTB_ALIGN:
+            raise _broken(Rule.DTB_ALIGN, _span(segment))
+        if at // BASE_ALIGN != last // BASE_ALIGN:
+            raise _broken(Rule.DTB_BLOCK, _span(segment))
+    if at % page_size:
+        raise _broken(Rule.PAGE_ALIGN, f"{_span(segment)}, with {page_size:#x}-byte pages")
+
+
+class _Holes:
+    """RAM, and what of it is still free: ascending (first PA, first PA after)."""
+
+    def __init__(self, ram: Iterable[Range], reserved: Iterable[Range]) -> None:
+        self._ram = _merged((base, base + size) for base, size in ram)
+        self._reserved = _merged((base, base + size) for base, size in reserved)
+        self._free = _without(self._ram, self._reserved)
+        self._taken: list[PlacedSegment] = []
+
+    def take(self, segment: PlacedSegment) -> None:
+        start, end = segment.at, segment.end
+        if not any(low <= start and end <= high for low, high in self._ram):
+            ram = ", ".join(f"{low:#x}..{high:#x}" for low, high in self._ram[:8])
+            raise _broken(Rule.IN_RAM, f"{_span(segment)}; RAM is {ram or 'empty'}")
+        for low, high in self._reserved:
+            if start < high and low < end:
+                shown = f"{_span(segment)} meets the reserved {low:#x}..{high:#x}"
+                raise _broken(Rule.NOT_RESERVED, shown)
+        for other in self._taken:
+            if start < other.end and other.at < end:
+                raise _broken(Rule.NO_OVERLAP, f"{_span(segment)} meets {_span(other)}")
+        self._taken.append(segment)
+        self._free = _without(self._free, [(start, end)])
+
+    def lowest(self, name: str, room: int, align: int, first: int, last: int) -> int:
+        """Lowest ``align``-ed PA of ``room`` free bytes within first..last."""
+        for low, high in self._free:
+            at = _up(max(low, first), align)
+            if at + room <= min(high, last):
+                return at
+        raise self._no_hole(name, room, first, last)
+
+    def highest(self, name: str, room: int, align: int) -> int:
+        """Highest ``align``-ed PA of ``room`` free bytes."""
+        for low, high in reversed(self._free):
+            at = (high - room) // align * align
+            if at >= low:
+                return at
+        raise self._no_hole(name, room, 0, 1 << 64)
+
+    def _no_hole(self, name: str, room: int, first: int, last: int) -> MachineError:
+        sizes = (min(high, last) - max(low, first) for low, high in self._free)
+        largest = max((size for size in sizes if size > 0), default=0)
+        return _broken(
+            Rule.FITS,
+            f"the {name} needs {room:#x} bytes, the largest hole where it may be has {largest:#x}",
+            hint="give the guest more memory",
+        )
+
+
+def _merged(spans: Iterable[Range]) -> list[Range]:
+    result: list[Range] = []
+    for low, high in sorted(span for span in spans if span[0] < span[1]):
+        if result and low <= result[-1][1]:
+            result[-1] = (result[-1][0], max(high, result[-1][1]))
+        else:
+            result.append((low, high))
+    return result
+
+
+def _without(spans: list[Range], holes: list[Range]) -> list[Range]:
+    """``spans`` less ``holes``; both ascending and free of overlap, so one sweep does it."""
+    result: list[Range] = []
+    at = 0
+    for low, high in spans:
+        while at < len(holes) and holes[at][1] <= low:
+            at += 1
+        following = at
+        while following < len(holes) and holes[following][0] < high:
+            if low < holes[following][0]:
+                result.append((low, holes[following][0]))
+            low = max(low, holes[following][1])
+            following += 1
+        if low < high:
+            result.append((low, high))
+    return result
+
+
+def _up(value: int, align: int) -> int:
+    return -(-value // align) * align
+
+
+def _span(segment: PlacedSegment) -> str:
+    return f"{segment.name} at {segment.at:#x}..{segment.end:#x}"
+
+
+def _broken(rule: Rule, detail: str, hint: str | None = None) -> MachineError:
+    return MachineError(f"{rule.name}: {rule.value}: {detail}", hint=hint)

@@ -1,0 +1,1 @@
+"""Many runs: the cells of the matrix."""

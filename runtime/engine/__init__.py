@@ -1,0 +1,1 @@
+"""The CPU on Unicorn, its hooks and its stops."""

@@ -1,0 +1,387 @@
+"""One arm64 CPU on Unicorn: bounded and counted runs, with exception entry.
+
+The engine leaves entry out; memory faults, HVC routing and ERET are its own. Measured against
+unicorn 2.1.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic, perf_counter
+from typing import Any
+
+from unicorn import Uc, UcError
+from unicorn import arm64_const as a64
+from unicorn import unicorn_const as u
+
+from relokit.codegen.base.errors import MachineError
+from relokit.runtime.arch import redirection
+from relokit.runtime.arch.exceptions import (
+    DATA_ABORTS,
+    INSTRUCTION_ABORTS,
+    REPORT,
+    VECTOR_TABLE_SIZE,
+    ExceptionClass,
+    ExceptionEvent,
+    Policy,
+    entry_pstate,
+    make_event,
+)
+from relokit.runtime.arch.register_fields import field
+from relokit.runtime.arch.translation import WalkRegisters
+from relokit.runtime.arch.walker import Access, FaultKind, Walk, walk
+from relokit.runtime.engine import native_hooks
+from relokit.runtime.engine.engine_fault import FaultReader
+from relokit.runtime.engine.native_hooks import Count, NativeStop
+from relokit.runtime.engine.registers import MASK64, Registers
+from relokit.runtime.engine.spinning import is_endless
+from relokit.runtime.engine.stop import BusAccess, Stop, StopReason
+from relokit.runtime.engine.system_access import SystemAccess
+from relokit.runtime.engine.watchdog import looked_after
+from relokit.runtime.guest.memory import GuestMemory
+
+MODELS = {"a72": a64.UC_CPU_ARM64_A72, "max": a64.UC_CPU_ARM64_MAX}
+SOFTMMU_PAGES = (4096, 16384, 65536)
+
+# What EL3 firmware leaves behind: non-secure, HVC enabled, lower levels AArch64, pointer
+# authentication and SVE not trapped where they exist, and RES1 bits (DDI 0487, SCR_EL3,
+# CPTR_EL3). Before SCR_EL3 is set the engine walks EL1 tables in the AArch32 format.
+SCR_RESET = 0x531 | 1 << 16 | 1 << 17
+CPTR_EZ = 1 << 8
+HCR_RW = 1 << 31
+
+NEVER = (1 << 64) - 1
+"""A ``until`` that no PC equals."""
+
+_UNMAPPED = (u.UC_ERR_READ_UNMAPPED, u.UC_ERR_WRITE_UNMAPPED, u.UC_ERR_FETCH_UNMAPPED)
+
+
+class Cpu(Registers):
+    """A CPU over ``memory``, at EL1h with DAIF masked, MMU off, EL2 present, no devices.
+
+    ``model`` is ``a72`` (no VHE) or ``max`` (VHE). ``softmmu_page`` in bytes is the unit of the
+    engine's TLB: the granule of the tables is fastest. ``cache_line`` in bytes is what CTR_EL0
+    shows, the model's own if None. Raises MachineError for what the engine refuses.
+
+    ``policy`` says which exceptions the guest handles. ``firmware`` is called for each SMC (and,
+    before the EL2 vectors, for each HVC if it wants those); it returns whether it took the call.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        memory: GuestMemory,
+        *,
+        softmmu_page: int,
+        cache_line: int | None = None,
+        policy: Policy = REPORT,
+    ) -> None:
+        if model not in MODELS:
+            raise MachineError(f"no CPU model {model!r}", hint=f"one of {', '.join(MODELS)}")
+        if softmmu_page not in SOFTMMU_PAGES:
+            raise MachineError(f"no {softmmu_page}-byte softmmu page", hint="4096, 16384 or 65536")
+        if memory.base % softmmu_page or memory.size % softmmu_page:
+            raise MachineError(
+                f"RAM at {memory.base:#x}, {memory.size:#x} bytes, is not whole "
+                f"{softmmu_page // 1024} KiB pages",
+                hint="round RAM's base and size to the page size",
+            )
+        super().__init__(_open(MODELS[model], memory, softmmu_page))
+        self.memory = memory
+        self.policy = policy
+        self.firmware: Callable[[Cpu, ExceptionEvent], bool] | None = None
+        self._pending: tuple[StopReason, str | None] | None = None
+        self._event: ExceptionEvent | None = None
+        self._access: BusAccess | None = None
+        self._exceptions = 0
+        self._until: int | None = None
+        self._timed_out = False
+        self._counter = native_hooks.new_counter()
+        self.write("SCR_EL3", SCR_RESET)
+        self.write("CPTR_EL3", CPTR_EZ)
+        self.write("HCR_EL2", HCR_RW)
+        self._has_pan = bool(self.read("ID_AA64MMFR1_EL1") >> 20 & 0xF)
+        self._faults = FaultReader(self.uc)
+        self.uc.hook_add(u.UC_HOOK_INTR, self._on_exception)
+        native_hooks.add_native_hook(
+            self.uc, u.UC_HOOK_BLOCK, native_hooks.block_counter_address(), self._counter
+        )
+        self._system = SystemAccess(self, cache_line, self.stop)
+
+    def flush_code(self) -> None:
+        """Drop translated code: needed after a hook is added to code that ran."""
+        self.uc.ctl_flush_tb()
+
+    # Translation ----------------------------------------------------------------------------
+
+    def walk_registers(self, el: int | None = None) -> WalkRegisters:
+        """The translation registers in force at ``el`` (1 or 2), the current level by default."""
+        level = max(self.el if el is None else el, 1)
+        e2h = level == 2 and bool(self.read("HCR_EL2") & redirection.HCR_E2H)
+        return WalkRegisters(
+            sctlr=self.read(f"SCTLR_EL{level}"),
+            tcr=self.read(f"TCR_EL{level}"),
+            ttbr0=self.read(f"TTBR0_EL{level}"),
+            ttbr1=self.read(f"TTBR1_EL{level}") if level == 1 or e2h else 0,
+            mair=self.read(f"MAIR_EL{level}"),
+            e2h=e2h,
+        )
+
+    def walk(self, va: int, el: int | None = None) -> Walk:
+        """Translate ``va`` at ``el`` (the current level by default), by our own walk."""
+        level = max(self.el if el is None else el, 1)
+        return walk(self.memory, self.walk_registers(level), va, el=level)
+
+    def read_virtual(self, va: int, size: int) -> bytes | None:
+        """``size`` bytes at ``va`` within one page, or None if they cannot be read."""
+        pa = self.walk(va).pa
+        if pa is None or not self.memory.contains(pa, size):
+            return None
+        return self.memory.read(pa, size)
+
+    def instruction_at(self, va: int) -> int | None:
+        """The instruction word at ``va``, or None if it cannot be fetched."""
+        data = self.read_virtual(va, 4) if va % 4 == 0 else None
+        return int.from_bytes(data, "little") if data else None
+
+    # Running --------------------------------------------------------------------------------
+
+    def run(
+        self,
+        pc: int,
+        *,
+        until: int,
+        max_instructions: int,
+        timeout_s: float,
+        progress: Callable[[int], None] | None = None,
+    ) -> Stop:
+        """Run from ``pc`` until just before the instruction at ``until``.
+
+        ``max_instructions`` holds to within one block (at most a page of straight code).
+        ``progress`` is called a few times a second, from another thread, with the instructions
+        completed so far. Ends early for any reason in StopReason; never raises for what the
+        guest does.
+        """
+        self._pending, self._event, self._access, self._exceptions = None, None, None, 0
+        self._counter[: Count.STOP] = 0
+        self._counter[Count.BLOCKS] = 0
+        self._counter[Count.LIMIT] = max_instructions
+        self._counter[Count.HARMLESS] = NEVER
+        # A block translated under another ``until`` runs past this one.
+        if until != self._until:
+            self.flush_code()
+            self._until = until
+        error: UcError | None = None
+        start = perf_counter()
+        if pc != until:
+            with self._watched(timeout_s, progress):
+                try:
+                    self.uc.emu_start(pc, until)
+                    while self._only_looks_endless():
+                        self.uc.emu_start(self.pc, until)
+                except UcError as caught:
+                    error = caught
+        else:
+            self.set_pc(pc)
+        seconds = perf_counter() - start
+        if error is not None and error.errno in _UNMAPPED:
+            self._observe_unmapped()
+        reason, detail = self._reason(until, error)
+        end = self.pc
+        if not self._counter[Count.REASON]:
+            self._uncount(end)
+        return Stop(
+            reason=reason,
+            pc=end,
+            el=self.el,
+            instructions=int(self._counter[Count.INSTRUCTIONS]),
+            blocks=int(self._counter[Count.BLOCKS]),
+            exceptions=self._exceptions,
+            seconds=seconds,
+            event=self._event,
+            access=self._access,
+            detail=detail,
+        )
+
+    @contextmanager
+    def _watched(self, timeout_s: float, progress: Callable[[int], None] | None) -> Iterator[None]:
+        """Stop the engine after ``timeout_s``, and report progress, from a thread.
+
+        The engine's own timeout keeps a core busy: it polls every 2 us.
+        """
+        deadline = monotonic() + timeout_s
+        self._timed_out = False
+
+        def check() -> None:
+            if monotonic() >= deadline:
+                self._timed_out = True
+                # Again and again: a stop that comes before the engine runs is forgotten.
+                self.uc.emu_stop()
+            elif progress:
+                progress(int(self._counter[Count.INSTRUCTIONS]))
+
+        with looked_after(check):
+            yield
+
+    def _observe_unmapped(self) -> None:
+        """Make the access that ended the run once more, to learn its address.
+
+        A hook for it from the start would take every access off the engine's fast path: a
+        tenfold slow-down.
+        """
+        frozen = self._counter.copy()
+        hook = self.uc.hook_add(u.UC_HOOK_MEM_INVALID, self._on_unmapped)
+        self.flush_code()
+        self.flush_tlb()
+        with suppress(UcError):
+            self.uc.emu_start(self.pc, NEVER, count=1)
+        self.uc.hook_del(hook)
+        self.flush_code()
+        self._counter[:] = frozen
+
+    def stop(self, reason: StopReason, detail: str | None = None) -> None:
+        """End the run from inside a hook, a device or the firmware; the first caller wins."""
+        if self._pending is None:
+            self._pending = reason, detail
+        self.uc.emu_stop()
+
+    def _only_looks_endless(self) -> bool:
+        """After a stop for a block that keeps following itself: let it, if it may come to an end.
+
+        Wall time and instructions still bound it.
+        """
+        state = self._counter
+        if state[Count.REASON] != NativeStop.SPIN or self._timed_out or self._pending:
+            return False
+        pc = self.pc
+        if is_endless(self.instruction_at, pc):
+            return False
+        state[Count.HARMLESS] = pc
+        state[Count.REPEATS] = state[Count.REASON] = NativeStop.NONE
+        return True
+
+    def _reason(self, until: int, error: UcError | None) -> tuple[StopReason, str | None]:
+        if self._pending:
+            return self._pending
+        native = int(self._counter[Count.REASON])
+        if native == NativeStop.SPIN and is_endless(self.instruction_at, self.pc):
+            return StopReason.SPIN, None
+        if native == NativeStop.LIMIT:
+            return StopReason.INSTRUCTION_LIMIT, None
+        if self._access:
+            return StopReason.UNMAPPED, None
+        if error:
+            return StopReason.ENGINE, str(error)
+        if self.pc == until:
+            return StopReason.REACHED, None
+        if self._timed_out:
+            return StopReason.TIMEOUT, None
+        return StopReason.HALTED, None
+
+    def _uncount(self, pc: int) -> None:
+        """Take back what the block hook counted ahead: the block was left at ``pc``."""
+        last, size = int(self._counter[Count.LAST]), int(self._counter[Count.LAST_SIZE])
+        if last <= pc < last + size:
+            self._counter[Count.INSTRUCTIONS] -= (last + size - pc) // 4
+            # So that a second call takes nothing back.
+            self._counter[Count.LAST_SIZE] = pc - last
+
+    # What the engine calls ------------------------------------------------------------------
+
+    def _on_exception(self, _uc: Uc, _number: int, _data: Any) -> None:
+        fault = self._faults.read()
+        pc = self.pc
+        self._uncount(pc)
+        esr = self._external_abort(fault.esr, fault.far)
+        event = make_event(esr, fault.far, pc=pc, pstate=self.pstate, target_el=fault.target_el)
+        if event.exception_class == ExceptionClass.UNKNOWN and self._emulate_access(pc):
+            return
+        if pc == self._until and event.far not in (None, pc):
+            # The engine stops before ``until`` with an empty block, whose last byte it takes to
+            # be in the page before: not mapped, here. The guest itself has not faulted.
+            self.stop(StopReason.REACHED)
+            return
+        self._event = event
+        calls = (ExceptionClass.SMC64, ExceptionClass.HVC64)
+        if event.exception_class in calls and self.firmware and self.firmware(self, event):
+            return
+        if event.target_el > 2 or not self.policy.delivers(event):
+            self.stop(StopReason.EXCEPTION)
+            return
+        self.take(event)
+
+    def _external_abort(self, esr: int, far: int) -> int:
+        """Correct the status of an abort whose tables are not in RAM: the engine reads them as
+        zero and calls it a translation fault.
+        """
+        if (
+            esr >> 26 in INSTRUCTION_ABORTS | DATA_ABORTS
+            and esr & 0x3C == FaultKind.TRANSLATION.value
+        ):
+            fault = self.walk(far).fault
+            if fault and fault.kind is FaultKind.EXTERNAL_ABORT_ON_WALK:
+                return esr & ~0x3F | fault.code
+        return esr
+
+    def take(self, event: ExceptionEvent) -> None:
+        """Enter the target level's handler (DDI 0487, D1.3.2), or stop if its vector is no use."""
+        el = event.target_el
+        vbar = self.read(f"VBAR_EL{el}")
+        vector = vbar + event.vector_offset & MASK64
+        problem = self._vector_problem(vbar, vector, el)
+        if problem is None and vector == event.return_address:
+            problem = f"the vector at {vector:#x} raises the exception it handles"
+        if problem:
+            self.stop(StopReason.BAD_VECTOR, problem)
+            return
+        span = field("SCTLR", self.read(f"SCTLR_EL{el}"), "SPAN")
+        self.write(f"ELR_EL{el}", event.return_address)
+        self.write(f"SPSR_EL{el}", event.spsr)
+        self.write(f"ESR_EL{el}", event.esr)
+        if event.far is not None:
+            self.write(f"FAR_EL{el}", event.far)
+        pan = self._has_pan and not span and (el == 1 or self._is_host())
+        self.set_pstate(entry_pstate(event, set_pan=pan))
+        self.set_pc(vector)
+        self._exceptions += 1
+
+    def _vector_problem(self, vbar: int, vector: int, el: int) -> str | None:
+        if vbar % VECTOR_TABLE_SIZE:
+            return f"VBAR_EL{el} = {vbar:#x} is not 2 KiB aligned"
+        walked = self.walk(vector, el)
+        fault = walked.fault_for(Access.EXECUTE)
+        if fault:
+            return f"VBAR_EL{el} = {vbar:#x}: the vector at {vector:#x} cannot be fetched: {fault}"
+        if walked.pa is None or not self.memory.contains(walked.pa, 4):
+            return f"VBAR_EL{el} = {vbar:#x}: the vector at {vector:#x} is not in RAM"
+        return None
+
+    def _is_host(self) -> bool:
+        hcr = self.read("HCR_EL2")
+        return bool(field("HCR", hcr, "E2H") and field("HCR", hcr, "TGE"))
+
+    def _emulate_access(self, pc: int) -> bool:
+        if not self._system.emulate(self.instruction_at(pc) or 0, self._absent):
+            return False
+        self.set_pc(pc + 4)
+        self._counter[Count.INSTRUCTIONS] += 1
+        return True
+
+    def _on_unmapped(
+        self, _uc: Uc, access: int, address: int, size: int, value: int, _data: Any
+    ) -> bool:
+        kinds = {u.UC_MEM_WRITE_UNMAPPED: "write", u.UC_MEM_FETCH_UNMAPPED: "fetch"}
+        self._access = BusAccess(kinds.get(access, "read"), address, size, value & MASK64)
+        return False
+
+
+def _open(model: int, memory: GuestMemory, softmmu_page: int) -> Uc:
+    try:
+        uc = Uc(u.UC_ARCH_ARM64, u.UC_MODE_ARM)
+        uc.ctl_set_cpu_model(model)
+        uc.ctl_set_page_size(softmmu_page)
+        uc.mem_map_ptr(memory.base, memory.size, u.UC_PROT_ALL, memory.address)
+    except UcError as error:
+        raise MachineError(f"Unicorn cannot hold this guest: {error}") from None
+    return uc

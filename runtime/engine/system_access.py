@@ -1,0 +1,140 @@
+"""MRS and MSR where the engine does not do what the architecture says.
+
+Under E2H at EL2 it answers an EL1 name from the wrong register and takes an ``_EL12`` or ``_EL02``
+name for UNDEF; the GIC's registers it lacks; its cache line is the model's. Which name reaches
+which register is in :mod:`relokit.runtime.arch.redirection`. Measured against unicorn 2.1.4.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Container
+from typing import Any
+
+from unicorn import UcError
+from unicorn import arm64_const as a64
+from unicorn import unicorn_const as u
+from unicorn.unicorn_py3.arch.arm64 import HOOK_INSN_SYS_CFUNC, UcRegCP64
+
+from relokit.codegen.base.errors import MachineError
+from relokit.codegen.system_registers import REGISTERS, decode_system
+from relokit.runtime.arch import redirection
+from relokit.runtime.engine import native_hooks
+from relokit.runtime.engine.registers import Registers
+from relokit.runtime.engine.stop import StopReason
+
+_HCR = REGISTERS["HCR_EL2"]
+_XZR = 31
+
+
+class SystemAccess:
+    """Hooks on the MRS and MSR of the engine behind ``registers``; must live as long as it does.
+
+    ``cache_line`` in bytes is what CTR_EL0 shows, the model's own if None; MachineError if CTR_EL0
+    cannot say it. ``stop`` is called when an access cannot be carried out.
+    """
+
+    def __init__(
+        self,
+        registers: Registers,
+        cache_line: int | None,
+        stop: Callable[[StopReason, str], None],
+    ) -> None:
+        self._registers = registers
+        self._stop = stop
+        self._fixed: dict[int, int] = {}
+        if cache_line is not None:
+            self._fixed[REGISTERS["CTR_EL0"]] = _with_line(registers.read("CTR_EL0"), cache_line)
+        keys = frozenset(self._fixed)
+        if registers.read("ID_AA64MMFR1_EL1") >> 8 & 0xF:  # VHE
+            keys |= redirection.TO_EL2.keys()
+        if keys:
+            self._hook(keys)
+
+    def emulate(self, word: int, added: Container[int]) -> bool:
+        """Carry out the instruction ``word`` that the engine took for UNDEF, if it is not.
+
+        That is an ``_EL12`` or ``_EL02`` name under E2H, or a register whose encoding is in
+        ``added``. Returns whether it was carried out; the PC stays where it is.
+        """
+        decoded = decode_system(word)
+        if decoded is None or decoded.form not in ("mrs", "msr"):
+            return False
+        target = redirection.TO_EL1.get(decoded.key)
+        if target is not None:
+            if not self._is_redirecting():
+                return False
+        elif decoded.key in added:
+            target = decoded.key
+        else:
+            return False
+        registers = self._registers
+        if decoded.form == "msr":
+            registers.write_key(target, 0 if decoded.rt == _XZR else registers.x(decoded.rt))
+        elif decoded.rt != _XZR:
+            registers.set_x(decoded.rt, registers.read_key(target))
+        return True
+
+    def _hook(self, keys: frozenset[int]) -> None:
+        # The engine keeps the address of these.
+        self._handlers = [
+            HOOK_INSN_SYS_CFUNC(self._guarded(self._on_mrs)),
+            HOOK_INSN_SYS_CFUNC(self._guarded(self._on_msr)),
+        ]
+        self._filters = [native_hooks.new_filter(keys, handler) for handler in self._handlers]
+        for instruction, data in zip(
+            (a64.UC_ARM64_INS_MRS, a64.UC_ARM64_INS_MSR), self._filters, strict=True
+        ):
+            native_hooks.add_native_hook(
+                self._registers.uc,
+                u.UC_HOOK_INSN,
+                native_hooks.system_filter_address(),
+                data,
+                instruction=instruction,
+            )
+
+    def _is_redirecting(self) -> bool:
+        return redirection.is_redirecting(self._registers.read_key(_HCR), self._registers.el)
+
+    def _on_mrs(self, register: int, access: UcRegCP64) -> int:
+        key = _key_of(access)
+        value = self._fixed.get(key)
+        if value is None:
+            if not self._is_redirecting():
+                return 0
+            value = self._registers.read_key(redirection.TO_EL2[key])
+        self._registers.uc.reg_write(register, value)
+        return 1
+
+    def _on_msr(self, _register: int, access: UcRegCP64) -> int:
+        target = redirection.TO_EL2.get(_key_of(access))
+        if target is None or not self._is_redirecting():
+            return 0
+        self._registers.write_key(target, access.val)
+        return 1
+
+    def _guarded(self, handler: Callable[[int, UcRegCP64], int]) -> Callable[..., int]:
+        """Nothing may be raised through the engine's frames: turn it into a stop."""
+
+        def call(_uc: Any, register: int, access: Any, _data: Any) -> int:
+            try:
+                return handler(register, ctypes.cast(access, ctypes.POINTER(UcRegCP64)).contents)
+            except (UcError, MachineError, KeyError) as error:
+                self._stop(StopReason.ENGINE, f"system register access: {error}")
+                return 1
+
+        return call
+
+
+def _with_line(ctr: int, line: int) -> int:
+    """CTR_EL0 with IminLine and DminLine of ``line`` bytes."""
+    if line < 16 or line > 2048 or line & line - 1:
+        raise MachineError(
+            f"no {line}-byte cache line", hint="CTR_EL0 allows powers of two, 16 to 2048"
+        )
+    words = (line // 4).bit_length() - 1
+    return ctr & ~0xF000F | words << 16 | words
+
+
+def _key_of(access: UcRegCP64) -> int:
+    return int(access.op0 << 14 | access.op1 << 11 | access.crn << 7 | access.crm << 3 | access.op2)

@@ -1,0 +1,1 @@
+"""Guest RAM, who owns which page of it, and what is put there."""

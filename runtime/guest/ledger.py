@@ -1,0 +1,186 @@
+"""Who owns which physical pages: a ledger of named regions, and pages off what is left.
+
+The ledger is what ownership checks and diagnoses read: every page the old kernel set aside, and
+every destination of the new one, has a name in it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relokit.codegen.base.errors import MachineError
+from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.kexec.job import Order
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """``size`` bytes from PA ``base``, owned by ``name``."""
+
+    name: str
+    base: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """First PA after the region."""
+        return self.base + self.size
+
+    def __contains__(self, pa: int) -> bool:
+        return self.base <= pa < self.end
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.base:#x}..{self.end:#x})"
+
+
+class PageAllocator:
+    """Hands out RAM that no region owns, lowest address first, and remembers the owner.
+
+    Reserve what has a fixed place (the old kernel, destinations, the device tree) before
+    allocating. Nothing is ever freed: a machine lives for one run.
+    """
+
+    def __init__(self, memory: GuestMemory, page_size: int) -> None:
+        self.memory = memory
+        self.page_size = page_size
+        self._regions: list[Region] = []
+        self._bases: list[int] = []
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The ledger, ascending by address."""
+        return tuple(self._regions)
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes of RAM that no region owns."""
+        return self.memory.size - sum(region.size for region in self._regions)
+
+    def owner(self, pa: int) -> Region | None:
+        """The region that owns PA ``pa``, if any."""
+        at = bisect_right(self._bases, pa) - 1
+        return self._regions[at] if at >= 0 and pa in self._regions[at] else None
+
+    def overlapping(self, base: int, size: int) -> tuple[Region, ...]:
+        """Every region that shares a byte with ``[base, base + size)``."""
+        first = max(0, bisect_right(self._bases, base) - 1)
+        last = bisect_left(self._bases, base + size)
+        return tuple(r for r in self._regions[first:last] if r.end > base and r.base < base + size)
+
+    def reserve(self, name: str, base: int, size: int) -> Region:
+        """Enter ``[base, base + size)`` into the ledger.
+
+        Raises MachineError if it is empty, not RAM, or overlaps a region (which is named).
+        """
+        if size <= 0:
+            raise MachineError(f"{name}: a region of {size} bytes at PA {base:#x}")
+        if not self.memory.contains(base, size):
+            raise MachineError(
+                f"{name}: PA {base:#x}..{base + size:#x} is not all RAM "
+                f"({self.memory.base:#x}..{self.memory.end:#x})",
+                hint="give the guest more RAM, or place it elsewhere",
+            )
+        taken = self.overlapping(base, size)
+        if taken:
+            raise MachineError(
+                f"{name}: PA {base:#x}..{base + size:#x} overlaps {taken[0]}",
+                hint="place one of the two elsewhere",
+            )
+        return self._enter(Region(name, base, size))
+
+    def alloc(self, name: str, size: int, *, align: int | None = None) -> Region:
+        """The lowest free ``size`` bytes, whole pages, at a multiple of ``align`` bytes.
+
+        ``align`` is a page by default. The bytes are zero. Raises MachineError when no gap is
+        large enough.
+        """
+        if size <= 0:
+            raise MachineError(f"{name}: an allocation of {size} bytes")
+        step = self.page_size if align is None else align
+        rounded = _round_up(size, self.page_size)
+        for base, end in self._gaps():
+            start = _round_up(base, step)
+            if start + rounded <= end:
+                self.memory.view(start, rounded).fill(0)
+                return self._enter(Region(name, start, rounded))
+        raise self._out_of_memory(name, rounded)
+
+    def scatter(
+        self,
+        name: str,
+        count: int,
+        page_size: int,
+        seed: int,
+        order: Order = Order.SHUFFLED,
+    ) -> NDArray[np.uint64]:
+        """PAs of ``count`` free pages of ``page_size`` bytes, as kexec would find them.
+
+        They come from one contiguous arena if any gap holds it, else from several gaps, and in
+        ``order``; ``seed`` (0 to 2^32 - 1) decides the shuffling and nothing else does. What
+        they hold is unspecified. Raises MachineError when RAM has too few pages.
+        """
+        if count < 0:
+            raise MachineError(f"{name}: {count} pages")
+        runs = self._runs(name, count, page_size)
+        for base, pages in runs:
+            self._enter(Region(name, base, pages * page_size))
+        parts = [
+            np.uint64(base) + np.arange(pages, dtype=np.uint64) * np.uint64(page_size)
+            for base, pages in runs
+        ]
+        pas = np.concatenate([np.empty(0, dtype=np.uint64), *parts])
+        if order is Order.REVERSED:
+            return pas[::-1].copy()
+        if order is Order.SHUFFLED:
+            # RandomState's stream is frozen; Generator's may change with numpy's version.
+            np.random.RandomState(seed).shuffle(pas)
+        return pas
+
+    def _runs(self, name: str, count: int, page_size: int) -> list[tuple[int, int]]:
+        """(base, pages) of free runs that add up to ``count`` pages."""
+        free = [
+            (start, (end - start) // page_size)
+            for start, end in ((_round_up(base, page_size), end) for base, end in self._gaps())
+            if end - start >= page_size
+        ]
+        whole = [(base, count) for base, pages in free if pages >= count]
+        if count == 0 or whole:
+            return whole[: min(count, 1)]
+        runs: list[tuple[int, int]] = []
+        missing = count
+        for base, pages in free:
+            runs.append((base, min(pages, missing)))
+            missing -= runs[-1][1]
+            if missing == 0:
+                return runs
+        raise self._out_of_memory(name, count * page_size)
+
+    def _gaps(self) -> list[tuple[int, int]]:
+        """Free ``(base, end)`` ranges, ascending."""
+        bounds = [self.memory.base]
+        for region in self._regions:
+            bounds += [region.base, region.end]
+        bounds.append(self.memory.end)
+        pairs = zip(bounds[::2], bounds[1::2], strict=True)
+        return [(base, end) for base, end in pairs if end > base]
+
+    def _enter(self, region: Region) -> Region:
+        at = bisect_left(self._bases, region.base)
+        self._regions.insert(at, region)
+        self._bases.insert(at, region.base)
+        return region
+
+    def _out_of_memory(self, name: str, size: int) -> MachineError:
+        return MachineError(
+            f"{name}: no room for {size:#x} bytes; {self.free_bytes:#x} of "
+            f"{self.memory.size:#x} bytes of RAM are free",
+            hint="give the guest more RAM",
+        )
+
+
+def _round_up(value: int, step: int) -> int:
+    return -(-value // step) * step

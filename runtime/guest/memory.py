@@ -1,0 +1,217 @@
+"""Guest RAM: one range of physical addresses over anonymous host memory.
+
+Pages cost nothing until they are touched. Everything hands out numpy views of the same bytes
+the CPU runs on: nothing is copied on the way in or out.
+"""
+
+from __future__ import annotations
+
+import mmap
+import resource
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relokit.codegen.base.errors import MachineError
+
+Bytes = NDArray[np.uint8]
+Words = NDArray[np.uint64]
+
+MIN_PAGE = 4096  # softmmu page of the engine: RAM is mapped in multiples of it
+MAX_PA = 1 << 48  # the widest output address without LPA (ARM DDI 0487, D8.1)
+HOST_PAGE = mmap.PAGESIZE
+WORD = 8
+GIB = 1 << 30
+MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # Linux asm-generic/mman-common.h
+
+
+class GuestMemory:
+    """``size`` bytes of RAM from PA ``base``; both are multiples of 4 KiB.
+
+    Raises MachineError for sizes that cannot be had. A view stays valid until the last
+    reference to it goes, also after :meth:`close`.
+    """
+
+    def __init__(self, base: int, size: int) -> None:
+        _check_size(base, size)
+        self.base = base
+        self.size = size
+        self._ram: Bytes | None = _host_memory(size)
+
+    @property
+    def end(self) -> int:
+        """First PA after RAM."""
+        return self.base + self.size
+
+    @property
+    def ram(self) -> Bytes:
+        """All of RAM as bytes; element 0 is PA ``base``."""
+        if self._ram is None:
+            raise MachineError("the guest's memory is closed", hint="build the machine again")
+        return self._ram
+
+    @property
+    def words(self) -> Words:
+        """All of RAM as little-endian 64-bit words; see :meth:`slots` for the index of a PA."""
+        return self.ram.view(np.uint64)
+
+    @property
+    def address(self) -> int:
+        """Host address of PA ``base``: what Unicorn's ``mem_map_ptr`` takes."""
+        return int(self.ram.ctypes.data)
+
+    def pages(self, page_size: int) -> Bytes:
+        """RAM as an array of shape (pages, page_size), whole pages only."""
+        count = self.size // page_size
+        return self.ram[: count * page_size].reshape(count, page_size)
+
+    def contains(self, pa: int, size: int = 1) -> bool:
+        """Whether all of ``[pa, pa + size)`` is RAM."""
+        return size >= 0 and self.base <= pa and pa + size <= self.end
+
+    def view(self, pa: int, size: int) -> Bytes:
+        """``size`` bytes of RAM from PA ``pa``, as a writable view."""
+        self._check(pa, size)
+        return self.ram[pa - self.base : pa - self.base + size]
+
+    def u64(self, pa: int, count: int) -> Words:
+        """``count`` 64-bit words from PA ``pa`` (8-byte aligned), as a writable view."""
+        if pa % WORD:
+            raise MachineError(f"PA {pa:#x} is not 8-byte aligned")
+        self._check(pa, count * WORD)
+        at = (pa - self.base) // WORD
+        return self.words[at : at + count]
+
+    def slots(self, pas: Words) -> NDArray[np.intp]:
+        """Indices into :attr:`words` of an array of PAs.
+
+        Raises MachineError naming the first PA that is unaligned or not in RAM.
+        """
+        bad = (pas < self.base) | (pas >= self.end) | (pas % WORD != 0)
+        if bad.any():
+            pa = int(pas[int(bad.argmax())])
+            raise MachineError(f"no 64-bit word of RAM at PA {pa:#x} ({self._extent})")
+        return ((pas - np.uint64(self.base)) // WORD).astype(np.intp)
+
+    def read(self, pa: int, size: int) -> bytes:
+        """A copy of ``size`` bytes from PA ``pa``."""
+        return self.view(pa, size).tobytes()
+
+    def write(self, pa: int, data: bytes | bytearray | memoryview) -> None:
+        """Store ``data`` from PA ``pa`` on."""
+        self.view(pa, len(data))[:] = np.frombuffer(data, dtype=np.uint8)
+
+    def read_u64(self, pa: int) -> int:
+        """The 64-bit word at PA ``pa``, which need not be aligned."""
+        return int.from_bytes(self.read(pa, WORD), "little")
+
+    def write_u64(self, pa: int, value: int) -> None:
+        """Store a 64-bit word, taken modulo 2^64, at PA ``pa``, which need not be aligned."""
+        self.write(pa, (value & (1 << 64) - 1).to_bytes(WORD, "little"))
+
+    def find(self, pattern: bytes, start: int | None = None, end: int | None = None) -> int | None:
+        """PA of the first occurrence of ``pattern`` in ``[start, end)``, by default all RAM.
+
+        Reads, and so touches, everything up to the hit.
+        """
+        low = self.base if start is None else start
+        high = self.end if end is None else end
+        if not pattern:
+            raise MachineError("nothing to look for: the pattern is empty")
+        window = 1 << 20
+        for at in range(low, high, window):
+            size = min(window + len(pattern) - 1, high - at)
+            hit = self.read(at, size).find(pattern)
+            if hit >= 0:
+                return at + hit
+        return None
+
+    def populate(self, pa: int, size: int) -> None:
+        """Have the host back ``size`` bytes from PA ``pa`` now, contents unchanged.
+
+        The first touch of a page costs more than copying it; a measurement wants it done before.
+        """
+        touched = self.view(pa, size)[::HOST_PAGE]
+        touched |= 0
+
+    def close(self) -> None:
+        """Give the memory back to the host as soon as no view is left."""
+        self._ram = None
+
+    def __enter__(self) -> GuestMemory:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def _extent(self) -> str:
+        return f"RAM is {self.base:#x}..{self.end:#x}"
+
+    def _check(self, pa: int, size: int) -> None:
+        if not self.contains(pa, size):
+            raise MachineError(f"PA {pa:#x}, {size:#x} bytes, is not RAM ({self._extent})")
+
+
+def _check_size(base: int, size: int) -> None:
+    if size <= 0:
+        raise MachineError(f"a guest with {size} bytes of RAM", hint="give a size in MiB or GiB")
+    if size % MIN_PAGE or base % MIN_PAGE:
+        raise MachineError(
+            f"RAM of {size:#x} bytes at PA {base:#x} is not made of whole 4 KiB pages",
+            hint="round size and base to 4 KiB",
+        )
+    if base < 0 or base + size > MAX_PA:
+        raise MachineError(
+            f"RAM of {size:#x} bytes at PA {base:#x} is not within 48-bit physical addresses"
+        )
+    limit, source = host_limit()
+    if size > limit:
+        raise MachineError(
+            f"{size / GIB:.2f} GiB of guest RAM, and the host has {limit / GIB:.2f} GiB ({source})",
+            hint="ask for less RAM, or a smaller payload",
+        )
+
+
+def host_limit() -> tuple[int, str]:
+    """Bytes the host can give now, and what says so: /proc/meminfo or a resource limit."""
+    candidates = [(MAX_PA, "48-bit addresses")]
+    fields = _kilobytes(Path("/proc/meminfo"))
+    if "MemAvailable" in fields:
+        # Swap is left out on purpose: a guest in swap would look like a hang.
+        candidates.append((fields["MemAvailable"], "/proc/meminfo, MemAvailable"))
+    used = _kilobytes(Path("/proc/self/status"))
+    for limit, name, field in (
+        (resource.RLIMIT_AS, "RLIMIT_AS", "VmSize"),
+        (resource.RLIMIT_DATA, "RLIMIT_DATA", "VmData"),
+    ):
+        soft, _ = resource.getrlimit(limit)
+        if soft != resource.RLIM_INFINITY:
+            candidates.append((max(0, soft - used.get(field, 0)), name))
+    return min(candidates)
+
+
+def _kilobytes(path: Path) -> dict[str, int]:
+    """The ``Name:  123 kB`` lines of a /proc file, in bytes; empty where there is no /proc."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return {}
+    rows = [line.replace(":", " ").split() for line in lines]
+    return {row[0]: int(row[1]) * 1024 for row in rows if len(row) == 3 and row[2] == "kB"}
+
+
+def _host_memory(size: int) -> Bytes:
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
+    try:
+        # No MADV_HUGEPAGE: measured, on a virtual machine whose host takes free memory back,
+        # first touches of huge pages were three to five times slower than of small ones.
+        area: Any = mmap.mmap(-1, size, flags=flags)
+    except (OSError, ValueError, OverflowError) as error:
+        raise MachineError(
+            f"the host refuses {size / GIB:.2f} GiB of memory: {error}",
+            hint="ask for less RAM, or raise the limit (ulimit -v)",
+        ) from None
+    return np.frombuffer(area, dtype=np.uint8)

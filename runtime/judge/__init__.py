@@ -1,0 +1,1 @@
+"""What a run has to fulfil, and why it did not."""

@@ -1,0 +1,125 @@
+"""Inputs to Inputs: bring the segments into the shape and on the path that a Job asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from relokit.codegen.base.errors import MachineError
+from relokit.codegen.target import Target
+from relokit.linker.flat import flatten
+from relokit.linker.image import Image
+from relokit.runtime.guest.content import BytesContent, PatternContent
+from relokit.runtime.kexec.inputs import Inputs, Loaded
+from relokit.runtime.kexec.job import KexecPath, Shape
+from relokit.runtime.kexec.kimage import SEGMENT_MAX, KexecSegment
+
+GAP_SEGMENTS = 5
+"""Small segments that Shape.GAPS adds, each with a free page before and after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A hand-over to check: code at PA ``pc`` is entered with ``x0``."""
+
+    name: str
+    pc: int
+    x0: int
+
+
+def arrange(inputs: Inputs, target: Target, shape: Shape, seed: int) -> Inputs:
+    """Add the segments, or take away the pages, that ``shape`` is about."""
+    page = target.page_size
+    if shape is Shape.ONE_PAGE:
+        kernel = inputs.segments[0]
+        content = PatternContent(page, seed)
+        segment = KexecSegment("one page", kernel.segment.mem, page, page)
+        return _with_segments(inputs, (Loaded(segment, content),))
+    if shape is Shape.GAPS:
+        spots = enumerate(_holes(inputs, target, page, GAP_SEGMENTS))
+        return _with_segments(
+            inputs,
+            (*inputs.segments, *(_pattern(f"gap {n}", at, page, seed + n) for n, at in spots)),
+        )
+    if shape is Shape.BOUNDARY:
+        return _fill_list_page(inputs, target, seed)
+    return inputs
+
+
+def add_purgatory(inputs: Inputs, target: Target, purgatory: Image) -> tuple[Inputs, int]:
+    """Add the purgatory as a segment; returns it and the PA of its entry."""
+    code = bytearray(flatten(purgatory))
+    data = purgatory.symbol("purgatory_kernel") - purgatory.entry
+    code[data : data + 8] = inputs.start.to_bytes(8, "little")
+    code[data + 8 : data + 16] = inputs.dtb_at.to_bytes(8, "little")
+    [at] = _holes(inputs, target, target.page_size, 1)
+    segment = KexecSegment("purgatory", at, target.page_size, len(code))
+    loaded = Loaded(segment, BytesContent(bytes(code)))
+    return _with_segments(inputs, (*inputs.segments, loaded)), at
+
+
+def stages(inputs: Inputs, path: KexecPath, purgatory: int | None) -> tuple[Stage, ...]:
+    """What is entered after the relocation, in order; the last one is the new kernel."""
+    kernel = Stage("kernel", inputs.start, inputs.dtb_at)
+    if path is KexecPath.PURGATORY:
+        assert purgatory is not None
+        # kexec_load knows of no device tree: that is what the purgatory is for.
+        return Stage("purgatory", purgatory, 0), kernel
+    return (kernel,)
+
+
+def _pattern(name: str, at: int, size: int, seed: int) -> Loaded:
+    return Loaded(KexecSegment(name, at, size, size), PatternContent(size, seed))
+
+
+def _with_segments(inputs: Inputs, segments: tuple[Loaded, ...]) -> Inputs:
+    if len(segments) > SEGMENT_MAX:
+        raise MachineError(f"{len(segments)} segments", hint=f"kexec takes {SEGMENT_MAX} at most")
+    known = {entry["at"]: entry for entry in inputs.description}
+    description = tuple(
+        known.get(
+            loaded.segment.mem,
+            {
+                "name": loaded.segment.name,
+                "at": loaded.segment.mem,
+                "bytes": loaded.segment.bufsz,
+                "memory": loaded.segment.memsz,
+            },
+        )
+        for loaded in segments
+    )
+    return replace(inputs, segments=segments, description=description)
+
+
+def _holes(inputs: Inputs, target: Target, size: int, count: int) -> list[int]:
+    """``count`` free ranges of ``size`` bytes, from the top of RAM down, a page between any two."""
+    page = target.page_size
+    taken = [(inputs.old_kernel.base, inputs.old_kernel.end)]
+    for loaded in inputs.segments:
+        segment = loaded.segment
+        taken.append((segment.mem, segment.mem + segment.pages(page) * page))
+
+    def candidates() -> Iterator[int]:
+        at = inputs.ram_base + inputs.ram_size - size - page
+        while at - page >= inputs.ram_base:
+            clash = [low for low, high in taken if at - page < high and at + size + page > low]
+            if not clash:
+                yield at
+            at = min(clash, default=at) - size - page
+
+    found = [at for at, _ in zip(candidates(), range(count), strict=False)]
+    if len(found) < count:
+        raise MachineError(
+            f"no {size:#x} free bytes for another segment", hint="give the guest more RAM"
+        )
+    return found
+
+
+def _fill_list_page(inputs: Inputs, target: Target, seed: int) -> Inputs:
+    """One more segment, so long that IND_DONE falls into the last word of a list page."""
+    page = target.page_size
+    words = sum(1 + loaded.segment.pages(page) for loaded in inputs.segments)
+    per_page = page // 8 - 1
+    pages = -(words + 1) % per_page or per_page
+    [at] = _holes(inputs, target, pages * page, 1)
+    return _with_segments(inputs, (*inputs.segments, _pattern("filler", at, pages * page, seed)))

@@ -1,0 +1,208 @@
+"""The resume side of hibernation: set up, run and compared like kexec.
+
+A kernel has loaded the image of a hibernated one into spare pages. Its exit routine, copied to a
+safe page, puts every page back where it was, the loading kernel's own included, and goes on in
+the resumed kernel. It needs what kexec needs since the series: EL2 vectors that survive, a copy
+of the linear map, and TTBR switches (patches 1 to 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from relokit.codegen.base.errors import LinkError
+from relokit.codegen.facts import EL2_VECTORS_SIZE
+from relokit.codegen.series import Feature
+from relokit.codegen.target import Regime, Target
+from relokit.linker.image import Image
+from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.guest.content import PatternContent, scatter_into, verify
+from relokit.runtime.guest.ledger import PageAllocator, Region
+from relokit.runtime.guest.memory import GuestMemory, Words
+from relokit.runtime.judge.diagnosis import diagnose
+from relokit.runtime.judge.outcome import Finding
+from relokit.runtime.kexec import trans_pgd
+from relokit.runtime.kexec.inputs import Inputs
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.kexec.old_kernel import CpuState, OldKernel, load_old_kernel, page_tables
+from relokit.runtime.run.transfer import Move
+
+ENTRY_WORDS = 3
+"""Words of a list entry: where the page is, where it belongs, the next entry (VAs)."""
+DEFAULT_SIZE = 1 << 20
+RESUME_ENTRY = "finalise_el2"
+"""A routine of the resumed kernel that stands for cpu_resume: it is reached, not run."""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """The moment before swsusp_arch_resume.
+
+    ``jump`` is the PA of the exit routine's copy, ``entry`` the VA at which the resumed kernel
+    goes on, ``tables`` the PA of its tables, ``vectors`` the PA of its EL2 vectors (0: none).
+    ``home`` is where the restored pages belong.
+    """
+
+    target: Target
+    old: OldKernel
+    state: CpuState
+    exit_code: bytes
+    jump: int
+    entry: int
+    tables: int
+    vectors: int
+    home: Region
+    content: PatternContent
+
+    @property
+    def allocator(self) -> PageAllocator:
+        """The ledger of who owns which pages."""
+        return self.old.allocator
+
+    def locate(self, pc: int) -> tuple[Image, int] | None:
+        """The image and VA of the code at ``pc``, if it is ours."""
+        if self.jump <= pc < self.jump + len(self.exit_code):
+            start = self.old.image.symbol("__hibernate_exit_text_start")
+            return self.old.image, pc - self.jump + start
+        return self.old.locate(pc)
+
+    def close(self) -> None:
+        """Give guest RAM back."""
+        self.old.memory.close()
+
+
+def build_resume(target: Target, image: Image, inputs: Inputs, job: Job) -> Resume:
+    """Set up guest RAM as the loading kernel leaves it when it calls swsusp_arch_resume.
+
+    The restored pages are ``job.size`` bytes of pattern; of ``inputs``, RAM and the old
+    kernel's place count.
+    """
+    page = target.page_size
+    memory = GuestMemory(inputs.ram_base, inputs.ram_size)
+    allocator = PageAllocator(memory, page)
+    region = inputs.old_kernel
+    allocator.reserve(region.name, region.base, region.size)
+    content = PatternContent(-(-(job.size or DEFAULT_SIZE) // page) * page, job.seed)
+    # The hibernated kernel's pages: above the loading kernel, wherever that is.
+    home = allocator.reserve("destination: resumed pages", region.end, content.size)
+    old = load_old_kernel(target, image, region, allocator, inputs.memstart)
+    # The resumed kernel is the same build at the same place, with tables of its own.
+    tables = page_tables(target, image, region, allocator, inputs.memstart, "resumed swapper")
+
+    count = content.size // page
+    spare = allocator.scatter("safe pages", count, page, job.seed, job.order)
+    scatter_into(memory, spare, page, content)
+    listed = _write_list(old, spare, home, page)
+
+    exit_code = _exit_code(image, page)
+    safe = allocator.alloc("hibernate exit code", page)
+    memory.write(safe.base, exit_code)
+    entry_offset = image.symbol("swsusp_arch_suspend_exit") - image.symbol(
+        "__hibernate_exit_text_start"
+    )
+    ttbr0, t0sz = trans_pgd.idmap_page(memory, allocator, target, safe.base)
+    copy = trans_pgd.create_copy(
+        memory, allocator, old.swapper, target, target.page_offset, target.page_end
+    )
+    nvhe = target.regime is Regime.NVHE
+    vectors = old.stub_vectors if nvhe else 0
+    safe_vectors = _safe_vectors(target, image, memory, allocator) if nvhe else 0
+    entry = image.symbol(RESUME_ENTRY)
+    arguments = (
+        safe.base + entry_offset,
+        ttbr0,
+        t0sz,
+        old.zero_page,
+        safe_vectors,
+        tables,
+        copy,
+        entry,
+        listed,
+        vectors,
+    )
+    return Resume(
+        target=target,
+        old=old,
+        state=old.state("swsusp_arch_resume", arguments),
+        exit_code=exit_code,
+        jump=safe.base + entry_offset,
+        entry=entry,
+        tables=tables,
+        vectors=vectors,
+        home=home,
+        content=content,
+    )
+
+
+def check_resume(resume: Resume, cpu: Cpu, move: Move) -> list[Finding]:
+    """Everything that is wrong at the resumed kernel's entry, or how it was not reached."""
+    if not move.arrived:
+        return [diagnose(resume, cpu, move.stop)]
+    el = resume.old.el
+    expected = {
+        "resume.el": (cpu.el, el, "exception level"),
+        "resume.ttbr1": (cpu.read(f"TTBR1_EL{el}"), resume.tables, f"TTBR1_EL{el}"),
+        "resume.mmu": (cpu.read(f"SCTLR_EL{el}") & 1, 1, f"SCTLR_EL{el}.M"),
+    }
+    if resume.vectors:
+        expected["resume.vectors"] = (cpu.read("VBAR_EL2"), resume.vectors, "VBAR_EL2")
+    findings = [
+        Finding(
+            rule=rule,
+            message=f"{what} is {got:#x} where the resumed kernel goes on, not {wanted:#x}",
+            address=resume.entry,
+        )
+        for rule, (got, wanted, what) in expected.items()
+        if got != wanted
+    ]
+    result = verify(
+        resume.old.memory,
+        resume.home.base,
+        resume.home.size,
+        resume.target.page_size,
+        resume.content,
+    )
+    if result.first is not None:
+        findings.append(
+            Finding(
+                rule="memory.resumed",
+                message=f"{result.bad_pages} of {result.pages} pages are not as they were",
+                address=resume.home.base + result.first.offset,
+                cause="a list entry, a table entry or the copy itself sent a page elsewhere",
+            )
+        )
+    return findings
+
+
+def _write_list(old: OldKernel, spare: Words, home: Region, page: int) -> int:
+    """The list of pages, in safe pages of its own; returns the VA of its first entry."""
+    count = len(spare)
+    region = old.allocator.alloc("page list", count * ENTRY_WORDS * 8)
+    offset = np.uint64(old.linear_offset)
+    entries = old.memory.u64(region.base, count * ENTRY_WORDS).reshape(count, ENTRY_WORDS)
+    steps = np.arange(count, dtype=np.uint64)
+    entries[:, 0] = spare + offset
+    entries[:, 1] = np.uint64(home.base) + steps * np.uint64(page) + offset
+    entries[:, 2] = np.uint64(region.base) + (steps + np.uint64(1)) * np.uint64(24) + offset
+    entries[-1, 2] = 0
+    return region.base + old.linear_offset
+
+
+def _exit_code(image: Image, page: int) -> bytes:
+    start = image.symbol("__hibernate_exit_text_start")
+    size = image.symbol("__hibernate_exit_text_end") - start
+    if size > page:
+        raise LinkError(f"the hibernate exit text has {size} bytes and its page {page}")
+    return image.read(start, size)
+
+
+def _safe_vectors(
+    target: Target, image: Image, memory: GuestMemory, allocator: PageAllocator
+) -> int:
+    """PA of the EL2 vectors for the time of the copy: hibernate's own before patch 2."""
+    shared = target.has(Feature.COPY_EL2_VECTORS)
+    name = "trans_pgd_stub_vectors" if shared else "hibernate_el2_vectors"
+    vectors = image.read(image.symbol(name), EL2_VECTORS_SIZE)
+    return trans_pgd.copy_el2_vectors(memory, allocator, vectors)

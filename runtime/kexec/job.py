@@ -1,0 +1,132 @@
+"""Job: everything a person can ask of one run, as plain data (it crosses a process boundary)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from relokit.codegen.base.errors import MachineError
+
+RAM_BASE = 0x4000_0000
+"""PA where QEMU virt's RAM starts."""
+DEFAULT_TIMEOUT = 120.0
+DEFAULT_MAX_INSTRUCTIONS = 1 << 40
+
+MAX_PA = (1 << 48) - 1
+MAX_SEED = (1 << 32) - 1
+MAX_TIMEOUT, MAX_BOOT = 3600.0, 600.0
+MAX_INSTRUCTIONS = 1 << 62
+LIMITS: Mapping[str, tuple[float, float, str]] = {
+    "size": (1, MAX_PA, "bytes"),
+    "memory": (1, MAX_PA, "bytes"),
+    "kernel_at": (0, MAX_PA, "as physical address"),
+    "initrd_at": (0, MAX_PA, "as physical address"),
+    "dtb_at": (0, MAX_PA, "as physical address"),
+    "seed": (0, MAX_SEED, "as seed"),
+    "boot": (1e-6, MAX_BOOT, "seconds"),
+    "timeout": (1e-6, MAX_TIMEOUT, "seconds"),
+    "max_instructions": (1, MAX_INSTRUCTIONS, "instructions"),
+}
+"""Least, most and unit of the numbers in a Job."""
+
+DEFAULT_CMDLINE = "earlycon console=ttyAMA0"
+"""Makes a kernel talk on the console of the device tree made here."""
+
+
+class Order(StrEnum):
+    """How source pages lie in guest RAM."""
+
+    SHUFFLED = "shuffled"
+    IN_ORDER = "in-order"
+    REVERSED = "reversed"
+
+
+class KexecPath(StrEnum):
+    """Which way the old kernel leaves.
+
+    NORMAL is kexec_file_load: segments moved, device tree in x0. PURGATORY is kexec_load: a
+    purgatory of its own is entered and hands on. IN_PLACE and CRASH find every segment where it
+    belongs (IND_DONE in the head). HIBERNATE is no kexec: the resume side of hibernation, which
+    shares vectors and table switches with it.
+    """
+
+    NORMAL = "normal"
+    PURGATORY = "purgatory"
+    IN_PLACE = "in-place"
+    CRASH = "crash"
+    HIBERNATE = "hibernate"
+
+
+class Shape(StrEnum):
+    """What the list of pages looks like, beyond the order of its pages.
+
+    ONE_PAGE moves a single page, GAPS adds small segments apart from each other, BOUNDARY ends
+    the list in the very last word of a list page, OWN_PLACE has every third source page lie at
+    its own destination already (kexec allows no other source in a destination).
+    """
+
+    PLAIN = "plain"
+    ONE_PAGE = "one-page"
+    GAPS = "gaps"
+    BOUNDARY = "boundary"
+    OWN_PLACE = "own-place"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Input files, places and limits of one run.
+
+    ``kernel`` None means the demo kernel, unless ``size`` (bytes) asks for a synthetic payload.
+    ``memory`` is guest RAM in bytes, None: chosen to fit. ``*_at`` are PAs, None: chosen by the
+    boot protocol's rules. ``code_from`` is a shipped kernel whose own relocation code and EL2
+    vectors run in place of ours. ``boot`` lets the new kernel run on after the hand-over for at
+    most that many seconds. ``cmdline`` None keeps what ``dtb`` says, or is DEFAULT_CMDLINE without
+    one. ``observe`` counts the maintenance instructions of the move. Raises MachineError for a
+    number that is out of range, whatever the files are.
+    """
+
+    kernel: Path | None = None
+    initrd: Path | None = None
+    dtb: Path | None = None
+    cmdline: str | None = None
+    size: int | None = None
+    memory: int | None = None
+    kernel_at: int | None = None
+    initrd_at: int | None = None
+    dtb_at: int | None = None
+    order: Order = Order.SHUFFLED
+    path: KexecPath = KexecPath.NORMAL
+    shape: Shape = Shape.PLAIN
+    seed: int = 0
+    code_from: Path | None = None
+    templates: Path | None = None
+    boot: float | None = None
+    observe: bool = False
+    timeout: float = DEFAULT_TIMEOUT
+    max_instructions: int = DEFAULT_MAX_INSTRUCTIONS
+
+    def __post_init__(self) -> None:
+        for name, (least, most, unit) in LIMITS.items():
+            value = getattr(self, name)
+            # Written so that NaN fails as well.
+            if value is not None and not least <= value <= most:
+                raise MachineError(
+                    f"{name} is {value}: out of range", hint=f"give {least:,} to {most:,} {unit}"
+                )
+        if self.size is not None and self.kernel is not None:
+            raise MachineError(
+                "a kernel and a synthetic payload at once", hint="give --kernel or --size"
+            )
+        if self.size is not None and self.boot is not None:
+            raise MachineError(
+                "a synthetic payload is no kernel that could run on",
+                hint="give --kernel, or leave --boot out",
+            )
+
+    @property
+    def moves_demo(self) -> bool:
+        """Whether what arrives is the whole demo kernel, which can be let run on."""
+        whole = self.shape is not Shape.ONE_PAGE and self.path is not KexecPath.HIBERNATE
+        return self.kernel is None and self.size is None and whole

@@ -1,0 +1,143 @@
+"""The kernel that is left: its image in RAM, its page tables, its system registers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relokit.codegen import facts
+from relokit.codegen.target import Regime, Target
+from relokit.linker.flat import flatten
+from relokit.linker.image import Image
+from relokit.runtime.arch import descriptors, geometry
+from relokit.runtime.arch.translation import SCTLR_M
+from relokit.runtime.guest.ledger import PageAllocator, Region
+from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.kexec import trans_pgd
+from relokit.runtime.kexec.pagetables import PageTables, map_image, map_linear
+
+# SCTLR_EL1 of a running kernel: M, C, SA, SA0, I over the MMU-off value (DDI 0487, SCTLR_EL1).
+SCTLR_MMU_ON = facts.SCTLR_EL1_MMU_OFF | SCTLR_M | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 12
+PA_BITS = 44
+"""Physical address size in TCR_EL1.IPS: what a Cortex-A72 has."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuState:
+    """Registers at the start: ``sysregs`` by architectural name, ``x`` from x0 up."""
+
+    el: int
+    pc: int
+    x: tuple[int, ...]
+    sysregs: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OldKernel:
+    """``image`` at ``region``, mapped by the tables at PA ``swapper``.
+
+    ``zero_page`` is the PA of the empty table, ``linear_offset`` is VA minus PA in the linear
+    map.
+    """
+
+    target: Target
+    image: Image
+    region: Region
+    memory: GuestMemory
+    allocator: PageAllocator
+    swapper: int
+    zero_page: int
+    linear_offset: int
+
+    @property
+    def el(self) -> int:
+        """The exception level it runs at."""
+        return 2 if self.target.regime is Regime.VHE else 1
+
+    @property
+    def stub_vectors(self) -> int:
+        """PA of its hyp-stub's vectors."""
+        return self.pa("__hyp_stub_vectors")
+
+    def pa(self, symbol: str) -> int:
+        """PA of one of its symbols."""
+        return self.image.symbol(symbol) - self.target.kimage_vaddr + self.region.base
+
+    def locate(self, pc: int) -> tuple[Image, int] | None:
+        """The image and VA of its code at ``pc``, which is a VA or, with the MMU off, a PA."""
+        for va in (pc, pc - self.region.base + self.target.kimage_vaddr):
+            if self.image.section_at(va):
+                return self.image, va
+        return None
+
+    def state(self, entry: str, arguments: tuple[int, ...]) -> CpuState:
+        """The CPU as it calls its routine ``entry``: MMU on, nothing mapped by TTBR0."""
+        return CpuState(self.el, self.image.symbol(entry), arguments, self._sysregs())
+
+    def _sysregs(self) -> tuple[tuple[str, int], ...]:
+        tcr = geometry.tcr_el1(
+            geometry.granule_of(self.target.page_size),
+            t0_bits=trans_pgd.IDMAP_VA_BITS,
+            t1_bits=self.target.va_bits,
+            pa_bits=PA_BITS,
+        )
+        own = (
+            (f"MAIR_EL{self.el}", descriptors.MAIR),
+            (f"TCR_EL{self.el}", tcr),
+            (f"TTBR0_EL{self.el}", self.zero_page),
+            (f"TTBR1_EL{self.el}", self.swapper),
+            (f"SCTLR_EL{self.el}", SCTLR_MMU_ON),
+        )
+        vectors = ("VBAR_EL2", self.stub_vectors)
+        match self.target.regime:
+            case Regime.EL1:
+                return own
+            case Regime.NVHE:
+                off = ("SCTLR_EL2", facts.SCTLR_EL2_MMU_OFF)
+                return ("HCR_EL2", facts.HCR_EL2_NVHE), vectors, off, *own
+            case Regime.VHE:
+                return ("HCR_EL2", facts.HCR_EL2_VHE), vectors, *own
+
+
+def load_old_kernel(
+    target: Target, image: Image, region: Region, allocator: PageAllocator, memstart: int
+) -> OldKernel:
+    """Put ``image`` at ``region`` and build its tables: the linear map and its own mapping.
+
+    Fixed places (the region, destinations) are reserved in ``allocator`` already. ``memstart``
+    is the PA that PAGE_OFFSET maps.
+    """
+    memory = allocator.memory
+    memory.write(region.base, flatten(image))
+    tables = page_tables(target, image, region, allocator, memstart, "swapper_pg_dir")
+    return OldKernel(
+        target=target,
+        image=image,
+        region=region,
+        memory=memory,
+        allocator=allocator,
+        swapper=tables,
+        zero_page=trans_pgd.zero_page(allocator),
+        linear_offset=target.page_offset - memstart,
+    )
+
+
+def page_tables(
+    target: Target,
+    image: Image,
+    region: Region,
+    allocator: PageAllocator,
+    memstart: int,
+    name: str,
+) -> int:
+    """PA of a kernel's tables for TTBR1: all of RAM, its text read-only there, and its image."""
+    tables = PageTables(
+        allocator.memory,
+        allocator,
+        geometry.granule_of(target.page_size),
+        target.va_bits,
+        upper=True,
+        name=name,
+    )
+    map_linear(tables, target.page_offset, memstart, read_only=((region.base, region.size),))
+    map_image(tables, image, region.base)
+    return tables.root

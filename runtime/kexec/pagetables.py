@@ -1,0 +1,217 @@
+"""Stage 1 translation tables, built in guest memory as a kernel at work would have them.
+
+Filling is by numpy, a level at a time: a mapping of a million pages costs a handful of array
+operations, not a million.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relokit.codegen.base.errors import MachineError
+from relokit.linker.image import Image, SegmentFlag
+from relokit.runtime.arch import descriptors as d
+from relokit.runtime.arch.geometry import ENTRY_SIZE, LEAF_LEVEL, Granule, txsz
+from relokit.runtime.guest.ledger import PageAllocator
+from relokit.runtime.guest.memory import GuestMemory, Words
+
+PT_LOAD = 1  # gABI, program header
+SPACE = 1 << 64
+
+
+class PageTables:
+    """Tables for one range: VA 0 upwards (TTBR0), or, if ``upper``, up to 2^64 (TTBR1).
+
+    ``root`` is the PA of the first table, what TTBR holds. Tables come from ``allocator``, under
+    ``name``.
+    """
+
+    def __init__(
+        self,
+        memory: GuestMemory,
+        allocator: PageAllocator,
+        granule: Granule,
+        va_bits: int,
+        *,
+        upper: bool,
+        name: str,
+    ) -> None:
+        txsz(va_bits)
+        self.memory = memory
+        self.allocator = allocator
+        self.granule = granule
+        self.va_bits = va_bits
+        self.name = name
+        self.low = SPACE - (1 << va_bits) if upper else 0
+        self.root = allocator.alloc(name, granule.page_size).base
+
+    @property
+    def high(self) -> int:
+        """First VA after the range."""
+        return self.low + (1 << self.va_bits)
+
+    def map(self, va: int, pa: int, size: int, attributes: int, *, blocks: bool = True) -> None:
+        """Map ``size`` bytes at VA ``va`` to PA ``pa``; all three are multiples of a page.
+
+        ``attributes`` are descriptor bits without type and address. With ``blocks``, the largest
+        blocks that alignment allows are used, pages elsewhere. Raises MachineError for what does
+        not fit the range, is not aligned, or is mapped already.
+        """
+        page = self.granule.page_size
+        if va % page or pa % page or size % page or size < 0:
+            raise MachineError(
+                f"{self.name}: VA {va:#x} to PA {pa:#x}, {size:#x} bytes, is not whole pages of "
+                f"{page} bytes"
+            )
+        if va < self.low or va + size > self.high:
+            raise MachineError(
+                f"{self.name}: VA {va:#x}..{va + size:#x} is outside its range "
+                f"({self.low:#x}..{self.high:#x})",
+                hint="more VA bits, or less RAM",
+            )
+        if pa < 0 or pa + size > d.ADDRESS + page:
+            raise MachineError(f"{self.name}: PA {pa:#x}..{pa + size:#x} is past 48 bits")
+        levels = (*self.granule.block_levels, LEAF_LEVEL) if blocks else (LEAF_LEVEL,)
+        start = self.granule.start_level(self.va_bits)
+        usable = tuple(level for level in levels if level >= start)
+        for offset, length, level in _chunks(self.granule, va, pa, size, usable):
+            self._fill(va + offset, pa + offset, length, level, attributes)
+
+    def idmap(self, pa: int, size: int, attributes: int = d.KERNEL_RX) -> None:
+        """Map PA ``pa`` to itself, by pages, executable and read-only unless told otherwise."""
+        self.map(pa, pa, size, attributes, blocks=False)
+
+    def _fill(self, va: int, pa: int, size: int, level: int, attributes: int) -> None:
+        """Write the leaves of ``level`` for a range that is aligned to them."""
+        slots = self._slots(va, size, level)
+        words = self.memory.words
+        taken = words[slots] & np.uint64(d.VALID) != 0
+        span = self.granule.span(level)
+        if taken.any():
+            at = va + int(taken.argmax()) * span
+            raise MachineError(f"{self.name}: VA {at:#x} is mapped already")
+        kind = d.PAGE if level == LEAF_LEVEL else d.BLOCK
+        steps = np.arange(len(slots), dtype=np.uint64) * np.uint64(span)
+        words[slots] = steps + np.uint64(pa | attributes | kind)
+
+    def _slots(self, va: int, size: int, level: int) -> NDArray[np.intp]:
+        """Word indices of the entries of ``level`` for a range; missing tables are made."""
+        granule = self.granule
+        offset = va - self.low
+        tables = np.array([self.root], dtype=np.uint64)
+        for at in range(granule.start_level(self.va_bits), LEAF_LEVEL + 1):
+            shift = granule.shift(at)
+            first, last = offset >> shift, (offset + size - 1) >> shift
+            entries = np.arange(first, last + 1, dtype=np.uint64)
+            table = (entries >> granule.index_bits) - np.uint64(first >> granule.index_bits)
+            index = entries & np.uint64(granule.entries - 1)
+            slots = self.memory.slots(tables[table] + index * np.uint64(ENTRY_SIZE))
+            if at == level:
+                break
+            tables = self._tables_below(slots, va, at)
+        return slots
+
+    def _tables_below(self, slots: NDArray[np.intp], va: int, level: int) -> Words:
+        """PAs of the tables that entries of ``level`` point to; absent ones are allocated."""
+        words = self.memory.words
+        kinds = words[slots] & np.uint64(d.TYPE)
+        blocked = kinds == d.BLOCK
+        if blocked.any():
+            shift = self.granule.shift(level)
+            at = ((va >> shift) + int(blocked.argmax())) << shift
+            raise MachineError(f"{self.name}: VA {max(va, at):#x} is mapped already, by a block")
+        missing = slots[kinds != d.TABLE]
+        if len(missing):
+            page = self.granule.page_size
+            name = f"{self.name} level {level + 1}"
+            new = self.allocator.alloc(name, len(missing) * page).base
+            steps = np.arange(len(missing), dtype=np.uint64) * np.uint64(page)
+            words[missing] = steps + np.uint64(new | d.TABLE)
+        below: Words = words[slots] & np.uint64(d.ADDRESS)
+        return below
+
+
+def _chunks(
+    granule: Granule, va: int, pa: int, size: int, levels: Sequence[int]
+) -> Iterator[tuple[int, int, int]]:
+    """Cut a range into ``(offset, size, level)`` runs, largest leaves first, in VA order."""
+    if size == 0:
+        return
+    level, *rest = levels
+    span = granule.span(level)
+    head = -va % span
+    body = (size - head) // span * span
+    if not rest:
+        yield 0, size, level
+    elif (va - pa) % span or body <= 0:
+        yield from _chunks(granule, va, pa, size, rest)
+    else:
+        yield from _chunks(granule, va, pa, head, rest)
+        yield head, body, level
+        tail = head + body
+        for offset, length, at in _chunks(granule, va + tail, pa + tail, size - tail, rest):
+            yield tail + offset, length, at
+
+
+def map_linear(
+    tables: PageTables,
+    page_offset: int,
+    memstart: int,
+    *,
+    read_only: Sequence[tuple[int, int]] = (),
+    blocks: bool = True,
+) -> None:
+    """The linear map: all of RAM at ``page_offset + (PA - memstart)``, writable, never executable.
+
+    ``read_only`` are ``(pa, size)`` ranges, apart from each other and in RAM: the alias of
+    the kernel's text and read-only data, mapped by pages so that it can be made writable again.
+    ``blocks=False`` maps everything by pages, as a kernel with rodata=full or KFENCE does.
+    """
+    memory = tables.memory
+    shift = page_offset - memstart
+    room = 1 << (tables.va_bits - 1)
+    if memstart > memory.base or memory.end - memstart > room:
+        raise MachineError(
+            f"RAM {memory.base:#x}..{memory.end:#x} does not fit a linear map of {room:#x} bytes "
+            f"from PA {memstart:#x}",
+            hint="more VA bits, or RAM at a lower address",
+        )
+    at = memory.base
+    for pa, size in sorted(read_only):
+        if pa < at or not memory.contains(pa, size):
+            raise MachineError(
+                f"{tables.name}: the read-only range {pa:#x}..{pa + size:#x} overlaps another or "
+                "is not RAM"
+            )
+        tables.map(at + shift, at, pa - at, d.KERNEL_RW, blocks=blocks)
+        tables.map(pa + shift, pa, size, d.KERNEL_RO, blocks=False)
+        at = pa + size
+    tables.map(at + shift, at, memory.end - at, d.KERNEL_RW, blocks=blocks)
+
+
+def map_image(tables: PageTables, image: Image, load_pa: int) -> None:
+    """The kernel's own mapping: text RX, read-only data RO, everything else RW.
+
+    The image's lowest loaded VA lies at PA ``load_pa``; every PT_LOAD segment is mapped where it
+    is linked, in whole pages. Raises MachineError if two segments share a page.
+    """
+    page = tables.granule.page_size
+    loads = []
+    for segment in image.segments:
+        placed = [image.sections[index] for index in segment.sections]
+        if segment.type == PT_LOAD and placed:
+            low = min(section.va for section in placed) // page * page
+            high = max(section.va + section.size for section in placed)
+            loads.append((low, -(-high // page) * page, segment.flags))
+    base = min((low for low, _, _ in loads), default=0)
+    for low, high, flags in loads:
+        tables.map(low, load_pa + (low - base), high - low, _attributes(flags), blocks=False)
+
+
+def _attributes(flags: SegmentFlag) -> int:
+    if flags & SegmentFlag.W:
+        return d.KERNEL_RW
+    return d.KERNEL_RX if flags & SegmentFlag.X else d.KERNEL_RO

@@ -1,0 +1,1 @@
+"""Machines executed, from the jump to the new kernel's console."""

@@ -1,0 +1,1 @@
+"""Machines written out and read in."""

@@ -1,0 +1,234 @@
+"""Symbol tables laid out here as each generation of kernels lays them out, then read back."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relokit.codegen.base.errors import FormatError
+from relokit.linker.kernel.kallsyms import read_kallsyms
+
+BASE = 0xFFFF_8000_0800_0000
+IMAGE_SIZE = 4 << 20
+TABLE_AT = 0x20_0000
+# One token a character where names need it; the rest are words that no name here uses.
+TOKENS = [chr(n) if chr(n).isalnum() or chr(n) in "_." else f"token{n}" for n in range(256)]
+
+
+def up(data: bytes, align: int) -> bytes:
+    return data + bytes(-len(data) % align)
+
+
+@dataclass
+class Synthetic:
+    """A kernel's symbols and the form they are stored in."""
+
+    generation: str = "6.1"
+    count: int = 2000
+    base: int = BASE
+    first: int = 0
+    """Offset of the lowest symbol; below the series' kernels it is not the Image's start."""
+    extra: list[tuple[str, int]] = field(default_factory=list)
+
+    def symbols(self) -> list[tuple[str, int]]:
+        start = [("T_text", 0)] if self.first == 0 else []
+        start += [("T_stext", self.first)]
+        body = [(f"tfunction_{n}", self.first + 16 * n) for n in range(1, self.count)]
+        entry = [("Tprimary_entry", self.first + 16 * self.count)]
+        return sorted(start + body + entry + self.extra, key=lambda symbol: symbol[1])
+
+    def parts(self) -> dict[str, bytes]:
+        symbols = self.symbols()
+        names, markers, strings, index = b"", [], b"", []
+        for at, (name, _) in enumerate(symbols):
+            if at % 256 == 0:
+                markers.append(len(names))
+            length = len(name)
+            if length > 127:
+                names += bytes([length & 0x7F | 0x80, length >> 7])
+            else:
+                names += bytes([length])
+            names += name.encode()
+        for token in TOKENS:
+            index.append(len(strings))
+            strings += token.encode() + b"\0"
+        offsets = [offset - self.first for _, offset in symbols]
+        return {
+            "count": struct.pack("<I", len(symbols)),
+            "names": names,
+            "markers": struct.pack(f"<{len(markers)}I", *markers),
+            "seqs": bytes(range(1, 4)) * len(symbols),
+            "tokens": strings,
+            "index": struct.pack("<256H", *index),
+            "offsets": struct.pack(f"<{len(offsets)}I", *offsets),
+            "inverted": struct.pack(f"<{len(offsets)}i", *(-1 - offset for offset in offsets)),
+            "base": struct.pack("<Q", self.base + self.first),
+            "zero": bytes(8),
+        }
+
+    def order(self) -> tuple[str, ...]:
+        return {
+            "5.10": ("offsets", "zero", "count", "names", "markers", "tokens", "index"),
+            "percpu": ("inverted", "base", "count", "names", "markers", "tokens", "index"),
+            "6.1": ("offsets", "base", "count", "names", "markers", "seqs", "tokens", "index"),
+            "6.12": ("count", "names", "markers", "tokens", "index", "offsets", "base", "seqs"),
+            "7.2": ("count", "names", "markers", "tokens", "index", "offsets", "seqs"),
+        }[self.generation]
+
+    def image(self) -> bytearray:
+        align = 4 if self.generation == "7.2" else 8
+        parts = self.parts()
+        image = bytearray(IMAGE_SIZE)
+        entry = self.first + 16 * self.count
+        struct.pack_into(
+            "<4sIQQQ24x4s", image, 0, b"MZ\0\0", 0x14000000 | (entry - 4) // 4, 0, IMAGE_SIZE, 0xA,
+            b"ARM\x64",
+        )  # fmt: skip
+        at = TABLE_AT
+        for name in self.order():
+            data = parts[name]
+            if name == "offsets" and self.generation == "7.2":
+                places = [offset - at - 4 * n for n, (_, offset) in enumerate(self.symbols())]
+                data = struct.pack(f"<{len(places)}i", *places)
+            image[at : at + len(data)] = data
+            at += len(up(data, align))
+        # Tables of pointers to functions, as every kernel has.
+        for n in range(1, self.count):
+            pointer = self.base + self.first + 16 * n
+            if self.generation == "7.2":
+                struct.pack_into("<Q", image, 0x30_0000 + 8 * n, pointer)
+            if self.generation == "5.10":
+                # Relocations that boot applies: where, R_AARCH64_RELATIVE, what.
+                place = self.base + 0x30_0000 + 8 * n
+                struct.pack_into("<QQQ", image, 0x30_0000 + 24 * n, place, 0x403, pointer)
+        return image
+
+
+GENERATIONS = [
+    Synthetic("5.10", first=0x1_0000),
+    Synthetic("percpu"),
+    Synthetic("6.1", first=0x1_0000),
+    Synthetic("6.12"),
+    Synthetic("7.2"),
+]
+
+
+@pytest.mark.parametrize("kernel", GENERATIONS, ids=lambda kernel: kernel.generation)
+def test_every_generation_is_read_back(kernel: Synthetic) -> None:
+    extra = [("t" + "long_name_" * 20, 0x1_8008), ("Ttwice", 0x1_8108), ("ttwice", 0x1_8208)]
+    kernel = replace(kernel, extra=extra)
+    found = read_kallsyms(memoryview(bytes(kernel.image())))
+    assert found.link_base == BASE
+    assert list(zip(found.types, found.names, found.offsets, strict=True)) == [
+        (name[0], name[1:], offset) for name, offset in kernel.symbols()
+    ]
+    assert found.address("function_7") == BASE + kernel.first + 0x70
+    assert found.offsets_of("twice") == (0x1_8108, 0x1_8208)
+    assert found.offset("twice") == 0x1_8108
+    assert "twice" in found
+    assert "function_99999" not in found
+    assert found.end(0x1_8008) == 0x1_8108
+    assert found.end(IMAGE_SIZE) == found.offsets[-1]
+    assert found.names_at(0x1_8108) == ("twice",)
+    assert found.names_at(0x1_8109) == ()
+    assert [entry[0] for entry in found.within(0x1_8101, 0x1_8110)] == ["twice"]
+    symbol = next(iter(found))
+    assert (symbol.type, symbol.address) == ("T", BASE + kernel.first)
+    assert len(found) == len(kernel.symbols())
+
+
+@pytest.mark.parametrize("count", [767, 1023, 1024, 1025, 1280])
+def test_last_block_of_names_full_or_not(count: int) -> None:
+    kernel = Synthetic("6.12", count=count)
+    assert len(read_kallsyms(memoryview(bytes(kernel.image())))) == len(kernel.symbols())
+
+
+def test_decoys_are_passed_over() -> None:
+    """The digits in a row, and rising words, also where no symbol table is."""
+    image = Synthetic("6.12").image()
+    image[0x10_0000:0x10_0014] = b"".join(b"%d\0" % n for n in range(10))
+    struct.pack_into("<8I", image, TABLE_AT - 0x1000, 0, *(3000 * n for n in range(1, 8)))
+    struct.pack_into("<300I", image, TABLE_AT - 0x8000, 0, *(600 * n for n in range(1, 300)))
+    assert len(read_kallsyms(memoryview(bytes(image)))) == 2002
+
+
+def test_image_without_symbols() -> None:
+    image = bytearray(Synthetic().image()[:64]) + bytes(0x10000)
+    with pytest.raises(FormatError, match="no kallsyms") as caught:
+        read_kallsyms(memoryview(bytes(image)), where="vmlinuz")
+    assert str(caught.value).startswith("vmlinuz: ")
+
+
+def part_at(kernel: Synthetic, name: str) -> int:
+    align = 4 if kernel.generation == "7.2" else 8
+    parts = kernel.parts()
+    at = TABLE_AT
+    for part in kernel.order():
+        if part == name:
+            return at
+        at += len(up(parts[part], align))
+    raise KeyError(name)
+
+
+@pytest.mark.parametrize(
+    ("part", "offset", "value"),
+    [
+        ("index", 2 * 0x31, b"\xff\xff"),
+        ("index", 0, b"\1\0"),
+        ("markers", 8, b"\0\0\0\0"),
+        ("markers", 8, b"\1"),
+        ("names", 0, b"\0"),
+        ("names", 0, b"\x7f"),
+        ("count", 0, b"\0\0\0\0"),
+        ("offsets", 4000, b"\0\0\0\0"),
+        ("offsets", 4 * 2001, b"\xff\xff\xff\x7f"),
+    ],
+)
+def test_damaged_table_is_refused(part: str, offset: int, value: bytes) -> None:
+    kernel = Synthetic("6.12")
+    image = kernel.image()
+    at = part_at(kernel, part) + offset
+    image[at : at + len(value)] = value
+    with pytest.raises(FormatError, match="no kallsyms"):
+        read_kallsyms(memoryview(bytes(image)))
+
+
+def test_no_symbol_whose_place_is_known() -> None:
+    kernel = Synthetic("6.1", first=0x1_0000)
+    image = kernel.image()
+    image[4:8] = bytes(4)
+    with pytest.raises(FormatError, match="neither the start"):
+        read_kallsyms(memoryview(bytes(image)))
+
+
+def test_no_link_address_anywhere() -> None:
+    kernel = Synthetic("7.2")
+    image = kernel.image()
+    image[0x30_0000:] = bytes(len(image) - 0x30_0000)
+    with pytest.raises(FormatError, match="linked at"):
+        read_kallsyms(memoryview(bytes(image)))
+
+
+SOUND = {kernel.generation: bytes(kernel.image()) for kernel in GENERATIONS}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(sorted(SOUND)),
+    st.lists(st.tuples(st.integers(0, 0xF000), st.binary(min_size=1, max_size=8)), max_size=6),
+    st.integers(64, IMAGE_SIZE),
+)
+def test_damage_never_gives_anything_but_symbols_or_a_refusal(
+    generation: str, damage: list[tuple[int, bytes]], size: int
+) -> None:
+    image = bytearray(SOUND[generation])
+    for at, value in damage:
+        image[TABLE_AT + at : TABLE_AT + at + len(value)] = value
+    with contextlib.suppress(FormatError):
+        found = read_kallsyms(memoryview(bytes(image[:size])))
+        assert len(found.offsets) == len(found.names) == len(found.types)

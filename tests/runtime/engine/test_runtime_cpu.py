@@ -1,0 +1,560 @@
+"""The CPU: counting, bounds, stacks, exceptions and the three translation regimes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from relokit.codegen.base.errors import MachineError
+from relokit.runtime.arch import descriptors as d
+from relokit.runtime.arch.exceptions import DELIVER, ExceptionClass
+from relokit.runtime.arch.geometry import granule_of, tcr_el1, tcr_el2
+from relokit.runtime.arch.walker import Access
+from relokit.runtime.engine import cpu, engine_fault, native_hooks
+from relokit.runtime.engine.cpu import NEVER, Cpu
+from relokit.runtime.engine.spinning import is_endless
+from relokit.runtime.engine.stop import StopReason
+from relokit.runtime.guest.ledger import PageAllocator
+from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.kexec.pagetables import PageTables
+
+RAM, CODE = 0x4000_0000, 0x4010_0000
+VECTORS, HIGH = 0x4020_0000, (1 << 64) - (1 << 47)
+SCTLR_OFF, SCTLR_ON = 0x30500800, 0x30501805
+RW = d.KERNEL_RW
+MakeBench = Callable[..., Any]
+
+
+# Counting and bounds ----------------------------------------------------------------------------
+
+
+def test_instructions_are_counted_exactly(bench: MakeBench) -> None:
+    b = bench()
+    stop = b.run("mov x0, #100\nloop: subs x0, x0, #1\nb.ne loop\nnop\nnop")
+    assert stop.reason is StopReason.REACHED
+    assert stop.instructions == 1 + 200 + 2
+    assert b.cpu.x(0) == 0
+    assert stop.pc == CODE + 20
+
+
+def test_a_block_left_by_a_fault_counts_what_completed(bench: MakeBench) -> None:
+    b = bench()
+    stop = b.run("nop\nnop\nmov x1, #1\nldr x0, [x1]\nnop\nnop")
+    assert stop.reason is StopReason.UNMAPPED
+    assert (stop.pc, stop.instructions) == (CODE + 12, 3)
+    assert stop.access is not None
+    assert (stop.access.kind, stop.access.pa, stop.access.size) == ("read", 1, 8)
+
+
+def test_until_moves_between_runs_of_the_same_code(bench: MakeBench) -> None:
+    b = bench()
+    # The engine translates the block it starts with anew; one that is branched to stays.
+    end = b.load("nop\nb next\nnext: " + "nop\n" * 6)
+    for until in (end, CODE + 8, CODE + 20, end, CODE + 4):
+        stop = b.cpu.run(CODE, until=until, max_instructions=100, timeout_s=5)
+        assert (stop.reason, stop.pc) == (StopReason.REACHED, until)
+        assert stop.instructions == (until - CODE) // 4
+
+
+def test_nothing_runs_when_the_end_is_the_start(bench: MakeBench) -> None:
+    b = bench()
+    b.load("mov x0, #1")
+    stop = b.cpu.run(CODE, until=CODE, max_instructions=100, timeout_s=5)
+    assert (stop.reason, stop.instructions, b.cpu.x(0)) == (StopReason.REACHED, 0, 0)
+
+
+def test_the_instruction_limit_ends_a_runaway(bench: MakeBench) -> None:
+    b = bench()
+    stop = b.run("loop: add x0, x0, #1\nadd x1, x1, #1\nb loop", max_instructions=30_000)
+    assert stop.reason is StopReason.INSTRUCTION_LIMIT
+    assert stop.instructions == 30_000
+    assert b.cpu.x(0) == 10_000
+
+
+def test_the_clock_ends_a_runaway(bench: MakeBench) -> None:
+    b = bench()
+    stop = b.run("loop: add x0, x0, #1\nnop\nb loop", max_instructions=1 << 60, timeout_s=0.05)
+    assert stop.reason is StopReason.TIMEOUT
+    assert 0.04 < stop.seconds < 5
+    assert abs(stop.instructions - 3 * b.cpu.x(0)) <= 3
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("spin: b spin", 1),
+        ("spin: cbz xzr, spin", 1),
+        ("spin: tbz x0, #0, spin", 1),
+        ("spin: b.eq spin", 1),
+        ("spin: nop\nhint #34\nb spin", 3),
+        ("spin: " + "nop\n" * 31 + "b spin", 32),
+    ],
+)
+def test_a_loop_without_an_end_is_recognised_at_once(
+    bench: MakeBench, text: str, size: int
+) -> None:
+    b = bench()
+    b.cpu.set_pstate(b.cpu.pstate | 1 << 30)  # Z
+    stop = b.run(text, max_instructions=1 << 60, timeout_s=30)
+    assert (stop.reason, stop.pc) == (StopReason.SPIN, CODE)
+    assert stop.instructions <= size * (native_hooks.SPIN_REPEATS + 1)
+    assert stop.seconds < 5
+
+
+@pytest.mark.parametrize("body", ["nop", "nop\nadd x1, x1, #1", "dsb sy"])
+def test_a_long_loop_is_none(bench: MakeBench, body: str) -> None:
+    b = bench()
+    stop = b.run(f"mov x0, #50000\nloop: {body}\nsub x0, x0, #1\ncbnz x0, loop")
+    size = 3 + body.count("\n")
+    assert (stop.reason, stop.instructions) == (StopReason.REACHED, 1 + 50_000 * size)
+    assert b.cpu.x(1) == (50_000 if "add" in body else 0)
+
+
+def test_a_long_loop_is_looked_at_once(bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+
+    def look(fetch: Callable[[int], int | None], pc: int) -> bool:
+        looked.append(pc)
+        return is_endless(fetch, pc)
+
+    monkeypatch.setattr(cpu, "is_endless", look)
+    assert bench().run("mov x0, #50000\nloop: sub x0, x0, #1\ncbnz x0, loop").reason == "reached"
+    assert looked == [CODE + 4]
+
+
+def test_two_long_loops_take_turns(bench: MakeBench) -> None:
+    b = bench()
+    stop = b.run(
+        "mov x2, #5\nagain: mov x0, #9000\none: sub x0, x0, #1\ncbnz x0, one\n"
+        "mov x0, #9000\ntwo: sub x0, x0, #1\nnop\ncbnz x0, two\nsub x2, x2, #1\ncbnz x2, again"
+    )
+    assert stop.reason is StopReason.REACHED
+    assert stop.instructions == 1 + 5 * (1 + 18_000 + 1 + 27_000 + 2)
+
+
+def test_wfi_waits_for_ever(bench: MakeBench) -> None:
+    stop = bench().run("nop\nwfi\nnop")
+    assert (stop.reason, stop.pc, stop.instructions) == (StopReason.HALTED, CODE + 8, 2)
+
+
+def test_a_jump_out_of_ram_is_a_fetch_from_nowhere(bench: MakeBench) -> None:
+    stop = bench().run("mov x0, #0x1000\nbr x0")
+    assert (stop.reason, stop.pc, stop.instructions) == (StopReason.UNMAPPED, 0x1000, 2)
+    assert stop.access is not None
+    assert (stop.access.kind, stop.access.pa) == ("fetch", 0x1000)
+
+
+def test_runs_are_independent(bench: MakeBench) -> None:
+    b = bench()
+    assert b.run("spin: b spin").reason is StopReason.SPIN
+    assert b.run("mov x1, #1\nldr x0, [x1]").reason is StopReason.UNMAPPED
+    stop = b.run("nop\nnop")
+    assert (stop.reason, stop.instructions, stop.access, stop.event) == (
+        StopReason.REACHED, 2, None, None,
+    )  # fmt: skip
+
+
+# Bad requests -----------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_built_is_refused() -> None:
+    memory = GuestMemory(RAM, 1 << 20)
+    with pytest.raises(MachineError, match="no CPU model 'z80'"):
+        Cpu("z80", memory, softmmu_page=4096)
+    with pytest.raises(MachineError, match="8192-byte softmmu page"):
+        Cpu("a72", memory, softmmu_page=8192)
+    with pytest.raises(MachineError, match="not whole 64 KiB pages"):
+        Cpu("a72", GuestMemory(RAM, 0x11000), softmmu_page=65536)
+    with pytest.raises(MachineError, match="cache line"):
+        Cpu("a72", memory, softmmu_page=4096, cache_line=48)
+
+
+def test_unknown_registers_raise(bench: MakeBench) -> None:
+    b = bench()
+    with pytest.raises(KeyError, match="NOPE_EL1"):
+        b.cpu.read("NOPE_EL1")
+    with pytest.raises(MachineError, match="no TTBR1_EL2"):
+        b.cpu.read("TTBR1_EL2")
+    with pytest.raises(MachineError, match="no TTBR1_EL2"):
+        b.cpu.write("TTBR1_EL2", 1)
+
+
+# Registers and stacks ---------------------------------------------------------------------------
+
+
+def test_general_registers_go_in_and_out(bench: MakeBench) -> None:
+    b = bench()
+    for number in range(31):
+        b.cpu.set_x(number, (number << 56) + number)
+    assert b.run("add x30, x30, x29").reason is StopReason.REACHED
+    values = [(number << 56) + number for number in range(31)]
+    values[30] = (59 << 56) + 59
+    assert list(b.cpu.registers) == values
+
+
+def test_changing_level_switches_stacks(bench: MakeBench) -> None:
+    b = bench()
+    for el in (1, 2, 0):
+        b.cpu.set_el(el)
+        b.cpu.set_sp(0x1000 + el)
+    assert [b.cpu.stack_pointer(el) for el in (0, 1, 2)] == [0x1000, 0x1001, 0x1002]
+    b.cpu.set_el(2)
+    assert b.cpu.sp == 0x1002
+    assert b.run("mov x0, sp\nmsr spsel, #0\nmov x1, sp\nmsr spsel, #1").reason == "reached"
+    assert (b.cpu.x(0), b.cpu.x(1)) == (0x1002, 0x1000)
+
+
+def test_levels_see_their_own_registers(bench: MakeBench) -> None:
+    b = bench()
+    b.cpu.set_el(2)
+    assert b.run("mrs x0, currentel\nmov x1, #0x4000\nmsr vbar_el2, x1").reason == "reached"
+    assert (b.cpu.x(0) >> 2, b.cpu.read("VBAR_EL2")) == (2, 0x4000)
+    b.cpu.set_el(1)
+    stop = b.run("mrs x0, vbar_el2")
+    assert stop.reason is StopReason.EXCEPTION
+    assert stop.event is not None
+    assert stop.event.exception_class == ExceptionClass.UNKNOWN
+
+
+@pytest.mark.parametrize("line", [16, 32, 64, 128, 2048])
+def test_ctr_shows_the_cache_line_asked_for(bench: MakeBench, line: int) -> None:
+    b = bench(cache_line=line)
+    assert b.run("mrs x0, ctr_el0\nubfx x0, x0, #16, #4\nmov x1, #4\nlsl x0, x1, x0").reason
+    assert b.cpu.x(0) == line
+
+
+# Exceptions -------------------------------------------------------------------------------------
+
+
+def _vectors(b: Any, base: int, **slots: str) -> None:
+    """Spin in all slots but those given as ``at_400="..."``."""
+    for offset in range(0, 0x800, 0x80):
+        b.load(slots.get(f"at_{offset:03x}", "spin: b spin"), base + offset)
+
+
+STUB = "cmp x0, #0\nb.ne restart\nmsr vbar_el2, x1\nmov x0, #0\neret\nrestart: mov x8, x1\nbr x8"
+
+
+def test_hvc_reaches_el2_and_returns_to_the_next_instruction(bench: MakeBench) -> None:
+    b = bench()
+    _vectors(b, VECTORS, at_400="mov x5, sp\nmov x6, #0x7777\nmov sp, x6\nadd x7, x7, #1\n" + STUB)
+    for el, sp in ((2, 0x2222_0000), (1, 0x1111_0000)):
+        b.cpu.set_el(el)
+        b.cpu.set_sp(sp)
+    b.cpu.write("VBAR_EL2", VECTORS)
+    b.cpu.set_x(1, VECTORS)
+    stop = b.run("mov x0, #0\nhvc #3\nadd x7, x7, #16\nmov x9, sp\nmrs x10, currentel")
+    assert stop.reason is StopReason.REACHED
+    assert stop.exceptions == 1
+    # 5 of the program, and of the handler: 4, cmp, b.ne, msr, mov, eret.
+    assert stop.instructions == 5 + 9
+    assert (b.cpu.x(5), b.cpu.x(7), b.cpu.x(9)) == (0x2222_0000, 17, 0x1111_0000)
+    assert (b.cpu.x(10) >> 2, b.cpu.el) == (1, 1)
+    assert b.cpu.stack_pointer(2) == 0x7777
+    assert b.cpu.read("ESR_EL2") == 0x5A000003
+    assert b.cpu.read("ELR_EL2") == CODE + 8
+
+
+def test_soft_restart_stays_at_el2(bench: MakeBench) -> None:
+    b = bench()
+    _vectors(b, VECTORS, at_400=STUB)
+    b.cpu.write("VBAR_EL2", VECTORS)
+    target = CODE + 0x1000
+    b.cpu.set_x(1, target)
+    b.load("mov x0, #1\nhvc #0")
+    stop = b.cpu.run(CODE, until=target, max_instructions=1000, timeout_s=5)
+    assert (stop.reason, stop.pc, stop.el) == (StopReason.REACHED, target, 2)
+    assert stop.instructions == 2 + 4
+
+
+def test_el2_calls_itself_through_slot_0x200(bench: MakeBench) -> None:
+    b = bench()
+    _vectors(b, VECTORS, at_200="mov x5, #0x200\neret")
+    b.cpu.set_el(2)
+    b.cpu.write("VBAR_EL2", VECTORS)
+    assert b.run("hvc #0\nnop").reason is StopReason.REACHED
+    assert (b.cpu.x(5), b.cpu.el) == (0x200, 2)
+
+
+def test_an_unhandled_slot_spins_and_is_found_out(bench: MakeBench) -> None:
+    b = bench()
+    _vectors(b, VECTORS)
+    b.cpu.write("VBAR_EL2", VECTORS)
+    stop = b.run("nop\nhvc #0", timeout_s=30)
+    assert (stop.reason, stop.pc, stop.el) == (StopReason.SPIN, VECTORS + 0x400, 2)
+    assert stop.event is not None
+    assert stop.event.exception_class == ExceptionClass.HVC64
+    assert stop.seconds < 1
+
+
+def test_hvc_is_undefined_when_disabled(bench: MakeBench) -> None:
+    b = bench()
+    _vectors(b, VECTORS, at_400="eret")
+    b.cpu.write("VBAR_EL2", VECTORS)
+    b.cpu.write("SCR_EL3", 0x431)
+    stop = b.run("nop\nhvc #0\nnop")
+    assert (stop.reason, stop.pc, stop.instructions) == (StopReason.EXCEPTION, CODE + 4, 1)
+    assert stop.event is not None
+    assert (stop.event.exception_class, stop.event.target_el) == (ExceptionClass.UNKNOWN, 1)
+
+
+@pytest.mark.parametrize(
+    ("vbar", "why"),
+    [
+        (VECTORS + 0x80, "not 2 KiB aligned"),
+        (0x9000_0000, "not in RAM"),
+        (VECTORS - 0x400 + 0x400, "raises the exception it handles"),
+    ],
+)
+def test_vectors_that_cannot_work_stop_the_run(bench: MakeBench, vbar: int, why: str) -> None:
+    b = bench()
+    b.load("hvc #0", VECTORS + 0x400)
+    b.cpu.write("VBAR_EL2", vbar)
+    if "raises" in why:
+        b.cpu.policy = DELIVER
+        b.load(".long 0", VECTORS + 0x200)
+        b.cpu.set_el(2)
+        stop = b.run(".long 0")
+    else:
+        stop = b.run("hvc #0")
+    assert stop.reason is StopReason.BAD_VECTOR
+    assert stop.detail is not None
+    assert why in stop.detail
+
+
+def test_vectors_that_may_not_be_executed_stop_the_run(bench: MakeBench) -> None:
+    b = bench()
+    b.cpu.policy = DELIVER
+    low, high = _mapped(b, 4096)
+    tcr = tcr_el1(granule_of(4096), t0_bits=48, t1_bits=48, pa_bits=44)
+    for name, value in (("TCR", tcr), ("TTBR0", low), ("TTBR1", high), ("VBAR", HIGH)):
+        b.cpu.write(f"{name}_EL1", value)
+    b.cpu.write("SCTLR_EL1", SCTLR_ON)
+    stop = b.run("svc #0")
+    assert stop.reason is StopReason.BAD_VECTOR
+    assert stop.detail is not None
+    assert stop.detail.endswith("cannot be fetched: permission fault, level 3")
+
+
+PAN, SPAN = 1 << 22, 1 << 23
+
+
+@pytest.mark.parametrize(
+    ("model", "el", "sctlr", "hcr", "pan"),
+    [
+        ("max", 1, SCTLR_OFF, 1 << 31, PAN),
+        ("max", 1, SCTLR_OFF | SPAN, 1 << 31, 0),
+        ("max", 2, SCTLR_OFF, 1 << 31, 0),
+        ("max", 2, SCTLR_OFF, 1 << 31 | 1 << 34, 0),
+        ("max", 2, SCTLR_OFF, 1 << 31 | 1 << 34 | 1 << 27, PAN),
+        ("max", 2, SCTLR_OFF | SPAN, 1 << 31 | 1 << 34 | 1 << 27, 0),
+        ("a72", 1, SCTLR_OFF, 1 << 31, 0),
+    ],
+)
+def test_an_exception_sets_pan_where_the_architecture_says_so(
+    bench: MakeBench, model: str, el: int, sctlr: int, hcr: int, pan: int
+) -> None:
+    b = bench(model)
+    b.cpu.policy = DELIVER
+    _vectors(b, VECTORS, at_200="wfi")
+    b.cpu.write("HCR_EL2", hcr)
+    b.cpu.set_el(el)
+    b.cpu.write(f"SCTLR_EL{el}", sctlr)
+    b.cpu.write(f"VBAR_EL{el}", VECTORS)
+    assert b.run("svc #0").reason is StopReason.HALTED
+    assert b.cpu.pstate & PAN == pan
+
+
+def test_sve_and_pointer_keys_are_not_trapped_to_el3(bench: MakeBench) -> None:
+    b = bench("max")
+    b.cpu.set_el(2)
+    # CPTR_EL2.TZ = 0, then ZCR_EL2 and APIAKeyLo_EL1.
+    stop = b.run(
+        "mov x1, #0x32ff\nmsr cptr_el2, x1\nisb\nmsr s3_4_c1_c2_0, xzr\nmsr s3_0_c2_c1_0, xzr"
+    )
+    assert stop.reason is StopReason.REACHED
+
+
+def test_delivered_faults_reach_the_guest_with_their_syndrome(bench: MakeBench) -> None:
+    b = bench()
+    b.cpu.policy = DELIVER
+    _vectors(
+        b,
+        VECTORS,
+        at_200="mrs x2, esr_el1\nmrs x3, elr_el1\nmrs x4, spsr_el1\nmrs x6, far_el1\n"
+        "add x5, x3, #4\nmsr elr_el1, x5\neret",
+    )
+    b.cpu.write("VBAR_EL1", VECTORS)
+    b.cpu.set_x(1, 0x4000_0001)
+    stop = b.run("msr daifclr, #2\nldxr x0, [x1]\nmrs x7, daif\nbrk #5\nsvc #9\nnop")
+    assert (stop.reason, stop.exceptions) == (StopReason.REACHED, 3)
+    assert stop.instructions == 3 + 7 * 3  # ldxr and brk never complete; the nop is skipped
+    assert b.cpu.x(7) == 0x340  # the handler's DAIF did not leak
+    assert b.cpu.read("FAR_EL1") == 0x4000_0001
+    assert stop.event is not None
+    assert stop.event.text == "SVC #0x9"
+
+
+# The three regimes with the MMU on ----------------------------------------------------------------
+
+
+def _mapped(b: Any, page: int, attributes: int = RW) -> tuple[int, int]:
+    """TTBR0 with CODE and VECTORS executable, TTBR1 with the rest of RAM at HIGH."""
+    allocator = PageAllocator(b.memory, page)
+    allocator.reserve("code", CODE, 0x10_0000)
+    allocator.reserve("vectors", VECTORS, 0x10_0000)
+    allocator.reserve("data", RAM, 0x10_0000)
+    granule = granule_of(page)
+    low = PageTables(b.memory, allocator, granule, 48, upper=False, name="low")
+    low.idmap(CODE, 0x10_0000)
+    low.idmap(VECTORS, 0x10_0000)
+    high = PageTables(b.memory, allocator, granule, 48, upper=True, name="high")
+    high.map(HIGH, RAM, 0x10_0000, attributes, blocks=False)
+    return low.root, high.root
+
+
+COPY = "ldr x2, [x0]\nadd x2, x2, #1\nstr x2, [x0, #8]"
+
+
+@pytest.mark.parametrize("page", [4096, 16384, 65536])
+@pytest.mark.parametrize("el", [1, 2])
+def test_code_runs_through_our_tables(bench: MakeBench, page: int, el: int) -> None:
+    b = bench("max" if el == 2 else "a72", softmmu_page=page)
+    low, high = _mapped(b, page)
+    b.memory.write_u64(RAM + page, 41)
+    if el == 2:
+        b.cpu.write("HCR_EL2", 1 << 31 | 1 << 34 | 1 << 27)
+    b.cpu.set_el(el)
+    tcr = tcr_el1(granule_of(page), t0_bits=48, t1_bits=48, pa_bits=44)
+    for name, value in (("TCR", tcr), ("TTBR0", low), ("TTBR1", high), ("MAIR", d.MAIR)):
+        b.cpu.write(f"{name}_EL{el}", value)
+    b.cpu.write(f"SCTLR_EL{el}", SCTLR_ON)
+    b.cpu.set_x(0, HIGH + page)
+    stop = b.run(COPY)
+    assert (stop.reason, stop.el, stop.instructions) == (StopReason.REACHED, el, 3)
+    assert b.memory.read_u64(RAM + page + 8) == 42
+    walked = b.cpu.walk(HIGH + page)
+    assert (walked.pa, walked.fault_for(Access.WRITE)) == (RAM + page, None)
+    assert b.cpu.instruction_at(CODE) == 0xF9400002
+
+
+@pytest.mark.parametrize("page", [4096, 16384, 65536])
+def test_el2_without_e2h_has_one_range(bench: MakeBench, page: int) -> None:
+    b = bench(softmmu_page=page)
+    allocator = PageAllocator(b.memory, page)
+    allocator.reserve("code", CODE, 0x10_0000)
+    allocator.reserve("data", RAM, 0x10_0000)
+    tables = PageTables(b.memory, allocator, granule_of(page), 48, upper=False, name="hyp")
+    tables.map(CODE, CODE, 0x10_0000, d.KERNEL_RX & ~d.XN_EL2, blocks=False)
+    tables.map(0x1_0000_0000, RAM, 0x10_0000, RW, blocks=False)
+    b.cpu.set_el(2)
+    b.cpu.write("TCR_EL2", tcr_el2(granule_of(page), va_bits=48, pa_bits=44))
+    b.cpu.write("TTBR0_EL2", tables.root)
+    b.cpu.write("MAIR_EL2", d.MAIR)
+    b.cpu.write("SCTLR_EL2", 0x30C51835)
+    b.memory.write_u64(RAM, 6)
+    b.cpu.set_x(0, 0x1_0000_0000)
+    stop = b.run(COPY)
+    assert (stop.reason, b.memory.read_u64(RAM + 8)) == (StopReason.REACHED, 7)
+
+
+@pytest.mark.parametrize("page", [4096, 16384, 65536])
+@pytest.mark.parametrize(
+    ("va", "text", "wanted"),
+    [
+        (HIGH + 0x20_0000, "ldr x2, [x0]", Access.READ),
+        (0x1234_5678_9000, "ldr x2, [x0]", Access.READ),
+        (0x00F0_0000_0000_0000, "ldr x2, [x0]", Access.READ),
+        (HIGH, "str x2, [x0, #16]!", Access.WRITE),
+        (HIGH, "br x0", Access.EXECUTE),
+        (0x1234_5678_9000, "br x0", Access.EXECUTE),
+    ],
+)
+def test_faults_agree_with_our_walk(
+    bench: MakeBench, page: int, va: int, text: str, wanted: Access
+) -> None:
+    b = bench(softmmu_page=page)
+    low, high = _mapped(b, page, d.KERNEL_RO)
+    tcr = tcr_el1(granule_of(page), t0_bits=48, t1_bits=48, pa_bits=44)
+    for name, value in (("TCR", tcr), ("TTBR0", low), ("TTBR1", high), ("MAIR", d.MAIR)):
+        b.cpu.write(f"{name}_EL1", value)
+    b.cpu.write("SCTLR_EL1", SCTLR_ON)
+    b.cpu.set_x(0, va)
+    stop = b.run(text)
+    assert stop.reason is StopReason.EXCEPTION
+    assert stop.event is not None
+    at = va + (16 if wanted is Access.WRITE else 0)
+    assert stop.event.far == at
+    fault = b.cpu.walk(at).fault_for(wanted)
+    assert fault is not None
+    assert stop.event.status == fault.code
+    assert stop.event.is_write == (wanted is Access.WRITE)
+    assert stop.pc == (va if wanted is Access.EXECUTE else CODE)
+    assert b.cpu.x(0) == va  # no write-back by an instruction that did not complete
+
+
+def test_a_table_outside_ram_is_an_external_abort_on_the_walk(bench: MakeBench) -> None:
+    b = bench()
+    low, _ = _mapped(b, 4096)
+    b.cpu.write("TCR_EL1", tcr_el1(granule_of(4096), t0_bits=48, t1_bits=48, pa_bits=44))
+    b.cpu.write("TTBR0_EL1", low)
+    b.cpu.write("TTBR1_EL1", 0x9000_0000)
+    b.cpu.write("SCTLR_EL1", SCTLR_ON)
+    b.cpu.set_x(0, HIGH)
+    stop = b.run(COPY)
+    assert stop.reason is StopReason.EXCEPTION
+    assert stop.event is not None
+    assert stop.event.status == 0b010100  # level 0
+    assert stop.event.text.endswith("external abort on walk fault, level 0")
+
+
+def test_the_end_may_lie_behind_an_unmapped_page(bench: MakeBench) -> None:
+    b = bench()
+    allocator = PageAllocator(b.memory, 4096)
+    allocator.reserve("code", CODE, 0x10_0000)
+    tables = PageTables(b.memory, allocator, granule_of(4096), 48, upper=False, name="idmap")
+    tables.idmap(CODE, 4096)
+    tables.idmap(CODE + 0x8000, 4096)
+    b.cpu.write("TCR_EL1", tcr_el1(granule_of(4096), t0_bits=48, t1_bits=48, pa_bits=44))
+    b.cpu.write("TTBR0_EL1", tables.root)
+    b.cpu.write("SCTLR_EL1", SCTLR_ON)
+    b.cpu.set_x(0, CODE + 0x8000)
+    b.load("nop\nbr x0")
+    stop = b.cpu.run(CODE, until=CODE + 0x8000, max_instructions=100, timeout_s=5)
+    assert (stop.reason, stop.pc, stop.instructions) == (StopReason.REACHED, CODE + 0x8000, 2)
+
+
+def test_a_raw_ttbr_write_is_seen_at_once(bench: MakeBench) -> None:
+    b = bench()
+    low, high = _mapped(b, 4096)
+    allocator = PageAllocator(b.memory, 4096)
+    allocator.reserve("everything before", RAM, 0x80_0000)
+    other = PageTables(b.memory, allocator, granule_of(4096), 48, upper=True, name="other")
+    other.map(HIGH, RAM + 0x8000, 0x8000, RW)
+    b.memory.write_u64(RAM, 1)
+    b.memory.write_u64(RAM + 0x8000, 2)
+    b.cpu.write("TCR_EL1", tcr_el1(granule_of(4096), t0_bits=48, t1_bits=48, pa_bits=44))
+    b.cpu.write("TTBR0_EL1", low)
+    b.cpu.write("SCTLR_EL1", SCTLR_ON)
+    b.cpu.set_x(0, HIGH)
+    seen = []
+    for root in (high, other.root, high):
+        b.cpu.write("TTBR1_EL1", root)
+        assert b.run("ldr x2, [x0]").reason is StopReason.REACHED
+        seen.append(b.cpu.x(2))
+    assert seen == [1, 2, 1]
+
+
+def test_never_is_not_reached(bench: MakeBench) -> None:
+    b = bench()
+    b.load("nop\nwfi")
+    stop = b.cpu.run(CODE, until=NEVER, max_instructions=100, timeout_s=5)
+    assert stop.reason is StopReason.HALTED
+
+
+def test_an_engine_with_another_layout_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_fault, "_ALIGNMENT_ABORT", 0x96000022)
+    with pytest.raises(MachineError, match="cannot be found"):
+        engine_fault._offset.__wrapped__()

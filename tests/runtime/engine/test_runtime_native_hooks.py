@@ -1,0 +1,119 @@
+"""The compiled hooks, driven directly: what they count, when they stop, what they let through."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+import pytest
+from unicorn import UC_ARCH_ARM64, UC_MODE_ARM, Uc
+from unicorn.unicorn_const import UC_HOOK_BLOCK
+
+from relokit.codegen.base.errors import MachineError
+from relokit.codegen.system_registers import REGISTERS, split_key
+from relokit.runtime.engine import native_hooks as n
+from relokit.runtime.engine.native_hooks import Count, NativeStop
+
+BLOCK = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p
+)  # fmt: skip
+SYSTEM = ctypes.CFUNCTYPE(
+    ctypes.c_uint32, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p
+)
+STOP = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_void_p)
+
+
+class Counter:
+    def __init__(self, limit: int) -> None:
+        self.stops: list[int] = []
+
+        def stop(uc: int) -> int:
+            self.stops.append(uc)
+            return 0
+
+        self._stop = STOP(stop)
+        self.words = n.new_counter()
+        self.words[Count.LIMIT] = limit
+        self.words[Count.STOP] = ctypes.cast(self._stop, ctypes.c_void_p).value or 0
+        self._hook = BLOCK(n.block_counter_address())
+
+    def block(self, address: int, size: int) -> None:
+        self._hook(77, address, size, self.words.ctypes.data)
+
+
+def test_blocks_and_instructions_add_up() -> None:
+    counter = Counter(1000)
+    for address, size in ((0x100, 8), (0x200, 400), (0xFFFF_8000_0000_0000, 4)):
+        counter.block(address, size)
+    assert counter.words[Count.INSTRUCTIONS] == 2 + 100 + 1
+    assert counter.words[Count.BLOCKS] == 3
+    assert counter.words[Count.LAST] == 0xFFFF_8000_0000_0000
+    assert counter.stops == []
+
+
+def test_the_block_that_would_pass_the_limit_is_not_counted() -> None:
+    counter = Counter(4)
+    for _ in range(3):
+        counter.block(0x100, 8)
+    assert counter.stops == [77]
+    assert counter.words[Count.INSTRUCTIONS] == 4
+    assert counter.words[Count.REASON] == NativeStop.LIMIT
+    counter.block(0x200, 8)
+    assert (counter.stops, int(counter.words[Count.BLOCKS])) == ([77], 2)
+
+
+def test_a_block_that_keeps_following_itself_is_stopped_once() -> None:
+    counter = Counter(10**6)
+    for _ in range(n.SPIN_REPEATS):
+        counter.block(0x100, 4)
+        counter.block(0x104, 4)
+    assert counter.stops == []
+    for _ in range(n.SPIN_REPEATS + 1):
+        counter.block(0x200, 8)
+    assert counter.stops == [77]
+    assert counter.words[Count.REASON] == NativeStop.SPIN
+
+
+def test_a_harmless_block_may_go_on() -> None:
+    counter = Counter(10**6)
+    counter.words[Count.HARMLESS] = 0x200
+    for _ in range(2 * n.SPIN_REPEATS):
+        counter.block(0x200, 8)
+    assert counter.stops == []
+    assert counter.words[Count.INSTRUCTIONS] == 4 * n.SPIN_REPEATS
+
+
+def _access(name: str) -> Any:
+    op0, op1, crn, crm, op2 = split_key(REGISTERS[name])
+    return np.array([crn, crm, op0, op1, op2, 0, 0, 0], dtype=np.uint32)
+
+
+def test_the_filter_calls_for_chosen_registers_only() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def handler(uc: int, register: int, access: int, data: int) -> int:
+        seen.append((uc, register))
+        return 1
+
+    kept = SYSTEM(handler)
+    words = n.new_filter(frozenset({REGISTERS["SCTLR_EL1"], REGISTERS["CTR_EL0"]}), kept)
+    hook = SYSTEM(n.system_filter_address())
+    answers = {name: hook(5, 9, _access(name).ctypes.data, words.ctypes.data) for name in REGISTERS}
+    assert {name for name, answer in answers.items() if answer} == {"SCTLR_EL1", "CTR_EL0"}
+    assert seen == [(5, 9), (5, 9)]
+
+
+def test_a_hook_the_engine_refuses_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Library:
+        @staticmethod
+        def uc_hook_add(*_: Any) -> int:
+            return 9
+
+    monkeypatch.setattr(n, "uclib", Library)
+    with pytest.raises(MachineError, match="refused a native hook"):
+        n.add_native_hook(Uc(UC_ARCH_ARM64, UC_MODE_ARM), UC_HOOK_BLOCK, 0, _words())
+
+
+def _words() -> n.Words:
+    return np.zeros(len(Count), dtype=np.uint64)

@@ -1,0 +1,157 @@
+"""What the move must leave alone: whole after every good run, and named where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+
+import pytest
+
+from relokit.codegen.target import MIB, PAGE_SIZES, Regime, Target
+from relokit.facade import build_programs
+from relokit.runtime.judge.integrity import FIELDS, check_integrity, expected_fields
+from relokit.runtime.judge.outcome import Status
+from relokit.runtime.kexec.job import Job, KexecPath, Shape
+from relokit.runtime.kexec.kimage import read_field, write_field
+from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.kexec.programs import Programs
+from relokit.runtime.run.verdict import judge, prepare_machine
+
+JOB = Job(size=200_000, memory=160 * MIB)
+PATHS = [path for path in KexecPath if path is not KexecPath.HIBERNATE]
+
+
+@lru_cache
+def programs(target: Target) -> Programs:
+    return build_programs(target)
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+@contextmanager
+def prepared(target: Target, job: Job = JOB) -> Iterator[Machine]:
+    machine = prepare_machine(target, programs(target), job, quiet)
+    try:
+        yield machine
+    finally:
+        machine.close()
+
+
+@pytest.mark.parametrize("series", [0, 4, 5, 7, 8, 9, 11, 12, 15])
+@pytest.mark.parametrize("regime", list(Regime))
+@pytest.mark.parametrize("path", PATHS)
+def test_all_is_whole_before_and_after(path: KexecPath, regime: Regime, series: int) -> None:
+    page = list(PAGE_SIZES.values())[series % 3]
+    job = replace(JOB, path=path)
+    with prepared(Target(series=series, regime=regime, page_size=page), job) as machine:
+        assert check_integrity(machine) == []
+        assert judge(machine, job, quiet).status is Status.PASS
+        assert check_integrity(machine) == []
+
+
+@pytest.mark.parametrize("shape", list(Shape))
+def test_every_shape_of_list_is_legal(shape: Shape) -> None:
+    with prepared(Target(), replace(JOB, shape=shape)) as machine:
+        assert check_integrity(machine) == []
+
+
+# Which words a state reads, from series.md's rows and the code of 6.1.
+@pytest.mark.parametrize(
+    ("series", "fields"),
+    [
+        (0, {"head", "start", "dtb_mem", "kern_reloc"}),
+        (8, {"head", "start", "dtb_mem", "kern_reloc", "el2_vectors"}),
+        (11, {"head", "start", "dtb_mem", "kern_reloc", "el2_vectors", "ttbr1", "zero_page"}),
+        (15, set(FIELDS)),
+    ],
+)
+def test_fields_by_state(series: int, fields: set[str]) -> None:
+    with prepared(Target(series=series)) as machine:
+        assert expected_fields(machine).keys() == fields
+        for name, value in expected_fields(machine).items():
+            assert read_field(machine.memory, machine.kimage, name) == value
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("bit", [0, 3, 12, 63])
+def test_one_wrong_word_of_kimage_is_named(field: str, bit: int) -> None:
+    with prepared(Target()) as machine:
+        value = read_field(machine.memory, machine.kimage, field)
+        write_field(machine.memory, machine.kimage, field, value ^ 1 << bit)
+        found = [f for f in check_integrity(machine) if f.rule == "setup.kimage"]
+        [finding] = found
+    assert f"kimage {field} is {value ^ 1 << bit:#x}, and has to be {value:#x}" == finding.message
+    assert FIELDS[field] in (finding.cause or "")
+
+
+def test_an_overwritten_kimage_is_one_finding() -> None:
+    with prepared(Target()) as machine:
+        machine.memory.view(machine.kimage.pa, machine.kimage.layout.size).fill(0x5A)
+        [finding] = [f for f in check_integrity(machine) if f.rule == "setup.kimage"]
+    assert finding.message.endswith("was overwritten: 10 of its 10 words are wrong")
+    assert len(finding.notes) == 10
+
+
+def _code(machine: Machine) -> int:
+    return machine.kimage.control_page + 0x40
+
+
+def _last_code(machine: Machine) -> int:
+    return machine.kimage.control_page + len(machine.routines.relocation) - 1
+
+
+def _vectors(machine: Machine) -> int:
+    return read_field(machine.memory, machine.kimage, "el2_vectors") + 0x7FF
+
+
+def _zero_page(machine: Machine) -> int:
+    return machine.old.zero_page + machine.target.page_size - 1
+
+
+@pytest.mark.parametrize(
+    ("place", "rule", "message"),
+    [
+        (_code, "setup.code", "the copy of the relocation code was changed"),
+        (_last_code, "setup.code", "the copy of the relocation code was changed"),
+        (_vectors, "setup.code", "the copy of the EL2 vectors was changed"),
+        (_zero_page, "setup.zero-page", "is not empty"),
+    ],
+)
+def test_one_wrong_byte_is_found(place: Callable[[Machine], int], rule: str, message: str) -> None:
+    with prepared(Target()) as machine:
+        pa = place(machine)
+        machine.memory.view(pa, 1)[0] ^= 0x80
+        [finding] = check_integrity(machine)
+    assert finding.rule == rule
+    assert message in finding.message
+    assert finding.address in (pa, pa & -4)
+
+
+def test_a_list_for_other_segments_is_told() -> None:
+    """Fewer pages, and one in the wrong place."""
+    with prepared(Target()) as machine:
+        pages = machine.kimage.list_pages
+        assert pages is not None
+        memory, done = machine.memory, pages.base + 8 * machine.kimage.entries
+        memory.write_u64(done - 8, 4)
+        [fewer] = check_integrity(machine)
+        memory.write_u64(pages.base, memory.read_u64(pages.base) + 4096)
+        _, elsewhere = check_integrity(machine)
+    assert fewer.message == "the list moves 49 pages, and the segments have 50"
+    assert elsewhere.message.startswith("page 0 of the list goes to PA 0x40001000 instead of")
+    assert "in the list" not in (elsewhere.cause or "")
+
+
+def test_what_was_prepared_differently_by_other_code_is_no_damage() -> None:
+    """The rest of RAM is nobody's business here."""
+    with prepared(Target()) as machine:
+        taken = {region.name for region in machine.allocator.regions}
+        assert "source pages" in taken
+        for region in machine.allocator.regions:
+            if region.name in ("source pages", "old kernel") or "destination" in region.name:
+                machine.memory.view(region.base, region.size).fill(0xEE)
+        assert check_integrity(machine) == []

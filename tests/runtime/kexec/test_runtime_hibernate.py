@@ -1,0 +1,138 @@
+"""The resume side of hibernation: restored under the feet of the kernel that loaded it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from relokit.codegen.series import COMPLETE, Feature
+from relokit.codegen.target import MIB, Regime, Target
+from relokit.facade import build_programs
+from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.judge.outcome import Finding
+from relokit.runtime.kexec.hibernate import Resume, build_resume, check_resume
+from relokit.runtime.kexec.inputs import load_inputs
+from relokit.runtime.kexec.job import Job, KexecPath
+from relokit.runtime.kexec.programs import demo_kernel
+from relokit.runtime.run.transfer import Move, cpu_in_state, transfer
+from relokit.runtime.run.verdict import kernel_size, run
+
+SIZE = 1 * MIB
+JOB = Job(path=KexecPath.HIBERNATE, size=SIZE)
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def prepared(target: Target) -> tuple[Resume, Cpu]:
+    programs = build_programs(target)
+    inputs = load_inputs(target, JOB, demo_kernel(programs.demo), kernel_size(programs.kernel))
+    resume = build_resume(target, programs.kernel, inputs, JOB)
+    return resume, cpu_in_state(target, inputs.cpu, resume.old.memory, resume.state)
+
+
+def resumed(target: Target, tamper: Callable[[Resume, Cpu], None]) -> list[Finding]:
+    resume, cpu = prepared(target)
+    tamper(resume, cpu)
+    move = transfer(cpu, resume.state.pc, resume.jump, resume.entry, [], JOB, quiet)
+    findings = check_resume(resume, cpu, move)
+    resume.close()
+    return findings
+
+
+@pytest.mark.parametrize("state", [0, 1, 2, 3, COMPLETE])
+@pytest.mark.parametrize("page_size", [4096, 16384, 65536])
+@pytest.mark.parametrize("regime", list(Regime))
+def test_every_page_is_restored_with_the_mmu_on(regime: Regime, page_size: int, state: int) -> None:
+    target = Target(series=state, page_size=page_size, regime=regime)
+    outcome = run(target, build_programs(target), JOB, quiet)
+    assert outcome.findings == ()
+    assert outcome.relocation.mmu
+    assert outcome.relocation.bytes == SIZE
+    assert outcome.handoff is not None
+    assert outcome.handoff.mmu
+    assert outcome.handoff.el == (2 if regime is Regime.VHE else 1)
+
+
+def test_its_own_vectors_before_patch_2_the_shared_ones_after() -> None:
+    before = build_programs(Target(series=1)).kernel
+    after = build_programs(Target(series=2)).kernel
+    assert before.has_symbol("hibernate_el2_vectors")
+    assert not before.has_symbol("trans_pgd_stub_vectors")
+    assert after.has_symbol("trans_pgd_stub_vectors")
+    assert not after.has_symbol("hibernate_el2_vectors")
+
+
+@pytest.mark.parametrize("state", [2, 3])
+def test_patch_3_has_it_call_the_routine_it_spelt_out_before(state: int) -> None:
+    target = Target(series=state)
+    resume, cpu = prepared(target)
+    called = "cpu_install_ttbr0"
+    assert resume.old.image.has_symbol(called) == target.has(Feature.INSTALL_TTBR0)
+    if target.has(Feature.INSTALL_TTBR0):
+        stop = cpu.run(
+            resume.state.pc,
+            until=resume.old.image.symbol(called),
+            max_instructions=1000,
+            timeout_s=5,
+        )
+        assert stop.pc == resume.old.image.symbol(called)
+    resume.close()
+
+
+def test_the_resumed_kernel_gets_its_el2_vectors_back() -> None:
+    resume, cpu = prepared(Target(regime=Regime.NVHE))
+    during: list[int] = []
+    cpu.run(resume.state.pc, until=resume.jump, max_instructions=1000, timeout_s=5)
+    during.append(cpu.read("VBAR_EL2"))
+    cpu.run(resume.jump, until=resume.entry, max_instructions=1 << 24, timeout_s=30)
+    assert during[0] != resume.vectors
+    assert cpu.read("VBAR_EL2") == resume.vectors
+    resume.close()
+
+
+def test_a_page_listed_twice_is_found_out() -> None:
+    def tamper(resume: Resume, cpu: Cpu) -> None:
+        listed = resume.state.x[8] - resume.old.linear_offset
+        memory = resume.old.memory
+        memory.write_u64(listed + 24, memory.read_u64(listed))
+
+    [finding] = resumed(Target(), tamper)
+    assert finding.rule == "memory.resumed"
+
+
+def test_wrong_tables_for_the_resumed_kernel_are_found_out() -> None:
+    def tamper(resume: Resume, cpu: Cpu) -> None:
+        cpu.set_x(5, resume.old.swapper)
+
+    rules = {finding.rule for finding in resumed(Target(), tamper)}
+    assert "resume.ttbr1" in rules
+
+
+def test_vectors_that_are_not_given_back_are_found_out() -> None:
+    def tamper(resume: Resume, cpu: Cpu) -> None:
+        cpu.set_x(9, 0)
+
+    rules = {finding.rule for finding in resumed(Target(regime=Regime.NVHE), tamper)}
+    assert rules == {"resume.vectors"}
+
+
+def test_a_list_that_leads_out_of_the_linear_map_is_diagnosed() -> None:
+    def tamper(resume: Resume, cpu: Cpu) -> None:
+        listed = resume.state.x[8] - resume.old.linear_offset
+        resume.old.memory.write_u64(listed + 16, 0x1000)
+
+    [finding] = resumed(Target(), tamper)
+    assert finding.place is not None
+    assert "swsusp_arch_suspend_exit" in finding.place
+
+
+def test_a_move_that_never_jumped_is_diagnosed_too() -> None:
+    resume, cpu = prepared(Target())
+    cpu.set_x(0, 0)
+    move: Move = transfer(cpu, resume.state.pc, resume.jump, resume.entry, [], JOB, quiet)
+    assert not move.arrived
+    assert check_resume(resume, cpu, move)
+    resume.close()

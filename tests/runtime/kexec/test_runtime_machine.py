@@ -1,0 +1,219 @@
+"""The moment before machine_kexec: what is where, by regime and state of the series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from itertools import pairwise
+
+import pytest
+
+from relokit.codegen.base.errors import LinkError, MachineError
+from relokit.codegen.target import MIB, PAGE_SIZES, VA_BITS, Regime, Target
+from relokit.facade import build_programs
+from relokit.linker.flat import flatten
+from relokit.runtime.arch.translation import WalkRegisters
+from relokit.runtime.arch.walker import Access, Walk, walk
+from relokit.runtime.kexec.job import Job, KexecPath
+from relokit.runtime.kexec.kimage import read_field, walk_list
+from relokit.runtime.kexec.machine import Machine, build_machine, el_at_jump
+from relokit.runtime.kexec.programs import Programs
+from relokit.runtime.run.verdict import prepare_machine
+
+JOB = Job(size=200_000, memory=128 * MIB, seed=3)
+MASK64 = (1 << 64) - 1
+
+
+@lru_cache
+def programs(target: Target) -> Programs:
+    return build_programs(target)
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+@contextmanager
+def prepared(target: Target, job: Job = JOB) -> Iterator[Machine]:
+    machine = prepare_machine(target, programs(target), job, quiet)
+    try:
+        yield machine
+    finally:
+        machine.close()
+
+
+def translate(machine: Machine, va: int, **registers: int) -> Walk:
+    """By the old kernel's own registers, or those given."""
+    own, el = dict(machine.state.sysregs), machine.state.el
+    values = {
+        "sctlr": own[f"SCTLR_EL{el}"],
+        "tcr": own[f"TCR_EL{el}"],
+        "ttbr0": own[f"TTBR0_EL{el}"],
+        "ttbr1": own[f"TTBR1_EL{el}"],
+        "mair": own[f"MAIR_EL{el}"],
+    }
+    return walk(machine.memory, WalkRegisters(**values | registers, e2h=el == 2), va, el=el)
+
+
+TARGETS = [
+    Target(page_size=page, va_bits=va, regime=regime, series=state)
+    for page, all_va in VA_BITS.items()
+    for va in all_va
+    for regime in Regime
+    for state in (0, 8, 11, 15)
+]
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_pages_have_one_owner_and_kimage_names_them(target: Target) -> None:
+    with prepared(target) as machine:
+        regions = machine.allocator.regions
+        assert all(low.end <= high.base for low, high in pairwise(regions))
+        names = [region.name for region in regions]
+        nvhe = target.regime is Regime.NVHE
+        assert ("EL2 vectors copy" in names) == (nvhe and target.series >= 8)
+        assert ("linear map copy" in names) == (target.series >= 11)
+        for name in ("struct kimage", "control code page", "kimage list", "zero page"):
+            assert names.count(name) == 1
+
+        kimage, memory = machine.kimage, machine.memory
+        assert read_field(memory, kimage, "start") == machine.start
+        assert read_field(memory, kimage, "dtb_mem") == machine.inputs.dtb_at
+        assert read_field(memory, kimage, "nr_segments") == 2
+        el2_vectors = read_field(memory, kimage, "el2_vectors")
+        assert bool(el2_vectors) == (nvhe and target.series >= 8)
+        if el2_vectors:
+            assert memory.read(el2_vectors, 0x800) == machine.routines.vectors
+        # PA(kimage) - VA(kimage), by the linear map itself.
+        if target.series >= 12:
+            offset = read_field(memory, kimage, "phys_offset")
+            assert (kimage.va + offset) & MASK64 == kimage.pa
+            assert read_field(memory, kimage, "t0sz") == 16
+        code = machine.routines.relocation
+        assert memory.read(kimage.control_page, len(code)) == code
+        assert not any(memory.read(kimage.control_page + len(code), 64))
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_the_old_kernel_runs_where_it_is_linked(target: Target) -> None:
+    with prepared(target) as machine:
+        image, old = machine.old.image, machine.inputs.old_kernel
+        found = translate(machine, machine.state.pc)
+        assert found.pa == old.base + machine.state.pc - target.kimage_vaddr
+        assert found.fault_for(Access.EXECUTE) is None
+        assert machine.memory.read(old.base, 64) == flatten(image)[:64]
+        # Its linear alias can be read, but neither written nor run.
+        alias = translate(machine, old.base + machine.old.linear_offset & MASK64)
+        assert alias.pa == old.base
+        assert alias.fault_for(Access.WRITE)
+        assert alias.fault_for(Access.EXECUTE)
+        # struct kimage and the list are reached through the linear map.
+        assert translate(machine, machine.kimage.va).pa == machine.kimage.pa
+        assert translate(machine, 0).fault is not None
+
+
+@pytest.mark.parametrize("target", TARGETS[3::4], ids=lambda target: target.name)
+def test_tables_of_the_way_out(target: Target) -> None:
+    """The copy maps what the linear map maps, writable; the identity map one page."""
+    with prepared(target) as machine:
+        memory, kimage = machine.memory, machine.kimage
+        ttbr0 = read_field(memory, kimage, "ttbr0")
+        ttbr1 = read_field(memory, kimage, "ttbr1")
+        assert ttbr1 != machine.old.swapper
+        page = kimage.control_page
+        inside = translate(machine, page, ttbr0=ttbr0)
+        assert (inside.pa, inside.size) == (page, target.page_size)
+        assert inside.fault_for(Access.EXECUTE) is None
+        for other in (page - target.page_size, page + target.page_size):
+            assert translate(machine, other, ttbr0=ttbr0).fault
+        pairs = walk_list(memory, kimage.head, target.page_size)
+        for pa in (int(pairs[0][0]), int(pairs[0][-1]), int(pairs[1][0]), machine.inputs.ram_base):
+            va = pa + machine.old.linear_offset & MASK64
+            copied = translate(machine, va, ttbr1=ttbr1)
+            assert copied.pa == pa
+            assert copied.writable
+            assert not copied.executable
+        assert translate(machine, machine.state.pc, ttbr1=ttbr1).fault
+        assert not any(memory.read(machine.old.zero_page, target.page_size))
+
+
+@pytest.mark.parametrize("series", range(16))
+@pytest.mark.parametrize(
+    ("regime", "levels"), [(Regime.EL1, (1, 1)), (Regime.NVHE, (2, 1)), (Regime.VHE, (2, 2))]
+)
+def test_level_at_the_jump(regime: Regime, levels: tuple[int, int], series: int) -> None:
+    assert el_at_jump(Target(regime=regime, series=series)) == levels[series >= 9]
+
+
+@pytest.mark.parametrize("regime", list(Regime))
+def test_registers_of_the_old_kernel(regime: Regime) -> None:
+    with prepared(Target(regime=regime)) as machine:
+        own = dict(machine.state.sysregs)
+    el = 2 if regime is Regime.VHE else 1
+    assert machine.state.el == el
+    assert own[f"SCTLR_EL{el}"] & 0b1_0000_0000_0101 == 0b1_0000_0000_0101  # M, C, I
+    assert ("VBAR_EL2" in own) == ("HCR_EL2" in own) == (regime is not Regime.EL1)
+    if regime is not Regime.EL1:
+        assert bool(own["HCR_EL2"] >> 34 & 1) == (regime is Regime.VHE)
+        assert own["VBAR_EL2"] == machine.old.stub_vectors
+        assert own["VBAR_EL2"] % 0x800 == 0
+
+
+def test_a_program_counter_is_located_wherever_it_is() -> None:
+    with prepared(Target()) as machine:
+        routines, old = machine.routines, machine.inputs.old_kernel
+        control = machine.kimage.control_page
+        assert machine.locate(control + 8) == (routines.image, routines.va + 8)
+        assert machine.locate(control + len(routines.relocation)) is None
+        vectors = read_field(machine.memory, machine.kimage, "el2_vectors")
+        stub = routines.image.symbol("trans_pgd_stub_vectors")
+        assert machine.locate(vectors + 0x400) == (routines.image, stub + 0x400)
+        assert machine.locate(vectors + 0x800) is None
+        image, pc = machine.old.image, machine.state.pc
+        assert machine.locate(pc) == (image, pc)
+        assert machine.locate(pc - machine.target.kimage_vaddr + old.base) == (image, pc)
+        assert machine.locate(machine.start) is None
+        assert machine.locate(0) is None
+        assert machine.locate(MASK64) is None
+
+
+def _rebuilt(machine: Machine, **routines: object) -> Machine:
+    changed = replace(machine.routines, **routines)  # type: ignore[arg-type]
+    return build_machine(
+        machine.target, machine.old.image, changed, machine.inputs, machine.stages, JOB
+    )
+
+
+def test_relocation_code_must_fit_its_page() -> None:
+    with prepared(Target()) as machine, pytest.raises(LinkError, match="4100 bytes and its page"):
+        _rebuilt(machine, relocation=bytes(4100))
+
+
+def test_vectors_that_do_not_exist_cannot_be_installed() -> None:
+    with (
+        prepared(Target()) as machine,
+        pytest.raises(MachineError, match="no trans_pgd_stub_vectors") as caught,
+    ):
+        _rebuilt(machine, vectors=None)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("page", PAGE_SIZES.values())
+def test_the_same_seed_is_the_same_machine(page: int) -> None:
+    target = Target(page_size=page)
+    with prepared(target) as one, prepared(target) as two:
+        assert (one.memory.ram == two.memory.ram).all()
+    with prepared(target) as one, prepared(target, replace(JOB, seed=4)) as two:
+        assert not (one.memory.ram == two.memory.ram).all()
+
+
+@pytest.mark.parametrize("path", [KexecPath.IN_PLACE, KexecPath.CRASH])
+@pytest.mark.parametrize("series", [0, 4, 5, 15])
+def test_in_place_needs_no_list_and_since_patch_5_no_code(path: KexecPath, series: int) -> None:
+    with prepared(Target(series=series), replace(JOB, path=path)) as machine:
+        assert machine.kimage.in_place
+        assert machine.kimage.list_pages is None
+        code = machine.memory.read(machine.kimage.control_page, 64)
+        assert (machine.jump is None) == (series >= 5) == (not any(code))

@@ -1,0 +1,138 @@
+"""After the hand-over: the demo kernel sees what is wrong, and each end has its words."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from functools import lru_cache
+
+import pytest
+
+from relokit.codegen.target import MIB, Regime, Target
+from relokit.facade import build_programs
+from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.judge.outcome import Finding
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.kexec.programs import Programs
+from relokit.runtime.run.console import run_on
+from relokit.runtime.run.verdict import open_cpu, prepare_machine, relocate
+
+JOB = Job(memory=128 * MIB)
+SPIN = 0x14000000
+
+
+@lru_cache
+def programs(target: Target) -> Programs:
+    return build_programs(target)
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def go_on(
+    target: Target, spoil: Callable[[Machine, Cpu], None], job: Job = JOB, seconds: float = 10
+) -> tuple[str, str, list[Finding]]:
+    """Relocate, spoil, and let the new kernel run."""
+    machine = prepare_machine(target, programs(target), job, quiet)
+    try:
+        cpu = open_cpu(machine)
+        assert relocate(machine, cpu, job, quiet).arrived
+        spoil(machine, cpu)
+        return run_on(machine, cpu, seconds, quiet)
+    finally:
+        machine.close()
+
+
+def nothing(machine: Machine, cpu: Cpu) -> None:
+    """As it should be."""
+
+
+def register(number: int, value: int) -> Callable[[Machine, Cpu], None]:
+    return lambda machine, cpu: cpu.set_x(number, value)
+
+
+def _unaligned_dtb(machine: Machine, cpu: Cpu) -> None:
+    cpu.set_x(0, machine.inputs.dtb_at + 4)
+
+
+def _interrupts_on(machine: Machine, cpu: Cpu) -> None:
+    cpu.set_pstate(cpu.pstate & ~(1 << 7))
+
+
+def _no_frequency(machine: Machine, cpu: Cpu) -> None:
+    cpu.write("CNTFRQ_EL0", 0)
+
+
+def _dtb_word(offset: int, value: int) -> Callable[[Machine, Cpu], None]:
+    def spoil(machine: Machine, cpu: Cpu) -> None:
+        machine.memory.write(machine.inputs.dtb_at + offset, struct.pack(">I", value))
+
+    return spoil
+
+
+def _one_bit(machine: Machine, cpu: Cpu) -> None:
+    at = machine.start + machine.inputs.segments[0].segment.bufsz // 2
+    machine.memory.write_u64(at & -8, machine.memory.read_u64(at & -8) ^ 1 << 40)
+
+
+@pytest.mark.parametrize("regime", list(Regime))
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (register(1, 1), "x1, x2 and x3 zero"),
+        (register(2, 1 << 63), "x1, x2 and x3 zero"),
+        (register(3, 8), "x1, x2 and x3 zero"),
+        (register(0, 0), "x0 holds a device tree"),
+        (_unaligned_dtb, "device tree on an 8-byte boundary"),
+        (_dtb_word(0, 0xD00DFEEE), "device tree magic"),
+        (_dtb_word(4, (2 << 20) + 1), "device tree of at most 2 MiB"),
+        (_interrupts_on, "all of DAIF masked"),
+        (_no_frequency, "CNTFRQ_EL0 programmed"),
+        (_one_bit, "every byte of the Image in place"),
+    ],
+)
+def test_the_demo_kernel_sees_what_is_wrong(
+    spoil: Callable[[Machine, Cpu], None], said: str, regime: Regime
+) -> None:
+    console, ended, [finding] = go_on(Target(regime=regime), spoil)
+    assert finding.rule == "boot.demo"
+    assert "booting.rst" in finding.message
+    assert f"relokit demo kernel: FAILED check: {said}" in finding.notes
+    assert console.count("FAILED check") == 1
+    assert "relokit demo kernel: FAIL\n" in console
+    assert "powered off" in ended
+
+
+@pytest.mark.parametrize("regime", list(Regime))
+def test_a_good_machine_is_passed_and_powered_off(regime: Regime) -> None:
+    console, ended, findings = go_on(Target(regime=regime), nothing)
+    assert findings == []
+    level = 1 if regime is Regime.EL1 else 2
+    assert console == (f"relokit demo kernel: entered at EL{level}\nrelokit demo kernel: PASS\n")
+    assert ended == "powered off: PSCI SYSTEM_OFF"
+
+
+@pytest.mark.parametrize(("word", "ended"), [(SPIN, "branch to itself"), (0, "branch to itself")])
+def test_a_demo_kernel_that_says_nothing_is_a_finding(word: int, ended: str) -> None:
+    """An undefined instruction ends in the EL2 vectors' slot for it, which spins."""
+
+    def spoil(machine: Machine, cpu: Cpu) -> None:
+        machine.memory.write(machine.start, struct.pack("<I", word))
+
+    console, how, [finding] = go_on(Target(), spoil, seconds=5)
+    assert (console, how) == ("", ended)
+    assert finding.cause == f"it printed nothing ({ended})"
+
+
+def test_another_kernel_owes_no_report_and_is_stopped_in_time() -> None:
+    """A synthetic payload is no kernel; here it counts for ever."""
+
+    def spoil(machine: Machine, cpu: Cpu) -> None:
+        machine.memory.write(machine.start, struct.pack("<II", 0x91000400, 0x17FFFFFF))
+
+    console, ended, findings = go_on(
+        Target(), spoil, Job(size=100_000, memory=128 * MIB), seconds=0.3
+    )
+    assert (console, ended, findings) == ("", "stopped after 0.3 s", [])

@@ -1,0 +1,595 @@
+"""The run: right on every target, and wrong in a hundred ways, each of which says what it is.
+
+A fault is put into a machine that is ready to go, the run is judged, and what is said first must
+be what an engineer would look for: the rule, the place in the templates, the probable cause, and
+the damage by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+import relokit
+from relokit.codegen.facts import SCTLR_EL1_MMU_OFF, SCTLR_EL2_MMU_OFF
+from relokit.codegen.target import MIB, PAGE_SIZES, Regime, Target
+from relokit.facade import build_programs, encoder
+from relokit.runtime.arch import descriptors as d
+from relokit.runtime.arch.translation import WalkRegisters
+from relokit.runtime.arch.walker import Step, walk
+from relokit.runtime.judge.outcome import Finding, Outcome, Status
+from relokit.runtime.kexec.job import Job, Shape
+from relokit.runtime.kexec.kimage import WORD_FIELDS, read_field, walk_list, write_field
+from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.kexec.programs import Programs
+from relokit.runtime.run.verdict import judge, prepare_machine, run
+
+TARGETS = [Target(page_size=page, regime=el) for page in PAGE_SIZES.values() for el in Regime]
+SMALL = Job(size=300_000, memory=160 * MIB, max_instructions=3_000_000, timeout=20)
+MASK64 = (1 << 64) - 1
+
+
+def named(value: object) -> str:
+    """A test's id."""
+    return value.name if isinstance(value, Target) else str(value)
+
+
+@lru_cache
+def programs(target: Target) -> Programs:
+    return build_programs(target)
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+@contextmanager
+def prepared(target: Target = Target(), job: Job = SMALL) -> Iterator[Machine]:  # noqa: B008
+    machine = prepare_machine(target, programs(target), job, quiet)
+    try:
+        yield machine
+    finally:
+        machine.close()
+
+
+# Right ------------------------------------------------------------------------------------------
+
+
+def holds(outcome: Outcome, target: Target) -> None:
+    """What every good run of the complete series looks like."""
+    assert outcome.findings == ()
+    assert outcome.status is Status.PASS
+    relocation, handoff = outcome.relocation, outcome.handoff
+    assert relocation.bytes == relocation.pages * target.page_size == outcome.verified_bytes
+    assert (relocation.el, relocation.mmu) == (2 if target.regime is Regime.VHE else 1, True)
+    assert relocation.instructions > relocation.bytes // 64 * 11
+    assert handoff is not None
+    kernel = outcome.payload[0]
+    assert handoff.pc == kernel["at"]
+    assert handoff.x0 == outcome.payload[-1]["at"]
+    assert (handoff.x1, handoff.x2, handoff.x3) == (0, 0, 0)
+    assert not handoff.mmu
+    assert handoff.daif == 0b1111
+    if target.regime is Regime.NVHE:
+        assert (handoff.el, handoff.sctlr) == (2, SCTLR_EL2_MMU_OFF)
+    else:
+        assert handoff.el == (2 if target.regime is Regime.VHE else 1)
+        assert handoff.sctlr == SCTLR_EL1_MMU_OFF
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=named)
+def test_demo_kernel_passes_and_is_content(target: Target) -> None:
+    outcome = run(target, programs(target), Job(boot=10), quiet)
+    holds(outcome, target)
+    assert outcome.console is not None
+    assert "relokit demo kernel: PASS" in outcome.console
+    level = 1 if target.regime is Regime.EL1 else 2
+    assert f"entered at EL{level}" in outcome.console
+    assert outcome.ended is not None
+    assert "powered off" in outcome.ended
+
+
+# All of it on the diagonal, a tenth elsewhere.
+@pytest.mark.parametrize(
+    ("target", "size"),
+    [(target, 84 * MIB if n % 4 == 0 else 8 * MIB + 1) for n, target in enumerate(TARGETS)],
+    ids=named,
+)
+def test_synthetic_payload_passes(target: Target, size: int) -> None:
+    outcome = run(target, programs(target), Job(size=size), quiet)
+    holds(outcome, target)
+    assert outcome.verified_bytes >= size
+
+
+@pytest.mark.parametrize("line", [16, 32, 128, 256, 2048])
+@pytest.mark.parametrize("regime", [Regime.NVHE, Regime.VHE])
+def test_any_cache_line_passes(line: int, regime: Regime) -> None:
+    target = Target(cache_line=line, regime=regime)
+    outcome = run(target, programs(target), SMALL, quiet)
+    holds(outcome, target)
+    # Four instructions clean a line.
+    other = run(Target(regime=regime), programs(Target(regime=regime)), SMALL, quiet)
+    lines = outcome.relocation.bytes // line - other.relocation.bytes // 64
+    assert outcome.relocation.instructions - other.relocation.instructions == 4 * lines
+
+
+@pytest.mark.parametrize(("page", "va_bits"), [(4096, 39), (16384, 36), (16384, 47), (65536, 42)])
+@pytest.mark.parametrize("regime", list(Regime))
+def test_narrower_address_spaces_pass(page: int, va_bits: int, regime: Regime) -> None:
+    target = Target(page_size=page, va_bits=va_bits, regime=regime)
+    holds(run(target, programs(target), SMALL, quiet), target)
+
+
+@pytest.mark.parametrize("target", TARGETS[::4], ids=named)
+def test_the_facade_says_the_same(target: Target) -> None:
+    """Through the machine room, a child process."""
+    here = run(target, programs(target), SMALL, quiet)
+    there = relokit.run(target, SMALL)
+    holds(there, target)
+    assert (there.handoff, there.verified_bytes) == (here.handoff, here.verified_bytes)
+    assert there.relocation.instructions == here.relocation.instructions
+
+
+def test_progress_is_told_in_order() -> None:
+    seen: list[tuple[str, int, int]] = []
+    target = Target()
+    job = Job(size=24 * MIB)
+    run(target, programs(target), job, lambda *report: seen.append(report))
+    stages = list(dict.fromkeys(stage for stage, _, _ in seen))
+    assert stages[0] == "prepare"
+    assert stages[-1] == "verify"
+    assert all(0 <= done <= total for _, done, total in seen)
+    for stage in ("prepare", "verify"):
+        done = [part for name, part, _ in seen if name == stage]
+        assert done == sorted(done)
+        assert seen[[name for name, _, _ in seen].index(stage)][2] == done[-1]
+
+
+# Wrong ------------------------------------------------------------------------------------------
+
+
+def words_of(machine: Machine) -> WalkRegisters:
+    """Translation during the move."""
+    own = dict(machine.state.sysregs)
+    el = machine.state.el
+    return WalkRegisters(
+        sctlr=1,
+        tcr=own[f"TCR_EL{el}"],
+        ttbr0=read_field(machine.memory, machine.kimage, "ttbr0"),
+        ttbr1=read_field(machine.memory, machine.kimage, "ttbr1"),
+        e2h=el == 2,
+    )
+
+
+def trail(machine: Machine, address: int) -> tuple[Step, ...]:
+    """The entries that translate a VA; a PA is taken for its linear-map VA."""
+    return walk(machine.memory, words_of(machine), address, el=machine.state.el).trail
+
+
+def linear(machine: Machine, pa: int) -> int:
+    return pa + machine.old.linear_offset & MASK64
+
+
+def destination(machine: Machine) -> int:
+    return linear(machine, machine.kimage.segments[0].mem)
+
+
+def control(machine: Machine) -> int:
+    return machine.kimage.control_page
+
+
+Change = Callable[[Machine, int], int]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``put`` spoils a machine. The first finding has ``rule``, and ``cause`` in its cause; one
+    of all has ``setup`` as its rule. ``at`` is part of the place.
+    """
+
+    name: str
+    put: Callable[[Machine], None]
+    rule: str
+    cause: str
+    setup: str | None
+    at: str = ""
+
+
+def entry(
+    name: str,
+    address: Callable[[Machine], int],
+    level: int,
+    change: Change,
+    rule: str,
+    cause: str,
+    at: str = "",
+) -> Fault:
+    """A table entry wrong: that of ``level`` in the walk of ``address``."""
+
+    def put(machine: Machine) -> None:
+        pa = trail(machine, address(machine))[level].entry
+        machine.memory.write_u64(pa, change(machine, machine.memory.read_u64(pa)))
+
+    return Fault(name, put, rule, cause, "setup.tables", at)
+
+
+ABORT, FETCH = "exception.data-abort", "exception.instruction-abort"
+UNDEFINED, SEGMENT = "exception.undefined", "memory.segment"
+LIST_LOAD, STORE = "relocate_kernel.S.j2:", "macros/copy.j2:"
+ENTRY = "arm64_relocate_new_kernel+0x0 (relocate_kernel.S.j2:"
+MOVED = 64 << 20
+
+TABLES = [
+    entry("read-only, dirty bit lost", destination, -1,
+          lambda m, w: (w | d.AP_READ_ONLY) & ~d.SOFTWARE_DIRTY, ABORT,
+          "software-dirty bit (55) is clear", STORE),
+    entry("read-only", destination, -1, lambda m, w: w | d.AP_READ_ONLY, ABORT,
+          "the copy of the linear map has to lift that", STORE),
+    entry("invalid", destination, -1, lambda m, w: w & ~d.VALID, ABORT,
+          "as debug_pagealloc, kfence and secretmem leave it", LIST_LOAD),
+    entry("missing", destination, -1, lambda m, w: 0, ABORT, "does not cover this address",
+          LIST_LOAD),
+    entry("access flag", destination, -1, lambda m, w: w & ~d.AF, ABORT, "access flag (AF) is",
+          LIST_LOAD),
+    entry("outside RAM", destination, -1, lambda m, w: w | 1 << 40, "bus.unassigned",
+          "nothing answers at this physical address", LIST_LOAD),
+    entry("beyond IPS", destination, -1, lambda m, w: w | 1 << 46, "bus.unassigned",
+          "beyond TCR.IPS", LIST_LOAD),
+    entry("table outside RAM", destination, 1, lambda m, w: w | 1 << 41, ABORT,
+          "points outside RAM", LIST_LOAD),
+    entry("garbage for a table", destination, 0, lambda m, w: 0x96495BC0CC8ED974, ABORT,
+          "no descriptor", LIST_LOAD),
+    entry("no table", destination, 0, lambda m, w: 0, ABORT, "does not cover", LIST_LOAD),
+    entry("idmap not executable", control, -1, lambda m, w: w | d.PXN, FETCH,
+          "not executable at this level", ENTRY),
+    entry("idmap invalid", control, -1, lambda m, w: w & ~d.VALID, FETCH,
+          "the identity map (TTBR0) does not cover", ENTRY),
+    entry("idmap missing", control, -1, lambda m, w: 0, FETCH,
+          "the identity map (TTBR0) does not cover", ENTRY),
+    entry("idmap leads elsewhere", control, -1, lambda m, w: w + MOVED, UNDEFINED,
+          "the identity map (TTBR0) is wrong", ENTRY),
+    entry("idmap table outside RAM", control, 1, lambda m, w: w | 1 << 41, FETCH,
+          "points outside RAM", ENTRY),
+]  # fmt: skip
+
+
+def field(name: str, change: Change, rule: str, cause: str, at: str = "") -> Fault:
+    """A word of struct kimage wrong."""
+
+    def put(machine: Machine) -> None:
+        value = read_field(machine.memory, machine.kimage, name)
+        write_field(machine.memory, machine.kimage, name, change(machine, value))
+
+    return Fault(f"{name} {rule}", put, rule, cause, "setup.kimage", at)
+
+
+FIELDS = [
+    field("head", lambda m, w: 0, ABORT, "a register that nobody set", LIST_LOAD),
+    field("head", lambda m, w: w ^ 0b1010, ABORT, "begin with an indirection and a destination",
+          STORE),
+    field("start", lambda m, w: 0, "bus.unassigned", "neither RAM nor a device"),
+    field("start", lambda m, w: w + 4, UNDEFINED, "not from its entry", "in destination: kernel"),
+    field("start", lambda m, w: linear(m, w), FETCH, "kimage.start and everything else"),
+    field("dtb_mem", lambda m, w: 0, "handoff.dtb", "kimage.arch.dtb_mem"),
+    field("dtb_mem", lambda m, w: w + 8, "handoff.dtb", "kimage.arch.dtb_mem"),
+    field("kern_reloc", lambda m, w: 0, FETCH, "a pointer that nobody set"),
+    field("kern_reloc", lambda m, w: linear(m, w), FETCH, "not executable"),
+    field("el2_vectors", lambda m, w: 0, "handoff.el", "el2_vectors is 0"),
+    field("el2_vectors", lambda m, w: w + 0x80, "exception.vector", "an unaligned table",
+          LIST_LOAD),
+    field("el2_vectors", lambda m, w: linear(m, w), "exception.vector",
+          "a virtual address with the MMU off", LIST_LOAD),
+    field("el2_vectors", lambda m, w: w + 0x800, UNDEFINED, "VBAR points to zeros",
+          "in EL2 vectors copy"),
+    field("el2_vectors", lambda m, w: m.kimage.segments[0].mem, UNDEFINED,
+          "lie in a destination and were overwritten", "in destination: kernel"),
+    field("phys_offset", lambda m, w: 0, ABORT, "a physical address was used with the MMU on",
+          LIST_LOAD),
+    field("phys_offset", lambda m, w: w + m.target.page_size, SEGMENT, "sent a page elsewhere"),
+    field("ttbr0", lambda m, w: 0, FETCH, "points outside RAM", ENTRY),
+    field("ttbr0", lambda m, w: m.old.zero_page, FETCH, "does not cover", ENTRY),
+    field("ttbr1", lambda m, w: 0, ABORT, "points outside RAM", LIST_LOAD),
+    field("ttbr1", lambda m, w: m.old.swapper, "setup.kimage", "the copy of the linear map"),
+    field("zero_page", lambda m, w: 0, "setup.kimage", "the empty table between"),
+    field("t0sz", lambda m, w: 39, FETCH, "does not cover", ENTRY),
+]  # fmt: skip
+
+
+def entries(machine: Machine) -> int:
+    """PA of the first list page."""
+    pages = machine.kimage.list_pages
+    assert pages is not None
+    return pages.base
+
+
+def item(
+    name: str, index: int | None, change: Change, rule: str, cause: str, at: str = ""
+) -> Fault:
+    """A word of the list wrong: ``index`` None is IND_DONE."""
+
+    def put(machine: Machine) -> None:
+        number = machine.kimage.entries if index is None else index
+        pa = entries(machine) + 8 * number
+        machine.memory.write_u64(pa, change(machine, machine.memory.read_u64(pa)))
+
+    return Fault(name, put, rule, cause, "setup.list", at)
+
+
+def to(region: str) -> Change:
+    """A destination entry that leads into somebody's page."""
+
+    def change(machine: Machine, _: int) -> int:
+        return next(r.base for r in machine.allocator.regions if r.name == region) | 1
+
+    return change
+
+
+LIST = [
+    item("unknown flag", 2, lambda m, w: w & ~0xF | 0x10, SEGMENT, "a list entry"),
+    item("one flag too many", 2, lambda m, w: w | 0x10, "setup.list", "built wrong"),
+    item("unaligned source", 2, lambda m, w: w | 0x200, "setup.list", "built wrong"),
+    item("no destination", 0, lambda m, w: w & ~1, ABORT, "a register that nobody set", STORE),
+    item("DONE too early", 9, lambda m, w: w | 4, SEGMENT, "a list entry"),
+    item("no DONE", None, lambda m, w: 0, "setup.list", "built wrong"),
+    item("a loop", None, lambda m, w: entries(m) | 2, "run.limit", "without its done entry"),
+    item("source outside RAM", 3, lambda m, w: w | 1 << 40, ABORT, "does not cover", STORE),
+    item("into the control page", 0, to("control code page"), UNDEFINED,
+         "the code was overwritten"),
+    item("into the EL2 vectors", 0, to("EL2 vectors copy"), "", ""),
+    item("into the tables", 0, to("linear map copy"), ABORT, "no descriptor", STORE),
+    item("into the identity map", 0, to("control page idmap"), SEGMENT, ""),
+    item("into the list", 0, to("kimage list"), SEGMENT, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "region", ["control code page", "EL2 vectors copy", "linear map copy", "control page idmap"]
+)
+def test_a_destination_in_what_the_move_needs_is_named(region: str) -> None:
+    with prepared() as machine:
+        item("", 0, to(region), "", "").put(machine)
+        findings = judge(machine, SMALL, quiet).findings
+    [found] = [finding for finding in findings if finding.rule == "setup.list"]
+    assert f"it overwrites what the move itself needs: {region} (0x" in (found.cause or "")
+
+
+def word_at(machine: Machine, statement: str, nth: int = 0) -> int:
+    """PA of the ``nth`` copied instruction that a template's ``statement`` made."""
+    image, va = machine.routines.image, machine.routines.va
+    found = [
+        offset
+        for offset in range(0, len(machine.routines.relocation), 4)
+        if (line := image.line_at(va + offset)) and " ".join(line.text.split()) == statement
+    ]
+    return machine.kimage.control_page + found[nth]
+
+
+def code(statement: str, instead: str, rule: str, cause: str, at: str = "") -> Fault:
+    """An instruction of the copied relocation code wrong."""
+
+    def put(machine: Machine) -> None:
+        [word] = encoder().encode([instead])
+        assert isinstance(word, bytes)
+        machine.memory.write(word_at(machine, statement), word)
+
+    return Fault(f"{statement} -> {instead}", put, rule, cause, "setup.code", at)
+
+
+CODE = [
+    code("mov x3, xzr", "mov x3, #7", "handoff.x1", "left over"),  # the stub shifts x3 to x1
+    code("mov x2, x26", "mov x2, #8", "handoff.dtb", "the register it is kept in"),
+    code("isb", "msr daifclr, #2", "relocation.daif", "unmasked since"),
+    code("msr sctlr_el1, x12", "nop", "handoff.sctlr", "was never turned off"),
+    code("mov x0, #1", "mov x0, #7", "handoff.el", "its function number in x0 was not"),
+    code("mov x0, #1", "mov x0, #0", "handoff.el", "its function number in x0 was not"),
+    code("hvc #0", "nop", "handoff.el", "no HVC was made"),
+    code("hvc #0", "svc #0", "exception.stray", "nobody handles system calls", LIST_LOAD),
+    code("hvc #0", "smc #0", "exception.stray", "the firmware has no part", LIST_LOAD),
+    code("hvc #0", "brk #0x800", "exception.stray", "trap that it has for", LIST_LOAD),
+    code("hvc #0", "wfi", "run.halted", "no interrupt will ever come", LIST_LOAD),
+    code("hvc #0", "b #0", "run.spin", "waits for ever", LIST_LOAD),
+    code("hvc #0", "eret", "bus.unassigned", "fell to EL0"),
+    code("dsb sy", "str x0, [sp]", ABORT, "the code has no stack", LIST_LOAD),
+    code("dsb sy", "br x30", FETCH, "nothing of the old kernel", "machine_kexec+"),
+    code("sub x12, x12, x24", "nop", ABORT, "a physical address was used", LIST_LOAD),
+    code("add x13, x13, #64", "nop", SEGMENT, "the copy itself"),
+    code("stnp x2, x3, [x13, #16]", "stnp x2, x3, [x13, #32]", SEGMENT, "the copy itself"),
+    code("tbz x16, #2, .Lentry", "b #-4", "run.limit", "does not come to an end", LIST_LOAD),
+]  # fmt: skip
+
+
+def overwritten(
+    name: str, region: str, data: bytes, rule: str, cause: str, setup: str, at: str = ""
+) -> Fault:
+    """A page that the move needs spoilt before it begins."""
+
+    def put(machine: Machine) -> None:
+        base = next(r.base for r in machine.allocator.regions if r.name == region)
+        machine.memory.write(base, data)
+
+    return Fault(name, put, rule, cause, setup, at)
+
+
+PAGES = [
+    overwritten("zeros for code", "control code page", bytes(4096), UNDEFINED,
+                "overwritten, or never copied", "setup.code", ENTRY),
+    overwritten("garbage for code", "control code page", b"\xff" * 4096, UNDEFINED,
+                "overwritten, or never copied", "setup.code", ENTRY),
+    overwritten("no vectors", "EL2 vectors copy", bytes(2048), UNDEFINED,
+                "VBAR points to zeros", "setup.code", "trans_pgd_stub_vectors+0x400 (trans_pgd.S"),
+    overwritten("a table that is not empty", "zero page", b"\1", "setup.zero-page",
+                "between the two values of TTBR1", "setup.zero-page"),
+    overwritten("kimage gone", "struct kimage", b"\xa5" * 0x2E0, "",
+                "", "setup.kimage"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", [*TABLES, *FIELDS, *LIST, *CODE, *PAGES], ids=lambda f: f.name)
+def test_one_thing_wrong_is_said_to_be_that(fault: Fault) -> None:
+    with prepared() as machine:
+        fault.put(machine)
+        outcome = judge(machine, SMALL, quiet)
+        assert outcome.status is Status.FAIL
+        first = outcome.findings[0]
+        assert first.rule.startswith(fault.rule), first
+        assert fault.cause in (first.cause or ""), first
+        assert fault.at in (first.place or "")
+        assert fault.setup in (None, *(finding.rule for finding in outcome.findings))
+        complete(machine, outcome)
+
+
+def complete(machine: Machine, outcome: Outcome) -> None:
+    """Whatever the findings, they are whole: nothing a person would have to ask for."""
+    assert Outcome.from_json(outcome.to_json()).findings == outcome.findings
+    for finding in outcome.findings:
+        assert finding.message
+        assert finding.cause, finding
+        if finding.rule.split(".")[0] in ("exception", "run"):
+            assert dict(finding.registers).keys() >= {"x0", "x30", "sp", "pc", "pstate"}
+            assert sum(line.startswith("> ") for line in finding.listing) == 1
+            assert any(note.startswith("SCTLR_EL") for note in finding.notes)
+        if finding.rule in (ABORT, FETCH) and "MMU on" in finding.message:
+            assert any(note.startswith("page walk:") for note in finding.notes)
+
+
+HARMLESS = {
+    "UXN: nobody runs at EL0": lambda w: w ^ d.UXN,
+    "software bits": lambda w: w ^ 1 << 55 if not w & d.AP_READ_ONLY else w,
+    "not global": lambda w: w ^ d.NG,
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+@pytest.mark.parametrize("where", [destination, control])
+def test_what_does_no_harm_is_no_finding(name: str, where: Callable[[Machine], int]) -> None:
+    with prepared() as machine:
+        at = trail(machine, where(machine))[-1].entry
+        machine.memory.write_u64(at, HARMLESS[name](machine.memory.read_u64(at)))
+        assert judge(machine, SMALL, quiet).findings == ()
+
+
+def test_a_run_that_stops_in_the_old_kernel_has_not_jumped() -> None:
+    with prepared() as machine:
+        write_field(machine.memory, machine.kimage, "kern_reloc", 0)
+        outcome = judge(machine, SMALL, quiet)
+    assert outcome.handoff is None
+    assert (outcome.relocation.instructions, outcome.verified_bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("regime", [Regime.EL1, Regime.VHE])
+def test_interrupts_open_at_the_hand_over_are_seen_without_a_stub(regime: Regime) -> None:
+    with prepared(Target(regime=regime)) as machine:
+        code("isb", "msr daifclr, #2", "", "").put(machine)
+        [first, *_] = judge(machine, SMALL, quiet).findings
+    assert first.rule == "handoff.daif"
+    assert "DAIF = 1101" in first.message
+
+
+@pytest.mark.parametrize("regime", [Regime.EL1, Regime.VHE])
+def test_an_mmu_left_on_is_seen_at_the_level_that_is_entered(regime: Regime) -> None:
+    """Off the identity map the new kernel cannot even be fetched."""
+    with prepared(Target(regime=regime)) as machine:
+        code("msr sctlr_el1, x12", "nop", "", "").put(machine)
+        [first, *_] = judge(machine, SMALL, quiet).findings
+    assert first.rule in ("handoff.mmu", FETCH)
+    assert "MMU" in first.message
+
+
+@pytest.mark.parametrize(("statement", "rule"), [("mov x4, xzr", "x2"), ("mov x3, xzr", "x1")])
+def test_what_the_copy_left_in_a_register_is_not_handed_over(statement: str, rule: str) -> None:
+    """A device tree's page ends in zeros, so another page has to be the last one."""
+    with prepared(job=replace(SMALL, shape=Shape.GAPS)) as machine:
+        code(statement, "nop", "", "").put(machine)
+        [first, *_] = judge(machine, SMALL, quiet).findings
+    assert first.rule == f"handoff.{rule}"
+    assert first.cause == "a register left over from the copy"
+
+
+def test_a_swap_of_two_pages_shows_as_two_pages() -> None:
+    with prepared() as machine:
+        at = entries(machine) + 8 * 3
+        one, two = machine.memory.read_u64(at), machine.memory.read_u64(at + 8)
+        machine.memory.write_u64(at, two)
+        machine.memory.write_u64(at + 8, one)
+        [finding] = judge(machine, SMALL, quiet).findings
+    assert finding.rule == SEGMENT
+    assert "2 of " in finding.message
+    assert "first wrong byte: offset 0x2000," in finding.notes[0]
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=named)
+@pytest.mark.parametrize(
+    "name", ["read-only, dirty bit lost", "invalid", "idmap not executable", "no table"]
+)
+def test_table_faults_are_told_on_every_target(target: Target, name: str) -> None:
+    fault = next(fault for fault in TABLES if fault.name == name)
+    with prepared(target) as machine:
+        fault.put(machine)
+        outcome = judge(machine, SMALL, quiet)
+        first = outcome.findings[0]
+        level = 2 if target.regime is Regime.VHE else 1
+        assert f"at EL{level}, MMU on" in first.message
+        assert first.rule == fault.rule
+        assert fault.cause in (first.cause or "")
+        complete(machine, outcome)
+
+
+# Any bit ----------------------------------------------------------------------------------------
+
+
+def live_words(machine: Machine) -> dict[str, list[int]]:
+    """PAs of 64-bit words that the move depends on, by kind."""
+    memory, kimage = machine.memory, machine.kimage
+    destinations, sources = walk_list(memory, kimage.head, machine.target.page_size)
+    tables = {
+        step.entry
+        for pa in (*map(int, destinations), *map(int, sources))
+        for step in trail(machine, linear(machine, pa))
+    } | {step.entry for step in trail(machine, kimage.control_page)}
+    vectors = read_field(memory, kimage, "el2_vectors")
+    used = [name for name in WORD_FIELDS if name not in ("entry", "last_entry")]
+    return {
+        "table": sorted(tables),
+        "list": [entries(machine) + 8 * n for n in range(kimage.entries + 1)],
+        "code": [
+            kimage.control_page + at for at in range(0, len(machine.routines.relocation) - 7, 8)
+        ],
+        "vectors": [vectors + 0x400 + at for at in range(0, 0x80, 8)] if vectors else [],
+        "kimage": [kimage.pa + int(getattr(kimage.layout, name)) for name in used],
+    }
+
+
+BOUNDED = Job(size=40_000, memory=160 * MIB, max_instructions=400_000, timeout=5)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    target=st.sampled_from(TARGETS),
+    kind=st.sampled_from(["table", "list", "code", "vectors", "kimage"]),
+    number=st.integers(0, 1 << 20),
+    bit=st.integers(0, 63),
+)
+def test_any_flipped_bit_is_harmless_or_found(
+    target: Target, kind: str, number: int, bit: int
+) -> None:
+    """Never an exception, never without end, and what failed has words for it."""
+    with prepared(target, BOUNDED) as machine:
+        words = live_words(machine)[kind]
+        assume(words)
+        at = words[number % len(words)]
+        machine.memory.write_u64(at, machine.memory.read_u64(at) ^ 1 << bit)
+        outcome = judge(machine, BOUNDED, quiet)
+        findings: tuple[Finding, ...] = outcome.findings
+        assert (outcome.status is Status.PASS) == (not findings)
+        if not findings:
+            assert outcome.handoff is not None
+            assert outcome.verified_bytes == outcome.relocation.bytes
+        complete(machine, outcome)
