@@ -14,9 +14,9 @@ from relokit.codegen.series import BEFORE, COMPLETE, PATCHES
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.progress import Progress, untold
 from relokit.diffing.read.sides import built_side, parse_settings, read_sides
-from relokit.diffing.routines.classify import Kind
+from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.compare import compare
-from relokit.diffing.routines.model import Diff, Step
+from relokit.diffing.routines.model import Diff, PatchStep
 from relokit.facade import build, encoder
 
 
@@ -25,7 +25,7 @@ def diff(
     right: str,
     *,
     kept: Iterable[Aspect] = (),
-    kinds: Iterable[Kind] = Kind,
+    kinds: Iterable[ChangeKind] = ChangeKind,
     progress: Progress = untold,
 ) -> Diff:
     """Compare two operands as ``relokit diff`` takes them: targets, assembly, ELF files, kernels.
@@ -38,8 +38,8 @@ def diff(
 
 
 def series_diff(
-    settings: str = "", *, kept: Iterable[Aspect] = (), kinds: Iterable[Kind] = Kind
-) -> Iterator[Step]:
+    settings: str = "", *, kept: Iterable[Aspect] = (), kinds: Iterable[ChangeKind] = ChangeKind
+) -> Iterator[PatchStep]:
     """The fifteen patches, each as the diff of the states around it, in order.
 
     ``settings`` choose the target but for its state: ``page=16k,el=vhe``. Raises TargetError.
@@ -52,4 +52,4 @@ def series_diff(
         if number > BEFORE:
             patch = PATCHES[number - 1]
             found = compare(*sides[-2:], kept=kept, kinds=kinds)
-            yield Step(number, patch.subject, patch.change, found)
+            yield PatchStep(number, patch.subject, patch.change, found)

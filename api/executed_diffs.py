@@ -40,7 +40,7 @@ from relokit.runtime.behaviour.flat import (
     level_of,
     placed,
 )
-from relokit.runtime.behaviour.observation import BehaviourDiff, Leaving, Mode, Observation
+from relokit.runtime.behaviour.observation import BehaviourDiff, Leaving, Observation, TrialMode
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.run.worker import Request, pack
 
@@ -75,13 +75,13 @@ def behave(
                 for machine, side in zip(machines, sides, strict=True)
             )
             found = compare_behaviour(
-                one.name, Mode.RELOCATION, (before,), (after,), _differing(*machines)
+                one.name, TrialMode.RELOCATION, (before,), (after,), _differing(*machines)
             )
         else:
             name = one.name if one.name == other.name else f"{one.name} → {other.name}"
             found = compare_behaviour(
                 name,
-                Mode.CALL,
+                TrialMode.CALL,
                 *_calls(sides, (one, other)),
                 handed_on=_handed_on(one, sides[0].names) | _handed_on(other, sides[1].names),
             )

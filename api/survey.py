@@ -43,7 +43,7 @@ _SCRIPT_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class CodeRoom:
     """What keeps the code within its page, and how many bytes it may still grow.
 
     ``held_by`` is ``assert`` (the ld script's) or, before patch 10, ``padding``: the code is
@@ -55,12 +55,12 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class SeriesState:
     """A state of the series with evidence: ``code`` bytes are copied to the control page."""
 
     number: int
     code: int
-    placement: Placement
+    placement: CodeRoom
     outcome: Outcome
 
     @property
@@ -104,8 +104,8 @@ class PatchReport:
     is_hyp_nvhe decides otherwise than before.
     """
 
-    before: State
-    after: State
+    before: SeriesState
+    after: SeriesState
     text: tuple[TextChange, ...]
     code: CodeChange
     relocation: bool
@@ -141,7 +141,7 @@ class PatchReport:
         }
 
 
-def survey(target: Target | None = None, job: Job | None = None) -> Iterator[State]:
+def survey(target: Target | None = None, job: Job | None = None) -> Iterator[SeriesState]:
     """Build and run all sixteen states of ``target``, whatever state it names itself, in order.
 
     ``job`` (by default: the demo kernel) is observed. Raises RelokitError for bad input.
@@ -206,13 +206,13 @@ def maintained(rows: tuple[Maintenance, ...], when: When) -> int:
     return sum(row.instructions for row in rows if row.when is when)
 
 
-def placement_of(image: Image) -> Placement:
+def placement_of(image: Image) -> CodeRoom:
     """How the linked relocation code is held to its page."""
     if image.has_symbol("__relocate_new_kernel_start"):
         start, end = (image.symbol(f"__relocate_new_kernel_{side}") for side in ("start", "end"))
-        return Placement("assert", LIMIT - (end - start // LIMIT * LIMIT))
+        return CodeRoom("assert", LIMIT - (end - start // LIMIT * LIMIT))
     size = len(routines_of(image).relocation)
-    return Placement("padding", facts.KEXEC_CONTROL_PAGE_SIZE - size)
+    return CodeRoom("padding", facts.KEXEC_CONTROL_PAGE_SIZE - size)
 
 
 def kimage_fields(target: Target, job: Job | None = None) -> dict[str, tuple[str, ...]]:
@@ -242,12 +242,12 @@ class _Recorder:
         return value
 
 
-def _state(number: int, target: Target, job: Job) -> tuple[State, Program]:
+def _state(number: int, target: Target, job: Job) -> tuple[SeriesState, Program]:
     target = replace(target, series=number)
     program = build(target, templates=job.templates)
     outcome = run(target, replace(job, observe=True))
     size = len(routines_of(program.image).relocation)
-    return State(number, size, placement_of(program.image), outcome), program
+    return SeriesState(number, size, placement_of(program.image), outcome), program
 
 
 def _text_changes(old: Program, new: Program, names: tuple[str, str]) -> Iterator[TextChange]:

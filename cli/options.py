@@ -68,7 +68,7 @@ class Address(click.ParamType[int]):
         return address
 
 
-class Count(click.ParamType[int]):
+class CountParam(click.ParamType[int]):
     """A whole number from ``least`` to ``most``."""
 
     name = "n"
@@ -108,7 +108,7 @@ class Seconds(click.ParamType[float]):
         return seconds
 
 
-class State(click.ParamType[int]):
+class StateParam(click.ParamType[int]):
     """A state of the series."""
 
     name = "state"
@@ -124,7 +124,7 @@ INPUT_FILE = click.Path(path_type=Path)
 
 _STATE_OPTION = click.option(
     "--series",
-    type=State(),
+    type=StateParam(),
     default="complete",
     show_default=True,
     metavar="N",
@@ -141,7 +141,7 @@ _TARGET_OPTIONS = (
     ),
     click.option(
         "--va-bits",
-        type=Count(0, 64),
+        type=CountParam(0, 64),
         default=48,
         show_default=True,
         help="VA size of the old kernel: 39 or 48 (4k), 36, 47 or 48 (16k), 42 or 48 (64k).",
@@ -211,7 +211,7 @@ _JOB_OPTIONS: dict[str, dict[str, Any]] = {
         "help": "What the list of pages looks like.",
     },
     "--seed": {
-        "type": Count(0, MAX_SEED),
+        "type": CountParam(0, MAX_SEED),
         "default": 0,
         "show_default": True,
         "help": "Decides the shuffling and the synthetic payload.",

@@ -14,7 +14,7 @@ from relokit.cli.terminal.output import emit, plain
 
 if TYPE_CHECKING:
     from relokit.diffing.instructions.normalise import Aspect
-    from relokit.diffing.routines.classify import Kind
+    from relokit.diffing.routines.classify import ChangeKind
     from relokit.diffing.routines.model import Diff
     from relokit.runtime.behaviour.observation import BehaviourDiff
 
@@ -91,10 +91,10 @@ def command(left: str | None, right: str | None, as_json: bool, **options: Any) 
     """Read both sides, compare them, show it; 0 if they are the same, 1 if not."""
     _check(left, right, as_json, options)
     from relokit.diffing.instructions.normalise import Aspect
-    from relokit.diffing.routines.classify import Kind
+    from relokit.diffing.routines.classify import ChangeKind
 
     kept = [*Aspect] if "all" in options["kept"] else [Aspect(name) for name in options["kept"]]
-    kinds = [Kind(name) for name in options["only"]] or [*Kind]
+    kinds = [ChangeKind(name) for name in options["only"]] or [*ChangeKind]
     shown = "json" if as_json else options["shape"]
     if options["series"] is not None:
         return _series(options["series"], kept, kinds, shown, options["output"])
@@ -147,7 +147,7 @@ def _check(left: str | None, right: str | None, as_json: bool, options: dict[str
 def _series(
     settings: str,
     kept: Sequence[Aspect],
-    kinds: Sequence[Kind],
+    kinds: Sequence[ChangeKind],
     shape: str,
     output: Path | None,
 ) -> int:
@@ -177,7 +177,9 @@ def _series(
     return 0 if same else 1
 
 
-def _whole(left: str, right: str, kinds: Sequence[Kind], shape: str, output: Path | None) -> int:
+def _whole(
+    left: str, right: str, kinds: Sequence[ChangeKind], shape: str, output: Path | None
+) -> int:
     from relokit.cli.terminal.view import Bars
     from relokit.diffing.kernels.whole import compare_kernels
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relokit.cli.options import INPUT_FILE, Count, F, Seconds, json_option
+from relokit.cli.options import INPUT_FILE, CountParam, F, Seconds, json_option
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
@@ -125,12 +125,12 @@ def _several(
 )
 @click.option(
     "--seed",
-    type=Count(0, MAX_SEED),
+    type=CountParam(0, MAX_SEED),
     default=0,
     show_default=True,
     help="Decides the shuffling and the synthetic payload.",
 )
-@click.option("--jobs", type=Count(1, MAX_JOBS), help="Cells at a time. [default: one a core]")
+@click.option("--jobs", type=CountParam(1, MAX_JOBS), help="Cells at a time. [default: one a core]")
 @click.option(
     "--timeout",
     type=Seconds(MAX_TIMEOUT),

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from relokit.cli.options import (
-    Count,
+    CountParam,
     Seconds,
     job_options,
     json_option,
@@ -46,7 +46,7 @@ DEMO_BOOT = 5.0
 )
 @click.option(
     "--max-instructions",
-    type=Count(1, MAX_INSTRUCTIONS),
+    type=CountParam(1, MAX_INSTRUCTIONS),
     default=DEFAULT_MAX_INSTRUCTIONS,
     help="Give up on the relocation after this many instructions. [default: 2^40]",
 )

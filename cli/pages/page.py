@@ -18,10 +18,10 @@ from relokit.cli.pages.page_map import (
     with_bars,
 )
 from relokit.cli.pages.page_render import render_page
-from relokit.cli.pages.page_rows import Block, Budget, Plan, blocks
+from relokit.cli.pages.page_rows import Block, RowBudget, RowPlan, blocks
 from relokit.cli.pages.page_text import Ids, name_shown, shown
 from relokit.codegen.base.version import VERSION
-from relokit.diffing.routines.classify import Kind
+from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.model import Action, Diff, RoutineDiff, register_name
 from relokit.diffing.routines.report import summary_parts
 
@@ -111,8 +111,8 @@ class DiffView:
 
 def diff_page(diff: Diff, *, behaviour: Behaviour | None = None) -> str:
     """``diff`` as an HTML document; ``behaviour`` is shown in a section of its own."""
-    plans = [Plan(routine, diff.kinds) for routine in diff.routines]
-    view = diff_view(diff, plans, Budget.of(plans), Ids())
+    plans = [RowPlan(routine, diff.kinds) for routine in diff.routines]
+    view = diff_view(diff, plans, RowBudget.of(plans), Ids())
     return render_page(
         "diff.html.j2",
         {
@@ -127,7 +127,7 @@ def diff_page(diff: Diff, *, behaviour: Behaviour | None = None) -> str:
 
 
 def diff_view(
-    diff: Diff, plans: Sequence[Plan], budget: Budget, ids: Ids, *, all_code: bool = True
+    diff: Diff, plans: Sequence[RowPlan], budget: RowBudget, ids: Ids, *, all_code: bool = True
 ) -> DiffView:
     """What the templates need of ``diff``; without ``all_code``, routines that are the same have
     no code.
@@ -138,7 +138,7 @@ def diff_view(
     actions = [action for action in Action if any(action is one.action for one in changes)]
     routines = tuple(_routine_view(diff, plan, budget, ids, all_code=all_code) for plan in plans)
     sections, unlisted = section_entries(diff.left, diff.right)
-    asked = [str(kind) for kind in Kind if kind in diff.kinds]
+    asked = [str(kind) for kind in ChangeKind if kind in diff.kinds]
     return DiffView(
         left=name_shown(diff.left.name),
         right=name_shown(diff.right.name),
@@ -146,14 +146,14 @@ def diff_view(
         changed=len(changes),
         score=f"{diff.score:.1f}",
         summary=tuple(shown(part, MAX_SUMMARY) for part in summary_parts(diff)),
-        kinds=tuple((str(kind), by_kind[kind]) for kind in Kind if by_kind[kind]),
+        kinds=tuple((str(kind), by_kind[kind]) for kind in ChangeKind if by_kind[kind]),
         actions=tuple(action.verb for action in actions),
         matrix=tuple(
             (str(kind), tuple(by_both[kind, action] for action in actions))
-            for kind in Kind
+            for kind in ChangeKind
             if by_kind[kind]
         ),
-        asked="" if diff.kinds == frozenset(Kind) else ", ".join(asked) or "nothing",
+        asked="" if diff.kinds == frozenset(ChangeKind) else ", ".join(asked) or "nothing",
         sections=sections,
         sections_unlisted=unlisted,
         map=with_bars([_entry(view) for view in routines]),
@@ -174,7 +174,7 @@ def _total(sizes: Iterable[int | None]) -> int:
 
 
 def _routine_view(
-    diff: Diff, plan: Plan, budget: Budget, ids: Ids, *, all_code: bool
+    diff: Diff, plan: RowPlan, budget: RowBudget, ids: Ids, *, all_code: bool
 ) -> RoutineView:
     routine = plan.routine
     left, right = routine.left, routine.right

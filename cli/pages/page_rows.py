@@ -12,8 +12,8 @@ from itertools import groupby
 from relokit.cli.pages.page_text import name_shown, shown
 from relokit.diffing.instructions.decode import Instruction
 from relokit.diffing.read.routine import Routine
-from relokit.diffing.routines.classify import Kind
-from relokit.diffing.routines.model import Action, Change, RoutineDiff, Row
+from relokit.diffing.routines.classify import ChangeKind
+from relokit.diffing.routines.model import Action, Change, DiffRow, RoutineDiff
 from relokit.diffing.routines.report import CONTEXT
 
 FOLD_LEAST = 4
@@ -41,7 +41,7 @@ Parts = tuple[tuple[bool, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class PageCell:
     """One side of a row. ``path`` is the source's whole name where ``where`` has it shortened,
     ``note`` what there is to say of the instruction.
     """
@@ -56,15 +56,15 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PageLine:
     """A row. ``id`` is of a changed one; ``to`` is the other end of a move: its id, its offset.
 
     ``verb`` is empty where the sides say the same; ``counts`` is false where they do not and nobody
     asked. ``note`` is what there is to say of the change.
     """
 
-    left: Cell | None
-    right: Cell | None
+    left: PageCell | None
+    right: PageCell | None
     id: str = ""
     css: str = ""
     verb: str = ""
@@ -81,21 +81,21 @@ class Block:
     ``left_out`` counts rows that are not on the page.
     """
 
-    lines: tuple[Line, ...] = ()
+    lines: tuple[PageLine, ...] = ()
     label: str = ""
     left_out: int = 0
     changed: bool = False
 
 
 @dataclass(slots=True)
-class Budget:
+class RowBudget:
     """Rows that the page may still have: first for changes, then for what is equal."""
 
     needed: int
     spare: int
 
     @classmethod
-    def of(cls, plans: Sequence[Plan], rows: int = MAX_ROWS) -> Budget:
+    def of(cls, plans: Sequence[RowPlan], rows: int = MAX_ROWS) -> RowBudget:
         """What there is to give to ``plans``."""
         needed = min(rows, sum(last - first for plan in plans for first, last in plan.needed()))
         return cls(needed, rows - needed)
@@ -112,10 +112,10 @@ class Budget:
         return granted
 
 
-class Plan:
+class RowPlan:
     """Which rows of a routine belong together: equal runs, changes, repetitions."""
 
-    def __init__(self, routine: RoutineDiff, kinds: frozenset[Kind]) -> None:
+    def __init__(self, routine: RoutineDiff, kinds: frozenset[ChangeKind]) -> None:
         self.routine = routine
         self.kinds = kinds
         self.spans: tuple[tuple[int, int, bool], ...] = tuple(self._spans())
@@ -130,7 +130,7 @@ class Plan:
         """The ranges of rows that are not folded."""
         return ((first, last) for first, last, folded in self.spans if not folded)
 
-    def counts(self, row: Row) -> bool:
+    def counts(self, row: DiffRow) -> bool:
         """Whether ``row`` differs in what the diff was asked for."""
         return row.change is not None and row.change.kind in self.kinds
 
@@ -152,7 +152,7 @@ class Plan:
             yield shown_from, len(rows), False
 
 
-def blocks(plan: Plan, id_: str, budget: Budget) -> Iterator[Block]:
+def blocks(plan: RowPlan, id_: str, budget: RowBudget) -> Iterator[Block]:
     """What to show of ``plan``; ``id_`` is the routine's."""
     rows, maker = plan.routine.rows, _Lines(plan, id_)
     for first, last, folded in plan.spans:
@@ -167,9 +167,9 @@ def blocks(plan: Plan, id_: str, budget: Budget) -> Iterator[Block]:
             yield Block(left_out=last - end, changed=changed)
 
 
-def _repetitions(lines: tuple[Line, ...]) -> Iterator[Block]:
+def _repetitions(lines: tuple[PageLine, ...]) -> Iterator[Block]:
     """``lines`` in blocks, those that only repeat the one before them folded."""
-    open_: list[Line] = []
+    open_: list[PageLine] = []
     for _, group in groupby(lines, key=_likeness):
         alike = list(group)
         open_.append(alike[0])
@@ -185,7 +185,7 @@ def _repetitions(lines: tuple[Line, ...]) -> Iterator[Block]:
         yield Block(tuple(open_))
 
 
-def _likeness(line: Line) -> object:
+def _likeness(line: PageLine) -> object:
     return (
         line.css,
         *(side and (side.parts, side.note) for side in (line.left, line.right)),
@@ -196,22 +196,22 @@ def _likeness(line: Line) -> object:
 class _Lines:
     """Makes the lines of one routine."""
 
-    def __init__(self, plan: Plan, id_: str) -> None:
+    def __init__(self, plan: RowPlan, id_: str) -> None:
         self._plan, self._id = plan, id_
         self._routine = plan.routine
 
-    def lines(self, first: int, last: int) -> tuple[Line, ...]:
+    def lines(self, first: int, last: int) -> tuple[PageLine, ...]:
         return tuple(self._line(row) for row in self._routine.rows[first:last])
 
-    def _line(self, row: Row) -> Line:
+    def _line(self, row: DiffRow) -> PageLine:
         left_parts, right_parts = _parts(row)
         left = _cell(row.left, self._routine.left, left_parts)
         right = _cell(row.right, self._routine.right, right_parts)
         change = row.change
         if change is None:
-            return Line(left, right)
+            return PageLine(left, right)
         counts = self._plan.counts(row)
-        return Line(
+        return PageLine(
             left,
             right,
             id=self._row_id(row.left, row.right),
@@ -228,7 +228,7 @@ class _Lines:
         assert one is not None
         return f"{self._id}+{one.offset:#x}-{side}"
 
-    def _other_end(self, row: Row, change: Change) -> tuple[str, str] | None:
+    def _other_end(self, row: DiffRow, change: Change) -> tuple[str, str] | None:
         if change.action is not Action.MOVED or change.left is None or change.right is None:
             return None
         if row.left is not None:
@@ -236,12 +236,14 @@ class _Lines:
         return self._row_id(change.left, None), f"from {change.left.offset:x}"
 
 
-def _cell(one: Instruction | None, routine: Routine | None, parts: Parts) -> Cell | None:
+def _cell(one: Instruction | None, routine: Routine | None, parts: Parts) -> PageCell | None:
     if one is None or routine is None:
         return None
     line = routine.line(one.offset)
     where, path, source = _origin(line.file, line.line, line.text) if line else ("", "", "")
-    return Cell(f"{one.offset:x}", f"{one.word:08x}", parts, where, path, source, shown(one.note))
+    return PageCell(
+        f"{one.offset:x}", f"{one.word:08x}", parts, where, path, source, shown(one.note)
+    )
 
 
 @lru_cache(maxsize=1 << 12)
@@ -253,7 +255,7 @@ def _origin(file: str, line: int, text: str) -> tuple[str, str, str]:
     return f"…/{base}:{line}", f"{name_shown(file)}:{line}", shown(text)
 
 
-def _parts(row: Row) -> tuple[Parts, Parts]:
+def _parts(row: DiffRow) -> tuple[Parts, Parts]:
     left = shown(row.left.text) if row.left is not None else ""
     right = shown(row.right.text) if row.right is not None else ""
     if row.left is None or row.right is None or left == right:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from relokit.cli.pages.page import DiffView, diff_view
 from relokit.cli.pages.page_map import SCALE
 from relokit.cli.pages.page_render import render_page
-from relokit.cli.pages.page_rows import Budget, Plan
+from relokit.cli.pages.page_rows import RowBudget, RowPlan
 from relokit.cli.pages.page_text import Ids, shown
 from relokit.codegen.base.version import VERSION
-from relokit.diffing.routines.classify import Kind
-from relokit.diffing.routines.model import Step
+from relokit.diffing.routines.classify import ChangeKind
+from relokit.diffing.routines.model import PatchStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,16 @@ class StepView:
     bar: int
 
 
-def series_page(steps: Sequence[Step]) -> str:
+def series_page(steps: Sequence[PatchStep]) -> str:
     """``steps`` as an HTML document, in their order.
 
     Routines that a step leaves the same are listed by name: a diff of the two states has their
     code.
     """
-    plans = [[Plan(routine, step.diff.kinds) for routine in step.diff.routines] for step in steps]
-    budget = Budget.of([plan for of_step in plans for plan in of_step if plan.changed])
+    plans = [
+        [RowPlan(routine, step.diff.kinds) for routine in step.diff.routines] for step in steps
+    ]
+    budget = RowBudget.of([plan for of_step in plans for plan in of_step if plan.changed])
     most = max((step.diff.changed for step in steps), default=0)
     views = [
         _step_view(step, of_step, budget, most) for step, of_step in zip(steps, plans, strict=True)
@@ -47,7 +49,7 @@ def series_page(steps: Sequence[Step]) -> str:
         "series.html.j2",
         {
             "steps": views,
-            "kinds": tuple((str(kind), totals[kind]) for kind in Kind if totals[kind]),
+            "kinds": tuple((str(kind), totals[kind]) for kind in ChangeKind if totals[kind]),
             "changed": totals.total(),
             "without": sum(view.diff.same for view in views),
             "version": VERSION,
@@ -55,7 +57,7 @@ def series_page(steps: Sequence[Step]) -> str:
     )
 
 
-def _step_view(step: Step, plans: Sequence[Plan], budget: Budget, most: int) -> StepView:
+def _step_view(step: PatchStep, plans: Sequence[RowPlan], budget: RowBudget, most: int) -> StepView:
     id_ = f"step{step.number}"
     view = diff_view(step.diff, plans, budget, Ids(f"{id_}."), all_code=False)
     bar = max(1, round(SCALE * view.changed / most)) if view.changed else 0

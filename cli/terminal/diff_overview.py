@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from relokit.cli.terminal.output import plain
-from relokit.diffing.kernels.whole import Count, FunctionChange, Status, WholeDiff
-from relokit.diffing.routines.classify import NOUNS, Kind
+from relokit.diffing.kernels.whole import FunctionChange, FunctionCount, FunctionStatus, WholeDiff
+from relokit.diffing.routines.classify import NOUNS, ChangeKind
 
 WIDTH = 80
 """Columns; every line but those with the paths keeps to them."""
@@ -23,13 +23,15 @@ def overview(diff: WholeDiff) -> str:
     """The whole comparison, for a terminal of WIDTH columns; the last line sums it up."""
     differing = diff.differing()
     lines = [f"--- {diff.left}", f"+++ {diff.right}", *_kinds(diff)]
-    by_status = {status: [one for one in differing if one.status is status] for status in Status}
-    changed = by_status[Status.CHANGED]
+    by_status = {
+        status: [one for one in differing if one.status is status] for status in FunctionStatus
+    }
+    changed = by_status[FunctionStatus.CHANGED]
     if changed:
         lines += ["", _row("changed", ("bytes", "inserted", "deleted", "operands"))]
         lines += [_row(one.name, _numbers(diff, one)) for one in changed[:SHOWN]]
         lines += _more(len(changed) - SHOWN)
-    for status in (Status.ONLY_LEFT, Status.ONLY_RIGHT):
+    for status in (FunctionStatus.ONLY_LEFT, FunctionStatus.ONLY_RIGHT):
         alone = by_status[status]
         if alone:
             lines += ["", _row(str(status), ("bytes", "instr."))]
@@ -51,8 +53,8 @@ def summary(diff: WholeDiff, differing: int) -> Iterator[str]:
     yield f"{sum(numbers.values()):,} functions: " + ", ".join(
         f"{number:,} {status}" for status, number in numbers.items()
     )
-    if len(diff.kinds) < len(Kind):
-        nouns = ", ".join(NOUNS[kind][1] for kind in Kind if kind in diff.kinds)
+    if len(diff.kinds) < len(ChangeKind):
+        nouns = ", ".join(NOUNS[kind][1] for kind in ChangeKind if kind in diff.kinds)
         yield f"{differing:,} differ in {nouns}"
 
 
@@ -77,7 +79,7 @@ def _numbers(diff: WholeDiff, one: FunctionChange) -> list[str]:
     return [f"{grown:+,}", *_counted(one.count(diff.kinds), aligned=one.aligned)]
 
 
-def _counted(count: Count, *, aligned: bool) -> list[str]:
+def _counted(count: FunctionCount, *, aligned: bool) -> list[str]:
     """Numbers as text; those of a function that was too large to align are only about right."""
     return [f"{'' if aligned else '~'}{number:,}" for number in count]
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from relokit.cli.terminal.output import plain
 from relokit.runtime.behaviour.observation import (
     BehaviourDiff,
+    BehaviourKind,
     Difference,
-    Kind,
-    Mode,
     Observation,
     RoutineBehaviour,
+    TrialMode,
     Verdict,
 )
 
@@ -32,11 +32,11 @@ VERDICTS = {
     Verdict.DIFFERENT: "behaves differently",
 }
 _LABELS = {
-    Kind.RESULT: "results",
-    Kind.MAINTENANCE: "maintenance",
-    Kind.COST: "cost",
-    Kind.LEFTOVER: "left over",
-    Kind.SETUP: "set up",
+    BehaviourKind.RESULT: "results",
+    BehaviourKind.MAINTENANCE: "maintenance",
+    BehaviourKind.COST: "cost",
+    BehaviourKind.LEFTOVER: "left over",
+    BehaviourKind.SETUP: "set up",
 }
 _UNSEEN = "What maintenance does, the engine does not show: it is counted, and has to be judged."
 
@@ -82,22 +82,22 @@ def behaviour_tables(diff: BehaviourDiff) -> Behaviour:
 
 def _routine(routine: RoutineBehaviour) -> Iterator[str]:
     verdict = f"{plain(routine.name)}: {_verdict(routine)}"
-    if routine.mode is Mode.RELOCATION:
+    if routine.mode is TrialMode.RELOCATION:
         label, ran = "run", _relocations(routine.left[0], routine.right[0])
     else:
         label, ran = "trials", _endings(routine)
-    if not routine.differences and routine.mode is Mode.CALL:
+    if not routine.differences and routine.mode is TrialMode.CALL:
         yield from textwrap.wrap(f"{verdict}; trials {ran}", WIDTH, subsequent_indent="    ")
         return
     yield verdict
     yield from _row(label, ran)
     by_kind = {kind: [one for one in routine.differences if one.kind is kind] for kind in _LABELS}
-    if not by_kind[Kind.RESULT]:
-        yield from _row(_LABELS[Kind.RESULT], "alike")
+    if not by_kind[BehaviourKind.RESULT]:
+        yield from _row(_LABELS[BehaviourKind.RESULT], "alike")
     for kind, found in by_kind.items():
-        if kind is Kind.RESULT:
+        if kind is BehaviourKind.RESULT:
             yield from _results(found, len(routine.left))
-        elif kind is Kind.LEFTOVER and found:
+        elif kind is BehaviourKind.LEFTOVER and found:
             names = ", ".join(plain(one.what) for one in found)
             yield from _row(_LABELS[kind], f"{names}: not meant for anybody")
         elif found:
@@ -129,7 +129,7 @@ def _cut(routine: RoutineBehaviour) -> str:
 
 
 def _results(found: list[Difference], total: int) -> Iterator[str]:
-    label = _LABELS[Kind.RESULT]
+    label = _LABELS[BehaviourKind.RESULT]
     for difference in found[:MOST_LINES]:
         text = _change(difference)
         if total > 1:

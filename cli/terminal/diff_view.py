@@ -8,7 +8,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from relokit.cli.terminal.output import plain
-from relokit.diffing.routines.model import Action, Diff, Row
+from relokit.diffing.routines.model import Action, Diff, DiffRow
 from relokit.diffing.routines.report import folded, spans
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def side_by_side(diff: Diff, *, colour: bool, width: int | None = None) -> str:
     return "\n".join(line.rstrip() for line in output.getvalue().rstrip("\n").split("\n"))
 
 
-def _cells(row: Row) -> tuple[Text, Text]:
+def _cells(row: DiffRow) -> tuple[Text, Text]:
     from rich.text import Text
 
     cells = [

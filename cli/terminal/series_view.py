@@ -15,13 +15,13 @@ from relokit.codegen.series import PATCHES, Feature
 from relokit.codegen.target import Target
 from relokit.runtime.kexec.hyp_mode import CASES, User
 from relokit.runtime.kexec.maintenance import Maintenance, When
-from relokit.survey import PatchReport, State, TextChange, maintained
+from relokit.survey import PatchReport, SeriesState, TextChange, maintained
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from relokit.diffing.routines.code_change import Line, RoutineChange
+    from relokit.diffing.routines.code_change import CodeLine, RoutineChange
 
 WIDTH = 100
 """Columns where there is no terminal, and at most."""
@@ -37,7 +37,7 @@ LEGEND = (
 )
 
 
-def survey_text(target: Target, states: Iterable[State]) -> str:
+def survey_text(target: Target, states: Iterable[SeriesState]) -> str:
     """The fifteen patches, the evidence for each state, and what failed."""
     console, text = _console()
     for patch in PATCHES:
@@ -95,14 +95,14 @@ def _heading(console: Console, words: str) -> None:
     console.print(f"\n[bold]{words}[/]")
 
 
-def _machine(target: Target, state: State) -> str:
+def _machine(target: Target, state: SeriesState) -> str:
     name = target.name.partition(",")[2]
     pages = state.outcome.relocation.pages
     what = "; ".join(str(part["name"]) for part in state.outcome.payload)
     return _escaped(f"{name}  {what}: {pages:,} pages")
 
 
-def _table(states: list[State], width: int) -> Table:
+def _table(states: list[SeriesState], width: int) -> Table:
     """One row a state; the patch's name gets what the numbers leave of ``width`` columns."""
     from rich.table import Table
 
@@ -128,7 +128,7 @@ def _table(states: list[State], width: int) -> Table:
     return table
 
 
-def _evidence(state: State) -> Iterator[str]:
+def _evidence(state: SeriesState) -> Iterator[str]:
     outcome = state.outcome
     moved, held = outcome.relocation, state.placement
     yield str(state.code)
@@ -190,7 +190,7 @@ def _routine(routine: RoutineChange) -> str:
     return f"{routine.name}: {routine.change}, {max(routine.before, routine.after)} bytes"
 
 
-def _folded(hunk: tuple[Line, ...]) -> Iterator[str]:
+def _folded(hunk: tuple[CodeLine, ...]) -> Iterator[str]:
     """The lines of a hunk: a row of equal instructions (padding) as one."""
     for (sign, text), group in groupby(hunk, key=lambda line: (line.sign, line.text)):
         lines = list(group)

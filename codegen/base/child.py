@@ -39,7 +39,8 @@ _STDERR_KEPT = 4096
 _ERROR_LIMIT = 1 << 16
 _CLOSE_GRACE = 1.0
 _BOOT = (
-    "import sys; sys.path[:] = {path!r}; from relokit.codegen.base import child; child.main({module!r})"
+    "import sys; sys.path[:] = {path!r}\n"
+    "from relokit.codegen.base import child; child.main({module!r})"
 )
 
 _ERROR_CLASSES: dict[str, type[RelokitError]] = {

@@ -48,7 +48,7 @@ class Sym:
         return self.section is not None or self.value is not None
 
 
-class Name(NamedTuple):
+class AsmName(NamedTuple):
     """A symbol by name."""
 
     name: str
@@ -61,22 +61,22 @@ class Local(NamedTuple):
     forward: bool
 
 
-class Dot(NamedTuple):
+class AsmDot(NamedTuple):
     """``.``, the place of the statement (or of the datum in a list)."""
 
 
-class Unary(NamedTuple):
+class AsmUnary(NamedTuple):
     op: str
     operand: Expr
 
 
-class Binary(NamedTuple):
+class AsmBinary(NamedTuple):
     op: str
     left: Expr
     right: Expr
 
 
-Expr = int | Name | Local | Dot | Unary | Binary | Sym
+Expr = int | AsmName | Local | AsmDot | AsmUnary | AsmBinary | Sym
 """What parsing gives; ``Sym`` appears after binding only."""
 
 
@@ -128,7 +128,7 @@ def _tokens(text: str) -> list[str | Expr]:
         elif kind == "tail":
             tokens.append(_number(match["num"], match["tail"]))
         elif kind == "name":
-            tokens.append(Dot() if match["name"] == "." else Name(match["name"]))
+            tokens.append(AsmDot() if match["name"] == "." else AsmName(match["name"]))
         else:
             tokens.append(_character(match["char"]))
         at = match.end()
@@ -185,7 +185,7 @@ class _Parser:
             if isinstance(left, int) and isinstance(right, int):
                 left = INTEGERS[op](left, right)
             else:
-                left = Binary(op, left, right)
+                left = AsmBinary(op, left, right)
         return left
 
     def prefix(self, depth: int) -> Expr:
@@ -209,13 +209,13 @@ class _Parser:
         operand = self.prefix(depth + 1)
         if isinstance(operand, int):
             return prefixed(token, operand)
-        return operand if token == "+" else Unary(token, operand)
+        return operand if token == "+" else AsmUnary(token, operand)
 
 
 def _show(token: str | Expr) -> str:
     if isinstance(token, str):
         return f"`{token}'"
-    if isinstance(token, Name):
+    if isinstance(token, AsmName):
         return f"`{token.name}'"
     return f"`{token}'" if isinstance(token, int) else "operand"
 

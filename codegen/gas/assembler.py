@@ -8,7 +8,7 @@ from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.arithmetic import parse
 from relokit.codegen.gas.directives import directive
 from relokit.codegen.gas.emit import Encode, finish, located
-from relokit.codegen.gas.lexer import Kind, Statement, parse_line, without_block_comments
+from relokit.codegen.gas.lexer import Statement, StatementKind, parse_line, without_block_comments
 from relokit.codegen.gas.unit import UnitState
 from relokit.codegen.object import Object, SourceLine
 from relokit.codegen.source import Origin, Unit
@@ -69,14 +69,14 @@ def _source(file: str, line: int, text: str) -> SourceLine:
 
 def _carry_out(state: UnitState, statement: Statement) -> None:
     kind = statement.kind
-    if kind is Kind.INSTRUCTION:
+    if kind is StatementKind.INSTRUCTION:
         assert statement.instruction is not None
         state.instruction(statement.instruction)
-    elif kind is Kind.DIRECTIVE:
+    elif kind is StatementKind.DIRECTIVE:
         directive(state, statement.head, statement.rest)
-    elif kind is Kind.LABEL:
+    elif kind is StatementKind.LABEL:
         state.label(statement.head)
-    elif kind is Kind.LOCAL:
+    elif kind is StatementKind.LOCAL:
         state.local_label(int(statement.head))
     else:
         state.assign(statement.head, parse(statement.rest))

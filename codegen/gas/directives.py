@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.arithmetic import parse
-from relokit.codegen.gas.insn import Instruction
+from relokit.codegen.gas.insn import AsmInstruction
 from relokit.codegen.gas.open_section import usual_attributes
 from relokit.codegen.gas.operands import split_operands
 from relokit.codegen.gas.unit import ALIGN_LIMIT, UnitState
@@ -232,7 +232,7 @@ def _inst(unit: UnitState, rest: str) -> None:
         word = unit.number(parse(operand), ".inst")
         if not -(1 << 31) <= word < 1 << 32:
             raise AssemblyError(f"{word} does not fit in an instruction")
-        unit.instruction(Instruction(word=word & 0xFFFFFFFF))
+        unit.instruction(AsmInstruction(word=word & 0xFFFFFFFF))
 
 
 def _pool(unit: UnitState, rest: str) -> None:

@@ -11,12 +11,12 @@ from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.arithmetic import MASK64, Sym, signed
 from relokit.codegen.gas.fields import (
     LO12,
-    Absolute,
+    AbsoluteField,
     Field,
     fill_absolute,
     lo12_relocation,
 )
-from relokit.codegen.gas.insn import Instruction
+from relokit.codegen.gas.insn import AsmInstruction
 from relokit.codegen.gas.open_section import Fixup, SectionState, data_bytes
 from relokit.codegen.gas.unit import UnitState, resolved
 from relokit.codegen.gas.values import Value, describe, evaluate, place
@@ -90,7 +90,7 @@ def _encode(sections: list[SectionState], encode: Encode) -> None:
         section.data[offset : offset + 4] = word
 
 
-def _resolve(instruction: Instruction) -> Instruction:
+def _resolve(instruction: AsmInstruction) -> AsmInstruction:
     """Immediates that had to wait for their symbols."""
     pieces: list[str | int] = []
     for piece in instruction.pieces:
@@ -98,7 +98,7 @@ def _resolve(instruction: Instruction) -> Instruction:
         if isinstance(value, Value):
             raise AssemblyError(f"an immediate must be a number, not {describe(value)}")
         pieces.append(value)
-    return resolved(Instruction(pieces=tuple(pieces)))
+    return resolved(AsmInstruction(pieces=tuple(pieces)))
 
 
 class _Output:
@@ -153,7 +153,7 @@ class _Output:
             raise AssemblyError(f"{describe(value)} does not fit in {fixup.size} byte")
         self._relocate(section, fixup.offset, kinds[fixup.size], value.plus, addend)
 
-    def _field(self, section: SectionState, fixup: Fixup, field: Field | Absolute) -> None:
+    def _field(self, section: SectionState, fixup: Fixup, field: Field | AbsoluteField) -> None:
         value = evaluate(fixup.expr)
         offset = fixup.offset
         (word,) = struct.unpack_from("<I", section.data, offset)

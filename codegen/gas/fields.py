@@ -46,7 +46,7 @@ ADDRESS = Field("address", R.ADR_PREL_LO21, 21, 5, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Absolute:
+class AbsoluteField:
     """A field filled from an absolute address, by the linker unless the address is a number.
 
     ``operand`` is what the assembler is given in its stead. ``group`` is the 16-bit group of a
@@ -60,22 +60,22 @@ class Absolute:
     checked: bool = False
 
 
-LO12 = Absolute("lo12", R.ADD_ABS_LO12_NC)
-PAGE = Absolute("pg_hi21", R.ADR_PREL_PG_HI21)
+LO12 = AbsoluteField("lo12", R.ADD_ABS_LO12_NC)
+PAGE = AbsoluteField("pg_hi21", R.ADR_PREL_PG_HI21)
 
 OPERATORS = {
     field.operator: field
     for field in (
         LO12,
         PAGE,
-        Absolute("pg_hi21_nc", R.ADR_PREL_PG_HI21_NC),
-        Absolute("abs_g0", R.MOVW_UABS_G0, "#0", 0, True),
-        Absolute("abs_g0_nc", R.MOVW_UABS_G0_NC, "#0", 0),
-        Absolute("abs_g1", R.MOVW_UABS_G1, "#0, lsl #16", 1, True),
-        Absolute("abs_g1_nc", R.MOVW_UABS_G1_NC, "#0, lsl #16", 1),
-        Absolute("abs_g2", R.MOVW_UABS_G2, "#0, lsl #32", 2, True),
-        Absolute("abs_g2_nc", R.MOVW_UABS_G2_NC, "#0, lsl #32", 2),
-        Absolute("abs_g3", R.MOVW_UABS_G3, "#0, lsl #48", 3),
+        AbsoluteField("pg_hi21_nc", R.ADR_PREL_PG_HI21_NC),
+        AbsoluteField("abs_g0", R.MOVW_UABS_G0, "#0", 0, True),
+        AbsoluteField("abs_g0_nc", R.MOVW_UABS_G0_NC, "#0", 0),
+        AbsoluteField("abs_g1", R.MOVW_UABS_G1, "#0, lsl #16", 1, True),
+        AbsoluteField("abs_g1_nc", R.MOVW_UABS_G1_NC, "#0, lsl #16", 1),
+        AbsoluteField("abs_g2", R.MOVW_UABS_G2, "#0, lsl #32", 2, True),
+        AbsoluteField("abs_g2_nc", R.MOVW_UABS_G2_NC, "#0, lsl #32", 2),
+        AbsoluteField("abs_g3", R.MOVW_UABS_G3, "#0, lsl #48", 3),
     )
 }
 """``:operator:`` prefixes, as GNU as spells them."""
@@ -102,7 +102,7 @@ def lo12_relocation(word: int) -> R:
     )
 
 
-def fill_absolute(field: Absolute, word: int, value: int) -> int:
+def fill_absolute(field: AbsoluteField, word: int, value: int) -> int:
     """``word`` with ``field`` of the number ``value``; raises AssemblyError out of range."""
     value &= (1 << 64) - 1
     if field.group >= 0:

@@ -21,14 +21,14 @@ from relokit.codegen.gas.fields import (
     OPERATORS,
     PAGE,
     TEST,
-    Absolute,
+    AbsoluteField,
     Field,
 )
 from relokit.codegen.gas.operands import BARRIERS, CONDITIONS, keyword, register, split_operands
 
 
 @dataclass(frozen=True, slots=True)
-class Instruction:
+class AsmInstruction:
     """One parsed instruction.
 
     Either ``word`` (the encoding itself) or ``text`` (for the encoder), or neither: then
@@ -40,7 +40,7 @@ class Instruction:
     text: str = ""
     word: int | None = None
     pieces: tuple[str | Expr, ...] = ()
-    field: Field | Absolute | None = None
+    field: Field | AbsoluteField | None = None
     target: Expr = 0
     pool: int = 0
 
@@ -71,7 +71,7 @@ for _condition in CONDITIONS:
 _SYSTEM = frozenset(("at", "dc", "ic", "tlbi"))
 
 
-def parse_instruction(mnemonic: str, operands: tuple[str, ...]) -> Instruction:
+def parse_instruction(mnemonic: str, operands: tuple[str, ...]) -> AsmInstruction:
     """Parse one instruction (``mnemonic`` in lower case). Raises AssemblyError, no position."""
     if mnemonic in _PC_RELATIVE:
         return _pc_relative(mnemonic, operands)
@@ -87,20 +87,20 @@ def parse_instruction(mnemonic: str, operands: tuple[str, ...]) -> Instruction:
     if mnemonic in _SYSTEM:
         return _system(mnemonic, operands)
     if mnemonic in ("dsb", "dmb", "isb") and len(operands) == 1 and operands[0].lower() in BARRIERS:
-        return Instruction(f"{mnemonic} {operands[0].lower()}")
+        return AsmInstruction(f"{mnemonic} {operands[0].lower()}")
     if mnemonic == "udf":
         _count(mnemonic, operands, 1)
         value = _number(operands[0], "udf")
         if not 0 <= value <= 0xFFFF:
             raise AssemblyError(f"udf {value} is outside 0 to 65535")
-        return Instruction(word=value)
+        return AsmInstruction(word=value)
     plain = " ".join((mnemonic, *(operand.lower() for operand in operands)))
     if plain in gnu_sysregs.HINTS:
-        return Instruction(f"hint #{gnu_sysregs.HINTS[plain]}")
+        return AsmInstruction(f"hint #{gnu_sysregs.HINTS[plain]}")
     if plain in gnu_sysregs.SPELLINGS:
-        return Instruction(gnu_sysregs.SPELLINGS[plain])
+        return AsmInstruction(gnu_sysregs.SPELLINGS[plain])
     if plain in gnu_sysregs.WORDS:
-        return Instruction(word=gnu_sysregs.WORDS[plain])
+        return AsmInstruction(word=gnu_sysregs.WORDS[plain])
     return _general(mnemonic, operands)
 
 
@@ -110,13 +110,16 @@ def _count(mnemonic: str, operands: tuple[str, ...], count: int) -> None:
 
 
 def _finish(
-    pieces: list[str | Expr], field: Field | Absolute | None = None, target: Expr = 0, pool: int = 0
-) -> Instruction:
+    pieces: list[str | Expr],
+    field: Field | AbsoluteField | None = None,
+    target: Expr = 0,
+    pool: int = 0,
+) -> AsmInstruction:
     """Join the pieces if they are all known."""
     if all(isinstance(piece, (str, int)) for piece in pieces):
         text = "".join(piece if isinstance(piece, str) else str(piece) for piece in pieces)
-        return Instruction(text, None, (), field, target, pool)
-    return Instruction("", None, tuple(pieces), field, target, pool)
+        return AsmInstruction(text, None, (), field, target, pool)
+    return AsmInstruction("", None, tuple(pieces), field, target, pool)
 
 
 def _operand(text: str) -> list[str | Expr]:
@@ -170,7 +173,7 @@ def _target(text: str) -> Expr:
     return parse(text[1:] if text[0] == "#" else text)
 
 
-def _pc_relative(mnemonic: str, operands: tuple[str, ...]) -> Instruction:
+def _pc_relative(mnemonic: str, operands: tuple[str, ...]) -> AsmInstruction:
     count, field = _PC_RELATIVE[mnemonic]
     _count(mnemonic, operands, count)
     pieces: list[str | Expr] = [mnemonic, " "]
@@ -179,9 +182,9 @@ def _pc_relative(mnemonic: str, operands: tuple[str, ...]) -> Instruction:
     return _finish([*pieces, "#0"], field, _target(operands[-1]))
 
 
-def _adrp(operands: tuple[str, ...]) -> Instruction:
+def _adrp(operands: tuple[str, ...]) -> AsmInstruction:
     _count("adrp", operands, 2)
-    field: Absolute = PAGE
+    field: AbsoluteField = PAGE
     target = operands[1]
     if operator := _OPERATOR.fullmatch(target):
         field = _operator(operator["operator"])
@@ -191,7 +194,7 @@ def _adrp(operands: tuple[str, ...]) -> Instruction:
     return _finish(["adrp ", *_operand(operands[0]), ", #0"], field, _target(target.strip()))
 
 
-def _literal(mnemonic: str, operands: tuple[str, ...]) -> Instruction:
+def _literal(mnemonic: str, operands: tuple[str, ...]) -> AsmInstruction:
     """PC-relative load or prefetch, from a label or from the literal pool."""
     pieces: list[str | Expr] = [mnemonic, " ", *_operand(operands[0]), ", #0"]
     target = operands[1]
@@ -206,7 +209,7 @@ def _literal(mnemonic: str, operands: tuple[str, ...]) -> Instruction:
     return _finish(pieces, LITERAL, parse(target[1:]), size)
 
 
-def _operator(name: str) -> Absolute:
+def _operator(name: str) -> AbsoluteField:
     field = OPERATORS.get(name.lower())
     if field is None:
         known = ", ".join(f":{operator}:" for operator in OPERATORS)
@@ -230,7 +233,7 @@ def _system_register(text: str) -> str:
     return gnu_sysregs.register(name)
 
 
-def _msr(operands: tuple[str, ...]) -> Instruction:
+def _msr(operands: tuple[str, ...]) -> AsmInstruction:
     _count("msr", operands, 2)
     name = operands[0].lower()
     limit = gnu_sysregs.pstate_limit(name)
@@ -244,10 +247,10 @@ def _msr(operands: tuple[str, ...]) -> Instruction:
         return _finish(["msr ", name, ", ", *pieces])
     if not 0 <= immediate <= limit:
         raise AssemblyError(f"msr {name}, #{immediate} is outside 0 to {limit}")
-    return Instruction(word=gnu_sysregs.pstate_word(name, immediate))
+    return AsmInstruction(word=gnu_sysregs.pstate_word(name, immediate))
 
 
-def _system(mnemonic: str, operands: tuple[str, ...]) -> Instruction:
+def _system(mnemonic: str, operands: tuple[str, ...]) -> AsmInstruction:
     """``dc civac, x0`` and its kin."""
     if not 1 <= len(operands) <= 2:
         raise AssemblyError(f"{mnemonic} takes an operation, and a register if that needs one")
@@ -272,9 +275,9 @@ def _system(mnemonic: str, operands: tuple[str, ...]) -> Instruction:
     return _finish(pieces)
 
 
-def _general(mnemonic: str, operands: tuple[str, ...]) -> Instruction:
+def _general(mnemonic: str, operands: tuple[str, ...]) -> AsmInstruction:
     """Everything else: operands as they are, at most one ``:operator:`` among them."""
-    field: Absolute | None = None
+    field: AbsoluteField | None = None
     target: Expr = 0
     parsed: list[list[str | Expr]] = []
     for operand in operands:
@@ -295,7 +298,7 @@ def _general(mnemonic: str, operands: tuple[str, ...]) -> Instruction:
     return _finish(pieces, field, target)
 
 
-def _with_operator(mnemonic: str, operand: str) -> tuple[Absolute, Expr, list[str | Expr]]:
+def _with_operator(mnemonic: str, operand: str) -> tuple[AbsoluteField, Expr, list[str | Expr]]:
     """``:lo12:sym``, ``[x0, :lo12:sym]`` or ``:abs_g0:sym``: the field, the symbol, the rest."""
     address = operand[0] == "["
     text = operand

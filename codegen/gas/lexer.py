@@ -8,14 +8,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from relokit.codegen.base.errors import AssemblyError
-from relokit.codegen.gas.insn import Instruction, parse_instruction
+from relokit.codegen.gas.insn import AsmInstruction, parse_instruction
 from relokit.codegen.gas.operands import split_operands
 
 LINE_LIMIT = 4096
 """Characters in one line of source."""
 
 
-class Kind(Enum):
+class StatementKind(Enum):
     """What a statement is."""
 
     LABEL = auto()
@@ -28,11 +28,11 @@ class Kind(Enum):
 class Statement(NamedTuple):
     """``head`` is the label, symbol or lower-case directive; ``rest`` what follows it."""
 
-    kind: Kind
+    kind: StatementKind
     head: str
     rest: str
     text: str
-    instruction: Instruction | None = None
+    instruction: AsmInstruction | None = None
 
 
 _BLOCK = re.compile(
@@ -129,24 +129,28 @@ def _statement(text: str, statements: list[Statement]) -> None:
         if label["name"] is not None:
             if label["name"] == ".":
                 raise AssemblyError("`.' is no label", text=text)
-            statements.append(Statement(Kind.LABEL, label["name"], "", text))
+            statements.append(Statement(StatementKind.LABEL, label["name"], "", text))
         else:
             if len(label["number"]) > 9:
                 raise AssemblyError("numeric label of more than 9 digits", text=text)
-            statements.append(Statement(Kind.LOCAL, label["number"], "", text))
+            statements.append(Statement(StatementKind.LOCAL, label["number"], "", text))
         text = text[label.end() :]
     if not text:
         return
     if not text.isascii() and text[0] != ".":
         raise AssemblyError("only strings and comments may hold other characters than ASCII")
     if assignment := _ASSIGNMENT.fullmatch(text):
-        statements.append(Statement(Kind.ASSIGNMENT, assignment["name"], assignment["value"], text))
+        statements.append(
+            Statement(StatementKind.ASSIGNMENT, assignment["name"], assignment["value"], text)
+        )
     elif directive := _DIRECTIVE.fullmatch(text):
         head = directive["word"].lower()
-        statements.append(Statement(Kind.DIRECTIVE, head, directive["rest"], text))
+        statements.append(Statement(StatementKind.DIRECTIVE, head, directive["rest"], text))
     elif word := _WORD.fullmatch(text):
         mnemonic, operands = word["word"].lower(), word["rest"] or ""
         instruction = parse_instruction(mnemonic, split_operands(operands))
-        statements.append(Statement(Kind.INSTRUCTION, mnemonic, operands, text, instruction))
+        statements.append(
+            Statement(StatementKind.INSTRUCTION, mnemonic, operands, text, instruction)
+        )
     else:
         raise AssemblyError("neither a label, a directive nor an instruction", text=text)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.arithmetic import Expr, Sym
-from relokit.codegen.gas.fields import Absolute, Field
-from relokit.codegen.gas.insn import Instruction
+from relokit.codegen.gas.fields import AbsoluteField, Field
+from relokit.codegen.gas.insn import AsmInstruction
 from relokit.codegen.object import SectionFlag, SectionType, SourceLine
 
 # Name: type and flags, also for name.anything (GNU as; gABI, "Special Sections").
@@ -27,7 +27,7 @@ class Fixup:
     expr: Expr
     source: SourceLine
     size: int = 0
-    field: Field | Absolute | None = None
+    field: Field | AbsoluteField | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +55,7 @@ class SectionState:
     data: bytearray = field(default_factory=bytearray)
     lines: list[tuple[int, SourceLine]] = field(default_factory=list)
     fixups: list[Fixup] = field(default_factory=list)
-    pending: list[tuple[int, Instruction, SourceLine]] = field(default_factory=list)
+    pending: list[tuple[int, AsmInstruction, SourceLine]] = field(default_factory=list)
     literals: list[Literal] = field(default_factory=list)
     mapping: list[tuple[int, bool]] = field(default_factory=list)
 

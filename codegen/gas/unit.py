@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.arithmetic import (
-    Binary,
-    Dot,
+    AsmBinary,
+    AsmDot,
+    AsmName,
+    AsmUnary,
     Expr,
     Local,
-    Name,
     Sym,
-    Unary,
 )
-from relokit.codegen.gas.insn import Instruction, parse_instruction
+from relokit.codegen.gas.insn import AsmInstruction, parse_instruction
 from relokit.codegen.gas.open_section import (
     Fixup,
     Literal,
@@ -171,19 +171,19 @@ class UnitState:
         """Replace names by symbols, ``.`` by this place, known constants by their value."""
         if isinstance(expr, int | Sym):
             return expr
-        if isinstance(expr, Name):
+        if isinstance(expr, AsmName):
             symbol = self.symbol(expr.name)
             if isinstance(symbol.value, int):
                 return symbol.value
             symbol.pinned = True
             return symbol
-        if isinstance(expr, Dot):
+        if isinstance(expr, AsmDot):
             return self.here()
         if isinstance(expr, Local):
             return self._local(expr)
-        if isinstance(expr, Unary):
-            return Unary(expr.op, self.bind(expr.operand))
-        return Binary(expr.op, self.bind(expr.left), self.bind(expr.right))
+        if isinstance(expr, AsmUnary):
+            return AsmUnary(expr.op, self.bind(expr.operand))
+        return AsmBinary(expr.op, self.bind(expr.left), self.bind(expr.right))
 
     def _local(self, local: Local) -> Sym:
         if not local.forward:
@@ -285,7 +285,7 @@ class UnitState:
                 self.grow(pad & ~3)
                 section.data += NOP * (pad >> 2)
 
-    def instruction(self, instruction: Instruction) -> None:
+    def instruction(self, instruction: AsmInstruction) -> None:
         """Append an instruction; it is encoded when the unit is complete."""
         section = self.current
         if section.type is SectionType.NOBITS:
@@ -306,7 +306,7 @@ class UnitState:
             section.fixups.append(Fixup(offset, target, source, field=instruction.field))
         if instruction.pieces:
             pieces = tuple(p if isinstance(p, str) else self.bind(p) for p in instruction.pieces)
-            instruction = Instruction(pieces=pieces)
+            instruction = AsmInstruction(pieces=pieces)
             if all(isinstance(piece, str | int) for piece in pieces):
                 instruction = resolved(instruction)
         if section.align < 4:
@@ -320,7 +320,7 @@ class UnitState:
 
     # Literal pools.
 
-    def _literal(self, instruction: Instruction) -> Sym:
+    def _literal(self, instruction: AsmInstruction) -> Sym:
         """The place of the literal in the pool to come; equal ones share it."""
         expr = self.bind(instruction.target)
         literals = self.current.literals
@@ -362,7 +362,7 @@ def _same(one: Expr, other: Expr) -> bool:
     return left == right
 
 
-def resolved(instruction: Instruction) -> Instruction:
+def resolved(instruction: AsmInstruction) -> AsmInstruction:
     """What ``pieces``, all of them known, spell; its field is on record already."""
     text = "".join(piece if isinstance(piece, str) else str(piece) for piece in instruction.pieces)
     mnemonic, _, operands = text.partition(" ")

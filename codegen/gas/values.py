@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from relokit.codegen.base.errors import AssemblyError
-from relokit.codegen.gas.arithmetic import INTEGERS, Binary, Expr, Sym, Unary, prefixed, wrap
+from relokit.codegen.gas.arithmetic import INTEGERS, AsmBinary, AsmUnary, Expr, Sym, prefixed, wrap
 from relokit.codegen.object import Binding
 
 DEPTH_LIMIT = 150
@@ -57,10 +57,10 @@ class _Evaluation:
             )
         if isinstance(expr, Sym):
             result = self.symbol(expr)
-        elif isinstance(expr, Unary):
+        elif isinstance(expr, AsmUnary):
             result = self.unary(expr)
         else:
-            assert isinstance(expr, Binary), expr
+            assert isinstance(expr, AsmBinary), expr
             result = self.binary(expr)
         self.depth -= 1
         return result
@@ -80,7 +80,7 @@ class _Evaluation:
             return Value(sym, None, 0)
         return value
 
-    def unary(self, expr: Unary) -> int | Value:
+    def unary(self, expr: AsmUnary) -> int | Value:
         value = self.value(expr.operand)
         if isinstance(value, int):
             return prefixed(expr.op, value)
@@ -88,7 +88,7 @@ class _Evaluation:
             return _negative(value)
         raise AssemblyError(f"`{expr.op}' needs a number, not {describe(value)}")
 
-    def binary(self, expr: Binary) -> int | Value:
+    def binary(self, expr: AsmBinary) -> int | Value:
         left, right = self.value(expr.left), self.value(expr.right)
         if isinstance(left, int) and isinstance(right, int):
             return INTEGERS[expr.op](left, right)

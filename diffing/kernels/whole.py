@@ -27,15 +27,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relokit.diffing.progress import READING, Progress, untold
 from relokit.diffing.read.routine import DiffError
-from relokit.diffing.routines.classify import WEIGHT, Kind
+from relokit.diffing.routines.classify import WEIGHT, ChangeKind
 
 if TYPE_CHECKING:
     from relokit.diffing.kernels.whole_match import Match
-    from relokit.diffing.kernels.whole_pairs import Pairing
+    from relokit.diffing.kernels.whole_pairs import FunctionPairing
     from relokit.diffing.kernels.whole_text import Ints, KernelText
 
 
-class Status(StrEnum):
+class FunctionStatus(StrEnum):
     """Where a function is, and whether it changed."""
 
     SAME = "same"
@@ -44,7 +44,7 @@ class Status(StrEnum):
     ONLY_RIGHT = "only right"
 
 
-class Count(NamedTuple):
+class FunctionCount(NamedTuple):
     """How many instructions are new, gone, and alike but for an operand."""
 
     inserted: int
@@ -60,14 +60,14 @@ class Count(NamedTuple):
         }
 
 
-def added(counts: Iterable[Count]) -> Count:
+def added(counts: Iterable[FunctionCount]) -> FunctionCount:
     """All of ``counts`` together."""
     inserted = deleted = operands = 0
     for count in counts:
         inserted += count[0]
         deleted += count[1]
         operands += count[2]
-    return Count(inserted, deleted, operands)
+    return FunctionCount(inserted, deleted, operands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class FunctionChange:
     right: str | None
     left_bytes: int
     right_bytes: int
-    kinds: Mapping[Kind, Count]
+    kinds: Mapping[ChangeKind, FunctionCount]
     aligned: bool = True
 
     @property
@@ -93,17 +93,17 @@ class FunctionChange:
         return f"{self.left} → {self.right}"
 
     @property
-    def status(self) -> Status:
+    def status(self) -> FunctionStatus:
         """Never ``same``: those are not listed."""
         if self.left is None:
-            return Status.ONLY_RIGHT
-        return Status.ONLY_LEFT if self.right is None else Status.CHANGED
+            return FunctionStatus.ONLY_RIGHT
+        return FunctionStatus.ONLY_LEFT if self.right is None else FunctionStatus.CHANGED
 
-    def count(self, kinds: Collection[Kind]) -> Count:
+    def count(self, kinds: Collection[ChangeKind]) -> FunctionCount:
         """What differs of ``kinds``, together."""
         return added(count for kind, count in self.kinds.items() if kind in kinds)
 
-    def to_json(self, kinds: frozenset[Kind]) -> dict[str, Any]:
+    def to_json(self, kinds: frozenset[ChangeKind]) -> dict[str, Any]:
         """The function as JSON data, with what differs of ``kinds``."""
         return {
             "name": self.name,
@@ -131,7 +131,7 @@ class WholeDiff:
     functions: tuple[FunctionChange, ...] = field(repr=False)
     unchanged: tuple[str, ...] = field(repr=False)
     skipped: tuple[str, ...] = ()
-    kinds: frozenset[Kind] = frozenset(Kind)
+    kinds: frozenset[ChangeKind] = frozenset(ChangeKind)
 
     def differing(self) -> tuple[FunctionChange, ...]:
         """Functions with a difference of ``kinds``, the most inserted and deleted first."""
@@ -152,10 +152,10 @@ class WholeDiff:
         """Whether nothing differs that was asked for."""
         return not self.changed
 
-    def functions_by_status(self) -> dict[Status, int]:
+    def functions_by_status(self) -> dict[FunctionStatus, int]:
         """How many functions there are of each status, whatever kinds were asked for."""
-        numbers = dict.fromkeys(Status, 0)
-        numbers[Status.SAME] = len(self.unchanged)
+        numbers = dict.fromkeys(FunctionStatus, 0)
+        numbers[FunctionStatus.SAME] = len(self.unchanged)
         for one in self.functions:
             numbers[one.status] += 1
         return numbers
@@ -168,9 +168,11 @@ class WholeDiff:
             for one in self.functions
         )
 
-    def kind_counts(self) -> dict[Kind, tuple[Count, int]]:
+    def kind_counts(self) -> dict[ChangeKind, tuple[FunctionCount, int]]:
         """By kind that was asked for and differs: what differs in all, in how many functions."""
-        counts: dict[Kind, list[Count]] = {kind: [] for kind in WEIGHT if kind in self.kinds}
+        counts: dict[ChangeKind, list[FunctionCount]] = {
+            kind: [] for kind in WEIGHT if kind in self.kinds
+        }
         for one in self.functions:
             for kind, count in one.kinds.items():
                 if kind in counts:
@@ -201,7 +203,7 @@ def compare_kernels(
     left: str | Path,
     right: str | Path,
     *,
-    kinds: Iterable[Kind] = Kind,
+    kinds: Iterable[ChangeKind] = ChangeKind,
     progress: Progress = untold,
 ) -> WholeDiff:
     """Compare all functions of two kernels; ``kinds`` are the differences that count.
@@ -252,7 +254,7 @@ def _refuse_others(text: str) -> None:
 
 
 def _functions(
-    left: KernelText, right: KernelText, pairing: Pairing, changed: Ints, match: Match
+    left: KernelText, right: KernelText, pairing: FunctionPairing, changed: Ints, match: Match
 ) -> tuple[FunctionChange, ...]:
     """Everything that differs: the ``changed`` pairs, and functions of one side."""
     import numpy as np
@@ -280,12 +282,12 @@ def _functions(
         ],
         axis=-1,
     )
-    kinds: list[dict[Kind, Count]] = [{} for _ in range(units)]
+    kinds: list[dict[ChangeKind, FunctionCount]] = [{} for _ in range(units)]
     at = np.nonzero(counts.any(axis=-1))
     for unit, kind, numbers in zip(
         at[0].tolist(), at[1].tolist(), counts[at].tolist(), strict=True
     ):
-        kinds[unit][WEIGHT[kind]] = Count(*numbers)
+        kinds[unit][WEIGHT[kind]] = FunctionCount(*numbers)
     ours: list[int | None] = [*left_functions.tolist(), *[None] * len(pairing.only_right)]
     theirs: list[int | None] = [
         *changed[:, 1].tolist(), *[None] * len(pairing.only_left), *pairing.only_right,

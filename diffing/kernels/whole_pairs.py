@@ -14,7 +14,7 @@ _COPY = re.compile(r"(?:\.(?:constprop|isra)\.\d+)+$")
 
 
 @dataclass(frozen=True, slots=True)
-class Pairing:
+class FunctionPairing:
     """Numbers of functions: those of both kernels in pairs, and those without a counterpart."""
 
     pairs: list[tuple[int, int]]
@@ -25,7 +25,7 @@ class Pairing:
 Key = Callable[[KernelText, int], Hashable]
 
 
-def pair_functions(left: KernelText, right: KernelText) -> Pairing:
+def pair_functions(left: KernelText, right: KernelText) -> FunctionPairing:
     """Pair functions of one name; static functions may share theirs, then the best fit is taken.
 
     Namesakes that have equal code go together first, then those that stand behind or before
@@ -54,7 +54,7 @@ def pair_functions(left: KernelText, right: KernelText) -> Pairing:
     take(lambda text, i: text.names[i])
     pairs.extend(_by_alias(left, right, *rest))
     take(lambda text, i: _COPY.sub("", text.names[i]), unique=True)
-    return Pairing(sorted(pairs), sorted(rest[0]), sorted(rest[1]))
+    return FunctionPairing(sorted(pairs), sorted(rest[0]), sorted(rest[1]))
 
 
 def _grouped(text: KernelText, numbers: Iterable[int], key: Key) -> dict[Hashable, list[int]]:

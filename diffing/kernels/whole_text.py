@@ -29,7 +29,7 @@ from relokit.diffing.instructions.relative import (
 )
 from relokit.diffing.kernels.whole_source import read_program
 from relokit.diffing.read.routine import MAX_ROUTINE, DiffError, Names
-from relokit.diffing.routines.classify import WEIGHT, Kind, kinds_of_words
+from relokit.diffing.routines.classify import WEIGHT, ChangeKind, kinds_of_words
 from relokit.linker.kernel.kallsyms import Kallsyms
 
 Ints = npt.NDArray[np.int64]
@@ -108,7 +108,7 @@ class KernelText:
     def kinds_of(self, words: Ints) -> npt.NDArray[np.uint8]:
         """What the words with these numbers are about, each as its kind's place in WEIGHT."""
         kinds = kinds_of_words(self.raw[words])
-        kinds[self.places[words] >> TAG_SHIFT == Reference.LITERAL] = WEIGHT.index(Kind.DATA)
+        kinds[self.places[words] >> TAG_SHIFT == Reference.LITERAL] = WEIGHT.index(ChangeKind.DATA)
         return kinds
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """What a difference is about."""
 
     BARRIER = "barrier"
@@ -27,27 +27,27 @@ class Kind(StrEnum):
     DATA = "data"
 
 
-NOUNS: dict[Kind, tuple[str, str]] = {
-    Kind.BARRIER: ("barrier", "barriers"),
-    Kind.CACHE: ("cache operation", "cache operations"),
-    Kind.TLB: ("TLB operation", "TLB operations"),
-    Kind.SYSTEM: ("system register access", "system register accesses"),
-    Kind.MEMORY: ("memory access", "memory accesses"),
-    Kind.CONTROL: ("branch", "branches"),
-    Kind.ARITHMETIC: ("arithmetic instruction", "arithmetic instructions"),
-    Kind.HINT: ("hint", "hints"),
-    Kind.DATA: ("data word", "data words"),
+NOUNS: dict[ChangeKind, tuple[str, str]] = {
+    ChangeKind.BARRIER: ("barrier", "barriers"),
+    ChangeKind.CACHE: ("cache operation", "cache operations"),
+    ChangeKind.TLB: ("TLB operation", "TLB operations"),
+    ChangeKind.SYSTEM: ("system register access", "system register accesses"),
+    ChangeKind.MEMORY: ("memory access", "memory accesses"),
+    ChangeKind.CONTROL: ("branch", "branches"),
+    ChangeKind.ARITHMETIC: ("arithmetic instruction", "arithmetic instructions"),
+    ChangeKind.HINT: ("hint", "hints"),
+    ChangeKind.DATA: ("data word", "data words"),
 }
 """One and many."""
 
 # Order of weight: of two kinds that meet in a changed instruction, the first one names it.
-WEIGHT = tuple(Kind)
+WEIGHT = tuple(ChangeKind)
 
 # SYS operations by mnemonic (C5.1).
 _OPERATIONS = {
-    "dc": Kind.CACHE,
-    "ic": Kind.CACHE,
-    "tlbi": Kind.TLB,
+    "dc": ChangeKind.CACHE,
+    "ic": ChangeKind.CACHE,
+    "tlbi": ChangeKind.TLB,
 }
 # CSDB, ESB, PSB, TSB, DGH are in the hint space and are barriers (C6.2).
 _HINT_BARRIERS = frozenset({6, 16, 17, 18, 20})
@@ -59,7 +59,7 @@ _CLREX = 2
 SYSTEM_MASK, SYSTEM = 0xFFC00000, 0xD5000000
 """System instructions, hints and barriers among them (C4.1.95)."""
 # By bits 28:25, the top level of A64 (C4.1): reserved, loads and stores, branches, all else.
-_D, _M, _C, _A = Kind.DATA, Kind.MEMORY, Kind.CONTROL, Kind.ARITHMETIC
+_D, _M, _C, _A = ChangeKind.DATA, ChangeKind.MEMORY, ChangeKind.CONTROL, ChangeKind.ARITHMETIC
 _GROUPS = (_D, _A, _A, _A, _M, _A, _M, _A, _A, _A, _C, _C, _M, _A, _M, _A)
 # The reserved group has SME where bit 31 is set, its loads and stores where 30 and 29 are too.
 _SME, _SME_MEMORY = 0b1000000, 0b1110000
@@ -70,20 +70,20 @@ _TOPS = tuple(
 """By bits 31:25."""
 
 
-def kind_of(instruction: Instruction) -> Kind:
+def kind_of(instruction: Instruction) -> ChangeKind:
     """What ``instruction`` is about."""
-    return Kind.DATA if instruction.mnemonic == ".word" else kind_of_word(instruction.word)
+    return ChangeKind.DATA if instruction.mnemonic == ".word" else kind_of_word(instruction.word)
 
 
-def kind_of_word(word: int) -> Kind:
+def kind_of_word(word: int) -> ChangeKind:
     """What ``word`` is about, taken as an instruction."""
     if word & _HINT_MASK == _HINT:
-        return Kind.BARRIER if word >> 5 & 0x7F in _HINT_BARRIERS else Kind.HINT
+        return ChangeKind.BARRIER if word >> 5 & 0x7F in _HINT_BARRIERS else ChangeKind.HINT
     if word & _BARRIER_MASK == _BARRIER or word & _NXS_MASK == _NXS:
-        return Kind.MEMORY if word >> 5 & 7 == _CLREX else Kind.BARRIER
+        return ChangeKind.MEMORY if word >> 5 & 7 == _CLREX else ChangeKind.BARRIER
     system = decode_system(word)
     if system:
-        return _OPERATIONS.get(system.text.partition(" ")[0], Kind.SYSTEM)
+        return _OPERATIONS.get(system.text.partition(" ")[0], ChangeKind.SYSTEM)
     return _TOPS[word >> 25]
 
 
@@ -103,6 +103,6 @@ def kinds_of_words(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
     return kinds
 
 
-def heavier(one: Kind, other: Kind) -> Kind:
+def heavier(one: ChangeKind, other: ChangeKind) -> ChangeKind:
     """The kind that names a change from one to the other."""
     return min(one, other, key=WEIGHT.index)

@@ -15,7 +15,7 @@ from relokit.diffing.instructions.decode import Instruction
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.read.routine import Side
 from relokit.diffing.routines.compare import compare
-from relokit.diffing.routines.model import Diff, RoutineDiff, Row
+from relokit.diffing.routines.model import Diff, DiffRow, RoutineDiff
 from relokit.diffing.routines.report import spans
 from relokit.linker.image import Image, ImageSymbol
 
@@ -23,7 +23,7 @@ KEPT = frozenset({Aspect.REGISTERS, Aspect.ENCODINGS, Aspect.PADDING})
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CodeLine:
     """One line of a diff: ``sign`` is a blank, ``-`` or ``+``; offsets in bytes, None if absent."""
 
     sign: str
@@ -55,7 +55,7 @@ class RoutineChange:
     before: int
     after: int
     was: str | None = None
-    hunks: tuple[tuple[Line, ...], ...] = ()
+    hunks: tuple[tuple[CodeLine, ...], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The routine as JSON data."""
@@ -125,7 +125,7 @@ def _routines(diff: Diff) -> Iterator[RoutineChange]:
             yield RoutineChange(routine.name, "changed", *sizes, None, hunks)
 
 
-def _lines(rows: tuple[Row, ...]) -> Iterator[Line]:
+def _lines(rows: tuple[DiffRow, ...]) -> Iterator[CodeLine]:
     """Rows as lines; of a run of changes, first all that goes, then all that comes."""
     for changed, group in groupby(rows, key=lambda row: row.change is not None):
         run = list(group)
@@ -136,10 +136,10 @@ def _lines(rows: tuple[Row, ...]) -> Iterator[Line]:
             yield from (_line(" ", row.left, row.right) for row in run)
 
 
-def _line(sign: str, before: Instruction | None, after: Instruction | None) -> Line:
+def _line(sign: str, before: Instruction | None, after: Instruction | None) -> CodeLine:
     shown = after or before
     assert shown is not None
-    return Line(
+    return CodeLine(
         sign,
         before.offset if before else None,
         after.offset if after else None,

@@ -17,8 +17,8 @@ from relokit.diffing.instructions.normalise import (
 from relokit.diffing.progress import COMPARING, Progress, untold
 from relokit.diffing.read.routine import DiffError, Routine, Side
 from relokit.diffing.routines.align import Budget
-from relokit.diffing.routines.classify import Kind, kind_of
-from relokit.diffing.routines.model import Action, Change, Diff, RoutineDiff, Row
+from relokit.diffing.routines.classify import ChangeKind, kind_of
+from relokit.diffing.routines.model import Action, Change, Diff, DiffRow, RoutineDiff
 from relokit.diffing.routines.pairing import Pairer
 from relokit.diffing.routines.row_kinds import Judge
 
@@ -33,7 +33,7 @@ def compare(
     right: Side,
     *,
     kept: Iterable[Aspect] = (),
-    kinds: Iterable[Kind] = Kind,
+    kinds: Iterable[ChangeKind] = ChangeKind,
     progress: Progress = untold,
 ) -> Diff:
     """Compare the routines of both sides: by name, or where each has only one, those two.
@@ -206,8 +206,8 @@ def _compare(
     return RoutineDiff(left.routine, right.routine, tuple(judge.rows()), tuple(sorted(renames)))
 
 
-def _one_sided(left: _Reading | None, right: _Reading | None) -> Iterator[Row]:
+def _one_sided(left: _Reading | None, right: _Reading | None) -> Iterator[DiffRow]:
     for one in left.code if left else ():
-        yield Row(one, None, Change(Action.DELETED, kind_of(one), one, None))
+        yield DiffRow(one, None, Change(Action.DELETED, kind_of(one), one, None))
     for one in right.code if right else ():
-        yield Row(None, one, Change(Action.INSERTED, kind_of(one), None, one))
+        yield DiffRow(None, one, Change(Action.INSERTED, kind_of(one), None, one))

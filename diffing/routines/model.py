@@ -10,7 +10,7 @@ from typing import Any
 from relokit.diffing.instructions.decode import Instruction
 from relokit.diffing.instructions.normalise import Register
 from relokit.diffing.read.routine import Routine, Side
-from relokit.diffing.routines.classify import Kind
+from relokit.diffing.routines.classify import ChangeKind
 
 
 class Action(StrEnum):
@@ -36,7 +36,7 @@ class Change:
     """
 
     action: Action
-    kind: Kind
+    kind: ChangeKind
     left: Instruction | None
     right: Instruction | None
     note: str = ""
@@ -52,7 +52,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DiffRow:
     """One line of an alignment. ``change`` is None where both sides say the same.
 
     A moved instruction has two rows, each with one side, and its Change in both.
@@ -87,7 +87,7 @@ class RoutineDiff:
 
     left: Routine | None
     right: Routine | None
-    rows: tuple[Row, ...] = field(repr=False)
+    rows: tuple[DiffRow, ...] = field(repr=False)
     registers: tuple[tuple[Register, Register], ...] = ()
 
     @property
@@ -108,7 +108,7 @@ class RoutineDiff:
             return False
         return self.left.name != self.right.name
 
-    def hunks(self, kinds: frozenset[Kind]) -> Iterator[Hunk]:
+    def hunks(self, kinds: frozenset[ChangeKind]) -> Iterator[Hunk]:
         """Runs of changed rows that hold a change of one of ``kinds``; of the others, none."""
         first = None
         for number, row in enumerate((*self.rows, None)):
@@ -136,7 +136,7 @@ class Diff:
     right: Side
     routines: tuple[RoutineDiff, ...]
     ignored: tuple[str, ...] = ()
-    kinds: frozenset[Kind] = frozenset(Kind)
+    kinds: frozenset[ChangeKind] = frozenset(ChangeKind)
 
     def changes(self) -> tuple[Change, ...]:
         """Every difference once, in order."""
@@ -216,7 +216,7 @@ class Diff:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PatchStep:
     """A patch of the series: its subject, what it changes, and the states around it compared."""
 
     number: int

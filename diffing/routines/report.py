@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from relokit.diffing.routines.classify import NOUNS, Kind
-from relokit.diffing.routines.model import Action, Change, Diff, RoutineDiff, Row
+from relokit.diffing.routines.classify import NOUNS, ChangeKind
+from relokit.diffing.routines.model import Action, Change, Diff, DiffRow, RoutineDiff
 
 CONTEXT = 3
 """Unchanged instructions shown around a hunk."""
@@ -25,7 +25,7 @@ def summary(diff: Diff) -> str:
 
 def summary_parts(diff: Diff) -> list[str]:
     """The summary in parts: what differs by kind and action, routines, registers."""
-    groups: dict[tuple[Kind, Action], list[Change]] = defaultdict(list)
+    groups: dict[tuple[ChangeKind, Action], list[Change]] = defaultdict(list)
     for routine in diff.routines:
         if not routine.one_sided:
             for change in diff.changes_in(routine):
@@ -65,9 +65,9 @@ def _some(texts: Sequence[str], most: int) -> str:
     return ", ".join(texts[:most]) + (", ..." if len(texts) > most else "")
 
 
-def _weight(group: tuple[tuple[Kind, Action], list[Change]]) -> tuple[int, int]:
+def _weight(group: tuple[tuple[ChangeKind, Action], list[Change]]) -> tuple[int, int]:
     kind, action = group[0]
-    return list(Kind).index(kind), list(Action).index(action)
+    return list(ChangeKind).index(kind), list(Action).index(action)
 
 
 def _example(change: Change) -> str:
@@ -76,7 +76,7 @@ def _example(change: Change) -> str:
         one = left or right
         assert one is not None
         return one.text
-    if change.kind in (Kind.CACHE, Kind.TLB):
+    if change.kind in (ChangeKind.CACHE, ChangeKind.TLB):
         # dc civac, x13: the operation is what matters, if it is that which changed.
         short = [one.text.partition(",")[0] for one in (left, right)]
         if short[0] != short[1]:
@@ -101,10 +101,10 @@ def unified(diff: Diff) -> str:
     return "\n".join(lines)
 
 
-def folded(rows: Sequence[Row]) -> Iterator[tuple[Row, int]]:
+def folded(rows: Sequence[DiffRow]) -> Iterator[tuple[DiffRow, int]]:
     """``rows`` with their number, 1 but where many in a row are the same: then only the first."""
 
-    def look(row: Row) -> tuple[object, ...]:
+    def look(row: DiffRow) -> tuple[object, ...]:
         texts = [one and one.text for one in (row.left, row.right)]
         return *texts, row.change and row.change.action
 
@@ -130,7 +130,7 @@ def spans(diff: Diff, routine: RoutineDiff, context: int = CONTEXT) -> Iterator[
         yield start, end
 
 
-def _heading(routine: RoutineDiff, rows: tuple[Row, ...]) -> str:
+def _heading(routine: RoutineDiff, rows: tuple[DiffRow, ...]) -> str:
     sides = [
         [one.offset for one in column if one is not None]
         for column in ([row.left for row in rows], [row.right for row in rows])
@@ -139,7 +139,7 @@ def _heading(routine: RoutineDiff, rows: tuple[Row, ...]) -> str:
     return f"@@ -{left} +{right} @@ {routine.name}"
 
 
-def _lines(row: Row) -> Iterator[str]:
+def _lines(row: DiffRow) -> Iterator[str]:
     if row.change is None:
         assert row.left is not None
         yield f" {row.left.text}{_remark(row.left.note)}"

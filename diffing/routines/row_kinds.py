@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from relokit.diffing.instructions.decode import Instruction
 from relokit.diffing.instructions.normalise import Key, Register
 from relokit.diffing.routines.align import Pair
-from relokit.diffing.routines.classify import Kind, heavier, kind_of
-from relokit.diffing.routines.model import Action, Change, Row, register_name
+from relokit.diffing.routines.classify import ChangeKind, heavier, kind_of
+from relokit.diffing.routines.model import Action, Change, DiffRow, register_name
 
 Meaning = tuple[str, tuple[Register, ...], int | None]
 """Shape, registers under the renaming, and the pair a branch leads to."""
@@ -44,7 +44,7 @@ class Judge:
             _meanings(*side) for side in zip(keys, suggested, following, strict=True)
         ]
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[DiffRow]:
         """All rows, in order."""
         moves = self._moves()
         at_left = at_right = 0
@@ -52,13 +52,13 @@ class Judge:
             for index in range(at_left, i):
                 one = self._left[index]
                 deleted = Change(Action.DELETED, kind_of(one), one, None)
-                yield Row(one, None, moves.get((0, index), deleted))
+                yield DiffRow(one, None, moves.get((0, index), deleted))
             for index in range(at_right, j):
                 one = self._right[index]
                 inserted = Change(Action.INSERTED, kind_of(one), None, one)
-                yield Row(None, one, moves.get((1, index), inserted))
+                yield DiffRow(None, one, moves.get((1, index), inserted))
             if i < len(self._left):
-                yield Row(self._left[i], self._right[j], self._change(i, j))
+                yield DiffRow(self._left[i], self._right[j], self._change(i, j))
             at_left, at_right = i + 1, j + 1
 
     def _moves(self) -> dict[tuple[int, int], Change]:
@@ -70,7 +70,7 @@ class Judge:
                 places[self._meanings[1][j]].append(j)
         found = {}
         for i, one in enumerate(self._left):
-            if i in paired[0] or kind_of(one) is Kind.HINT:
+            if i in paired[0] or kind_of(one) is ChangeKind.HINT:
                 continue
             candidates = places.get(self._meanings[0][i])
             if candidates:

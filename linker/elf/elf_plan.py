@@ -36,7 +36,7 @@ Chunk = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FileRow:
     """A section header to be; ``size`` in bytes, ``data`` what the file holds of it."""
 
     name: str
@@ -86,7 +86,7 @@ class Plan:
 
     kind: int
     entry: int
-    rows: tuple[Row, ...]
+    rows: tuple[FileRow, ...]
     contents: int
     segments: tuple[SegmentRow, ...]
     symbols: tuple[SymbolRow, ...]
@@ -101,7 +101,7 @@ def _align(value: int, to: int) -> int:
 def plan_file(
     kind: int,
     entry: int,
-    rows: list[Row],
+    rows: list[FileRow],
     symbols: Sequence[SymbolRow],
     image: Image | None,
 ) -> Plan:
@@ -124,7 +124,7 @@ def plan_file(
     for number in patched:
         row = rows[number]
         rows.append(
-            Row(
+            FileRow(
                 f".rela{row.name}",
                 SHT_RELA,
                 SHF_INFO_LINK,
@@ -138,7 +138,7 @@ def plan_file(
         )
     names = 1 + sum(_stored_length(symbol.name) for symbol in ordered)
     rows.append(
-        Row(
+        FileRow(
             ".symtab",
             SHT_SYMTAB,
             align=8,
@@ -148,11 +148,11 @@ def plan_file(
             size=SYM.size * (len(ordered) + 1),
         )
     )
-    rows.append(Row(".strtab", SHT_STRTAB, size=names))
+    rows.append(FileRow(".strtab", SHT_STRTAB, size=names))
     if len(rows) + 1 >= SHN_LORESERVE:
         raise FormatError(f"{len(rows)} sections are too many for an ELF file")
     size = sum(_stored_length(row.name) for row in rows) + _stored_length(".shstrtab")
-    rows.append(Row(".shstrtab", SHT_STRTAB, size=size))
+    rows.append(FileRow(".shstrtab", SHT_STRTAB, size=size))
     segments = image.segments if image else ()
     offset = EHDR.size + PHDR.size * len(segments)
     for number in range(contents, len(rows)):
@@ -193,7 +193,7 @@ def _exported(symbol: SymbolRow) -> bool:
     return symbol.size > 0 and symbol.type in (SymbolType.FUNC, SymbolType.OBJECT)
 
 
-def _renumber(row: Row, numbers: Sequence[int]) -> tuple[Relocation, ...]:
+def _renumber(row: FileRow, numbers: Sequence[int]) -> tuple[Relocation, ...]:
     result = []
     for relocation in row.relocations:
         if not 0 <= relocation.symbol < len(numbers):
@@ -213,7 +213,7 @@ def _stored_length(name: str) -> int:
         raise FormatError(f"the name {name!r} is no text") from None
 
 
-def _place_rel(rows: list[Row], contents: int, offset: int) -> None:
+def _place_rel(rows: list[FileRow], contents: int, offset: int) -> None:
     for number in range(1, contents):
         row = rows[number]
         if row.data:
@@ -222,7 +222,7 @@ def _place_rel(rows: list[Row], contents: int, offset: int) -> None:
         offset += len(row.data)
 
 
-def _place_exec(rows: list[Row], image: Image, offset: int) -> tuple[SegmentRow, ...]:
+def _place_exec(rows: list[FileRow], image: Image, offset: int) -> tuple[SegmentRow, ...]:
     """Give every content its file offset: congruent to its VA within a PT_LOAD (gABI)."""
     placed: set[int] = set()
     base: dict[int, int] = {}
@@ -261,7 +261,7 @@ def _place_exec(rows: list[Row], image: Image, offset: int) -> tuple[SegmentRow,
     return tuple(_segment_row(rows, image, at) for at in range(len(image.segments)))
 
 
-def _segment_row(rows: Sequence[Row], image: Image, at: int) -> SegmentRow:
+def _segment_row(rows: Sequence[FileRow], image: Image, at: int) -> SegmentRow:
     segment = image.segments[at]
     if not segment.sections:
         return SegmentRow(segment.type, segment.flags, 0, 0, 0, 0, 0, segment.align)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from relokit.codegen.aarch64_elf import EM_AARCH64, RelocationType
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.object import ABSOLUTE, UNDEFINED, Object, SectionFlag
-from relokit.linker.elf.elf_plan import Chunk, Plan, Row, SymbolRow, plan_file
+from relokit.linker.elf.elf_plan import Chunk, FileRow, Plan, SymbolRow, plan_file
 from relokit.linker.elf_format import (
     EHDR,
     ET_EXEC,
@@ -51,10 +51,10 @@ def write_rel(item: Object) -> bytes:
 
 def exec_chunks(image: Image) -> Iterator[Chunk]:
     """The ET_EXEC file piece by piece: large contents are passed through, never copied."""
-    rows = [Row("", 0)]
+    rows = [FileRow("", 0)]
     for section in image.sections:
         rows.append(
-            Row(
+            FileRow(
                 section.name,
                 section.type,
                 section.flags,
@@ -81,10 +81,10 @@ def exec_chunks(image: Image) -> Iterator[Chunk]:
 
 def rel_chunks(item: Object) -> Iterator[Chunk]:
     """The ET_REL file piece by piece."""
-    rows = [Row("", 0)]
+    rows = [FileRow("", 0)]
     for section in item.sections:
         rows.append(
-            Row(
+            FileRow(
                 section.name,
                 section.type,
                 section.flags,

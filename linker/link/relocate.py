@@ -15,7 +15,7 @@ MASK = (1 << 64) - 1
 NOP = 0xD503201F
 
 
-class Operation(Enum):
+class RelocationFormula(Enum):
     """What is computed from S (symbol), A (addend) and P (place)."""
 
     ABSOLUTE = "S + A"
@@ -25,14 +25,14 @@ class Operation(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RelocationRule:
     """One type. The result must lie in low <= X < high and be a multiple of ``multiple``.
 
     Data fields are ``width`` bytes, overwritten. Instruction fields take X >> ``shift`` in
     ``bits`` bits from ``lsb``; ``split`` marks ADR's immlo:immhi.
     """
 
-    operation: Operation
+    operation: RelocationFormula
     width: int = 4
     low: int | None = None
     high: int | None = None
@@ -43,31 +43,35 @@ class Rule:
     split: bool = False
 
 
-def _data(operation: Operation, width: int, low: int | None, high: int | None) -> Rule:
-    return Rule(operation, width, low, high)
+def _data(
+    operation: RelocationFormula, width: int, low: int | None, high: int | None
+) -> RelocationRule:
+    return RelocationRule(operation, width, low, high)
 
 
-def _branch(bits: int, lsb: int) -> Rule:
+def _branch(bits: int, lsb: int) -> RelocationRule:
     reach = 1 << (bits + 1)
-    return Rule(Operation.RELATIVE, 4, -reach, reach, 4, 2, lsb, bits)
+    return RelocationRule(RelocationFormula.RELATIVE, 4, -reach, reach, 4, 2, lsb, bits)
 
 
-def _move(group: int, checked: bool) -> Rule:
+def _move(group: int, checked: bool) -> RelocationRule:
     high = 1 << 16 * (group + 1) if checked else None
-    return Rule(Operation.ABSOLUTE, 4, 0 if checked else None, high, 1, 16 * group, 5, 16)
+    return RelocationRule(
+        RelocationFormula.ABSOLUTE, 4, 0 if checked else None, high, 1, 16 * group, 5, 16
+    )
 
 
-def _load_store(scale: int) -> Rule:
-    return Rule(Operation.LOW12, 4, None, None, 1 << scale, scale, 10, 12 - scale)
+def _load_store(scale: int) -> RelocationRule:
+    return RelocationRule(RelocationFormula.LOW12, 4, None, None, 1 << scale, scale, 10, 12 - scale)
 
 
-RULES: dict[int, Rule] = {
-    R.ABS64: _data(Operation.ABSOLUTE, 8, None, None),
-    R.ABS32: _data(Operation.ABSOLUTE, 4, -(1 << 31), 1 << 32),
-    R.ABS16: _data(Operation.ABSOLUTE, 2, -(1 << 15), 1 << 16),
-    R.PREL64: _data(Operation.RELATIVE, 8, None, None),
-    R.PREL32: _data(Operation.RELATIVE, 4, -(1 << 31), 1 << 31),
-    R.PREL16: _data(Operation.RELATIVE, 2, -(1 << 15), 1 << 15),
+RULES: dict[int, RelocationRule] = {
+    R.ABS64: _data(RelocationFormula.ABSOLUTE, 8, None, None),
+    R.ABS32: _data(RelocationFormula.ABSOLUTE, 4, -(1 << 31), 1 << 32),
+    R.ABS16: _data(RelocationFormula.ABSOLUTE, 2, -(1 << 15), 1 << 16),
+    R.PREL64: _data(RelocationFormula.RELATIVE, 8, None, None),
+    R.PREL32: _data(RelocationFormula.RELATIVE, 4, -(1 << 31), 1 << 31),
+    R.PREL16: _data(RelocationFormula.RELATIVE, 2, -(1 << 15), 1 << 15),
     R.MOVW_UABS_G0: _move(0, True),
     R.MOVW_UABS_G0_NC: _move(0, False),
     R.MOVW_UABS_G1: _move(1, True),
@@ -76,10 +80,14 @@ RULES: dict[int, Rule] = {
     R.MOVW_UABS_G2_NC: _move(2, False),
     R.MOVW_UABS_G3: _move(3, False),
     R.LD_PREL_LO19: _branch(19, 5),
-    R.ADR_PREL_LO21: Rule(Operation.RELATIVE, 4, -(1 << 20), 1 << 20, bits=21, split=True),
-    R.ADR_PREL_PG_HI21: Rule(Operation.PAGE, 4, -(1 << 32), 1 << 32, shift=12, bits=21, split=True),
-    R.ADR_PREL_PG_HI21_NC: Rule(Operation.PAGE, 4, shift=12, bits=21, split=True),
-    R.ADD_ABS_LO12_NC: Rule(Operation.LOW12, lsb=10, bits=12),
+    R.ADR_PREL_LO21: RelocationRule(
+        RelocationFormula.RELATIVE, 4, -(1 << 20), 1 << 20, bits=21, split=True
+    ),
+    R.ADR_PREL_PG_HI21: RelocationRule(
+        RelocationFormula.PAGE, 4, -(1 << 32), 1 << 32, shift=12, bits=21, split=True
+    ),
+    R.ADR_PREL_PG_HI21_NC: RelocationRule(RelocationFormula.PAGE, 4, shift=12, bits=21, split=True),
+    R.ADD_ABS_LO12_NC: RelocationRule(RelocationFormula.LOW12, lsb=10, bits=12),
     R.LDST8_ABS_LO12_NC: _load_store(0),
     R.LDST16_ABS_LO12_NC: _load_store(1),
     R.LDST32_ABS_LO12_NC: _load_store(2),
@@ -125,15 +133,15 @@ def relocate(
         if number in (R.CALL26, R.JUMP26):
             data[offset : offset + 4] = NOP.to_bytes(4, "little")
             return
-        symbol = place - addend if operation is Operation.RELATIVE and rule.bits else 0
-        if operation is Operation.PAGE:
+        symbol = place - addend if operation is RelocationFormula.RELATIVE and rule.bits else 0
+        if operation is RelocationFormula.PAGE:
             symbol, addend = place, 0
     value = symbol + addend
-    if operation is Operation.RELATIVE:
+    if operation is RelocationFormula.RELATIVE:
         value -= place
-    elif operation is Operation.PAGE:
+    elif operation is RelocationFormula.PAGE:
         value = (value & ~0xFFF) - (place & ~0xFFF)
-    elif operation is Operation.LOW12:
+    elif operation is RelocationFormula.LOW12:
         value &= 0xFFF
     if rule.low != 0:
         # A 64-bit result, as the processor would compute it: signed.

@@ -40,9 +40,9 @@ from relokit.linker.script.statements import (
     Fill,
     Header,
     InputSections,
+    MemoryRegion,
     OutputSection,
     Pattern,
-    Region,
     Script,
     ScriptError,
     Statement,
@@ -70,11 +70,11 @@ class Builder(Transformer[Token, Any]):
 
     def start(self, items: Children) -> Script:
         statements: list[Statement] = []
-        regions: list[Region] = []
+        regions: list[MemoryRegion] = []
         headers: list[Header] = []
         entry: str | None = None
         for item in _flatten(items):
-            if isinstance(item, Region):
+            if isinstance(item, MemoryRegion):
                 regions.append(item)
             elif isinstance(item, Header):
                 headers.append(item)
@@ -147,9 +147,9 @@ class Builder(Transformer[Token, Any]):
 
     # MEMORY and PHDRS
 
-    def region(self, items: Children) -> Region:
+    def region(self, items: Children) -> MemoryRegion:
         name, attributes, origin, length = items
-        return Region(name.line, str(name), str(attributes or ""), origin, length)
+        return MemoryRegion(name.line, str(name), str(attributes or ""), origin, length)
 
     def phdr_flags(self, items: Children) -> Expression:
         value: Expression = items[0]
@@ -362,7 +362,7 @@ def _names_read(statements: Sequence[Statement]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _refuse_twice(items: Sequence[Region] | Sequence[Header], what: str) -> None:
+def _refuse_twice(items: Sequence[MemoryRegion] | Sequence[Header], what: str) -> None:
     seen: set[str] = set()
     for item in items:
         if item.name in seen:

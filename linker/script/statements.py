@@ -119,7 +119,7 @@ class OutputSection:
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
+class MemoryRegion:
     """A MEMORY region; ``attributes`` are for the reader, sections name their region."""
 
     line: int
@@ -150,7 +150,7 @@ class Script:
     """
 
     statements: tuple[Statement, ...]
-    regions: tuple[Region, ...]
+    regions: tuple[MemoryRegion, ...]
     headers: tuple[Header, ...]
     entry: str | None
     assigned: frozenset[str]

@@ -78,7 +78,7 @@ def fault_of(code: int) -> Fault | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class WalkStep:
     """One table read: the entry at PA ``entry`` of the table at PA ``table``."""
 
     level: int
@@ -104,7 +104,7 @@ class Walk:
     fault: Fault | None
     level: int
     size: int
-    trail: tuple[Step, ...]
+    trail: tuple[WalkStep, ...]
     writable: bool
     executable: bool
     attr_index: int | None
@@ -170,7 +170,7 @@ def walk(memory: GuestMemory, regs: WalkRegisters, va: int, *, el: int) -> Walk:
     table = r.root_table
     if table >> r.pa_bits:
         return _faulted(va, FaultKind.ADDRESS_SIZE, 0, ())
-    trail: tuple[Step, ...] = ()
+    trail: tuple[WalkStep, ...] = ()
     for level in range(r.start, LEAF_LEVEL + 1):
         shift = r.granule.shift(level)
         index = (va & (1 << r.va_bits) - 1) >> shift & (r.granule.entries - 1)
@@ -178,7 +178,7 @@ def walk(memory: GuestMemory, regs: WalkRegisters, va: int, *, el: int) -> Walk:
         if not memory.contains(entry, ENTRY_SIZE):
             return _faulted(va, FaultKind.EXTERNAL_ABORT_ON_WALK, level, trail)
         descriptor = memory.read_u64(entry)
-        trail += (Step(level, table, entry, descriptor),)
+        trail += (WalkStep(level, table, entry, descriptor),)
         kind = descriptor & d.TYPE
         if (level == LEAF_LEVEL and kind == d.PAGE) or (
             level in r.granule.block_levels and kind == d.BLOCK
@@ -198,7 +198,7 @@ def _leaf(
     r: TableRange,
     el: int,
     level: int,
-    trail: tuple[Step, ...],
+    trail: tuple[WalkStep, ...],
 ) -> Walk:
     descriptor = trail[-1].descriptor
     size = r.granule.span(level)
@@ -243,7 +243,7 @@ def _permissions(
     return writable, executable
 
 
-def _faulted(va: int, kind: FaultKind, level: int, trail: tuple[Step, ...]) -> Walk:
+def _faulted(va: int, kind: FaultKind, level: int, trail: tuple[WalkStep, ...]) -> Walk:
     return Walk(
         va=va,
         pa=None,

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 
 from relokit.runtime.behaviour.flat import STACK_OWNER, data_text
 from relokit.runtime.behaviour.observation import (
+    BehaviourKind,
     Counts,
     Difference,
-    Kind,
     Leaving,
-    Mode,
     Observation,
     RoutineBehaviour,
+    TrialMode,
     Written,
 )
 
@@ -51,7 +51,7 @@ _COSTS = {
 
 def compare_behaviour(
     name: str,
-    mode: Mode,
+    mode: TrialMode,
     left: tuple[Observation, ...],
     right: tuple[Observation, ...],
     setup: Iterable[tuple[str, str, str]] = (),
@@ -62,45 +62,45 @@ def compare_behaviour(
     ``setup`` are differences in what was set up: (what, left, right). ``handed_on`` are those of
     ARGUMENTS that a caller or a callee may get from the routine; the others are its own scratch.
     """
-    merged: dict[tuple[Kind, str], list[tuple[str, str, str]]] = {}
+    merged: dict[tuple[BehaviourKind, str], list[tuple[str, str, str]]] = {}
     for one, other in zip(left, right, strict=True):
         for what, *values in setup:
             if values[0] != values[1]:
                 found = (one.trial, values[0], values[1])
-                merged.setdefault((Kind.SETUP, what), []).append(found)
+                merged.setdefault((BehaviourKind.SETUP, what), []).append(found)
         for kind, what, before, after in _differences(one, other, mode, handed_on):
             merged.setdefault((kind, what), []).append((one.trial, before, after))
     differences = [
         Difference(kind, what, found[0][1], found[0][2], tuple(trial for trial, _, _ in found))
         for (kind, what), found in merged.items()
         # What somebody relies on in one trial is no leftover in another.
-        if kind is not Kind.LEFTOVER or (Kind.RESULT, what) not in merged
+        if kind is not BehaviourKind.LEFTOVER or (BehaviourKind.RESULT, what) not in merged
     ]
-    order = list(Kind)
+    order = list(BehaviourKind)
     differences.sort(key=lambda one: (order.index(one.kind), -len(one.trials)))
     return RoutineBehaviour(name, mode, left, right, tuple(differences))
 
 
-_Row = tuple[Kind, str, str, str]
+_Row = tuple[BehaviourKind, str, str, str]
 
 
-def _row(kind: Kind, what: str, values: Iterable[str]) -> _Row:
+def _row(kind: BehaviourKind, what: str, values: Iterable[str]) -> _Row:
     left, right = values
     return kind, what, left, right
 
 
 def _differences(
-    left: Observation, right: Observation, mode: Mode, handed_on: Set[str]
+    left: Observation, right: Observation, mode: TrialMode, handed_on: Set[str]
 ) -> Iterator[_Row]:
     if left.ending.leaving in _NOWHERE or right.ending.leaving in _NOWHERE:
         return
     # Neither can do with these arguments; in which order each finds out is its own affair.
-    if mode is Mode.CALL and _misses_memory(left) and _misses_memory(right):
+    if mode is TrialMode.CALL and _misses_memory(left) and _misses_memory(right):
         return
     if left.ending != right.ending:
-        yield Kind.RESULT, "way out", left.ending.text, right.ending.text
+        yield BehaviourKind.RESULT, "way out", left.ending.text, right.ending.text
     if left.verdict != right.verdict:
-        yield Kind.RESULT, "verdict", left.verdict, right.verdict
+        yield BehaviourKind.RESULT, "verdict", left.verdict, right.verdict
     leaving = left.ending.leaving
     # Else the two are at different points, and nothing of their state corresponds.
     if leaving is right.ending.leaving and leaving not in _NO_STATE:
@@ -108,12 +108,12 @@ def _differences(
         yield from _system(left, right, mode)
         yield from _memory(left, right)
     comparable = leaving is right.ending.leaving and leaving is not Leaving.ENDLESS
-    if comparable or mode is Mode.RELOCATION:
+    if comparable or mode is TrialMode.RELOCATION:
         yield from _maintenance(left.counts, right.counts)
         yield from _costs(left.counts, right.counts)
     jump = [f"EL{one.jump_el}, MMU {_on(one.jump_mmu)}" for one in (left, right)]
     if jump[0] != jump[1]:
-        yield _row(Kind.SETUP, "entered at", jump)
+        yield _row(BehaviourKind.SETUP, "entered at", jump)
 
 
 def _misses_memory(one: Observation) -> bool:
@@ -135,10 +135,10 @@ def _registers(left: Observation, right: Observation, handed_on: Set[str]) -> It
             continue  # Where in its own code a routine is called back.
         values = [_value(one, one.registers, name) for one in (left, right)]
         if values[0] != values[1]:
-            kind = Kind.RESULT if name in relied_on else Kind.LEFTOVER
+            kind = BehaviourKind.RESULT if name in relied_on else BehaviourKind.LEFTOVER
             yield _row(kind, name, values)
     if left.flags != right.flags:
-        yield _row(Kind.LEFTOVER, "flags", (_flags(one.flags) for one in (left, right)))
+        yield _row(BehaviourKind.LEFTOVER, "flags", (_flags(one.flags) for one in (left, right)))
 
 
 def _flags(value: int) -> str:
@@ -148,14 +148,14 @@ def _flags(value: int) -> str:
     )
 
 
-def _system(left: Observation, right: Observation, mode: Mode) -> Iterator[_Row]:
+def _system(left: Observation, right: Observation, mode: TrialMode) -> Iterator[_Row]:
     for what, values in (
         ("exception level", (f"EL{left.el}", f"EL{right.el}")),
         ("MMU", (_on(left.mmu), _on(right.mmu))),
         ("DAIF", (f"{left.daif:#x}", f"{right.daif:#x}")),
     ):
         if values[0] != values[1]:
-            yield _row(Kind.RESULT, what, values)
+            yield _row(BehaviourKind.RESULT, what, values)
     # A new kernel sets up translation and vectors for itself.
     counted = {f"SCTLR_EL{max(left.el, 1)}", *(["HCR_EL2"] if left.el == 2 else [])}
     for name in dict.fromkeys((*left.system, *right.system)):
@@ -164,7 +164,11 @@ def _system(left: Observation, right: Observation, mode: Mode) -> Iterator[_Row]
             for one in (left, right)
         ]
         if pair[0] != pair[1]:
-            kind = Kind.RESULT if mode is Mode.CALL or name in counted else Kind.LEFTOVER
+            kind = (
+                BehaviourKind.RESULT
+                if mode is TrialMode.CALL or name in counted
+                else BehaviourKind.LEFTOVER
+            )
             yield _row(kind, name, pair)
 
 
@@ -181,11 +185,11 @@ def _memory(left: Observation, right: Observation) -> Iterator[_Row]:
         one, other = before.get(owner), after.get(owner)
         if one is None or other is None:
             texts = [UNCHANGED if side is None else _changed(side) for side in (one, other)]
-            yield _row(Kind.RESULT, f"memory: {owner}", texts)
+            yield _row(BehaviourKind.RESULT, f"memory: {owner}", texts)
         elif one.parts and (one.base, one.size) != (other.base, other.size):
             # Another payload, which the findings compare each side with.
             places = [f"{side.size:,} bytes at {side.base:#x}" for side in (one, other)]
-            yield _row(Kind.SETUP, owner, places)
+            yield _row(BehaviourKind.SETUP, owner, places)
         elif one.digest != other.digest:
             yield _content(one, other)
 
@@ -206,31 +210,33 @@ def _content(left: Written, right: Written) -> _Row:
         wrong = [number for number, (a, b) in pairs if a != b]
         at = left.base + wrong[0] * left.part if wrong else left.base
         other = f"{len(wrong)} of {len(left.parts)} pieces of {left.part:,} bytes differ"
-        return Kind.RESULT, what, "written", f"{other}, from PA {at:#x} on"
+        return BehaviourKind.RESULT, what, "written", f"{other}, from PA {at:#x} on"
     words = [{one.base + offset: value for offset, value in one.words} for one in (left, right)]
     for at in sorted({*words[0], *words[1]}):
         values = [f"{side[at]:#x}" if at in side else UNCHANGED for side in words]
         if values[0] != values[1]:
-            return Kind.RESULT, f"memory: {data_text(at) or hex(at)}", values[0], values[1]
-    return Kind.RESULT, what, "written", "written otherwise"
+            return BehaviourKind.RESULT, f"memory: {data_text(at) or hex(at)}", values[0], values[1]
+    return BehaviourKind.RESULT, what, "written", "written otherwise"
 
 
 def _maintenance(left: Counts, right: Counts) -> Iterator[_Row]:
     for field in ("operations", "barriers"):
-        yield from _by_name(Kind.MAINTENANCE, "", getattr(left, field), getattr(right, field))
+        yield from _by_name(
+            BehaviourKind.MAINTENANCE, "", getattr(left, field), getattr(right, field)
+        )
 
 
 def _costs(left: Counts, right: Counts) -> Iterator[_Row]:
     for field, what in _COSTS.items():
         values = [getattr(one, field) for one in (left, right)]
         if values[0] != values[1]:
-            yield Kind.COST, what, f"{values[0]:,}", f"{values[1]:,}"
-    yield from _by_name(Kind.COST, "mrs ", left.reads, right.reads)
-    yield from _by_name(Kind.COST, "msr ", left.writes, right.writes)
+            yield BehaviourKind.COST, what, f"{values[0]:,}", f"{values[1]:,}"
+    yield from _by_name(BehaviourKind.COST, "mrs ", left.reads, right.reads)
+    yield from _by_name(BehaviourKind.COST, "msr ", left.writes, right.writes)
 
 
 def _by_name(
-    kind: Kind, prefix: str, left: Mapping[str, int], right: Mapping[str, int]
+    kind: BehaviourKind, prefix: str, left: Mapping[str, int], right: Mapping[str, int]
 ) -> Iterator[_Row]:
     for name in dict.fromkeys((*left, *right)):
         counts = left.get(name, 0), right.get(name, 0)

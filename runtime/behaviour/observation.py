@@ -15,7 +15,7 @@ from relokit.codegen.base.errors import FormatError
 from relokit.runtime.judge.outcome import Finding
 
 
-class Mode(StrEnum):
+class TrialMode(StrEnum):
     """RELOCATION is the whole kexec machine; CALL the routine alone, MMU off, with made-up
     arguments.
     """
@@ -45,7 +45,7 @@ class Leaving(StrEnum):
     ENGINE = "engine error"
 
 
-class Kind(StrEnum):
+class BehaviourKind(StrEnum):
     """What a difference is about.
 
     RESULT: somebody who relies on the routine sees it. MAINTENANCE: caches, TLBs and barriers,
@@ -223,7 +223,7 @@ def _written(document: dict[str, Any]) -> Written:
 class Difference:
     """``what`` is ``left`` on one side and ``right`` on the other, in ``trials``."""
 
-    kind: Kind
+    kind: BehaviourKind
     what: str
     left: str
     right: str
@@ -236,7 +236,7 @@ class Difference:
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Difference:
         """Read what :meth:`to_json` wrote."""
-        kind, trials = Kind(document["kind"]), tuple(document["trials"])
+        kind, trials = BehaviourKind(document["kind"]), tuple(document["trials"])
         return cls(**document | {"kind": kind, "trials": trials})
 
 
@@ -247,7 +247,7 @@ class RoutineBehaviour:
     """
 
     name: str
-    mode: Mode
+    mode: TrialMode
     left: tuple[Observation, ...]
     right: tuple[Observation, ...]
     differences: tuple[Difference, ...]
@@ -256,9 +256,9 @@ class RoutineBehaviour:
     def verdict(self) -> Verdict:
         """Whether the two behave the same, as far as it was tried."""
         kinds = {difference.kind for difference in self.differences}
-        if Kind.RESULT in kinds:
+        if BehaviourKind.RESULT in kinds:
             return Verdict.DIFFERENT
-        return Verdict.MAINTENANCE if Kind.MAINTENANCE in kinds else Verdict.SAME
+        return Verdict.MAINTENANCE if BehaviourKind.MAINTENANCE in kinds else Verdict.SAME
 
     @property
     def cut(self) -> int:
@@ -288,7 +288,7 @@ class RoutineBehaviour:
             for side in ("left", "right")
         )
         differences = tuple(Difference.from_json(entry) for entry in document["differences"])
-        return cls(document["name"], Mode(document["mode"]), left, right, differences)
+        return cls(document["name"], TrialMode(document["mode"]), left, right, differences)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ PA_LIMIT = 1 << 48
 KERNEL, INITRD, DTB = "kernel", "initrd", "device tree"
 
 
-class Rule(Enum):
+class PlacementRule(Enum):
     """What a placement must obey; the value is the rule in words, with its source."""
 
     KERNEL_BASE = "the kernel is text_offset bytes past a multiple of 2 MiB (booting.rst)"
@@ -89,7 +89,7 @@ def place(
     never moved. Raises MachineError with the name of the Rule that cannot be kept.
     """
     if not 0 < dtb_size <= MAX_DTB:
-        raise _broken(Rule.DTB_SIZE, f"the device tree has {dtb_size} bytes")
+        raise _broken(PlacementRule.DTB_SIZE, f"the device tree has {dtb_size} bytes")
     holes = _Holes(ram, reserved)
 
     def put(name: str, at: int, size: int, memsz: int) -> PlacedSegment:
@@ -126,7 +126,7 @@ def place(
     if initrd is not None:
         window = min(kernel.at, initrd.at) // GIB * GIB
         if max(kernel.end, initrd.end) > window + INITRD_WINDOW:
-            raise _broken(Rule.INITRD_WINDOW, f"{_span(initrd)}, {_span(kernel)}")
+            raise _broken(PlacementRule.INITRD_WINDOW, f"{_span(initrd)}, {_span(kernel)}")
     return Placement(kernel, initrd, dtb)
 
 
@@ -136,16 +136,16 @@ def _check(segment: PlacedSegment, header: ImageHeader, page_size: int) -> None:
     if segment.name == KERNEL:
         if (at - header.text_offset) % BASE_ALIGN:
             shown = f"{_span(segment)}, with text_offset {header.text_offset:#x}"
-            raise _broken(Rule.KERNEL_BASE, shown)
+            raise _broken(PlacementRule.KERNEL_BASE, shown)
         if segment.end > PA_LIMIT:
-            raise _broken(Rule.KERNEL_48_BIT, _span(segment))
+            raise _broken(PlacementRule.KERNEL_48_BIT, _span(segment))
     if segment.name == DTB:
         if at % DTB_ALIGN:
-            raise _broken(Rule.DTB_ALIGN, _span(segment))
+            raise _broken(PlacementRule.DTB_ALIGN, _span(segment))
         if at // BASE_ALIGN != last // BASE_ALIGN:
-            raise _broken(Rule.DTB_BLOCK, _span(segment))
+            raise _broken(PlacementRule.DTB_BLOCK, _span(segment))
     if at % page_size:
-        raise _broken(Rule.PAGE_ALIGN, f"{_span(segment)}, with {page_size:#x}-byte pages")
+        raise _broken(PlacementRule.PAGE_ALIGN, f"{_span(segment)}, with {page_size:#x}-byte pages")
 
 
 class _Holes:
@@ -161,14 +161,14 @@ class _Holes:
         start, end = segment.at, segment.end
         if not any(low <= start and end <= high for low, high in self._ram):
             ram = ", ".join(f"{low:#x}..{high:#x}" for low, high in self._ram[:8])
-            raise _broken(Rule.IN_RAM, f"{_span(segment)}; RAM is {ram or 'empty'}")
+            raise _broken(PlacementRule.IN_RAM, f"{_span(segment)}; RAM is {ram or 'empty'}")
         for low, high in self._reserved:
             if start < high and low < end:
                 shown = f"{_span(segment)} meets the reserved {low:#x}..{high:#x}"
-                raise _broken(Rule.NOT_RESERVED, shown)
+                raise _broken(PlacementRule.NOT_RESERVED, shown)
         for other in self._taken:
             if start < other.end and other.at < end:
-                raise _broken(Rule.NO_OVERLAP, f"{_span(segment)} meets {_span(other)}")
+                raise _broken(PlacementRule.NO_OVERLAP, f"{_span(segment)} meets {_span(other)}")
         self._taken.append(segment)
         self._free = _without(self._free, [(start, end)])
 
@@ -192,7 +192,7 @@ class _Holes:
         sizes = (min(high, last) - max(low, first) for low, high in self._free)
         largest = max((size for size in sizes if size > 0), default=0)
         return _broken(
-            Rule.FITS,
+            PlacementRule.FITS,
             f"the {name} needs {room:#x} bytes, the largest hole where it may be has {largest:#x}",
             hint="give the guest more memory",
         )
@@ -234,5 +234,5 @@ def _span(segment: PlacedSegment) -> str:
     return f"{segment.name} at {segment.at:#x}..{segment.end:#x}"
 
 
-def _broken(rule: Rule, detail: str, hint: str | None = None) -> MachineError:
+def _broken(rule: PlacementRule, detail: str, hint: str | None = None) -> MachineError:
     return MachineError(f"{rule.name}: {rule.value}: {detail}", hint=hint)

@@ -33,7 +33,7 @@ from relokit.runtime.arch.translation import WalkRegisters
 from relokit.runtime.arch.walker import Access, FaultKind, Walk, walk
 from relokit.runtime.engine import native_hooks
 from relokit.runtime.engine.engine_fault import FaultReader
-from relokit.runtime.engine.native_hooks import Count, NativeStop
+from relokit.runtime.engine.native_hooks import BlockSlot, NativeStop
 from relokit.runtime.engine.registers import MASK64, Registers
 from relokit.runtime.engine.spinning import is_endless
 from relokit.runtime.engine.stop import BusAccess, Stop, StopReason
@@ -164,10 +164,10 @@ class Cpu(Registers):
         guest does.
         """
         self._pending, self._event, self._access, self._exceptions = None, None, None, 0
-        self._counter[: Count.STOP] = 0
-        self._counter[Count.BLOCKS] = 0
-        self._counter[Count.LIMIT] = max_instructions
-        self._counter[Count.HARMLESS] = NEVER
+        self._counter[: BlockSlot.STOP] = 0
+        self._counter[BlockSlot.BLOCKS] = 0
+        self._counter[BlockSlot.LIMIT] = max_instructions
+        self._counter[BlockSlot.HARMLESS] = NEVER
         # A block translated under another ``until`` runs past this one.
         if until != self._until:
             self.flush_code()
@@ -189,14 +189,14 @@ class Cpu(Registers):
             self._observe_unmapped()
         reason, detail = self._reason(until, error)
         end = self.pc
-        if not self._counter[Count.REASON]:
+        if not self._counter[BlockSlot.REASON]:
             self._uncount(end)
         return Stop(
             reason=reason,
             pc=end,
             el=self.el,
-            instructions=int(self._counter[Count.INSTRUCTIONS]),
-            blocks=int(self._counter[Count.BLOCKS]),
+            instructions=int(self._counter[BlockSlot.INSTRUCTIONS]),
+            blocks=int(self._counter[BlockSlot.BLOCKS]),
             exceptions=self._exceptions,
             seconds=seconds,
             event=self._event,
@@ -219,7 +219,7 @@ class Cpu(Registers):
                 # Again and again: a stop that comes before the engine runs is forgotten.
                 self.uc.emu_stop()
             elif progress:
-                progress(int(self._counter[Count.INSTRUCTIONS]))
+                progress(int(self._counter[BlockSlot.INSTRUCTIONS]))
 
         with looked_after(check):
             yield
@@ -252,19 +252,19 @@ class Cpu(Registers):
         Wall time and instructions still bound it.
         """
         state = self._counter
-        if state[Count.REASON] != NativeStop.SPIN or self._timed_out or self._pending:
+        if state[BlockSlot.REASON] != NativeStop.SPIN or self._timed_out or self._pending:
             return False
         pc = self.pc
         if is_endless(self.instruction_at, pc):
             return False
-        state[Count.HARMLESS] = pc
-        state[Count.REPEATS] = state[Count.REASON] = NativeStop.NONE
+        state[BlockSlot.HARMLESS] = pc
+        state[BlockSlot.REPEATS] = state[BlockSlot.REASON] = NativeStop.NONE
         return True
 
     def _reason(self, until: int, error: UcError | None) -> tuple[StopReason, str | None]:
         if self._pending:
             return self._pending
-        native = int(self._counter[Count.REASON])
+        native = int(self._counter[BlockSlot.REASON])
         if native == NativeStop.SPIN and is_endless(self.instruction_at, self.pc):
             return StopReason.SPIN, None
         if native == NativeStop.LIMIT:
@@ -281,11 +281,11 @@ class Cpu(Registers):
 
     def _uncount(self, pc: int) -> None:
         """Take back what the block hook counted ahead: the block was left at ``pc``."""
-        last, size = int(self._counter[Count.LAST]), int(self._counter[Count.LAST_SIZE])
+        last, size = int(self._counter[BlockSlot.LAST]), int(self._counter[BlockSlot.LAST_SIZE])
         if last <= pc < last + size:
-            self._counter[Count.INSTRUCTIONS] -= (last + size - pc) // 4
+            self._counter[BlockSlot.INSTRUCTIONS] -= (last + size - pc) // 4
             # So that a second call takes nothing back.
-            self._counter[Count.LAST_SIZE] = pc - last
+            self._counter[BlockSlot.LAST_SIZE] = pc - last
 
     # What the engine calls ------------------------------------------------------------------
 
@@ -365,7 +365,7 @@ class Cpu(Registers):
         if not self._system.emulate(self.instruction_at(pc) or 0, self._absent):
             return False
         self.set_pc(pc + 4)
-        self._counter[Count.INSTRUCTIONS] += 1
+        self._counter[BlockSlot.INSTRUCTIONS] += 1
         return True
 
     def _on_unmapped(

@@ -30,7 +30,7 @@ ENCODINGS = 1 << 16
 """System instruction encodings (op0, op1, CRn, CRm, op2 packed)."""
 
 
-class Count(IntEnum):
+class BlockSlot(IntEnum):
     """Slots of the block hook's array (64-bit words)."""
 
     INSTRUCTIONS = 0
@@ -58,21 +58,21 @@ class NativeStop(IntEnum):
 _COUNT_BLOCKS = f"""
 define void @count_blocks(ptr %engine, i64 %address, i32 %size, ptr %state) {{
 entry:
-  %reason.at = getelementptr i64, ptr %state, i64 {Count.REASON:d}
+  %reason.at = getelementptr i64, ptr %state, i64 {BlockSlot.REASON:d}
   %reason = load i64, ptr %reason.at
   %frozen = icmp ne i64 %reason, 0
   br i1 %frozen, label %return, label %bounded
 bounded:
-  %done.at = getelementptr i64, ptr %state, i64 {Count.INSTRUCTIONS:d}
+  %done.at = getelementptr i64, ptr %state, i64 {BlockSlot.INSTRUCTIONS:d}
   %done = load i64, ptr %done.at
-  %limit.at = getelementptr i64, ptr %state, i64 {Count.LIMIT:d}
+  %limit.at = getelementptr i64, ptr %state, i64 {BlockSlot.LIMIT:d}
   %limit = load i64, ptr %limit.at
   %over = icmp uge i64 %done, %limit
   br i1 %over, label %stop, label %spinning
 spinning:
-  %last.at = getelementptr i64, ptr %state, i64 {Count.LAST:d}
+  %last.at = getelementptr i64, ptr %state, i64 {BlockSlot.LAST:d}
   %last = load i64, ptr %last.at
-  %repeats.at = getelementptr i64, ptr %state, i64 {Count.REPEATS:d}
+  %repeats.at = getelementptr i64, ptr %state, i64 {BlockSlot.REPEATS:d}
   %repeats = load i64, ptr %repeats.at
   %wide = zext i32 %size to i64
   %again = icmp eq i64 %address, %last
@@ -80,7 +80,7 @@ spinning:
   %counted = select i1 %again, i64 %more, i64 0
   store i64 %counted, ptr %repeats.at
   %often = icmp uge i64 %counted, {SPIN_REPEATS:d}
-  %harmless.at = getelementptr i64, ptr %state, i64 {Count.HARMLESS:d}
+  %harmless.at = getelementptr i64, ptr %state, i64 {BlockSlot.HARMLESS:d}
   %harmless = load i64, ptr %harmless.at
   %suspect = icmp ne i64 %address, %harmless
   %spins = and i1 %often, %suspect
@@ -90,9 +90,9 @@ count:
   %sum = add i64 %done, %instructions
   store i64 %sum, ptr %done.at
   store i64 %address, ptr %last.at
-  %last.size.at = getelementptr i64, ptr %state, i64 {Count.LAST_SIZE:d}
+  %last.size.at = getelementptr i64, ptr %state, i64 {BlockSlot.LAST_SIZE:d}
   store i64 %wide, ptr %last.size.at
-  %blocks.at = getelementptr i64, ptr %state, i64 {Count.BLOCKS:d}
+  %blocks.at = getelementptr i64, ptr %state, i64 {BlockSlot.BLOCKS:d}
   %blocks = load i64, ptr %blocks.at
   %blocks.more = add i64 %blocks, 1
   store i64 %blocks.more, ptr %blocks.at
@@ -100,7 +100,7 @@ count:
 stop:
   %why = phi i64 [ {NativeStop.LIMIT:d}, %bounded ], [ {NativeStop.SPIN:d}, %spinning ]
   store i64 %why, ptr %reason.at
-  %function.at = getelementptr i64, ptr %state, i64 {Count.STOP:d}
+  %function.at = getelementptr i64, ptr %state, i64 {BlockSlot.STOP:d}
   %function = load ptr, ptr %function.at
   %status = call i32 %function(ptr %engine)
   br label %return
@@ -266,8 +266,8 @@ def new_profile(base: int, words: int) -> Words:
 
 def new_counter() -> Words:
     """The block hook's array, with the engine's stop function filled in."""
-    words = np.zeros(len(Count), dtype=np.uint64)
-    words[Count.STOP] = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value or 0
+    words = np.zeros(len(BlockSlot), dtype=np.uint64)
+    words[BlockSlot.STOP] = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value or 0
     return words
 
 

@@ -69,7 +69,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Relocation:
+class RelocationRun:
     """The move itself: ``bytes`` and ``pages`` in the list, ``el`` and ``mmu`` while copying.
 
     ``instructions`` and ``seconds`` run from the jump to the new kernel's first instruction.
@@ -112,7 +112,7 @@ class Outcome:
     status: Status
     target: dict[str, Any]
     payload: tuple[dict[str, Any], ...]
-    relocation: Relocation
+    relocation: RelocationRun
     handoff: Handoff | None
     verified_bytes: int
     findings: tuple[Finding, ...] = ()
@@ -158,7 +158,7 @@ class Outcome:
                 status=Status(document["status"]),
                 target=document["target"],
                 payload=tuple(document["payload"]),
-                relocation=Relocation(**document["relocation"]),
+                relocation=RelocationRun(**document["relocation"]),
                 handoff=Handoff(**handoff) if handoff else None,
                 verified_bytes=document["verified_bytes"],
                 findings=tuple(Finding.from_json(entry) for entry in document["findings"]),

@@ -18,7 +18,7 @@ from relokit.codegen.target import Regime, Target
 
 
 @dataclass(frozen=True, slots=True)
-class Mode:
+class BootMode:
     """What a kernel can ask: the two boot-mode words, CurrentEL (1 or 2), HCR_EL2.E2H."""
 
     boot: tuple[int, int]
@@ -51,27 +51,27 @@ CONSEQUENCES: dict[User, tuple[str, str]] = {
 """What each user does when the answer is yes, and when it is no."""
 
 
-def is_hyp_mode_available(mode: Mode) -> bool:
+def is_hyp_mode_available(mode: BootMode) -> bool:
     """Whether every CPU was entered at EL2."""
     return mode.boot == (BOOT_CPU_MODE_EL2, BOOT_CPU_MODE_EL2)
 
 
-def is_hyp_mode_mismatched(mode: Mode) -> bool:
+def is_hyp_mode_mismatched(mode: BootMode) -> bool:
     """Whether some CPUs were entered at EL2 and some at EL1."""
     return mode.boot[0] != mode.boot[1]
 
 
-def is_kernel_in_hyp_mode(mode: Mode) -> bool:
+def is_kernel_in_hyp_mode(mode: BootMode) -> bool:
     """Whether the kernel runs at EL2 itself, as it can with VHE only."""
     return mode.el == 2
 
 
-def is_hyp_nvhe(mode: Mode) -> bool:
+def is_hyp_nvhe(mode: BootMode) -> bool:
     """Patch 1: entered at EL2, and not there any more."""
     return is_hyp_mode_available(mode) and not is_kernel_in_hyp_mode(mode)
 
 
-SPELT_OUT: dict[User, Callable[[Mode], bool]] = {
+SPELT_OUT: dict[User, Callable[[BootMode], bool]] = {
     User.SOFT_RESTART: lambda mode: not is_kernel_in_hyp_mode(mode) and is_hyp_mode_available(mode),
     User.HIBERNATE: lambda mode: is_hyp_mode_available(mode) and not is_kernel_in_hyp_mode(mode),
     User.SDEI: lambda mode: is_hyp_mode_available(mode) and not is_kernel_in_hyp_mode(mode),
@@ -79,23 +79,23 @@ SPELT_OUT: dict[User, Callable[[Mode], bool]] = {
 """How each user asked before patch 1, in its own order."""
 
 
-def answer(user: User, mode: Mode, target: Target) -> bool:
+def answer(user: User, mode: BootMode, target: Target) -> bool:
     """What ``user`` learns in ``target``'s state of the series."""
     if target.has(Feature.IS_HYP_NVHE):
         return is_hyp_nvhe(mode)
     return SPELT_OUT[user](mode)
 
 
-def consequence(user: User, mode: Mode, target: Target) -> str:
+def consequence(user: User, mode: BootMode, target: Target) -> str:
     """What ``user`` then does."""
     yes, no = CONSEQUENCES[user]
     return yes if answer(user, mode, target) else no
 
 
-MODE_OF: dict[Regime, Mode] = {
-    Regime.EL1: Mode((BOOT_CPU_MODE_EL1, BOOT_CPU_MODE_EL1), el=1, e2h=False),
-    Regime.NVHE: Mode((BOOT_CPU_MODE_EL2, BOOT_CPU_MODE_EL2), el=1, e2h=False),
-    Regime.VHE: Mode((BOOT_CPU_MODE_EL2, BOOT_CPU_MODE_EL2), el=2, e2h=True),
+MODE_OF: dict[Regime, BootMode] = {
+    Regime.EL1: BootMode((BOOT_CPU_MODE_EL1, BOOT_CPU_MODE_EL1), el=1, e2h=False),
+    Regime.NVHE: BootMode((BOOT_CPU_MODE_EL2, BOOT_CPU_MODE_EL2), el=1, e2h=False),
+    Regime.VHE: BootMode((BOOT_CPU_MODE_EL2, BOOT_CPU_MODE_EL2), el=2, e2h=True),
 }
 """The mode of a kernel in each of a Target's regimes."""
 
@@ -104,7 +104,7 @@ MODE_OF: dict[Regime, Mode] = {
 class Case:
     """A row of :data:`CASES`. ``impossible`` says why no running kernel is in this mode."""
 
-    mode: Mode
+    mode: BootMode
     nvhe: bool
     name: str
     impossible: str | None = None
@@ -119,22 +119,22 @@ _STUCK = "E2H is set by the call that moves the kernel to EL2, or stuck at 1 unt
 
 # fmt: off
 CASES: tuple[Case, ...] = (
-    Case(Mode((_EL1, _EL1), 1, False), False, "entered at EL1: no EL2, or a hypervisor's"),
-    Case(Mode((_EL1, _EL1), 1, True), False, "entered at EL1 under a VHE host, whose E2H it is"),
-    Case(Mode((_EL1, _EL1), 2, False), False, "EL1 boot, at EL2", _FROM_EL1),
-    Case(Mode((_EL1, _EL1), 2, True), False, "EL1 boot, at EL2, E2H", _FROM_EL1),
-    Case(Mode((_EL2, _EL2), 1, False), True, "nVHE: entered at EL2, stub left there"),
-    Case(Mode((_EL2, _EL2), 1, True), True, "EL2 boot, at EL1, E2H", _STUCK),
-    Case(Mode((_EL2, _EL2), 2, False), False, "EL2 boot, at EL2, no E2H", _NEEDS_E2H),
-    Case(Mode((_EL2, _EL2), 2, True), False, "VHE: entered at EL2, and still there"),
-    Case(Mode((_EL1, _EL2), 1, False), False, "mismatched: no EL2 that all CPUs have"),
-    Case(Mode((_EL1, _EL2), 1, True), False, "mismatched, at EL1, E2H", _STUCK),
-    Case(Mode((_EL1, _EL2), 2, False), False, "mismatched, at EL2, no E2H", _NEEDS_E2H),
-    Case(Mode((_EL1, _EL2), 2, True), False, "mismatched, at EL2, E2H", _REFUSED),
-    Case(Mode((_EL2, _EL1), 1, False), False, "no CPU yet, at EL1", _NO_CPU),
-    Case(Mode((_EL2, _EL1), 1, True), False, "no CPU yet, at EL1, E2H", _NO_CPU),
-    Case(Mode((_EL2, _EL1), 2, False), False, "no CPU yet, at EL2", _NO_CPU),
-    Case(Mode((_EL2, _EL1), 2, True), False, "no CPU yet, at EL2, E2H", _NO_CPU),
+    Case(BootMode((_EL1, _EL1), 1, False), False, "entered at EL1: no EL2, or a hypervisor's"),
+    Case(BootMode((_EL1, _EL1), 1, True), False, "entered at EL1 under a VHE host, its E2H"),
+    Case(BootMode((_EL1, _EL1), 2, False), False, "EL1 boot, at EL2", _FROM_EL1),
+    Case(BootMode((_EL1, _EL1), 2, True), False, "EL1 boot, at EL2, E2H", _FROM_EL1),
+    Case(BootMode((_EL2, _EL2), 1, False), True, "nVHE: entered at EL2, stub left there"),
+    Case(BootMode((_EL2, _EL2), 1, True), True, "EL2 boot, at EL1, E2H", _STUCK),
+    Case(BootMode((_EL2, _EL2), 2, False), False, "EL2 boot, at EL2, no E2H", _NEEDS_E2H),
+    Case(BootMode((_EL2, _EL2), 2, True), False, "VHE: entered at EL2, and still there"),
+    Case(BootMode((_EL1, _EL2), 1, False), False, "mismatched: no EL2 that all CPUs have"),
+    Case(BootMode((_EL1, _EL2), 1, True), False, "mismatched, at EL1, E2H", _STUCK),
+    Case(BootMode((_EL1, _EL2), 2, False), False, "mismatched, at EL2, no E2H", _NEEDS_E2H),
+    Case(BootMode((_EL1, _EL2), 2, True), False, "mismatched, at EL2, E2H", _REFUSED),
+    Case(BootMode((_EL2, _EL1), 1, False), False, "no CPU yet, at EL1", _NO_CPU),
+    Case(BootMode((_EL2, _EL1), 1, True), False, "no CPU yet, at EL1, E2H", _NO_CPU),
+    Case(BootMode((_EL2, _EL1), 2, False), False, "no CPU yet, at EL2", _NO_CPU),
+    Case(BootMode((_EL2, _EL1), 2, True), False, "no CPU yet, at EL2, E2H", _NO_CPU),
 )
 # fmt: on
 """Every combination of boot mode, current level and E2H, with the answer."""

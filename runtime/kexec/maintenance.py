@@ -42,7 +42,7 @@ class What(StrEnum):
     VECTORS = "EL2 vectors copy"
 
 
-class Operation(StrEnum):
+class CacheOperation(StrEnum):
     """What is done to each line (PoC and PoU: DDI 0487, D7.5.8)."""
 
     POC = "clean+invalidate to PoC"
@@ -50,7 +50,7 @@ class Operation(StrEnum):
     VECTORS = "clean to PoU, invalidate I-cache to PoU, clean+invalidate to PoC"
 
 
-D_PASSES = {Operation.POC: 1, Operation.CODE: 1, Operation.VECTORS: 2}
+D_PASSES = {CacheOperation.POC: 1, CacheOperation.CODE: 1, CacheOperation.VECTORS: 2}
 """Data cache instructions a line gets."""
 
 
@@ -64,7 +64,7 @@ class Maintenance:
 
     when: When
     what: What
-    operation: Operation
+    operation: CacheOperation
     bytes: int
     lines: int
     instructions: int
@@ -86,7 +86,7 @@ class Maintenance:
         return cls(
             When(document["when"]),
             What(document["what"]),
-            Operation(document["operation"]),
+            CacheOperation(document["operation"]),
             document["bytes"],
             document["lines"],
             document["instructions"],
@@ -112,13 +112,15 @@ def maintenance_of(
         return (_segments(kimage, line, segments),)
     rows = []
     if target.has(Feature.KEXEC_EL2_VECTORS) and is_hyp_nvhe(MODE_OF[target.regime]):
-        rows.append(_range(When.LOAD, What.VECTORS, Operation.VECTORS, EL2_VECTORS_SIZE, line))
-    rows.append(_range(copied, What.CODE, Operation.CODE, code, line))
+        rows.append(_range(When.LOAD, What.VECTORS, CacheOperation.VECTORS, EL2_VECTORS_SIZE, line))
+    rows.append(_range(copied, What.CODE, CacheOperation.CODE, code, line))
     if not target.has(Feature.NO_POC_FLUSH):
         if target.has(Feature.KIMAGE_ARGUMENT):
             spread = lines_of(kimage.pa, kimage.layout.size, line)
             rows.append(
-                Maintenance(lists, What.KIMAGE, Operation.POC, kimage.layout.size, spread, spread)
+                Maintenance(
+                    lists, What.KIMAGE, CacheOperation.POC, kimage.layout.size, spread, spread
+                )
             )
         rows.append(_list_words(kimage, line, lists))
         if not kimage.in_place:
@@ -133,7 +135,7 @@ def lines_of(start: int, size: int, line: int) -> int:
     return (start + size - 1) // line - start // line + 1 if size else 0
 
 
-def _range(when: When, what: What, operation: Operation, size: int, line: int) -> Maintenance:
+def _range(when: When, what: What, operation: CacheOperation, size: int, line: int) -> Maintenance:
     """``size`` bytes from the start of a page."""
     lines = lines_of(0, size, line)
     return Maintenance(when, what, operation, size, lines, lines * D_PASSES[operation])
@@ -151,16 +153,18 @@ def _list_words(kimage: Kimage, line: int, when: When) -> Maintenance:
         lines = (pages - 1) * (kimage.page_size // line)
         lines += lines_of(0, in_last * WORD, line)
     words += 1
-    return Maintenance(when, What.LIST, Operation.POC, words * WORD, lines + 1, words)
+    return Maintenance(when, What.LIST, CacheOperation.POC, words * WORD, lines + 1, words)
 
 
 def _sources(kimage: Kimage, line: int, when: When) -> Maintenance:
     pages = sum(segment.pages(kimage.page_size) for segment in kimage.segments)
     lines = pages * (kimage.page_size // line)
-    return Maintenance(when, What.SOURCES, Operation.POC, pages * kimage.page_size, lines, lines)
+    return Maintenance(
+        when, What.SOURCES, CacheOperation.POC, pages * kimage.page_size, lines, lines
+    )
 
 
 def _segments(kimage: Kimage, line: int, when: When) -> Maintenance:
     size = sum(segment.memsz for segment in kimage.segments)
     lines = sum(lines_of(segment.mem, segment.memsz, line) for segment in kimage.segments)
-    return Maintenance(when, What.SEGMENTS, Operation.POC, size, lines, lines)
+    return Maintenance(when, What.SEGMENTS, CacheOperation.POC, size, lines, lines)

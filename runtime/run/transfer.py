@@ -13,7 +13,7 @@ from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.operations import OperationCounter
 from relokit.runtime.engine.stop import Stop, StopReason
 from relokit.runtime.guest.memory import GuestMemory
-from relokit.runtime.judge.outcome import Relocation
+from relokit.runtime.judge.outcome import RelocationRun
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.old_kernel import CpuState
 
@@ -44,9 +44,9 @@ class Move:
         """Whether what follows the move was entered."""
         return self.jumped and self.stop.reason is StopReason.REACHED
 
-    def relocation(self, pages: int, page_size: int) -> Relocation:
+    def relocation(self, pages: int, page_size: int) -> RelocationRun:
         """The move in figures, ``pages`` being what it had to copy."""
-        return Relocation(
+        return RelocationRun(
             bytes=pages * page_size,
             pages=pages,
             el=self.el,

@@ -15,7 +15,13 @@ from relokit import executed_diffs
 from relokit.cli.terminal.diff_run_view import behaviour_tables, behaviour_text
 from relokit.codegen.base.errors import MachineError, NativeCrashError, RelokitError
 from relokit.executed_diffs import behave
-from relokit.runtime.behaviour.observation import BehaviourDiff, Kind, Leaving, Mode, Verdict
+from relokit.runtime.behaviour.observation import (
+    BehaviourDiff,
+    BehaviourKind,
+    Leaving,
+    TrialMode,
+    Verdict,
+)
 from relokit.runtime.behaviour.trials import TRIALS
 
 RELOCATION = "arm64_relocate_new_kernel"
@@ -55,7 +61,7 @@ def source(directory: Path, name: str, body: str, symbol: str = "copy") -> str:
     return str(path)
 
 
-def whats(diff: BehaviourDiff, kind: Kind = Kind.RESULT) -> set[str]:
+def whats(diff: BehaviourDiff, kind: BehaviourKind = BehaviourKind.RESULT) -> set[str]:
     return {one.what for routine in diff.routines for one in routine.differences
             if one.kind is kind}  # fmt: skip
 
@@ -69,11 +75,11 @@ def test_two_that_differ_in_every_line_and_do_the_same(tmp_path: Path) -> None:
     even = "\tand\tx2, x2, #~15\n"
     diff = of(tmp_path, even + BY_WORDS, even + BY_PAIRS)
     assert diff.verdict is Verdict.SAME
-    assert whats(diff) == whats(diff, Kind.MAINTENANCE) == set()
-    assert {"instructions"} <= whats(diff, Kind.COST)
-    assert {"x8", "x9", "x17"} <= whats(diff, Kind.LEFTOVER)
+    assert whats(diff) == whats(diff, BehaviourKind.MAINTENANCE) == set()
+    assert {"instructions"} <= whats(diff, BehaviourKind.COST)
+    assert {"x8", "x9", "x17"} <= whats(diff, BehaviourKind.LEFTOVER)
     [routine] = diff.routines
-    assert routine.mode is Mode.CALL
+    assert routine.mode is TrialMode.CALL
     lengths = [one for one in routine.left if one.trial == "pointers and a length"]
     assert [(one.counts.loaded, one.counts.stored) for one in lengths] == [(128, 128)]
     assert "copy: behaves the same" in behaviour_text(diff)
@@ -103,7 +109,7 @@ def test_two_that_differ_in_one_operand_and_do_not(
 def test_an_immediate(tmp_path: Path) -> None:
     diff = of(tmp_path, "\tadd\tx0, x0, #8\n\tret\n", "\tadd\tx0, x0, #16\n\tret\n")
     [difference] = diff.routines[0].differences
-    assert (difference.kind, difference.what) == (Kind.RESULT, "x0")
+    assert (difference.kind, difference.what) == (BehaviourKind.RESULT, "x0")
     assert (difference.left, difference.right) == ("[x0 + 0x8]", "[x0 + 0x10]")
     assert len(difference.trials) == len(diff.routines[0].left)
 
@@ -122,7 +128,7 @@ def test_maintenance_that_differs_is_a_verdict_of_its_own(
 ) -> None:
     diff = of(tmp_path, f"\t{left}\n\tret\n", f"\t{right}\n\tret\n")
     assert diff.verdict is Verdict.MAINTENANCE
-    assert whats(diff, Kind.MAINTENANCE) <= {
+    assert whats(diff, BehaviourKind.MAINTENANCE) <= {
         text.replace("\t", " ").removesuffix(", x0") for text in (left, right)
     }
     assert "maintenance  " in behaviour_text(diff)
@@ -132,9 +138,9 @@ def test_system_registers(tmp_path: Path) -> None:
     written = "\tmsr\tvbar_el1, x0\n\tret\n"
     diff = of(tmp_path, written, written.replace("vbar", "tpidr"))
     assert whats(diff) == {"VBAR_EL1", "TPIDR_EL1"}
-    assert whats(diff, Kind.COST) == {"msr VBAR_EL1", "msr TPIDR_EL1"}
+    assert whats(diff, BehaviourKind.COST) == {"msr VBAR_EL1", "msr TPIDR_EL1"}
     twice = of(tmp_path, written, "\tmsr\tvbar_el1, x1\n" + written)
-    assert (twice.verdict, whats(twice, Kind.COST)) == (
+    assert (twice.verdict, whats(twice, BehaviourKind.COST)) == (
         Verdict.SAME, {"instructions", "msr VBAR_EL1"},
     )  # fmt: skip
 
@@ -201,8 +207,8 @@ def relocation(directory: Path, name: str, state: int, old: str = "", new: str =
 def test_eleven_and_twelve_do_the_same_with_other_maintenance() -> None:
     diff = behave(f"series:11:{RELOCATION}", "series:12")
     assert diff.verdict is Verdict.MAINTENANCE
-    assert whats(diff, Kind.MAINTENANCE) == {"dc ivac", "dc civac", "isb"}
-    assert whats(diff, Kind.SETUP) == {"state", "entered at"}
+    assert whats(diff, BehaviourKind.MAINTENANCE) == {"dc ivac", "dc civac", "isb"}
+    assert whats(diff, BehaviourKind.SETUP) == {"state", "entered at"}
     text = behaviour_text(diff)
     assert "dc ivac 4,288 → 0; dc civac 0 → 4,288" in text
     assert "EL1, MMU off → EL1, MMU on" in text
@@ -214,7 +220,7 @@ def test_a_file_runs_in_the_machine_of_the_other_side(tmp_path: Path) -> None:
     for state in (3, 15):
         diff = behave(relocation(tmp_path, "same", state), f"series:{state},el=el1")
         assert diff.routines[0].differences == ()
-        assert diff.routines[0].mode is Mode.RELOCATION
+        assert diff.routines[0].mode is TrialMode.RELOCATION
 
 
 @pytest.mark.parametrize(
@@ -231,7 +237,7 @@ def test_one_operand_of_the_relocation(
 ) -> None:
     diff = behave("series:15,el=el1", relocation(tmp_path, "other", 15, old, new))
     assert diff.verdict is verdict
-    kind = Kind.RESULT if verdict is Verdict.DIFFERENT else Kind.MAINTENANCE
+    kind = BehaviourKind.RESULT if verdict is Verdict.DIFFERENT else BehaviourKind.MAINTENANCE
     assert what in whats(diff, kind)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relokit.cli.options import Address, Count, Seconds, Size
+from relokit.cli.options import Address, CountParam, Seconds, Size
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -43,7 +43,7 @@ def test_a_size_is_number_times_unit(number: int, unit: str) -> None:
 
 @given(st.text(max_size=12))
 def test_any_text_is_a_number_or_a_usage_error(text: str) -> None:
-    for kind in (Size(), Address(), Count(0, 99), Seconds(99)):
+    for kind in (Size(), Address(), CountParam(0, 99), Seconds(99)):
         try:
             value = kind.convert(text, None, None)
         except click.BadParameter:
@@ -63,12 +63,12 @@ def test_no_addresses(text: str) -> None:
 
 
 def test_limits_belong_to_the_range() -> None:
-    assert Count(1, 9).convert("1", None, None) == 1
-    assert Count(1, 9).convert("9", None, None) == 9
+    assert CountParam(1, 9).convert("1", None, None) == 1
+    assert CountParam(1, 9).convert("9", None, None) == 9
     assert Seconds(9).convert("9", None, None) == 9.0
     assert Seconds(9).convert("1e-3", None, None) == 0.001
     for text in ("0", "10"):
         with pytest.raises(click.BadParameter, match="out of range"):
-            Count(1, 9).convert(text, None, None)
+            CountParam(1, 9).convert(text, None, None)
         with pytest.raises(click.BadParameter, match="out of range"):
             Seconds(9).convert(text, None, None)

@@ -7,14 +7,20 @@ from pathlib import Path
 import pytest
 
 from relokit.executed_diffs import behave
-from relokit.runtime.behaviour.observation import BehaviourDiff, Kind, Leaving, Mode, Verdict
+from relokit.runtime.behaviour.observation import (
+    BehaviourDiff,
+    BehaviourKind,
+    Leaving,
+    TrialMode,
+    Verdict,
+)
 
 pytestmark = pytest.mark.oracle
 
 RELOCATION = "arm64_relocate_new_kernel"
 
 
-def whats(diff: BehaviourDiff, *kinds: Kind) -> set[str]:
+def whats(diff: BehaviourDiff, *kinds: BehaviourKind) -> set[str]:
     return {one.what for one in diff.routines[0].differences if one.kind in kinds}
 
 
@@ -35,21 +41,23 @@ def test_our_relocation_behaves_as_the_shipped_one(
     diff = behave(f"{ours}:{RELOCATION}", str(path))
     assert diff.verdict is Verdict.SAME
     [routine] = diff.routines
-    assert routine.mode is Mode.RELOCATION
+    assert routine.mode is TrialMode.RELOCATION
     [left], [right] = routine.left, routine.right
     assert left.ending.leaving is right.ending.leaving is Leaving.HAND_OVER
     assert left.memory == right.memory
     assert left.findings == right.findings == ()
     # The copy loops are not the same; what they load and store is.
-    assert whats(diff, Kind.RESULT, Kind.MAINTENANCE, Kind.SETUP) == set()
-    assert whats(diff, Kind.COST) == {"instructions"}
+    assert (
+        whats(diff, BehaviourKind.RESULT, BehaviourKind.MAINTENANCE, BehaviourKind.SETUP) == set()
+    )
+    assert whats(diff, BehaviourKind.COST) == {"instructions"}
 
 
 def test_before_and_after_the_series(kernel_5_10: Path, kernel_6_1: Path) -> None:
     diff = behave(f"{kernel_5_10}:{RELOCATION}", str(kernel_6_1))
     assert diff.verdict is Verdict.MAINTENANCE
-    assert {"dc ivac", "dc civac", "tlbi vmalle1"} <= whats(diff, Kind.MAINTENANCE)
-    assert whats(diff, Kind.SETUP) == {"state", "entered at"}
+    assert {"dc ivac", "dc civac", "tlbi vmalle1"} <= whats(diff, BehaviourKind.MAINTENANCE)
+    assert whats(diff, BehaviourKind.SETUP) == {"state", "entered at"}
 
 
 def test_two_shipped_kernels(kernel_6_1: Path, kernel_6_12: Path) -> None:
@@ -57,7 +65,7 @@ def test_two_shipped_kernels(kernel_6_1: Path, kernel_6_12: Path) -> None:
     assert diff.verdict is Verdict.SAME
     for name in ("memcpy", "memcmp", "strlen"):
         [routine] = behave(f"{kernel_6_1}:{name}", str(kernel_6_12)).routines
-        assert (routine.mode, routine.verdict, routine.cut) == (Mode.CALL, Verdict.SAME, 0)
+        assert (routine.mode, routine.verdict, routine.cut) == (TrialMode.CALL, Verdict.SAME, 0)
         assert {one.ending.leaving for one in routine.left} >= {Leaving.RETURN, Leaving.FAULT}
 
 

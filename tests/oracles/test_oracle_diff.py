@@ -16,7 +16,7 @@ from relokit.cli.main import main
 from relokit.codegen.gas.encoder import Encoder
 from relokit.diffing.instructions.decode import decode
 from relokit.diffing.read.sides import read_side
-from relokit.diffing.routines.classify import Kind
+from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.compare import compare
 from relokit.diffing.routines.model import Action, Diff
 
@@ -99,7 +99,7 @@ def test_kexec_vectors_spin_elsewhere_but_are_the_same(
         assert routine(kernel_6_12, other, "trans_pgd_stub_vectors").same
 
 
-def counted(diff: Diff) -> Counter[tuple[Action, Kind]]:
+def counted(diff: Diff) -> Counter[tuple[Action, ChangeKind]]:
     return Counter((change.action, change.kind) for change in diff.changes())
 
 
@@ -108,12 +108,12 @@ def test_before_the_series_5_10_against_ours(kernel_5_10: Path) -> None:
     diff = routine("series:0,layout=5.10", kernel_5_10)
     assert counted(diff) == {
         # The copy moves a pointer by itself, or by each load; x13 is advanced once a page.
-        (Action.OPERAND, Kind.MEMORY): 4,
-        (Action.OPERAND, Kind.ARITHMETIC): 5,
-        (Action.INSERTED, Kind.ARITHMETIC): 7,
-        (Action.DELETED, Kind.ARITHMETIC): 2,
-        (Action.INSERTED, Kind.CONTROL): 2,
-        (Action.DELETED, Kind.CONTROL): 2,
+        (Action.OPERAND, ChangeKind.MEMORY): 4,
+        (Action.OPERAND, ChangeKind.ARITHMETIC): 5,
+        (Action.INSERTED, ChangeKind.ARITHMETIC): 7,
+        (Action.DELETED, ChangeKind.ARITHMETIC): 2,
+        (Action.INSERTED, ChangeKind.CONTROL): 2,
+        (Action.DELETED, ChangeKind.CONTROL): 2,
     }
     assert diff.changed == 22
 
@@ -123,19 +123,19 @@ def test_after_the_series_6_1_against_ours(kernel_6_1: Path) -> None:
     diff = routine("series:15", kernel_6_1)
     assert counted(diff) == {
         # TTBR1 is switched behind the line size, by way of x1.
-        (Action.MOVED, Kind.BARRIER): 3,
-        (Action.MOVED, Kind.TLB): 1,
-        (Action.INSERTED, Kind.SYSTEM): 2,
-        (Action.DELETED, Kind.SYSTEM): 2,
-        (Action.MOVED, Kind.MEMORY): 1,
+        (Action.MOVED, ChangeKind.BARRIER): 3,
+        (Action.MOVED, ChangeKind.TLB): 1,
+        (Action.INSERTED, ChangeKind.SYSTEM): 2,
+        (Action.DELETED, ChangeKind.SYSTEM): 2,
+        (Action.MOVED, ChangeKind.MEMORY): 1,
         # The copy moves its pointer by itself, or by the first load, and ends by another test.
-        (Action.OPERAND, Kind.MEMORY): 4,
-        (Action.INSERTED, Kind.CONTROL): 1,
-        (Action.DELETED, Kind.CONTROL): 1,
-        (Action.OPERAND, Kind.ARITHMETIC): 1,
-        (Action.MOVED, Kind.ARITHMETIC): 1,
-        (Action.INSERTED, Kind.ARITHMETIC): 5,
-        (Action.DELETED, Kind.ARITHMETIC): 2,
+        (Action.OPERAND, ChangeKind.MEMORY): 4,
+        (Action.INSERTED, ChangeKind.CONTROL): 1,
+        (Action.DELETED, ChangeKind.CONTROL): 1,
+        (Action.OPERAND, ChangeKind.ARITHMETIC): 1,
+        (Action.MOVED, ChangeKind.ARITHMETIC): 1,
+        (Action.INSERTED, ChangeKind.ARITHMETIC): 5,
+        (Action.DELETED, ChangeKind.ARITHMETIC): 2,
     }
     assert diff.changed == 24
     left = {row.left.text for row in diff.routines[0].rows if row.left}

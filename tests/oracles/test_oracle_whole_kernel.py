@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from relokit.diffing.instructions.normalise import Aspect
-from relokit.diffing.kernels.whole import Status, WholeDiff, compare_kernels
+from relokit.diffing.kernels.whole import FunctionStatus, WholeDiff, compare_kernels
 from relokit.diffing.read.routine import Names, Routine, Side
-from relokit.diffing.routines.classify import Kind
+from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.compare import compare
 from relokit.diffing.routines.model import Diff
 from relokit.linker.kernel.kallsyms import Kallsyms, read_kallsyms
@@ -106,14 +106,14 @@ def test_what_changed_has_changed_in_detail_and_by_about_as_much(
     changes = [
         one
         for one in whole.functions
-        if one.status is Status.CHANGED
+        if one.status is FunctionStatus.CHANGED
         and one.left in kernels[0].unique
         and one.right in kernels[1].unique
         and max(one.left_bytes, one.right_bytes) <= 4 * MAX_WORDS
     ]
     false = 0
-    ours: Counter[Kind] = Counter()
-    theirs: Counter[Kind] = Counter()
+    ours: Counter[ChangeKind] = Counter()
+    theirs: Counter[ChangeKind] = Counter()
     for one in random.Random(1).sample(changes, SAMPLE):
         assert one.left is not None
         assert one.right is not None
@@ -123,17 +123,21 @@ def test_what_changed_has_changed_in_detail_and_by_about_as_much(
         for kind, count in one.kinds.items():
             ours[kind] += count.deleted + count.operands
     assert false <= SAMPLE // 100
-    for kind in (Kind.MEMORY, Kind.CONTROL, Kind.ARITHMETIC, Kind.SYSTEM):
+    for kind in (ChangeKind.MEMORY, ChangeKind.CONTROL, ChangeKind.ARITHMETIC, ChangeKind.SYSTEM):
         assert ours[kind] == pytest.approx(theirs[kind], rel=0.35), kind
 
 
 def test_totals_of_6_1_and_6_12(whole: WholeDiff) -> None:
     numbers = whole.functions_by_status()
-    assert numbers[Status.CHANGED] > 30_000
-    assert numbers[Status.SAME] > 2_000
+    assert numbers[FunctionStatus.CHANGED] > 30_000
+    assert numbers[FunctionStatus.SAME] > 2_000
     assert all(one.aligned for one in whole.functions)
     # Every function is counted once.
-    left = numbers[Status.SAME] + numbers[Status.CHANGED] + numbers[Status.ONLY_LEFT]
+    left = (
+        numbers[FunctionStatus.SAME]
+        + numbers[FunctionStatus.CHANGED]
+        + numbers[FunctionStatus.ONLY_LEFT]
+    )
     assert left == pytest.approx(44_600, rel=0.02)
 
 
@@ -143,7 +147,7 @@ def test_the_other_way_round_is_the_mirror_image(
     mirrored = compare_kernels(kernel_6_12, kernel_6_1)
     assert len(mirrored.unchanged) == len(whole.unchanged)
     counts = [
-        {(one.left, one.right): one.count(frozenset(Kind)) for one in diff.functions}
+        {(one.left, one.right): one.count(frozenset(ChangeKind)) for one in diff.functions}
         for diff in (whole, mirrored)
     ]
     unlike = 0
@@ -156,9 +160,9 @@ def test_the_other_way_round_is_the_mirror_image(
 
 @pytest.mark.slow
 def test_5_10_and_7_are_compared_too(kernel_5_10: Path, kernel_7: Path) -> None:
-    diff = compare_kernels(kernel_5_10, kernel_7, kinds=[Kind.BARRIER])
+    diff = compare_kernels(kernel_5_10, kernel_7, kinds=[ChangeKind.BARRIER])
     numbers = diff.functions_by_status()
-    assert numbers[Status.CHANGED] > 25_000
-    assert 0 < diff.changed < numbers[Status.CHANGED]
-    assert diff.kind_counts().keys() == {Kind.BARRIER}
-    assert all(Kind.BARRIER in one.kinds for one in diff.differing())
+    assert numbers[FunctionStatus.CHANGED] > 25_000
+    assert 0 < diff.changed < numbers[FunctionStatus.CHANGED]
+    assert diff.kind_counts().keys() == {ChangeKind.BARRIER}
+    assert all(ChangeKind.BARRIER in one.kinds for one in diff.differing())

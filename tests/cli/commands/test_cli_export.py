@@ -12,7 +12,7 @@ import pytest
 
 from relokit.cli.terminal.view import summary
 from relokit.codegen.target import Target
-from relokit.runtime.judge.outcome import Finding, Handoff, Outcome, Relocation, Status
+from relokit.runtime.judge.outcome import Finding, Handoff, Outcome, RelocationRun, Status
 
 Cli = Callable[..., Any]
 
@@ -95,7 +95,7 @@ def test_summary_does_not_let_a_guest_drive_the_terminal() -> None:
         status=Status.FAIL,
         target={},
         payload=({"name": "a[bold]b\x1b[2J", "at": 0, "bytes": 1, "memory": 4096},),
-        relocation=Relocation(4096, 1, 1, True, 1, 2, 0.0),
+        relocation=RelocationRun(4096, 1, 1, True, 1, 2, 0.0),
         handoff=Handoff(0, 2, 0, 0, 0, 0, False, 0, 15),
         verified_bytes=4096,
         findings=(Finding("a.b", "message \x1b]0;title\x07", notes=("[/] \x9b31m",)),) * 2,

@@ -16,15 +16,15 @@ import pytest
 
 from relokit.cli.pages.page import Behaviour, Facts, diff_page
 from relokit.cli.pages.page_map import MINUS
-from relokit.cli.pages.page_rows import MAX_ROWS, Budget, Plan, blocks
+from relokit.cli.pages.page_rows import MAX_ROWS, RowBudget, RowPlan, blocks
 from relokit.cli.pages.page_text import Ids, shown
 from relokit.cli.pages.series_page import series_page
 from relokit.codegen.object import SourceLine
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.read.routine import Extent, Names, Replaced, Routine, Side
-from relokit.diffing.routines.classify import Kind
+from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.compare import compare
-from relokit.diffing.routines.model import Diff, Step
+from relokit.diffing.routines.model import Diff, PatchStep
 
 BASE = 0xFFFF_8000_0800_0000
 NOP, RET, ISB, DSB_SY = 0xD503201F, 0xD65F03C0, 0xD5033FDF, 0xD5033F9F
@@ -234,7 +234,7 @@ def test_the_same_says_so_and_is_folded_whole() -> None:
 def test_the_same_page_every_time() -> None:
     found = diff(LEFT, RIGHT)
     assert diff_page(found) == diff_page(diff(LEFT, RIGHT))
-    steps = [Step(1, "one", "nothing", diff(LEFT, LEFT)), Step(2, "two", "much", found)]
+    steps = [PatchStep(1, "one", "nothing", diff(LEFT, LEFT)), PatchStep(2, "two", "much", found)]
     assert series_page(steps) == series_page(steps)
 
 
@@ -262,7 +262,7 @@ def test_renamed_registers_and_what_is_only_spelt_otherwise() -> None:
 
 
 def test_what_was_not_asked_for_is_there_and_does_not_count() -> None:
-    root = parse(diff_page(diff(LEFT, RIGHT, kinds=[Kind.BARRIER])))
+    root = parse(diff_page(diff(LEFT, RIGHT, kinds=[ChangeKind.BARRIER])))
     assert [cells(row)[4] for row in changed(root)] == ["deleted barrier"]
     assert sorted(row.all("td", "w")[0].text for row in root.all("tr", "u")) == [
         "changed cache, not asked for",
@@ -342,8 +342,8 @@ def test_names_of_others_do_no_harm() -> None:
     found = compare(hostile_side(0), hostile_side(1))
     facts = Facts(HOSTILE[0], (HOSTILE[1], HOSTILE[2]), ((HOSTILE[3], HOSTILE[9]),))
     page = diff_page(found, behaviour=Behaviour(HOSTILE[4], (HOSTILE[5],), (facts,)))
-    step = Step(1, HOSTILE[0], HOSTILE[1], found)
-    for text in (page, series_page([step, Step(2, HOSTILE[3], HOSTILE[9], found)])):
+    step = PatchStep(1, HOSTILE[0], HOSTILE[1], found)
+    for text in (page, series_page([step, PatchStep(2, HOSTILE[3], HOSTILE[9], found)])):
         root = parse(text)
         assert not root.all("img")
         assert HOSTILE[0] in root.text
@@ -382,23 +382,23 @@ def test_text_is_bounded_and_visible() -> None:
 
 def test_a_budget_keeps_changes_before_what_is_equal() -> None:
     found = diff(LEFT, RIGHT)
-    plan = Plan(found.routines[0], found.kinds)
+    plan = RowPlan(found.routines[0], found.kinds)
     needed = sum(last - first for first, last in plan.needed())
     for rows in (0, 5, needed, needed + 14, MAX_ROWS):
-        made = [*blocks(plan, "f", Budget.of([plan], rows))]
+        made = [*blocks(plan, "f", RowBudget.of([plan], rows))]
         assert sum(len(one.lines) for one in made) <= rows
         total = sum(len(one.lines) + one.left_out for one in made)
         assert total == len(found.routines[0].rows)
         if rows >= needed:
             assert sum(line.counts for one in made for line in one.lines) == 3
             assert not any(one.changed for one in made if one.left_out)
-    assert [one.left_out for one in blocks(plan, "f", Budget.of([plan], needed + 14))][1] == 0
-    assert not any(one.left_out for one in blocks(plan, "f", Budget.of([plan])))
+    assert [one.left_out for one in blocks(plan, "f", RowBudget.of([plan], needed + 14))][1] == 0
+    assert not any(one.left_out for one in blocks(plan, "f", RowBudget.of([plan])))
 
 
 def test_what_is_left_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     found = diff(LEFT, RIGHT)
-    monkeypatch.setattr(Budget, "of", classmethod(lambda cls, plans: cls(20, 0)))
+    monkeypatch.setattr(RowBudget, "of", classmethod(lambda cls, plans: cls(20, 0)))
     root = parse(diff_page(found))
     told = [one.text for one in root.all("tbody", "g")]
     assert told[0].startswith("17 equal rows are left out of this page")
@@ -422,8 +422,8 @@ def test_a_series_is_a_page_of_foldable_steps() -> None:
         side(routine(RIGHT), routine([add(1), RET], "untouched", BASE + 4096)),
     )
     steps = [
-        Step(1, "one predicate", "no byte changes", diff(LEFT, LEFT)),
-        Step(2, "cleans", "civac", both),
+        PatchStep(1, "one predicate", "no byte changes", diff(LEFT, LEFT)),
+        PatchStep(2, "cleans", "civac", both),
     ]
     root = parse(series_page(steps))
     same, other = root.all("details", "step")

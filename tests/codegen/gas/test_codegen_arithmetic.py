@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.arithmetic import (
     TOKEN_LIMIT,
-    Binary,
+    AsmBinary,
+    AsmName,
+    AsmUnary,
     Expr,
-    Name,
     Sym,
-    Unary,
     parse,
     signed,
 )
@@ -97,12 +97,12 @@ def test_the_deepest_expression_that_parses_also_evaluates() -> None:
     label = Sym("l", 0, 8)
 
     def bind(expr: Expr) -> Expr:
-        if isinstance(expr, Name):
+        if isinstance(expr, AsmName):
             return label
-        if isinstance(expr, Unary):
-            return Unary(expr.op, bind(expr.operand))
-        if isinstance(expr, Binary):
-            return Binary(expr.op, bind(expr.left), bind(expr.right))
+        if isinstance(expr, AsmUnary):
+            return AsmUnary(expr.op, bind(expr.operand))
+        if isinstance(expr, AsmBinary):
+            return AsmBinary(expr.op, bind(expr.left), bind(expr.right))
         return expr
 
     terms = TOKEN_LIMIT // 4
@@ -117,27 +117,27 @@ def label(name: str, section: int, offset: int) -> Sym:
 
 def test_distances_fold_within_a_section_only() -> None:
     a, b, c = label("a", 0, 4), label("b", 0, 20), label("c", 1, 0)
-    assert evaluate(Binary("-", b, a)) == 16
-    assert evaluate(Binary("<", a, b)) == -1
-    assert evaluate(Binary("-", b, c)) == Value(b, c, 0)
-    assert evaluate(Binary("+", Binary("-", a, c), 3)) == Value(a, c, 3)
-    assert evaluate(Binary("+", Binary("-", a, c), c)) == Value(a, None, 0)
-    assert evaluate(Binary("-", 5, Binary("-", a, b))) == 21
+    assert evaluate(AsmBinary("-", b, a)) == 16
+    assert evaluate(AsmBinary("<", a, b)) == -1
+    assert evaluate(AsmBinary("-", b, c)) == Value(b, c, 0)
+    assert evaluate(AsmBinary("+", AsmBinary("-", a, c), 3)) == Value(a, c, 3)
+    assert evaluate(AsmBinary("+", AsmBinary("-", a, c), c)) == Value(a, None, 0)
+    assert evaluate(AsmBinary("-", 5, AsmBinary("-", a, b))) == 21
     undefined = Sym("u")
-    assert evaluate(Binary("-", undefined, undefined)) == 0
-    assert evaluate(Unary("-", Binary("-", undefined, a))) == Value(a, undefined, 0)
+    assert evaluate(AsmBinary("-", undefined, undefined)) == 0
+    assert evaluate(AsmUnary("-", AsmBinary("-", undefined, a))) == Value(a, undefined, 0)
 
 
 @pytest.mark.parametrize(
     "expr",
     [
-        Binary("*", Sym("u"), 2),
-        Binary("+", Sym("u"), Sym("v")),
-        Binary("-", Unary("-", Sym("u")), Sym("v")),
-        Unary("~", Sym("u")),
-        Unary("!", Sym("l", 0, 0)),
-        Binary("<", Sym("l", 0, 0), Sym("m", 1, 0)),
-        Binary("&&", 1, Sym("u")),
+        AsmBinary("*", Sym("u"), 2),
+        AsmBinary("+", Sym("u"), Sym("v")),
+        AsmBinary("-", AsmUnary("-", Sym("u")), Sym("v")),
+        AsmUnary("~", Sym("u")),
+        AsmUnary("!", Sym("l", 0, 0)),
+        AsmBinary("<", Sym("l", 0, 0), Sym("m", 1, 0)),
+        AsmBinary("&&", 1, Sym("u")),
     ],
 )
 def test_what_no_relocation_expresses_is_an_error(expr: Expr) -> None:
@@ -147,25 +147,25 @@ def test_what_no_relocation_expresses_is_an_error(expr: Expr) -> None:
 
 def test_set_symbols_follow_their_definition() -> None:
     a = label("a", 2, 8)
-    alias = Sym("alias", value=Binary("+", a, 4))
+    alias = Sym("alias", value=AsmBinary("+", a, 4))
     assert evaluate(alias) == Value(a, None, 4)
     assert place(alias) == (2, 12)
-    assert evaluate(Binary("-", alias, a)) == 4
-    assert evaluate(Sym("n", value=Binary("-", alias, a))) == 4
-    outside = Sym("outside", value=Binary("+", Sym("ext"), 4))
+    assert evaluate(AsmBinary("-", alias, a)) == 4
+    assert evaluate(Sym("n", value=AsmBinary("-", alias, a))) == 4
+    outside = Sym("outside", value=AsmBinary("+", Sym("ext"), 4))
     assert place(outside) is None
     assert place(Sym("n", value=5)) is None
 
 
 def test_loops_and_towers_of_definitions_end_in_an_error() -> None:
     a, b = Sym("a"), Sym("b")
-    a.value, b.value = Binary("+", b, 1), a
+    a.value, b.value = AsmBinary("+", b, 1), a
     with pytest.raises(AssemblyError, match="defined by itself"):
         evaluate(a)
     # Each level mentions the one below twice: 2**60 steps without a bound.
     tower: Expr = Sym("bottom", 0, 0)
     for level in range(60):
-        tower = Sym(f"s{level}", value=Binary("-", tower, Unary("-", tower)))
+        tower = Sym(f"s{level}", value=AsmBinary("-", tower, AsmUnary("-", tower)))
     with pytest.raises(AssemblyError):
         evaluate(tower)
 

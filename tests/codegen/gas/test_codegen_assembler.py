@@ -13,7 +13,7 @@ from relokit.codegen.aarch64_elf import RelocationType as R
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas import assembler, unit
 from relokit.codegen.gas.assembler import assemble
-from relokit.codegen.gas.lexer import Kind, parse_line, without_block_comments
+from relokit.codegen.gas.lexer import StatementKind, parse_line, without_block_comments
 from relokit.codegen.object import (
     ABSOLUTE,
     UNDEFINED,
@@ -312,11 +312,11 @@ def test_block_comments_keep_the_line_numbers() -> None:
 def test_statements_of_a_line() -> None:
     kinds = [(s.kind, s.head, s.rest) for s in parse_line("a: 1: .Quad 1, 2 ; x = y + 1; NOP // z")]
     assert kinds == [
-        (Kind.LABEL, "a", ""),
-        (Kind.LOCAL, "1", ""),
-        (Kind.DIRECTIVE, ".quad", "1, 2"),
-        (Kind.ASSIGNMENT, "x", "y + 1"),
-        (Kind.INSTRUCTION, "nop", ""),
+        (StatementKind.LABEL, "a", ""),
+        (StatementKind.LOCAL, "1", ""),
+        (StatementKind.DIRECTIVE, ".quad", "1, 2"),
+        (StatementKind.ASSIGNMENT, "x", "y + 1"),
+        (StatementKind.INSTRUCTION, "nop", ""),
     ]
 
 

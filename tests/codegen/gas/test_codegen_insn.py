@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from relokit.codegen.aarch64_elf import RelocationType as R
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas import gnu_sysregs
-from relokit.codegen.gas.arithmetic import Name
+from relokit.codegen.gas.arithmetic import AsmName
 from relokit.codegen.gas.fields import (
     ADDRESS,
     BRANCH,
@@ -23,11 +23,11 @@ from relokit.codegen.gas.fields import (
     fill_absolute,
     lo12_relocation,
 )
-from relokit.codegen.gas.insn import Instruction, parse_instruction
+from relokit.codegen.gas.insn import AsmInstruction, parse_instruction
 from relokit.codegen.gas.operands import keyword, register, split_operands
 
 
-def parse(text: str) -> Instruction:
+def parse(text: str) -> AsmInstruction:
     mnemonic, _, operands = text.partition(" ")
     return parse_instruction(mnemonic, split_operands(operands))
 
@@ -111,7 +111,7 @@ FIELDS = {
 def test_a_symbol_becomes_zero_and_a_field(text: str) -> None:
     instruction = parse(text)
     assert (instruction.text, instruction.field) == FIELDS[text]
-    assert instruction.target == Name("x")
+    assert instruction.target == AsmName("x")
     assert instruction.pool == 0
 
 
@@ -127,7 +127,7 @@ def test_a_symbol_becomes_zero_and_a_field(text: str) -> None:
 )
 def test_literals_ask_for_room_in_the_pool(text: str, size: int) -> None:
     instruction = parse(text)
-    assert (instruction.pool, instruction.target) == (size, Name("x"))
+    assert (instruction.pool, instruction.target) == (size, AsmName("x"))
 
 
 def test_an_immediate_with_a_symbol_waits() -> None:

@@ -17,7 +17,7 @@ from relokit.diffing.instructions.normalise import with_fields
 from relokit.diffing.read.program_sides import object_side
 from relokit.diffing.read.routine import MAX_ROUTINE, MAX_ROUTINES, DiffError, Names, Routine, Side
 from relokit.diffing.read.sides import parse_operand, parse_target
-from relokit.diffing.routines.classify import Kind, kind_of
+from relokit.diffing.routines.classify import ChangeKind, kind_of
 from relokit.diffing.routines.compare import compare
 
 BASE = 0xFFFF_8000_0800_0000
@@ -97,28 +97,28 @@ def test_every_word_is_decoded_whatever_is_around_it() -> None:
 @pytest.mark.parametrize(
     ("word", "kind", "text"),
     [
-        (0xD5033F9F, Kind.BARRIER, "dsb sy"),
-        (0xD5033FDF, Kind.BARRIER, "isb"),
-        (0xD503229F, Kind.BARRIER, "csdb"),
-        (0xD50B7E20, Kind.CACHE, "dc civac, x0"),
-        (0xD508751F, Kind.CACHE, "ic iallu"),
-        (0xD508871F, Kind.TLB, "tlbi vmalle1"),
-        (0xD5381000, Kind.SYSTEM, "mrs x0, sctlr_el1"),
-        (0xD5087800, Kind.SYSTEM, "at s1e1r, x0"),
-        (0xD50343DF, Kind.SYSTEM, "msr daifset, #3"),
-        (0xF9400C1C, Kind.MEMORY, "ldr x28, [x0, #0x18]"),
-        (0x58000000, Kind.MEMORY, "ldr x0, <+0x0>"),
-        (0xD4000002, Kind.CONTROL, "hvc #0"),
-        (RET, Kind.CONTROL, "ret"),
-        (0xD69F03E0, Kind.CONTROL, "eret"),
-        (0x91004000, Kind.ARITHMETIC, "add x0, x0, #0x10"),
-        (0x9E670000, Kind.ARITHMETIC, "fmov d0, x0"),
-        (0xD503201F, Kind.HINT, "nop"),
-        (0xD503245F, Kind.HINT, "bti c"),
-        (0x00000000, Kind.DATA, "udf #0"),
+        (0xD5033F9F, ChangeKind.BARRIER, "dsb sy"),
+        (0xD5033FDF, ChangeKind.BARRIER, "isb"),
+        (0xD503229F, ChangeKind.BARRIER, "csdb"),
+        (0xD50B7E20, ChangeKind.CACHE, "dc civac, x0"),
+        (0xD508751F, ChangeKind.CACHE, "ic iallu"),
+        (0xD508871F, ChangeKind.TLB, "tlbi vmalle1"),
+        (0xD5381000, ChangeKind.SYSTEM, "mrs x0, sctlr_el1"),
+        (0xD5087800, ChangeKind.SYSTEM, "at s1e1r, x0"),
+        (0xD50343DF, ChangeKind.SYSTEM, "msr daifset, #3"),
+        (0xF9400C1C, ChangeKind.MEMORY, "ldr x28, [x0, #0x18]"),
+        (0x58000000, ChangeKind.MEMORY, "ldr x0, <+0x0>"),
+        (0xD4000002, ChangeKind.CONTROL, "hvc #0"),
+        (RET, ChangeKind.CONTROL, "ret"),
+        (0xD69F03E0, ChangeKind.CONTROL, "eret"),
+        (0x91004000, ChangeKind.ARITHMETIC, "add x0, x0, #0x10"),
+        (0x9E670000, ChangeKind.ARITHMETIC, "fmov d0, x0"),
+        (0xD503201F, ChangeKind.HINT, "nop"),
+        (0xD503245F, ChangeKind.HINT, "bti c"),
+        (0x00000000, ChangeKind.DATA, "udf #0"),
     ],
 )
-def test_kinds_and_spellings(word: int, kind: Kind, text: str) -> None:
+def test_kinds_and_spellings(word: int, kind: ChangeKind, text: str) -> None:
     (instruction,) = decode(Routine("f", BASE, struct.pack("<I", word)), Names(()))
     assert (kind_of(instruction), instruction.text) == (kind, text)
 

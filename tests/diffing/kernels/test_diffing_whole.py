@@ -11,9 +11,15 @@ import pytest
 
 from relokit.codegen.base.errors import FormatError
 from relokit.diffing.kernels import whole_match, whole_text
-from relokit.diffing.kernels.whole import Count, FunctionChange, Status, WholeDiff, compare_kernels
+from relokit.diffing.kernels.whole import (
+    FunctionChange,
+    FunctionCount,
+    FunctionStatus,
+    WholeDiff,
+    compare_kernels,
+)
 from relokit.diffing.read.routine import DiffError
-from relokit.diffing.routines.classify import Kind
+from relokit.diffing.routines.classify import ChangeKind
 
 BASE = 0xFFFF_8000_0800_0000
 TEXT_AT, TABLE_AT, DATA_AT = 0x1_0000, 0x8_0000, 0x4_0000
@@ -135,7 +141,11 @@ def test_what_code_refers_to_may_be_elsewhere(tmp_path: Path) -> None:
         right_data={"table": DATA_AT + 0x1230},
     )
     assert only(diff) == FunctionChange(
-        None, "new", 0, 4 * 5001, {Kind.HINT: Count(5000, 0, 0), Kind.CONTROL: Count(1, 0, 0)}
+        None,
+        "new",
+        0,
+        4 * 5001,
+        {ChangeKind.HINT: FunctionCount(5000, 0, 0), ChangeKind.CONTROL: FunctionCount(1, 0, 0)},
     )
     assert not diff.same
 
@@ -143,18 +153,23 @@ def test_what_code_refers_to_may_be_elsewhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "kinds"),
     [
-        ((MOV, LDR, ("bl", "filler_4"), ADD, RET), {Kind.CONTROL: Count(1, 1, 0)}),
-        ((MOV, LDR, ("bl", "filler_3"), ISB, ADD, RET), {Kind.BARRIER: Count(1, 0, 0)}),
-        ((MOV, ("bl", "filler_3"), ADD, RET), {Kind.MEMORY: Count(0, 1, 0)}),
-        ((MOV, LDR | 1, ("bl", "filler_3"), ADD, RET), {Kind.MEMORY: Count(1, 1, 0)}),
-        ((MRS_X1, *BODY), {Kind.SYSTEM: Count(1, 0, 0)}),
-        ((RET, *BODY[:-1]), {Kind.CONTROL: Count(1, 1, 0)}),
+        ((MOV, LDR, ("bl", "filler_4"), ADD, RET), {ChangeKind.CONTROL: FunctionCount(1, 1, 0)}),
+        (
+            (MOV, LDR, ("bl", "filler_3"), ISB, ADD, RET),
+            {ChangeKind.BARRIER: FunctionCount(1, 0, 0)},
+        ),
+        ((MOV, ("bl", "filler_3"), ADD, RET), {ChangeKind.MEMORY: FunctionCount(0, 1, 0)}),
+        ((MOV, LDR | 1, ("bl", "filler_3"), ADD, RET), {ChangeKind.MEMORY: FunctionCount(1, 1, 0)}),
+        ((MRS_X1, *BODY), {ChangeKind.SYSTEM: FunctionCount(1, 0, 0)}),
+        ((RET, *BODY[:-1]), {ChangeKind.CONTROL: FunctionCount(1, 1, 0)}),
     ],
 )
-def test_changes_are_counted_by_kind(tmp_path: Path, body: Body, kinds: dict[Kind, Count]) -> None:
+def test_changes_are_counted_by_kind(
+    tmp_path: Path, body: Body, kinds: dict[ChangeKind, FunctionCount]
+) -> None:
     diff = compared(tmp_path, [("f", BODY)], [("f", body)])
     assert only(diff).kinds == kinds
-    assert only(diff).status is Status.CHANGED
+    assert only(diff).status is FunctionStatus.CHANGED
     assert (only(diff).left_bytes, only(diff).right_bytes) == (4 * len(BODY), 4 * len(body))
 
 
@@ -162,14 +177,14 @@ def test_a_branch_over_an_insertion_has_not_changed(tmp_path: Path) -> None:
     left = (("b", 3), MOV, ADD, LDR, RET, ("b", -3))
     right = (("b", 4), MOV, DMB, ADD, LDR, RET, ("b", -3))
     diff = compared(tmp_path, [("f", left)], [("f", right)])
-    assert only(diff).kinds == {Kind.BARRIER: Count(1, 0, 0)}
+    assert only(diff).kinds == {ChangeKind.BARRIER: FunctionCount(1, 0, 0)}
 
 
 def test_a_branch_to_another_instruction_has(tmp_path: Path) -> None:
     left = (("b", 2), MOV, ADD, LDR, RET)
     right = (("b", 3), MOV, ADD, LDR, RET)
     diff = compared(tmp_path, [("f", left)], [("f", right)])
-    assert only(diff).kinds == {Kind.CONTROL: Count(0, 0, 1)}
+    assert only(diff).kinds == {ChangeKind.CONTROL: FunctionCount(0, 0, 1)}
     assert diff.only_operands == 1
 
 
@@ -179,7 +194,7 @@ def test_a_reference_to_other_data_is_an_operand(tmp_path: Path) -> None:
     diff = compared(
         tmp_path, [("f", bodies[0])], [("f", bodies[1])], left_data=data, right_data=data
     )
-    assert only(diff).kinds == {Kind.ARITHMETIC: Count(0, 0, 2)}
+    assert only(diff).kinds == {ChangeKind.ARITHMETIC: FunctionCount(0, 0, 2)}
 
 
 def test_the_low_bits_count_where_the_page_is_not_known_to_be_theirs(tmp_path: Path) -> None:
@@ -189,12 +204,12 @@ def test_the_low_bits_count_where_the_page_is_not_known_to_be_theirs(tmp_path: P
     diff = compared(
         tmp_path, [("f", bodies[0])], [("f", bodies[1])], left_data=data, right_data=data
     )
-    assert only(diff).kinds == {Kind.ARITHMETIC: Count(1, 1, 0)}
+    assert only(diff).kinds == {ChangeKind.ARITHMETIC: FunctionCount(1, 1, 0)}
 
 
 def test_another_register_of_a_system_instruction_is_an_operand(tmp_path: Path) -> None:
     diff = compared(tmp_path, [("f", (MRS_X1, RET))], [("f", (MRS_X2, RET))])
-    assert only(diff).kinds == {Kind.SYSTEM: Count(0, 0, 1)}
+    assert only(diff).kinds == {ChangeKind.SYSTEM: FunctionCount(0, 0, 1)}
 
 
 def test_padding_at_the_end_is_none(tmp_path: Path) -> None:
@@ -206,7 +221,7 @@ def test_what_a_literal_load_loads_is_data(tmp_path: Path) -> None:
     load = 0x58000040  # ldr x0, .+8
     bodies = [(load, RET, 0x14000002 + low, 0x14000000) for low in (0, 1)]
     diff = compared(tmp_path, [("f", bodies[0])], [("f", bodies[1])])
-    assert only(diff).kinds == {Kind.DATA: Count(1, 1, 0)}
+    assert only(diff).kinds == {ChangeKind.DATA: FunctionCount(1, 1, 0)}
 
 
 def test_no_namesake_is_lost(tmp_path: Path) -> None:
@@ -215,7 +230,11 @@ def test_no_namesake_is_lost(tmp_path: Path) -> None:
     right = [("twin", body) for body in kinds[1:]]
     diff = compared(tmp_path, left, right)
     assert only(diff) == FunctionChange(
-        "twin", None, 8, 0, {Kind.ARITHMETIC: Count(0, 1, 0), Kind.CONTROL: Count(0, 1, 0)}
+        "twin",
+        None,
+        8,
+        0,
+        {ChangeKind.ARITHMETIC: FunctionCount(0, 1, 0), ChangeKind.CONTROL: FunctionCount(0, 1, 0)},
     )
     assert diff.unchanged.count("twin") == 3
 
@@ -225,8 +244,8 @@ def test_namesakes_that_changed_go_by_their_neighbours(tmp_path: Path) -> None:
     right = [("b", (RET,)), ("twin", (LDR, ADD, RET)), ("a", (RET,)), ("twin", (MOV, ISB, RET))]
     diff = compared(tmp_path, left, right)
     assert sorted((one.kinds for one in diff.functions), key=str) == [
-        {Kind.ARITHMETIC: Count(1, 0, 0)},
-        {Kind.BARRIER: Count(1, 0, 0)},
+        {ChangeKind.ARITHMETIC: FunctionCount(1, 0, 0)},
+        {ChangeKind.BARRIER: FunctionCount(1, 0, 0)},
     ]
 
 
@@ -243,12 +262,15 @@ def test_one_function_with_two_names_is_one(
 ) -> None:
     diff = compared(tmp_path, [(left, (MOV, RET))], [(right, (MOV, ISB, RET))])
     assert only(diff).name == name
-    assert only(diff).kinds == {Kind.BARRIER: Count(1, 0, 0)}
+    assert only(diff).kinds == {ChangeKind.BARRIER: FunctionCount(1, 0, 0)}
 
 
 def test_a_part_of_a_function_is_not_the_function(tmp_path: Path) -> None:
     diff = compared(tmp_path, [("f.part.0", (MOV, RET))], [("f", (MOV, RET))])
-    assert {one.status for one in diff.functions} == {Status.ONLY_LEFT, Status.ONLY_RIGHT}
+    assert {one.status for one in diff.functions} == {
+        FunctionStatus.ONLY_LEFT,
+        FunctionStatus.ONLY_RIGHT,
+    }
 
 
 def test_only_the_kinds_asked_for_count(tmp_path: Path) -> None:
@@ -256,7 +278,7 @@ def test_only_the_kinds_asked_for_count(tmp_path: Path) -> None:
     both = ("same", BODY)
     paths[0].write_bytes(image([both, ("f", BODY), ("g", BODY)]))
     paths[1].write_bytes(image([both, ("f", (ISB, *BODY)), ("g", (MOV, *BODY)), ("h", (DMB, RET))]))
-    diff = compare_kernels(*paths, kinds=[Kind.BARRIER])
+    diff = compare_kernels(*paths, kinds=[ChangeKind.BARRIER])
     assert not diff.same
     assert [one.name for one in diff.differing()] == ["f", "h"]
     document = diff.to_json()
@@ -266,7 +288,7 @@ def test_only_the_kinds_asked_for_count(tmp_path: Path) -> None:
     }
     assert document["totals"]["changed"] == 2  # f and g: what there is, whatever was asked for
     assert [one["kinds"].keys() for one in document["functions"]] == [{"barrier"}, {"barrier"}]
-    assert compare_kernels(*paths, kinds=[Kind.CACHE]).same
+    assert compare_kernels(*paths, kinds=[ChangeKind.CACHE]).same
 
 
 def test_what_is_too_large_to_align_is_counted(
@@ -277,7 +299,10 @@ def test_what_is_too_large_to_align_is_counted(
     diff = compared(tmp_path, [("f", left)], [("f", right)])
     assert not only(diff).aligned
     # In order only one of the three would be found again.
-    assert only(diff).kinds == {Kind.BARRIER: Count(1, 0, 0), Kind.CONTROL: Count(1, 0, 0)}
+    assert only(diff).kinds == {
+        ChangeKind.BARRIER: FunctionCount(1, 0, 0),
+        ChangeKind.CONTROL: FunctionCount(1, 0, 0),
+    }
     assert diff.to_json()["functions"][0]["aligned"] is False
 
 
@@ -355,5 +380,7 @@ def test_any_words_can_be_compared(tmp_path: Path) -> None:
         ]
         changed = [*words[:700], ISB, *words[720:]]
         assert compared(tmp_path, [("f", words)], [("f", words)]).same
-        count = only(compared(tmp_path, [("f", words)], [("f", changed)])).count(frozenset(Kind))
+        count = only(compared(tmp_path, [("f", words)], [("f", changed)])).count(
+            frozenset(ChangeKind)
+        )
         assert count.deleted - count.inserted == 19

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relokit.cli.terminal.diff_overview import SHOWN, WIDTH, overview
-from relokit.diffing.kernels.whole import Count, FunctionChange, WholeDiff
+from relokit.diffing.kernels.whole import FunctionChange, FunctionCount, WholeDiff
 from relokit.diffing.kernels.whole_align import Aligner, cells, common_anywhere
-from relokit.diffing.routines.classify import WEIGHT, Kind, kind_of_word, kinds_of_words
+from relokit.diffing.routines.classify import WEIGHT, ChangeKind, kind_of_word, kinds_of_words
 
 
 def longest(left: Sequence[int], right: Sequence[int]) -> int:
@@ -82,9 +82,9 @@ def test_kinds_of_many_words_are_those_of_each() -> None:
 
 
 def change(name: str, inserted: int, *, aligned: bool = True) -> FunctionChange:
-    kinds = {Kind.MEMORY: Count(inserted, 1, 1)}
+    kinds = {ChangeKind.MEMORY: FunctionCount(inserted, 1, 1)}
     if inserted % 2:
-        kinds[Kind.BARRIER] = Count(1, 0, 0)
+        kinds[ChangeKind.BARRIER] = FunctionCount(1, 0, 0)
     return FunctionChange(name, name, 40, 40 + 4 * inserted, kinds, aligned)
 
 
@@ -94,8 +94,10 @@ LARGE = 60_000
 def diff() -> WholeDiff:
     changes = [change(f"function_{n}", n) for n in range(100)]
     changes.append(change("x" * 300, LARGE, aligned=False))
-    changes.append(FunctionChange("old", None, 4, 0, {Kind.CONTROL: Count(0, 1, 0)}))
-    changes.append(FunctionChange(None, "new\x1b[2J", 0, 8, {Kind.BARRIER: Count(2, 0, 0)}))
+    changes.append(FunctionChange("old", None, 4, 0, {ChangeKind.CONTROL: FunctionCount(0, 1, 0)}))
+    changes.append(
+        FunctionChange(None, "new\x1b[2J", 0, 8, {ChangeKind.BARRIER: FunctionCount(2, 0, 0)})
+    )
     return WholeDiff("a", "b", tuple(changes), ("same",) * 7, ("_etext",))
 
 
@@ -119,7 +121,7 @@ def test_the_overview_fits_and_tells_what_it_leaves_out() -> None:
 
 
 def test_the_overview_of_chosen_kinds_has_no_others() -> None:
-    lines = overview(replace(diff(), kinds=frozenset({Kind.BARRIER}))).split("\n")
+    lines = overview(replace(diff(), kinds=frozenset({ChangeKind.BARRIER}))).split("\n")
     assert next(line for line in lines if line.startswith("  barriers")).split()[1:] == [
         "52", "0", "0", "51",
     ]  # fmt: skip
@@ -128,7 +130,7 @@ def test_the_overview_of_chosen_kinds_has_no_others() -> None:
 
 
 def test_functions_of_two_names_are_looked_at_by_both() -> None:
-    both = FunctionChange("f.isra.0", "f", 4, 4, {Kind.MEMORY: Count(1, 1, 0)})
+    both = FunctionChange("f.isra.0", "f", 4, 4, {ChangeKind.MEMORY: FunctionCount(1, 1, 0)})
     text = overview(WholeDiff("a", "b", (both,), ()))
     assert "relokit diff a:f.isra.0 b:f\n" in text
 

@@ -7,7 +7,7 @@ import pytest
 from relokit.codegen.gas.assembler import assemble
 from relokit.codegen.source import Unit
 from relokit.diffing.read.program_sides import image_side
-from relokit.diffing.routines.code_change import CodeChange, Line, code_change
+from relokit.diffing.routines.code_change import CodeChange, CodeLine, code_change
 from relokit.facade import encoder
 from relokit.linker.image import Image
 from relokit.linker.link.linking import link
@@ -34,7 +34,7 @@ def compare(before: Image, after: Image) -> CodeChange:
     )
 
 
-def signed(lines: tuple[Line, ...]) -> list[str]:
+def signed(lines: tuple[CodeLine, ...]) -> list[str]:
     return [line.sign + line.text for line in lines if line.sign != " "]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.read.routine import MAX_ROUTINE, DiffError, Names, Routine, Side
 from relokit.diffing.routines.align import Budget, align
-from relokit.diffing.routines.classify import Kind
+from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.compare import compare
 from relokit.diffing.routines.model import Action, Diff
 from relokit.diffing.routines.report import summary, unified
@@ -261,14 +261,14 @@ def test_an_inserted_instruction_does_not_change_the_branches_over_it() -> None:
     left = (cbz(1, 3), add(2, 2, 8), branch(-2), RET)
     right = (cbz(1, 4), add(2, 2, 8), ISB, branch(-3), RET)
     (change,) = diff(left, right).changes()
-    assert (change.action, change.kind) == (Action.INSERTED, Kind.BARRIER)
+    assert (change.action, change.kind) == (Action.INSERTED, ChangeKind.BARRIER)
 
 
 def test_a_branch_to_another_place_is_a_difference() -> None:
     left = (cbz(1, 2), add(2, 2, 8), add(3, 3, 16), RET)
     right = (cbz(1, 3), add(2, 2, 8), add(3, 3, 16), RET)
     (change,) = diff(left, right).changes()
-    assert (change.action, change.kind) == (Action.OPERAND, Kind.CONTROL)
+    assert (change.action, change.kind) == (Action.OPERAND, ChangeKind.CONTROL)
 
 
 def test_a_call_is_compared_by_name_where_there_is_one() -> None:
@@ -294,7 +294,7 @@ def test_padding_at_the_end_is_no_difference(padding: tuple[int, ...]) -> None:
 
 def test_a_nop_in_between_is_a_difference() -> None:
     (change,) = diff((ISB, RET), (ISB, NOP, RET)).changes()
-    assert change.kind is Kind.HINT
+    assert change.kind is ChangeKind.HINT
 
 
 EQUIVALENT = {
@@ -331,9 +331,9 @@ def test_encodings_that_are_not_equivalent(one: int, other: int) -> None:
 def test_only_some_kinds_count() -> None:
     left, right = (ISB, add(1, 1, 8), DSB_NSH, RET), (ISB, add(1, 1, 16), DSB_SY, RET)
     assert diff(left, right).changed == 2
-    barriers = diff(left, right, kinds=[Kind.BARRIER])
-    assert [change.kind for change in barriers.changes()] == [Kind.BARRIER]
-    tlb = diff(left, right, kinds=[Kind.TLB])
+    barriers = diff(left, right, kinds=[ChangeKind.BARRIER])
+    assert [change.kind for change in barriers.changes()] == [ChangeKind.BARRIER]
+    tlb = diff(left, right, kinds=[ChangeKind.TLB])
     assert tlb.same
     assert unified(tlb) == summary(tlb) == ""
     assert tlb.to_json()["hunks"] == []

@@ -9,7 +9,7 @@ import pytest
 
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.read.routine import DiffError, Names, Routine, Side
-from relokit.diffing.routines.classify import WEIGHT, Kind, kind_of_word, kinds_of_words
+from relokit.diffing.routines.classify import WEIGHT, ChangeKind, kind_of_word, kinds_of_words
 from relokit.diffing.routines.compare import compare
 from relokit.diffing.routines.model import Action
 from relokit.diffing.routines.report import folded, summary, unified
@@ -54,8 +54,8 @@ def test_a_routine_that_only_one_side_has_is_a_difference() -> None:
     back = compare(side(f=F, g=G), side(f=F))
     assert (back.changed, back.only_left) == (3, ("g",))
     assert summary(back) == "1 routine deleted (instructions): g (3)"
-    assert compare(side(f=F), side(f=F, g=G), kinds=[Kind.BARRIER]).changed == 1
-    assert compare(side(f=F), side(f=F, g=G), kinds=[Kind.TLB]).same
+    assert compare(side(f=F), side(f=F, g=G), kinds=[ChangeKind.BARRIER]).changed == 1
+    assert compare(side(f=F), side(f=F, g=G), kinds=[ChangeKind.TLB]).same
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -146,19 +146,19 @@ def test_one_text_with_two_meanings_has_a_note() -> None:
 @pytest.mark.parametrize(
     ("word", "kind"),
     [
-        (0x00000000, Kind.DATA),  # udf
-        (0xE11F8000, Kind.MEMORY),  # ldr zt0, [x0]
-        (0x80800000, Kind.ARITHMETIC),  # fmopa
-        (0xC8A07C41, Kind.MEMORY),  # cas
-        (0xD503225F, Kind.BARRIER),  # tsb csync
-        (0xD503201F, Kind.HINT),
-        (0xD50B7E20, Kind.CACHE),
-        (0xD508871F, Kind.TLB),
-        (0xD5087800, Kind.SYSTEM),  # at
-        (0xD4000002, Kind.CONTROL),  # hvc
+        (0x00000000, ChangeKind.DATA),  # udf
+        (0xE11F8000, ChangeKind.MEMORY),  # ldr zt0, [x0]
+        (0x80800000, ChangeKind.ARITHMETIC),  # fmopa
+        (0xC8A07C41, ChangeKind.MEMORY),  # cas
+        (0xD503225F, ChangeKind.BARRIER),  # tsb csync
+        (0xD503201F, ChangeKind.HINT),
+        (0xD50B7E20, ChangeKind.CACHE),
+        (0xD508871F, ChangeKind.TLB),
+        (0xD5087800, ChangeKind.SYSTEM),  # at
+        (0xD4000002, ChangeKind.CONTROL),  # hvc
     ],
 )
-def test_what_a_word_is_about(word: int, kind: Kind) -> None:
+def test_what_a_word_is_about(word: int, kind: ChangeKind) -> None:
     assert kind_of_word(word) is kind
     numbers = kinds_of_words(np.array([word], np.uint32))
     assert WEIGHT[int(numbers[0])] is kind

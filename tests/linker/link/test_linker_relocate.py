@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relokit.codegen.aarch64_elf import RelocationType as R
-from relokit.linker.link.relocate import RULES, Operation, RelocationError, relocate, type_name
+from relokit.linker.link.relocate import (
+    RULES,
+    RelocationError,
+    RelocationFormula,
+    relocate,
+    type_name,
+)
 
 PLACE = 0xFFFF_8000_0800_1000
 
@@ -93,7 +99,7 @@ LIMITS = [
 @pytest.mark.parametrize(("kind", "low", "high"), LIMITS)
 def test_limits(kind: int, low: int, high: int) -> None:
     rule = RULES[kind]
-    base = 0 if rule.operation is Operation.ABSOLUTE else PLACE
+    base = 0 if rule.operation is RelocationFormula.ABSOLUTE else PLACE
     step = rule.multiple
     for value in (low, high):
         field(kind, base + value)

@@ -20,7 +20,7 @@ from relokit.cli.pages.series_page import series_page
 from relokit.codegen.gas.encoder import Encoder
 from relokit.diffing.read.sides import read_sides
 from relokit.diffing.routines.compare import compare
-from relokit.diffing.routines.model import Diff, Step
+from relokit.diffing.routines.model import Diff, PatchStep
 
 ROUTINE = "arm64_relocate_new_kernel"
 SWITCHES = (
@@ -138,8 +138,8 @@ def module_browser(diff: Diff, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "same": diff_page(same),
         "series": series_page(
             [
-                Step(1, "add helper", "no byte changes", same),
-                Step(12, "keep MMU enabled", "virtual addresses", diff),
+                PatchStep(1, "add helper", "no byte changes", same),
+                PatchStep(12, "keep MMU enabled", "virtual addresses", diff),
             ]
         ),
     }

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from relokit.codegen.base.errors import MachineError
 from relokit.linker.kernel.kernel_file import ImageHeader
-from relokit.runtime.board.boot_protocol import Placement, Rule, place
+from relokit.runtime.board.boot_protocol import Placement, PlacementRule, place
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -77,38 +77,44 @@ def test_chosen_places_are_taken_and_the_rest_keeps_off() -> None:
 @pytest.mark.parametrize(
     ("rule", "options"),
     [
-        (Rule.KERNEL_BASE, {"kernel_at": 0x4010_0000}),
-        (Rule.KERNEL_BASE, {"kernel_at": 0x4020_0000, "kernel": header(text_offset=0x80000)}),
+        (PlacementRule.KERNEL_BASE, {"kernel_at": 0x4010_0000}),
         (
-            Rule.KERNEL_48_BIT,
+            PlacementRule.KERNEL_BASE,
+            {"kernel_at": 0x4020_0000, "kernel": header(text_offset=0x80000)},
+        ),
+        (
+            PlacementRule.KERNEL_48_BIT,
             {"kernel_at": (1 << 48) - 2 * MIB, "ram": [*RAM, ((1 << 48) - GIB, 2 * GIB)]},
         ),
-        (Rule.INITRD_WINDOW, {"initrd_at": 33 * GIB, "ram": [(GIB, 40 * GIB)]}),
-        (Rule.INITRD_WINDOW, {"kernel_at": 33 * GIB, "initrd_at": GIB, "ram": [(GIB, 40 * GIB)]}),
-        (Rule.DTB_ALIGN, {"dtb_at": 0x4800_0004}),
-        (Rule.DTB_SIZE, {"dtb_size": 2 * MIB + 1}),
-        (Rule.DTB_SIZE, {"dtb_size": 0}),
-        (Rule.DTB_BLOCK, {"dtb_at": 0x481F_F000, "dtb_size": 4097}),
-        (Rule.PAGE_ALIGN, {"dtb_at": 0x4800_0008}),
-        (Rule.PAGE_ALIGN, {"initrd_at": 0x4800_1000, "page_size": 65536}),
-        (Rule.IN_RAM, {"kernel_at": 0x2000_0000}),
-        (Rule.IN_RAM, {"kernel_at": 0x8000_0000 - 2 * MIB}),
-        (Rule.IN_RAM, {"initrd_at": 0x8000_0000 - 4096}),
-        (Rule.IN_RAM, {"dtb_at": 0x8000_0000}),
-        (Rule.IN_RAM, {"kernel_at": -2 * MIB}),
-        (Rule.IN_RAM, {"initrd_at": 1 << 64}),
-        (Rule.NOT_RESERVED, {"kernel_at": 0x4000_0000, "reserved": [(0x41FF_FFFF, 1)]}),
-        (Rule.NO_OVERLAP, {"kernel_at": 0x4000_0000, "initrd_at": 0x41FF_F000}),
-        (Rule.NO_OVERLAP, {"kernel_at": 0x4000_0000, "dtb_at": 0x4000_0000}),
-        (Rule.NO_OVERLAP, {"initrd_at": 0x4800_0000, "dtb_at": 0x4840_0000}),
-        (Rule.FITS, {"initrd_size": 2 * GIB}),
-        (Rule.FITS, {"kernel": header(GIB)}),
-        (Rule.FITS, {"ram": []}),
-        (Rule.FITS, {"ram": [(0x4000_0000, 38 * MIB)]}),
-        (Rule.FITS, {"ram": [(0x4010_0000, 32 * MIB)]}),
+        (PlacementRule.INITRD_WINDOW, {"initrd_at": 33 * GIB, "ram": [(GIB, 40 * GIB)]}),
+        (
+            PlacementRule.INITRD_WINDOW,
+            {"kernel_at": 33 * GIB, "initrd_at": GIB, "ram": [(GIB, 40 * GIB)]},
+        ),
+        (PlacementRule.DTB_ALIGN, {"dtb_at": 0x4800_0004}),
+        (PlacementRule.DTB_SIZE, {"dtb_size": 2 * MIB + 1}),
+        (PlacementRule.DTB_SIZE, {"dtb_size": 0}),
+        (PlacementRule.DTB_BLOCK, {"dtb_at": 0x481F_F000, "dtb_size": 4097}),
+        (PlacementRule.PAGE_ALIGN, {"dtb_at": 0x4800_0008}),
+        (PlacementRule.PAGE_ALIGN, {"initrd_at": 0x4800_1000, "page_size": 65536}),
+        (PlacementRule.IN_RAM, {"kernel_at": 0x2000_0000}),
+        (PlacementRule.IN_RAM, {"kernel_at": 0x8000_0000 - 2 * MIB}),
+        (PlacementRule.IN_RAM, {"initrd_at": 0x8000_0000 - 4096}),
+        (PlacementRule.IN_RAM, {"dtb_at": 0x8000_0000}),
+        (PlacementRule.IN_RAM, {"kernel_at": -2 * MIB}),
+        (PlacementRule.IN_RAM, {"initrd_at": 1 << 64}),
+        (PlacementRule.NOT_RESERVED, {"kernel_at": 0x4000_0000, "reserved": [(0x41FF_FFFF, 1)]}),
+        (PlacementRule.NO_OVERLAP, {"kernel_at": 0x4000_0000, "initrd_at": 0x41FF_F000}),
+        (PlacementRule.NO_OVERLAP, {"kernel_at": 0x4000_0000, "dtb_at": 0x4000_0000}),
+        (PlacementRule.NO_OVERLAP, {"initrd_at": 0x4800_0000, "dtb_at": 0x4840_0000}),
+        (PlacementRule.FITS, {"initrd_size": 2 * GIB}),
+        (PlacementRule.FITS, {"kernel": header(GIB)}),
+        (PlacementRule.FITS, {"ram": []}),
+        (PlacementRule.FITS, {"ram": [(0x4000_0000, 38 * MIB)]}),
+        (PlacementRule.FITS, {"ram": [(0x4010_0000, 32 * MIB)]}),
     ],
 )
-def test_broken_rule_is_named(rule: Rule, options: dict[str, object]) -> None:
+def test_broken_rule_is_named(rule: PlacementRule, options: dict[str, object]) -> None:
     with pytest.raises(MachineError, match=rf"^{rule.name}: "):
         placed(**options)  # type: ignore[arg-type]
 

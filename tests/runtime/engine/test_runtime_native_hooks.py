@@ -13,7 +13,7 @@ from unicorn.unicorn_const import UC_HOOK_BLOCK
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.system_registers import REGISTERS, split_key
 from relokit.runtime.engine import native_hooks as n
-from relokit.runtime.engine.native_hooks import Count, NativeStop
+from relokit.runtime.engine.native_hooks import BlockSlot, NativeStop
 
 BLOCK = ctypes.CFUNCTYPE(
     None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p
@@ -34,8 +34,8 @@ class Counter:
 
         self._stop = STOP(stop)
         self.words = n.new_counter()
-        self.words[Count.LIMIT] = limit
-        self.words[Count.STOP] = ctypes.cast(self._stop, ctypes.c_void_p).value or 0
+        self.words[BlockSlot.LIMIT] = limit
+        self.words[BlockSlot.STOP] = ctypes.cast(self._stop, ctypes.c_void_p).value or 0
         self._hook = BLOCK(n.block_counter_address())
 
     def block(self, address: int, size: int) -> None:
@@ -46,9 +46,9 @@ def test_blocks_and_instructions_add_up() -> None:
     counter = Counter(1000)
     for address, size in ((0x100, 8), (0x200, 400), (0xFFFF_8000_0000_0000, 4)):
         counter.block(address, size)
-    assert counter.words[Count.INSTRUCTIONS] == 2 + 100 + 1
-    assert counter.words[Count.BLOCKS] == 3
-    assert counter.words[Count.LAST] == 0xFFFF_8000_0000_0000
+    assert counter.words[BlockSlot.INSTRUCTIONS] == 2 + 100 + 1
+    assert counter.words[BlockSlot.BLOCKS] == 3
+    assert counter.words[BlockSlot.LAST] == 0xFFFF_8000_0000_0000
     assert counter.stops == []
 
 
@@ -57,10 +57,10 @@ def test_the_block_that_would_pass_the_limit_is_not_counted() -> None:
     for _ in range(3):
         counter.block(0x100, 8)
     assert counter.stops == [77]
-    assert counter.words[Count.INSTRUCTIONS] == 4
-    assert counter.words[Count.REASON] == NativeStop.LIMIT
+    assert counter.words[BlockSlot.INSTRUCTIONS] == 4
+    assert counter.words[BlockSlot.REASON] == NativeStop.LIMIT
     counter.block(0x200, 8)
-    assert (counter.stops, int(counter.words[Count.BLOCKS])) == ([77], 2)
+    assert (counter.stops, int(counter.words[BlockSlot.BLOCKS])) == ([77], 2)
 
 
 def test_a_block_that_keeps_following_itself_is_stopped_once() -> None:
@@ -72,16 +72,16 @@ def test_a_block_that_keeps_following_itself_is_stopped_once() -> None:
     for _ in range(n.SPIN_REPEATS + 1):
         counter.block(0x200, 8)
     assert counter.stops == [77]
-    assert counter.words[Count.REASON] == NativeStop.SPIN
+    assert counter.words[BlockSlot.REASON] == NativeStop.SPIN
 
 
 def test_a_harmless_block_may_go_on() -> None:
     counter = Counter(10**6)
-    counter.words[Count.HARMLESS] = 0x200
+    counter.words[BlockSlot.HARMLESS] = 0x200
     for _ in range(2 * n.SPIN_REPEATS):
         counter.block(0x200, 8)
     assert counter.stops == []
-    assert counter.words[Count.INSTRUCTIONS] == 4 * n.SPIN_REPEATS
+    assert counter.words[BlockSlot.INSTRUCTIONS] == 4 * n.SPIN_REPEATS
 
 
 def _access(name: str) -> Any:
@@ -116,4 +116,4 @@ def test_a_hook_the_engine_refuses_is_an_error(monkeypatch: pytest.MonkeyPatch) 
 
 
 def _words() -> n.Words:
-    return np.zeros(len(Count), dtype=np.uint64)
+    return np.zeros(len(BlockSlot), dtype=np.uint64)

@@ -8,11 +8,12 @@ import pytest
 
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.kexec import hyp_mode
-from relokit.runtime.kexec.hyp_mode import CASES, CONSEQUENCES, MODE_OF, Case, Mode, User
+from relokit.runtime.kexec.hyp_mode import CASES, CONSEQUENCES, MODE_OF, BootMode, Case, User
 
 WORDS = (0xE11, 0xE12)
 EVERY = [
-    Mode(boot, el, e2h) for boot, el, e2h in product(product(WORDS, WORDS), (1, 2), (False, True))
+    BootMode(boot, el, e2h)
+    for boot, el, e2h in product(product(WORDS, WORDS), (1, 2), (False, True))
 ]
 BEFORE, AFTER = Target(series=0), Target(series=1)
 
@@ -29,7 +30,7 @@ def test_the_predicate_gives_the_tables_answer(case: Case) -> None:
 
 @pytest.mark.parametrize("user", User)
 @pytest.mark.parametrize("mode", EVERY, ids=repr)
-def test_patch_1_changes_no_users_mind(user: User, mode: Mode) -> None:
+def test_patch_1_changes_no_users_mind(user: User, mode: BootMode) -> None:
     assert hyp_mode.answer(user, mode, BEFORE) is hyp_mode.answer(user, mode, AFTER)
     assert hyp_mode.consequence(user, mode, BEFORE) == hyp_mode.consequence(user, mode, AFTER)
 
@@ -56,6 +57,6 @@ def test_each_regime_is_a_possible_mode(regime: Regime) -> None:
 def test_mismatched_cpus_have_no_hyp_mode() -> None:
     for mode in EVERY:
         assert not (hyp_mode.is_hyp_mode_mismatched(mode) and hyp_mode.is_hyp_mode_available(mode))
-    mixed = Mode((0xE11, 0xE12), 1, False)
+    mixed = BootMode((0xE11, 0xE12), 1, False)
     assert hyp_mode.is_hyp_mode_mismatched(mixed)
     assert not hyp_mode.is_hyp_nvhe(mixed)

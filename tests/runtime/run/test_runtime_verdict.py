@@ -22,7 +22,7 @@ from relokit.codegen.target import MIB, PAGE_SIZES, Regime, Target
 from relokit.facade import build_programs, encoder
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.translation import WalkRegisters
-from relokit.runtime.arch.walker import Step, walk
+from relokit.runtime.arch.walker import WalkStep, walk
 from relokit.runtime.judge.outcome import Finding, Outcome, Status
 from relokit.runtime.kexec.job import Job, Shape
 from relokit.runtime.kexec.kimage import WORD_FIELDS, read_field, walk_list, write_field
@@ -167,7 +167,7 @@ def words_of(machine: Machine) -> WalkRegisters:
     )
 
 
-def trail(machine: Machine, address: int) -> tuple[Step, ...]:
+def trail(machine: Machine, address: int) -> tuple[WalkStep, ...]:
     """The entries that translate a VA; a PA is taken for its linear-map VA."""
     return walk(machine.memory, words_of(machine), address, el=machine.state.el).trail
 
