@@ -27,7 +27,8 @@ from relokit.linker.link.sections import (
 )
 from relokit.linker.link.segments import build_segments
 from relokit.linker.link.symbols import Definitions, Symbols
-from relokit.linker.script.statements import Script, parse_script, place, script_error
+from relokit.linker.script.parser import parse_script
+from relokit.linker.script.statements import Script, place, script_error
 
 MAX_OBJECTS = 4096
 MAX_NOTE = 64 * 1024

@@ -1,4 +1,4 @@
-"""The linker script as data, and the parser that makes it (grammar: ``ldscript.lark``).
+"""The linker script as data; :mod:`relokit.linker.script.parser` makes it.
 
 ``docs/ldscript.md`` documents the language. A statement knows its 1-based line in the script's
 text; :func:`place` turns that into the template and line it was rendered from.
@@ -7,33 +7,11 @@ text; :func:`place` turns that into the template and line it was rendered from.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from pathlib import Path
-from re import findall, search, split
-from typing import TYPE_CHECKING
 
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.source import Unit
 from relokit.linker.elf_format import PT_LOAD, PT_NOTE
 from relokit.linker.script.expression import Assert, Expression
-
-if TYPE_CHECKING:
-    from lark import Lark
-    from lark.exceptions import UnexpectedInput
-
-MAX_TEXT = 256 * 1024
-
-# Words of GNU ld's language that relokit knows and does not carry out.
-_REFUSED = (
-    "AFTER AS_NEEDED BEFORE BLOCK CONSTANT CONSTRUCTORS COPY CREATE_OBJECT_SYMBOLS "
-    "DATA_SEGMENT_ALIGN DATA_SEGMENT_END DATA_SEGMENT_RELRO_END DSECT EXTERN "
-    "FORCE_COMMON_ALLOCATION GROUP INCLUDE INFO INHIBIT_COMMON_ALLOCATION INPUT INSERT "
-    "INPUT_SECTION_FLAGS LD_FEATURE LOG2CEIL NEXT NOCROSSREFS NOCROSSREFS_TO ONLY_IF_RO "
-    "ONLY_IF_RW OUTPUT OVERLAY READONLY REGION_ALIAS SEARCH_DIR SEGMENT_START "
-    "SIZEOF_HEADERS SORT_BY_ALIGNMENT SORT_BY_INIT_PRIORITY SORT_NONE STARTUP SUBALIGN TARGET "
-    "TYPE VERSION"
-)
-REFUSED_WORDS = frozenset(_REFUSED.split())
 
 SEGMENT_TYPES = {"PT_LOAD": PT_LOAD, "PT_NOTE": PT_NOTE}
 DISCARD = "/DISCARD/"
@@ -187,114 +165,3 @@ def line_text(script: Unit, line: int) -> str | None:
 def script_error(script: Unit, line: int, message: str, hint: str | None = None) -> LinkError:
     """A LinkError at a line of the script."""
     return LinkError(message, where=place(script, line), text=line_text(script, line), hint=hint)
-
-
-def parse_script(script: Unit) -> Script:
-    """Parse a script; the same text is parsed once a process.
-
-    Raises LinkError with file, line and column, the line itself and what could have stood there.
-    """
-    if len(script.text) > MAX_TEXT:
-        raise LinkError(
-            f"a linker script of {len(script.text)} bytes",
-            where=script.name,
-            hint=f"at most {MAX_TEXT} bytes are read",
-        )
-    try:
-        return _parse(script.text)
-    except ScriptError as fault:
-        column = f":{fault.column}" if fault.column else ""
-        raise LinkError(
-            fault.message,
-            where=place(script, fault.line) + column,
-            text=line_text(script, fault.line),
-            hint=fault.hint,
-        ) from None
-
-
-@lru_cache(maxsize=64)
-def _parse(text: str) -> Script:
-    from lark.exceptions import UnexpectedInput, VisitError
-
-    try:
-        statements = _grammar().parse(text)
-    except UnexpectedInput as error:
-        raise _syntax_fault(text, error) from None
-    except VisitError as error:
-        raise error.orig_exc from None
-    assert isinstance(statements, Script)
-    return statements
-
-
-def _syntax_fault(text: str, error: UnexpectedInput) -> ScriptError:
-    position = error.pos_in_stream
-    ended = getattr(getattr(error, "token", None), "type", "") == "$END"
-    at = len(text.rstrip()) if ended or position is None else position
-    line = text.count("\n", 0, at) + 1
-    column = at - (text.rfind("\n", 0, at) + 1) + 1
-    here = search(r"\A\w*", text[at : at + 80])
-    statement = split(r"[;{}]", text[max(0, at - 200) : at])[-1] + (here[0] if here else "")
-    for word in findall(r"\w+", statement):
-        if word in REFUSED_WORDS:
-            return ScriptError(
-                line,
-                f"{word} is not part of this script language",
-                column=column,
-                hint="docs/ldscript.md lists what is",
-            )
-    if text.startswith("/*", at):
-        return ScriptError(line, "a comment that does not end", column=column)
-    if at >= len(text.rstrip()):
-        got = "the end of the script"
-    else:
-        shown = search(r"\A(?:[\w.$]+|\S)", text[at : at + 40])
-        got = repr(shown[0]) if shown else repr(text[at])
-    names = (
-        getattr(error, "accepts", None)
-        or getattr(error, "expected", None)
-        or getattr(error, "allowed", None)
-    )
-    wanted = ", ".join(sorted(_readable(name) for name in names or ())[:12])
-    return ScriptError(
-        line,
-        f"syntax error at {got}",
-        column=column,
-        hint=f"expected {wanted}" if wanted else None,
-    )
-
-
-_TERMINALS = {
-    "$END": "the end",
-    "NAME": "a name",
-    "OUTNAME": "a section or symbol name",
-    "WORD": "a file pattern or symbol name",
-    "NUMBER": "a number",
-    "STRING": "a quoted string",
-    "OPERATOR": "an operator",
-    "SIGN": "a sign",
-    "EXTREME": "MIN, MAX",
-    "SECTION_FACT": "ADDR, LOADADDR, SIZEOF, ALIGNOF",
-    "REGION_FACT": "ORIGIN, LENGTH",
-    "_ORIGIN": "ORIGIN",
-    "_LENGTH": "LENGTH",
-    "ATTRIBUTES": "region attributes",
-    "DISCARD": DISCARD,
-    "REFUSED_OPTION": "FLAGS",
-}
-
-
-def _readable(terminal: str) -> str:
-    if terminal in _TERMINALS:
-        return _TERMINALS[terminal]
-    pattern = _grammar().get_terminal(terminal).pattern
-    return f"{pattern.value!r}" if pattern.type == "str" else terminal
-
-
-@cache
-def _grammar() -> Lark:
-    from lark import Lark
-
-    from relokit.linker.script.builder import Builder
-
-    text = (Path(__file__).parent / "ldscript.lark").read_text(encoding="utf-8")
-    return Lark(text, parser="lalr", transformer=Builder())

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.source import Origin, Unit
 from relokit.linker.script.expression import MAX_DEPTH, Binary, Number
+from relokit.linker.script.parser import MAX_TEXT, REFUSED_WORDS, parse_script
 from relokit.linker.script.statements import (
-    MAX_TEXT,
-    REFUSED_WORDS,
     Assertion,
     Assignment,
     Data,
@@ -20,7 +19,6 @@ from relokit.linker.script.statements import (
     OutputSection,
     Pattern,
     Script,
-    parse_script,
 )
 
 
