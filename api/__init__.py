@@ -17,11 +17,12 @@ from relokit.codegen.base.version import VERSION
 __version__ = VERSION
 
 if TYPE_CHECKING:
+    from relokit.building import build, build_programs, render
     from relokit.codegen.base.errors import RelokitError
     from relokit.codegen.target import Regime, Target
     from relokit.diffs import diff
     from relokit.executed_diffs import behave
-    from relokit.facade import build, build_programs, export, generate, render, run
+    from relokit.facade import export, generate, run
     from relokit.runtime.judge.outcome import Finding, Outcome
     from relokit.runtime.kexec.job import Job
 
@@ -31,11 +32,11 @@ _HOME = {
     "Target": "relokit.codegen.target",
     "behave": "relokit.executed_diffs",
     "diff": "relokit.diffs",
-    "build": "relokit.facade",
-    "build_programs": "relokit.facade",
+    "build": "relokit.building",
+    "build_programs": "relokit.building",
     "export": "relokit.facade",
     "generate": "relokit.facade",
-    "render": "relokit.facade",
+    "render": "relokit.building",
     "run": "relokit.facade",
     "Job": "relokit.runtime.kexec.job",
     "Finding": "relokit.runtime.judge.outcome",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from relokit.building import build, encoder
 from relokit.codegen.series import BEFORE, COMPLETE, PATCHES
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.progress import Progress, untold
@@ -17,7 +18,6 @@ from relokit.diffing.read.sides import built_side, parse_settings, read_sides
 from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.compare import compare
 from relokit.diffing.routines.model import Diff, PatchStep
-from relokit.facade import build, encoder
 
 
 def diff(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from relokit.building import build_programs, encoder
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.base.host_file import map_file
 from relokit.codegen.facts import RELOCATION
@@ -29,7 +30,7 @@ from relokit.diffing.read.sides import (
     parse_target,
     read_sides,
 )
-from relokit.facade import GRACE, Progress, build_programs, encoder, worker
+from relokit.facade import GRACE, Progress, worker
 from relokit.runtime.behaviour.differences import ARGUMENTS, compare_behaviour
 from relokit.runtime.behaviour.flat import (
     CALL_SECONDS,

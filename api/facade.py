@@ -9,19 +9,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from relokit.building import (
+    build,
+    build_programs,
+    encoder,
+    render,
+    template_overrides,
+)
 from relokit.codegen.base.child import Child
-from relokit.codegen.base.errors import RelokitError, TemplateError
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.target import Target
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job
-
-if TYPE_CHECKING:
-    from relokit.codegen.source import Source
-    from relokit.linker.link.program import Program
-    from relokit.runtime.kexec.programs import Programs
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
@@ -42,49 +43,11 @@ class Exported:
 
 
 @lru_cache(maxsize=1)
-def encoder() -> Encoder:
-    """The process's Keystone."""
-    return Encoder()
-
-
-@lru_cache(maxsize=1)
 def worker() -> Child:
     """The process's machine room: the child in which guests run."""
     return Child(
         "relokit.runtime.run.worker", library="the machine (Unicorn)", max_response=1 << 28
     )
-
-
-def build(target: Target | None = None, *, templates: Path | None = None) -> Program:
-    """Render, assemble and link the old kernel's routines for ``target``."""
-    from relokit.codegen.build import KERNEL
-    from relokit.linker.link.program import build_program
-
-    return build_program(
-        KERNEL, target or Target(), encoder(), overrides=template_overrides(templates)
-    )
-
-
-def build_programs(target: Target | None = None, *, templates: Path | None = None) -> Programs:
-    """What a machine needs: the old kernel, the demo kernel as an Image file, the purgatory."""
-    from relokit.codegen.build import DEMO, KERNEL, PURGATORY
-    from relokit.linker.link.program import build_program
-    from relokit.runtime.kexec.programs import Programs
-
-    overrides = template_overrides(templates)
-    return Programs(
-        *(
-            build_program(recipe, target or Target(), encoder(), overrides=overrides).image
-            for recipe in (KERNEL, DEMO, PURGATORY)
-        )
-    )
-
-
-def render(target: Target | None = None, *, templates: Path | None = None) -> Source:
-    """The old kernel's routines as GNU as text, and the ld script that places them."""
-    from relokit.codegen.build import KERNEL, render_recipe
-
-    return render_recipe(KERNEL, target or Target(), overrides=template_overrides(templates))
 
 
 def generate(
@@ -154,27 +117,6 @@ def run(
     when the engine itself goes down.
     """
     return Outcome.from_json(_ask(target or Target(), job or Job(), progress))
-
-
-def template_overrides(templates: Path | None) -> Path | None:
-    """``templates`` if it is a directory that replaces something; TemplateError if it is not."""
-    if templates is None:
-        return None
-    from relokit.codegen.render import TEMPLATES
-
-    where = str(templates)
-    if not templates.is_dir():
-        what = "not a directory" if templates.exists() else "no such directory"
-        raise TemplateError(what, where=where, hint="--templates takes a directory of templates")
-    known = [path.relative_to(TEMPLATES) for path in TEMPLATES.rglob("*.j2")]
-    if not any((templates / name).is_file() for name in known):
-        names = ", ".join(sorted(str(name) for name in known))
-        raise TemplateError(
-            "replaces no template: none of its files has the name of a built-in one",
-            where=where,
-            hint=f"name them {names}",
-        )
-    return templates
 
 
 def _with_layout_of(kernel: Path, target: Target) -> Target:

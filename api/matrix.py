@@ -21,10 +21,11 @@ from threading import Event
 from time import perf_counter
 from typing import Any
 
+from relokit.building import build_programs, template_overrides
 from relokit.codegen.base.child import Child
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.target import Target
-from relokit.facade import GRACE, build_programs, template_overrides
+from relokit.facade import GRACE
 from relokit.runtime.campaign.cells import MAX_JOBS, Cell
 from relokit.runtime.judge.outcome import Finding, Outcome
 from relokit.runtime.kexec.job import Job

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from difflib import unified_diff
 from typing import TYPE_CHECKING, Any
 
+from relokit.building import build, template_overrides
 from relokit.codegen import facts
 from relokit.codegen.base.errors import TargetError
 from relokit.codegen.gas.lexer import parse_line, without_block_comments
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.codegen.series import BEFORE, COMPLETE, PATCHES, Patch
 from relokit.codegen.target import Target
-from relokit.facade import build, run, template_overrides
+from relokit.facade import run
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.hyp_mode import CASES, User, answer
 from relokit.runtime.kexec.job import Job

@@ -1,0 +1,75 @@
+"""Target to programs: what is built before anything can be exported, compared or run."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from relokit.codegen.base.errors import TemplateError
+from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.target import Target
+
+if TYPE_CHECKING:
+    from relokit.codegen.source import Source
+    from relokit.linker.link.program import Program
+    from relokit.runtime.kexec.programs import Programs
+
+
+@lru_cache(maxsize=1)
+def encoder() -> Encoder:
+    """The process's Keystone."""
+    return Encoder()
+
+
+def build(target: Target | None = None, *, templates: Path | None = None) -> Program:
+    """Render, assemble and link the old kernel's routines for ``target``."""
+    from relokit.codegen.build import KERNEL
+    from relokit.linker.link.program import build_program
+
+    return build_program(
+        KERNEL, target or Target(), encoder(), overrides=template_overrides(templates)
+    )
+
+
+def build_programs(target: Target | None = None, *, templates: Path | None = None) -> Programs:
+    """What a machine needs: the old kernel, the demo kernel as an Image file, the purgatory."""
+    from relokit.codegen.build import DEMO, KERNEL, PURGATORY
+    from relokit.linker.link.program import build_program
+    from relokit.runtime.kexec.programs import Programs
+
+    overrides = template_overrides(templates)
+    return Programs(
+        *(
+            build_program(recipe, target or Target(), encoder(), overrides=overrides).image
+            for recipe in (KERNEL, DEMO, PURGATORY)
+        )
+    )
+
+
+def render(target: Target | None = None, *, templates: Path | None = None) -> Source:
+    """The old kernel's routines as GNU as text, and the ld script that places them."""
+    from relokit.codegen.build import KERNEL, render_recipe
+
+    return render_recipe(KERNEL, target or Target(), overrides=template_overrides(templates))
+
+
+def template_overrides(templates: Path | None) -> Path | None:
+    """``templates`` if it is a directory that replaces something; TemplateError if it is not."""
+    if templates is None:
+        return None
+    from relokit.codegen.render import TEMPLATES
+
+    where = str(templates)
+    if not templates.is_dir():
+        what = "not a directory" if templates.exists() else "no such directory"
+        raise TemplateError(what, where=where, hint="--templates takes a directory of templates")
+    known = [path.relative_to(TEMPLATES) for path in TEMPLATES.rglob("*.j2")]
+    if not any((templates / name).is_file() for name in known):
+        names = ", ".join(sorted(str(name) for name in known))
+        raise TemplateError(
+            "replaces no template: none of its files has the name of a built-in one",
+            where=where,
+            hint=f"name them {names}",
+        )
+    return templates
