@@ -16,10 +16,11 @@ run: $(STAMP)  ## run the main job: relocate the demo kernel (ARGS= passes optio
 test: $(STAMP) tools  ## all tests, with GNU tools, QEMU and shipped kernels as oracles
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-check: $(STAMP) $(TREE)  ## lint, formatting and types
+check: $(STAMP) $(TREE)  ## lint, formatting, types, and who imports whom
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	MYPYPATH=build/tree $(BIN)/mypy -p relokit
+	$(BIN)/python -m pytest -p no:cacheprovider tests/test_house.py
 
 bench: $(STAMP) tools  ## speed, side by side with GNU tools, QEMU and memcpy
 	$(BIN)/python bench/suite.py $(ARGS)

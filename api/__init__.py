@@ -1,4 +1,5 @@
-"""relokit: generate, assemble, link and run the arm64 kexec relocation, and judge it.
+"""relokit: generate, assemble, link and run the arm64 kexec relocation, and judge it; imports
+codegen.*, linker.*, diffing.*, runtime.*.
 
     >>> import relokit
     >>> outcome = relokit.run(relokit.Target(regime=relokit.Regime.VHE))

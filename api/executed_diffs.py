@@ -32,7 +32,7 @@ from relokit.diffing.read.sides import (
 )
 from relokit.facade import GRACE, Progress, worker
 from relokit.runtime.behaviour.differences import ARGUMENTS, compare_behaviour
-from relokit.runtime.behaviour.flat import (
+from relokit.runtime.behaviour.flat_machine import (
     CALL_SECONDS,
     CODE,
     REACH,

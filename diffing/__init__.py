@@ -1,1 +1,3 @@
-"""Machine code side by side: decode, normalise, align, classify. Knows no output but plain text."""
+"""Machine code side by side: decode, normalise, align, classify, with no output but plain text;
+its own modules import nothing.
+"""

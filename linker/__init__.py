@@ -1,1 +1,3 @@
-"""Object to Image: ld scripts, placement, relocation, ELF in and out, kernel files in."""
+"""Object to Image: ld scripts, placement, relocation, ELF in and out, kernel files in; its own
+modules import codegen, codegen.base.
+"""

@@ -24,6 +24,8 @@ SHN_UNDEF = 0
 SHN_LORESERVE = 0xFF00
 SHN_ABS = 0xFFF1
 SHN_COMMON = 0xFFF2
+COMMON = "COMMON"
+"""Name of the sections that hold what ``.comm`` asks for (``*(COMMON)``)."""
 
 STV_DEFAULT = 0
 STV_INTERNAL = 1

@@ -1,1 +1,3 @@
-"""Image to Outcome: guest memory, page tables, the C half of kexec, the CPU, the verdict."""
+"""Image to Outcome: guest memory, page tables, the C half of kexec, the CPU, the verdict; its
+own modules import nothing.
+"""

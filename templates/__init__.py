@@ -1,1 +1,3 @@
-"""The assembly and the linker scripts, as Jinja templates (package data, no code)."""
+"""The assembly and the linker scripts, as Jinja templates (package data, no code); imports
+nothing.
+"""

@@ -1,1 +1,1 @@
-"""What is shown as an HTML page."""
+"""What is shown as an HTML page; imports codegen.base, diffing.*."""

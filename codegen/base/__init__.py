@@ -1,1 +1,3 @@
-"""What every room stands on: errors, files read and written, child processes, progress."""
+"""What every room stands on: errors, files read and written, child processes, progress; imports
+nothing.
+"""

@@ -1,1 +1,3 @@
-"""The assembler: GNU as's language over Keystone's encoder, text to Object."""
+"""The assembler: GNU as's language over Keystone's encoder, text to Object; imports codegen,
+codegen.base.
+"""

@@ -1,1 +1,1 @@
-"""Words to instructions, and to what counts of them."""
+"""Words to instructions, and to what counts of them; imports codegen.*, diffing.read."""

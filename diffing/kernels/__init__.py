@@ -1,1 +1,1 @@
-"""All functions of two kernels, by words."""
+"""All functions of two kernels, by words; imports codegen, codegen.base, linker.*, diffing.*."""

@@ -1,1 +1,1 @@
-"""Operands to sides: routines, names, source lines."""
+"""Operands to sides: routines, names, source lines; imports codegen.*, linker.*, diffing."""

@@ -1,1 +1,3 @@
-"""Two routines side by side: aligned, paired, each difference by kind."""
+"""Two routines side by side: aligned, paired, each difference by kind; imports codegen, linker,
+diffing, diffing.read, diffing.instructions.
+"""

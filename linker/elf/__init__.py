@@ -1,1 +1,1 @@
-"""ELF files in and out."""
+"""ELF files in and out; imports codegen, codegen.base, linker."""

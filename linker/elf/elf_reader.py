@@ -23,6 +23,7 @@ from relokit.codegen.object import (
 )
 from relokit.linker.elf.elf_file import MAX_ALIGN, ElfFile, SectionHeader
 from relokit.linker.elf_format import (
+    COMMON,
     ET_DYN,
     ET_EXEC,
     ET_REL,
@@ -40,7 +41,6 @@ from relokit.linker.elf_format import (
     STV_INTERNAL,
 )
 from relokit.linker.image import Image, ImageSymbol, PlacedSection, Segment, SegmentFlag
-from relokit.linker.link.matching import COMMON
 
 MAX_RELOCATIONS = 1 << 19
 MAX_NOBITS = 1 << 30

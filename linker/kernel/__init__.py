@@ -1,1 +1,3 @@
-"""Shipped kernels: Image containers, kallsyms, BTF, alternatives."""
+"""Shipped kernels: Image containers, kallsyms, BTF, alternatives; imports codegen, codegen.base,
+linker.
+"""

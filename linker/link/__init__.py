@@ -1,1 +1,3 @@
-"""Objects and a script to an Image: layout, symbols, relocation."""
+"""Objects and a script to an Image: layout, symbols, relocation; imports codegen.*, linker,
+linker.script.
+"""

@@ -22,9 +22,6 @@ from relokit.linker.script.statements import (
 
 MAX_TRIES = 10_000_000
 
-COMMON = "COMMON"
-"""Name of the sections that hold what ``.comm`` asks for (``*(COMMON)``)."""
-
 
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:

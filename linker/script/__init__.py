@@ -1,1 +1,3 @@
-"""The ld-script language: text to statements and expressions."""
+"""The ld-script language: text to statements and expressions; imports codegen, codegen.base,
+linker.
+"""

@@ -14,7 +14,7 @@ from unicorn import unicorn_const as u
 
 from relokit.runtime.arch.exceptions import ExceptionClass, Policy, class_text
 from relokit.runtime.arch.translation import SCTLR_M
-from relokit.runtime.behaviour.flat import (
+from relokit.runtime.behaviour.flat_machine import (
     CALL_SECONDS,
     CODE,
     DATA,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
 
-from relokit.runtime.behaviour.flat import STACK_OWNER, data_text
+from relokit.runtime.behaviour.flat_machine import STACK_OWNER, data_text
 from relokit.runtime.behaviour.observation import (
     BehaviourKind,
     Counts,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from relokit.codegen import facts
-from relokit.runtime.behaviour.flat import (
+from relokit.runtime.behaviour.flat_machine import (
     ARGUMENTS,
     BLOCK,
     DATA,

@@ -1,1 +1,1 @@
-"""Many runs: the cells of the matrix."""
+"""Many runs: the cells of the matrix; imports codegen, codegen.base, runtime.kexec."""

@@ -1,1 +1,1 @@
-"""Guest RAM, who owns which page of it, and what is put there."""
+"""Guest RAM, who owns which page of it, and what is put there; imports codegen.base."""

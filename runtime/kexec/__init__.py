@@ -1,1 +1,3 @@
-"""The C half of kexec: files to segments, kimage, lists, tables, the old kernel: the Machine."""
+"""The C half of kexec: files to segments, kimage, lists, tables, the old kernel: the Machine;
+imports codegen.*, linker.*, runtime.guest, runtime.arch, runtime.board.
+"""

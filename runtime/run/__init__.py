@@ -1,1 +1,4 @@
-"""Machines executed, from the jump to the new kernel's console."""
+"""Machines executed, from the jump to the new kernel's console; imports codegen.*, linker.*,
+runtime.guest, runtime.arch, runtime.engine, runtime.board, runtime.kexec, runtime.state,
+runtime.judge.
+"""

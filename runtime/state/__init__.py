@@ -1,1 +1,1 @@
-"""Machines written out and read in."""
+"""Machines written out and read in; imports codegen.*, linker.*, runtime.guest, runtime.kexec."""

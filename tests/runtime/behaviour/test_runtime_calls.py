@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from relokit.runtime.behaviour.calls import CODE_OWNER, MAX_INSTRUCTIONS, observe_calls
-from relokit.runtime.behaviour.flat import (
+from relokit.runtime.behaviour.flat_machine import (
     BLOCK,
     CODE,
     DATA,

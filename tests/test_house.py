@@ -1,0 +1,277 @@
+"""The house: which room may import which, what its files are called, and what the rooms say."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("api", "codegen", "templates", "linker", "runtime", "diffing", "cli")
+
+# A room may import what stands here, and nothing else: each only rooms above itself, so there
+# can be no circle. `linker.*` is the linker with its sub-rooms, `linker` its own modules only.
+# Whatever is imported counts: at the top, in a function, for types. The __init__ of the room says
+# the same in its first sentence. A new arrow is a decision: change both, and say why.
+ALLOWED = {
+    "codegen.base": "nothing",
+    "templates": "nothing",
+    "codegen": "codegen.base, templates",
+    "codegen.gas": "codegen, codegen.base",
+    "linker": "codegen, codegen.base",
+    "linker.script": "codegen, codegen.base, linker",
+    "linker.link": "codegen.*, linker, linker.script",
+    "linker.elf": "codegen, codegen.base, linker",
+    "linker.kernel": "codegen, codegen.base, linker",
+    "diffing": "nothing",
+    "diffing.read": "codegen.*, linker.*, diffing",
+    "diffing.instructions": "codegen.*, diffing.read",
+    "diffing.routines": "codegen, linker, diffing, diffing.read, diffing.instructions",
+    "diffing.kernels": "codegen, codegen.base, linker.*, diffing.*",
+    "runtime": "nothing",
+    "runtime.guest": "codegen.base",
+    "runtime.arch": "codegen, codegen.base, runtime.guest",
+    "runtime.engine": "codegen, codegen.base, runtime.arch, runtime.guest",
+    "runtime.board": "codegen, codegen.base, linker.kernel, runtime.arch, runtime.engine",
+    "runtime.kexec": "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.board",
+    "runtime.campaign": "codegen, codegen.base, runtime.kexec",
+    "runtime.state": "codegen.*, linker.*, runtime.guest, runtime.kexec",
+    "runtime.judge": (
+        "codegen, codegen.base, linker, runtime.guest, runtime.arch, runtime.engine, runtime.kexec"
+    ),
+    "runtime.run": (
+        "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.engine, runtime.board, "
+        "runtime.kexec, runtime.state, runtime.judge"
+    ),
+    "runtime.behaviour": (
+        "codegen, codegen.base, runtime.guest, runtime.arch, runtime.engine, runtime.kexec, "
+        "runtime.judge, runtime.run"
+    ),
+    "": "codegen.*, linker.*, diffing.*, runtime.*",
+    "cli.pages": "codegen.base, diffing.*",
+    "cli.terminal": (
+        "relokit, codegen, codegen.base, diffing.*, runtime.kexec, runtime.campaign, "
+        "runtime.judge, runtime.behaviour, cli.pages"
+    ),
+    "cli": "codegen, codegen.base, linker.kernel, runtime.kexec, cli.terminal",
+    "cli.commands": (
+        "relokit, codegen, codegen.base, diffing.*, runtime.kexec, runtime.campaign, "
+        "runtime.behaviour, cli, cli.pages, cli.terminal"
+    ),
+}
+
+# Arrows that stand and have to go, each with the work that takes it away. The list only shrinks.
+STANDING = {
+    ("runtime.guest", "runtime.kexec"): "owners of pages as a type",
+    ("runtime.kexec", "runtime.engine"): "execute, then judge: hibernate",
+    ("runtime.kexec", "runtime.judge"): "execute, then judge: hibernate",
+    ("runtime.kexec", "runtime.run"): "execute, then judge: hibernate",
+    ("runtime.run", "runtime.behaviour"): "one machine room",
+}
+
+
+@dataclass(frozen=True)
+class Module:
+    """A source file: its import name without ``relokit.``, and its room's."""
+
+    name: str
+    room: str
+    path: Path
+
+    @property
+    @cache  # noqa: B019
+    def tree(self) -> ast.Module:
+        return ast.parse(self.path.read_text("utf-8"))
+
+
+@cache
+def modules() -> dict[str, Module]:
+    found = {}
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            room = ".".join(parts[:-1] if parts[0] != "api" else parts[1:-1])
+            name = room if parts[-1] == "__init__" else f"{room}.{parts[-1]}".lstrip(".")
+            found[name] = Module(name, room, path)
+    # `python -m relokit` is no part of the facade: it starts the command line.
+    del found["__main__"]
+    return found
+
+
+def rooms() -> set[str]:
+    return {module.room for module in modules().values()}
+
+
+def imported(module: Module) -> Iterator[str]:
+    """Import names of what ``module`` imports, or names in a string to start a process with."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module.path}:{node.lineno}: a relative import"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}"
+                yield f"{node.module}"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # "relokit" alone is the program's name.
+            yield node.value if "." in node.value else ""
+
+
+def edges(module: Module) -> set[str]:
+    """Modules of ours that ``module`` imports. ``from room import module`` is no use of the room's
+    own __init__, which holds nothing; ``import relokit`` is the facade.
+    """
+    names = set()
+    for name in imported(module):
+        if name == "relokit":
+            names.add("")
+        elif name.startswith("relokit."):
+            names.add(name.removeprefix("relokit."))
+    known = {name for name in names if name in modules()}
+    packages = {name for name in known if modules()[name].path.name == "__init__.py"}
+    return {
+        name
+        for name in known - {module.name}
+        if name not in packages or not any(other.startswith(f"{name}.") for other in known)
+    }
+
+
+def arrows() -> dict[tuple[str, str], set[str]]:
+    """From room to room, with the imports that make each arrow."""
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for module in modules().values():
+        for name in edges(module):
+            other = modules()[name]
+            if other.room != module.room:
+                found[module.room, other.room].add(f"{module.name or 'relokit'} -> {name}")
+    return found
+
+
+def expanded(room: str) -> set[str]:
+    """The rooms that ``room`` may import."""
+    allowed = set()
+    for word in ALLOWED[room].split(", "):
+        if word.endswith(".*"):
+            top = word.removesuffix(".*")
+            allowed |= {one for one in ALLOWED if one == top or one.startswith(f"{top}.")}
+        elif word != "nothing":
+            allowed.add("" if word == "relokit" else word)
+    return allowed - {room}
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of nodes that reach each other (Tarjan's algorithm)."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(node: str) -> None:
+        number[node] = lowest[node] = len(number)
+        stack.append(node)
+        for other in sorted(graph.get(node, ())):
+            if other not in number:
+                visit(other)
+                lowest[node] = min(lowest[node], lowest[other])
+            elif other in stack:
+                lowest[node] = min(lowest[node], number[other])
+        if lowest[node] == number[node]:
+            at = stack.index(node)
+            if len(stack) - at > 1:
+                found.append(sorted(stack[at:]))
+            del stack[at:]
+
+    for node in sorted(graph):
+        if node not in number:
+            visit(node)
+    return found
+
+
+def twice(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
+def test_the_table_has_every_room() -> None:
+    assert set(ALLOWED) == rooms()
+
+
+def test_a_room_may_import_only_rooms_above_it() -> None:
+    order = list(ALLOWED)
+    for at, room in enumerate(order):
+        assert expanded(room) <= set(order[:at]), room
+
+
+def test_no_arrow_that_the_table_does_not_have() -> None:
+    wrong = {arrow: why for arrow, why in arrows().items() if arrow[1] not in expanded(arrow[0])}
+    assert {arrow: why for arrow, why in wrong.items() if arrow not in STANDING} == {}
+    assert sorted(set(STANDING) - set(wrong)) == [], "mended: take it out of the list"
+
+
+def test_no_circle_between_modules() -> None:
+    assert circles({module.name: edges(module) for module in modules().values()}) == []
+
+
+def test_setup_cfg_has_the_packages_of_the_tree() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    packages = config["options"]["packages"].split()
+    assert twice(packages) == []
+    assert set(packages) == {f"relokit.{room}".rstrip(".") for room in rooms()}
+    folders = dict(
+        line.split(" = ") for line in config["options"]["package_dir"].strip().splitlines()
+    )
+    assert folders == {
+        "relokit" if folder == "api" else f"relokit.{folder}": folder for folder in FOLDERS
+    }
+
+
+def test_setup_cfg_has_every_file_that_is_no_module() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    data = config["options.package_data"]
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*"):
+            if not path.is_file() or path.suffix in {".py", ".pyc", ".so"}:
+                continue
+            parents = [path.parent, *path.parent.parents]
+            home = next(one for one in parents if (one / "__init__.py").exists())
+            room = ".".join(home.relative_to(ROOT).parts).replace("api", "").lstrip(".")
+            patterns = data[f"relokit.{room}".rstrip(".")].split()
+            assert any(path in home.glob(one) for one in patterns), path
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_a_room_says_what_it_is_and_what_it_may_import(room: str) -> None:
+    text = ast.get_docstring(modules()[room].tree)
+    assert text, "no docstring"
+    sentence = re.sub(r"\s+", " ", text.partition("\n\n")[0])
+    inner = any(other.startswith(f"{room}.") for other in ALLOWED)
+    verb = "its own modules import" if inner else "imports"
+    assert sentence.endswith(f"; {verb} {ALLOWED[room]}."), sentence
+
+
+def test_no_two_modules_with_one_name() -> None:
+    """A command's module may be called as the command."""
+    names = [
+        module.path.stem
+        for module in modules().values()
+        if module.room != "cli.commands" and module.path.name != "__init__.py"
+    ]
+    assert twice(names) == []
+
+
+def test_no_class_name_with_two_meanings() -> None:
+    names = [
+        node.name
+        for module in modules().values()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert twice(names) == []
