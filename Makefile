@@ -32,6 +32,9 @@ format: $(STAMP)
 tools:  ## Debian packages and kernels that the tests compare against
 	tests/install-tools.sh
 
+linker/script/grammar.json: linker/script/ldscript.lark linker/script/grammar.py | $(STAMP)
+	$(BIN)/python -m relokit.linker.script.grammar > $@
+
 $(STAMP): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import lru_cache
 from re import findall, search, split
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ from relokit.codegen.source import Unit
 from relokit.linker.script.statements import DISCARD, Script, ScriptError, line_text, place
 
 if TYPE_CHECKING:
-    from lark import Lark
     from lark.exceptions import UnexpectedInput
 
 MAX_TEXT = 256 * 1024
@@ -57,8 +55,10 @@ def parse_script(script: Unit) -> Script:
 def _parse(text: str) -> Script:
     from lark.exceptions import UnexpectedInput, VisitError
 
+    from relokit.linker.script.grammar import parser
+
     try:
-        statements = _grammar().parse(text)
+        statements = parser().parse(text)
     except UnexpectedInput as error:
         raise _syntax_fault(text, error) from None
     except VisitError as error:
@@ -127,15 +127,7 @@ _TERMINALS = {
 def _readable(terminal: str) -> str:
     if terminal in _TERMINALS:
         return _TERMINALS[terminal]
-    pattern = _grammar().get_terminal(terminal).pattern
+    from relokit.linker.script.grammar import parser
+
+    pattern = parser().get_terminal(terminal).pattern
     return f"{pattern.value!r}" if pattern.type == "str" else terminal
-
-
-@cache
-def _grammar() -> Lark:
-    from lark import Lark
-
-    from relokit.linker.script.builder import Builder
-
-    text = (Path(__file__).parent / "ldscript.lark").read_text(encoding="utf-8")
-    return Lark(text, parser="lalr", transformer=Builder())
