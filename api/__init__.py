@@ -19,47 +19,87 @@ __version__ = VERSION
 
 if TYPE_CHECKING:
     from relokit.building import build, build_programs, render
-    from relokit.codegen.base.errors import RelokitError
+    from relokit.codegen.base.errors import (
+        AssemblyError,
+        FormatError,
+        LinkError,
+        MachineError,
+        NativeCrashError,
+        RelokitError,
+        TargetError,
+        TemplateError,
+    )
+    from relokit.codegen.kimage_layouts import KimageLayout
     from relokit.codegen.target import Regime, Target
-    from relokit.diffs import diff
+    from relokit.diffing.instructions.normalise import Aspect
+    from relokit.diffing.routines.classify import ChangeKind
+    from relokit.diffs import diff, series_diff
     from relokit.executed_diffs import behave
-    from relokit.facade import export, generate, run
-    from relokit.runtime.judge.outcome import Finding, Outcome
-    from relokit.runtime.kexec.job import Job
+    from relokit.facade import Exported, export, generate, run
+    from relokit.matrix import CellResult, CellStatus, run_matrix
+    from relokit.runtime.campaign.cells import Cell, Payload, Selection, cells
+    from relokit.runtime.judge.outcome import Finding, Outcome, Status
+    from relokit.runtime.kexec.job import Job, KexecPath, Order, Shape
 
-_HOME = {
-    "RelokitError": "relokit.codegen.base.errors",
-    "Regime": "relokit.codegen.target",
-    "Target": "relokit.codegen.target",
-    "behave": "relokit.executed_diffs",
-    "diff": "relokit.diffs",
-    "build": "relokit.building",
-    "build_programs": "relokit.building",
-    "export": "relokit.facade",
-    "generate": "relokit.facade",
-    "render": "relokit.building",
-    "run": "relokit.facade",
-    "Job": "relokit.runtime.kexec.job",
-    "Finding": "relokit.runtime.judge.outcome",
-    "Outcome": "relokit.runtime.judge.outcome",
-}
+_EXPORTS = {
+    "relokit.building": ("build", "build_programs", "render"),
+    "relokit.codegen.base.errors": (
+        "AssemblyError", "FormatError", "LinkError", "MachineError", "NativeCrashError",
+        "RelokitError", "TargetError", "TemplateError",
+    ),
+    "relokit.codegen.kimage_layouts": ("KimageLayout",),
+    "relokit.codegen.target": ("Regime", "Target"),
+    "relokit.diffing.instructions.normalise": ("Aspect",),
+    "relokit.diffing.routines.classify": ("ChangeKind",),
+    "relokit.diffs": ("diff", "series_diff"),
+    "relokit.executed_diffs": ("behave",),
+    "relokit.facade": ("Exported", "export", "generate", "run"),
+    "relokit.matrix": ("CellResult", "CellStatus", "run_matrix"),
+    "relokit.runtime.campaign.cells": ("Cell", "Payload", "Selection", "cells"),
+    "relokit.runtime.judge.outcome": ("Finding", "Outcome", "Status"),
+    "relokit.runtime.kexec.job": ("Job", "KexecPath", "Order", "Shape"),
+}  # fmt: skip
+_HOME = {name: module for module, names in _EXPORTS.items() for name in names}
 
 __all__ = [
+    "Aspect",
+    "AssemblyError",
+    "Cell",
+    "CellResult",
+    "CellStatus",
+    "ChangeKind",
+    "Exported",
     "Finding",
+    "FormatError",
     "Job",
+    "KexecPath",
+    "KimageLayout",
+    "LinkError",
+    "MachineError",
+    "NativeCrashError",
+    "Order",
     "Outcome",
+    "Payload",
     "Regime",
     "RelokitError",
+    "Selection",
+    "Shape",
+    "Status",
     "Target",
+    "TargetError",
+    "TemplateError",
     "__version__",
     "behave",
     "build",
     "build_programs",
+    "cells",
     "diff",
     "export",
     "generate",
     "render",
     "run",
+    "run_matrix",
+    "series_diff",
 ]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from relokit.codegen.base.coercion import coerce_fields
 from relokit.codegen.base.errors import TargetError
-from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout
-from relokit.codegen.series import BEFORE, COMPLETE, Feature
+from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout, layout_named
+from relokit.codegen.series import BEFORE, COMPLETE, Feature, parse_state
 
 PAGE_SIZES = {"4k": 4096, "16k": 16384, "64k": 65536}
 
@@ -28,7 +29,14 @@ class Regime(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What code, placement, tables and run are for. Sizes in bytes."""
+    """What code, placement, tables and run are for. Sizes in bytes.
+
+    State, page size, regime and layout may be spelled as on the command line. Raises TargetError
+    for what does not exist.
+
+    >>> Target(series="before", page_size="16k", regime="vhe").name
+    'series:0,page=16k,va=48,el=vhe'
+    """
 
     series: int = COMPLETE
     page_size: int = 4096
@@ -39,6 +47,7 @@ class Target:
     layout: KimageLayout = LAYOUTS["6.1"]
 
     def __post_init__(self) -> None:
+        coerce_fields(self, TargetError, SPELLINGS)
         if not BEFORE <= self.series <= COMPLETE:
             raise TargetError(
                 f"no state {self.series} of the series", hint=f"0 to {COMPLETE} exist"
@@ -108,3 +117,7 @@ def parse_page_size(text: str) -> int:
         return PAGE_SIZES[text.lower()]
     except KeyError:
         raise TargetError(f"no {text!r} page size on arm64", hint="choose 4k, 16k or 64k") from None
+
+
+SPELLINGS = {"series": parse_state, "page_size": parse_page_size, "layout": layout_named}
+"""Fields of a Target that have names of their own."""

@@ -25,6 +25,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from relokit.codegen.base.coercion import choices
 from relokit.diffing.progress import READING, Progress, untold
 from relokit.diffing.read.routine import DiffError
 from relokit.diffing.routines.classify import WEIGHT, ChangeKind
@@ -217,6 +218,7 @@ def compare_kernels(
     from relokit.diffing.kernels.whole_pairs import pair_functions
     from relokit.diffing.kernels.whole_text import Numbers, read_text
 
+    wanted = frozenset(choices(ChangeKind, kinds, "kind of difference"))
     paths = str(left), str(right)
     numbers = Numbers()
     texts: list[KernelText] = []
@@ -235,7 +237,7 @@ def compare_kernels(
         functions=_functions(one, other, pairing, pairs[~match.same], match),
         unchanged=tuple(one.names[number] for number in pairs[match.same, 0].tolist()),
         skipped=tuple(dict.fromkeys(one.skipped + other.skipped)),
-        kinds=frozenset(kinds),
+        kinds=wanted,
     )
 
 

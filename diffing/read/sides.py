@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from relokit.codegen.base.coercion import choice
 from relokit.codegen.base.errors import FormatError, TargetError
 from relokit.codegen.base.host_file import map_file
 from relokit.codegen.facts import RELOCATION
@@ -72,11 +73,7 @@ def parse_settings(text: str) -> Target:
 
 
 def _regime(text: str) -> Regime:
-    try:
-        return Regime(text)
-    except ValueError:
-        known = ", ".join(Regime)
-        raise TargetError(f"no regime {text!r}", hint=f"choose {known}") from None
+    return choice(Regime, text, "regime", TargetError)
 
 
 def _bits(text: str) -> int:

@@ -1,3 +1,3 @@
-"""Two routines side by side: aligned, paired, each difference by kind; imports codegen, linker,
-diffing, diffing.read, diffing.instructions.
+"""Two routines side by side: aligned, paired, each difference by kind; imports codegen,
+codegen.base, linker, diffing, diffing.read, diffing.instructions.
 """

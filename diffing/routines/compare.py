@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from relokit.codegen.base.coercion import choices
 from relokit.diffing.instructions.decode import Instruction, decode
 from relokit.diffing.instructions.normalise import (
     Aspect,
@@ -43,7 +44,8 @@ def compare(
     and this one is not. Raises DiffError where nothing is in common or it is more than MAX_CODE
     bytes.
     """
-    aspects = frozenset(kept)
+    aspects = frozenset(choices(Aspect, kept, "aspect"))
+    wanted = frozenset(choices(ChangeKind, kinds, "kind of difference"))
     budget = Budget()
     fields = left.layout is not None and right.layout is not None and Aspect.FIELDS not in aspects
     couples, ignored = _couples(left, right)
@@ -65,7 +67,7 @@ def compare(
         right,
         tuple(routines),
         ignored,
-        frozenset(kinds),
+        wanted,
     )
 
 

@@ -12,10 +12,11 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from relokit.codegen.base.coercion import coerce_fields
 from relokit.codegen.base.errors import TargetError
-from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout
-from relokit.codegen.series import BEFORE, COMPLETE
-from relokit.codegen.target import MIB, PAGE_SIZES, VA_BITS, Regime, Target
+from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout, layout_named
+from relokit.codegen.series import BEFORE, COMPLETE, parse_state
+from relokit.codegen.target import MIB, PAGE_SIZES, VA_BITS, Regime, Target, parse_page_size
 from relokit.runtime.kexec.job import Job, KexecPath, Order, Shape
 
 LARGE = 64 * MIB
@@ -87,13 +88,17 @@ _WHY_NOT = {
 }
 
 
+_SPELLINGS = {"series": parse_state, "page_sizes": parse_page_size, "layout": layout_named}
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which part of the product is wanted; the default is the whole matrix on the demo kernel.
 
     ``va_bits`` None means what each page size offers, and UNSUPPORTED_VA. ``payloads`` None
     means those that the path has, without the costly ones (see :func:`is_costly`) unless
-    ``full``. What is named here and cannot be had becomes an unsupported cell.
+    ``full``. What is named here and cannot be had becomes an unsupported cell; what is no name
+    of anything raises TargetError.
     """
 
     series: tuple[int, ...] = tuple(range(BEFORE, COMPLETE + 1))
@@ -104,6 +109,9 @@ class Selection:
     payloads: tuple[Payload, ...] | None = None
     full: bool = False
     layout: KimageLayout = LAYOUTS["6.1"]
+
+    def __post_init__(self) -> None:
+        coerce_fields(self, TargetError, _SPELLINGS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from relokit.codegen.base.coercion import coerce_fields
 from relokit.codegen.base.errors import MachineError
 
 RAM_BASE = 0x4000_0000
@@ -83,8 +84,12 @@ class Job:
     boot protocol's rules. ``code_from`` is a shipped kernel whose own relocation code and EL2
     vectors run in place of ours. ``boot`` lets the new kernel run on after the hand-over for at
     most that many seconds. ``cmdline`` None keeps what ``dtb`` says, or is DEFAULT_CMDLINE without
-    one. ``observe`` counts the maintenance instructions of the move. Raises MachineError for a
-    number that is out of range, whatever the files are.
+    one. ``observe`` counts the maintenance instructions of the move. Order, path and shape may be
+    spelled, and files named as text. Raises MachineError for what is of another type, no such
+    choice or a number out of range, whatever the files are.
+
+    >>> Job(path="crash", order="reversed").path
+    <KexecPath.CRASH: 'crash'>
     """
 
     kernel: Path | None = None
@@ -108,6 +113,7 @@ class Job:
     max_instructions: int = DEFAULT_MAX_INSTRUCTIONS
 
     def __post_init__(self) -> None:
+        coerce_fields(self, MachineError)
         for name, (least, most, unit) in LIMITS.items():
             value = getattr(self, name)
             # Written so that NaN fails as well.
