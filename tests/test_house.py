@@ -33,7 +33,9 @@ ALLOWED = {
     "diffing": "nothing",
     "diffing.read": "codegen.*, linker.*, diffing",
     "diffing.instructions": "codegen.*, diffing.read",
-    "diffing.routines": "codegen, codegen.base, linker, diffing, diffing.read, diffing.instructions",
+    "diffing.routines": (
+        "codegen, codegen.base, linker, diffing, diffing.read, diffing.instructions"
+    ),
     "diffing.kernels": "codegen, codegen.base, linker.*, diffing.*",
     "runtime": "nothing",
     "runtime.guest": "codegen.base",
