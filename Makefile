@@ -4,7 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.relokit-installed
 ROOMS := api codegen templates linker runtime diffing cli
-SOURCES := $(ROOMS) tests bench
+SOURCES := $(ROOMS) tests bench setup.py build_backend.py
+NATIVE := $(wildcard $(ROOMS:=/*.[ch]) $(ROOMS:=/*/*.[ch])) codegen/base/native_sources.py
 TREE := build/tree/relokit
 
 .PHONY: run test check bench tools format clean
@@ -35,7 +36,7 @@ tools:  ## Debian packages and kernels that the tests compare against
 linker/script/grammar.json: linker/script/ldscript.lark linker/script/grammar.py | $(STAMP)
 	$(BIN)/python -m relokit.linker.script.grammar > $@
 
-$(STAMP): setup.cfg pyproject.toml
+$(STAMP): setup.cfg pyproject.toml setup.py build_backend.py $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	touch $@

@@ -64,3 +64,7 @@ class MachineError(RelokitError):
 
 class NativeCrashError(RelokitError):
     """A native library (Keystone, Unicorn, libfdt) ended or hung its child process."""
+
+
+class NativeLibraryError(RelokitError):
+    """Our own native library is not there, or is not the one that these modules expect."""

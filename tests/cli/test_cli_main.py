@@ -19,7 +19,7 @@ from relokit.codegen.base.version import VERSION
 
 Cli = Callable[..., Any]
 
-HEAVY = ("numpy", "unicorn", "lief", "keystone", "rich", "capstone", "llvmlite", "jinja2", "lark")
+HEAVY = ("numpy", "unicorn", "lief", "keystone", "rich", "capstone", "jinja2", "lark")
 
 
 def imported(code: str) -> set[str]:

@@ -1,0 +1,157 @@
+/*
+ * Hooks of the engine. They see plain arrays of 64-bit words only, whose slots native_hooks.py
+ * names too.
+ */
+
+#include "native.h"
+
+/* A block that follows itself so often is looked at: it may be a loop that nothing can end. */
+#define SPIN_REPEATS 4096
+/* System instruction encodings: op0, op1, CRn, CRm, op2 packed. */
+#define ENCODINGS (1u << 16)
+
+enum {
+	BLOCK_INSTRUCTIONS,
+	BLOCK_LIMIT,
+	BLOCK_LAST,
+	BLOCK_LAST_SIZE,
+	BLOCK_REPEATS,
+	BLOCK_REASON,
+	BLOCK_STOP,
+	BLOCK_BLOCKS,
+	BLOCK_HARMLESS,
+};
+
+enum { STOP_NONE, STOP_LIMIT, STOP_SPIN };
+
+/* A bit for each encoding, then the function that is called for those which are set. */
+enum { FILTER_HANDLER = ENCODINGS / 64 };
+
+/* A count for each instruction word, from the one at PROFILE_BASE on. */
+enum { PROFILE_BASE, PROFILE_WORDS, PROFILE_COUNTS };
+
+enum { ACCESSES, ACCESS_BYTES };
+
+/* Unicorn's uc_arm64_cp_reg. */
+struct system_access {
+	uint32_t crn, crm, op0, op1, op2;
+	uint64_t value;
+};
+
+const struct shared native_hooks_shared[] = {
+	SHARED(SPIN_REPEATS),
+	SHARED(ENCODINGS),
+	SHARED(BLOCK_INSTRUCTIONS),
+	SHARED(BLOCK_LIMIT),
+	SHARED(BLOCK_LAST),
+	SHARED(BLOCK_LAST_SIZE),
+	SHARED(BLOCK_REPEATS),
+	SHARED(BLOCK_REASON),
+	SHARED(BLOCK_STOP),
+	SHARED(BLOCK_BLOCKS),
+	SHARED(BLOCK_HARMLESS),
+	SHARED(STOP_NONE),
+	SHARED(STOP_LIMIT),
+	SHARED(STOP_SPIN),
+	SHARED(FILTER_HANDLER),
+	SHARED(PROFILE_BASE),
+	SHARED(PROFILE_WORDS),
+	SHARED(PROFILE_COUNTS),
+	SHARED(ACCESSES),
+	SHARED(ACCESS_BYTES),
+	SHARED_END,
+};
+
+typedef int stop_engine(void *engine);
+typedef uint32_t handle_access(void *engine, int32_t reg, const struct system_access *access,
+			       const uint64_t *filter);
+
+/*
+ * UC_HOOK_BLOCK: runs before a block's first instruction. Once a stop is asked for the counters
+ * freeze, because the engine may enter the same hook again before it returns. BLOCK_HARMLESS is
+ * the address of a block that may follow itself as often as it likes.
+ */
+void count_blocks(void *engine, uint64_t address, uint32_t size, uint64_t *state)
+{
+	uint64_t reason = STOP_NONE;
+
+	if (state[BLOCK_REASON] != STOP_NONE)
+		return;
+	if (state[BLOCK_INSTRUCTIONS] >= state[BLOCK_LIMIT]) {
+		reason = STOP_LIMIT;
+	} else {
+		state[BLOCK_REPEATS] = address == state[BLOCK_LAST] ? state[BLOCK_REPEATS] + 1 : 0;
+		if (state[BLOCK_REPEATS] >= SPIN_REPEATS && address != state[BLOCK_HARMLESS])
+			reason = STOP_SPIN;
+	}
+	if (reason != STOP_NONE) {
+		state[BLOCK_REASON] = reason;
+		((stop_engine *)(uintptr_t)state[BLOCK_STOP])(engine);
+		return;
+	}
+	state[BLOCK_INSTRUCTIONS] += size / 4;
+	state[BLOCK_LAST] = address;
+	state[BLOCK_LAST_SIZE] = size;
+	state[BLOCK_BLOCKS]++;
+}
+
+static uint32_t encoding(const struct system_access *access)
+{
+	uint32_t packed = access->op0 << 14 | access->op1 << 11 | access->crn << 7 |
+			  access->crm << 3 | access->op2;
+
+	return packed % ENCODINGS;
+}
+
+/* UC_HOOK_INSN for MRS and MSR: calls the handler for chosen registers only. */
+uint32_t filter_system(void *engine, int32_t reg, const struct system_access *access,
+		       const uint64_t *filter)
+{
+	uint32_t key = encoding(access);
+
+	if (!(filter[key / 64] >> key % 64 & 1))
+		return 0;
+	return ((handle_access *)(uintptr_t)filter[FILTER_HANDLER])(engine, reg, access, filter);
+}
+
+/* UC_HOOK_INSN: a counter for each encoding; the engine goes on to carry the instruction out. */
+uint32_t count_system(void *engine, int32_t reg, const struct system_access *access,
+		      uint64_t *counters)
+{
+	(void)engine;
+	(void)reg;
+	counters[encoding(access)]++;
+	return 0;
+}
+
+/* UC_HOOK_CODE: one more. */
+void count_code(void *engine, uint64_t address, uint32_t size, uint64_t *counter)
+{
+	(void)engine;
+	(void)address;
+	(void)size;
+	++*counter;
+}
+
+/* UC_HOOK_CODE: each word of a range by itself. */
+void count_each(void *engine, uint64_t address, uint32_t size, uint64_t *profile)
+{
+	uint64_t index = (address - profile[PROFILE_BASE]) / 4;
+
+	(void)engine;
+	(void)size;
+	if (index < profile[PROFILE_WORDS])
+		profile[PROFILE_COUNTS + index]++;
+}
+
+/* UC_HOOK_MEM_*: one more access, and its bytes. The value it has or gets is of no interest. */
+void count_access(void *engine, int32_t type, uint64_t address, int32_t size, int64_t value,
+		  uint64_t *counts)
+{
+	(void)engine;
+	(void)type;
+	(void)address;
+	(void)value;
+	counts[ACCESSES]++;
+	counts[ACCESS_BYTES] += (uint32_t)size;
+}
