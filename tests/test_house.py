@@ -240,7 +240,7 @@ def test_setup_cfg_has_every_file_that_is_no_module() -> None:
     data = config["options.package_data"]
     for folder in FOLDERS:
         for path in (ROOT / folder).rglob("*"):
-            if not path.is_file() or path.suffix in {".py", ".pyc", ".so"}:
+            if not path.is_file() or path.suffix in {".py", ".pyc", ".so", ".c", ".h"}:
                 continue
             parents = [path.parent, *path.parent.parents]
             home = next(one for one in parents if (one / "__init__.py").exists())
