@@ -1,18 +1,66 @@
 """Stage 1 translation descriptors and MAIR, bit by bit.
 
-Source: ARM DDI 0487, D8.3 (VMSAv8-64 descriptor formats, 48-bit output address). Bits 55 and
-51 are used as Linux does: 55 is its software-dirty bit, 51 its write bit (DBM to hardware).
+Source: ARM DDI 0487, D8.3 (VMSAv8-64 descriptor formats, 48 and 52-bit output addresses). Bits
+55 and 51 are used as Linux does: 55 is its software-dirty bit, 51 its write bit (DBM to hardware).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+PaOrPas = TypeVar("PaOrPas", int, NDArray[np.uint64])
+
 VALID = 1 << 0
 TYPE = 0b11
-TABLE = 0b11  # levels 0 to 2
+TABLE = 0b11  # levels -1 to 2
 BLOCK = 0b01  # levels 0 to 2
 PAGE = 0b11  # level 3
 
-ADDRESS = (1 << 48) - (1 << 12)
+
+@dataclass(frozen=True, slots=True)
+class AddressFormat:
+    """How descriptors of tables, blocks and pages hold their output address.
+
+    Address bits ``in_place`` are where they belong, the bits ``moved`` are ``down`` bits lower.
+    ``shareable`` tells whether bits 9:8 are the shareability; otherwise TCR has it for all.
+    """
+
+    in_place: int
+    moved: int
+    down: int
+    shareable: bool
+
+    @property
+    def bits(self) -> int:
+        """How many bits an output address has."""
+        return 52 if self.moved else 48
+
+    def encode(self, pa: PaOrPas) -> PaOrPas:
+        """The address bits of a descriptor that leads to ``pa``, one PA or an array of them."""
+        word: Any = pa  # an array stays one of uint64: no mask is negative
+        bits: PaOrPas = word & self.in_place | (word & self.moved) >> self.down
+        return bits
+
+    def decode(self, descriptor: PaOrPas) -> PaOrPas:
+        """The PA that a descriptor, or each of an array, leads to."""
+        word: Any = descriptor
+        pa: PaOrPas = word & self.in_place | (word & self.moved >> self.down) << self.down
+        return pa
+
+    def attributes(self, bits: int) -> int:
+        """``bits`` of this module without those that this format has another use for."""
+        return bits if self.shareable else bits & ~SH
+
+
+PLAIN = AddressFormat((1 << 48) - (1 << 12), 0, 0, shareable=True)
+LPA = AddressFormat((1 << 48) - (1 << 16), 0xF << 48, 36, shareable=True)
+"""64 KiB pages: OA[51:48] in bits 15:12."""
+LPA2 = AddressFormat((1 << 50) - (1 << 12), 0b11 << 50, 42, shareable=False)
+"""4 and 16 KiB pages with TCR.DS set: OA[49:48] in place, OA[51:50] in bits 9:8."""
 
 # Lower and upper attributes of blocks and pages.
 ATTR_INDEX_SHIFT = 2
@@ -66,11 +114,11 @@ def memory_type(mair_byte: int) -> str:
     return "normal-nc" if mair_byte == MAIR_BYTES[NORMAL_NC] else "normal"
 
 
-def describe(descriptor: int, level: int) -> str:
-    """A descriptor of ``level`` (0 to 3) in words, for diagnoses."""
+def describe(descriptor: int, level: int, output: AddressFormat = PLAIN) -> str:
+    """A descriptor of ``level`` (-1 to 3) in words, for diagnoses."""
     if not descriptor & VALID:
         return f"invalid ({descriptor:#x})"
-    address = descriptor & ADDRESS
+    address = output.decode(descriptor)
     if level < 3 and descriptor & TYPE == TABLE:
         limits = [
             name

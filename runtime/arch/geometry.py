@@ -1,8 +1,8 @@
 """Translation granules and the TCR fields that choose them.
 
 Source of every number: ARM DDI 0487, D8.2 (translation process: granules, levels, block
-sizes) and D23 (TCR_EL1, TCR_EL2). 52-bit addresses (LVA, LPA, LPA2) are not here: the engine
-has none of them.
+sizes) and D23 (TCR_EL1, TCR_EL2). 52-bit addresses are FEAT_LVA and FEAT_LPA with 64 KiB pages,
+FEAT_LPA2 with the others.
 """
 
 from __future__ import annotations
@@ -14,17 +14,24 @@ from relokit.codegen.base.errors import MachineError
 LEAF_LEVEL = 3
 ENTRY_SIZE = 8
 MIN_TXSZ = 16  # 48-bit VA
+WIDE_MIN_TXSZ = 12  # 52-bit VA
 MAX_TXSZ = 39  # 25-bit VA, without FEAT_TTST
 
 
 @dataclass(frozen=True, slots=True)
 class Granule:
-    """One translation granule. ``block_levels`` are the levels that may hold blocks."""
+    """One translation granule.
+
+    ``block_levels`` are the levels that may hold blocks; with 52-bit output addresses
+    ``wide_block_level`` may, too. ``has_ds`` tells whether those take TCR.DS.
+    """
 
     page_size: int
     tg0: int
     tg1: int
     block_levels: tuple[int, ...]
+    wide_block_level: int
+    has_ds: bool
 
     @property
     def page_shift(self) -> int:
@@ -62,9 +69,9 @@ class Granule:
 GRANULES: dict[int, Granule] = {
     granule.page_size: granule
     for granule in (
-        Granule(4096, tg0=0b00, tg1=0b10, block_levels=(1, 2)),
-        Granule(16384, tg0=0b10, tg1=0b01, block_levels=(2,)),
-        Granule(65536, tg0=0b01, tg1=0b11, block_levels=(2,)),
+        Granule(4096, 0b00, 0b10, block_levels=(1, 2), wide_block_level=0, has_ds=True),
+        Granule(16384, 0b10, 0b01, block_levels=(2,), wide_block_level=1, has_ds=True),
+        Granule(65536, 0b01, 0b11, block_levels=(2,), wide_block_level=1, has_ds=False),
     )
 }
 
@@ -85,15 +92,17 @@ TG1_GRANULES = {granule.tg1: granule for granule in GRANULES.values()} | {0b00: 
 
 # IPS/PS encodings to physical address bits.
 PA_BITS: dict[int, int] = {0: 32, 1: 36, 2: 40, 3: 42, 4: 44, 5: 48, 6: 52}
-MAX_PA_BITS = 48
+CPU_BITS = 48
+WIDE_CPU_BITS = 52
+"""The widest addresses of a CPU, virtual and physical: without and with LVA, LPA and LPA2."""
 
 # Bit positions in TCR_EL1, and in TCR_EL2 when HCR_EL2.E2H is 1.
 T0SZ, EPD0, IRGN0, ORGN0, SH0, TG0 = 0, 7, 8, 10, 12, 14
 T1SZ, EPD1, IRGN1, ORGN1, SH1, TG1 = 16, 23, 24, 26, 28, 30
-IPS, TBI0, TBI1, HPD0, HPD1 = 32, 37, 38, 41, 42
+IPS, TBI0, TBI1, HPD0, HPD1, DS = 32, 37, 38, 41, 42, 59
 
 # Bit positions in TCR_EL2 when HCR_EL2.E2H is 0; T0SZ to TG0 are where TCR_EL1 has them.
-EL2_PS, EL2_TBI, EL2_HPD = 16, 20, 24
+EL2_PS, EL2_TBI, EL2_HPD, EL2_DS = 16, 20, 24, 32
 EL2_RES1 = 1 << 31 | 1 << 23
 
 WRITE_BACK = 0b01  # IRGN/ORGN: write-back, read- and write-allocate
@@ -101,12 +110,12 @@ INNER_SHAREABLE = 0b11
 
 
 def txsz(va_bits: int) -> int:
-    """T0SZ or T1SZ for a range of ``va_bits``; raises MachineError outside 25..48."""
+    """T0SZ or T1SZ for a range of ``va_bits``; raises MachineError outside 25..52."""
     value = 64 - va_bits
-    if not MIN_TXSZ <= value <= MAX_TXSZ:
+    if not WIDE_MIN_TXSZ <= value <= MAX_TXSZ:
         raise MachineError(
             f"no translation range of {va_bits} bits",
-            hint=f"{64 - MAX_TXSZ} to {64 - MIN_TXSZ} bits exist",
+            hint=f"{64 - MAX_TXSZ} to {64 - WIDE_MIN_TXSZ} bits exist",
         )
     return value
 
@@ -120,8 +129,11 @@ def ips(pa_bits: int) -> int:
     raise MachineError(f"no physical address size of {pa_bits} bits", hint=f"one of {sizes}")
 
 
-def tcr_el1(granule: Granule, *, t0_bits: int, t1_bits: int, pa_bits: int) -> int:
-    """TCR_EL1 for both ranges: ``granule``, cacheable inner-shareable walks, VA and PA sizes."""
+def tcr_el1(granule: Granule, *, t0_bits: int, t1_bits: int, pa_bits: int, ds: bool = False) -> int:
+    """TCR_EL1 for both ranges: ``granule``, cacheable inner-shareable walks, VA and PA sizes.
+
+    ``ds`` chooses the LPA2 descriptor format.
+    """
     return (
         txsz(t0_bits) << T0SZ
         | WRITE_BACK << IRGN0
@@ -134,6 +146,7 @@ def tcr_el1(granule: Granule, *, t0_bits: int, t1_bits: int, pa_bits: int) -> in
         | INNER_SHAREABLE << SH1
         | granule.tg1 << TG1
         | ips(pa_bits) << IPS
+        | ds << DS
     )
 
 

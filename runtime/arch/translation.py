@@ -15,6 +15,14 @@ from relokit.runtime.arch.geometry import ENTRY_SIZE, Granule
 SCTLR_M = 1 << 0
 SCTLR_WXN = 1 << 19
 TTBR_BADDR = (1 << 48) - (1 << 1)
+TTBR_WIDE_BADDR = (1 << 48) - (1 << 6)
+TTBR_HIGH_SHIFT = 46  # with 52-bit output addresses, BADDR[51:48] are in bits 5:2
+TTBR_HIGH = 0xF << 48
+
+
+def to_ttbr(pa: int, pa_bits: int) -> int:
+    """What a TTBR holds for tables at PA ``pa``, where addresses have ``pa_bits`` bits."""
+    return pa if pa_bits <= g.CPU_BITS else pa & ~TTBR_HIGH | (pa & TTBR_HIGH) >> TTBR_HIGH_SHIFT
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +30,8 @@ class WalkRegisters:
     """The registers of one translation regime, by value.
 
     At EL1 the _EL1 registers; at EL2 the _EL2 ones, ``e2h`` being HCR_EL2.E2H. ``ttbr1`` is not
-    read at EL2 without E2H.
+    read at EL2 without E2H. ``cpu_bits`` are the widest addresses the CPU has: with 52 it has
+    FEAT_LVA, FEAT_LPA and FEAT_LPA2.
     """
 
     sctlr: int
@@ -31,6 +40,7 @@ class WalkRegisters:
     ttbr1: int = 0
     mair: int = d.MAIR
     e2h: bool = False
+    cpu_bits: int = g.CPU_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,7 @@ class TableRange:
     upper: bool
     hierarchical: bool
     pa_bits: int
+    output: d.AddressFormat
 
     @property
     def start(self) -> int:
@@ -55,7 +66,17 @@ class TableRange:
     def root_table(self) -> int:
         """PA of the first table: BADDR, aligned to the table's size."""
         size = max(64, self.granule.root_entries(self.va_bits) * ENTRY_SIZE)
-        return self.root & TTBR_BADDR & ~(size - 1)
+        base = self.root & TTBR_BADDR
+        if self.pa_bits > g.CPU_BITS:
+            base = self.root & TTBR_WIDE_BADDR | self.root << TTBR_HIGH_SHIFT & TTBR_HIGH
+        return base & ~(size - 1)
+
+    @property
+    def block_levels(self) -> tuple[int, ...]:
+        """Levels that may hold blocks."""
+        granule = self.granule
+        wide = self.output is not d.PLAIN
+        return ((granule.wide_block_level,) if wide else ()) + granule.block_levels
 
     @property
     def above(self) -> tuple[int, int]:
@@ -67,42 +88,47 @@ class TableRange:
 def table_range(regs: WalkRegisters, el: int, upper: bool) -> TableRange:
     """How level ``el`` reads addresses of the upper (TTBR1) or lower range under ``regs``."""
     tcr = regs.tcr
+    wide_cpu = regs.cpu_bits > g.CPU_BITS
 
     def bit(position: int) -> bool:
         return bool(tcr >> position & 1)
 
-    def va_bits(position: int) -> int:
-        return 64 - min(max(tcr >> position & 0x3F, g.MIN_TXSZ), g.MAX_TXSZ)
-
-    if not two_ranges(regs, el):
+    single = not two_ranges(regs, el)
+    if upper and not single:
+        granule = g.TG1_GRANULES[tcr >> g.TG1 & 0b11]
+    else:
+        granule = g.TG0_GRANULES[tcr >> g.TG0 & 0b11]
+    wide = wide_cpu and (not granule.has_ds or bit(g.EL2_DS if single else g.DS))
+    size = tcr >> (g.T1SZ if upper and not single else g.T0SZ) & 0x3F
+    va_bits = 64 - min(max(size, g.WIDE_MIN_TXSZ if wide else g.MIN_TXSZ), g.MAX_TXSZ)
+    widest = regs.cpu_bits if wide else min(regs.cpu_bits, g.CPU_BITS)
+    pa_bits = min(g.PA_BITS.get(tcr >> (g.EL2_PS if single else g.IPS) & 0b111, widest), widest)
+    output = (d.LPA2 if granule.has_ds else d.LPA) if wide else d.PLAIN
+    if single:
         return TableRange(
             root=regs.ttbr0,
-            va_bits=va_bits(g.T0SZ),
-            granule=g.TG0_GRANULES[tcr >> g.TG0 & 0b11],
+            va_bits=va_bits,
+            granule=granule,
             enabled=True,
             ignored_top=8 if bit(g.EL2_TBI) else 0,
             upper=False,
             hierarchical=not bit(g.EL2_HPD),
-            pa_bits=_pa_bits(tcr >> g.EL2_PS),
+            pa_bits=pa_bits,
+            output=output,
         )
     return TableRange(
         root=regs.ttbr1 if upper else regs.ttbr0,
-        va_bits=va_bits(g.T1SZ if upper else g.T0SZ),
-        granule=(
-            g.TG1_GRANULES[tcr >> g.TG1 & 0b11] if upper else g.TG0_GRANULES[tcr >> g.TG0 & 0b11]
-        ),
+        va_bits=va_bits,
+        granule=granule,
         enabled=not bit(g.EPD1 if upper else g.EPD0),
         ignored_top=8 if bit(g.TBI1 if upper else g.TBI0) else 0,
         upper=upper,
         hierarchical=not bit(g.HPD1 if upper else g.HPD0),
-        pa_bits=_pa_bits(tcr >> g.IPS),
+        pa_bits=pa_bits,
+        output=output,
     )
 
 
 def two_ranges(regs: WalkRegisters, el: int) -> bool:
     """Whether VA bit 55 chooses between TTBR0 and TTBR1 at ``el``: EL1&0 and EL2&0."""
     return el == 1 or regs.e2h
-
-
-def _pa_bits(encoding: int) -> int:
-    return min(g.PA_BITS.get(encoding & 0b111, g.MAX_PA_BITS), g.MAX_PA_BITS)

@@ -1,10 +1,9 @@
 """The stage 1 translation table walk: what an address means, and why it faults.
 
 Source: ARM DDI 0487, D8.2 (translation process), D8.4 (permissions), D8.15 (faults). Modelled:
-the EL1&0 and EL2&0 regimes (two ranges, by VA bit 55) and EL2 without E2H (one range); 48-bit
-addresses; privileged accesses. Not modelled, because the engine's CPU has none of it or does
-not enable it: stage 2, hardware update of the access flag and of dirty state, PAN, 52-bit
-addresses.
+the EL1&0 and EL2&0 regimes (two ranges, by VA bit 55) and EL2 without E2H (one range); 48 and
+52-bit addresses; privileged accesses. Not modelled, because the engine's CPU has none of it or
+does not enable it: stage 2, hardware update of the access flag and of dirty state, PAN.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relokit.runtime.arch import descriptors as d
-from relokit.runtime.arch import geometry as g
 from relokit.runtime.arch.geometry import ENTRY_SIZE, LEAF_LEVEL
 from relokit.runtime.arch.translation import (
     SCTLR_M,
@@ -64,17 +62,26 @@ class Fault:
     @property
     def code(self) -> int:
         """The DFSC or IFSC field of the syndrome."""
-        return self.kind.value + self.level
+        return _CODES_ABOVE[self.kind] if self.level < 0 else self.kind.value + self.level
 
     def __str__(self) -> str:
         return f"{self.kind.text} fault, level {self.level}"
 
 
+# What a table at level -1 can cause (DDI 0487, ESR_ELx.ISS of aborts).
+_CODES_ABOVE = {
+    FaultKind.ADDRESS_SIZE: 0b101001,
+    FaultKind.TRANSLATION: 0b101011,
+    FaultKind.EXTERNAL_ABORT_ON_WALK: 0b010011,
+}
+_FAULTS = {kind.value + level: Fault(kind, level) for kind in FaultKind for level in range(4)} | {
+    code: Fault(kind, -1) for kind, code in _CODES_ABOVE.items()
+}
+
+
 def fault_of(code: int) -> Fault | None:
     """The fault a DFSC/IFSC code names, if it is one of a walk."""
-    if code >= 0 and code & ~0b11 in {kind.value for kind in FaultKind}:
-        return Fault(FaultKind(code & ~0b11), code & 0b11)
-    return None
+    return _FAULTS.get(code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +92,16 @@ class WalkStep:
     table: int
     entry: int
     descriptor: int
+    output: d.AddressFormat = d.PLAIN
+
+    @property
+    def leads_to(self) -> int:
+        """The output address of the descriptor, whether that is valid or not."""
+        return self.output.decode(self.descriptor)
 
     def __str__(self) -> str:
-        return f"L{self.level} {self.entry:#x}: {d.describe(self.descriptor, self.level)}"
+        words = d.describe(self.descriptor, self.level, self.output)
+        return f"L{self.level} {self.entry:#x}: {words}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +176,7 @@ def walk(memory: GuestMemory, regs: WalkRegisters, va: int, *, el: int) -> Walk:
     The PA a walk ends at need not be RAM.
     """
     if not regs.sctlr & SCTLR_M:
-        return _flat(va)
+        return _flat(va, regs.cpu_bits)
     r = table_range(regs, el, two_ranges(regs, el) and bool(va & HALF))
     mask, wanted = r.above
     if not r.enabled or va & mask != wanted:
@@ -178,15 +192,15 @@ def walk(memory: GuestMemory, regs: WalkRegisters, va: int, *, el: int) -> Walk:
         if not memory.contains(entry, ENTRY_SIZE):
             return _faulted(va, FaultKind.EXTERNAL_ABORT_ON_WALK, level, trail)
         descriptor = memory.read_u64(entry)
-        trail += (WalkStep(level, table, entry, descriptor),)
+        trail += (WalkStep(level, table, entry, descriptor, r.output),)
         kind = descriptor & d.TYPE
         if (level == LEAF_LEVEL and kind == d.PAGE) or (
-            level in r.granule.block_levels and kind == d.BLOCK
+            level in r.block_levels and kind == d.BLOCK
         ):
             return _leaf(va, regs, r, el, level, trail)
         if level == LEAF_LEVEL or kind != d.TABLE:
             return _faulted(va, FaultKind.TRANSLATION, level, trail)
-        table = descriptor & d.ADDRESS & ~(r.granule.page_size - 1)
+        table = r.output.decode(descriptor) & ~(r.granule.page_size - 1)
         if table >> r.pa_bits:
             return _faulted(va, FaultKind.ADDRESS_SIZE, level, trail)
     raise AssertionError("level 3 always ends a walk")
@@ -202,7 +216,7 @@ def _leaf(
 ) -> Walk:
     descriptor = trail[-1].descriptor
     size = r.granule.span(level)
-    base = descriptor & d.ADDRESS & ~(size - 1)
+    base = r.output.decode(descriptor) & ~(size - 1)
     if base >> r.pa_bits:
         return _faulted(va, FaultKind.ADDRESS_SIZE, level, trail)
     if not descriptor & d.AF:
@@ -258,16 +272,16 @@ def _faulted(va: int, kind: FaultKind, level: int, trail: tuple[WalkStep, ...]) 
     )
 
 
-def _flat(va: int) -> Walk:
+def _flat(va: int, cpu_bits: int) -> Walk:
     """MMU off: the address itself, as wide as the CPU's, whatever TCR says."""
-    if va >> g.MAX_PA_BITS:
+    if va >> cpu_bits:
         return _faulted(va, FaultKind.ADDRESS_SIZE, 0, ())
     return Walk(
         va=va,
         pa=va,
         fault=None,
         level=0,
-        size=1 << g.MAX_PA_BITS,
+        size=1 << cpu_bits,
         trail=(),
         writable=True,
         executable=True,
@@ -288,7 +302,7 @@ def walk_many(memory: GuestMemory, regs: WalkRegisters, vas: Words, *, el: int) 
         attr_index=np.full(count, -1, dtype=np.int8),
     )
     if not regs.sctlr & SCTLR_M:
-        fits = vas >> np.uint64(g.MAX_PA_BITS) == 0
+        fits = vas >> np.uint64(regs.cpu_bits) == 0
         out.pa[fits] = vas[fits]
         out.fault[~fits] = FaultKind.ADDRESS_SIZE.value
         out.writable[fits] = out.executable[fits] = True
@@ -341,12 +355,12 @@ class _Batch:
         self.descriptor = memory.words[memory.slots(entry[~absent])]
         kind = self.descriptor & np.uint64(d.TYPE)
         legal = kind == d.TABLE  # the same bits are a page at level 3
-        if level in r.granule.block_levels:
+        if level in r.block_levels:
             legal |= kind == d.BLOCK
         self._end(~legal, FaultKind.TRANSLATION, level)
         leaf = self.descriptor & np.uint64(d.TYPE) == (d.PAGE if level == LEAF_LEVEL else d.BLOCK)
         size = np.where(leaf, r.granule.span(level), r.granule.page_size).astype(np.uint64)
-        self.table = self.descriptor & np.uint64(d.ADDRESS) & ~(size - np.uint64(1))
+        self.table = r.output.decode(self.descriptor) & ~(size - np.uint64(1))
         too_big = self.table >> np.uint64(r.pa_bits) != 0
         self._end(too_big, FaultKind.ADDRESS_SIZE, level)
         leaf = leaf[~too_big]
@@ -368,8 +382,10 @@ class _Batch:
         out.attr_index[at] = (bits & np.uint64(d.ATTR_INDEX)) >> np.uint64(d.ATTR_INDEX_SHIFT)
 
     def _end(self, faulted: NDArray[np.bool_], kind: FaultKind, level: int) -> None:
+        if not faulted.any():
+            return
         at = self.elements[faulted]
-        self.out.fault[at] = kind.value + level
+        self.out.fault[at] = Fault(kind, level).code
         self.out.level[at] = level
         self._keep(~faulted)
 

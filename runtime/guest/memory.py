@@ -20,7 +20,7 @@ Bytes = NDArray[np.uint8]
 Words = NDArray[np.uint64]
 
 MIN_PAGE = 4096  # softmmu page of the engine: RAM is mapped in multiples of it
-MAX_PA = 1 << 48  # the widest output address without LPA (ARM DDI 0487, D8.1)
+MAX_PA = 1 << 52  # the widest output address there is (ARM DDI 0487, D8.1)
 HOST_PAGE = mmap.PAGESIZE
 WORD = 8
 GIB = 1 << 30
@@ -165,7 +165,7 @@ def _check_size(base: int, size: int) -> None:
         )
     if base < 0 or base + size > MAX_PA:
         raise MachineError(
-            f"RAM of {size:#x} bytes at PA {base:#x} is not within 48-bit physical addresses"
+            f"RAM of {size:#x} bytes at PA {base:#x} is not within 52-bit physical addresses"
         )
     limit, source = host_limit()
     if size > limit:
@@ -177,7 +177,7 @@ def _check_size(base: int, size: int) -> None:
 
 def host_limit() -> tuple[int, str]:
     """Bytes the host can give now, and what says so: /proc/meminfo or a resource limit."""
-    candidates = [(MAX_PA, "48-bit addresses")]
+    candidates = [(MAX_PA, "52-bit addresses")]
     fields = _kilobytes(Path("/proc/meminfo"))
     if "MemAvailable" in fields:
         # Swap is left out on purpose: a guest in swap would look like a hang.

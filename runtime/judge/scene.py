@@ -164,8 +164,10 @@ class Scene:
     @property
     def is_dormant(self) -> bool:
         """Whether the last descriptor of the walk would map RAM if it were valid."""
-        leaf = self.leaf()
-        return not leaf & d.VALID and self.in_ram(leaf & d.ADDRESS)
+        if not self.walk or not self.walk.trail:
+            return False
+        leaf = self.walk.trail[-1]
+        return not leaf.descriptor & d.VALID and self.in_ram(leaf.leads_to)
 
     def leaf(self) -> int:
         """The last descriptor of the walk; 0 if there was none."""

@@ -25,8 +25,8 @@ SPACE = 1 << 64
 class PageTables:
     """Tables for one range: VA 0 upwards (TTBR0), or, if ``upper``, up to 2^64 (TTBR1).
 
-    ``root`` is the PA of the first table, what TTBR holds. Tables come from ``allocator``, under
-    ``name``.
+    ``root`` is the PA of the first table; ``output`` is how descriptors hold PAs. Tables come
+    from ``allocator``, under ``name``.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class PageTables:
         *,
         upper: bool,
         name: str,
+        output: d.AddressFormat = d.PLAIN,
     ) -> None:
         txsz(va_bits)
         self.memory = memory
@@ -45,6 +46,7 @@ class PageTables:
         self.granule = granule
         self.va_bits = va_bits
         self.name = name
+        self.output = output
         self.low = SPACE - (1 << va_bits) if upper else 0
         self.root = allocator.alloc(name, granule.page_size).base
 
@@ -72,8 +74,10 @@ class PageTables:
                 f"({self.low:#x}..{self.high:#x})",
                 hint="more VA bits, or less RAM",
             )
-        if pa < 0 or pa + size > d.ADDRESS + page:
-            raise MachineError(f"{self.name}: PA {pa:#x}..{pa + size:#x} is past 48 bits")
+        if pa < 0 or pa + size > 1 << self.output.bits:
+            raise MachineError(
+                f"{self.name}: PA {pa:#x}..{pa + size:#x} is past {self.output.bits} bits"
+            )
         levels = (*self.granule.block_levels, LEAF_LEVEL) if blocks else (LEAF_LEVEL,)
         start = self.granule.start_level(self.va_bits)
         usable = tuple(level for level in levels if level >= start)
@@ -94,8 +98,9 @@ class PageTables:
             at = va + int(taken.argmax()) * span
             raise MachineError(f"{self.name}: VA {at:#x} is mapped already")
         kind = d.PAGE if level == LEAF_LEVEL else d.BLOCK
-        steps = np.arange(len(slots), dtype=np.uint64) * np.uint64(span)
-        words[slots] = steps + np.uint64(pa | attributes | kind)
+        pas = np.uint64(pa) + np.arange(len(slots), dtype=np.uint64) * np.uint64(span)
+        bits = self.output.attributes(attributes) | kind
+        words[slots] = self.output.encode(pas) | np.uint64(bits)
 
     def _slots(self, va: int, size: int, level: int) -> NDArray[np.intp]:
         """Word indices of the entries of ``level`` for a range; missing tables are made."""
@@ -128,10 +133,9 @@ class PageTables:
             page = self.granule.page_size
             name = f"{self.name} level {level + 1}"
             new = self.allocator.alloc(name, len(missing) * page).base
-            steps = np.arange(len(missing), dtype=np.uint64) * np.uint64(page)
-            words[missing] = steps + np.uint64(new | d.TABLE)
-        below: Words = words[slots] & np.uint64(d.ADDRESS)
-        return below
+            pas = np.uint64(new) + np.arange(len(missing), dtype=np.uint64) * np.uint64(page)
+            words[missing] = self.output.encode(pas) | np.uint64(d.TABLE)
+        return self.output.decode(words[slots])
 
 
 def _chunks(

@@ -82,7 +82,7 @@ def create_copy(
         new = _leaves(rows, level, rule)
         if level < LEAF_LEVEL:
             tables = rows & np.uint64(d.TYPE) == d.TABLE
-            source = rows[tables] & np.uint64(d.ADDRESS)
+            source = d.PLAIN.decode(rows[tables])
             base = vas[tables]
             name = f"linear map copy level {level + 1}"
             below = _new_tables(allocator, len(source), target.page_size, name)

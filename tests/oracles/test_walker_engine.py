@@ -196,10 +196,10 @@ def _wild_descriptor(rng: random.Random, tables: list[int]) -> int:
     kind = rng.choice([0, 1, 1, 2, 3, 3, 3, 3, 3])
     # Blocks are aligned to the largest there is: the engine ORs what should be zero below.
     address = rng.choice(tables) if kind == 3 else rng.randrange(1 << 18) << 30
-    attributes = rng.getrandbits(64) & ~d.ADDRESS & ~0b11
+    attributes = rng.getrandbits(64) & ~d.PLAIN.in_place & ~0b11
     if rng.random() < 0.8:
         attributes |= d.AF
-    return address & d.ADDRESS | attributes | kind
+    return address & d.PLAIN.in_place | attributes | kind
 
 
 def _illegal_block(trail: str, block_levels: tuple[int, ...]) -> bool:

@@ -122,14 +122,14 @@ def test_table_descriptors_carry_the_limits_shipped_kernels_write() -> None:
     world = World(blocks=False)
     regs = world.registers(world.copy())
     limits = [
-        step.descriptor & ~d.ADDRESS
+        step.descriptor & ~d.PLAIN.in_place
         for step in walk(world.memory, regs, world.va(BASE), el=1).trail[:-1]
     ]
     assert limits == [3 | 1 << 59, 3 | 1 << 59, 3 | 1 << 60]
     late = World(blocks=False)
     regs = late.registers(late.copy("7.2"))
     trail = walk(late.memory, regs, late.va(BASE), el=1).trail
-    assert [step.descriptor & ~d.ADDRESS for step in trail[:-1]] == [
+    assert [step.descriptor & ~d.PLAIN.in_place for step in trail[:-1]] == [
         0x403 | 1 << 59,
         0x403 | 1 << 59,
         0x403 | 1 << 60,
@@ -260,7 +260,7 @@ def test_the_idmap_is_one_executable_page_and_a_48_bit_range(page: int, va_bits:
     inside = walk(memory, regs, control + 4, el=1)
     assert (inside.level, inside.writable, inside.executable) == (3, False, True)
     assert inside.trail[-1].descriptor == control | 1 << 54 | 1 << 55 | 0x783
-    assert all(step.descriptor & ~d.ADDRESS == 3 for step in inside.trail[:-1])
+    assert all(step.descriptor & ~d.PLAIN.in_place == 3 for step in inside.trail[:-1])
 
 
 def test_vectors_are_copied_to_the_start_of_a_page_of_their_own() -> None:
