@@ -13,15 +13,8 @@ from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout, layout_named
 from relokit.codegen.series import parse_state
 from relokit.codegen.target import PAGE_SIZES, Regime, Target, parse_page_size
-from relokit.runtime.kexec.job import (
-    DEFAULT_CMDLINE,
-    MAX_PA,
-    MAX_SEED,
-    Job,
-    KexecPath,
-    Order,
-    Shape,
-)
+from relokit.runtime.guest.order import Order
+from relokit.runtime.kexec.job import DEFAULT_CMDLINE, MAX_PA, MAX_SEED, Job, KexecPath, Shape
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -13,7 +13,8 @@ from relokit.cli.terminal.output import emit, emit_json, plain
 from relokit.cli.terminal.view import Bars
 from relokit.matrix import CellResult, CellStatus, Tally
 from relokit.runtime.campaign.cells import Cell
-from relokit.runtime.kexec.job import Job, Order, Shape
+from relokit.runtime.guest.order import Order
+from relokit.runtime.kexec.job import Job, Shape
 
 if TYPE_CHECKING:
     from rich.console import Group

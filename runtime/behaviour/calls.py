@@ -22,7 +22,7 @@ from relokit.runtime.behaviour.flat_machine import (
     EXCEPTION_RETURN,
     PAGE,
     RETURN,
-    STACK_OWNER,
+    STACK,
     STACK_POINTER,
     Callee,
     Level,
@@ -136,7 +136,7 @@ def _words(memory: GuestMemory, before: Words, sp: int) -> list[Written]:
     written = []
     for owner, base, size in owners():
         first = (base - DATA) // 8
-        if owner == STACK_OWNER and base <= sp <= base + size:
+        if base == STACK and base <= sp <= base + size:
             first, size = first + (sp - base) // 8, size - (sp - base) // 8 * 8
             base += (sp - base) // 8 * 8
         now, then = (words[first : first + size // 8] for words in (memory.words, before))

@@ -19,7 +19,6 @@ STACK_SIZE = 0x4000
 STACK = DATA + ARGUMENTS * BLOCK
 DATA_SIZE = ARGUMENTS * BLOCK + STACK_SIZE
 STACK_POINTER = STACK + STACK_SIZE // 2
-STACK_OWNER = "stack"
 
 # Out of reach of ADRP from the data: an address near the code can only mean what is near it in its
 # own program. Nor is there anything where it was called from.
@@ -88,7 +87,7 @@ def block_of(argument: int) -> int:
 def owners() -> tuple[tuple[str, int, int], ...]:
     """(name, base, size) of all data."""
     blocks = ((f"x{n} data", DATA + n * BLOCK, BLOCK) for n in range(ARGUMENTS))
-    return *blocks, (STACK_OWNER, STACK, STACK_SIZE)
+    return *blocks, ("stack", STACK, STACK_SIZE)
 
 
 def data_text(value: int) -> str | None:

@@ -23,7 +23,6 @@ from relokit.runtime.run.transfer import Move, Report
 from relokit.runtime.run.verdict import conclude, open_cpu, prepare_machine, relocate
 
 TRIAL = "the kexec machine"
-DESTINATION = "destination: "
 FREE = "free memory"
 MAX_PARTS = 64
 DIGEST_SIZE = 8
@@ -113,7 +112,7 @@ def _digests(machine: Machine) -> dict[int, str]:
     return {
         region.base: _digest(machine, region.base, region.size)
         for region in machine.allocator.regions
-        if not region.name.startswith(DESTINATION)
+        if not region.owner.is_destination
     }
 
 
@@ -127,8 +126,8 @@ def _written(machine: Machine, before: dict[int, str]) -> Iterator[Written]:
     """The destinations, and all else that has changed since ``before``."""
     names: dict[str, int] = {}
     for region in machine.allocator.regions:
-        name = region.name
-        if name.startswith(DESTINATION):
+        name = str(region.owner)
+        if region.owner.is_destination:
             part, parts = _parts(machine, region)
             digest = _digest(machine, region.base, region.size)
             yield Written(name, region.base, region.size, digest, part, parts)

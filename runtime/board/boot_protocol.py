@@ -14,13 +14,14 @@ from enum import Enum
 from relokit.codegen.base.errors import MachineError
 from relokit.linker.kernel.kernel_file import BASE_ALIGN, ImageHeader
 from relokit.runtime.board.fdt import MAX_DTB, Range
+from relokit.runtime.guest.payload import PayloadKind
 
 GIB = 1 << 30
 INITRD_WINDOW = 32 * GIB
 DTB_ALIGN = 8
 PA_LIMIT = 1 << 48
 
-KERNEL, INITRD, DTB = "kernel", "initrd", "device tree"
+KERNEL, INITRD, DTB = PayloadKind.KERNEL, PayloadKind.INITRD, PayloadKind.DEVICE_TREE
 
 
 class PlacementRule(Enum):
@@ -45,10 +46,15 @@ class PlacementRule(Enum):
 class PlacedSegment:
     """``size`` bytes of content at PA ``at``; ``memsz`` bytes, whole pages, are claimed there."""
 
-    name: str
+    kind: PayloadKind
     at: int
     size: int
     memsz: int
+
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+        return self.kind.value
 
     @property
     def end(self) -> int:
@@ -92,8 +98,8 @@ def place(
         raise _broken(PlacementRule.DTB_SIZE, f"the device tree has {dtb_size} bytes")
     holes = _Holes(ram, reserved)
 
-    def put(name: str, at: int, size: int, memsz: int) -> PlacedSegment:
-        segment = PlacedSegment(name, at, size, memsz)
+    def put(kind: PayloadKind, at: int, size: int, memsz: int) -> PlacedSegment:
+        segment = PlacedSegment(kind, at, size, memsz)
         _check(segment, header, page_size)
         holes.take(segment)
         return segment
@@ -133,13 +139,13 @@ def place(
 def _check(segment: PlacedSegment, header: ImageHeader, page_size: int) -> None:
     """The rules that concern one segment alone."""
     at, last = segment.at, segment.at + segment.size - 1
-    if segment.name == KERNEL:
+    if segment.kind is KERNEL:
         if (at - header.text_offset) % BASE_ALIGN:
             shown = f"{_span(segment)}, with text_offset {header.text_offset:#x}"
             raise _broken(PlacementRule.KERNEL_BASE, shown)
         if segment.end > PA_LIMIT:
             raise _broken(PlacementRule.KERNEL_48_BIT, _span(segment))
-    if segment.name == DTB:
+    if segment.kind is DTB:
         if at % DTB_ALIGN:
             raise _broken(PlacementRule.DTB_ALIGN, _span(segment))
         if at // BASE_ALIGN != last // BASE_ALIGN:
@@ -172,28 +178,29 @@ class _Holes:
         self._taken.append(segment)
         self._free = _without(self._free, [(start, end)])
 
-    def lowest(self, name: str, room: int, align: int, first: int, last: int) -> int:
+    def lowest(self, kind: PayloadKind, room: int, align: int, first: int, last: int) -> int:
         """Lowest ``align``-ed PA of ``room`` free bytes within first..last."""
         for low, high in self._free:
             at = _up(max(low, first), align)
             if at + room <= min(high, last):
                 return at
-        raise self._no_hole(name, room, first, last)
+        raise self._no_hole(kind, room, first, last)
 
-    def highest(self, name: str, room: int, align: int) -> int:
+    def highest(self, kind: PayloadKind, room: int, align: int) -> int:
         """Highest ``align``-ed PA of ``room`` free bytes."""
         for low, high in reversed(self._free):
             at = (high - room) // align * align
             if at >= low:
                 return at
-        raise self._no_hole(name, room, 0, 1 << 64)
+        raise self._no_hole(kind, room, 0, 1 << 64)
 
-    def _no_hole(self, name: str, room: int, first: int, last: int) -> MachineError:
+    def _no_hole(self, kind: PayloadKind, room: int, first: int, last: int) -> MachineError:
         sizes = (min(high, last) - max(low, first) for low, high in self._free)
         largest = max((size for size in sizes if size > 0), default=0)
         return _broken(
             PlacementRule.FITS,
-            f"the {name} needs {room:#x} bytes, the largest hole where it may be has {largest:#x}",
+            f"the {kind.value} needs {room:#x} bytes, the largest hole where it may be has "
+            f"{largest:#x}",
             hint="give the guest more memory",
         )
 

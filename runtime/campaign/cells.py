@@ -17,7 +17,8 @@ from relokit.codegen.base.errors import TargetError
 from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout, layout_named
 from relokit.codegen.series import BEFORE, COMPLETE, parse_state
 from relokit.codegen.target import MIB, PAGE_SIZES, VA_BITS, Regime, Target, parse_page_size
-from relokit.runtime.kexec.job import Job, KexecPath, Order, Shape
+from relokit.runtime.guest.order import Order
+from relokit.runtime.kexec.job import Job, KexecPath, Shape
 
 LARGE = 64 * MIB
 """Bytes of Payload.LARGE."""

@@ -1,7 +1,7 @@
-"""Who owns which physical pages: a ledger of named regions, and pages off what is left.
+"""Who owns which physical pages: a ledger of owned regions, and pages off what is left.
 
 The ledger is what ownership checks and diagnoses read: every page the old kernel set aside, and
-every destination of the new one, has a name in it.
+every destination of the new one, has an owner in it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from relokit.codegen.base.errors import MachineError
 from relokit.runtime.guest.memory import GuestMemory
-from relokit.runtime.kexec.job import Order
+from relokit.runtime.guest.order import Order
+from relokit.runtime.guest.owner import Owner
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """``size`` bytes from PA ``base``, owned by ``name``."""
+    """``size`` bytes from PA ``base``, owned by ``owner``."""
 
-    name: str
+    owner: Owner
     base: int
     size: int
 
@@ -34,7 +35,7 @@ class Region:
         return self.base <= pa < self.end
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.base:#x}..{self.end:#x})"
+        return f"{self.owner} ({self.base:#x}..{self.end:#x})"
 
 
 class PageAllocator:
@@ -71,47 +72,47 @@ class PageAllocator:
         last = bisect_left(self._bases, base + size)
         return tuple(r for r in self._regions[first:last] if r.end > base and r.base < base + size)
 
-    def reserve(self, name: str, base: int, size: int) -> Region:
+    def reserve(self, owner: Owner, base: int, size: int) -> Region:
         """Enter ``[base, base + size)`` into the ledger.
 
         Raises MachineError if it is empty, not RAM, or overlaps a region (which is named).
         """
         if size <= 0:
-            raise MachineError(f"{name}: a region of {size} bytes at PA {base:#x}")
+            raise MachineError(f"{owner}: a region of {size} bytes at PA {base:#x}")
         if not self.memory.contains(base, size):
             raise MachineError(
-                f"{name}: PA {base:#x}..{base + size:#x} is not all RAM "
+                f"{owner}: PA {base:#x}..{base + size:#x} is not all RAM "
                 f"({self.memory.base:#x}..{self.memory.end:#x})",
                 hint="give the guest more RAM, or place it elsewhere",
             )
         taken = self.overlapping(base, size)
         if taken:
             raise MachineError(
-                f"{name}: PA {base:#x}..{base + size:#x} overlaps {taken[0]}",
+                f"{owner}: PA {base:#x}..{base + size:#x} overlaps {taken[0]}",
                 hint="place one of the two elsewhere",
             )
-        return self._enter(Region(name, base, size))
+        return self._enter(Region(owner, base, size))
 
-    def alloc(self, name: str, size: int, *, align: int | None = None) -> Region:
+    def alloc(self, owner: Owner, size: int, *, align: int | None = None) -> Region:
         """The lowest free ``size`` bytes, whole pages, at a multiple of ``align`` bytes.
 
         ``align`` is a page by default. The bytes are zero. Raises MachineError when no gap is
         large enough.
         """
         if size <= 0:
-            raise MachineError(f"{name}: an allocation of {size} bytes")
+            raise MachineError(f"{owner}: an allocation of {size} bytes")
         step = self.page_size if align is None else align
         rounded = _round_up(size, self.page_size)
         for base, end in self._gaps():
             start = _round_up(base, step)
             if start + rounded <= end:
                 self.memory.view(start, rounded).fill(0)
-                return self._enter(Region(name, start, rounded))
-        raise self._out_of_memory(name, rounded)
+                return self._enter(Region(owner, start, rounded))
+        raise self._out_of_memory(owner, rounded)
 
     def scatter(
         self,
-        name: str,
+        owner: Owner,
         count: int,
         page_size: int,
         seed: int,
@@ -124,10 +125,10 @@ class PageAllocator:
         they hold is unspecified. Raises MachineError when RAM has too few pages.
         """
         if count < 0:
-            raise MachineError(f"{name}: {count} pages")
-        runs = self._runs(name, count, page_size)
+            raise MachineError(f"{owner}: {count} pages")
+        runs = self._runs(owner, count, page_size)
         for base, pages in runs:
-            self._enter(Region(name, base, pages * page_size))
+            self._enter(Region(owner, base, pages * page_size))
         parts = [
             np.uint64(base) + np.arange(pages, dtype=np.uint64) * np.uint64(page_size)
             for base, pages in runs
@@ -140,7 +141,7 @@ class PageAllocator:
             np.random.RandomState(seed).shuffle(pas)
         return pas
 
-    def _runs(self, name: str, count: int, page_size: int) -> list[tuple[int, int]]:
+    def _runs(self, owner: Owner, count: int, page_size: int) -> list[tuple[int, int]]:
         """(base, pages) of free runs that add up to ``count`` pages."""
         free = [
             (start, (end - start) // page_size)
@@ -157,7 +158,7 @@ class PageAllocator:
             missing -= runs[-1][1]
             if missing == 0:
                 return runs
-        raise self._out_of_memory(name, count * page_size)
+        raise self._out_of_memory(owner, count * page_size)
 
     def _gaps(self) -> list[tuple[int, int]]:
         """Free ``(base, end)`` ranges, ascending."""
@@ -174,9 +175,9 @@ class PageAllocator:
         self._bases.insert(at, region.base)
         return region
 
-    def _out_of_memory(self, name: str, size: int) -> MachineError:
+    def _out_of_memory(self, owner: Owner, size: int) -> MachineError:
         return MachineError(
-            f"{name}: no room for {size:#x} bytes; {self.free_bytes:#x} of "
+            f"{owner}: no room for {size:#x} bytes; {self.free_bytes:#x} of "
             f"{self.memory.size:#x} bytes of RAM are free",
             hint="give the guest more RAM",
         )

@@ -53,9 +53,7 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         lambda s: (
-            s.vector is not None
-            and s.owner.startswith("destination")
-            and s.is_exception(ExceptionClass.UNKNOWN)
+            s.vector is not None and s.in_destination and s.is_exception(ExceptionClass.UNKNOWN)
         ),
         "the vectors that VBAR points to lie in a destination and were overwritten by the move: "
         "they belong into a page of their own",
@@ -190,7 +188,7 @@ CAUSES: tuple[Cause, ...] = (
         "image has there",
     ),
     Cause(
-        lambda s: s.is_exception(ExceptionClass.UNKNOWN) and s.owner.startswith("destination"),
+        lambda s: s.is_exception(ExceptionClass.UNKNOWN) and s.in_destination,
         "what was moved is being executed, but not from its entry: the address that was branched "
         "to, or what was moved there, is wrong",
     ),

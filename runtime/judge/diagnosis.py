@@ -55,7 +55,7 @@ def place_of(guest: Guest, pc: int) -> str | None:
     located = guest.locate(pc)
     if located is None:
         owner = guest.allocator.owner(pc)
-        return f"in {owner.name}" if owner else None
+        return f"in {owner.owner}" if owner else None
     image, va = located
     symbol = image.symbol_at(va)
     name = f"{symbol[0]}+{symbol[1]:#x}" if symbol else f"{image.name}, {va:#x}"

@@ -19,6 +19,7 @@ from relokit.runtime.arch.geometry import txsz
 from relokit.runtime.arch.translation import SCTLR_M, WalkRegisters
 from relokit.runtime.arch.walker import Access, Fault, walk, walk_many
 from relokit.runtime.guest.memory import Words
+from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.kexec.kimage import destination_pages, read_field, walk_list
 from relokit.runtime.kexec.machine import Machine
@@ -87,20 +88,21 @@ def expected_fields(machine: Machine) -> dict[str, int]:
         fields["kern_reloc"] = machine.jump
     if target.has(Feature.KEXEC_EL2_VECTORS):
         nvhe = target.regime is Regime.NVHE
-        fields["el2_vectors"] = _base(machine, "EL2 vectors copy") if nvhe else 0
+        fields["el2_vectors"] = _base(machine, OwnerKind.EL2_VECTORS) if nvhe else 0
     if target.has(Feature.LINEAR_MAP_COPY):
-        fields["ttbr1"] = _base(machine, "linear map copy")
+        fields["ttbr1"] = _base(machine, OwnerKind.LINEAR_MAP)
         fields["zero_page"] = machine.old.zero_page
     if target.has(Feature.MMU_ON):
-        fields["ttbr0"] = _base(machine, "control page idmap")
+        fields["ttbr0"] = _base(machine, OwnerKind.CONTROL_IDMAP)
         fields["t0sz"] = txsz(IDMAP_VA_BITS)
         fields["phys_offset"] = -machine.old.linear_offset & MASK64
     return fields
 
 
-def _base(machine: Machine, name: str) -> int:
-    """PA of the first region called ``name``."""
-    return next(region.base for region in machine.allocator.regions if region.name == name)
+def _base(machine: Machine, kind: OwnerKind) -> int:
+    """PA of what ``kind`` owns; of tables, of their root."""
+    owner = Owner(kind)
+    return next(region.base for region in machine.allocator.regions if region.owner == owner)
 
 
 def _kimage(machine: Machine) -> Iterator[Finding]:
@@ -135,7 +137,7 @@ def _code(machine: Machine) -> Iterator[Finding]:
         copies += [
             ("EL2 vectors", region.base, vectors)
             for region in machine.allocator.regions
-            if region.name == "EL2 vectors copy"
+            if region.owner.kind is OwnerKind.EL2_VECTORS
         ]
     for name, base, wanted in copies:
         held = machine.memory.read(base, len(wanted))
@@ -168,7 +170,7 @@ def _destinations(machine: Machine, listed: Words) -> Iterator[Finding]:
         at = int(wrong[0])
         pa = int(listed[at])
         owner = machine.allocator.owner(pa)
-        foreign = owner is not None and not owner.name.startswith("destination")
+        foreign = owner is not None and not owner.owner.is_destination
         yield Finding(
             "setup.list",
             f"page {at} of the list goes to PA {pa:#x} instead of {int(wanted[at]):#x}",

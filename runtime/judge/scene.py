@@ -134,11 +134,11 @@ class Scene:
         return bool(access.pa >> bits)
 
     @cached_property
-    def owner(self) -> str:
-        """Who owns the page the PC is in; empty if nobody does."""
+    def in_destination(self) -> bool:
+        """Whether the PC is in a page that the move fills."""
         pa = self.cpu.walk(self.stop.pc).pa
         owner = self.guest.allocator.owner(pa) if pa is not None else None
-        return owner.name if owner else ""
+        return owner is not None and owner.owner.is_destination
 
     @cached_property
     def linked_word(self) -> int | None:
@@ -180,7 +180,7 @@ class Scene:
 
 
 def guest_owner(guest: Guest, pa: int | None) -> str | None:
-    """The name of the region that owns PA ``pa``."""
+    """The region that owns PA ``pa``, in words."""
     owner = guest.allocator.owner(pa) if pa is not None else None
     return str(owner) if owner else None
 

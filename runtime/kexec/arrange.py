@@ -10,6 +10,7 @@ from relokit.codegen.target import Target
 from relokit.linker.flat import flatten
 from relokit.linker.image import Image
 from relokit.runtime.guest.content import BytesContent, PatternContent
+from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.kexec.inputs import Inputs, Loaded
 from relokit.runtime.kexec.job import KexecPath, Shape
 from relokit.runtime.kexec.kimage import SEGMENT_MAX, KexecSegment
@@ -34,7 +35,7 @@ def arrange(inputs: Inputs, target: Target, shape: Shape, seed: int) -> Inputs:
         kernel = inputs.segments[0]
         content = PatternContent(page, seed)
         segment = KexecSegment("one page", kernel.segment.mem, page, page)
-        return _with_segments(inputs, (Loaded(segment, content),))
+        return _with_segments(inputs, (Loaded(PayloadKind.PATTERN, segment, content),))
     if shape is Shape.GAPS:
         spots = enumerate(_holes(inputs, target, page, GAP_SEGMENTS))
         return _with_segments(
@@ -54,7 +55,7 @@ def add_purgatory(inputs: Inputs, target: Target, purgatory: Image) -> tuple[Inp
     code[data + 8 : data + 16] = inputs.dtb_at.to_bytes(8, "little")
     [at] = _holes(inputs, target, target.page_size, 1)
     segment = KexecSegment("purgatory", at, target.page_size, len(code))
-    loaded = Loaded(segment, BytesContent(bytes(code)))
+    loaded = Loaded(PayloadKind.PURGATORY, segment, BytesContent(bytes(code)))
     return _with_segments(inputs, (*inputs.segments, loaded)), at
 
 
@@ -69,7 +70,8 @@ def stages(inputs: Inputs, path: KexecPath, purgatory: int | None) -> tuple[Stag
 
 
 def _pattern(name: str, at: int, size: int, seed: int) -> Loaded:
-    return Loaded(KexecSegment(name, at, size, size), PatternContent(size, seed))
+    segment = KexecSegment(name, at, size, size)
+    return Loaded(PayloadKind.PATTERN, segment, PatternContent(size, seed))
 
 
 def _with_segments(inputs: Inputs, segments: tuple[Loaded, ...]) -> Inputs:

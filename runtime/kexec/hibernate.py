@@ -21,6 +21,7 @@ from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.guest.content import PatternContent, scatter_into, verify
 from relokit.runtime.guest.ledger import PageAllocator, Region
 from relokit.runtime.guest.memory import GuestMemory, Words
+from relokit.runtime.guest.owner import Owner, OwnerKind, destination
 from relokit.runtime.judge.diagnosis import diagnose
 from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.kexec import trans_pgd
@@ -32,6 +33,7 @@ from relokit.runtime.run.transfer import Move
 ENTRY_WORDS = 3
 """Words of a list entry: where the page is, where it belongs, the next entry (VAs)."""
 DEFAULT_SIZE = 1 << 20
+HOME = "resumed pages"
 RESUME_ENTRY = "finalise_el2"
 """A routine of the resumed kernel that stands for cpu_resume: it is reached, not run."""
 
@@ -83,21 +85,23 @@ def build_resume(target: Target, image: Image, inputs: Inputs, job: Job) -> Resu
     memory = GuestMemory(inputs.ram_base, inputs.ram_size)
     allocator = PageAllocator(memory, page)
     region = inputs.old_kernel
-    allocator.reserve(region.name, region.base, region.size)
+    allocator.reserve(region.owner, region.base, region.size)
     content = PatternContent(-(-(job.size or DEFAULT_SIZE) // page) * page, job.seed)
     # The hibernated kernel's pages: above the loading kernel, wherever that is.
-    home = allocator.reserve("destination: resumed pages", region.end, content.size)
+    home = allocator.reserve(destination(0, HOME), region.end, content.size)
     old = load_old_kernel(target, image, region, allocator, inputs.memstart)
     # The resumed kernel is the same build at the same place, with tables of its own.
-    tables = page_tables(target, image, region, allocator, inputs.memstart, "resumed swapper")
+    tables = page_tables(
+        target, image, region, allocator, inputs.memstart, OwnerKind.RESUMED_SWAPPER
+    )
 
     count = content.size // page
-    spare = allocator.scatter("safe pages", count, page, job.seed, job.order)
+    spare = allocator.scatter(Owner(OwnerKind.SAFE_PAGES), count, page, job.seed, job.order)
     scatter_into(memory, spare, page, content)
     listed = _write_list(old, spare, home, page)
 
     exit_code = _exit_code(image, page)
-    safe = allocator.alloc("hibernate exit code", page)
+    safe = allocator.alloc(Owner(OwnerKind.EXIT_CODE), page)
     memory.write(safe.base, exit_code)
     entry_offset = image.symbol("swsusp_arch_suspend_exit") - image.symbol(
         "__hibernate_exit_text_start"
@@ -179,7 +183,7 @@ def check_resume(resume: Resume, cpu: Cpu, move: Move) -> list[Finding]:
 def _write_list(old: OldKernel, spare: Words, home: Region, page: int) -> int:
     """The list of pages, in safe pages of its own; returns the VA of its first entry."""
     count = len(spare)
-    region = old.allocator.alloc("page list", count * ENTRY_WORDS * 8)
+    region = old.allocator.alloc(Owner(OwnerKind.PAGE_LIST), count * ENTRY_WORDS * 8)
     offset = np.uint64(old.linear_offset)
     entries = old.memory.u64(region.base, count * ENTRY_WORDS).reshape(count, ENTRY_WORDS)
     steps = np.arange(count, dtype=np.uint64)

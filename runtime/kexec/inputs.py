@@ -11,6 +11,8 @@ from relokit.linker.kernel.kernel_file import ImageHeader, open_kernel, parse_he
 from relokit.runtime.board import boot_protocol, devicetree
 from relokit.runtime.guest.content import BytesContent, Content, PatternContent
 from relokit.runtime.guest.ledger import Region
+from relokit.runtime.guest.owner import Owner, OwnerKind
+from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.kexec.job import DEFAULT_CMDLINE, RAM_BASE, Job, KexecPath
 from relokit.runtime.kexec.kimage import KexecSegment
 
@@ -27,8 +29,9 @@ OVERHEAD = 64 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A segment and its content."""
+    """A segment, its content, and what that is."""
 
+    kind: PayloadKind
     segment: KexecSegment
     content: Content
 
@@ -60,7 +63,7 @@ def load_inputs(target: Target, job: Job, demo: bytes, old_kernel_size: int) -> 
 
     Raises RelokitError subclasses naming the file or the rule that is broken.
     """
-    name, header, kernel = _kernel(target, job, demo)
+    kind, name, header, kernel = _kernel(target, job, demo)
     initrd = None
     if job.initrd is not None:
         initrd = BytesContent(map_file(job.initrd, what="an initrd", limit=MAX_INITRD))
@@ -71,7 +74,7 @@ def load_inputs(target: Target, job: Job, demo: bytes, old_kernel_size: int) -> 
     if dtb is None:
         dtb = devicetree.virt_dtb(ram_base, ram_size, regime=target.regime)
     old_kernel = Region(
-        "old kernel",
+        Owner(OwnerKind.OLD_KERNEL),
         -(-ram_base // OLD_KERNEL_ALIGN) * OLD_KERNEL_ALIGN + OLD_KERNEL_ALIGN,
         -(-old_kernel_size // OLD_KERNEL_ALIGN) * OLD_KERNEL_ALIGN,
     )
@@ -109,11 +112,18 @@ def load_inputs(target: Target, job: Job, demo: bytes, old_kernel_size: int) -> 
         dtb = devicetree.with_chosen(dtb, cmdline=cmdline)
     placement = placed(dtb)
 
-    contents: dict[str, Content] = {"kernel": kernel, "device tree": BytesContent(dtb)}
+    contents: dict[PayloadKind, Content] = {
+        PayloadKind.KERNEL: kernel,
+        PayloadKind.DEVICE_TREE: BytesContent(dtb),
+    }
     if initrd is not None:
-        contents["initrd"] = initrd
+        contents[PayloadKind.INITRD] = initrd
     segments = tuple(
-        Loaded(KexecSegment(part.name, part.at, part.memsz, part.size), contents[part.name])
+        Loaded(
+            kind if part.kind is PayloadKind.KERNEL else part.kind,
+            KexecSegment(part.name, part.at, part.memsz, part.size),
+            contents[part.kind],
+        )
         for part in placement.segments
     )
     # Of the engine's two CPUs only one has VHE and admits to 16 KiB pages.
@@ -129,7 +139,7 @@ def load_inputs(target: Target, job: Job, demo: bytes, old_kernel_size: int) -> 
         cpu=cpu,
         description=tuple(
             {
-                "name": name if part.name == "kernel" else part.name,
+                "name": name if part.kind is PayloadKind.KERNEL else part.name,
                 "at": part.at,
                 "bytes": part.size,
                 "memory": part.memsz,
@@ -139,16 +149,19 @@ def load_inputs(target: Target, job: Job, demo: bytes, old_kernel_size: int) -> 
     )
 
 
-def _kernel(target: Target, job: Job, demo: bytes) -> tuple[str, ImageHeader, Content]:
+def _kernel(target: Target, job: Job, demo: bytes) -> tuple[PayloadKind, str, ImageHeader, Content]:
     if job.size is not None:
         header = ImageHeader(
             code0=0, code1=0, text_offset=0, image_size=job.size, flags=1 << 3, pe_offset=0
         )
-        return f"synthetic payload (seed {job.seed})", header, PatternContent(job.size, job.seed)
+        name = f"{PayloadKind.SYNTHETIC.value} (seed {job.seed})"
+        return PayloadKind.SYNTHETIC, name, header, PatternContent(job.size, job.seed)
     if job.kernel is not None:
         file = open_kernel(job.kernel)
-        return file.name, file.header, BytesContent(file.image)
-    return "demo kernel", parse_header(demo, where="demo kernel"), BytesContent(demo)
+        return PayloadKind.KERNEL, file.name, file.header, BytesContent(file.image)
+    demo_kernel = PayloadKind.DEMO_KERNEL
+    header = parse_header(demo, where=demo_kernel.value)
+    return demo_kernel, demo_kernel.value, header, BytesContent(demo)
 
 
 def _ram(target: Target, job: Job, dtb: bytes | None, moved: int) -> tuple[int, int]:

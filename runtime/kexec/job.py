@@ -9,6 +9,7 @@ from pathlib import Path
 
 from relokit.codegen.base.coercion import coerce_fields
 from relokit.codegen.base.errors import MachineError
+from relokit.runtime.guest.order import Order
 
 RAM_BASE = 0x4000_0000
 """PA where QEMU virt's RAM starts."""
@@ -34,14 +35,6 @@ LIMITS: Mapping[str, tuple[float, float, str]] = {
 
 DEFAULT_CMDLINE = "earlycon console=ttyAMA0"
 """Makes a kernel talk on the console of the device tree made here."""
-
-
-class Order(StrEnum):
-    """How source pages lie in guest RAM."""
-
-    SHUFFLED = "shuffled"
-    IN_ORDER = "in-order"
-    REVERSED = "reversed"
 
 
 class KexecPath(StrEnum):

@@ -18,6 +18,7 @@ from relokit.codegen.base.errors import MachineError
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.runtime.guest.ledger import PageAllocator, Region
 from relokit.runtime.guest.memory import GuestMemory, Words
+from relokit.runtime.guest.owner import Owner, OwnerKind
 
 # Source: the words shipped kernels test and write (include/linux/kexec.h names them).
 IND_DESTINATION, IND_INDIRECTION, IND_DONE, IND_SOURCE = 1, 2, 4, 8
@@ -138,8 +139,8 @@ def build_kimage(
     """
     check_segments(memory, segments, page_size)
     _check_sources(memory, sources, 0 if in_place else total_pages(segments, page_size), page_size)
-    struct = allocator.alloc("struct kimage", layout.size).base
-    control = allocator.alloc("control code page", page_size).base
+    struct = allocator.alloc(Owner(OwnerKind.KIMAGE), layout.size).base
+    control = allocator.alloc(Owner(OwnerKind.CONTROL_PAGE), page_size).base
     words = np.empty(0, dtype=np.uint64) if in_place else _words(segments, sources, page_size)
     list_pages: Region | None = None
     head, last, page_last = IND_DONE, struct + layout.head, struct + layout.head
@@ -247,7 +248,7 @@ def _write_list(
     """
     per_page = page_size // WORD - 1
     pages = -(-len(words) // per_page)
-    region = allocator.alloc("kimage list", pages * page_size)
+    region = allocator.alloc(Owner(OwnerKind.LIST), pages * page_size)
     table = memory.u64(region.base, pages * (per_page + 1)).reshape(pages, per_page + 1)
     full = len(words) // per_page
     table[:full, :per_page] = words[: full * per_page].reshape(full, per_page)

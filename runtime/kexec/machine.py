@@ -15,6 +15,7 @@ from relokit.linker.image import Image
 from relokit.runtime.guest.content import Progress, scatter_into
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory, Words
+from relokit.runtime.guest.owner import Owner, OwnerKind, destination
 from relokit.runtime.kexec import trans_pgd
 from relokit.runtime.kexec.arrange import Stage
 from relokit.runtime.kexec.inputs import Inputs
@@ -78,7 +79,7 @@ class Machine:
             return self.routines.image, pc - control + self.routines.va
         owner = self.allocator.owner(pc)
         vectors = self.routines.vectors
-        if owner is not None and owner.name == "EL2 vectors copy" and vectors:
+        if owner is not None and owner.owner.kind is OwnerKind.EL2_VECTORS and vectors:
             if pc - owner.base >= len(vectors):
                 return None
             va = self.routines.image.symbol("trans_pgd_stub_vectors")
@@ -104,17 +105,17 @@ def build_machine(
     memory = GuestMemory(inputs.ram_base, inputs.ram_size)
     allocator = PageAllocator(memory, target.page_size)
     region = inputs.old_kernel
-    allocator.reserve(region.name, region.base, region.size)
-    for loaded in inputs.segments:
+    allocator.reserve(region.owner, region.base, region.size)
+    for number, loaded in enumerate(inputs.segments):
         segment = loaded.segment
         size = segment.pages(target.page_size) * target.page_size
-        allocator.reserve(f"destination: {segment.name}", segment.mem, size)
+        allocator.reserve(destination(number, segment.name), segment.mem, size)
     old = load_old_kernel(target, image, region, allocator, inputs.memstart)
     segments = tuple(loaded.segment for loaded in inputs.segments)
     in_place = job.path in (KexecPath.IN_PLACE, KexecPath.CRASH)
     destinations = destination_pages(segments, target.page_size)
     sources = allocator.scatter(
-        "source pages",
+        Owner(OwnerKind.SOURCES),
         0 if in_place else len(destinations),
         target.page_size,
         job.seed,
@@ -145,7 +146,11 @@ def build_machine(
         "cpu_soft_restart" if target.has(Feature.NO_CPU_RESET_HEADER) else "__cpu_soft_restart"
     )
     idmap, idmap_t0sz = trans_pgd.idmap_page(
-        memory, allocator, target, old.pa("__idmap_text_start") & -target.page_size
+        memory,
+        allocator,
+        target,
+        old.pa("__idmap_text_start") & -target.page_size,
+        OwnerKind.RESTART_IDMAP,
     )
     arguments = (
         kimage.va,

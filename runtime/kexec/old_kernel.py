@@ -12,6 +12,7 @@ from relokit.runtime.arch import descriptors, geometry
 from relokit.runtime.arch.translation import SCTLR_M
 from relokit.runtime.guest.ledger import PageAllocator, Region
 from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.kexec import trans_pgd
 from relokit.runtime.kexec.pagetables import PageTables, map_image, map_linear
 
@@ -108,7 +109,7 @@ def load_old_kernel(
     """
     memory = allocator.memory
     memory.write(region.base, flatten(image))
-    tables = page_tables(target, image, region, allocator, memstart, "swapper_pg_dir")
+    tables = page_tables(target, image, region, allocator, memstart, OwnerKind.SWAPPER)
     return OldKernel(
         target=target,
         image=image,
@@ -127,7 +128,7 @@ def page_tables(
     region: Region,
     allocator: PageAllocator,
     memstart: int,
-    name: str,
+    kind: OwnerKind,
 ) -> int:
     """PA of a kernel's tables for TTBR1: all of RAM, its text read-only there, and its image."""
     tables = PageTables(
@@ -136,7 +137,7 @@ def page_tables(
         geometry.granule_of(target.page_size),
         target.va_bits,
         upper=True,
-        name=name,
+        owner=Owner(kind),
     )
     map_linear(tables, target.page_offset, memstart, read_only=((region.base, region.size),))
     map_image(tables, image, region.base)

@@ -17,6 +17,7 @@ from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.geometry import ENTRY_SIZE, LEAF_LEVEL, Granule, txsz
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory, Words
+from relokit.runtime.guest.owner import Owner
 
 PT_LOAD = 1  # gABI, program header
 SPACE = 1 << 64
@@ -26,7 +27,7 @@ class PageTables:
     """Tables for one range: VA 0 upwards (TTBR0), or, if ``upper``, up to 2^64 (TTBR1).
 
     ``root`` is the PA of the first table; ``output`` is how descriptors hold PAs. Tables come
-    from ``allocator``, under ``name``.
+    from ``allocator``, and belong to ``owner``, those below the root by their level.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class PageTables:
         va_bits: int,
         *,
         upper: bool,
-        name: str,
+        owner: Owner,
         output: d.AddressFormat = d.PLAIN,
     ) -> None:
         txsz(va_bits)
@@ -45,10 +46,10 @@ class PageTables:
         self.allocator = allocator
         self.granule = granule
         self.va_bits = va_bits
-        self.name = name
+        self.owner = owner
         self.output = output
         self.low = SPACE - (1 << va_bits) if upper else 0
-        self.root = allocator.alloc(name, granule.page_size).base
+        self.root = allocator.alloc(owner, granule.page_size).base
 
     @property
     def high(self) -> int:
@@ -65,18 +66,18 @@ class PageTables:
         page = self.granule.page_size
         if va % page or pa % page or size % page or size < 0:
             raise MachineError(
-                f"{self.name}: VA {va:#x} to PA {pa:#x}, {size:#x} bytes, is not whole pages of "
+                f"{self.owner}: VA {va:#x} to PA {pa:#x}, {size:#x} bytes, is not whole pages of "
                 f"{page} bytes"
             )
         if va < self.low or va + size > self.high:
             raise MachineError(
-                f"{self.name}: VA {va:#x}..{va + size:#x} is outside its range "
+                f"{self.owner}: VA {va:#x}..{va + size:#x} is outside its range "
                 f"({self.low:#x}..{self.high:#x})",
                 hint="more VA bits, or less RAM",
             )
         if pa < 0 or pa + size > 1 << self.output.bits:
             raise MachineError(
-                f"{self.name}: PA {pa:#x}..{pa + size:#x} is past {self.output.bits} bits"
+                f"{self.owner}: PA {pa:#x}..{pa + size:#x} is past {self.output.bits} bits"
             )
         levels = (*self.granule.block_levels, LEAF_LEVEL) if blocks else (LEAF_LEVEL,)
         start = self.granule.start_level(self.va_bits)
@@ -96,7 +97,7 @@ class PageTables:
         span = self.granule.span(level)
         if taken.any():
             at = va + int(taken.argmax()) * span
-            raise MachineError(f"{self.name}: VA {at:#x} is mapped already")
+            raise MachineError(f"{self.owner}: VA {at:#x} is mapped already")
         kind = d.PAGE if level == LEAF_LEVEL else d.BLOCK
         pas = np.uint64(pa) + np.arange(len(slots), dtype=np.uint64) * np.uint64(span)
         bits = self.output.attributes(attributes) | kind
@@ -127,12 +128,12 @@ class PageTables:
         if blocked.any():
             shift = self.granule.shift(level)
             at = ((va >> shift) + int(blocked.argmax())) << shift
-            raise MachineError(f"{self.name}: VA {max(va, at):#x} is mapped already, by a block")
+            raise MachineError(f"{self.owner}: VA {max(va, at):#x} is mapped already, by a block")
         missing = slots[kinds != d.TABLE]
         if len(missing):
             page = self.granule.page_size
-            name = f"{self.name} level {level + 1}"
-            new = self.allocator.alloc(name, len(missing) * page).base
+            owner = self.owner.at_level(level + 1)
+            new = self.allocator.alloc(owner, len(missing) * page).base
             pas = np.uint64(new) + np.arange(len(missing), dtype=np.uint64) * np.uint64(page)
             words[missing] = self.output.encode(pas) | np.uint64(d.TABLE)
         return self.output.decode(words[slots])
@@ -187,7 +188,7 @@ def map_linear(
     for pa, size in sorted(read_only):
         if pa < at or not memory.contains(pa, size):
             raise MachineError(
-                f"{tables.name}: the read-only range {pa:#x}..{pa + size:#x} overlaps another or "
+                f"{tables.owner}: the read-only range {pa:#x}..{pa + size:#x} overlaps another or "
                 "is not RAM"
             )
         tables.map(at + shift, at, pa - at, d.KERNEL_RW, blocks=blocks)

@@ -18,6 +18,7 @@ from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.geometry import ENTRY_SIZE, LEAF_LEVEL, granule_of, txsz
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory, Words
+from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.kexec.pagetables import SPACE, PageTables
 
 VECTORS_SIZE = 0x800  # 16 slots of 0x80 bytes (ARM DDI 0487, D1.3)
@@ -71,7 +72,8 @@ def create_copy(
         )
     first, last = np.uint64(start - low), np.uint64(end - 1 - low)
     source = np.array([source_pgd], dtype=np.uint64)
-    copy = _new_tables(allocator, 1, target.page_size, "linear map copy")
+    owner = Owner(OwnerKind.LINEAR_MAP)
+    copy = _new_tables(allocator, 1, target.page_size, owner)
     pgd = int(copy[0])
     base = np.zeros(1, dtype=np.uint64)  # offset of each table's first VA from ``low``
     for level in range(granule.start_level(target.va_bits), LEAF_LEVEL + 1):
@@ -84,8 +86,8 @@ def create_copy(
             tables = rows & np.uint64(d.TYPE) == d.TABLE
             source = d.PLAIN.decode(rows[tables])
             base = vas[tables]
-            name = f"linear map copy level {level + 1}"
-            below = _new_tables(allocator, len(source), target.page_size, name)
+            deeper = owner.at_level(level + 1)
+            below = _new_tables(allocator, len(source), target.page_size, deeper)
             limit = d.TABLE_UXN if level == LEAF_LEVEL - 1 else d.TABLE_PXN
             new[tables] = below | np.uint64(d.TABLE | limit | rule.table_bits)
         memory.words[_row_slots(memory, copy, target.page_size)] = new
@@ -115,10 +117,10 @@ def _leaves(rows: Words, level: int, rule: CopyRule) -> Words:
     return leaves
 
 
-def _new_tables(allocator: PageAllocator, count: int, page_size: int, name: str) -> Words:
+def _new_tables(allocator: PageAllocator, count: int, page_size: int, owner: Owner) -> Words:
     if count == 0:
         return np.empty(0, dtype=np.uint64)
-    base = allocator.alloc(name, count * page_size).base
+    base = allocator.alloc(owner, count * page_size).base
     return np.uint64(base) + np.arange(count, dtype=np.uint64) * np.uint64(page_size)
 
 
@@ -133,9 +135,13 @@ def _table_rows(memory: GuestMemory, tables: Words, page_size: int) -> Words:
 
 
 def idmap_page(
-    memory: GuestMemory, allocator: PageAllocator, target: Target, page_pa: int
+    memory: GuestMemory,
+    allocator: PageAllocator,
+    target: Target,
+    page_pa: int,
+    kind: OwnerKind = OwnerKind.CONTROL_IDMAP,
 ) -> tuple[int, int]:
-    """Tables that map the page at PA ``page_pa`` to itself, and nothing else.
+    """Tables that map the page at PA ``page_pa`` to itself, and nothing else; ``kind`` owns them.
 
     Returns the TTBR0 value and T0SZ. The page is executable at EL1 and read-only. The range is
     48 bits wide whatever the kernel's own VA size is: RAM may lie above the latter.
@@ -146,7 +152,7 @@ def idmap_page(
         granule_of(target.page_size),
         IDMAP_VA_BITS,
         upper=False,
-        name="control page idmap",
+        owner=Owner(kind),
     )
     tables.idmap(page_pa, target.page_size)
     return tables.root, txsz(IDMAP_VA_BITS)
@@ -158,11 +164,11 @@ def copy_el2_vectors(memory: GuestMemory, allocator: PageAllocator, vectors: byt
         raise MachineError(
             f"EL2 vectors of {len(vectors):#x} bytes; a vector table has {VECTORS_SIZE:#x}"
         )
-    page = allocator.alloc("EL2 vectors copy", allocator.page_size)
+    page = allocator.alloc(Owner(OwnerKind.EL2_VECTORS), allocator.page_size)
     memory.write(page.base, vectors)
     return page.base
 
 
 def zero_page(allocator: PageAllocator) -> int:
     """A page of zeros: as a table, one that maps nothing. Returns its PA."""
-    return allocator.alloc("zero page", allocator.page_size).base
+    return allocator.alloc(Owner(OwnerKind.ZERO_PAGE), allocator.page_size).base

@@ -9,11 +9,11 @@ from relokit.runtime.arch.exceptions import DELIVER
 from relokit.runtime.board import devices
 from relokit.runtime.engine.cpu import NEVER, Cpu
 from relokit.runtime.engine.stop import StopReason
+from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.kexec.machine import Machine
 
 DEMO_PASS = "relokit demo kernel: PASS"
-DEMO_NAME = "demo kernel"
 UNLIMITED = 1 << 62
 TICKS = 1000
 
@@ -36,7 +36,8 @@ def run_on(
     if stop.reason is StopReason.TIMEOUT:
         ended = f"stopped after {seconds:g} s"
     findings = []
-    if machine.inputs.description[0]["name"] == DEMO_NAME and DEMO_PASS not in uart.text:
+    demo = machine.inputs.segments[0].kind is PayloadKind.DEMO_KERNEL
+    if demo and DEMO_PASS not in uart.text:
         findings.append(
             Finding(
                 rule="boot.demo",

@@ -180,7 +180,7 @@ def run_resume(target: Target, programs: Programs, job: Job, report: Report) -> 
             target=target_json(target),
             payload=(
                 {
-                    "name": resume.home.name,
+                    "name": str(resume.home.owner),
                     "at": resume.home.base,
                     "bytes": resume.home.size,
                     "memory": resume.home.size,

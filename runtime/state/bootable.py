@@ -17,6 +17,7 @@ from relokit.codegen.target import Regime
 from relokit.linker.image import Image, ImageSymbol, PlacedSection, Segment, SegmentFlag
 from relokit.linker.link.program import build_program
 from relokit.runtime.guest.ledger import Region
+from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.kexec import trans_pgd
 from relokit.runtime.kexec.machine import Machine
 
@@ -32,8 +33,8 @@ CPTR_EL2_VHE = 0b11 << 20
 CNTHCTL_EL2_NVHE = 0b11
 CNTHCTL_EL2_VHE = 0b11 << 10
 
-CODE_REGIONS = ("old kernel", "control code page", "EL2 vectors copy")
-"""Regions of guest RAM that instructions are fetched from."""
+CODE = (OwnerKind.OLD_KERNEL, OwnerKind.CONTROL_PAGE, OwnerKind.EL2_VECTORS)
+"""Owners of guest RAM that instructions are fetched from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def bootable_image(machine: Machine, encoder: Encoder) -> Image:
     Destinations are left out where relocation fills them. Section data are views of guest RAM, not
     copies: write the ELF before closing the machine. Raises MachineError for lack of memory.
     """
-    page = machine.allocator.alloc("harness", machine.target.page_size)
+    page = machine.allocator.alloc(Owner(OwnerKind.HARNESS), machine.target.page_size)
     extra = {
         "state": _harness_state(machine, page),
         "harness_paddr": page.base,
@@ -77,7 +78,7 @@ def bootable_image(machine: Machine, encoder: Encoder) -> Image:
         if region == page:
             continue
         section = _section(machine, region)
-        if region.name.startswith("destination: ") and section.type is SectionType.NOBITS:
+        if region.owner.is_destination and section.type is SectionType.NOBITS:
             continue
         code = bool(section.flags & SectionFlag.EXEC)
         symbols.append(
@@ -105,7 +106,13 @@ def bootable_image(machine: Machine, encoder: Encoder) -> Image:
 
 def _harness_state(machine: Machine, page: Region) -> HarnessState:
     """The registers of ``machine``'s CPU; TTBR0 maps the harness's own ``page`` instead."""
-    ttbr0, _ = trans_pgd.idmap_page(machine.memory, machine.allocator, machine.target, page.base)
+    ttbr0, _ = trans_pgd.idmap_page(
+        machine.memory,
+        machine.allocator,
+        machine.target,
+        page.base,
+        OwnerKind.HARNESS_IDMAP,
+    )
     registers = dict(machine.state.sysregs)
     own = f"_EL{machine.state.el}"
     vhe = machine.target.regime is Regime.VHE
@@ -128,9 +135,9 @@ def _section(machine: Machine, region: Region) -> PlacedSection:
     """One region of guest RAM; the file holds nothing of it where it is all zero."""
     content = machine.memory.view(region.base, region.size)
     used = content.any()
-    code = region.name in CODE_REGIONS
+    code = region.owner.kind in CODE
     return PlacedSection(
-        name=".guest." + re.sub("[^a-z0-9]+", "_", region.name.lower()),
+        name=".guest." + re.sub("[^a-z0-9]+", "_", str(region.owner).lower()),
         va=region.base,
         pa=region.base,
         size=region.size,

@@ -24,6 +24,7 @@ from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.stop import Stop, StopReason
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.guest.owner import destination
 from relokit.runtime.kexec.pagetables import PageTables
 
 pytestmark = pytest.mark.oracle
@@ -69,8 +70,10 @@ def _stub(request: pytest.FixtureRequest) -> Callable[[str, str], Stub]:
         cpu = Cpu("max", memory, softmmu_page=page)
         cpu.add_registers(GIC_REGISTERS)
         allocator = PageAllocator(memory, page)
-        allocator.reserve("kernel", RAM, 64 << 20)
-        tables = PageTables(memory, allocator, granule_of(page), 48, upper=False, name="idmap")
+        allocator.reserve(destination(0, "kernel"), RAM, 64 << 20)
+        tables = PageTables(
+            memory, allocator, granule_of(page), 48, upper=False, owner=destination(0, "idmap")
+        )
         tables.idmap(RAM, 64 << 20)
         for name, value in (
             ("TCR_EL1", tcr_el1(granule_of(page), t0_bits=48, t1_bits=48, pa_bits=44)),

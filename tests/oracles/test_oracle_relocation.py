@@ -32,8 +32,10 @@ from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.stop import Stop, StopReason
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.guest.order import Order
+from relokit.runtime.guest.owner import OwnerKind, destination
 from relokit.runtime.judge.outcome import Handoff
-from relokit.runtime.kexec.job import Job, Order, Shape
+from relokit.runtime.kexec.job import Job, Shape
 from relokit.runtime.kexec.pagetables import PageTables
 from relokit.runtime.kexec.programs import Programs
 from relokit.runtime.run.verdict import open_cpu, prepare_machine, relocate, run
@@ -257,11 +259,11 @@ HANDED_OVER = {
 def _el1_translation(room: Room) -> dict[str, int]:
     """EL1's tables, live: RAM mapped to itself below, and once more above."""
     allocator = PageAllocator(room.memory, 4096)
-    allocator.reserve("all but the tables", RAM, TABLES - RAM)
+    allocator.reserve(destination(0, "all but the tables"), RAM, TABLES - RAM)
     granule = granule_of(4096)
-    low = PageTables(room.memory, allocator, granule, 48, upper=False, name="low")
+    low = PageTables(room.memory, allocator, granule, 48, upper=False, owner=destination(0, "low"))
     low.map(RAM, RAM, RAM_SIZE, d.KERNEL_RW & ~d.PXN)
-    high = PageTables(room.memory, allocator, granule, 48, upper=True, name="high")
+    high = PageTables(room.memory, allocator, granule, 48, upper=True, owner=destination(0, "high"))
     high.map(HIGH, RAM, RAM_SIZE, d.KERNEL_RW)
     state = EL1_STATE | {
         "TCR_EL1": tcr_el1(granule, t0_bits=48, t1_bits=48, pa_bits=44),
@@ -311,8 +313,10 @@ def test_finalise_is_refused_with_el2s_mmu_on(stubs: Stubs) -> None:
     """It would pull the translation away from under its own feet."""
     room = _room(stubs, "max")
     allocator = PageAllocator(room.memory, 4096)
-    allocator.reserve("all but the tables", RAM, TABLES - RAM)
-    tables = PageTables(room.memory, allocator, granule_of(4096), 48, upper=False, name="el2")
+    allocator.reserve(destination(0, "all but the tables"), RAM, TABLES - RAM)
+    tables = PageTables(
+        room.memory, allocator, granule_of(4096), 48, upper=False, owner=destination(0, "el2")
+    )
     tables.map(RAM, RAM, RAM_SIZE, d.KERNEL_RW & ~(d.PXN | d.UXN))
     room.cpu.write("TTBR0_EL2", tables.root)
     room.cpu.write("TCR_EL2", tcr_el2(granule_of(4096), va_bits=48, pa_bits=44))
@@ -462,7 +466,7 @@ def _arrive(target: Target, job: Job) -> Result:
     move = relocate(machine, cpu, job, quiet)
     assert move.arrived
     for region in machine.allocator.regions:
-        if region.name in ("control code page", "EL2 vectors copy"):
+        if region.owner.kind in (OwnerKind.CONTROL_PAGE, OwnerKind.EL2_VECTORS):
             machine.memory.view(region.base, region.size).fill(0)
     [stage] = machine.stages
     handoff = Handoff(

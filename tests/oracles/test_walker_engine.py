@@ -21,6 +21,7 @@ from relokit.runtime.arch.translation import SCTLR_WXN, WalkRegisters
 from relokit.runtime.arch.walker import Access, walk, walk_many
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.guest.owner import destination
 from relokit.runtime.kexec.pagetables import PageTables
 
 pytestmark = pytest.mark.oracle
@@ -124,10 +125,15 @@ class World:
         self.memory = GuestMemory(BASE, SIZE)
         self.allocator = PageAllocator(self.memory, page_size)
         self.granule = granule_of(page_size)
-        self.code = self.allocator.alloc("code", page_size).base
+        self.code = self.allocator.alloc(destination(0, "code"), page_size).base
         self.memory.write(self.code, PROBE)
         self.idmap = PageTables(
-            self.memory, self.allocator, self.granule, 48, upper=False, name="idmap"
+            self.memory,
+            self.allocator,
+            self.granule,
+            48,
+            upper=False,
+            owner=destination(0, "idmap"),
         )
         self.idmap.idmap(self.code, page_size)
 
@@ -142,7 +148,7 @@ def test_wild_tables_translate_and_fault_as_the_engine_says(
     world = World(page_size)
     granule, memory = world.granule, world.memory
     va_bits = rng.randrange(25, 49)
-    tables = [world.allocator.alloc("wild", page_size).base for _ in range(8)]
+    tables = [world.allocator.alloc(destination(0, "wild"), page_size).base for _ in range(8)]
     # Few distinct indices, so that walks go deep; every level of them holds something odd.
     last = granule.entries - 1
     slots = [0, 1, last, *(rng.randrange(granule.entries) for _ in range(5))]
@@ -217,9 +223,11 @@ def _illegal_block(trail: str, block_levels: tuple[int, ...]) -> bool:
 def test_fetch_permission_is_the_engines(wxn: int, limits: int) -> None:
     world = World(4096)
     memory = world.memory
-    target = world.allocator.alloc("target", 4096).base
+    target = world.allocator.alloc(destination(0, "target"), 4096).base
     memory.write(target, NOP * 1024)
-    upper = PageTables(memory, world.allocator, world.granule, 39, upper=True, name="upper")
+    upper = PageTables(
+        memory, world.allocator, world.granule, 39, upper=True, owner=destination(0, "upper")
+    )
     va = upper.low + 0x1000
     tcr = tcr_el1(world.granule, t0_bits=48, t1_bits=39, pa_bits=48)
     regs = WalkRegisters(SCTLR | wxn, tcr, world.idmap.root, upper.root)

@@ -14,6 +14,7 @@ from relokit.runtime.arch.geometry import granule_of, tcr_el1
 from relokit.runtime.arch.redirection import TO_EL1, TO_EL2, is_redirecting
 from relokit.runtime.engine.stop import StopReason
 from relokit.runtime.guest.ledger import PageAllocator
+from relokit.runtime.guest.owner import destination
 from relokit.runtime.kexec.pagetables import PageTables
 
 MakeBench = Callable[..., Any]
@@ -147,12 +148,12 @@ def test_el12_names_are_undefined_otherwise(bench: MakeBench, e2h: bool, el: int
 
 def _host_tables(b: Any, page: int) -> None:
     allocator = PageAllocator(b.memory, page)
-    allocator.reserve("below", RAM, 0x30_0000)
+    allocator.reserve(destination(0, "below"), RAM, 0x30_0000)
     granule = granule_of(page)
-    low = PageTables(b.memory, allocator, granule, 48, upper=False, name="low")
+    low = PageTables(b.memory, allocator, granule, 48, upper=False, owner=destination(0, "low"))
     low.idmap(CODE, 0x10_0000)
     low.idmap(VECTORS, 0x10_0000)
-    high = PageTables(b.memory, allocator, granule, 48, upper=True, name="high")
+    high = PageTables(b.memory, allocator, granule, 48, upper=True, owner=destination(0, "high"))
     high.map(HIGH, RAM, 0x10_0000, d.KERNEL_RW, blocks=False)
     tcr = tcr_el1(granule, t0_bits=48, t1_bits=48, pa_bits=44)
     for name, value in (
@@ -186,8 +187,10 @@ def test_switching_ttbr1_by_its_el1_name_under_the_code(bench: MakeBench, page: 
     b = _host(bench, softmmu_page=page)
     _host_tables(b, page)
     allocator = PageAllocator(b.memory, page)
-    allocator.reserve("before", RAM, 0x80_0000)
-    other = PageTables(b.memory, allocator, granule_of(page), 48, upper=True, name="other")
+    allocator.reserve(destination(0, "before"), RAM, 0x80_0000)
+    other = PageTables(
+        b.memory, allocator, granule_of(page), 48, upper=True, owner=destination(0, "other")
+    )
     other.map(HIGH, RAM + page, page, d.KERNEL_RW, blocks=False)
     b.memory.write_u64(RAM, 1)
     b.memory.write_u64(RAM + page, 2)

@@ -16,7 +16,6 @@ from relokit.runtime.behaviour.flat_machine import (
     DATA_SIZE,
     POINTER,
     STACK,
-    STACK_OWNER,
     STACK_POINTER,
     Callee,
     block_of,
@@ -111,7 +110,7 @@ def test_what_is_below_the_stack_pointer_is_nobodys() -> None:
     assert pushed.memory == ()
     kept = by_trial("str x0, [sp, #-16]!\nret", "pointers")
     [stack] = kept.memory
-    assert stack.owner == STACK_OWNER
+    assert stack.base == STACK
     assert stack.words == ((0, block_of(0)),)
     assert stack.base == kept.registers["sp"] == STACK_POINTER - 16
 

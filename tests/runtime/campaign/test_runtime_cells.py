@@ -20,7 +20,8 @@ from relokit.runtime.campaign.cells import (
     cells,
     is_costly,
 )
-from relokit.runtime.kexec.job import Job, KexecPath, Order, Shape
+from relokit.runtime.guest.order import Order
+from relokit.runtime.kexec.job import Job, KexecPath, Shape
 
 STATES, REGIMES = 16, 3
 LEGAL_VA = 2 + 3 + 2

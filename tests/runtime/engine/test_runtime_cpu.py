@@ -18,6 +18,7 @@ from relokit.runtime.engine.spinning import is_endless
 from relokit.runtime.engine.stop import StopReason
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.guest.owner import destination
 from relokit.runtime.kexec.pagetables import PageTables
 
 RAM, CODE = 0x4000_0000, 0x4010_0000
@@ -403,14 +404,14 @@ def test_delivered_faults_reach_the_guest_with_their_syndrome(bench: MakeBench) 
 def _mapped(b: Any, page: int, attributes: int = RW) -> tuple[int, int]:
     """TTBR0 with CODE and VECTORS executable, TTBR1 with the rest of RAM at HIGH."""
     allocator = PageAllocator(b.memory, page)
-    allocator.reserve("code", CODE, 0x10_0000)
-    allocator.reserve("vectors", VECTORS, 0x10_0000)
-    allocator.reserve("data", RAM, 0x10_0000)
+    allocator.reserve(destination(0, "code"), CODE, 0x10_0000)
+    allocator.reserve(destination(0, "vectors"), VECTORS, 0x10_0000)
+    allocator.reserve(destination(0, "data"), RAM, 0x10_0000)
     granule = granule_of(page)
-    low = PageTables(b.memory, allocator, granule, 48, upper=False, name="low")
+    low = PageTables(b.memory, allocator, granule, 48, upper=False, owner=destination(0, "low"))
     low.idmap(CODE, 0x10_0000)
     low.idmap(VECTORS, 0x10_0000)
-    high = PageTables(b.memory, allocator, granule, 48, upper=True, name="high")
+    high = PageTables(b.memory, allocator, granule, 48, upper=True, owner=destination(0, "high"))
     high.map(HIGH, RAM, 0x10_0000, attributes, blocks=False)
     return low.root, high.root
 
@@ -444,9 +445,11 @@ def test_code_runs_through_our_tables(bench: MakeBench, page: int, el: int) -> N
 def test_el2_without_e2h_has_one_range(bench: MakeBench, page: int) -> None:
     b = bench(softmmu_page=page)
     allocator = PageAllocator(b.memory, page)
-    allocator.reserve("code", CODE, 0x10_0000)
-    allocator.reserve("data", RAM, 0x10_0000)
-    tables = PageTables(b.memory, allocator, granule_of(page), 48, upper=False, name="hyp")
+    allocator.reserve(destination(0, "code"), CODE, 0x10_0000)
+    allocator.reserve(destination(0, "data"), RAM, 0x10_0000)
+    tables = PageTables(
+        b.memory, allocator, granule_of(page), 48, upper=False, owner=destination(0, "hyp")
+    )
     tables.map(CODE, CODE, 0x10_0000, d.KERNEL_RX & ~d.XN_EL2, blocks=False)
     tables.map(0x1_0000_0000, RAM, 0x10_0000, RW, blocks=False)
     b.cpu.set_el(2)
@@ -513,8 +516,10 @@ def test_a_table_outside_ram_is_an_external_abort_on_the_walk(bench: MakeBench) 
 def test_the_end_may_lie_behind_an_unmapped_page(bench: MakeBench) -> None:
     b = bench()
     allocator = PageAllocator(b.memory, 4096)
-    allocator.reserve("code", CODE, 0x10_0000)
-    tables = PageTables(b.memory, allocator, granule_of(4096), 48, upper=False, name="idmap")
+    allocator.reserve(destination(0, "code"), CODE, 0x10_0000)
+    tables = PageTables(
+        b.memory, allocator, granule_of(4096), 48, upper=False, owner=destination(0, "idmap")
+    )
     tables.idmap(CODE, 4096)
     tables.idmap(CODE + 0x8000, 4096)
     b.cpu.write("TCR_EL1", tcr_el1(granule_of(4096), t0_bits=48, t1_bits=48, pa_bits=44))
@@ -530,8 +535,10 @@ def test_a_raw_ttbr_write_is_seen_at_once(bench: MakeBench) -> None:
     b = bench()
     low, high = _mapped(b, 4096)
     allocator = PageAllocator(b.memory, 4096)
-    allocator.reserve("everything before", RAM, 0x80_0000)
-    other = PageTables(b.memory, allocator, granule_of(4096), 48, upper=True, name="other")
+    allocator.reserve(destination(0, "everything before"), RAM, 0x80_0000)
+    other = PageTables(
+        b.memory, allocator, granule_of(4096), 48, upper=True, owner=destination(0, "other")
+    )
     other.map(HIGH, RAM + 0x8000, 0x8000, RW)
     b.memory.write_u64(RAM, 1)
     b.memory.write_u64(RAM + 0x8000, 2)

@@ -22,6 +22,7 @@ from relokit.runtime.guest.content import (
 )
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.guest.owner import destination
 
 BASE = 0x4000_0000
 MIB = 1 << 20
@@ -39,7 +40,7 @@ def _scattered(
     memory = GuestMemory(BASE, ram)
     memory.ram[:] = 0xEE
     allocator = PageAllocator(memory, page)
-    pages = allocator.scatter("sources", -(-memsz // page), page, seed)
+    pages = allocator.scatter(destination(0, "sources"), -(-memsz // page), page, seed)
     scatter_into(memory, pages, page, content)
     return memory, pages.tolist()
 
@@ -176,7 +177,9 @@ def test_progress_goes_up_to_the_end(page: int) -> None:
     size = 3 * CHUNK - 100
     content = PatternContent(size)
     memory = GuestMemory(BASE, 16 * MIB)
-    pages = PageAllocator(memory, page).scatter("sources", -(-size // page), page, 0)
+    pages = PageAllocator(memory, page).scatter(
+        destination(0, "sources"), -(-size // page), page, 0
+    )
     seen: list[tuple[int, int]] = []
     scatter_into(memory, pages, page, content, lambda done, total: seen.append((done, total)))
     total = len(pages) * page

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from relokit.codegen.base.errors import MachineError
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
-from relokit.runtime.kexec.job import Order
+from relokit.runtime.guest.order import Order
+from relokit.runtime.guest.owner import destination
 
 BASE = 0x4000_0000
 SIZE = 16 << 20
@@ -23,8 +24,8 @@ def _allocator(page_size: int = PAGE) -> PageAllocator:
 
 def test_owner_answers_for_every_byte() -> None:
     allocator = _allocator()
-    allocator.reserve("old kernel", BASE + 0x20_0000, 0x1000)
-    allocator.reserve("device tree", BASE + 0x20_1000, 0x800)
+    allocator.reserve(destination(0, "old kernel"), BASE + 0x20_0000, 0x1000)
+    allocator.reserve(destination(0, "device tree"), BASE + 0x20_1000, 0x800)
     assert allocator.owner(BASE + 0x1F_FFFF) is None
     for pa, name in (
         (0x20_0000, "old kernel"),
@@ -33,7 +34,7 @@ def test_owner_answers_for_every_byte() -> None:
     ):
         owner = allocator.owner(BASE + pa)
         assert owner
-        assert owner.name == name
+        assert str(owner.owner) == f"destination: {name}"
     assert allocator.owner(BASE + 0x20_1800) is None
 
 
@@ -42,19 +43,19 @@ def test_owner_answers_for_every_byte() -> None:
 )
 def test_an_overlap_names_both(offset: int, size: int) -> None:
     allocator = _allocator()
-    allocator.reserve("kernel text", BASE + 0x1000, 0x1000)
-    with pytest.raises(MachineError, match=r"initrd: .* overlaps kernel text") as caught:
-        allocator.reserve("initrd", BASE + offset, size)
+    allocator.reserve(destination(0, "kernel text"), BASE + 0x1000, 0x1000)
+    with pytest.raises(MachineError, match=r"initrd: .* overlaps .*: kernel text") as caught:
+        allocator.reserve(destination(0, "initrd"), BASE + offset, size)
     assert caught.value.hint
 
 
 def test_neighbours_do_not_overlap() -> None:
     allocator = _allocator()
-    allocator.reserve("b", BASE + 0x1000, 0x1000)
-    allocator.reserve("a", BASE, 0x1000)
-    allocator.reserve("c", BASE + 0x2000, 0x1000)
-    assert [region.name for region in allocator.regions] == ["a", "b", "c"]
-    assert [r.name for r in allocator.overlapping(BASE + 0xFFF, 2)] == ["a", "b"]
+    allocator.reserve(destination(0, "b"), BASE + 0x1000, 0x1000)
+    allocator.reserve(destination(0, "a"), BASE, 0x1000)
+    allocator.reserve(destination(0, "c"), BASE + 0x2000, 0x1000)
+    assert [region.owner.label for region in allocator.regions] == ["a", "b", "c"]
+    assert [r.owner.label for r in allocator.overlapping(BASE + 0xFFF, 2)] == ["a", "b"]
     assert allocator.free_bytes == SIZE - 0x3000
 
 
@@ -63,40 +64,40 @@ def test_neighbours_do_not_overlap() -> None:
 )
 def test_what_is_not_ram_is_refused(base: int, size: int) -> None:
     with pytest.raises(MachineError, match="kernel"):
-        _allocator().reserve("kernel", base, size)
+        _allocator().reserve(destination(0, "kernel"), base, size)
 
 
 def test_allocations_are_zero_aligned_and_never_given_twice() -> None:
     allocator = _allocator()
     allocator.memory.ram[:] = 0xFF
-    allocator.reserve("low", BASE, 0x800)
-    first = allocator.alloc("a", 5000)
-    second = allocator.alloc("b", 1, align=1 << 20)
-    third = allocator.alloc("c", PAGE)
+    allocator.reserve(destination(0, "low"), BASE, 0x800)
+    first = allocator.alloc(destination(0, "a"), 5000)
+    second = allocator.alloc(destination(0, "b"), 1, align=1 << 20)
+    third = allocator.alloc(destination(0, "c"), PAGE)
     assert (first.base, first.size) == (BASE + 0x1000, 0x2000)
     assert (second.base, second.size) == (BASE + (1 << 20), PAGE)
     assert third.base == first.end
     for region in (first, second, third):
         assert not allocator.memory.view(region.base, region.size).any()
     with pytest.raises(MachineError, match="table: an allocation of 0 bytes"):
-        allocator.alloc("table", 0)
+        allocator.alloc(destination(0, "table"), 0)
 
 
 def test_running_out_says_how_much_is_left() -> None:
     allocator = _allocator()
-    allocator.reserve("all but a page", BASE, SIZE - PAGE)
+    allocator.reserve(destination(0, "all but a page"), BASE, SIZE - PAGE)
     with pytest.raises(MachineError, match="tables: no room for 0x2000 bytes; 0x1000 of"):
-        allocator.alloc("tables", 2 * PAGE)
+        allocator.alloc(destination(0, "tables"), 2 * PAGE)
     with pytest.raises(MachineError, match="source pages: no room"):
-        allocator.scatter("source pages", 2, PAGE, seed=0)
+        allocator.scatter(destination(0, "source pages"), 2, PAGE, seed=0)
 
 
 def test_the_seed_decides_the_order_and_the_pages_are_the_same() -> None:
-    shuffled = _allocator().scatter("s", 500, PAGE, seed=1)
-    again = _allocator().scatter("s", 500, PAGE, seed=1)
-    other = _allocator().scatter("s", 500, PAGE, seed=2)
-    plain = _allocator().scatter("s", 500, PAGE, seed=1, order=Order.IN_ORDER)
-    backwards = _allocator().scatter("s", 500, PAGE, seed=1, order=Order.REVERSED)
+    shuffled = _allocator().scatter(destination(0, "s"), 500, PAGE, seed=1)
+    again = _allocator().scatter(destination(0, "s"), 500, PAGE, seed=1)
+    other = _allocator().scatter(destination(0, "s"), 500, PAGE, seed=2)
+    plain = _allocator().scatter(destination(0, "s"), 500, PAGE, seed=1, order=Order.IN_ORDER)
+    backwards = _allocator().scatter(destination(0, "s"), 500, PAGE, seed=1, order=Order.REVERSED)
     assert shuffled.tolist() == again.tolist() != other.tolist()
     assert sorted(shuffled.tolist()) == plain.tolist() == backwards.tolist()[::-1]
     assert plain.tolist() == list(range(BASE, BASE + 500 * PAGE, PAGE))
@@ -106,25 +107,25 @@ def test_the_seed_decides_the_order_and_the_pages_are_the_same() -> None:
 
 def test_an_arena_is_contiguous_where_a_gap_holds_it_and_split_where_none_does() -> None:
     allocator = _allocator()
-    allocator.reserve("kernel", BASE + 10 * PAGE, PAGE)
-    arena = allocator.scatter("arena", 11, PAGE, seed=0, order=Order.IN_ORDER)
+    allocator.reserve(destination(0, "kernel"), BASE + 10 * PAGE, PAGE)
+    arena = allocator.scatter(destination(0, "arena"), 11, PAGE, seed=0, order=Order.IN_ORDER)
     assert arena[0] == BASE + 11 * PAGE
     assert (np.diff(arena) == PAGE).all()
-    allocator.reserve("rest", BASE + 40 * PAGE, SIZE - 40 * PAGE)
-    split = allocator.scatter("split", 20, PAGE, seed=0, order=Order.IN_ORDER)
+    allocator.reserve(destination(0, "rest"), BASE + 40 * PAGE, SIZE - 40 * PAGE)
+    split = allocator.scatter(destination(0, "split"), 20, PAGE, seed=0, order=Order.IN_ORDER)
     assert split.tolist() == [
         *range(BASE, BASE + 10 * PAGE, PAGE),
         *range(BASE + 22 * PAGE, BASE + 32 * PAGE, PAGE),
     ]
-    assert [r.name for r in allocator.regions].count("split") == 2
+    assert [r.owner.label for r in allocator.regions].count("split") == 2
 
 
 def test_no_pages_is_no_region() -> None:
     allocator = _allocator()
-    assert len(allocator.scatter("none", 0, PAGE, seed=0)) == 0
+    assert len(allocator.scatter(destination(0, "none"), 0, PAGE, seed=0)) == 0
     assert allocator.regions == ()
     with pytest.raises(MachineError, match="-1 pages"):
-        allocator.scatter("negative", -1, PAGE, seed=0)
+        allocator.scatter(destination(0, "negative"), -1, PAGE, seed=0)
 
 
 Taken = st.lists(st.tuples(st.integers(0, SIZE), st.integers(1, 1 << 18)), max_size=12)
@@ -139,21 +140,21 @@ def test_scattered_pages_are_nobody_elses(
     for at, size in taken:
         free = at + size <= SIZE and not owned[at : at + size].any()
         if free:
-            allocator.reserve(f"r{at}", BASE + at, size)
+            allocator.reserve(destination(0, f"r{at}"), BASE + at, size)
             owned[at : at + size] = True
         else:
             with pytest.raises(MachineError):
-                allocator.reserve(f"r{at}", BASE + at, size)
+                allocator.reserve(destination(0, f"r{at}"), BASE + at, size)
     room = int((~owned.reshape(-1, page).any(axis=1)).sum())
     if count > room:
         with pytest.raises(MachineError, match="no room"):
-            allocator.scatter("pages", count, page, seed=3)
+            allocator.scatter(destination(0, "pages"), count, page, seed=3)
         return
-    pages = allocator.scatter("pages", count, page, seed=3)
+    pages = allocator.scatter(destination(0, "pages"), count, page, seed=3)
     assert len(set(pages.tolist())) == count
     for pa in pages.tolist():
         assert pa % page == 0
         assert not owned[pa - BASE : pa - BASE + page].any()
         owner = allocator.owner(pa)
         assert owner
-        assert owner.name == "pages"
+        assert owner.owner == destination(0, "pages")

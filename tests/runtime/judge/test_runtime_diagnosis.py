@@ -22,6 +22,7 @@ from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.geometry import granule_of, tcr_el1
 from relokit.runtime.engine.stop import StopReason
 from relokit.runtime.guest.ledger import PageAllocator
+from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.judge.diagnosis import diagnose
 from relokit.runtime.judge.disassembly import disassemble, listing
 from relokit.runtime.judge.outcome import Finding
@@ -38,9 +39,9 @@ class Guest:
 
     def __init__(self, bench: Any) -> None:
         self.allocator = PageAllocator(bench.memory, 4096)
-        self.allocator.reserve("control page", CODE, 0x10_0000)
-        self.allocator.reserve("data", RAM, 0x10_0000)
-        self.allocator.reserve("vectors", VECTORS, 0x10_0000)
+        self.allocator.reserve(Owner(OwnerKind.CONTROL_PAGE), CODE, 0x10_0000)
+        self.allocator.reserve(Owner(OwnerKind.SOURCES), RAM, 0x10_0000)
+        self.allocator.reserve(Owner(OwnerKind.EL2_VECTORS), VECTORS, 0x10_0000)
         lines = tuple(
             (4 * n, SourceLine("relocate.S.j2", 40 + n, f"statement {n}")) for n in range(64)
         )
@@ -59,9 +60,13 @@ class Guest:
 def _mmu_on(b: Any, guest: Guest, attributes: int = d.KERNEL_RW, size: int = 0x4000) -> int:
     """TTBR0 maps the first page of CODE only, TTBR1 ``size`` bytes of data; returns its root."""
     granule = granule_of(4096)
-    low = PageTables(b.memory, guest.allocator, granule, 48, upper=False, name="idmap")
+    low = PageTables(
+        b.memory, guest.allocator, granule, 48, upper=False, owner=Owner(OwnerKind.CONTROL_IDMAP)
+    )
     low.idmap(CODE, 4096)
-    high = PageTables(b.memory, guest.allocator, granule, 48, upper=True, name="linear copy")
+    high = PageTables(
+        b.memory, guest.allocator, granule, 48, upper=True, owner=Owner(OwnerKind.LINEAR_MAP)
+    )
     high.map(HIGH, RAM, size, attributes, blocks=False)
     b.cpu.write("TCR_EL1", tcr_el1(granule, t0_bits=48, t1_bits=48, pa_bits=44))
     b.cpu.write("TTBR0_EL1", low.root)
@@ -112,7 +117,7 @@ def test_a_store_to_a_page_left_read_only_is_explained_in_full(bench: MakeBench)
     walks = [note for note in finding.notes if note.startswith("page walk")]
     assert len(walks) == 5  # the address, then one line a level
     assert f"PA {RAM + 0x1008:#x}" in walks[0]
-    assert any(note.startswith("fault address: PA 0x40001008 belongs to data") for note in
+    assert any(note.startswith("fault address: PA 0x40001008 belongs to source pages") for note in
                finding.notes)  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from relokit.codegen.target import MIB, PAGE_SIZES, Regime, Target
 from relokit.facade import build_programs
+from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.judge.integrity import FIELDS, check_integrity, expected_fields
 from relokit.runtime.judge.outcome import Status
 from relokit.runtime.kexec.job import Job, KexecPath, Shape
@@ -149,9 +150,10 @@ def test_a_list_for_other_segments_is_told() -> None:
 def test_what_was_prepared_differently_by_other_code_is_no_damage() -> None:
     """The rest of RAM is nobody's business here."""
     with prepared(Target()) as machine:
-        taken = {region.name for region in machine.allocator.regions}
-        assert "source pages" in taken
+        kinds = {region.owner.kind for region in machine.allocator.regions}
+        assert OwnerKind.SOURCES in kinds
+        elsewhere = (OwnerKind.SOURCES, OwnerKind.OLD_KERNEL, OwnerKind.DESTINATION)
         for region in machine.allocator.regions:
-            if region.name in ("source pages", "old kernel") or "destination" in region.name:
+            if region.owner.kind in elsewhere:
                 machine.memory.view(region.base, region.size).fill(0xEE)
         assert check_integrity(machine) == []

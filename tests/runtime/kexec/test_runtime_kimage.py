@@ -14,7 +14,8 @@ from relokit.codegen.base.errors import MachineError, TargetError
 from relokit.codegen.kimage_layouts import LAYOUTS
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory, Words
-from relokit.runtime.kexec.job import Order
+from relokit.runtime.guest.order import Order
+from relokit.runtime.guest.owner import Owner, OwnerKind, destination
 from relokit.runtime.kexec.kimage import (
     KexecSegment,
     Kimage,
@@ -51,9 +52,9 @@ def _build(
     for segment in segments:
         if segment.memsz:
             size = segment.pages(page) * page
-            allocator.reserve(f"destination of {segment.name}", segment.mem, size)
+            allocator.reserve(destination(0, segment.name), segment.mem, size)
     count = 0 if in_place else total_pages(segments, page)
-    sources = allocator.scatter("source pages", count, page, seed)
+    sources = allocator.scatter(destination(0, "source pages"), count, page, seed)
     kimage = build_kimage(
         memory,
         allocator,
@@ -190,16 +191,16 @@ def test_what_is_built_has_owners() -> None:
     memory, allocator = _machine()
     kimage, sources = _build(memory, allocator, [KexecSegment("kernel", BASE, MIB, MIB)])
     assert kimage.list_pages
-    for pa, name in (
-        (kimage.pa, "struct kimage"),
-        (kimage.control_page, "control code page"),
-        (kimage.list_pages.base, "kimage list"),
-        (int(sources[0]), "source pages"),
-        (BASE, "destination of kernel"),
+    for pa, wanted in (
+        (kimage.pa, Owner(OwnerKind.KIMAGE)),
+        (kimage.control_page, Owner(OwnerKind.CONTROL_PAGE)),
+        (kimage.list_pages.base, Owner(OwnerKind.LIST)),
+        (int(sources[0]), destination(0, "source pages")),
+        (BASE, destination(0, "kernel")),
     ):
         owner = allocator.owner(pa)
         assert owner
-        assert owner.name == name
+        assert owner.owner == wanted
 
 
 def test_in_place_there_is_no_list_and_the_head_says_done() -> None:
@@ -215,7 +216,7 @@ def test_in_place_there_is_no_list_and_the_head_says_done() -> None:
 def test_a_source_that_lies_at_its_own_destination_is_legal() -> None:
     memory, allocator = _machine()
     segment = KexecSegment("kernel", BASE, 8 * 4096, 8 * 4096)
-    allocator.reserve("destination", segment.mem, segment.memsz)
+    allocator.reserve(destination(0, "destination"), segment.mem, segment.memsz)
     own = destination_pages([segment], 4096)
     kimage = build_kimage(
         memory,
@@ -388,8 +389,8 @@ def test_a_destination_goes_on_across_an_indirection() -> None:
 def test_a_list_of_many_pages_is_read_in_order() -> None:
     memory, allocator = _machine()
     size = 40 * MIB
-    allocator.reserve("destination", BASE, 20 * MIB)
-    sources = allocator.scatter("sources", size // 8192, 4096, 0, Order.REVERSED)
+    allocator.reserve(destination(0, "destination"), BASE, 20 * MIB)
+    sources = allocator.scatter(destination(0, "sources"), size // 8192, 4096, 0, Order.REVERSED)
     kimage = build_kimage(
         memory,
         allocator,

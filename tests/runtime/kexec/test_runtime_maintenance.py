@@ -17,6 +17,7 @@ from relokit.codegen.target import MIB, Regime, Target
 from relokit.facade import build_programs
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.guest.owner import destination
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job, KexecPath, Shape
 from relokit.runtime.kexec.kimage import (
@@ -48,9 +49,9 @@ def kimage_of(
         for number, size in enumerate(sizes):
             segments.append(KexecSegment(str(number), at, size, size))
             at += -(-size // page) * page
-        allocator.reserve("destinations", DESTINATION, at - DESTINATION)
+        allocator.reserve(destination(0, "destinations"), DESTINATION, at - DESTINATION)
         count = 0 if in_place else total_pages(segments, page)
-        sources = allocator.scatter("sources", count, page, 0)
+        sources = allocator.scatter(destination(0, "sources"), count, page, 0)
         kimage = build_kimage(
             memory,
             allocator,

@@ -17,6 +17,7 @@ from relokit.runtime.arch.translation import WalkRegisters
 from relokit.runtime.arch.walker import Walk, walk, walk_many
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.kexec.pagetables import PageTables, map_image, map_linear
 
 BASE = 0x4000_0000
@@ -28,7 +29,14 @@ GEOMETRIES = [(page, va_bits) for page, sizes in VA_BITS.items() for va_bits in 
 def _tables(page_size: int, va_bits: int, *, upper: bool = True, ram: int = 16 * MIB) -> PageTables:
     memory = GuestMemory(BASE, ram)
     allocator = PageAllocator(memory, page_size)
-    return PageTables(memory, allocator, granule_of(page_size), va_bits, upper=upper, name="tables")
+    return PageTables(
+        memory,
+        allocator,
+        granule_of(page_size),
+        va_bits,
+        upper=upper,
+        owner=Owner(OwnerKind.LINEAR_MAP),
+    )
 
 
 def _registers(tables: PageTables) -> WalkRegisters:
@@ -130,7 +138,7 @@ def test_tables_are_shared_by_neighbours_and_the_ledger_owns_them() -> None:
     for step in _walk(tables, tables.low).trail:
         owner = tables.allocator.owner(step.table)
         assert owner
-        assert owner.name.startswith("tables")
+        assert owner.owner.kind is OwnerKind.LINEAR_MAP
 
 
 def test_what_is_mapped_already_is_refused_by_address() -> None:
@@ -173,7 +181,7 @@ def test_nothing_mapped_is_nothing_done() -> None:
 
 def test_too_little_ram_for_tables_is_a_message() -> None:
     tables = _tables(4096, 48, ram=64 << 10)
-    with pytest.raises(MachineError, match="tables level 3: no room"):
+    with pytest.raises(MachineError, match="linear map copy level 3: no room"):
         tables.map(tables.low, 0, 1 << 30, d.KERNEL_RW, blocks=False)
 
 

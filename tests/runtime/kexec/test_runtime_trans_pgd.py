@@ -15,6 +15,7 @@ from relokit.runtime.arch.translation import WalkRegisters
 from relokit.runtime.arch.walker import walk, walk_many
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.guest.owner import OwnerKind, destination
 from relokit.runtime.kexec.pagetables import PageTables, map_linear
 from relokit.runtime.kexec.trans_pgd import (
     COPY_RULES,
@@ -44,9 +45,14 @@ class World:
         self.target = Target(page_size=page, va_bits=va_bits)
         self.memory = GuestMemory(BASE, ram)
         self.allocator = PageAllocator(self.memory, page)
-        self.allocator.reserve("kernel", BASE + 4 * MIB, 2 * MIB)
+        self.allocator.reserve(destination(0, "kernel"), BASE + 4 * MIB, 2 * MIB)
         self.tables = PageTables(
-            self.memory, self.allocator, granule_of(page), va_bits, upper=True, name="swapper"
+            self.memory,
+            self.allocator,
+            granule_of(page),
+            va_bits,
+            upper=True,
+            owner=destination(0, "swapper"),
         )
         map_linear(self.tables, self.target.page_offset, BASE, read_only=read_only, blocks=blocks)
 
@@ -114,7 +120,7 @@ def test_no_table_is_shared_with_the_original_and_the_ledger_has_them_all() -> N
         for step in result.trail:
             owner = world.allocator.owner(step.table)
             assert owner
-            assert owner.name.startswith("linear map copy")
+            assert owner.owner.kind is OwnerKind.LINEAR_MAP
             assert owner.base not in old
 
 
@@ -244,7 +250,7 @@ def test_the_idmap_is_one_executable_page_and_a_48_bit_range(page: int, va_bits:
     base = (1 << 47) + (1 << 40)  # beyond what a smaller kernel VA could reach
     memory = GuestMemory(base, 4 * MIB)
     allocator = PageAllocator(memory, page)
-    control = allocator.alloc("control code page", page).base
+    control = allocator.alloc(destination(0, "control code page"), page).base
     ttbr0, t0sz = idmap_page(memory, allocator, target, control)
     assert t0sz == 16
     tcr = tcr_el1(granule_of(page), t0_bits=64 - t0sz, t1_bits=va_bits, pa_bits=48)
@@ -272,7 +278,7 @@ def test_vectors_are_copied_to_the_start_of_a_page_of_their_own() -> None:
     assert memory.read(pa, 4096) == vectors + bytes(2048)
     owner = allocator.owner(pa)
     assert owner
-    assert (owner.name, owner.size) == ("EL2 vectors copy", 4096)
+    assert (owner.owner.kind, owner.size) == (OwnerKind.EL2_VECTORS, 4096)
     for size in (0, 0x7FF, 0x801, 0x1000):
         with pytest.raises(MachineError, match=f"EL2 vectors of {size:#x} bytes"):
             copy_el2_vectors(memory, allocator, bytes(size))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.kexec.programs import Programs
 from relokit.runtime.run.console import run_on
-from relokit.runtime.run.verdict import open_cpu, prepare_machine, relocate
+from relokit.runtime.run.verdict import open_cpu, prepare_machine, relocate, run
 
 JOB = Job(memory=128 * MIB)
 SPIN = 0x14000000
@@ -136,3 +137,14 @@ def test_another_kernel_owes_no_report_and_is_stopped_in_time() -> None:
         Target(), spoil, Job(size=100_000, memory=128 * MIB), seconds=0.3
     )
     assert (console, ended, findings) == ("", "stopped after 0.3 s", [])
+
+
+def test_a_kernel_file_that_is_named_like_the_demo_kernel_is_another_kernel(tmp_path: Path) -> None:
+    """What is asked of the demo kernel depends on what it is, not on a name."""
+    image = struct.pack("<IIQQQ24x4sI", 0x14000010, 0, 0, 1 << 16, 1 << 1, b"ARMd", 0)
+    path = tmp_path / "demo kernel"
+    path.write_bytes(image + struct.pack("<I", SPIN))
+    job = Job(kernel=path, memory=128 * MIB, boot=5)
+    outcome = run(Target(), programs(Target()), job, quiet)
+    assert outcome.findings == ()
+    assert outcome.ended == "branch to itself"

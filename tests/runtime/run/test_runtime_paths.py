@@ -14,10 +14,13 @@ from relokit.codegen.target import MIB, Regime, Target
 from relokit.facade import build_programs
 from relokit.runtime.guest.content import PatternContent
 from relokit.runtime.guest.ledger import Region
+from relokit.runtime.guest.order import Order
+from relokit.runtime.guest.owner import Owner, OwnerKind
+from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.judge.outcome import Outcome, Status
 from relokit.runtime.kexec.arrange import Stage, arrange
 from relokit.runtime.kexec.inputs import Inputs, Loaded
-from relokit.runtime.kexec.job import RAM_BASE, Job, KexecPath, Order, Shape
+from relokit.runtime.kexec.job import RAM_BASE, Job, KexecPath, Shape
 from relokit.runtime.kexec.kimage import KexecSegment, walk_list
 from relokit.runtime.kexec.machine import build_machine
 from relokit.runtime.kexec.programs import Programs
@@ -176,13 +179,13 @@ def test_no_room_for_another_segment_is_an_error() -> None:
 def _inputs(segments: list[KexecSegment]) -> Inputs:
     """128 MiB of RAM, the old kernel 2 MiB into it, and ``segments`` of pattern."""
     loaded = tuple(
-        Loaded(segment, PatternContent(segment.bufsz, seed))
+        Loaded(PayloadKind.PATTERN, segment, PatternContent(segment.bufsz, seed))
         for seed, segment in enumerate(segments)
     )
     return Inputs(
         ram_base=RAM_BASE,
         ram_size=128 * MIB,
-        old_kernel=Region("old kernel", RAM_BASE + 2 * MIB, 2 * MIB),
+        old_kernel=Region(Owner(OwnerKind.OLD_KERNEL), RAM_BASE + 2 * MIB, 2 * MIB),
         segments=loaded,
         start=segments[0].mem,
         dtb_at=segments[-1].mem,

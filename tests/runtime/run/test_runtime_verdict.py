@@ -23,6 +23,7 @@ from relokit.facade import build_programs, encoder
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.translation import WalkRegisters
 from relokit.runtime.arch.walker import WalkStep, walk
+from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.judge.outcome import Finding, Outcome, Status
 from relokit.runtime.kexec.job import Job, Shape
 from relokit.runtime.kexec.kimage import WORD_FIELDS, read_field, walk_list, write_field
@@ -321,11 +322,11 @@ def item(
     return Fault(name, put, rule, cause, "setup.list", at)
 
 
-def to(region: str) -> Change:
+def to(owner: OwnerKind) -> Change:
     """A destination entry that leads into somebody's page."""
 
     def change(machine: Machine, _: int) -> int:
-        return next(r.base for r in machine.allocator.regions if r.name == region) | 1
+        return next(r.base for r in machine.allocator.regions if r.owner == Owner(owner)) | 1
 
     return change
 
@@ -339,24 +340,25 @@ LIST = [
     item("no DONE", None, lambda m, w: 0, "setup.list", "built wrong"),
     item("a loop", None, lambda m, w: entries(m) | 2, "run.limit", "without its done entry"),
     item("source outside RAM", 3, lambda m, w: w | 1 << 40, ABORT, "does not cover", STORE),
-    item("into the control page", 0, to("control code page"), UNDEFINED,
+    item("into the control page", 0, to(OwnerKind.CONTROL_PAGE), UNDEFINED,
          "the code was overwritten"),
-    item("into the EL2 vectors", 0, to("EL2 vectors copy"), "", ""),
-    item("into the tables", 0, to("linear map copy"), ABORT, "no descriptor", STORE),
-    item("into the identity map", 0, to("control page idmap"), SEGMENT, ""),
-    item("into the list", 0, to("kimage list"), SEGMENT, ""),
+    item("into the EL2 vectors", 0, to(OwnerKind.EL2_VECTORS), "", ""),
+    item("into the tables", 0, to(OwnerKind.LINEAR_MAP), ABORT, "no descriptor", STORE),
+    item("into the identity map", 0, to(OwnerKind.CONTROL_IDMAP), SEGMENT, ""),
+    item("into the list", 0, to(OwnerKind.LIST), SEGMENT, ""),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "region", ["control code page", "EL2 vectors copy", "linear map copy", "control page idmap"]
+    "owner",
+    [OwnerKind.CONTROL_PAGE, OwnerKind.EL2_VECTORS, OwnerKind.LINEAR_MAP, OwnerKind.CONTROL_IDMAP],
 )
-def test_a_destination_in_what_the_move_needs_is_named(region: str) -> None:
+def test_a_destination_in_what_the_move_needs_is_named(owner: OwnerKind) -> None:
     with prepared() as machine:
-        item("", 0, to(region), "", "").put(machine)
+        item("", 0, to(owner), "", "").put(machine)
         findings = judge(machine, SMALL, quiet).findings
     [found] = [finding for finding in findings if finding.rule == "setup.list"]
-    assert f"it overwrites what the move itself needs: {region} (0x" in (found.cause or "")
+    assert f"it overwrites what the move itself needs: {owner.value} (0x" in (found.cause or "")
 
 
 def word_at(machine: Machine, statement: str, nth: int = 0) -> int:
@@ -405,27 +407,27 @@ CODE = [
 
 
 def overwritten(
-    name: str, region: str, data: bytes, rule: str, cause: str, setup: str, at: str = ""
+    name: str, owner: OwnerKind, data: bytes, rule: str, cause: str, setup: str, at: str = ""
 ) -> Fault:
     """A page that the move needs spoilt before it begins."""
 
     def put(machine: Machine) -> None:
-        base = next(r.base for r in machine.allocator.regions if r.name == region)
+        base = next(r.base for r in machine.allocator.regions if r.owner == Owner(owner))
         machine.memory.write(base, data)
 
     return Fault(name, put, rule, cause, setup, at)
 
 
 PAGES = [
-    overwritten("zeros for code", "control code page", bytes(4096), UNDEFINED,
+    overwritten("zeros for code", OwnerKind.CONTROL_PAGE, bytes(4096), UNDEFINED,
                 "overwritten, or never copied", "setup.code", ENTRY),
-    overwritten("garbage for code", "control code page", b"\xff" * 4096, UNDEFINED,
+    overwritten("garbage for code", OwnerKind.CONTROL_PAGE, b"\xff" * 4096, UNDEFINED,
                 "overwritten, or never copied", "setup.code", ENTRY),
-    overwritten("no vectors", "EL2 vectors copy", bytes(2048), UNDEFINED,
+    overwritten("no vectors", OwnerKind.EL2_VECTORS, bytes(2048), UNDEFINED,
                 "VBAR points to zeros", "setup.code", "trans_pgd_stub_vectors+0x400 (trans_pgd.S"),
-    overwritten("a table that is not empty", "zero page", b"\1", "setup.zero-page",
+    overwritten("a table that is not empty", OwnerKind.ZERO_PAGE, b"\1", "setup.zero-page",
                 "between the two values of TTBR1", "setup.zero-page"),
-    overwritten("kimage gone", "struct kimage", b"\xa5" * 0x2E0, "",
+    overwritten("kimage gone", OwnerKind.KIMAGE, b"\xa5" * 0x2E0, "",
                 "", "setup.kimage"),
 ]  # fmt: skip
 

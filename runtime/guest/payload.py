@@ -1,0 +1,17 @@
+"""What a run moves, as far as anything depends on it."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class PayloadKind(Enum):
+    """What a segment holds; the value is how that is shown. Never told by a file's name."""
+
+    KERNEL = "kernel"
+    DEMO_KERNEL = "demo kernel"
+    SYNTHETIC = "synthetic payload"
+    INITRD = "initrd"
+    DEVICE_TREE = "device tree"
+    PURGATORY = "purgatory"
+    PATTERN = "pattern"
