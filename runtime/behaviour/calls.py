@@ -136,7 +136,8 @@ def _words(memory: GuestMemory, before: Words, sp: int) -> list[Written]:
     written = []
     for owner, base, size in owners():
         first = (base - DATA) // 8
-        if base == STACK and base <= sp <= base + size:
+        on_stack = base == STACK
+        if on_stack and base <= sp <= base + size:
             first, size = first + (sp - base) // 8, size - (sp - base) // 8 * 8
             base += (sp - base) // 8 * 8
         now, then = (words[first : first + size // 8] for words in (memory.words, before))
@@ -146,7 +147,7 @@ def _words(memory: GuestMemory, before: Words, sp: int) -> list[Written]:
         digest = hashlib.blake2b(now[changed].data, digest_size=DIGEST_SIZE)
         digest.update(changed.data)
         pairs = tuple((at * 8, int(now[at])) for at in changed[:MOST_WORDS].tolist())
-        written.append(Written(owner, base, size, digest.hexdigest(), words=pairs))
+        written.append(Written(owner, base, size, digest.hexdigest(), words=pairs, on_stack=on_stack))
     return written
 
 

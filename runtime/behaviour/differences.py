@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
 
-from relokit.runtime.behaviour.flat_machine import STACK, data_text
+from relokit.runtime.behaviour.flat_machine import data_text
 from relokit.runtime.behaviour.observation import (
     BehaviourKind,
     Counts,
@@ -181,7 +181,7 @@ def _memory(left: Observation, right: Observation) -> Iterator[_Row]:
     before, after = ({one.owner: one for one in side.memory} for side in (left, right))
     for owner in dict.fromkeys((*before, *after)):
         one, other = before.get(owner), after.get(owner)
-        on_stack = any(side is not None and side.base == STACK for side in (one, other))
+        on_stack = any(side is not None and side.on_stack for side in (one, other))
         if on_stack and left.ending.leaving not in _OVER:
             continue
         if one is None or other is None:

@@ -1,3 +1,3 @@
 """What is around the CPU: device tree, UART, interrupts, timer, firmware; the boot protocol;
-imports codegen, codegen.base, linker.kernel, runtime.arch, runtime.engine.
+imports codegen, codegen.base, linker.kernel, runtime.guest, runtime.arch, runtime.engine.
 """

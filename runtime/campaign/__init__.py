@@ -1,1 +1,3 @@
-"""Many runs: the cells of the matrix; imports codegen, codegen.base, runtime.kexec."""
+"""Many runs: the cells of the matrix; imports codegen, codegen.base, runtime.guest,
+runtime.kexec.
+"""

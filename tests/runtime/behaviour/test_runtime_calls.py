@@ -15,7 +15,6 @@ from relokit.runtime.behaviour.flat_machine import (
     DATA,
     DATA_SIZE,
     POINTER,
-    STACK,
     STACK_POINTER,
     Callee,
     block_of,
@@ -110,7 +109,7 @@ def test_what_is_below_the_stack_pointer_is_nobodys() -> None:
     assert pushed.memory == ()
     kept = by_trial("str x0, [sp, #-16]!\nret", "pointers")
     [stack] = kept.memory
-    assert stack.base == STACK
+    assert stack.on_stack
     assert stack.words == ((0, block_of(0)),)
     assert stack.base == kept.registers["sp"] == STACK_POINTER - 16
 

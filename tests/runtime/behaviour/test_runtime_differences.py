@@ -25,7 +25,7 @@ from relokit.runtime.judge.outcome import Finding
 COUNTS = Counts(100, 10, 5, 80, 40, {"dc civac": 7}, {"isb": 2}, {"CTR_EL0": 1}, {"VBAR_EL1": 1})
 PART = Written("destination: kernel", 0x4000_0000, 0x3000, "aa", 0x1000, ("1", "2", "3"))
 WORDS = Written("x1 data", 0x4000_2000, 0x2000, "bb", words=((0x400, 1), (0x408, 2)))
-STACK = Written("stack", 0x4001_2000, 0x2000, "cc", words=((0, 1),))
+STACK = Written("stack", 0x4001_2000, 0x2000, "cc", words=((0, 1),), on_stack=True)
 
 
 def seen(leaving: Leaving = Leaving.RETURN) -> Observation:
