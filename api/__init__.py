@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from relokit.facade import Exported, export, generate, run
     from relokit.matrix import CellResult, CellStatus, run_matrix
     from relokit.runtime.campaign.cells import Cell, Payload, Selection, cells
+    from relokit.runtime.guest.order import Order
     from relokit.runtime.judge.outcome import Finding, Outcome, Status
-    from relokit.runtime.kexec.job import Job, KexecPath, Order, Shape
+    from relokit.runtime.kexec.job import Job, KexecPath, Shape
 
 _EXPORTS = {
     "relokit.building": ("build", "build_programs", "render"),
@@ -57,7 +58,8 @@ _EXPORTS = {
     "relokit.matrix": ("CellResult", "CellStatus", "run_matrix"),
     "relokit.runtime.campaign.cells": ("Cell", "Payload", "Selection", "cells"),
     "relokit.runtime.judge.outcome": ("Finding", "Outcome", "Status"),
-    "relokit.runtime.kexec.job": ("Job", "KexecPath", "Order", "Shape"),
+    "relokit.runtime.guest.order": ("Order",),
+    "relokit.runtime.kexec.job": ("Job", "KexecPath", "Shape"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
 

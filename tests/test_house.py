@@ -61,8 +61,8 @@ ALLOWED = {
     "": "codegen.*, linker.*, diffing.*, runtime.*",
     "cli.pages": "codegen.base, diffing.*",
     "cli.terminal": (
-        "relokit, codegen, codegen.base, diffing.*, runtime.guest, runtime.kexec, runtime.campaign, "
-        "runtime.judge, runtime.behaviour, cli.pages"
+        "relokit, codegen, codegen.base, diffing.*, runtime.guest, runtime.kexec, "
+        "runtime.campaign, runtime.judge, runtime.behaviour, cli.pages"
     ),
     "cli": "codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, cli.terminal",
     "cli.commands": (

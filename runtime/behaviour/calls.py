@@ -147,7 +147,8 @@ def _words(memory: GuestMemory, before: Words, sp: int) -> list[Written]:
         digest = hashlib.blake2b(now[changed].data, digest_size=DIGEST_SIZE)
         digest.update(changed.data)
         pairs = tuple((at * 8, int(now[at])) for at in changed[:MOST_WORDS].tolist())
-        written.append(Written(owner, base, size, digest.hexdigest(), words=pairs, on_stack=on_stack))
+        text = digest.hexdigest()
+        written.append(Written(owner, base, size, text, words=pairs, on_stack=on_stack))
     return written
 
 

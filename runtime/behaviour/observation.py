@@ -127,8 +127,8 @@ class Written:
 
     ``digest`` is of its content where the run was to write or has written. Of a destination,
     ``parts`` are the digests of pieces of ``part`` bytes each; else ``words`` are the first
-    64-bit words that changed, as (offset, value). ``on_stack`` says that it is the stack of a routine
-    that was called.
+    64-bit words that changed, as (offset, value). ``on_stack`` says that it is the stack of a
+    routine that was called.
     """
 
     owner: str

@@ -16,8 +16,10 @@ from relokit.runtime.arch.translation import WalkRegisters, table_range, to_ttbr
 from relokit.runtime.arch.walker import Fault, FaultKind, Walk, fault_of, walk, walk_many
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.guest.owner import destination
 from relokit.runtime.kexec.pagetables import PageTables
 
+OWNER = destination(0, "t")
 SPACE = 1 << 64
 FAR = 0xA_8000 << 32  # bits 51, 49 and 47
 SIZE = 4 << 20
@@ -77,7 +79,7 @@ def test_tables_above_48_bits_lead_to_pages_above_48_bits(page: int, upper: bool
     memory = GuestMemory(FAR, SIZE)
     allocator = PageAllocator(memory, page)
     tables = PageTables(
-        memory, allocator, granule_of(page), 52, upper=upper, name="t", output=FORMATS[page]
+        memory, allocator, granule_of(page), 52, upper=upper, owner=OWNER, output=FORMATS[page]
     )
     last = tables.high - page
     tables.map(tables.low, FAR + 4 * page, page, d.KERNEL_RW)
@@ -113,7 +115,7 @@ def test_every_size_of_range_translates_what_is_mapped(
         granule_of(page),
         va_bits,
         upper=upper,
-        name="t",
+        owner=OWNER,
         output=output,
     )
     va = tables.low + data.draw(st.integers(0, (1 << va_bits) // page - 1)) * page

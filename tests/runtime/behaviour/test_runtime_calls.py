@@ -15,6 +15,7 @@ from relokit.runtime.behaviour.flat_machine import (
     DATA,
     DATA_SIZE,
     POINTER,
+    STACK,
     STACK_POINTER,
     Callee,
     block_of,

@@ -259,7 +259,7 @@ def test_a_spin_in_a_vector_slot_tells_what_it_was_for(bench: MakeBench) -> None
     )
     assert f"last exception: HVC #0x4, EL1 to EL2, ELR {CODE + 8:#x}" in finding.notes
     assert f"raised by: hvc #4 at {CODE + 4:#x}" in finding.notes
-    assert finding.place == "in vectors"
+    assert finding.place == "in EL2 vectors copy"
 
 
 def test_a_spin_in_the_padding_of_another_slot_names_the_one_entered(bench: MakeBench) -> None:
