@@ -278,3 +278,10 @@ def test_no_class_name_with_two_meanings() -> None:
         if isinstance(node, ast.ClassDef)
     ]
     assert twice(names) == []
+
+
+def test_no_test_looks_at_the_wall_clock() -> None:
+    """Work is bounded by counts or CPU time (support/bounds.py): machines are busy."""
+    clocks = re.compile(r"\b(perf_counter|monotonic|time\.time)\(")
+    tests = {path: path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py")}
+    assert [str(path) for path, text in tests.items() if clocks.search(text)] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -18,13 +19,13 @@ from relokit.codegen.target import Regime
 from relokit.matrix import CellResult, CellStatus, Tally, default_jobs, run_matrix
 from relokit.runtime.campaign.cells import Cell, Payload, Selection, cells
 from relokit.runtime.kexec.job import Job, KexecPath
+from support.bounds import eventually
+from support.processes import children
 
 TEMPLATES = Path(relokit.templates.__path__[0])
 RELOCATE = "relocate_kernel.S.j2"
 FIRST = "\tldr\tx28, [x0"
 ENDLESS = f".Lspin:\n\tadd\tx9, x9, #1\n\tb\t.Lspin\n{FIRST}"
-SOON = 10.0
-"""Seconds within which what ought to be at once has happened, on a busy machine too."""
 
 
 def some(*paths: KexecPath, series: tuple[int, ...] = (15,), **more: object) -> list[Cell]:
@@ -49,19 +50,13 @@ def edited(directory: Path, old: str, new: str) -> Path:
     return directory
 
 
-def children() -> set[int]:
+def rooms() -> set[int]:
     """This process's machine rooms."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                command = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if parent == os.getpid() and b"runtime.run.worker" in command:
-                found.add(int(entry.name))
-    return found
+    return {
+        pid
+        for pid in children(os.getpid())
+        if b"runtime.run.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    }
 
 
 def statuses(results: list[CellResult]) -> list[str]:
@@ -173,16 +168,13 @@ def test_crash_and_hang_of_a_room_are_their_cells_own(
 
 def test_killed_room_fails_the_cell_it_was_in(tmp_path: Path) -> None:
     mine = edited(tmp_path, FIRST, ENDLESS)
-    others = children()
+    others = rooms()
 
     def kill() -> None:
-        until = time.monotonic() + SOON
-        while time.monotonic() < until:
-            for pid in children() - others:
-                time.sleep(1.0)  # by then it is in the endless cell
-                os.kill(pid, signal.SIGKILL)
-                return
-            time.sleep(0.05)
+        assert eventually(lambda: rooms() - others)
+        time.sleep(1.0)  # by then it is in the endless cell
+        for pid in rooms() - others:
+            os.kill(pid, signal.SIGKILL)
 
     results: Iterator[CellResult] = run_matrix(
         some(KexecPath.IN_PLACE, KexecPath.NORMAL, KexecPath.CRASH),
@@ -200,16 +192,17 @@ def test_killed_room_fails_the_cell_it_was_in(tmp_path: Path) -> None:
 
 def test_closing_early_ends_every_room_at_once(tmp_path: Path) -> None:
     mine = edited(tmp_path, FIRST, ENDLESS)
-    others = children()
+    others = rooms()
     results = run_matrix(
         some(KexecPath.IN_PLACE, *[KexecPath.NORMAL] * 20), Job(templates=mine, timeout=60), jobs=2
     )
     assert next(results).status is CellStatus.PASS
-    assert children() - others
-    started = time.monotonic()
+    assert rooms() - others
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     results.close()
-    assert time.monotonic() - started < SOON
-    assert children() == others
+    # Left to themselves, both rooms would count for a minute.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 30
+    assert rooms() == others
 
 
 def test_tally() -> None:

@@ -10,19 +10,23 @@ import select
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support.bounds import eventually
+
 # A shell may have had SIGINT ignored, and that would be inherited.
 START = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     "from relokit.cli.main import main; raise SystemExit(main())"
 )
-DEADLINE = 60.0
+DEADLINE = 120.0
+"""Seconds for a process to end before the test is given up."""
+LOOKS = 2000
+"""Times that the terminal is read: each waits for a tenth of a second, or less."""
 
 
 class Relokit:
@@ -55,10 +59,11 @@ class Relokit:
 
     def wait_for(self, text: str) -> None:
         """Wait until the terminal shows ``text``."""
-        deadline = time.monotonic() + DEADLINE
-        while text not in self.shown:
-            assert time.monotonic() < deadline, self.shown[-500:]
+        for _ in range(LOOKS):
+            if text in self.shown:
+                return
             assert self.read(0.1), f"ended before {text!r}: {self.shown[-500:]}"
+        pytest.fail(f"no {text!r}: {self.shown[-500:]}")
 
     def processes(self) -> list[int]:
         """Every process that has our mark in its environment: ours and its children."""
@@ -96,12 +101,7 @@ def running(*arguments: str) -> Iterator[Relokit]:
 
 def none_left(relokit: Relokit) -> bool:
     """Whether every process is gone, given a moment."""
-    deadline = time.monotonic() + 5
-    while relokit.processes():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
+    return eventually(lambda: not relokit.processes())
 
 
 STAGES = ("Scattering", "Relocating", "Comparing")
@@ -124,9 +124,7 @@ def test_ctrl_c_in_every_stage_of_a_run(stage: str) -> None:
 
 def test_ctrl_c_while_building() -> None:
     with running("run") as relokit:
-        deadline = time.monotonic() + DEADLINE
-        while len(relokit.processes()) < 2:
-            assert time.monotonic() < deadline
+        assert eventually(lambda: len(relokit.processes()) >= 2)
         code, out = relokit.end(signal.SIGINT)
         assert (code, out) == (130, "")
         assert relokit.shown.rstrip().endswith("relokit: interrupted")

@@ -38,7 +38,7 @@ def test_every_template_belongs_to_a_recipe_or_is_used_by_one() -> None:
             assert (TEMPLATES / name).is_file()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, COMPLETE), st.sampled_from(LEGAL), st.sampled_from(Regime))
 def test_every_target_renders_whole(state: int, sizes: tuple[int, int], regime: Regime) -> None:
     target = Target(series=state, page_size=sizes[0], va_bits=sizes[1], regime=regime)

@@ -35,14 +35,11 @@ from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.kexec.maintenance import What, When
 from relokit.runtime.kexec.routines import routines_of
 from relokit.runtime.run.verdict import open_cpu, prepare_machine, run
+from support.machines import quiet
 
 RAM, HVC_AT = 0x4000_0000, 0x4001_0000
 UNTOUCHED_ROWS = (1, 2, 3, 4, 8, 10, 13, 14, 15)
 SHARED_VECTORS = "trans_pgd_stub_vectors"
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 @dataclass(frozen=True)

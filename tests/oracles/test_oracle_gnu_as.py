@@ -601,7 +601,7 @@ EXPRESSIONS = st.recursive(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(EXPRESSIONS, min_size=20, max_size=60))
 def test_random_constant_expressions(
     tmp_path_factory: pytest.TempPathFactory, expressions: list[str]
@@ -663,7 +663,7 @@ STATEMENTS = st.one_of(
 )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, suppress_health_check=list(HealthCheck))
 @given(
     statements=st.lists(STATEMENTS, min_size=1, max_size=25),
     places=st.dictionaries(st.sampled_from(LABELS[:-1]), st.integers(0, 25)),

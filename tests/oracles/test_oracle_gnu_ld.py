@@ -613,9 +613,7 @@ def random_script(draw: st.DrawFn) -> str:
     return f"s0 = 0x10;\n{script}\n"
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(units=st.lists(random_unit(), min_size=1, max_size=3), script=random_script())
 def test_random_layouts_agree(folder: Path, units: list[str], script: str) -> None:
     paths = [assemble(folder, f"r{at}.S", text) for at, text in enumerate(units)]

@@ -14,7 +14,6 @@ import selectors
 import shlex
 import subprocess
 import sys
-import time
 from contextlib import redirect_stdout
 from itertools import pairwise
 from pathlib import Path
@@ -31,8 +30,9 @@ REGIMES = ("nvhe", "vhe", "el1")
 EL = {"nvhe": 2, "vhe": 2, "el1": 1}
 PASSED = "relokit demo kernel: PASS\n"
 MAX = "max,pauth-impdef=on"
-DEMO_SECONDS = 30.0
-LINUX_SECONDS = 120.0
+SILENCE = 120.0
+"""Seconds without a word from the guest after which it is given up, on a busy machine too."""
+MAX_CONSOLE = 1 << 20
 
 
 def export(path: Path, *options: str) -> list[str]:
@@ -45,10 +45,12 @@ def export(path: Path, *options: str) -> list[str]:
     return shlex.split(command)
 
 
-def boot(command: list[str], *, seconds: float) -> str:
-    """Run QEMU until it ends by itself; returns the console. Fails after ``seconds``."""
+def boot(command: list[str]) -> str:
+    """Run QEMU until it ends by itself; returns the console.
+
+    Fails when nothing comes for SILENCE, and at MAX_CONSOLE bytes.
+    """
     console = b""
-    deadline = time.monotonic() + seconds
     with subprocess.Popen(
         [*command, "-no-reboot", "-nic", "none"],
         stdin=subprocess.DEVNULL,
@@ -59,7 +61,7 @@ def boot(command: list[str], *, seconds: float) -> str:
         with selectors.DefaultSelector() as ready:
             ready.register(process.stdout, selectors.EVENT_READ)
             try:
-                while ready.select(deadline - time.monotonic()):
+                while ready.select(SILENCE) and len(console) < MAX_CONSOLE:
                     part = os.read(process.stdout.fileno(), 1 << 16)
                     if not part:
                         break
@@ -80,7 +82,7 @@ def text(console: bytes) -> str:
 @pytest.mark.parametrize("page", ["4k", "16k", "64k"])
 def test_the_demo_kernel_comes_up(tmp_path: Path, page: str, regime: str) -> None:
     command = export(tmp_path / "demo.elf", "--page-size", page, "--el", regime)
-    console = boot(command, seconds=DEMO_SECONDS)
+    console = boot(command)
     assert console == f"relokit demo kernel: entered at EL{EL[regime]}\n{PASSED}"
 
 
@@ -88,7 +90,7 @@ def test_the_demo_kernel_comes_up(tmp_path: Path, page: str, regime: str) -> Non
 @pytest.mark.parametrize("state", range(COMPLETE))
 def test_every_state_of_the_series_hands_over(tmp_path: Path, state: int, regime: str) -> None:
     command = export(tmp_path / "demo.elf", "--series", str(state), "--el", regime)
-    console = boot(command, seconds=DEMO_SECONDS)
+    console = boot(command)
     assert console == f"relokit demo kernel: entered at EL{EL[regime]}\n{PASSED}"
 
 
@@ -97,12 +99,12 @@ def test_every_state_of_the_series_hands_over(tmp_path: Path, state: int, regime
 )
 def test_a_smaller_address_space_hands_over(tmp_path: Path, page: str, va: str) -> None:
     command = export(tmp_path / "demo.elf", "--page-size", page, "--va-bits", va)
-    assert boot(command, seconds=DEMO_SECONDS).endswith(PASSED)
+    assert boot(command).endswith(PASSED)
 
 
 def test_a_shipped_kernels_own_code_hands_over(tmp_path: Path, kernel_6_1: Path) -> None:
     command = export(tmp_path / "demo.elf", "--code-from", str(kernel_6_1))
-    assert boot(command, seconds=DEMO_SECONDS).endswith(PASSED)
+    assert boot(command).endswith(PASSED)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,7 @@ def test_a_shipped_kernels_own_code_hands_over(tmp_path: Path, kernel_6_1: Path)
 )
 def test_every_path_and_shape_hands_over(tmp_path: Path, options: tuple[str, ...]) -> None:
     command = export(tmp_path / "demo.elf", *options)
-    assert boot(command, seconds=DEMO_SECONDS).endswith(PASSED)
+    assert boot(command).endswith(PASSED)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_linux_reaches_userspace(
         *("--kernel", str(kernel_6_1), "--initrd", str(initrd)),
         *("--cmdline", "earlycon console=ttyAMA0 panic=-1 relokit.probe"),
     )
-    console = boot(command, seconds=LINUX_SECONDS)
+    console = boot(command)
     assert "Linux version 6.1." in console, console
     assert "Kernel command line: earlycon console=ttyAMA0 panic=-1 relokit.probe" in console
     assert f"CPU: All CPU(s) started at EL{EL[regime]}" in console, console
@@ -209,7 +211,7 @@ def test_another_machine_is_refused_with_advice(
     tmp_path: Path, options: tuple[str, ...], change: tuple[str, str], advice: str
 ) -> None:
     command = export(tmp_path / "demo.elf", *options)
-    console = boot([word.replace(*change) for word in command], seconds=DEMO_SECONDS)
+    console = boot([word.replace(*change) for word in command])
     assert console.startswith("relokit: this machine cannot be the one that was exported; ")
     assert console.endswith(f"{advice}\n")
 
@@ -226,7 +228,7 @@ def test_a_flipped_byte_of_the_payload_is_found_by_the_new_kernel(tmp_path: Path
     content = bytearray(path.read_bytes())
     content[start + at] ^= 1
     path.write_bytes(content)
-    assert boot(command, seconds=DEMO_SECONDS) == (
+    assert boot(command) == (
         "relokit demo kernel: entered at EL2\n"
         "relokit demo kernel: FAILED check: every byte of the Image in place\n"
         "relokit demo kernel: FAIL\n"

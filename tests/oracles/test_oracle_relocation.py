@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import relokit
 from relokit.codegen.facts import HVC_STUB_ERR, SCTLR_EL1_MMU_OFF, SCTLR_EL2_MMU_OFF
 from relokit.codegen.target import PAGE_SIZES, Regime, Target
-from relokit.facade import build, build_programs
+from relokit.facade import build
 from relokit.linker.image import Image
 from relokit.linker.kernel.btf import kimage_layout_from
 from relokit.linker.kernel.kernel_file import open_kernel
@@ -37,8 +37,8 @@ from relokit.runtime.guest.owner import OwnerKind, destination
 from relokit.runtime.judge.outcome import Handoff
 from relokit.runtime.kexec.job import Job, Shape
 from relokit.runtime.kexec.pagetables import PageTables
-from relokit.runtime.kexec.programs import Programs
 from relokit.runtime.run.verdict import open_cpu, prepare_machine, relocate, run
+from support.machines import programs, quiet
 
 pytestmark = pytest.mark.oracle
 
@@ -381,15 +381,6 @@ def test_soft_restart_leaves_at_the_level_it_is_told(stubs: Stubs, switch: int, 
 # Relocation -------------------------------------------------------------------------------------
 
 TARGETS = [Target(page_size=page, regime=el) for page in PAGE_SIZES.values() for el in Regime]
-
-
-@lru_cache
-def programs(target: Target) -> Programs:
-    return build_programs(target)
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)

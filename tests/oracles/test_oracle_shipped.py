@@ -127,9 +127,9 @@ class Shipped:
         self.version = version
         self.release = path.name.removeprefix("vmlinuz-")
         self.kernel: KernelFile = open_kernel(path)
-        started = time.perf_counter()
+        started = time.process_time()
         self.symbols: Kallsyms = read_kallsyms(self.kernel.image)
-        self.seconds = time.perf_counter() - started
+        self.seconds = time.process_time() - started
         self.image: Image = shipped_image(self.kernel, self.symbols)
 
     def code(self) -> bytes:

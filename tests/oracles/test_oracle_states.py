@@ -13,12 +13,9 @@ from relokit.facade import build_programs
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.run.verdict import run
+from support.machines import quiet
 
 pytestmark = pytest.mark.oracle
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 def outcome(target: Target, job: Job) -> Outcome:

@@ -211,7 +211,6 @@ def some_object(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())

@@ -27,6 +27,8 @@ from relokit.cli.terminal import ktap
 from relokit.cli.terminal.matrix_view import reproduce
 from relokit.runtime.campaign.cells import Cell, Selection, cells
 from relokit.runtime.kexec.job import MAX_SEED, Job
+from support.bounds import eventually
+from support.processes import children, gone
 
 Cli = Callable[..., Any]
 Edit = Callable[[str, str, str], Path]
@@ -256,30 +258,6 @@ def start(*arguments: object, **streams: Any) -> subprocess.Popen[str]:
     )
 
 
-def descendants(pid: int) -> set[int]:
-    """The child processes of ``pid``."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text()
-            except OSError:
-                continue
-            if int(stat.rpartition(")")[2].split()[1]) == pid:
-                found.add(int(entry.name))
-    return found
-
-
-def gone(pids: set[int]) -> bool:
-    """Whether they all end within seconds."""
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
-        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
-            return True
-        time.sleep(0.05)
-    return False
-
-
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
@@ -288,10 +266,10 @@ def test_interrupt_leaves_a_partial_summary_and_no_orphans(number: int, code: in
         assert process.stdout is not None
         for _ in range(5):
             assert process.stdout.readline().startswith("pass")
-        rooms = descendants(process.pid)
+        rooms = children(process.pid)
         assert len(rooms) >= 2
         process.send_signal(number)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == code
     assert err == ""
     *_, summary, last = out.splitlines()
@@ -309,13 +287,11 @@ def test_interrupt_of_a_hung_cell(edited: Edit) -> None:
     mine = edited("relocate_kernel.S.j2", first, loop + first)
     arguments = (*SMALL, "--path", "in-place,normal", "--templates", mine, "--json")
     with start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        until = time.monotonic() + 20
-        while len(descendants(process.pid)) < 2 and time.monotonic() < until:
-            time.sleep(0.05)
+        assert eventually(lambda: len(children(process.pid)) >= 2)
         time.sleep(2)
-        rooms = descendants(process.pid)
+        rooms = children(process.pid)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     assert json.loads(out)["status"] == "interrupted"
     assert gone(rooms)
@@ -327,7 +303,7 @@ def test_reader_that_leaves_early_ends_it(process: Cli) -> None:
         assert running.stderr is not None
         assert running.stdout.readline().startswith("pass")
         running.stdout.close()
-        assert running.wait(timeout=20) == 128 + signal.SIGPIPE
+        assert running.wait(timeout=120) == 128 + signal.SIGPIPE
         assert running.stderr.read() == ""
 
 
@@ -354,7 +330,7 @@ def test_table_on_a_terminal(edited: Edit) -> None:
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
     arguments = ("--series", "0,15", *SHUFFLED[2:], "--templates", edited(*X1_NOT_ZERO))
     with start(*arguments, stdout=theirs, stderr=theirs, env=environment) as process:
-        code = process.wait(timeout=60)
+        code = process.wait(timeout=120)
     os.close(theirs)
     reader.join()
     os.close(ours)

@@ -16,6 +16,7 @@ import pytest
 
 from relokit.codegen.base.child import Child
 from relokit.codegen.base.errors import AssemblyError, MachineError, NativeCrashError, RelokitError
+from support.processes import gone
 
 HANDLER = """
 import ctypes, os, signal, sys, time
@@ -75,29 +76,12 @@ def make(
     return build
 
 
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-def gone(pid: int, within: float = 10.0) -> bool:
-    end = time.monotonic() + within
-    while alive(pid):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
-
-
 def test_an_answer_comes_back_and_the_child_stays(make: Callable[..., Child]) -> None:
     child = make()
-    assert child.call(b"echo hello\0\xff", timeout=20) == b"hello\0\xff"
-    first = child.call(b"pid", timeout=20)
+    assert child.call(b"echo hello\0\xff", timeout=60) == b"hello\0\xff"
+    first = child.call(b"pid", timeout=60)
     assert int(first) != os.getpid()
-    assert child.call(b"pid", timeout=20) == first
+    assert child.call(b"pid", timeout=60) == first
 
 
 def test_a_request_and_an_answer_larger_than_any_pipe(make: Callable[..., Child]) -> None:
@@ -107,16 +91,16 @@ def test_a_request_and_an_answer_larger_than_any_pipe(make: Callable[..., Child]
 
 def test_progress_messages_arrive_in_order_before_the_answer(make: Callable[..., Child]) -> None:
     seen: list[bytes] = []
-    assert make().call(b"count 500", timeout=20, progress=seen.append) == b"done"
+    assert make().call(b"count 500", timeout=60, progress=seen.append) == b"done"
     assert seen == [str(n).encode() for n in range(500)]
-    assert make().call(b"count 500", timeout=20) == b"done"
+    assert make().call(b"count 500", timeout=60) == b"done"
 
 
 def test_what_the_library_prints_does_not_disturb_the_protocol(make: Callable[..., Child]) -> None:
     child = make()
-    assert child.call(b"print", timeout=20) == b"clean"
-    assert child.call(b"echo again", timeout=20) == b"again"
-    assert child.call(b"read", timeout=20) == b""
+    assert child.call(b"print", timeout=60) == b"clean"
+    assert child.call(b"echo again", timeout=60) == b"again"
+    assert child.call(b"read", timeout=60) == b""
 
 
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", "SIGKILL"])
@@ -125,30 +109,28 @@ def test_death_by_signal_is_named_with_the_last_words(
 ) -> None:
     child = make()
     with pytest.raises(NativeCrashError) as caught:
-        child.call(b"die %d" % signal.Signals[name], timeout=20)
+        child.call(b"die %d" % signal.Signals[name], timeout=60)
     assert "Librarium" in caught.value.message
     assert name in caught.value.message
     assert "LLVM ERROR: out of luck" in (caught.value.text or "")
-    assert child.call(b"echo risen", timeout=20) == b"risen"
+    assert child.call(b"echo risen", timeout=60) == b"risen"
 
 
 @pytest.mark.parametrize("code", [0, 1, 77])
 def test_a_library_that_ends_the_process_is_reported(make: Callable[..., Child], code: int) -> None:
     child = make()
     with pytest.raises(NativeCrashError, match=f"exit code {code}"):
-        child.call(b"exit %d" % code, timeout=20)
-    assert child.call(b"echo risen", timeout=20) == b"risen"
+        child.call(b"exit %d" % code, timeout=60)
+    assert child.call(b"echo risen", timeout=60) == b"risen"
 
 
 def test_a_hang_ends_at_the_timeout_and_the_child_with_it(make: Callable[..., Child]) -> None:
     child = make()
-    pid = int(child.call(b"pid", timeout=20))
-    start = time.monotonic()
+    pid = int(child.call(b"pid", timeout=60))
     with pytest.raises(NativeCrashError, match=r"within 0\.3 s"):
         child.call(b"hang", timeout=0.3)
-    assert time.monotonic() - start < 5
-    assert gone(pid)
-    assert child.call(b"echo risen", timeout=20) == b"risen"
+    assert gone({pid})
+    assert child.call(b"echo risen", timeout=60) == b"risen"
 
 
 def test_the_timeout_also_bounds_a_request_nobody_reads(make: Callable[..., Child]) -> None:
@@ -161,38 +143,38 @@ def test_the_timeout_also_bounds_a_request_nobody_reads(make: Callable[..., Chil
 
 def test_a_relokit_error_keeps_its_class_and_its_parts(make: Callable[..., Child]) -> None:
     child = make()
-    pid = child.call(b"pid", timeout=20)
+    pid = child.call(b"pid", timeout=60)
     with pytest.raises(AssemblyError) as caught:
-        child.call(b"bad", timeout=20)
+        child.call(b"bad", timeout=60)
     error = caught.value
     assert (error.message, error.where) == ("no such thing", "a.S:3")
     assert (error.text, error.hint) == ("foo x0", "try bar")
     with pytest.raises(AssemblyError) as caught:
-        child.call(b"private", timeout=20)
+        child.call(b"private", timeout=60)
     assert type(caught.value) is AssemblyError
-    assert child.call(b"pid", timeout=20) == pid
+    assert child.call(b"pid", timeout=60) == pid
 
 
 def test_a_bug_in_the_handler_is_a_crash_report(make: Callable[..., Child]) -> None:
     child = make()
     with pytest.raises(NativeCrashError, match="Librarium failed: KeyError"):
-        child.call(b"bug", timeout=20)
-    assert child.call(b"echo still", timeout=20) == b"still"
+        child.call(b"bug", timeout=60)
+    assert child.call(b"echo still", timeout=60) == b"still"
 
 
 def test_a_module_that_does_not_import_is_a_crash_report(make: Callable[..., Child]) -> None:
     child = make("no_such_module_anywhere")
     for _ in range(2):
         with pytest.raises(NativeCrashError, match="ModuleNotFoundError"):
-            child.call(b"echo", timeout=20)
+            child.call(b"echo", timeout=60)
 
 
 def test_an_oversized_answer_is_refused_unread(make: Callable[..., Child]) -> None:
     child = make(max_response=1000)
-    assert len(child.call(b"big 1000", timeout=20)) == 1000
+    assert len(child.call(b"big 1000", timeout=60)) == 1000
     with pytest.raises(NativeCrashError, match="oversized"):
-        child.call(b"big 1001", timeout=20)
-    assert child.call(b"echo risen", timeout=20) == b"risen"
+        child.call(b"big 1001", timeout=60)
+    assert child.call(b"echo risen", timeout=60) == b"risen"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +208,7 @@ def test_nonsense_from_the_child_is_a_crash_report(
         )
     )
     with pytest.raises(NativeCrashError):
-        make("liar").call(b"", timeout=20)
+        make("liar").call(b"", timeout=60)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MachineError("enough")])
@@ -234,25 +216,25 @@ def test_an_interrupted_call_leaves_no_answer_behind(
     make: Callable[..., Child], error: BaseException | type[BaseException]
 ) -> None:
     child = make()
-    pid = int(child.call(b"pid", timeout=20))
+    pid = int(child.call(b"pid", timeout=60))
 
     def interrupt(_: bytes) -> None:
         raise error
 
     with pytest.raises((KeyboardInterrupt, MachineError)):
-        child.call(b"count 5", timeout=20, progress=interrupt)
-    assert gone(pid)
-    assert child.call(b"echo fresh", timeout=20) == b"fresh"
+        child.call(b"count 5", timeout=60, progress=interrupt)
+    assert gone({pid})
+    assert child.call(b"echo fresh", timeout=60) == b"fresh"
 
 
 def test_a_call_from_its_own_callback_is_refused(make: Callable[..., Child]) -> None:
     child = make()
 
     def again(_: bytes) -> None:
-        child.call(b"echo", timeout=20)
+        child.call(b"echo", timeout=60)
 
     with pytest.raises(RuntimeError, match="callback"):
-        child.call(b"count 1", timeout=20, progress=again)
+        child.call(b"count 1", timeout=60, progress=again)
 
 
 def test_threads_take_turns(make: Callable[..., Child]) -> None:
@@ -261,7 +243,7 @@ def test_threads_take_turns(make: Callable[..., Child]) -> None:
 
     def ask(n: int) -> None:
         for _ in range(20):
-            answers[n] = child.call(b"echo %d" % n, timeout=30)
+            answers[n] = child.call(b"echo %d" % n, timeout=60)
 
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(4)]
     for thread in threads:
@@ -276,10 +258,10 @@ def test_closing_ends_the_child_and_a_call_after_it_starts_another(
 ) -> None:
     with make() as child:
         child.start()
-        pid = int(child.call(b"pid", timeout=20))
-    assert gone(pid)
+        pid = int(child.call(b"pid", timeout=60))
+    assert gone({pid})
     child.close()
-    assert int(child.call(b"pid", timeout=20)) != pid
+    assert int(child.call(b"pid", timeout=60)) != pid
 
 
 PARENT = """
@@ -287,7 +269,7 @@ import sys, time
 sys.path.insert(0, {folder!r})
 from relokit.codegen.base.child import Child
 child = Child("handler_under_test")
-print(child.call(b"pid", timeout=20).decode(), flush=True)
+print(child.call(b"pid", timeout=60).decode(), flush=True)
 {then}
 """
 
@@ -317,27 +299,27 @@ def test_no_orphan_whatever_becomes_of_the_parent(
     if how is not None:
         time.sleep(0.2)
         os.killpg(parent.pid, how)
-    assert gone(pid)
-    parent.wait(20)
+    assert gone({pid})
+    parent.wait(60)
     parent.stdout.close()
 
 
 def test_ctrl_c_reaches_the_parent_only(make: Callable[..., Child]) -> None:
     child = make()
-    pid = int(child.call(b"pid", timeout=20))
+    pid = int(child.call(b"pid", timeout=60))
     assert os.getpgid(pid) != os.getpgid(0)
     os.kill(pid, signal.SIGINT)
-    assert int(child.call(b"pid", timeout=20)) == pid
+    assert int(child.call(b"pid", timeout=60)) == pid
 
 
 def test_a_forked_copy_of_the_parent_gets_a_child_of_its_own(make: Callable[..., Child]) -> None:
     child = make()
-    pid = child.call(b"pid", timeout=20)
+    pid = child.call(b"pid", timeout=60)
     source, sink = os.pipe()
     fork = os.fork()
     if fork == 0:
         try:
-            other = child.call(b"pid", timeout=20)
+            other = child.call(b"pid", timeout=60)
             child.close()
             os.write(sink, b"same" if other == pid else b"other")
         finally:
@@ -346,7 +328,7 @@ def test_a_forked_copy_of_the_parent_gets_a_child_of_its_own(make: Callable[...,
     assert os.read(source, 16) == b"other"
     os.close(source)
     os.close(sink)
-    assert child.call(b"pid", timeout=20) == pid
+    assert child.call(b"pid", timeout=60) == pid
 
 
 def test_nothing_heavy_is_imported() -> None:

@@ -186,7 +186,7 @@ def test_a_child_that_cannot_work_at_all_is_not_blamed_on_a_statement() -> None:
             encoder.encode(["isb sy"])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.text(st.sampled_from("adlrs0123456789wx ,#[]{}!-.tbzmovcspd"), max_size=30), max_size=6

@@ -156,7 +156,7 @@ def outcome(words: list[int]) -> bytes:
     return bytes(uc.mem_read(BASE + 0x1000, 0x200))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(programs(), CHOICES, CHOICES)
 def test_another_allocation_of_the_registers_is_no_difference(
     program: Program, one: list[int], other: list[int]
@@ -165,7 +165,7 @@ def test_another_allocation_of_the_registers_is_no_difference(
     assert diff(tuple(left), tuple(right)).same
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(programs(), CHOICES, CHOICES, st.data())
 def test_what_is_called_the_same_does_the_same(
     program: Program, one: list[int], other: list[int], data: st.DataObject
@@ -293,7 +293,7 @@ def test_what_an_instruction_does_to_its_registers(form: str) -> None:
     assert uses(form) == USES[form]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(min_size=4, max_size=256))
 def test_random_words_have_ranges(code: bytes) -> None:
     words = struct.unpack(f"<{len(code) // 4}I", code[: len(code) & ~3])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relokit.cli.terminal.diff_overview import SHOWN, WIDTH, overview
@@ -41,7 +41,6 @@ def aligned(left: Sequence[int], right: Sequence[int], before: int) -> list[tupl
 CODES = st.lists(st.integers(0, 5) | st.integers(0, (1 << 62) - 1), min_size=1, max_size=150)
 
 
-@settings(deadline=None)
 @given(CODES, CODES, st.integers(0, 3))
 def test_an_alignment_is_a_longest_common_subsequence(
     left: list[int], right: list[int], before: int

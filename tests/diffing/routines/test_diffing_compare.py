@@ -96,7 +96,7 @@ def mirrored(found: Diff) -> Counter[Any]:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(PROGRAM)
 def test_a_routine_is_no_different_from_itself(program: list[tuple[int, int, int, int]]) -> None:
     words = (*encode(program), *TAIL)
@@ -110,7 +110,7 @@ def test_a_routine_is_no_different_from_itself(program: list[tuple[int, int, int
         assert found.to_json()["registers"] == {}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(PROGRAM, PROGRAM)
 def test_a_diff_mirrors_the_diff_of_the_sides_exchanged(
     one: list[tuple[int, int, int, int]], other: list[tuple[int, int, int, int]]
@@ -125,7 +125,7 @@ def test_a_diff_mirrors_the_diff_of_the_sides_exchanged(
     assert {*there.routines[0].registers} == renamed
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(PROGRAM, PROGRAM)
 def test_a_diff_accounts_for_every_instruction(
     one: list[tuple[int, int, int, int]], other: list[tuple[int, int, int, int]]
@@ -136,7 +136,7 @@ def test_a_diff_accounts_for_every_instruction(
     assert [row.right.word for row in rows if row.right] == list(right)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(PROGRAM, st.permutations(range(29)))
 def test_renaming_registers_one_to_one_is_no_difference(
     program: list[tuple[int, int, int, int]], names: list[int]
@@ -145,7 +145,7 @@ def test_renaming_registers_one_to_one_is_no_difference(
     assert diff(left, right).same
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(PROGRAM, st.integers(-(1 << 30), 1 << 30))
 def test_moving_a_routine_is_no_difference(
     program: list[tuple[int, int, int, int]], pages: int
@@ -155,7 +155,7 @@ def test_moving_a_routine_is_no_difference(
     assert compare(side(*words), side(*words, at=moved)).same
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(PROGRAM, st.data())
 def test_changing_one_operand_is_always_seen(
     program: list[tuple[int, int, int, int]], data: st.DataObject
@@ -174,7 +174,7 @@ def test_changing_one_operand_is_always_seen(
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(PROGRAM, st.data())
 def test_changing_one_register_is_a_difference_or_a_renaming(
     program: list[tuple[int, int, int, int]], data: st.DataObject
@@ -194,7 +194,7 @@ def test_changing_one_register_is_a_difference_or_a_renaming(
     assert diff((*encode(program), RET), (*encode(other), RET), kept=[Aspect.REGISTERS]).changed
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(min_size=4, max_size=512), st.binary(min_size=4, max_size=512))
 def test_random_words_are_compared_without_a_fault(one: bytes, other: bytes) -> None:
     sides = [

@@ -95,7 +95,7 @@ def test_without_sections_there_are_segments() -> None:
     assert (text.va, bytes(text.data)) == (0x10000, CODE)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_damage_is_refused_or_read(data: st.DataObject) -> None:
     content = bytearray(typed(ET_DYN))

@@ -249,7 +249,7 @@ MUTATIONS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(MUTATIONS, st.integers(0, 4000))
 def test_mutated_files_are_read_or_refused(changes: list[tuple[int, int, int]], cut: int) -> None:
     for source, read in ((REL, read_object), (EXEC, read_image)):
@@ -265,7 +265,7 @@ def test_mutated_files_are_read_or_refused(changes: list[tuple[int, int, int]], 
                 assert sum(len(section.data) for section in result.sections) < 1 << 21
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=400))
 def test_noise_after_a_good_header_is_read_or_refused(noise: bytes) -> None:
     for source in (REL, EXEC):

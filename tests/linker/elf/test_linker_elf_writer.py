@@ -245,7 +245,7 @@ def objects(draw: st.DrawFn) -> Object:
     return Object("o", tuple(sections), tuple(symbols))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(objects())
 def test_any_object_comes_back(item: Object) -> None:
     assert read_object(write_rel(item), "o") == item

@@ -174,7 +174,7 @@ def test_damaged_types() -> None:
         read_struct(memoryview(blob.image()), "kimage")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=6),
     st.integers(0, 2000),

@@ -217,7 +217,7 @@ def test_no_link_address_anywhere() -> None:
 SOUND = {kernel.generation: bytes(kernel.image()) for kernel in GENERATIONS}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(sorted(SOUND)),
     st.lists(st.tuples(st.integers(0, 0xF000), st.binary(min_size=1, max_size=8)), max_size=6),

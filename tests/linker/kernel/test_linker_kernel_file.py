@@ -9,7 +9,6 @@ import resource
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.host_file import map_file
 from relokit.linker.kernel.kernel_file import open_kernel
+from support.bounds import cpu_time_below
 
 IMAGE_SIZE = 0x20000
 PE_OFFSET = 0x40
@@ -206,7 +206,6 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     dangling.symlink_to(tmp_path / "gone")
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
-    started = time.monotonic()
     assert "no such file" in refusal(tmp_path / "nothing")
     assert "directory, not a file" in refusal(tmp_path)
     assert "symbolic link to a directory" in refusal(link)
@@ -217,7 +216,6 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     assert "cannot be opened" in refusal(tmp_path / ("n" * 300))
     with pytest.raises(FormatError, match="cannot be opened"):
         open_kernel("vm\0linuz")
-    assert time.monotonic() - started < 5
 
 
 def test_file_over_the_limit_is_not_mapped(tmp_path: Path) -> None:
@@ -283,14 +281,13 @@ def test_memory_of_a_plain_image_is_not_read(tmp_path: Path) -> None:
         file.write(header(image_size=1 << 30))
         file.truncate(900 << 20)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.monotonic()
-    kernel = open_kernel(path)
-    assert time.monotonic() - started < 1
+    with cpu_time_below(1):
+        kernel = open_kernel(path)
     assert len(kernel.image) == 900 << 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from([image(4096), *(pack(image(4096)) for pack in PACKED.values())]),
     st.lists(st.tuples(st.integers(0, 4095), st.integers(0, 255)), max_size=6),

@@ -277,7 +277,7 @@ def test_functions_inside_the_stub_are_no_sections_of_their_own() -> None:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=400))
 def test_any_words_can_be_scanned(code: bytes) -> None:
     for call in calls(memoryview(code), 0, len(code)):

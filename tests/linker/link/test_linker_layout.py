@@ -303,7 +303,7 @@ def reference(left: int, operator: str, right: int) -> int:
     return int(eval(f"{left} {python} {right}"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.integers(0, 2**64 - 1) | st.integers(0, 70),
     st.sampled_from(OPERATORS),
@@ -314,7 +314,7 @@ def test_arithmetic_is_that_of_64_bits(left: int, operator: str, right: int) -> 
     assert image.symbol("x") == reference(left, operator, right) % 2**64
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.tuples(st.binary(max_size=20), st.sampled_from([1, 2, 8, 64])), min_size=1, max_size=8

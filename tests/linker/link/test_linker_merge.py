@@ -171,7 +171,7 @@ def linkable(draw: st.DrawFn) -> list[Object]:
     return items
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(linkable())
 def test_joining_first_links_to_the_same(items: list[Object]) -> None:
     script = Unit.from_text("s", "SECTIONS { . = 0x1000; .a : { *(.a) } }")

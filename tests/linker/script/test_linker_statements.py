@@ -223,7 +223,7 @@ MAX FLAGS PT_LOAD NOLOAD EXCLUDE_FILE INCLUDE ( ) { } : ; , = += > < + - * / ? !
 TOKENS = st.sampled_from([*WORDS.split(), "\n"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.text(max_size=80), st.lists(TOKENS, max_size=40).map(" ".join)))
 def test_any_text_parses_or_is_refused_with_a_place(text: str) -> None:
     try:

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
-from functools import cache
 
 import pytest
 
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.target import MIB, Regime, Target
-from relokit.facade import build_programs
 from relokit.runtime.behaviour.moves import FREE, observe_relocation
 from relokit.runtime.behaviour.observation import Leaving, Observation
 from relokit.runtime.kexec.job import Job
-from relokit.runtime.kexec.programs import Programs
 from relokit.runtime.kexec.routines import MAX_RELOCATION, routines_of, with_relocation
 from relokit.runtime.run.verdict import run
+from support.machines import programs
 
 JOB = Job(memory=256 * MIB)
 TARGET = Target()
 SELF_BRANCH, BR_X28 = 0x14000000, 0xD61F0380
-
-
-@cache
-def programs(target: Target) -> Programs:
-    return build_programs(target)
 
 
 def observe(target: Target = TARGET, job: Job = JOB, code: bytes | None = None) -> Observation:

@@ -142,7 +142,7 @@ RANGES = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     ram=RANGES,
     reserved=RANGES,

@@ -216,7 +216,7 @@ def test_largest_tree_there_may_be() -> None:
         with_chosen(blob, cmdline="quiet")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_size=1, max_size=8),
     st.integers(0, 200),
@@ -234,7 +234,7 @@ def test_damage_never_gives_anything_but_a_tree_or_a_refusal(
         reserved_of(blob)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=600))
 def test_noise_in_the_structure_is_refused_or_read(noise: bytes) -> None:
     with contextlib.suppress(FormatError):

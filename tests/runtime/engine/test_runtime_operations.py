@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import keystone
@@ -11,12 +10,11 @@ import pytest
 
 from relokit.codegen.series import COMPLETE, Feature
 from relokit.codegen.target import MIB, Regime, Target
-from relokit.facade import build_programs
 from relokit.runtime.engine.operations import OperationCounter, barrier_name
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job, KexecPath
-from relokit.runtime.kexec.programs import Programs
 from relokit.runtime.run.verdict import run
+from support.machines import programs
 
 CODE = 0x4010_0000
 PAGE = 4096
@@ -103,11 +101,6 @@ def test_what_is_no_barrier(text: str) -> None:
 
 def test_reserved_barrier_options_are_numbers() -> None:
     assert barrier_name(0xD503309F | 8 << 8) == "dsb #8"
-
-
-@lru_cache(maxsize=64)
-def programs(target: Target) -> Programs:
-    return build_programs(target)
 
 
 def outcome(target: Target, job: Job) -> Outcome:

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
-import time
-from collections.abc import Callable
+from time import sleep
 
 import pytest
 
 from relokit.runtime.engine import watchdog
 from relokit.runtime.engine.watchdog import INTERVAL, looked_after
-
-SOON = 10.0
-
-
-def eventually(true: Callable[[], bool]) -> bool:
-    until = time.monotonic() + SOON
-    while not true() and time.monotonic() < until:
-        time.sleep(0.01)
-    return true()
+from support.bounds import eventually
 
 
 def watchdogs() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "watchdog"]
 
 
-def test_looks_regularly_while_the_block_lasts_and_never_after() -> None:
-    looks: list[float] = []
-    with looked_after(lambda: looks.append(time.monotonic())):
+def test_looks_regularly_while_the_block_lasts_and_never_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr(watchdog, "sleep", lambda seconds: (naps.append(seconds), sleep(seconds)))
+    looks: list[int] = []
+    with looked_after(lambda: looks.append(len(naps))):
         assert eventually(lambda: len(looks) >= 3)
-    count = len(looks)
-    assert min(b - a for a, b in itertools.pairwise(looks)) > INTERVAL / 2
-    time.sleep(3 * INTERVAL)
+    # One look after each nap, none of them left out.
+    assert looks == list(range(looks[0], looks[0] + len(looks)))
+    assert set(naps) == {INTERVAL}
+    count, slept = len(looks), len(naps)
+    assert eventually(lambda: len(naps) > slept + 3)
     assert len(looks) == count
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relokit.codegen.base.errors import FormatError, MachineError
@@ -49,7 +49,6 @@ def _gathered(memory: GuestMemory, pages: list[int], page: int) -> bytes:
     return b"".join(memory.read(pa, page) for pa in pages)
 
 
-@settings(deadline=None)
 @given(
     data=st.binary(max_size=40_000),
     extra=st.integers(0, 20_000),
@@ -67,7 +66,6 @@ def test_pages_hold_the_content_in_their_order_and_zeros_after_it(
     assert all(not memory.view(pa, page).tobytes().strip(b"\xee") for pa in others)
 
 
-@settings(deadline=None)
 @given(
     size=st.integers(1, 60_000),
     extra=st.integers(0, 9000),
@@ -137,7 +135,6 @@ def test_the_pattern_is_fixed_for_good() -> None:
     assert _read(PatternContent(1 << 20, 7), 0x12345, 8).hex() == "7b67a47e61a42c5c"
 
 
-@settings(deadline=None)
 @given(offset=st.integers(0, 30_000), size=st.integers(0, 20_000))
 def test_a_pattern_read_in_pieces_is_the_same_pattern(offset: int, size: int) -> None:
     content = PatternContent(50_000, seed=3)

@@ -5,32 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
 
 import pytest
 
 from relokit.codegen import facts
 from relokit.codegen.target import MIB, Regime, Target
-from relokit.facade import build_programs
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.judge import contract
 from relokit.runtime.judge.outcome import Finding, Handoff
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.kimage import write_field
 from relokit.runtime.kexec.machine import Machine
-from relokit.runtime.kexec.programs import Programs
 from relokit.runtime.run.verdict import open_cpu, prepare_machine, relocate
+from support.machines import programs, quiet
 
 JOB = Job(size=100_000, memory=128 * MIB)
-
-
-@lru_cache
-def programs(target: Target) -> Programs:
-    return build_programs(target)
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 @contextmanager

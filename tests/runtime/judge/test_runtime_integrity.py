@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
 
 import pytest
 
 from relokit.codegen.target import MIB, PAGE_SIZES, Regime, Target
-from relokit.facade import build_programs
 from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.judge.integrity import FIELDS, check_integrity, expected_fields
 from relokit.runtime.judge.outcome import Status
 from relokit.runtime.kexec.job import Job, KexecPath, Shape
 from relokit.runtime.kexec.kimage import read_field, write_field
 from relokit.runtime.kexec.machine import Machine
-from relokit.runtime.kexec.programs import Programs
-from relokit.runtime.run.verdict import judge, prepare_machine
+from relokit.runtime.run.verdict import judge
+from support.machines import prepared, quiet
 
 JOB = Job(size=200_000, memory=160 * MIB)
 PATHS = [path for path in KexecPath if path is not KexecPath.HIBERNATE]
-
-
-@lru_cache
-def programs(target: Target) -> Programs:
-    return build_programs(target)
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """Nobody watches."""
-
-
-@contextmanager
-def prepared(target: Target, job: Job = JOB) -> Iterator[Machine]:
-    machine = prepare_machine(target, programs(target), job, quiet)
-    try:
-        yield machine
-    finally:
-        machine.close()
 
 
 @pytest.mark.parametrize("series", [0, 4, 5, 7, 8, 9, 11, 12, 15])
@@ -71,7 +50,7 @@ def test_every_shape_of_list_is_legal(shape: Shape) -> None:
     ],
 )
 def test_fields_by_state(series: int, fields: set[str]) -> None:
-    with prepared(Target(series=series)) as machine:
+    with prepared(Target(series=series), JOB) as machine:
         assert expected_fields(machine).keys() == fields
         for name, value in expected_fields(machine).items():
             assert read_field(machine.memory, machine.kimage, name) == value
@@ -80,7 +59,7 @@ def test_fields_by_state(series: int, fields: set[str]) -> None:
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("bit", [0, 3, 12, 63])
 def test_one_wrong_word_of_kimage_is_named(field: str, bit: int) -> None:
-    with prepared(Target()) as machine:
+    with prepared(Target(), JOB) as machine:
         value = read_field(machine.memory, machine.kimage, field)
         write_field(machine.memory, machine.kimage, field, value ^ 1 << bit)
         found = [f for f in check_integrity(machine) if f.rule == "setup.kimage"]
@@ -90,7 +69,7 @@ def test_one_wrong_word_of_kimage_is_named(field: str, bit: int) -> None:
 
 
 def test_an_overwritten_kimage_is_one_finding() -> None:
-    with prepared(Target()) as machine:
+    with prepared(Target(), JOB) as machine:
         machine.memory.view(machine.kimage.pa, machine.kimage.layout.size).fill(0x5A)
         [finding] = [f for f in check_integrity(machine) if f.rule == "setup.kimage"]
     assert finding.message.endswith("was overwritten: 10 of its 10 words are wrong")
@@ -123,7 +102,7 @@ def _zero_page(machine: Machine) -> int:
     ],
 )
 def test_one_wrong_byte_is_found(place: Callable[[Machine], int], rule: str, message: str) -> None:
-    with prepared(Target()) as machine:
+    with prepared(Target(), JOB) as machine:
         pa = place(machine)
         machine.memory.view(pa, 1)[0] ^= 0x80
         [finding] = check_integrity(machine)
@@ -134,7 +113,7 @@ def test_one_wrong_byte_is_found(place: Callable[[Machine], int], rule: str, mes
 
 def test_a_list_for_other_segments_is_told() -> None:
     """Fewer pages, and one in the wrong place."""
-    with prepared(Target()) as machine:
+    with prepared(Target(), JOB) as machine:
         pages = machine.kimage.list_pages
         assert pages is not None
         memory, done = machine.memory, pages.base + 8 * machine.kimage.entries
@@ -149,7 +128,7 @@ def test_a_list_for_other_segments_is_told() -> None:
 
 def test_what_was_prepared_differently_by_other_code_is_no_damage() -> None:
     """The rest of RAM is nobody's business here."""
-    with prepared(Target()) as machine:
+    with prepared(Target(), JOB) as machine:
         kinds = {region.owner.kind for region in machine.allocator.regions}
         assert OwnerKind.SOURCES in kinds
         elsewhere = (OwnerKind.SOURCES, OwnerKind.OLD_KERNEL, OwnerKind.DESTINATION)

@@ -17,13 +17,10 @@ from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.programs import demo_kernel
 from relokit.runtime.run.transfer import Move, cpu_in_state, transfer
 from relokit.runtime.run.verdict import kernel_size, run
+from support.machines import quiet
 
 SIZE = 1 * MIB
 JOB = Job(path=KexecPath.HIBERNATE, size=SIZE)
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 def prepared(target: Target) -> tuple[Resume, Cpu]:

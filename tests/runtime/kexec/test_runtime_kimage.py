@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relokit.codegen.base.errors import MachineError, TargetError
@@ -95,7 +95,6 @@ Sizes = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(
     page=st.sampled_from([4096, 16384, 65536]),
     sizes=Sizes,

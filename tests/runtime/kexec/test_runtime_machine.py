@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
 from itertools import pairwise
 
 import pytest
 
 from relokit.codegen.base.errors import LinkError, MachineError
 from relokit.codegen.target import MIB, PAGE_SIZES, VA_BITS, Regime, Target
-from relokit.facade import build_programs
 from relokit.linker.flat import flatten
 from relokit.runtime.arch.translation import WalkRegisters
 from relokit.runtime.arch.walker import Access, Walk, walk
@@ -20,29 +16,10 @@ from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.kimage import read_field, walk_list
 from relokit.runtime.kexec.machine import Machine, build_machine, el_at_jump
-from relokit.runtime.kexec.programs import Programs
-from relokit.runtime.run.verdict import prepare_machine
+from support.machines import prepared
 
 JOB = Job(size=200_000, memory=128 * MIB, seed=3)
 MASK64 = (1 << 64) - 1
-
-
-@lru_cache
-def programs(target: Target) -> Programs:
-    return build_programs(target)
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """Nobody watches."""
-
-
-@contextmanager
-def prepared(target: Target, job: Job = JOB) -> Iterator[Machine]:
-    machine = prepare_machine(target, programs(target), job, quiet)
-    try:
-        yield machine
-    finally:
-        machine.close()
 
 
 def translate(machine: Machine, va: int, **registers: int) -> Walk:
@@ -69,7 +46,7 @@ TARGETS = [
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_pages_have_one_owner_and_kimage_names_them(target: Target) -> None:
-    with prepared(target) as machine:
+    with prepared(target, JOB) as machine:
         regions = machine.allocator.regions
         assert all(low.end <= high.base for low, high in pairwise(regions))
         kinds = [r.owner.kind for r in regions if r.owner.level is None]
@@ -104,7 +81,7 @@ def test_pages_have_one_owner_and_kimage_names_them(target: Target) -> None:
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_the_old_kernel_runs_where_it_is_linked(target: Target) -> None:
-    with prepared(target) as machine:
+    with prepared(target, JOB) as machine:
         image, old = machine.old.image, machine.inputs.old_kernel
         found = translate(machine, machine.state.pc)
         assert found.pa == old.base + machine.state.pc - target.kimage_vaddr
@@ -123,7 +100,7 @@ def test_the_old_kernel_runs_where_it_is_linked(target: Target) -> None:
 @pytest.mark.parametrize("target", TARGETS[3::4], ids=lambda target: target.name)
 def test_tables_of_the_way_out(target: Target) -> None:
     """The copy maps what the linear map maps, writable; the identity map one page."""
-    with prepared(target) as machine:
+    with prepared(target, JOB) as machine:
         memory, kimage = machine.memory, machine.kimage
         ttbr0 = read_field(memory, kimage, "ttbr0")
         ttbr1 = read_field(memory, kimage, "ttbr1")
@@ -155,7 +132,7 @@ def test_level_at_the_jump(regime: Regime, levels: tuple[int, int], series: int)
 
 @pytest.mark.parametrize("regime", list(Regime))
 def test_registers_of_the_old_kernel(regime: Regime) -> None:
-    with prepared(Target(regime=regime)) as machine:
+    with prepared(Target(regime=regime), JOB) as machine:
         own = dict(machine.state.sysregs)
     el = 2 if regime is Regime.VHE else 1
     assert machine.state.el == el
@@ -168,7 +145,7 @@ def test_registers_of_the_old_kernel(regime: Regime) -> None:
 
 
 def test_a_program_counter_is_located_wherever_it_is() -> None:
-    with prepared(Target()) as machine:
+    with prepared(Target(), JOB) as machine:
         routines, old = machine.routines, machine.inputs.old_kernel
         control = machine.kimage.control_page
         assert machine.locate(control + 8) == (routines.image, routines.va + 8)
@@ -193,13 +170,16 @@ def _rebuilt(machine: Machine, **routines: object) -> Machine:
 
 
 def test_relocation_code_must_fit_its_page() -> None:
-    with prepared(Target()) as machine, pytest.raises(LinkError, match="4100 bytes and its page"):
+    with (
+        prepared(Target(), JOB) as machine,
+        pytest.raises(LinkError, match="4100 bytes and its page"),
+    ):
         _rebuilt(machine, relocation=bytes(4100))
 
 
 def test_vectors_that_do_not_exist_cannot_be_installed() -> None:
     with (
-        prepared(Target()) as machine,
+        prepared(Target(), JOB) as machine,
         pytest.raises(MachineError, match="no trans_pgd_stub_vectors") as caught,
     ):
         _rebuilt(machine, vectors=None)
@@ -209,9 +189,9 @@ def test_vectors_that_do_not_exist_cannot_be_installed() -> None:
 @pytest.mark.parametrize("page", PAGE_SIZES.values())
 def test_the_same_seed_is_the_same_machine(page: int) -> None:
     target = Target(page_size=page)
-    with prepared(target) as one, prepared(target) as two:
+    with prepared(target, JOB) as one, prepared(target, JOB) as two:
         assert (one.memory.ram == two.memory.ram).all()
-    with prepared(target) as one, prepared(target, replace(JOB, seed=4)) as two:
+    with prepared(target, JOB) as one, prepared(target, replace(JOB, seed=4)) as two:
         assert not (one.memory.ram == two.memory.ram).all()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from relokit.codegen.kimage_layouts import LAYOUTS
 from relokit.codegen.series import COMPLETE, Feature
 from relokit.codegen.target import MIB, Regime, Target
-from relokit.facade import build_programs
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.guest.owner import destination
@@ -29,8 +27,8 @@ from relokit.runtime.kexec.kimage import (
     total_pages,
 )
 from relokit.runtime.kexec.maintenance import Maintenance, What, When, lines_of, maintenance_of
-from relokit.runtime.kexec.programs import Programs
 from relokit.runtime.run.verdict import run
+from support.machines import programs
 
 RAM = 0x4000_0000
 DESTINATION = RAM + 32 * MIB
@@ -91,7 +89,7 @@ def rows(target: Target, kimage: Kimage, *, crash: bool = False) -> dict[What, M
     line=st.sampled_from([16, 64, 128, 2048]),
     sizes=st.lists(st.integers(1, 3 * MIB), min_size=1, max_size=4),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_list_and_sources_are_those_of_an_independent_walk(
     page: int, line: int, sizes: list[int]
 ) -> None:
@@ -184,11 +182,6 @@ def test_sizes_of_the_fixed_rows() -> None:
     assert (code.bytes, code.lines, code.instructions) == (276, 5, 5)
     assert (vectors.bytes, vectors.lines, vectors.instructions) == (0x800, 32, 64)
     assert (struct.bytes, struct.lines) == (0x380, 14)
-
-
-@lru_cache(maxsize=4)
-def programs(target: Target) -> Programs:
-    return build_programs(target)
 
 
 def outcome(target: Target, job: Job) -> Outcome:

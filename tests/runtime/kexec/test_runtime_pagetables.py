@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relokit.codegen.base.errors import MachineError
@@ -53,7 +53,6 @@ def _walk(tables: PageTables, va: int) -> Walk:
     return walk(tables.memory, _registers(tables), va, el=1)
 
 
-@settings(deadline=None)
 @given(
     geometry=st.sampled_from(GEOMETRIES),
     upper=st.booleans(),

@@ -81,7 +81,7 @@ class World:
         return step.entry, step.descriptor
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     geometry=st.sampled_from(GEOMETRIES),
     blocks=st.booleans(),

@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
 import pytest
 
 from relokit.codegen.target import MIB, Regime, Target
-from relokit.facade import build_programs
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
-from relokit.runtime.kexec.programs import Programs
 from relokit.runtime.run.console import run_on
 from relokit.runtime.run.verdict import open_cpu, prepare_machine, relocate, run
+from support.machines import programs, quiet
 
 JOB = Job(memory=128 * MIB)
 SPIN = 0x14000000
-
-
-@lru_cache
-def programs(target: Target) -> Programs:
-    return build_programs(target)
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 def go_on(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,7 +9,6 @@ from hypothesis import strategies as st
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.series import COMPLETE, Feature
 from relokit.codegen.target import MIB, Regime, Target
-from relokit.facade import build_programs
 from relokit.runtime.guest.content import PatternContent
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.order import Order
@@ -23,21 +20,12 @@ from relokit.runtime.kexec.inputs import Inputs, Loaded
 from relokit.runtime.kexec.job import RAM_BASE, Job, KexecPath, Shape
 from relokit.runtime.kexec.kimage import KexecSegment, walk_list
 from relokit.runtime.kexec.machine import build_machine
-from relokit.runtime.kexec.programs import Programs
 from relokit.runtime.kexec.routines import routines_of
 from relokit.runtime.run.verdict import judge, prepare_machine, run
+from support.machines import programs, quiet
 
 STATES = range(COMPLETE + 1)
 PAGES = (4096, 16384, 65536)
-
-
-@lru_cache(maxsize=64)
-def programs(target: Target) -> Programs:
-    return build_programs(target)
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 def outcome(target: Target, job: Job) -> Outcome:
@@ -210,9 +198,7 @@ def legal_segments(draw: st.DrawFn) -> tuple[int, list[KexecSegment]]:
     return page, draw(st.permutations(segments))
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(
     shaped=legal_segments(),
     state=st.sampled_from(STATES),

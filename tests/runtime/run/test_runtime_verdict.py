@@ -7,10 +7,8 @@ the damage by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -19,7 +17,7 @@ from hypothesis import strategies as st
 import relokit
 from relokit.codegen.facts import SCTLR_EL1_MMU_OFF, SCTLR_EL2_MMU_OFF
 from relokit.codegen.target import MIB, PAGE_SIZES, Regime, Target
-from relokit.facade import build_programs, encoder
+from relokit.facade import encoder
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.translation import WalkRegisters
 from relokit.runtime.arch.walker import WalkStep, walk
@@ -28,8 +26,8 @@ from relokit.runtime.judge.outcome import Finding, Outcome, Status
 from relokit.runtime.kexec.job import Job, Shape
 from relokit.runtime.kexec.kimage import WORD_FIELDS, read_field, walk_list, write_field
 from relokit.runtime.kexec.machine import Machine
-from relokit.runtime.kexec.programs import Programs
-from relokit.runtime.run.verdict import judge, prepare_machine, run
+from relokit.runtime.run.verdict import judge, run
+from support.machines import prepared, programs, quiet
 
 TARGETS = [Target(page_size=page, regime=el) for page in PAGE_SIZES.values() for el in Regime]
 SMALL = Job(size=300_000, memory=160 * MIB, max_instructions=3_000_000, timeout=20)
@@ -39,24 +37,6 @@ MASK64 = (1 << 64) - 1
 def named(value: object) -> str:
     """A test's id."""
     return value.name if isinstance(value, Target) else str(value)
-
-
-@lru_cache
-def programs(target: Target) -> Programs:
-    return build_programs(target)
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """Nobody watches."""
-
-
-@contextmanager
-def prepared(target: Target = Target(), job: Job = SMALL) -> Iterator[Machine]:  # noqa: B008
-    machine = prepare_machine(target, programs(target), job, quiet)
-    try:
-        yield machine
-    finally:
-        machine.close()
 
 
 # Right ------------------------------------------------------------------------------------------
@@ -354,7 +334,7 @@ LIST = [
     [OwnerKind.CONTROL_PAGE, OwnerKind.EL2_VECTORS, OwnerKind.LINEAR_MAP, OwnerKind.CONTROL_IDMAP],
 )
 def test_a_destination_in_what_the_move_needs_is_named(owner: OwnerKind) -> None:
-    with prepared() as machine:
+    with prepared(Target(), SMALL) as machine:
         item("", 0, to(owner), "", "").put(machine)
         findings = judge(machine, SMALL, quiet).findings
     [found] = [finding for finding in findings if finding.rule == "setup.list"]
@@ -434,7 +414,7 @@ PAGES = [
 
 @pytest.mark.parametrize("fault", [*TABLES, *FIELDS, *LIST, *CODE, *PAGES], ids=lambda f: f.name)
 def test_one_thing_wrong_is_said_to_be_that(fault: Fault) -> None:
-    with prepared() as machine:
+    with prepared(Target(), SMALL) as machine:
         fault.put(machine)
         outcome = judge(machine, SMALL, quiet)
         assert outcome.status is Status.FAIL
@@ -470,14 +450,14 @@ HARMLESS = {
 @pytest.mark.parametrize("name", HARMLESS)
 @pytest.mark.parametrize("where", [destination, control])
 def test_what_does_no_harm_is_no_finding(name: str, where: Callable[[Machine], int]) -> None:
-    with prepared() as machine:
+    with prepared(Target(), SMALL) as machine:
         at = trail(machine, where(machine))[-1].entry
         machine.memory.write_u64(at, HARMLESS[name](machine.memory.read_u64(at)))
         assert judge(machine, SMALL, quiet).findings == ()
 
 
 def test_a_run_that_stops_in_the_old_kernel_has_not_jumped() -> None:
-    with prepared() as machine:
+    with prepared(Target(), SMALL) as machine:
         write_field(machine.memory, machine.kimage, "kern_reloc", 0)
         outcome = judge(machine, SMALL, quiet)
     assert outcome.handoff is None
@@ -486,7 +466,7 @@ def test_a_run_that_stops_in_the_old_kernel_has_not_jumped() -> None:
 
 @pytest.mark.parametrize("regime", [Regime.EL1, Regime.VHE])
 def test_interrupts_open_at_the_hand_over_are_seen_without_a_stub(regime: Regime) -> None:
-    with prepared(Target(regime=regime)) as machine:
+    with prepared(Target(regime=regime), SMALL) as machine:
         code("isb", "msr daifclr, #2", "", "").put(machine)
         [first, *_] = judge(machine, SMALL, quiet).findings
     assert first.rule == "handoff.daif"
@@ -496,7 +476,7 @@ def test_interrupts_open_at_the_hand_over_are_seen_without_a_stub(regime: Regime
 @pytest.mark.parametrize("regime", [Regime.EL1, Regime.VHE])
 def test_an_mmu_left_on_is_seen_at_the_level_that_is_entered(regime: Regime) -> None:
     """Off the identity map the new kernel cannot even be fetched."""
-    with prepared(Target(regime=regime)) as machine:
+    with prepared(Target(regime=regime), SMALL) as machine:
         code("msr sctlr_el1, x12", "nop", "", "").put(machine)
         [first, *_] = judge(machine, SMALL, quiet).findings
     assert first.rule in ("handoff.mmu", FETCH)
@@ -506,7 +486,7 @@ def test_an_mmu_left_on_is_seen_at_the_level_that_is_entered(regime: Regime) -> 
 @pytest.mark.parametrize(("statement", "rule"), [("mov x4, xzr", "x2"), ("mov x3, xzr", "x1")])
 def test_what_the_copy_left_in_a_register_is_not_handed_over(statement: str, rule: str) -> None:
     """A device tree's page ends in zeros, so another page has to be the last one."""
-    with prepared(job=replace(SMALL, shape=Shape.GAPS)) as machine:
+    with prepared(Target(), replace(SMALL, shape=Shape.GAPS)) as machine:
         code(statement, "nop", "", "").put(machine)
         [first, *_] = judge(machine, SMALL, quiet).findings
     assert first.rule == f"handoff.{rule}"
@@ -514,7 +494,7 @@ def test_what_the_copy_left_in_a_register_is_not_handed_over(statement: str, rul
 
 
 def test_a_swap_of_two_pages_shows_as_two_pages() -> None:
-    with prepared() as machine:
+    with prepared(Target(), SMALL) as machine:
         at = entries(machine) + 8 * 3
         one, two = machine.memory.read_u64(at), machine.memory.read_u64(at + 8)
         machine.memory.write_u64(at, two)
@@ -531,7 +511,7 @@ def test_a_swap_of_two_pages_shows_as_two_pages() -> None:
 )
 def test_table_faults_are_told_on_every_target(target: Target, name: str) -> None:
     fault = next(fault for fault in TABLES if fault.name == name)
-    with prepared(target) as machine:
+    with prepared(target, SMALL) as machine:
         fault.put(machine)
         outcome = judge(machine, SMALL, quiet)
         first = outcome.findings[0]
@@ -570,9 +550,7 @@ def live_words(machine: Machine) -> dict[str, list[int]]:
 BOUNDED = Job(size=40_000, memory=160 * MIB, max_instructions=400_000, timeout=5)
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     target=st.sampled_from(TARGETS),
     kind=st.sampled_from(["table", "list", "code", "vectors", "kimage"]),
