@@ -21,6 +21,7 @@ check: $(STAMP) $(TREE)  ## lint, formatting, types, and who imports whom
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	MYPYPATH=build/tree $(BIN)/mypy -p relokit
+	$(BIN)/mypy setup.py build_backend.py
 	$(BIN)/python -m pytest -p no:cacheprovider tests/test_house.py
 
 bench: $(STAMP) tools  ## speed, side by side with GNU tools, QEMU and memcpy

@@ -65,17 +65,8 @@ def find_compiler() -> list[str] | None:
 
 def compile_library(output: Path) -> None:
     """Compile all sources into the shared library ``output``, by Zig where nothing else can."""
-    compiler = find_compiler()
-    if not compiler:
-        if not importlib.util.find_spec("ziglang"):
-            sys.exit(
-                "relokit: no C compiler: neither $CC, cc, gcc nor clang, nor the Python package"
-                " ziglang.\nInstall one of them, or leave out --no-build-isolation."
-            )
-        compiler = [sys.executable, "-m", "ziglang", "cc"]
-    output.parent.mkdir(parents=True, exist_ok=True)
     command = [
-        *compiler,
+        *(find_compiler() or _zig()),
         *FLAGS,
         f"-DRELOKIT_SOURCES={digest(_TOP)}u",
         "-Icodegen/base",
@@ -84,7 +75,21 @@ def compile_library(output: Path) -> None:
         *(name for name in SOURCES if name.endswith(".c")),
     ]
     print(shlex.join(command), flush=True)
-    subprocess.run(command, cwd=_TOP, check=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        subprocess.run(command, cwd=_TOP, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        sys.exit(f"relokit: the C compiler failed: {error}\nAnother one may be named in $CC.")
+
+
+def _zig() -> list[str]:
+    if not importlib.util.find_spec("ziglang"):
+        sys.exit(
+            "relokit: no C compiler: neither $CC, cc, gcc nor clang, nor the Python package ziglang."
+            "\nInstall one of them, or leave out --no-build-isolation."
+        )
+    # Without -mcpu the library would be for this machine's processor only.
+    return [sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline"]
 
 
 class _BuildLibrary(build_ext):

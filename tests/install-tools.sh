@@ -1,8 +1,9 @@
 #!/bin/sh
-# The tests' oracles: GNU binutils and lld for arm64, elfutils, QEMU, dtc, Chromium.
+# A C compiler, and the tests' oracles: GNU binutils and lld for arm64, elfutils, QEMU, dtc, Chromium.
 set -eu
 missing=
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
+need cc gcc
 need aarch64-linux-gnu-as binutils-aarch64-linux-gnu
 need ld.lld lld
 need eu-elflint elfutils

@@ -1,0 +1,193 @@
+"""Installing relokit as people do, with a C compiler and without one; and what compilers say.
+
+Everything happens in a copy of the tree and in virtual environments of its own. These see the
+libraries that this one has, and so need not install them; relokit they only have by what is tested.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from relokit.codegen.base.native_sources import SOURCES
+
+TOP = Path(__file__).parents[2]
+LIBRARY = "relokit/codegen/base/_native.so"
+C_SOURCES = [name for name in SOURCES if name.endswith(".c")]
+
+pytestmark = [pytest.mark.oracle, pytest.mark.slow]
+
+
+def run(command: Sequence[str | Path], *, cwd: Path, path: str, code: int = 0) -> str:
+    """What ``command`` tells, which finds other programs in nothing but ``path``."""
+    environment = {name: value for name, value in os.environ.items() if name != "CC"}
+    done = subprocess.run(
+        [*map(str, command)],
+        cwd=cwd,
+        env={**environment, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == code, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what git would clone: no build, no library."""
+    copy = tmp_path_factory.mktemp("packaging") / "tree"
+    unwanted = ("__pycache__", "*.so", "*.egg-info", "build", "dist", ".*")
+    shutil.copytree(TOP, copy, ignore=shutil.ignore_patterns(*unwanted))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def unpacked(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution of the tree, made and unpacked again."""
+    folder = tmp_path_factory.mktemp("sdist")
+    script = f"import build_backend; print(build_backend.build_sdist({str(folder)!r}))"
+    made = run([sys.executable, "-c", script], cwd=tree, path="").split()[-1]
+    shutil.unpack_archive(folder / made, folder, filter="data")
+    return folder / made.removesuffix(".tar.gz")
+
+
+@pytest.fixture
+def tools(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A PATH with the C compiler of this machine and what it calls, or with nothing."""
+    return os.environ["PATH"] if request.param == "cc" else str(tmp_path)
+
+
+both = pytest.mark.parametrize("tools", ["cc", "no cc"], indirect=True)
+
+
+class Place:
+    """A virtual environment without relokit."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._python = folder / "bin/python"
+        command = [sys.executable, "-m", "venv", "--without-pip", folder]
+        run(command, cwd=folder.parent, path="")
+        # A path file in a folder that a path file names is not followed: not our own relokit's.
+        [packages] = folder.glob("lib/python*/site-packages")
+        (packages / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+    def install(self, *what: str | Path, path: str) -> str:
+        """Have pip install ``what``, and return what it told."""
+        pip = [sys.executable, "-m", "pip", "--python", self._python, "--disable-pip-version-check"]
+        command = [*pip, "install", "-v", "--no-deps", *what]
+        return run(command, cwd=self._folder, path=path)
+
+    def works_from(self, folder: Path, told: str, path: str) -> None:
+        """It runs, with the library in ``folder``, which the right compiler made."""
+        script = "from relokit.codegen.base import native; print(native.library()._name)"
+        found = run([self._python, "-c", script], cwd=self._folder, path="").strip()
+        assert Path(found).is_relative_to(folder)
+        told_by_it = run([self._folder / "bin/relokit", "run"], cwd=self._folder, path="")
+        assert told_by_it.endswith("PASS\n")
+        assert ("-m ziglang cc" in told) == ("Collecting ziglang" in told) == (not has_cc(path))
+
+    def refuses(self) -> str:
+        """What ``relokit run`` says about an installation that it refuses."""
+        return run([self._folder / "bin/relokit", "run"], cwd=self._folder, path="", code=2)
+
+
+def has_cc(path: str) -> bool:
+    return shutil.which("cc", path=path) is not None
+
+
+@both
+def test_pip_install(tree: Path, tools: str, tmp_path: Path) -> None:
+    place = Place(tmp_path / "env")
+    told = place.install(tree, path=tools)
+    place.works_from(tmp_path / "env", told, tools)
+
+
+@both
+def test_pip_install_editable(tree: Path, tools: str, tmp_path: Path) -> None:
+    copy = tmp_path / "tree"
+    shutil.copytree(tree, copy, ignore=shutil.ignore_patterns("build"))
+    place = Place(tmp_path / "env")
+    told = place.install("-e", copy, path=tools)
+    place.works_from(copy, told, tools)
+
+
+@both
+def test_source_distribution_to_wheel(unpacked: Path, tools: str, tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    told = run(
+        [*pip, "wheel", "-v", "--no-deps", "-w", tmp_path, unpacked], cwd=tmp_path, path=tools
+    )
+    [wheel] = tmp_path.glob("*.whl")
+    platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    assert wheel.name.endswith(f"-py3-none-{platform}.whl")
+    assert inside(wheel) == {*of_the_tree(), LIBRARY}
+    place = Place(tmp_path / "env")
+    place.install(wheel, path="")
+    place.works_from(tmp_path / "env", told, tools)
+
+
+def inside(wheel: Path) -> set[str]:
+    """What the wheel installs, but for its own records."""
+    names = zipfile.ZipFile(wheel).namelist()
+    return {name for name in names if ".dist-info/" not in name}
+
+
+def of_the_tree() -> set[str]:
+    """What the rooms have, as an installation lays it out; C is in the library."""
+    files = {
+        path.relative_to(TOP).as_posix()
+        for room in ("api", "cli", "codegen", "diffing", "linker", "runtime", "templates")
+        for path in (TOP / room).rglob("*")
+        if path.is_file() and path.suffix not in {".c", ".h", ".so", ".pyc"}
+    }
+    return {f"relokit/{name.removeprefix('api/')}" for name in files}
+
+
+def test_no_compiler_at_all_names_the_way_out(tree: Path, tmp_path: Path) -> None:
+    script = f"import build_backend; build_backend.build_wheel({str(tmp_path)!r})"
+    told = run([sys.executable, "-c", script], cwd=tree, path="", code=1)
+    assert "neither $CC, cc, gcc nor clang" in told
+    assert "leave out --no-build-isolation" in told
+
+
+def test_warnings_of_the_compiler(tmp_path: Path) -> None:
+    warnings = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror")
+    flags = ("-std=c11", "-O2", "-ffreestanding", "-DRELOKIT_SOURCES=0", "-Icodegen/base", "-c")
+    for name in C_SOURCES:
+        command = ["cc", *warnings, *flags, "-o", tmp_path / "object", name]
+        run(command, cwd=TOP, path=os.environ["PATH"])
+
+
+def test_an_editable_installation_notices_what_changed(tree: Path, tmp_path: Path) -> None:
+    path = os.environ["PATH"]
+    copy = tmp_path / "tree"
+    shutil.copytree(tree, copy, ignore=shutil.ignore_patterns("build"))
+    place = Place(tmp_path / "env")
+    place.install("-e", copy, path=path)
+    hooks = copy / "runtime/engine/native_hooks.c"
+    before, after = "\tBLOCK_LIMIT,\n\tBLOCK_LAST,\n", "\tBLOCK_LAST,\n\tBLOCK_LIMIT,\n"
+    assert before in hooks.read_text()
+    hooks.write_text(hooks.read_text().replace(before, after))
+    told = place.refuses()
+    assert "the native library was built from other C sources" in told
+    assert "pip install -e ." in told
+    library = copy / LIBRARY.removeprefix("relokit/")
+    script = (
+        "import build_backend; from pathlib import Path;"
+        f"build_backend.compile_library(Path({str(library)!r}))"
+    )
+    run([sys.executable, "-c", script], cwd=copy, path=path)
+    told = place.refuses()
+    assert "BLOCK_LAST is 1 in the native library and 2 in Python" in told
+    assert "pip install -e ." in told
