@@ -85,8 +85,8 @@ def compile_library(output: Path) -> None:
 def _zig() -> list[str]:
     if not importlib.util.find_spec("ziglang"):
         sys.exit(
-            "relokit: no C compiler: neither $CC, cc, gcc nor clang, nor the Python package ziglang."
-            "\nInstall one of them, or leave out --no-build-isolation."
+            "relokit: no C compiler: neither $CC, cc, gcc nor clang, nor the Python package"
+            " ziglang.\nInstall one of them, or leave out --no-build-isolation."
         )
     # Without -mcpu the library would be for this machine's processor only.
     return [sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline"]
