@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relokit.codegen.base.errors import TemplateError
 from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.source import TEMPLATES
 from relokit.codegen.target import Target
 
 if TYPE_CHECKING:
+    from relokit.codegen.build import Recipe
     from relokit.codegen.source import Source
+    from relokit.linker.image import Image
     from relokit.linker.link.program import Program
+    from relokit.runtime.kexec.job import Job
     from relokit.runtime.kexec.programs import Programs
 
 
@@ -32,19 +37,38 @@ def build(target: Target | None = None, *, templates: Path | None = None) -> Pro
     )
 
 
+def build_image(target: Target | None = None, *, templates: Path | None = None) -> Image:
+    """What :func:`build` links, from the cache if it was built before."""
+    from relokit.codegen.build import KERNEL
+
+    (image,) = _images((KERNEL,), target, templates)
+    return image
+
+
 def build_programs(target: Target | None = None, *, templates: Path | None = None) -> Programs:
-    """What a machine needs: the old kernel, the demo kernel as an Image file, the purgatory."""
+    """All that a machine can need: the old kernel, the demo kernel's Image, the purgatory."""
     from relokit.codegen.build import DEMO, KERNEL, PURGATORY
-    from relokit.linker.link.program import build_program
     from relokit.runtime.kexec.programs import Programs
 
+    return Programs(*_images((KERNEL, DEMO, PURGATORY), target, templates))
+
+
+def programs_for(target: Target, *jobs: Job) -> Programs:
+    """What machines for ``target`` need to carry out ``jobs``, which share their templates."""
+    from relokit.runtime.kexec.programs import Programs, recipes_for
+
+    recipes = recipes_for(jobs)
+    images = _images(recipes, target, jobs[0].templates)
+    return Programs(**{recipe.name: image for recipe, image in zip(recipes, images, strict=True)})
+
+
+def _images(
+    recipes: Sequence[Recipe], target: Target | None, templates: Path | None
+) -> tuple[Image, ...]:
+    from relokit.linker.link.image_cache import linked_images
+
     overrides = template_overrides(templates)
-    return Programs(
-        *(
-            build_program(recipe, target or Target(), encoder(), overrides=overrides).image
-            for recipe in (KERNEL, DEMO, PURGATORY)
-        )
-    )
+    return linked_images(recipes, target or Target(), encoder(), overrides=overrides)
 
 
 def render(target: Target | None = None, *, templates: Path | None = None) -> Source:
@@ -58,8 +82,6 @@ def template_overrides(templates: Path | None) -> Path | None:
     """``templates`` if it is a directory that replaces something; TemplateError if it is not."""
     if templates is None:
         return None
-    from relokit.codegen.render import TEMPLATES
-
     where = str(templates)
     if not templates.is_dir():
         what = "not a directory" if templates.exists() else "no such directory"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from relokit.building import build, encoder
+from relokit.building import build_image, encoder
 from relokit.codegen.series import BEFORE, COMPLETE, PATCHES
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.progress import Progress, untold
@@ -48,7 +48,7 @@ def series_diff(
     sides = []
     for number in range(BEFORE, COMPLETE + 1):
         state = replace(target, series=number)
-        sides.append(built_side(build(state).image, state))
+        sides.append(built_side(build_image(state), state))
         if number > BEFORE:
             patch = PATCHES[number - 1]
             found = compare(*sides[-2:], kept=kept, kinds=kinds)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from relokit.building import build_programs, encoder
+from relokit.building import encoder, programs_for
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.base.host_file import map_file
 from relokit.codegen.facts import RELOCATION
@@ -211,7 +211,7 @@ def _relocate(setup: _Setup, side: str, progress: Progress | None) -> Observatio
             stage, done, total = json.loads(message)
             progress(stage, done, total)
 
-    programs = pack(build_programs(setup.target, templates=setup.job.templates))
+    programs = pack(programs_for(setup.target, setup.job))
     request = Request(setup.target, programs, setup.job, watched=True, relocation=setup.relocation)
     answer = _answer(pickle.dumps(request), side, setup.job.timeout, report)
     return Observation.from_json(answer)

@@ -13,8 +13,8 @@ from typing import Any
 
 from relokit.building import (
     build,
-    build_programs,
-    encoder,
+    build_image,
+    programs_for,
     render,
     template_overrides,
 )
@@ -95,11 +95,11 @@ def export(
         from relokit.linker.elf.elf_writer import exec_chunks, rel_chunks
         from relokit.linker.link.merge import merge_objects
 
-        program = build(target, templates=job.templates)
         if kind == "exec":
-            chunks = exec_chunks(program.image)
+            chunks = exec_chunks(build_image(target, templates=job.templates))
         else:
-            chunks = rel_chunks(merge_objects(program.objects, name=PROGRAM))
+            objects = build(target, templates=job.templates).objects
+            chunks = rel_chunks(merge_objects(objects, name=PROGRAM))
         return Exported(write_atomic(path, chunks), None)
     if kind != "bootable":
         raise RelokitError(f"no {kind!r} kind of ELF", hint="choose exec, rel or bootable")
@@ -141,15 +141,13 @@ def _ask(
     """Have the machine room carry out ``job``; returns the JSON document it answers with."""
     from relokit.runtime.run.worker import Request, pack
 
-    # Both children import while this process renders.
     room = worker()
-    room.start()
-    encoder().start()
+    room.start()  # it imports while this process builds
     if job.code_from is not None:
         target = _with_layout_of(job.code_from, target)
     request = Request(
         target,
-        pack(build_programs(target, templates=job.templates)),
+        pack(programs_for(target, job)),
         job,
         bootable,
     )

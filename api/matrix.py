@@ -21,7 +21,7 @@ from threading import Event
 from time import perf_counter
 from typing import Any
 
-from relokit.building import build_programs, template_overrides
+from relokit.building import programs_for, template_overrides
 from relokit.codegen.base.child import Child
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.target import Target
@@ -132,8 +132,9 @@ def run_matrix(
     try:
         # One target's cells come one after the other.
         for target, group in groupby(cells, lambda cell: cell.target):
-            prepared = _build(target, shared)
-            for cell in group:
+            together = list(group)
+            prepared = _build(target, together, shared)
+            for cell in together:
                 pending.append(threads.submit(_run_cell, cell, shared, prepared, idle, stopped))
                 if len(pending) > count * AHEAD:
                     yield pending.popleft().result()
@@ -161,11 +162,12 @@ class _Prepared:
     error: RelokitError | None = None
 
 
-def _build(target: Target | None, job: Job) -> _Prepared:
+def _build(target: Target | None, cells: Sequence[Cell], shared: Job) -> _Prepared:
     if target is None:
         return _Prepared()
     try:
-        return _Prepared(pack(build_programs(target, templates=job.templates)))
+        programs = programs_for(target, *(cell.job(shared) for cell in cells))
+        return _Prepared(pack(programs))
     except RelokitError as error:
         return _Prepared(error=error)
 

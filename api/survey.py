@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from difflib import unified_diff
 from typing import TYPE_CHECKING, Any
 
-from relokit.building import build, template_overrides
+from relokit.building import build, build_image, template_overrides
 from relokit.codegen import facts
 from relokit.codegen.base.errors import TargetError
 from relokit.codegen.gas.lexer import parse_line, without_block_comments
@@ -148,7 +148,7 @@ def survey(target: Target | None = None, job: Job | None = None) -> Iterator[Ser
     ``job`` (by default: the demo kernel) is observed. Raises RelokitError for bad input.
     """
     for number in range(BEFORE, COMPLETE + 1):
-        yield _state(number, target or Target(), job or Job())[0]
+        yield _state(number, target or Target(), job or Job())
 
 
 def patch_report(number: int, target: Target | None = None, job: Job | None = None) -> PatchReport:
@@ -165,9 +165,9 @@ def patch_report(number: int, target: Target | None = None, job: Job | None = No
             hint=f"give 1 to {COMPLETE}; each is shown against the state before it",
         )
     target, job = target or Target(), job or Job()
-    before, old = _state(number - 1, target, job)
-    after, new = _state(number, target, job)
+    before, after = (_state(state, target, job) for state in (number - 1, number))
     targets = replace(target, series=number - 1), replace(target, series=number)
+    old, new = (build(state, templates=job.templates) for state in targets)
     return PatchReport(
         before=before,
         after=after,
@@ -243,12 +243,12 @@ class _Recorder:
         return value
 
 
-def _state(number: int, target: Target, job: Job) -> tuple[SeriesState, Program]:
+def _state(number: int, target: Target, job: Job) -> SeriesState:
     target = replace(target, series=number)
-    program = build(target, templates=job.templates)
+    image = build_image(target, templates=job.templates)
     outcome = run(target, replace(job, observe=True))
-    size = len(routines_of(program.image).relocation)
-    return SeriesState(number, size, placement_of(program.image), outcome), program
+    size = len(routines_of(image).relocation)
+    return SeriesState(number, size, placement_of(image), outcome)
 
 
 def _text_changes(old: Program, new: Program, names: tuple[str, str]) -> Iterator[TextChange]:

@@ -9,7 +9,6 @@ from types import MappingProxyType
 
 from relokit.codegen import facts
 from relokit.codegen.base.version import VERSION
-from relokit.codegen.render import render_source
 from relokit.codegen.series import Feature
 from relokit.codegen.source import Source
 from relokit.codegen.target import MASK64, Target
@@ -61,6 +60,8 @@ def render_recipe(
 
     Raises TemplateError.
     """
+    from relokit.codegen.render import render_source
+
     return render_source(
         recipe.templates, recipe.script, variables(target) | dict(extra), overrides=overrides
     )

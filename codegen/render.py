@@ -20,12 +20,9 @@ from jinja2 import TemplateSyntaxError as JinjaSyntaxError
 from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 
-import relokit.templates
 from relokit.codegen.base.errors import TemplateError
-from relokit.codegen.source import Origin, Source, Unit
+from relokit.codegen.source import TEMPLATES, Origin, Source, Unit
 from relokit.codegen.template_limits import LimitedEnvironment, LimitError, limited
-
-TEMPLATES = Path(relokit.templates.__path__[0])
 
 MAX_RENDERED = 16 << 20
 """Bytes one template may render to."""

@@ -1,8 +1,17 @@
-"""Hypothesis for a busy machine: neither a deadline for an example nor one for making it."""
+"""What holds for every test.
+
+Hypothesis on a busy machine has neither a deadline for an example nor one for making it; and
+nothing is taken from, or left in, the user's cache of programs.
+"""
 
 from __future__ import annotations
+
+import os
 
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("relokit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("relokit")
+
+# At import, so that whatever a test starts, however early, inherits it.
+os.environ["RELOKIT_CACHE"] = ""

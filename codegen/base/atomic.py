@@ -17,14 +17,16 @@ def write_atomic(
     chunks: Iterable[bytes | memoryview],
     *,
     parents: bool = False,
+    mode: int | None = None,
 ) -> int:
     """Write ``chunks`` to ``path`` and return the size in bytes.
 
     Whatever fails, an old file stays as it was and no new one is left. ``parents`` makes the
-    folders that lead there. Raises RelokitError for a place that cannot be written.
+    folders that lead there, ``mode`` are the file's permissions (by default the old file's, or
+    what a new one gets). Raises RelokitError for a place that cannot be written.
     """
     size = 0
-    with replacing(path, parents=parents) as temporary, temporary.open("wb") as stream:
+    with replacing(path, parents=parents, mode=mode) as temporary, temporary.open("wb") as stream:
         for chunk in chunks:
             stream.write(chunk)
             size += len(chunk)
@@ -32,7 +34,9 @@ def write_atomic(
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str], *, parents: bool = False) -> Iterator[Path]:
+def replacing(
+    path: str | os.PathLike[str], *, parents: bool = False, mode: int | None = None
+) -> Iterator[Path]:
     """Yield a temporary file beside ``path``; a body that ends well makes it ``path``.
 
     The bytes reach the disk before the name does. A body that raises leaves nothing behind.
@@ -51,7 +55,7 @@ def replacing(path: str | os.PathLike[str], *, parents: bool = False) -> Iterato
         os.close(handle)
         yield temporary
         _sync(temporary)
-        temporary.chmod(_mode(target))
+        temporary.chmod(_mode(target) if mode is None else mode)
         temporary.replace(target)
         temporary = None
         # So that the new name, too, survives a power cut; some file systems cannot.

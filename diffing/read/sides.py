@@ -141,9 +141,10 @@ def _chosen(side: Side, symbol: str | None) -> Side:
 
 def _target_side(target: Target, encoder: Encoder) -> Side:
     from relokit.codegen.build import KERNEL
-    from relokit.linker.link.program import build_program
+    from relokit.linker.link.image_cache import linked_images
 
-    return built_side(build_program(KERNEL, target, encoder).image, target)
+    (image,) = linked_images((KERNEL,), target, encoder)
+    return built_side(image, target)
 
 
 def built_side(image: Image, target: Target, *, data: bool = False) -> Side:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.host_file import map_file
 from relokit.codegen.target import MIB, Regime, Target
+from relokit.linker.image import Image
 from relokit.linker.kernel.kernel_file import ImageHeader, open_kernel, parse_header
 from relokit.runtime.board import boot_protocol, devicetree
 from relokit.runtime.guest.content import BytesContent, Content, PatternContent
@@ -15,6 +16,7 @@ from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.kexec.job import DEFAULT_CMDLINE, RAM_BASE, Job, KexecPath
 from relokit.runtime.kexec.kimage import KexecSegment
+from relokit.runtime.kexec.programs import demo_kernel
 
 DEFAULT_RAM = 2048 * MIB
 OLD_KERNEL_ALIGN = 2 * MIB
@@ -58,8 +60,8 @@ class Inputs:
         return self.ram_base // MEMSTART_ALIGN * MEMSTART_ALIGN
 
 
-def load_inputs(target: Target, job: Job, demo: bytes, old_kernel_size: int) -> Inputs:
-    """Open what ``job`` names and place it. ``demo`` is the demo kernel's Image.
+def load_inputs(target: Target, job: Job, demo: Image | None, old_kernel_size: int) -> Inputs:
+    """Open what ``job`` names and place it. ``demo`` is the linked demo kernel.
 
     Raises RelokitError subclasses naming the file or the rule that is broken.
     """
@@ -149,7 +151,9 @@ def load_inputs(target: Target, job: Job, demo: bytes, old_kernel_size: int) -> 
     )
 
 
-def _kernel(target: Target, job: Job, demo: bytes) -> tuple[PayloadKind, str, ImageHeader, Content]:
+def _kernel(
+    target: Target, job: Job, demo: Image | None
+) -> tuple[PayloadKind, str, ImageHeader, Content]:
     if job.size is not None:
         header = ImageHeader(
             code0=0, code1=0, text_offset=0, image_size=job.size, flags=1 << 3, pe_offset=0
@@ -159,9 +163,10 @@ def _kernel(target: Target, job: Job, demo: bytes) -> tuple[PayloadKind, str, Im
     if job.kernel is not None:
         file = open_kernel(job.kernel)
         return PayloadKind.KERNEL, file.name, file.header, BytesContent(file.image)
-    demo_kernel = PayloadKind.DEMO_KERNEL
-    header = parse_header(demo, where=demo_kernel.value)
-    return demo_kernel, demo_kernel.value, header, BytesContent(demo)
+    kind = PayloadKind.DEMO_KERNEL
+    assert demo is not None, "programs without a demo kernel for a job that moves it"
+    data = demo_kernel(demo)
+    return kind, kind.value, parse_header(data, where=kind.value), BytesContent(data)
 
 
 def _ram(target: Target, job: Job, dtb: bytes | None, moved: int) -> tuple[int, int]:

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from relokit.codegen.build import DEMO, KERNEL, PURGATORY, Recipe
 from relokit.linker.flat import flatten
 from relokit.linker.image import Image
+from relokit.runtime.kexec.job import Job, KexecPath
 
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Linked Images; :func:`demo_kernel` makes a kernel's Image file of ``demo``."""
+    """Linked Images; :func:`demo_kernel` makes a kernel's Image file of ``demo``.
+
+    ``demo`` and ``purgatory`` are None where no job has a use for them (:func:`recipes_for`).
+    """
 
     kernel: Image
-    demo: Image
-    purgatory: Image
+    demo: Image | None = None
+    purgatory: Image | None = None
+
+
+def recipes_for(jobs: Iterable[Job]) -> tuple[Recipe, ...]:
+    """What has to be built for ``jobs``; Programs has a field of each recipe's name."""
+    jobs = tuple(jobs)
+    recipes = [KERNEL]
+    if any(job.kernel is None and job.size is None for job in jobs):
+        recipes.append(DEMO)
+    if any(job.path is KexecPath.PURGATORY for job in jobs):
+        recipes.append(PURGATORY)
+    return tuple(recipes)
 
 
 def demo_kernel(image: Image) -> bytes:

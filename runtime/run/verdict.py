@@ -32,7 +32,7 @@ from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.kimage import total_pages
 from relokit.runtime.kexec.machine import Machine, build_machine
 from relokit.runtime.kexec.maintenance import maintenance_of
-from relokit.runtime.kexec.programs import Programs, demo_kernel
+from relokit.runtime.kexec.programs import Programs
 from relokit.runtime.kexec.routines import Routines, routines_of, with_relocation
 from relokit.runtime.run.console import run_on
 from relokit.runtime.run.transfer import (
@@ -82,10 +82,11 @@ def prepare_machine(
     target, routines = _routines(target, image, job)
     if relocation is not None:
         routines = with_relocation(routines, relocation)
-    inputs = load_inputs(target, job, demo_kernel(programs.demo), kernel_size(image))
+    inputs = load_inputs(target, job, programs.demo, kernel_size(image))
     inputs = arrange(inputs, target, job.shape, job.seed)
     entry = None
     if job.path is KexecPath.PURGATORY:
+        assert programs.purgatory is not None
         inputs, entry = add_purgatory(inputs, target, programs.purgatory)
     return build_machine(
         target,
@@ -165,7 +166,7 @@ def conclude(
 def run_resume(target: Target, programs: Programs, job: Job, report: Report) -> Outcome:
     """The resume side of hibernation: what is moved are the pages of the resumed kernel."""
     started = perf_counter()
-    inputs = load_inputs(target, job, demo_kernel(programs.demo), kernel_size(programs.kernel))
+    inputs = load_inputs(target, job, programs.demo, kernel_size(programs.kernel))
     resume = build_resume(target, programs.kernel, inputs, job)
     try:
         built = perf_counter() - started

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from relokit.building import build, build_programs
 from relokit.codegen import facts
 from relokit.codegen.base.errors import AssemblyError, LinkError
 from relokit.codegen.series import COMPLETE, PATCHES, Feature
 from relokit.codegen.target import Regime, Target
 from relokit.diffing.read.sides import built_side
 from relokit.diffing.routines.code_change import CodeChange, code_change
-from relokit.facade import build, build_programs
 from relokit.linker.image import Image
 from relokit.linker.link.program import Program
 from relokit.runtime.engine.cpu import Cpu

@@ -18,9 +18,9 @@ import pytest
 from numpy.typing import NDArray
 
 import relokit
+from relokit.building import build
 from relokit.codegen.facts import HVC_STUB_ERR, SCTLR_EL1_MMU_OFF, SCTLR_EL2_MMU_OFF
 from relokit.codegen.target import PAGE_SIZES, Regime, Target
-from relokit.facade import build
 from relokit.linker.image import Image
 from relokit.linker.kernel.btf import kimage_layout_from
 from relokit.linker.kernel.kernel_file import open_kernel

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from relokit.building import build_programs
 from relokit.codegen.base.errors import TargetError
 from relokit.codegen.series import COMPLETE, Feature
 from relokit.codegen.target import Regime, Target
-from relokit.facade import build_programs
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.run.verdict import run

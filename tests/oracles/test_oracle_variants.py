@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from relokit.building import encoder
 from relokit.codegen.build import DEMO, HARNESS, KERNEL, PURGATORY, Recipe
 from relokit.codegen.object import Object, SectionFlag, SectionType
 from relokit.codegen.series import COMPLETE
 from relokit.codegen.target import PAGE_SIZES, VA_BITS, Regime, Target
-from relokit.facade import encoder
 from relokit.linker.elf.elf_reader import read_image, read_object
 from relokit.linker.elf.elf_writer import rel_chunks
 from relokit.linker.image import Image

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
+from relokit.building import build_programs
 from relokit.codegen.target import Target
-from relokit.facade import build_programs
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.kexec.programs import Programs

@@ -265,7 +265,7 @@ def console_of_demo(cli: Cli, *arguments: str | Path) -> Any:
 
 
 def test_kernel_from_a_file_runs_on_only_if_asked(cli: Cli, tmp_path: Path) -> None:
-    from relokit.facade import build_programs
+    from relokit.building import build_programs
     from relokit.runtime.kexec.programs import demo_kernel
 
     kernel = tmp_path / "Image"

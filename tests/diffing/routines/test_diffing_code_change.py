@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from relokit.building import encoder
 from relokit.codegen.gas.assembler import assemble
 from relokit.codegen.source import Unit
 from relokit.diffing.read.program_sides import image_side
 from relokit.diffing.routines.code_change import CodeChange, CodeLine, code_change
-from relokit.facade import encoder
 from relokit.linker.image import Image
 from relokit.linker.link.linking import link
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relokit.building import encoder
 from relokit.codegen.gas.assembler import assemble
 from relokit.codegen.source import Unit
 from relokit.diffing.instructions.decode import decode
@@ -15,7 +16,6 @@ from relokit.diffing.read.program_sides import object_side
 from relokit.diffing.read.routine import Names, Routine, Side
 from relokit.diffing.routines.compare import compare
 from relokit.diffing.routines.report import unified
-from relokit.facade import encoder
 
 BASE, DATA = 0x10000, 0x12000
 RET = 0xD65F03C0

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from relokit.building import encoder
 from relokit.codegen.base.errors import AssemblyError, LinkError, TemplateError
 from relokit.codegen.build import DEMO, KERNEL
 from relokit.codegen.target import Regime, Target
-from relokit.facade import encoder
 from relokit.linker.link.program import Program, build_program
 
 

@@ -6,15 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
+from relokit.building import build_programs
 from relokit.codegen.series import COMPLETE, Feature
 from relokit.codegen.target import MIB, Regime, Target
-from relokit.facade import build_programs
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.kexec.hibernate import Resume, build_resume, check_resume
 from relokit.runtime.kexec.inputs import load_inputs
 from relokit.runtime.kexec.job import Job, KexecPath
-from relokit.runtime.kexec.programs import demo_kernel
 from relokit.runtime.run.transfer import Move, cpu_in_state, transfer
 from relokit.runtime.run.verdict import kernel_size, run
 from support.machines import quiet
@@ -25,7 +24,7 @@ JOB = Job(path=KexecPath.HIBERNATE, size=SIZE)
 
 def prepared(target: Target) -> tuple[Resume, Cpu]:
     programs = build_programs(target)
-    inputs = load_inputs(target, JOB, demo_kernel(programs.demo), kernel_size(programs.kernel))
+    inputs = load_inputs(target, JOB, programs.demo, kernel_size(programs.kernel))
     resume = build_resume(target, programs.kernel, inputs, JOB)
     return resume, cpu_in_state(target, inputs.cpu, resume.old.memory, resume.state)
 

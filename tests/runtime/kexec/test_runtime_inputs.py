@@ -20,7 +20,7 @@ SIZE = 1 * MIB
 
 
 def load(job: Job, target: Target | None = None) -> Inputs:
-    return load_inputs(target or Target(), job, b"", OLD_KERNEL)
+    return load_inputs(target or Target(), job, None, OLD_KERNEL)
 
 
 def tree_of(inputs: Inputs) -> bytes:

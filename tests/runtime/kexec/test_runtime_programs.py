@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
+from relokit.building import build_programs
 from relokit.codegen.target import PAGE_SIZES, Target
-from relokit.facade import build_programs
 from relokit.linker.kernel.kernel_file import parse_header
 from relokit.runtime.kexec.programs import demo_kernel
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from relokit.building import build
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType
 from relokit.codegen.target import Target
-from relokit.facade import build
 from relokit.linker.image import Image, ImageSymbol, PlacedSection
 from relokit.runtime.kexec.routines import MAX_RELOCATION, routines_of
 

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import relokit
+from relokit.building import encoder
 from relokit.codegen.facts import SCTLR_EL1_MMU_OFF, SCTLR_EL2_MMU_OFF
 from relokit.codegen.target import MIB, PAGE_SIZES, Regime, Target
-from relokit.facade import encoder
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.translation import WalkRegisters
 from relokit.runtime.arch.walker import WalkStep, walk

@@ -1,0 +1,104 @@
+"""Linked programs, from disk where they were built before: no template, Keystone or lark then.
+
+``RELOKIT_CACHE`` names the directory, and is empty for none; by default it is ``relokit`` in the
+user's cache directory. The cache is never an error: what it cannot give is built.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from relokit.codegen.base.file_store import FileStore
+from relokit.codegen.build import Recipe
+from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.target import Target
+from relokit.linker.image import Image
+from relokit.linker.link.build_key import build_key, sources_digest
+from relokit.linker.stored_image import StoredImageError, decode_image, encode_image
+
+VARIABLE = "RELOKIT_CACHE"
+MAX_FILES = 1024
+MAX_SIZE = 4 << 20
+MAX_TOTAL = 128 << 20
+"""Bytes of the whole cache; a kernel for one target takes 40 thousand, a demo kernel 280."""
+
+_enabled = True
+
+
+def linked_images(
+    recipes: Sequence[Recipe],
+    target: Target,
+    encoder: Encoder,
+    *,
+    overrides: Path | None = None,
+) -> tuple[Image, ...]:
+    """The linked program of each of ``recipes`` for ``target``, built or as it was built before.
+
+    ``overrides`` is a directory of templates that win over the built-in ones. Raises
+    TemplateError, AssemblyError or LinkError, naming template, line and cause.
+    """
+    store = _store()
+    sources = sources_digest(overrides) if store is not None else None
+    if store is None or sources is None:
+        return tuple(_built(recipe, target, encoder, overrides) for recipe in recipes)
+    images, fresh = [], {}
+    for recipe in recipes:
+        key = build_key(sources, recipe, target)
+        image = _stored(store, key)
+        if image is None:
+            image = fresh[key] = _built(recipe, target, encoder, overrides)
+        images.append(image)
+    # Whatever was edited meanwhile may or may not have gone into it.
+    if fresh and sources_digest(overrides) == sources:
+        for key, image in fresh.items():
+            store.put(key, encode_image(image))
+    return tuple(images)
+
+
+@contextmanager
+def without_cache() -> Iterator[None]:
+    """For as long as the context lasts, everything is built, and nothing kept."""
+    global _enabled
+    before, _enabled = _enabled, False
+    try:
+        yield
+    finally:
+        _enabled = before
+
+
+def _built(recipe: Recipe, target: Target, encoder: Encoder, overrides: Path | None) -> Image:
+    encoder.start()  # it imports while the templates are rendered
+    from relokit.linker.link.program import build_program
+
+    return build_program(recipe, target, encoder, overrides=overrides).image
+
+
+def _stored(store: FileStore, key: str) -> Image | None:
+    content = store.get(key)
+    if content is not None:
+        with suppress(StoredImageError):
+            return decode_image(content)
+    return None
+
+
+def _store() -> FileStore | None:
+    directory = _directory() if _enabled else None
+    if directory is None:
+        return None
+    return FileStore(directory, max_files=MAX_FILES, max_size=MAX_SIZE, max_total=MAX_TOTAL)
+
+
+def _directory() -> Path | None:
+    named = os.environ.get(VARIABLE)
+    if named is not None:
+        return Path(named) if named else None
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(base):  # XDG Base Directory Specification: others are ignored
+        return Path(base) / "relokit"
+    try:
+        return Path.home() / ".cache" / "relokit"
+    except RuntimeError:
+        return None
