@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from io import StringIO
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,10 @@ from relokit.codegen.target import MIB, Target
 from relokit.runtime.judge.outcome import Finding, Outcome
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.progress import Progress, TaskID
+
+Line = tuple[str | tuple[str, str], ...]
+"""A line of output: texts, and texts with a style that rich knows."""
 
 STAGES = {
     "prepare": "Scattering the payload",
@@ -70,49 +73,47 @@ class Bars:
 
 def summary(target: Target, outcome: Outcome) -> str:
     """The whole story and the verdict, with colours if standard output is a terminal."""
+    lines = _lines(target, outcome)
+    if sys.stdout is None or not sys.stdout.isatty():
+        texts = (
+            "".join(part if isinstance(part, str) else part[0] for part in line) for line in lines
+        )
+        return "\n".join(text.expandtabs() for text in texts)
     from rich.console import Console
+    from rich.text import Text
 
-    terminal = sys.stdout is not None and sys.stdout.isatty()
-    text = StringIO()
-    _print(
-        Console(file=text, force_terminal=terminal, highlight=False, soft_wrap=True),
-        target,
-        outcome,
-    )
-    return text.getvalue().rstrip("\n")
+    out = StringIO()
+    console = Console(file=out, force_terminal=True, highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(Text.assemble(*line))
+    return out.getvalue().rstrip("\n")
 
 
-def _print(console: Console, target: Target, outcome: Outcome) -> None:
-    console.print(f"[bold]relokit {VERSION}[/]  {target.name}")
+def _lines(target: Target, outcome: Outcome) -> Iterator[Line]:
+    yield (f"relokit {VERSION}", "bold"), f"  {target.name}"
     for part in outcome.payload:
-        _row(console, "payload", _payload(part))
-    _row(console, "relocation", _relocation(outcome))
+        yield _row("payload", _payload(part))
+    yield _row("relocation", _relocation(outcome))
     if outcome.handoff is not None:
-        _row(console, "hand-over", _handoff(outcome))
-        _row(console, "verified", f"{outcome.verified_bytes:,} bytes where they belong")
+        yield _row("hand-over", _handoff(outcome))
+        yield _row("verified", f"{outcome.verified_bytes:,} bytes where they belong")
     else:
-        _row(console, "hand-over", "never: the new kernel was not reached")
-    for line in (outcome.console or "").splitlines():
-        _row(console, "console", line)
+        yield _row("hand-over", "never: the new kernel was not reached")
+    for text in (outcome.console or "").splitlines():
+        yield _row("console", text)
     if outcome.ended:
-        _row(console, "", f"({outcome.ended})")
+        yield _row("", f"({outcome.ended})")
     for finding in outcome.findings:
-        _show_finding(console, finding)
+        yield from _finding(finding)
     if outcome.passed:
-        console.print("[bold green]PASS[/]")
+        yield (("PASS", "bold green"),)
     else:
         count = len(outcome.findings)
-        console.print(f"[bold red]FAIL[/]  {count} finding{'s' if count != 1 else ''}")
+        yield ("FAIL", "bold red"), f"  {count} finding{'s' if count != 1 else ''}"
 
 
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(plain(text))
-
-
-def _row(console: Console, label: str, text: str) -> None:
-    console.print(f"  [dim]{label:<{LABEL_WIDTH}}[/]{_escaped(text)}")
+def _row(label: str, text: str) -> Line:
+    return "  ", (f"{label:<{LABEL_WIDTH}}", "dim"), plain(text)
 
 
 def _payload(part: dict[str, Any]) -> str:
@@ -142,17 +143,18 @@ def _handoff(outcome: Outcome) -> str:
     )
 
 
-def _show_finding(console: Console, finding: Finding) -> None:
-    console.print(f"\n[bold red]{_escaped(finding.rule)}[/]  {_escaped(finding.message)}")
+def _finding(finding: Finding) -> Iterator[Line]:
+    yield ()
+    yield (plain(finding.rule), "bold red"), f"  {plain(finding.message)}"
     if finding.place:
         where = f"{finding.address:#x}  " if finding.address is not None else ""
-        console.print(f"  at {where}{_escaped(finding.place)}")
-    for line in finding.listing:
-        console.print(f"    {_escaped(line)}")
+        yield (f"  at {where}{plain(finding.place)}",)
+    for text in finding.listing:
+        yield (f"    {plain(text)}",)
     for note in finding.notes:
-        console.print(f"  {_escaped(note)}")
+        yield (f"  {plain(note)}",)
     for at in range(0, len(finding.registers), REGISTERS_IN_ROW):
         row = finding.registers[at : at + REGISTERS_IN_ROW]
-        console.print("  " + "  ".join(f"{name:>4} {value:016x}" for name, value in row))
+        yield ("  " + "  ".join(f"{name:>4} {value:016x}" for name, value in row),)
     if finding.cause:
-        console.print(f"  [bold]probable cause:[/] {_escaped(finding.cause)}")
+        yield "  ", ("probable cause:", "bold"), f" {plain(finding.cause)}"

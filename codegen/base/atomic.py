@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,6 +42,8 @@ def replacing(
     Raises RelokitError for a place that cannot be written, also where the body's own writing
     fails.
     """
+    import tempfile  # here: many who can write a file do not
+
     # A symbolic link stays one: what it points to is replaced.
     target = Path(os.path.realpath(path))
     temporary: Path | None = None

@@ -145,6 +145,8 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
+            # Nothing here is linear algebra: numpy's BLAS takes 35 ms to start threads for it.
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
             # Its own process group: the terminal's Ctrl-C reaches the parent only.
             process_group=0,
         )

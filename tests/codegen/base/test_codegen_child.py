@@ -342,6 +342,17 @@ def test_nothing_heavy_is_imported() -> None:
     assert done.stdout.strip() == ""
 
 
+def test_a_child_starts_no_threads_for_linear_algebra(
+    make: Callable[..., Child], tmp_path: Path
+) -> None:
+    """numpy's BLAS would have one a core, for a tenth of a run's time."""
+    (tmp_path / "counts.py").write_text(
+        "import os, numpy\n"
+        "def serve(request, progress): return b'%d' % len(os.listdir('/proc/self/task'))\n"
+    )
+    assert make("counts").call(b"", timeout=60) == b"2"  # its own, and who watches the parent
+
+
 def test_every_error_class_can_travel() -> None:
     from relokit.codegen.base.child import _ERROR_CLASSES
 
