@@ -114,7 +114,7 @@ def building(rounds: int, work: Path) -> list[Measurement]:
 
 def two_routines(rounds: int, work: Path) -> list[Measurement]:
     """The relocation code of two shipped kernels compared: decoded, aligned, shown."""
-    paths = _output(sys.executable, str(KERNELS), "6.1", "7").split()
+    paths = kernels("6.1", "7")
     sides = [kernel_side(path, RELOCATION) for path in paths]
     chosen = [replace(one, routines={RELOCATION: one.routines[RELOCATION]}) for one in sides]
     files = []
@@ -139,13 +139,13 @@ def two_routines(rounds: int, work: Path) -> list[Measurement]:
 
 def whole_kernels(rounds: int, work: Path) -> list[Measurement]:
     """All functions of two shipped kernels compared, and objdump on one of them."""
-    paths = _output(sys.executable, str(KERNELS), "6.1", "6.12").split()
-    kernels = [open_kernel(path) for path in paths]
+    paths = kernels("6.1", "6.12")
+    opened = [open_kernel(path) for path in paths]
     image = work / "Image"
-    image.write_bytes(kernels[0].image)
-    symbols = read_kallsyms(kernels[0].image, where=paths[0])
+    image.write_bytes(opened[0].image)
+    symbols = read_kallsyms(opened[0].image, where=paths[0])
     start, end = symbols.offset("_stext"), symbols.offset("_etext")
-    megabytes = " and ".join(f"{len(kernel.image) / MIB:.0f}" for kernel in kernels)
+    megabytes = " and ".join(f"{len(kernel.image) / MIB:.0f}" for kernel in opened)
     group = f"All functions of two kernels of {megabytes} MiB"
     limits = f"--start-address={start}", f"--stop-address={end}"
     commands: dict[str, Sequence[str | Path]] = {
@@ -179,6 +179,11 @@ def starting(rounds: int) -> list[Measurement]:
             measurement.seconds.append(_timed(command))
         progress(f"starting {number}/{rounds}: relokit run {measurements[-1].seconds[-1]:.3f} s")
     return measurements
+
+
+def kernels(*versions: str) -> list[Path]:
+    """Paths of shipped kernels, downloaded if need be."""
+    return [Path(line) for line in _output(sys.executable, KERNELS, *versions).splitlines()]
 
 
 def _timed(*commands: Sequence[str | Path]) -> float:

@@ -13,17 +13,15 @@ from pathlib import Path
 from threading import Timer
 from time import perf_counter
 
+from usage import BenchError
+
 GUEST_SECONDS = 120.0
 GREETING = b"relokit demo kernel: entered"
 
 
-class BenchError(Exception):
-    """A measurement cannot be made; the message says why."""
-
-
-def bootable(path: Path, *options: str) -> list[str]:
+def bootable(path: Path, *options: str, python: str | Path = sys.executable) -> list[str]:
     """Export a bootable ELF; returns the QEMU command that ``relokit export`` prints."""
-    relokit = [sys.executable, "-m", "relokit", "export", "--type", "bootable", "-o", str(path)]
+    relokit = [python, "-m", "relokit", "export", "--type", "bootable", "-o", str(path)]
     done = subprocess.run([*relokit, *options], check=True, text=True, stdout=subprocess.PIPE)
     _, _, command = done.stdout.partition("boot it with: ")
     return shlex.split(command)

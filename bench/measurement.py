@@ -45,19 +45,3 @@ class Measurement:
 def progress(text: str) -> None:
     """One line on stderr."""
     print(text, file=sys.stderr, flush=True)
-
-
-def table(measurements: list[Measurement]) -> str:
-    """Median, least and most of each, in milliseconds, under the name of its group."""
-    width = max(len(item.name) for item in measurements)
-    lines = []
-    group = None
-    for item in measurements:
-        if item.group != group:
-            group = item.group
-            lines += ["", group, f"  {'':{width}} {'median ms':>10} {'least':>10} {'most':>10}"]
-        times = (item.median, min(item.seconds), max(item.seconds))
-        shown = " ".join(f"{value * 1000:10.2f}" for value in times)
-        rate = "" if item.rate is None else f" {item.rate / MIB:8.0f} MiB/s"
-        lines.append(f"  {item.name:{width}} {shown}{rate}")
-    return "\n".join(lines[1:])

@@ -6,10 +6,8 @@ gets an end: the console line that is awaited, or the clock.
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
-import random
 import selectors
 import shlex
 import subprocess
@@ -23,6 +21,7 @@ from elftools.elf.elffile import ELFFile
 
 from relokit.cli.main import main
 from relokit.codegen.series import COMPLETE
+from support.initrd import build_initrd
 
 pytestmark = pytest.mark.oracle
 
@@ -147,55 +146,7 @@ def test_linux_reaches_userspace(
 
 @pytest.fixture(scope="session")
 def initrd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A gzipped cpio archive: an /init that says so and powers off, and 3 MiB of noise."""
-    directory = tmp_path_factory.mktemp("initrd")
-    source, init = directory / "init.s", directory / "init"
-    source.write_text(INIT)
-    tools = "aarch64-linux-gnu-"
-    subprocess.run([f"{tools}as", "-o", directory / "init.o", source], check=True, timeout=60)
-    subprocess.run([f"{tools}ld", "-o", init, directory / "init.o"], check=True, timeout=60)
-    noise = random.Random(0).randbytes(3 << 20)
-    archive = (
-        cpio_entry("init", init.read_bytes(), mode=0o100755)
-        + cpio_entry("noise", noise)
-        + cpio_entry("TRAILER!!!", b"", mode=0)
-    )
-    path = directory / "initrd.gz"
-    path.write_bytes(gzip.compress(archive, compresslevel=1, mtime=0))
-    return path
-
-
-def cpio_entry(name: str, content: bytes, mode: int = 0o100644) -> bytes:
-    """One member of a "newc" archive (Documentation/driver-api/early-userspace)."""
-    # inode, mode, uid, gid, links, mtime, size, device twice, special device twice, name, check
-    fields = (0, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)
-    head = b"070701" + b"".join(b"%08x" % value for value in fields) + name.encode() + b"\0"
-    return padded(head) + padded(content)
-
-
-def padded(part: bytes) -> bytes:
-    """``part`` up to the next multiple of four bytes."""
-    return part + bytes(-len(part) % 4)
-
-
-# write(1, ...), then reboot(..., LINUX_REBOOT_CMD_POWER_OFF).
-INIT = """
-	.globl	_start
-_start:
-	mov	x0, #1
-	adr	x1, words
-	mov	x2, #words_end - words
-	mov	x8, #64
-	svc	#0
-	ldr	w0, =0xfee1dead
-	ldr	w1, =672274793
-	ldr	w2, =0x4321fedc
-	mov	x8, #142
-	svc	#0
-	b	.
-words:	.ascii	"relokit initrd: userspace reached\\n"
-words_end:
-"""
+    return build_initrd(tmp_path_factory.mktemp("initrd"))
 
 
 @pytest.mark.parametrize(

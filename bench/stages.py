@@ -1,0 +1,97 @@
+"""Two stages of relokit as two installations: the first one's last commit, and this tree."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from measurement import progress
+from usage import BenchError, Usage, measure, peak_memory
+
+ROOT = Path(__file__).resolve().parents[1]
+FIRST_STAGE = "5839b86"
+"""The last commit of the first stage."""
+HOME = ROOT / "build" / "stages"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An installed relokit: its interpreter, and a directory for what it keeps between runs."""
+
+    name: str
+    python: Path
+    cache: Path
+
+    def command(self, *arguments: str | Path) -> list[str | Path]:
+        """``relokit arguments`` of this installation."""
+        return [self.python, "-m", "relokit", *arguments]
+
+    def run(self, *arguments: str | Path) -> Usage:
+        """Run it, nothing of this tree in its way."""
+        return measure(self.command(*arguments), self.environment(), self.cache.parent)
+
+    def peak(self, *arguments: str | Path) -> int:
+        """Peak memory of all its processes in bytes."""
+        return peak_memory(self.command(*arguments), self.environment(), self.cache.parent)
+
+    def templates(self) -> Path:
+        """Directory of its own templates."""
+        script = "import relokit.templates; print(relokit.templates.__path__[0])"
+        return Path(measure([self.python, "-c", script], self.environment(), HOME).out.strip())
+
+    def environment(self) -> dict[str, str]:
+        """Bytecode is kept, as it is for everybody who has installed it."""
+        away = {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "RELOKIT_CACHE"}
+        kept = {name: value for name, value in os.environ.items() if name not in away}
+        return kept | {"RELOKIT_CACHE": str(self.cache)}
+
+    def forget(self) -> None:
+        """Empty the cache: the next run is as the first one ever."""
+        shutil.rmtree(self.cache, ignore_errors=True)
+        self.cache.mkdir(parents=True)
+
+
+def installed(commit: str = FIRST_STAGE) -> tuple[Stage, Stage]:
+    """Both stages, each in a virtual environment of its own: ``commit``, and the files of this
+    tree that git knows, as they are. An environment that is there already is brought up to date.
+    """
+    return _installed("before", commit), _installed("after", None)
+
+
+def _installed(name: str, commit: str | None) -> Stage:
+    home = HOME / name
+    tree, python, mark = home / "tree", home / "venv" / "bin" / "python", home / "commit"
+    stage = Stage(name, python, home / "cache")
+    stage.forget()
+    if commit is not None and mark.exists() and mark.read_text() == commit:
+        return stage
+    progress(f"stages: installing {name} ({commit or 'this tree'})")
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    if commit is None:
+        names = _output("git", "ls-files", "-z").decode().split("\0")
+        for path in filter(None, names):
+            if (ROOT / path).is_file():
+                (tree / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / path, tree / path)
+    else:
+        archive = _output("git", "archive", commit)
+        subprocess.run(["tar", "-x", "-C", tree], input=archive, check=True)
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", home / "venv"], check=True)
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", tree]
+    subprocess.run(pip, check=True)
+    if commit is not None:
+        mark.write_text(commit)
+    return stage
+
+
+def _output(*command: str) -> bytes:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    if done.returncode:
+        raise BenchError(f"{' '.join(command)}: {done.stderr.decode().strip()}")
+    return done.stdout

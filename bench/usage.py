@@ -1,0 +1,123 @@
+"""What a command takes: CPU time of all its processes, wall time, and memory at its peak."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from time import perf_counter, sleep
+
+PR_SET_CHILD_SUBREAPER = 36
+"""prctl(2): orphans of our descendants become our children, so that their time is counted."""
+SAMPLE_SECONDS = 0.005
+ORPHAN_LOOKS = 6000
+"""Looks at what a command leaves behind before that is an error: half a minute."""
+
+
+class BenchError(Exception):
+    """A measurement cannot be made; the message says why."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one command took, with every process that it started and left behind.
+
+    ``cpu`` and ``wall`` are seconds, ``largest`` the peak resident set of the largest process in
+    bytes, ``out`` what it printed.
+    """
+
+    cpu: float
+    wall: float
+    largest: int
+    out: str
+
+
+def measure(command: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> Usage:
+    """Run ``command`` to its end. Raises BenchError unless it ends with 0 or 1, a verdict."""
+    _adopt_orphans()
+    before = _children_cpu()
+    start = perf_counter()
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        process = subprocess.Popen(
+            command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        wall = perf_counter() - start
+        largest = max(used.ru_maxrss, _reap_orphans())
+        out.seek(0)
+        err.seek(0)
+        if process.returncode not in (0, 1):
+            raise BenchError(f"{shlex.join(map(str, command))}: {err.read().strip()[-500:]}")
+        return Usage(_children_cpu() - before, wall, largest << 10, out.read())
+
+
+def peak_memory(command: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> int:
+    """Most bytes that ``command`` and all below it have at a time, shared pages once.
+
+    Looked at every few milliseconds, which takes time: no run for anything else.
+    """
+    with subprocess.Popen(
+        command,
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        most = 0
+        while process.poll() is None:
+            most = max(most, sum(map(_proportional, _tree(process.pid))))
+            sleep(SAMPLE_SECONDS)
+    return most
+
+
+def _adopt_orphans() -> None:
+    if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise BenchError("prctl(PR_SET_CHILD_SUBREAPER) is refused")
+
+
+def _reap_orphans() -> int:
+    """Wait for whoever is left; returns the largest peak resident set among them, in KiB."""
+    largest = 0
+    for _ in range(ORPHAN_LOOKS):
+        try:
+            pid, _, used = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return largest
+        largest = max(largest, used.ru_maxrss)
+        if pid == 0:
+            sleep(SAMPLE_SECONDS)
+    raise BenchError("a process outlives the command that started it")
+
+
+def _children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _tree(pid: int) -> list[int]:
+    """``pid`` and its descendants, as far as they are still there."""
+    found = [pid]
+    for parent in found:
+        try:
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+        except OSError:
+            continue
+    return found
+
+
+def _proportional(pid: int) -> int:
+    """Proportional set size in bytes; 0 for a process that is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))

@@ -1,0 +1,136 @@
+"""The benchmark's own parts: what is counted, what is compared, and how a page is filled."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import page
+import pytest
+from before_after import Row
+from stages import Stage
+from verdicts import SPOILS, CellVerdict, compare, verdicts
+
+import relokit.templates
+
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+PASS, FAIL = CellVerdict("pass", None), CellVerdict("fail", "hash.payload")
+REFUSED = CellVerdict("unsupported", None)
+
+MEASURE = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {bench!r})
+from usage import BenchError, measure
+try:
+    usage = measure([sys.executable, "-c", {script!r}], os.environ, Path("/"))
+except BenchError as error:
+    print("refused:", error)
+else:
+    print(usage.cpu, usage.largest, usage.out)
+"""
+
+
+def measured(script: str) -> str:
+    """What measuring ``script`` says; in a process of its own, whose children are no others."""
+    code = MEASURE.format(bench=str(BENCH), script=script)
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_processes_that_nobody_waits_for_are_counted() -> None:
+    script = (
+        "import os, time\n"
+        "if os.fork() == 0:\n"
+        "    if os.fork() == 0:\n"
+        "        while time.process_time() < 0.5: pass\n"
+        "    os._exit(0)\n"
+        "os.wait(); print('done')"
+    )
+    cpu, _, out = measured(script).split()
+    assert (float(cpu) > 0.5, out) == (True, "done")
+
+
+def test_the_largest_process_is_told() -> None:
+    _, largest, _ = measured("b = bytearray(b'x') * (200 << 20); print('x')").split()
+    assert 200 << 20 < int(largest) < 400 << 20
+
+
+def test_a_command_that_fails_is_no_measurement() -> None:
+    assert "refused" in measured("raise SystemExit(2)")
+    assert "refused" not in measured("raise SystemExit(1)")
+
+
+def test_the_peak_of_all_processes(tmp_path: Path) -> None:
+    stage = Stage("x", Path(sys.executable), tmp_path / "cache")
+    stage.forget()
+    assert stage.peak("--version") > 4 << 20
+    assert "relokit" in stage.run("--version").out
+
+
+def test_cells_are_compared_by_status_and_first_rule() -> None:
+    before = {"a": PASS, "b": FAIL, "c": PASS, "d": FAIL}
+    after = {"a": PASS, "b": FAIL, "c": FAIL, "d": CellVerdict("fail", "handoff.x1")}
+    found = compare(before, after)
+    assert [name for name, *_ in found.differing] == ["c", "d"]
+    assert (found.same, found.alone, found.new, found.agrees) == (2, (), (), False)
+    assert compare(before, before).agrees
+
+
+def test_what_was_refused_before_is_apart_and_what_is_gone_is_not() -> None:
+    before = {"s/va52": REFUSED, "s/va48/a": PASS, "s/va48/b": PASS}
+    after = {"s/va52/a": PASS, "s/va52/b": FAIL, "s/va48/a": PASS}
+    found = compare(before, after)
+    assert sorted(found.new) == [("s/va52/a", PASS), ("s/va52/b", FAIL)]
+    assert found.alone == ("s/va48/b",)
+    assert not found.agrees
+    assert "2 cells the first stage did not run: 1 fail (hash.payload), 1 pass" in found.lines()
+    assert compare(before, before | {"s/va52": PASS}).new == (("s/va52", PASS),)
+
+
+def test_verdicts_out_of_a_matrix() -> None:
+    cells = [
+        {"id": "a", "status": "fail", "findings": [{"rule": "one"}, {"rule": "two"}]},
+        {"id": "b", "status": "pass", "findings": []},
+    ]
+    assert verdicts({"cells": cells}) == {"a": CellVerdict("fail", "one"), "b": PASS}
+
+
+@pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.name)
+def test_faults_fit_the_templates(spoil: object) -> None:
+    text = (Path(relokit.templates.__path__[0]) / spoil.template).read_text()  # type: ignore[attr-defined]
+    assert spoil.old in text  # type: ignore[attr-defined]
+
+
+def test_a_row_keeps_its_bounds_or_does_not() -> None:
+    row = Row("r", "s", target=0.5, held={"QEMU": 1.25}, before=[2, 4, 9], after=[1, 2, 3])
+    row.others["QEMU"] = [1.0]
+    assert row.verdicts() == [("before", 0.5, 0.5, True), ("QEMU", 2.0, 1.25, False)]
+    assert Row("r", "x", target=2.0, more=True, before=[1], after=[1.9]).verdicts()[0][3] is False
+    assert Row("r", "x", target=2.0, more=True, before=[1], after=[2.1]).verdicts()[0][3] is True
+
+
+def document() -> dict[str, object]:
+    row = Row("run", "s", target=0.45, before=[1.0], after=[0.25])
+    one = {"group": "Relocation of 2 MiB in shuffled 4 KiB pages", "name": "ours", "median": 0.5}
+    one |= {"seconds": [0.5], "bytes": 1 << 20, "bytes_per_second": 2 << 20}
+    return {"stages": {"rows": [row.to_json()]}, "measurements": [one]}
+
+
+def test_the_page_takes_the_tables_and_keeps_the_rest() -> None:
+    text = page.PAGE.read_text()
+    filled = page.filled(text, document())
+    assert "| run, s | 1 | 0.25 | 0.25 | at most 0.45: kept |" in filled
+    assert "| ours | 500.00 | 500.00 | 500.00 | 2 |" in filled
+    assert page.filled(filled, document()) == filled
+    prose = [line for line in text.splitlines() if not line.startswith("|")]
+    assert [line for line in filled.splitlines() if not line.startswith("|")] == prose
+    with pytest.raises(ValueError, match="no place for the table 'Relocation'"):
+        page.filled("", {"measurements": document()["measurements"]})
+
+
+def test_as_text() -> None:
+    assert "run, s" in page.plain(document())
+    assert "at most 0.45: kept" in page.plain(document())
