@@ -12,7 +12,11 @@ SOURCES = (
     "codegen/base/native.h",
     "codegen/base/native.c",
     "diffing/kernels/whole_align.c",
+    "runtime/engine/native_hooks.h",
     "runtime/engine/native_hooks.c",
+    "runtime/engine/walker.h",
+    "runtime/engine/walker.c",
+    "runtime/engine/tlb_fill.c",
 )
 """Paths from the top of the tree."""
 

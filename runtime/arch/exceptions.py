@@ -82,6 +82,7 @@ _STATUS_TEXT = {
     0x35: "unsupported exclusive or atomic access",
 }
 ALIGNMENT_STATUS = 0x21
+ESR_IL = 1 << 25  # a 32-bit instruction; also set where it cannot be told
 WRITE_NOT_READ = 1 << 6
 CACHE_MAINTENANCE = 1 << 8
 
@@ -145,6 +146,23 @@ class ExceptionEvent:
     def text(self) -> str:
         """``data abort at 0x1000 (write): translation fault, level 2``."""
         return describe_syndrome(self.esr, self.far)
+
+
+def abort_syndrome(
+    fault: int, *, fetch: bool, write: bool, maintenance: bool, source_el: int, target_el: int
+) -> int:
+    """ESR of an abort of the first stage with the fault status ``fault`` (DFSC or IFSC).
+
+    ISV is 0: only the second stage describes the access. Cache maintenance counts as a write.
+    """
+    classes = (
+        (ExceptionClass.INSTRUCTION_ABORT_LOWER, ExceptionClass.INSTRUCTION_ABORT_SAME)
+        if fetch
+        else (ExceptionClass.DATA_ABORT_LOWER, ExceptionClass.DATA_ABORT_SAME)
+    )
+    kind = classes[source_el == target_el]
+    flags = WRITE_NOT_READ * (write or maintenance) | CACHE_MAINTENANCE * maintenance
+    return kind << 26 | ESR_IL | flags | fault
 
 
 def make_event(esr: int, far: int, *, pc: int, pstate: int, target_el: int) -> ExceptionEvent:

@@ -83,7 +83,7 @@ def _call(callee: Callee, trial: Trial, data: Words, seconds: float) -> Observat
             text.write(start + offset, BRK.to_bytes(4, "little"))
         before = text.ram.copy()
         memory.words[:] = data
-        cpu = Cpu(MODEL, text, softmmu_page=PAGE, policy=_NOTHING)
+        cpu = Cpu(MODEL, text, policy=_NOTHING)
         # Not executable: a branch to data ends the trial where it was to go.
         cpu.uc.mem_map_ptr(
             memory.base, memory.size, u.UC_PROT_READ | u.UC_PROT_WRITE, memory.address

@@ -18,31 +18,30 @@ from unicorn import unicorn_const as u
 from relokit.codegen.base.errors import MachineError
 from relokit.runtime.arch import redirection
 from relokit.runtime.arch.exceptions import (
-    DATA_ABORTS,
-    INSTRUCTION_ABORTS,
     REPORT,
     VECTOR_TABLE_SIZE,
     ExceptionClass,
     ExceptionEvent,
     Policy,
+    abort_syndrome,
     entry_pstate,
     make_event,
 )
 from relokit.runtime.arch.register_fields import field
 from relokit.runtime.arch.translation import WalkRegisters
-from relokit.runtime.arch.walker import Access, FaultKind, Walk, walk
+from relokit.runtime.arch.walker import Access, Walk, walk
 from relokit.runtime.engine import native_hooks
 from relokit.runtime.engine.engine_fault import FaultReader
+from relokit.runtime.engine.mmu import FAULT_STAGE2, Mmu, Refusal
 from relokit.runtime.engine.native_hooks import BlockSlot, NativeStop
 from relokit.runtime.engine.registers import MASK64, Registers
 from relokit.runtime.engine.spinning import is_endless
 from relokit.runtime.engine.stop import BusAccess, Stop, StopReason
 from relokit.runtime.engine.system_access import SystemAccess
 from relokit.runtime.engine.watchdog import looked_after
-from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.guest.memory import MIN_PAGE, GuestMemory
 
 MODELS = {"a72": a64.UC_CPU_ARM64_A72, "max": a64.UC_CPU_ARM64_MAX}
-SOFTMMU_PAGES = (4096, 16384, 65536)
 
 # What EL3 firmware leaves behind: non-secure, HVC enabled, lower levels AArch64, pointer
 # authentication and SVE not trapped where they exist, and RES1 bits (DDI 0487, SCR_EL3,
@@ -50,6 +49,9 @@ SOFTMMU_PAGES = (4096, 16384, 65536)
 SCR_RESET = 0x531 | 1 << 16 | 1 << 17
 CPTR_EZ = 1 << 8
 HCR_RW = 1 << 31
+
+CPU_BITS = 48
+"""Widest addresses of the CPU."""
 
 NEVER = (1 << 64) - 1
 """A ``until`` that no PC equals."""
@@ -60,9 +62,8 @@ _UNMAPPED = (u.UC_ERR_READ_UNMAPPED, u.UC_ERR_WRITE_UNMAPPED, u.UC_ERR_FETCH_UNM
 class Cpu(Registers):
     """A CPU over ``memory``, at EL1h with DAIF masked, MMU off, EL2 present, no devices.
 
-    ``model`` is ``a72`` (no VHE) or ``max`` (VHE). ``softmmu_page`` in bytes is the unit of the
-    engine's TLB: the granule of the tables is fastest. ``cache_line`` in bytes is what CTR_EL0
-    shows, the model's own if None. Raises MachineError for what the engine refuses.
+    ``model`` is ``a72`` (no VHE) or ``max`` (VHE). ``cache_line`` in bytes is what CTR_EL0 shows,
+    the model's own if None. Raises MachineError for what the engine refuses.
 
     ``policy`` says which exceptions the guest handles. ``firmware`` is called for each SMC (and,
     before the EL2 vectors, for each HVC if it wants those); it returns whether it took the call.
@@ -73,21 +74,13 @@ class Cpu(Registers):
         model: str,
         memory: GuestMemory,
         *,
-        softmmu_page: int,
         cache_line: int | None = None,
         policy: Policy = REPORT,
     ) -> None:
         if model not in MODELS:
             raise MachineError(f"no CPU model {model!r}", hint=f"one of {', '.join(MODELS)}")
-        if softmmu_page not in SOFTMMU_PAGES:
-            raise MachineError(f"no {softmmu_page}-byte softmmu page", hint="4096, 16384 or 65536")
-        if memory.base % softmmu_page or memory.size % softmmu_page:
-            raise MachineError(
-                f"RAM at {memory.base:#x}, {memory.size:#x} bytes, is not whole "
-                f"{softmmu_page // 1024} KiB pages",
-                hint="round RAM's base and size to the page size",
-            )
-        super().__init__(_open(MODELS[model], memory, softmmu_page))
+        super().__init__(_open(MODELS[model], memory))
+        self._mmu = Mmu(self.uc, memory, CPU_BITS)
         self.memory = memory
         self.policy = policy
         self.firmware: Callable[[Cpu, ExceptionEvent], bool] | None = None
@@ -107,13 +100,18 @@ class Cpu(Registers):
         native_hooks.add_native_hook(
             self.uc, u.UC_HOOK_BLOCK, native_hooks.block_counter_address(), self._counter
         )
-        self._system = SystemAccess(self, cache_line, self.stop)
+        self._system = SystemAccess(self, self._mmu, cache_line, self.stop)
 
     def flush_code(self) -> None:
         """Drop translated code: needed after a hook is added to code that ran."""
         self.uc.ctl_flush_tb()
 
     # Translation ----------------------------------------------------------------------------
+
+    def flush_tlb(self) -> None:
+        """Drop every TLB entry; registers of translation are read again."""
+        self._mmu.forget_registers()
+        super().flush_tlb()
 
     def walk_registers(self, el: int | None = None) -> WalkRegisters:
         """The translation registers in force at ``el`` (1 or 2), the current level by default."""
@@ -176,12 +174,7 @@ class Cpu(Registers):
         start = perf_counter()
         if pc != until:
             with self._watched(timeout_s, progress):
-                try:
-                    self.uc.emu_start(pc, until)
-                    while self._only_looks_endless():
-                        self.uc.emu_start(self.pc, until)
-                except UcError as caught:
-                    error = caught
+                error = self._run_engine(pc, until)
         else:
             self.set_pc(pc)
         seconds = perf_counter() - start
@@ -203,6 +196,27 @@ class Cpu(Registers):
             access=self._access,
             detail=detail,
         )
+
+    def _run_engine(self, pc: int, until: int) -> UcError | None:
+        """Run the engine, past each abort that the guest handles; the error it gives up with."""
+        while True:
+            caught: UcError | None = None
+            try:
+                self.uc.emu_start(pc, until)
+            except UcError as error:
+                caught = error
+            if self._mmu.invented():
+                self.flush_tlb()
+            refusal = self._mmu.refusal()
+            if caught:
+                if caught.errno != u.UC_ERR_EXCEPTION or refusal is None or self._pending:
+                    return caught
+                self._abort(refusal)
+            elif not self._only_looks_endless():
+                return None
+            pc = self.pc
+            if self._pending or self._timed_out or pc == until:
+                return None
 
     @contextmanager
     def _watched(self, timeout_s: float, progress: Callable[[int], None] | None) -> Iterator[None]:
@@ -293,15 +307,40 @@ class Cpu(Registers):
         fault = self._faults.read()
         pc = self.pc
         self._uncount(pc)
-        esr = self._external_abort(fault.esr, fault.far)
-        event = make_event(esr, fault.far, pc=pc, pstate=self.pstate, target_el=fault.target_el)
+        event = make_event(
+            fault.esr, fault.far, pc=pc, pstate=self.pstate, target_el=fault.target_el
+        )
         if event.exception_class == ExceptionClass.UNKNOWN and self._emulate_access(pc):
             return
-        if pc == self._until and event.far not in (None, pc):
-            # The engine stops before ``until`` with an empty block, whose last byte it takes to
-            # be in the page before: not mapped, here. The guest itself has not faulted.
-            self.stop(StopReason.REACHED)
+        self._deliver(event)
+
+    def _abort(self, refusal: Refusal) -> None:
+        """Raise the abort of a refused fill: the engine has stopped before its instruction."""
+        pc, fetch = refusal.pc, refusal.access is Access.EXECUTE
+        if fetch:
+            # Nothing of a block is left undone, even where the PC is back in it.
+            self._counter[BlockSlot.LAST_SIZE] = 0
+        else:
+            self._uncount(pc)
+        if refusal.fault == FAULT_STAGE2:
+            self.stop(StopReason.ENGINE, "HCR_EL2.VM is set: there is no second stage here")
             return
+        pstate = self.pstate
+        source_el = pstate >> 2 & 3
+        to_el2 = source_el == 0 and field("HCR", self.read("HCR_EL2"), "TGE")
+        target_el = 2 if to_el2 else max(source_el, 1)
+        esr = abort_syndrome(
+            refusal.fault,
+            fetch=fetch,
+            write=refusal.access is Access.WRITE,
+            maintenance=False,
+            source_el=source_el,
+            target_el=target_el,
+        )
+        far = pc if fetch else self._faults.refused_address()
+        self._deliver(make_event(esr, far, pc=pc, pstate=pstate, target_el=target_el))
+
+    def _deliver(self, event: ExceptionEvent) -> None:
         self._event = event
         calls = (ExceptionClass.SMC64, ExceptionClass.HVC64)
         if event.exception_class in calls and self.firmware and self.firmware(self, event):
@@ -310,19 +349,6 @@ class Cpu(Registers):
             self.stop(StopReason.EXCEPTION)
             return
         self.take(event)
-
-    def _external_abort(self, esr: int, far: int) -> int:
-        """Correct the status of an abort whose tables are not in RAM: the engine reads them as
-        zero and calls it a translation fault.
-        """
-        if (
-            esr >> 26 in INSTRUCTION_ABORTS | DATA_ABORTS
-            and esr & 0x3C == FaultKind.TRANSLATION.value
-        ):
-            fault = self.walk(far).fault
-            if fault and fault.kind is FaultKind.EXTERNAL_ABORT_ON_WALK:
-                return esr & ~0x3F | fault.code
-        return esr
 
     def take(self, event: ExceptionEvent) -> None:
         """Enter the target level's handler (DDI 0487, D1.3.2), or stop if its vector is no use."""
@@ -376,11 +402,11 @@ class Cpu(Registers):
         return False
 
 
-def _open(model: int, memory: GuestMemory, softmmu_page: int) -> Uc:
+def _open(model: int, memory: GuestMemory) -> Uc:
     try:
         uc = Uc(u.UC_ARCH_ARM64, u.UC_MODE_ARM)
         uc.ctl_set_cpu_model(model)
-        uc.ctl_set_page_size(softmmu_page)
+        uc.ctl_set_page_size(MIN_PAGE)
         uc.mem_map_ptr(memory.base, memory.size, u.UC_PROT_ALL, memory.address)
     except UcError as error:
         raise MachineError(f"Unicorn cannot hold this guest: {error}") from None

@@ -1,22 +1,24 @@
-"""The syndrome and address of the last exception, read out of the engine's saved state.
+"""What the engine knows of its last exception or refused access, and does not tell.
 
 Unicorn computes both as the architecture says (they are what its own walk found) but exports
 neither. They lie together in the state that ``uc_context_save`` copies:
 
     uint32 syndrome (ESR), uint32 AArch32 status, uint64 address (FAR), uint32 target level
 
-Where they lie is found once a process by provoking an exception with a known address.
+The exact address of an access that a TLB fill refused is kept too, in the engine's own structure.
+Where they lie is found once a process, by provoking both with a known address.
 """
 
 from __future__ import annotations
 
 import ctypes
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from unicorn import Uc
+from unicorn import Uc, UcError
 from unicorn.arm64_const import UC_ARM64_REG_X1, UC_CPU_ARM64_A72
 from unicorn.unicorn_const import UC_ARCH_ARM64, UC_HOOK_INTR, UC_MODE_ARM
 
@@ -25,7 +27,11 @@ from relokit.codegen.system_registers import REGISTERS, split_key
 
 _FIELDS = struct.Struct("<IIQI")
 _LDXR_X0_X1 = 0xC85F7C20
+_LDR_X0_X1 = 0xF9400020
 _PROBE = 0x0123_4567_89AB_CDE1
+_UNMAPPED_PROBE = 0x0ABC_DEF1_2348
+_ENGINE_BYTES = 4096
+"""How much of the engine's structure is looked at; it has several times that."""
 _ALIGNMENT_ABORT = 0x96000021  # ESR: EC 0x25, IL, DFSC 0x21 (D19.2, ESR_EL1)
 
 
@@ -45,6 +51,7 @@ class FaultReader:
         self._uc = uc
         self._context: Any = uc.context_save()
         self._address = _address_of(self._context) + _offset()
+        self._refused = ctypes.c_uint64.from_address(_handle(uc) + _refused_offset())
 
     def read(self) -> EngineFault:
         """The exception the engine raised last."""
@@ -52,22 +59,37 @@ class FaultReader:
         esr, _, far, target_el = _FIELDS.unpack(ctypes.string_at(self._address, _FIELDS.size))
         return EngineFault(esr, far, target_el)
 
+    def refused_address(self) -> int:
+        """VA of the access whose TLB fill was refused last."""
+        return int(self._refused.value)
+
 
 def _address_of(context: Any) -> int:
     return ctypes.cast(context._context, ctypes.c_void_p).value or 0
 
 
-@cache
-def _offset() -> int:
-    # An exclusive load from an odd address is an alignment fault whatever the MMU does.
+def _handle(uc: Uc) -> int:
+    engine: Any = uc
+    return engine._uch.value or 0
+
+
+def _scratch(instruction: int, x1: int) -> Uc:
+    """An engine whose first instruction accesses the address in x1."""
     uc = Uc(UC_ARCH_ARM64, UC_MODE_ARM)
     uc.ctl_set_cpu_model(UC_CPU_ARM64_A72)
     # Lower levels AArch64: the fault status is encoded the AArch32 way else.
     uc.cpr_write(*split_key(REGISTERS["SCR_EL3"]), 0x531)
     uc.cpr_write(*split_key(REGISTERS["HCR_EL2"]), 1 << 31)
     uc.mem_map(0, 0x1000)
-    uc.mem_write(0, struct.pack("<I", _LDXR_X0_X1))
-    uc.reg_write(UC_ARM64_REG_X1, _PROBE)
+    uc.mem_write(0, struct.pack("<I", instruction))
+    uc.reg_write(UC_ARM64_REG_X1, x1)
+    return uc
+
+
+@cache
+def _offset() -> int:
+    # An exclusive load from an odd address is an alignment fault whatever the MMU does.
+    uc = _scratch(_LDXR_X0_X1, _PROBE)
     uc.hook_add(UC_HOOK_INTR, lambda engine, *_: engine.emu_stop())
     uc.emu_start(0, 4, timeout=1_000_000)
     context: Any = uc.context_save()
@@ -79,6 +101,21 @@ def _offset() -> int:
         if at >= 8 and struct.unpack_from("<I", blob, at - 8)[0] == _ALIGNMENT_ABORT:
             found.append(at - 8)
         at = blob.find(wanted, at + 1)
+    return _only(found)
+
+
+@cache
+def _refused_offset() -> int:
+    # An access that nothing answers leaves its address where a refused fill does.
+    uc = _scratch(_LDR_X0_X1, _UNMAPPED_PROBE)
+    with suppress(UcError):
+        uc.emu_start(0, 4, timeout=1_000_000)
+    blob = ctypes.string_at(_handle(uc), _ENGINE_BYTES)
+    words = struct.unpack(f"<{_ENGINE_BYTES // 8}Q", blob)
+    return _only([8 * index for index, word in enumerate(words) if word == _UNMAPPED_PROBE])
+
+
+def _only(found: list[int]) -> int:
     if len(found) != 1:
         raise MachineError(
             "this build of Unicorn keeps its exception state where it cannot be found",

@@ -3,7 +3,7 @@
  * names too.
  */
 
-#include "native.h"
+#include "native_hooks.h"
 
 /* A block that follows itself so often is looked at: it may be a loop that nothing can end. */
 #define SPIN_REPEATS 4096
@@ -31,12 +31,6 @@ enum { FILTER_HANDLER = ENCODINGS / 64 };
 enum { PROFILE_BASE, PROFILE_WORDS, PROFILE_COUNTS };
 
 enum { ACCESSES, ACCESS_BYTES };
-
-/* Unicorn's uc_arm64_cp_reg. */
-struct system_access {
-	uint32_t crn, crm, op0, op1, op2;
-	uint64_t value;
-};
 
 const struct shared native_hooks_shared[] = {
 	SHARED(SPIN_REPEATS),

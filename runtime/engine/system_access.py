@@ -20,6 +20,7 @@ from relokit.codegen.base.errors import MachineError
 from relokit.codegen.system_registers import REGISTERS, decode_system
 from relokit.runtime.arch import redirection
 from relokit.runtime.engine import native_hooks
+from relokit.runtime.engine.mmu import Mmu
 from relokit.runtime.engine.registers import Registers
 from relokit.runtime.engine.stop import StopReason
 
@@ -37,10 +38,12 @@ class SystemAccess:
     def __init__(
         self,
         registers: Registers,
+        mmu: Mmu,
         cache_line: int | None,
         stop: Callable[[StopReason, str], None],
     ) -> None:
         self._registers = registers
+        self._mmu = mmu
         self._stop = stop
         self._fixed: dict[int, int] = {}
         if cache_line is not None:
@@ -82,16 +85,15 @@ class SystemAccess:
             HOOK_INSN_SYS_CFUNC(self._guarded(self._on_msr)),
         ]
         self._filters = [native_hooks.new_filter(keys, handler) for handler in self._handlers]
-        for instruction, data in zip(
-            (a64.UC_ARM64_INS_MRS, a64.UC_ARM64_INS_MSR), self._filters, strict=True
-        ):
-            native_hooks.add_native_hook(
-                self._registers.uc,
-                u.UC_HOOK_INSN,
-                native_hooks.system_filter_address(),
-                data,
-                instruction=instruction,
-            )
+        reads, writes = self._filters
+        native_hooks.add_native_hook(
+            self._registers.uc,
+            u.UC_HOOK_INSN,
+            native_hooks.system_filter_address(),
+            reads,
+            instruction=a64.UC_ARM64_INS_MRS,
+        )
+        self._mmu.filter_writes(writes)
 
     def _is_redirecting(self) -> bool:
         return redirection.is_redirecting(self._registers.read_key(_HCR), self._registers.el)

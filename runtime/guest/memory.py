@@ -19,7 +19,7 @@ from relokit.codegen.base.errors import MachineError
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.uint64]
 
-MIN_PAGE = 4096  # softmmu page of the engine: RAM is mapped in multiples of it
+MIN_PAGE = 4096  # page of the engine: RAM is mapped in multiples of it
 MAX_PA = 1 << 52  # the widest output address there is (ARM DDI 0487, D8.1)
 HOST_PAGE = mmap.PAGESIZE
 WORD = 8

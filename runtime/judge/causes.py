@@ -159,7 +159,7 @@ CAUSES: tuple[Cause, ...] = (
         "the copy of the linear map does not cover this address",
     ),
     Cause(
-        lambda s: s.fault is FaultKind.ADDRESS_SIZE or s.is_beyond_ips,
+        lambda s: s.fault is FaultKind.ADDRESS_SIZE,
         "a table entry or TTBR holds an address beyond TCR.IPS",
     ),
     Cause(

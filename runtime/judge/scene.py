@@ -15,7 +15,7 @@ from relokit.runtime.arch.exceptions import (
     VECTOR_TABLE_SIZE,
     ExceptionClass,
 )
-from relokit.runtime.arch.translation import SCTLR_M, table_range
+from relokit.runtime.arch.translation import SCTLR_M
 from relokit.runtime.arch.walker import FaultKind, Walk, fault_of
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.stop import Stop, StopReason
@@ -122,16 +122,6 @@ class Scene:
     def is_exception(self, exception_class: ExceptionClass) -> bool:
         """Whether an exception of this class ended the run."""
         return self._class_in(frozenset({int(exception_class)}))
-
-    @property
-    def is_beyond_ips(self) -> bool:
-        """Whether a translated access went to a PA that TCR's output size does not allow."""
-        access = self.stop.access
-        if access is None or not self.mmu:
-            return False
-        level = max(self.stop.el, 1)
-        bits = table_range(self.cpu.walk_registers(level), level, upper=False).pa_bits
-        return bool(access.pa >> bits)
 
     @cached_property
     def in_destination(self) -> bool:

@@ -62,15 +62,10 @@ def cpu_in_state(
     model: str,
     memory: GuestMemory,
     state: CpuState,
-    *,
-    softmmu_page: int | None = None,
 ) -> Cpu:
-    """A CPU of ``model`` in ``state``, over ``memory``.
-
-    ``softmmu_page`` (bytes) is the unit of the engine's TLB, by default the target's page.
-    """
+    """A CPU of ``model`` in ``state``, over ``memory``."""
     line = None if target.cache_line == DEFAULT_LINE else target.cache_line
-    cpu = Cpu(model, memory, softmmu_page=softmmu_page or target.page_size, cache_line=line)
+    cpu = Cpu(model, memory, cache_line=line)
     for name, value in state.sysregs:
         cpu.write(name, value)
     cpu.set_el(state.el)

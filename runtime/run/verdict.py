@@ -14,7 +14,6 @@ from relokit.runtime.arch.translation import SCTLR_M
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.stop import StopReason
 from relokit.runtime.guest.content import verify
-from relokit.runtime.guest.memory import MIN_PAGE
 from relokit.runtime.judge import contract
 from relokit.runtime.judge.diagnosis import diagnose
 from relokit.runtime.judge.integrity import check_integrity
@@ -101,7 +100,7 @@ def prepare_machine(
 
 def judge(machine: Machine, job: Job, report: Report, *, built: float = 0.0) -> Outcome:
     """Run a machine that is ready, compare, and let the new kernel go on if ``job`` says so."""
-    cpu = open_cpu(machine, runs_on=job.boot is not None and job.kernel is not None)
+    cpu = open_cpu(machine)
     move = relocate(machine, cpu, job, report)
     return conclude(machine, cpu, move, job, report, built=built)
 
@@ -203,19 +202,9 @@ def kernel_size(image: Image) -> int:
     return image.symbol("_end") - image.symbol("_text")
 
 
-def open_cpu(machine: Machine, *, runs_on: bool = False) -> Cpu:
-    """A CPU in the state the old kernel has it when it calls machine_kexec.
-
-    ``runs_on``: a new kernel will turn the MMU on, with pages that may be smaller than ours.
-    The engine cannot change its own unit later, and one larger than a page translates wrongly.
-    """
-    return cpu_in_state(
-        machine.target,
-        machine.inputs.cpu,
-        machine.memory,
-        machine.state,
-        softmmu_page=MIN_PAGE if runs_on else None,
-    )
+def open_cpu(machine: Machine) -> Cpu:
+    """A CPU in the state the old kernel has it when it calls machine_kexec."""
+    return cpu_in_state(machine.target, machine.inputs.cpu, machine.memory, machine.state)
 
 
 def relocate(

@@ -118,7 +118,7 @@ class State:
         vectors = self.image.read(self.image.symbol(SHARED_VECTORS), facts.EL2_VECTORS_SIZE)
         memory.write(RAM, vectors)
         memory.write(HVC_AT, (0xD4000002).to_bytes(4, "little"))
-        cpu = Cpu("a72", memory, softmmu_page=4096)
+        cpu = Cpu("a72", memory)
         cpu.write("VBAR_EL2", RAM)
         # A soft restart goes to x1, a set-vectors call installs it.
         for number, value in enumerate((function, HVC_AT + 0x800, 22, 33, 44)):

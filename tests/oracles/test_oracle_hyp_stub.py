@@ -67,7 +67,7 @@ def _stub(request: pytest.FixtureRequest) -> Callable[[str, str], Stub]:
         memory.write(LOAD, kernel.image)
         memory.write(CALLER, struct.pack("<3I", HVC, NOP, NOP))
         page = 16384 if fixture.endswith("16k") else 4096
-        cpu = Cpu("max", memory, softmmu_page=page)
+        cpu = Cpu("max", memory)
         cpu.add_registers(GIC_REGISTERS)
         allocator = PageAllocator(memory, page)
         allocator.reserve(destination(0, "kernel"), RAM, 64 << 20)

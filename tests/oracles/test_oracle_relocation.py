@@ -122,7 +122,7 @@ def _room(stubs: Stubs, model: str = "a72") -> Room:
             memory.write(section.va - stubs.base + RAM, section.data)
     memory.write(CODE, struct.pack("<III", HVC0, NOP, SPIN))
     memory.write(ELSEWHERE, struct.pack("<II", NOP, SPIN))
-    cpu = Cpu(model, memory, softmmu_page=4096)
+    cpu = Cpu(model, memory)
     cpu.write("SCTLR_EL1", SCTLR_EL1_MMU_OFF)
     cpu.write("SCTLR_EL2", SCTLR_EL2_MMU_OFF)
     return Room(stubs, memory, cpu)

@@ -46,13 +46,11 @@ class Bench:
 
 @pytest.fixture(name="bench")
 def _bench() -> Callable[..., Bench]:
-    """Make a Bench: ``bench("max", softmmu_page=16384, cache_line=128)``."""
+    """Make a Bench: ``bench("max", cache_line=128)``."""
 
-    def make(
-        model: str = "a72", *, softmmu_page: int = 4096, cache_line: int | None = None
-    ) -> Bench:
+    def make(model: str = "a72", *, cache_line: int | None = None) -> Bench:
         memory = GuestMemory(RAM, 16 << 20)
-        cpu = Cpu(model, memory, softmmu_page=softmmu_page, cache_line=cache_line)
+        cpu = Cpu(model, memory, cache_line=cache_line)
         return Bench(cpu, memory)
 
     return make

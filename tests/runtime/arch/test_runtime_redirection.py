@@ -167,7 +167,7 @@ def _host_tables(b: Any, page: int) -> None:
 def test_turning_the_mmu_off_by_its_el1_name_works_for_the_next_instruction(
     bench: MakeBench, page: int
 ) -> None:
-    b = _host(bench, softmmu_page=page)
+    b = _host(bench)
     _host_tables(b, page)
     b.memory.write_u64(RAM + 8, 0x1234)
     b.cpu.set_x(0, HIGH + 8)
@@ -184,7 +184,7 @@ def test_turning_the_mmu_off_by_its_el1_name_works_for_the_next_instruction(
 
 @pytest.mark.parametrize("page", [4096, 16384, 65536])
 def test_switching_ttbr1_by_its_el1_name_under_the_code(bench: MakeBench, page: int) -> None:
-    b = _host(bench, softmmu_page=page)
+    b = _host(bench)
     _host_tables(b, page)
     allocator = PageAllocator(b.memory, page)
     allocator.reserve(destination(0, "before"), RAM, 0x80_0000)

@@ -34,7 +34,7 @@ done: nop
 
 @pytest.mark.parametrize("page", [4096, 65536])
 def test_a_guest_prints(bench: MakeBench, page: int) -> None:
-    b = bench(softmmu_page=page)
+    b = bench()
     uart = Pl011()
     attach(b.cpu, (uart, Gicv3()))
     b.memory.write(0x4000_0000, b"hello\xff, world\n\0")

@@ -162,13 +162,9 @@ def test_runs_are_independent(bench: MakeBench) -> None:
 def test_what_cannot_be_built_is_refused() -> None:
     memory = GuestMemory(RAM, 1 << 20)
     with pytest.raises(MachineError, match="no CPU model 'z80'"):
-        Cpu("z80", memory, softmmu_page=4096)
-    with pytest.raises(MachineError, match="8192-byte softmmu page"):
-        Cpu("a72", memory, softmmu_page=8192)
-    with pytest.raises(MachineError, match="not whole 64 KiB pages"):
-        Cpu("a72", GuestMemory(RAM, 0x11000), softmmu_page=65536)
+        Cpu("z80", memory)
     with pytest.raises(MachineError, match="cache line"):
-        Cpu("a72", memory, softmmu_page=4096, cache_line=48)
+        Cpu("a72", memory, cache_line=48)
 
 
 def test_unknown_registers_raise(bench: MakeBench) -> None:
@@ -420,7 +416,7 @@ COPY = "ldr x2, [x0]\nadd x2, x2, #1\nstr x2, [x0, #8]"
 @pytest.mark.parametrize("page", [4096, 16384, 65536])
 @pytest.mark.parametrize("el", [1, 2])
 def test_code_runs_through_our_tables(bench: MakeBench, page: int, el: int) -> None:
-    b = bench("max" if el == 2 else "a72", softmmu_page=page)
+    b = bench("max" if el == 2 else "a72")
     low, high = _mapped(b, page)
     b.memory.write_u64(RAM + page, 41)
     if el == 2:
@@ -441,7 +437,7 @@ def test_code_runs_through_our_tables(bench: MakeBench, page: int, el: int) -> N
 
 @pytest.mark.parametrize("page", [4096, 16384, 65536])
 def test_el2_without_e2h_has_one_range(bench: MakeBench, page: int) -> None:
-    b = bench(softmmu_page=page)
+    b = bench()
     allocator = PageAllocator(b.memory, page)
     allocator.reserve(destination(0, "code"), CODE, 0x10_0000)
     allocator.reserve(destination(0, "data"), RAM, 0x10_0000)
@@ -476,7 +472,7 @@ def test_el2_without_e2h_has_one_range(bench: MakeBench, page: int) -> None:
 def test_faults_agree_with_our_walk(
     bench: MakeBench, page: int, va: int, text: str, wanted: Access
 ) -> None:
-    b = bench(softmmu_page=page)
+    b = bench()
     low, high = _mapped(b, page, d.KERNEL_RO)
     tcr = tcr_el1(granule_of(page), t0_bits=48, t1_bits=48, pa_bits=44)
     for name, value in (("TCR", tcr), ("TTBR0", low), ("TTBR1", high), ("MAIR", d.MAIR)):

@@ -196,7 +196,7 @@ def _lost_vectors(b: Any, guest: Guest) -> None:
         (_mmu, 1 << 50, "ldr x1, [x0]", "exception.data-abort", "outside the VA range"),
         (_bad_root, HIGH, "ldr x1, [x0]", "exception.data-abort", "points outside RAM"),
         (_no_access_flag, HIGH, "ldr x1, [x0]", "exception.data-abort", "access flag"),
-        (_far_away, HIGH, "ldr x1, [x0]", "bus.unassigned", "beyond TCR.IPS"),
+        (_far_away, HIGH, "ldr x1, [x0]", "exception.data-abort", "beyond TCR.IPS"),
         (_nothing, HIGH, "ldr x1, [x0]", "exception.data-abort", "with the MMU off"),
         (_nothing, RAM + 1, "ldxr x1, [x0]", "exception.data-abort", "not aligned"),
         (_mmu, CODE + 0x1000, "br x0", "exception.instruction-abort", "identity map (TTBR0)"),

@@ -220,7 +220,7 @@ TABLES = [
           LIST_LOAD),
     entry("outside RAM", destination, -1, lambda m, w: w | 1 << 40, "bus.unassigned",
           "nothing answers at this physical address", LIST_LOAD),
-    entry("beyond IPS", destination, -1, lambda m, w: w | 1 << 46, "bus.unassigned",
+    entry("beyond IPS", destination, -1, lambda m, w: w | 1 << 46, ABORT,
           "beyond TCR.IPS", LIST_LOAD),
     entry("table outside RAM", destination, 1, lambda m, w: w | 1 << 41, ABORT,
           "points outside RAM", LIST_LOAD),
