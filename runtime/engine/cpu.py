@@ -27,6 +27,7 @@ from relokit.runtime.arch.exceptions import (
     entry_pstate,
     make_event,
 )
+from relokit.runtime.arch.geometry import CPU_BITS
 from relokit.runtime.arch.register_fields import field
 from relokit.runtime.arch.translation import WalkRegisters
 from relokit.runtime.arch.walker import Access, Walk, walk
@@ -50,9 +51,6 @@ SCR_RESET = 0x531 | 1 << 16 | 1 << 17
 CPTR_EZ = 1 << 8
 HCR_RW = 1 << 31
 
-CPU_BITS = 48
-"""Widest addresses of the CPU."""
-
 NEVER = (1 << 64) - 1
 """A ``until`` that no PC equals."""
 
@@ -63,7 +61,8 @@ class Cpu(Registers):
     """A CPU over ``memory``, at EL1h with DAIF masked, MMU off, EL2 present, no devices.
 
     ``model`` is ``a72`` (no VHE) or ``max`` (VHE). ``cache_line`` in bytes is what CTR_EL0 shows,
-    the model's own if None. Raises MachineError for what the engine refuses.
+    the model's own if None. ``cpu_bits`` are the widest addresses, 48 or 52 (LVA, LPA and LPA2).
+    Raises MachineError for what the engine refuses.
 
     ``policy`` says which exceptions the guest handles. ``firmware`` is called for each SMC (and,
     before the EL2 vectors, for each HVC if it wants those); it returns whether it took the call.
@@ -75,13 +74,15 @@ class Cpu(Registers):
         memory: GuestMemory,
         *,
         cache_line: int | None = None,
+        cpu_bits: int = CPU_BITS,
         policy: Policy = REPORT,
     ) -> None:
         if model not in MODELS:
             raise MachineError(f"no CPU model {model!r}", hint=f"one of {', '.join(MODELS)}")
         super().__init__(_open(MODELS[model], memory))
-        self._mmu = Mmu(self.uc, memory, CPU_BITS)
+        self._mmu = Mmu(self.uc, memory, cpu_bits)
         self.memory = memory
+        self.cpu_bits = cpu_bits
         self.policy = policy
         self.firmware: Callable[[Cpu, ExceptionEvent], bool] | None = None
         self._pending: tuple[StopReason, str | None] | None = None
@@ -124,6 +125,7 @@ class Cpu(Registers):
             ttbr1=self.read(f"TTBR1_EL{level}") if level == 1 or e2h else 0,
             mair=self.read(f"MAIR_EL{level}"),
             e2h=e2h,
+            cpu_bits=self.cpu_bits,
         )
 
     def walk(self, va: int, el: int | None = None) -> Walk:

@@ -37,24 +37,24 @@ def _words(*names: str) -> tuple[tuple[str, type[ctypes.c_uint64]], ...]:
     return tuple((name, ctypes.c_uint64) for name in names)
 
 
-class Ram(ctypes.Structure):
+class NativeRam(ctypes.Structure):
     """``struct guest_ram``: PA, bytes, and the host address of the first one."""
 
     _fields_ = _words("base", "size", "host")
 
     @classmethod
-    def of(cls, memory: GuestMemory) -> Ram:
+    def of(cls, memory: GuestMemory) -> NativeRam:
         """All of ``memory``, which must live as long as this is used."""
         return cls(memory.base, memory.size, memory.address)
 
 
-class Regime(ctypes.Structure):
+class NativeRegime(ctypes.Structure):
     """``struct walk_regime``: the registers of a translation regime."""
 
     _fields_ = _words("sctlr", "tcr", "ttbr0", "ttbr1", "mair", "two_ranges", "cpu_bits")
 
 
-class WalkResult(ctypes.Structure):
+class NativeWalk(ctypes.Structure):
     """``struct walk_result``: how a walk ended."""
 
     _fields_ = _words("pa", "fault", "level", "attributes")
@@ -64,10 +64,10 @@ class _State(ctypes.Structure):
     """``struct mmu``."""
 
     _fields_ = (
-        ("ram", Ram),
+        ("ram", NativeRam),
         *_words("cpu_bits", "read_register", "msr_filter", "stale", "hcr"),
-        ("el1", Regime),
-        ("el2", Regime),
+        ("el1", NativeRegime),
+        ("el2", NativeRegime),
         *_words("code_page", "code_regime", "code_offset"),
         *_words("fault", "pc", "access", "fills", "invented"),
     )
@@ -87,8 +87,8 @@ native.check_shared(
         "WALK_OK": WALK_OK,
         "FAULT_STAGE2": FAULT_STAGE2,
         "struct mmu": ctypes.sizeof(_State),
-        "struct walk_regime": ctypes.sizeof(Regime),
-        "struct walk_result": ctypes.sizeof(WalkResult),
+        "struct walk_regime": ctypes.sizeof(NativeRegime),
+        "struct walk_result": ctypes.sizeof(NativeWalk),
     },
 )
 
@@ -111,7 +111,7 @@ class Mmu:
     def __init__(self, uc: Uc, memory: GuestMemory, cpu_bits: int) -> None:
         read = ctypes.cast(uclib.uc_reg_read, ctypes.c_void_p).value or 0
         self._state = _State(
-            ram=Ram.of(memory), cpu_bits=cpu_bits, read_register=read, stale=1, fault=WALK_OK
+            ram=NativeRam.of(memory), cpu_bits=cpu_bits, read_register=read, stale=1, fault=WALK_OK
         )
         self._filter: Words | None = None
         data = np.frombuffer(memoryview(self._state), dtype=np.uint64)
@@ -153,27 +153,3 @@ class Mmu:
         invented = bool(self._state.invented)
         self._state.invented = 0
         return invented
-
-
-def native_walk(memory: GuestMemory, regime: Regime, va: int) -> WalkResult:
-    """One walk as the fills do it."""
-    result = WalkResult()
-    ram = Ram.of(memory)
-    _library.walk_stage1(
-        ctypes.byref(ram), ctypes.byref(regime), ctypes.c_uint64(va), ctypes.byref(result)
-    )
-    return result
-
-
-def native_rights(regime: Regime, result: WalkResult, *, unprivileged: bool, pan: bool) -> int:
-    """What may be done where the walk ended, as UC_PROT bits."""
-    function = _library.walk_rights
-    function.restype = ctypes.c_uint64
-    return int(
-        function(
-            ctypes.byref(regime),
-            ctypes.byref(result),
-            ctypes.c_uint64(unprivileged),
-            ctypes.c_uint64(pan),
-        )
-    )
