@@ -12,9 +12,10 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from relokit.building import encoder, programs_for
+from relokit.codegen.base.documents import ALL, Table, from_data
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.base.host_file import map_file
 from relokit.codegen.facts import RELOCATION
@@ -30,6 +31,7 @@ from relokit.diffing.read.sides import (
     parse_target,
     read_sides,
 )
+from relokit.diffing.routines.model import Diff
 from relokit.facade import GRACE, Progress, worker
 from relokit.runtime.behaviour.differences import ARGUMENTS, compare_behaviour
 from relokit.runtime.behaviour.flat_machine import (
@@ -52,6 +54,17 @@ DEMO_MEMORY = 256 * MIB
 DEMO_INSTRUCTIONS, DEMO_SECONDS = 1 << 26, 30.0
 """Limits where nobody gives any: a thousand times what the demo kernel takes."""
 _KERNEL_HALF = 0xFFFF << 48
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutedDiff:
+    """Two sides read and run: what ``relokit diff --run`` prints."""
+
+    SCHEMA: ClassVar[str] = Diff.SCHEMA
+    DOCUMENT: ClassVar[Table] = {ALL: "diff", "run": "run"}
+
+    diff: Diff
+    run: BehaviourDiff
 
 
 def behave(
@@ -214,7 +227,7 @@ def _relocate(setup: _Setup, side: str, progress: Progress | None) -> Observatio
     programs = pack(programs_for(setup.target, setup.job))
     request = Request(setup.target, programs, setup.job, watched=True, relocation=setup.relocation)
     answer = _answer(pickle.dumps(request), side, setup.job.timeout, report)
-    return Observation.from_json(answer)
+    return from_data(Observation, answer)
 
 
 def _answer(
@@ -249,7 +262,7 @@ def _calls(
         if callee not in answers:
             answers[callee] = _answer(callee, side.name, CALL_SECONDS)
         return tuple(
-            _named(Observation.from_json(one), routine, side.names) for one in answers[callee]
+            _named(from_data(Observation, one), routine, side.names) for one in answers[callee]
         )
 
     return observed(sides[0], routines[0]), observed(sides[1], routines[1])

@@ -6,10 +6,10 @@ import json
 import pickle
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from relokit.building import (
     build,
@@ -19,6 +19,7 @@ from relokit.building import (
     template_overrides,
 )
 from relokit.codegen.base.child import Child
+from relokit.codegen.base.documents import ABSENT, Table, from_data, shown
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.target import Target
 from relokit.runtime.judge.outcome import Outcome
@@ -36,10 +37,18 @@ PROGRAM = "relokit"
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A written ELF: its size, and the RAM a bootable one expects, in bytes."""
+    """A written ELF: its size, and the RAM a bootable one expects, in bytes.
 
+    ``target`` is the name of what it is for.
+    """
+
+    SCHEMA: ClassVar[str] = "relokit.export/1"
+    DOCUMENT: ClassVar[Table] = {"file": "file", "bytes": "size", **shown("target", "ram")}
+
+    file: Path
     size: int
-    ram: int | None
+    target: str
+    ram: int | None = field(default=None, metadata=ABSENT)
 
 
 @lru_cache(maxsize=1)
@@ -100,12 +109,12 @@ def export(
         else:
             objects = build(target, templates=job.templates).objects
             chunks = rel_chunks(merge_objects(objects, name=PROGRAM))
-        return Exported(write_atomic(path, chunks), None)
+        return Exported(path, write_atomic(path, chunks), target.name)
     if kind != "bootable":
         raise RelokitError(f"no {kind!r} kind of ELF", hint="choose exec, rel or bootable")
     with replacing(path) as temporary:
         answer = _ask(target, job, progress, bootable=temporary)
-    return Exported(answer["bytes"], answer["ram"])
+    return Exported(path, answer["bytes"], target.name, answer["ram"])
 
 
 def run(
@@ -116,7 +125,7 @@ def run(
     Returns the Outcome, passed or not; raises RelokitError for bad input and NativeCrashError
     when the engine itself goes down.
     """
-    return Outcome.from_json(_ask(target or Target(), job or Job(), progress))
+    return from_data(Outcome, _ask(target or Target(), job or Job(), progress))
 
 
 def _with_layout_of(kernel: Path, target: Target) -> Target:

@@ -7,7 +7,6 @@ else has: the next one gets a fresh room.
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 from collections import deque
@@ -19,10 +18,11 @@ from itertools import groupby
 from queue import SimpleQueue
 from threading import Event
 from time import perf_counter
-from typing import Any
+from typing import ClassVar
 
 from relokit.building import programs_for, template_overrides
 from relokit.codegen.base.child import Child
+from relokit.codegen.base.documents import ABSENT, ALL, Table, from_json, shown
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.target import Target
 from relokit.facade import GRACE
@@ -53,24 +53,17 @@ class CellResult:
     ``findings`` is the long form.
     """
 
+    DOCUMENT: ClassVar[Table] = {
+        ALL: "cell",
+        **shown("status", "seconds", "instructions", "findings", "reason"),
+    }
+
     cell: Cell
     status: CellStatus
     seconds: float = 0.0
     instructions: int = 0
-    reason: str | None = None
+    reason: str | None = field(default=None, metadata=ABSENT)
     findings: tuple[Finding, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """The cell as ``relokit matrix --json`` shows it."""
-        document = self.cell.to_json() | {
-            "status": str(self.status),
-            "seconds": round(self.seconds, 6),
-            "instructions": self.instructions,
-            "findings": [finding.to_json() for finding in self.findings],
-        }
-        if self.reason:
-            document["reason"] = self.reason
-        return document
 
 
 @dataclass(slots=True)
@@ -187,15 +180,15 @@ def _run_cell(
             raise NativeCrashError("stopped")
         request = Request(cell.target, prepared.programs, cell.job(shared))
         answer = room.call(pickle.dumps(request), timeout=shared.timeout + GRACE)
-        outcome = Outcome.from_json(json.loads(answer))
+        outcome = from_json(Outcome, answer)
     except RelokitError as error:
-        return _broken(cell, error, perf_counter() - started)
+        return _broken(cell, error, round(perf_counter() - started, 6))
     finally:
         idle.put(room)
     return CellResult(
         cell,
         CellStatus.PASS if outcome.passed else CellStatus.FAIL,
-        perf_counter() - started,
+        round(perf_counter() - started, 6),
         outcome.relocation.instructions,
         None if outcome.passed else _in_short(outcome.findings),
         outcome.findings,

@@ -11,24 +11,25 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import unified_diff
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from relokit.building import build, build_image, template_overrides
 from relokit.codegen import facts
+from relokit.codegen.base.documents import ALL, Table, shown
 from relokit.codegen.base.errors import TargetError
 from relokit.codegen.gas.lexer import parse_line, without_block_comments
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.codegen.series import BEFORE, COMPLETE, PATCHES, Patch
 from relokit.codegen.target import Target
+from relokit.diffing.routines.code_change import CodeChange, code_change
 from relokit.facade import run
-from relokit.runtime.judge.outcome import Outcome
+from relokit.runtime.judge.outcome import Outcome, Status
 from relokit.runtime.kexec.hyp_mode import CASES, User, answer
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.maintenance import Maintenance, When
 from relokit.runtime.kexec.routines import routines_of
 
 if TYPE_CHECKING:
-    from relokit.diffing.routines.code_change import CodeChange
     from relokit.linker.image import Image
     from relokit.linker.link.program import Program
 
@@ -51,13 +52,38 @@ class CodeRoom:
     filled up to the size of the control page, and assembly fails when it is longer.
     """
 
+    DOCUMENT: ClassVar[Table] = {"held_by": "held_by", "bytes_left": "left"}
+
     held_by: str
     left: int
 
 
 @dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What two runs are compared by: no times, no addresses."""
+
+    status: Status
+    el: int
+    mmu: bool
+    instructions: int
+    pages: int
+    operations: Mapping[str, int] | None
+    maintenance: tuple[Maintenance, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SeriesState:
     """A state of the series with evidence: ``code`` bytes are copied to the control page."""
+
+    DOCUMENT: ClassVar[Table] = {
+        "state": "number",
+        "subject": "patch.subject",
+        "change": "patch.change",
+        "status": "outcome.status",
+        "code_bytes": "code",
+        **shown("placement", "run"),
+        "findings": "outcome.findings",
+    }
 
     number: int
     code: int
@@ -69,31 +95,39 @@ class SeriesState:
         """The patch that makes this state, None before the first."""
         return PATCHES[self.number - 1] if self.number else None
 
-    def to_json(self) -> dict[str, Any]:
-        """The state as JSON data."""
-        return {
-            "state": self.number,
-            "subject": self.patch.subject if self.patch else None,
-            "change": self.patch.change if self.patch else None,
-            "status": str(self.outcome.status),
-            "code_bytes": self.code,
-            "placement": {"held_by": self.placement.held_by, "bytes_left": self.placement.left},
-            "run": run_facts(self.outcome),
-            "findings": [finding.to_json() for finding in self.outcome.findings],
-        }
+    @property
+    def run(self) -> RunFacts:
+        """What this state's run is compared with others by."""
+        moved = self.outcome.relocation
+        return RunFacts(
+            self.outcome.status,
+            moved.el,
+            moved.mmu,
+            moved.instructions,
+            moved.pages,
+            self.outcome.operations,
+            self.outcome.maintenance,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All states, in order."""
+
+    SCHEMA: ClassVar[str] = "relokit.series/1"
+
+    states: tuple[SeriesState, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TextChange:
     """How one unit's text differs: unified-diff lines, and whether comments are all of it."""
 
+    DOCUMENT: ClassVar[Table] = {**shown("unit", "comments_only"), "diff": "lines"}
+
     unit: str
     comments_only: bool
     lines: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The unit as JSON data."""
-        return {"unit": self.unit, "comments_only": self.comments_only, "diff": list(self.lines)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +139,26 @@ class PatchReport:
     is_hyp_nvhe decides otherwise than before.
     """
 
+    SCHEMA: ClassVar[str] = "relokit.patch/1"
+    DOCUMENT: ClassVar[Table] = {
+        "patch": "after.number",
+        "subject": "after.patch.subject",
+        "change": "after.patch.change",
+        "text": "text",
+        "code": {
+            "relocation_changed": "relocation",
+            "relocation_bytes": "relocation_bytes",
+            "routines": "code.routines",
+            "symbols": {"added": "code.added", "removed": "code.removed"},
+            "sections": {"added": "sections_added", "removed": "sections_removed"},
+        },
+        "run": {
+            "before": {ALL: "before.run", "kimage": "fields_before"},
+            "after": {ALL: "after.run", "kimage": "fields_after"},
+        },
+        "is_hyp_nvhe": {"modes": "modes", "other_answers": "other_minds"},
+    }
+
     before: SeriesState
     after: SeriesState
     text: tuple[TextChange, ...]
@@ -114,32 +168,35 @@ class PatchReport:
     fields: tuple[Mapping[str, tuple[str, ...]], Mapping[str, tuple[str, ...]]]
     other_minds: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """The document that ``relokit series N --json`` prints."""
-        patch = self.after.patch
-        assert patch is not None
-        sections, fields = self.sections, self.fields
-        return {
-            "patch": patch.number,
-            "subject": patch.subject,
-            "change": patch.change,
-            "text": [unit.to_json() for unit in self.text],
-            "code": {
-                "relocation_changed": self.relocation,
-                "relocation_bytes": [self.before.code, self.after.code],
-                "routines": [routine.to_json() for routine in self.code.routines],
-                "symbols": {"added": list(self.code.added), "removed": list(self.code.removed)},
-                "sections": {
-                    "added": sorted({*sections[1]} - {*sections[0]}),
-                    "removed": sorted({*sections[0]} - {*sections[1]}),
-                },
-            },
-            "run": {
-                "before": run_facts(self.before.outcome) | {"kimage": _lists(fields[0])},
-                "after": run_facts(self.after.outcome) | {"kimage": _lists(fields[1])},
-            },
-            "is_hyp_nvhe": {"modes": len(CASES), "other_answers": list(self.other_minds)},
-        }
+    @property
+    def relocation_bytes(self) -> tuple[int, int]:
+        """Size of the copied code, before and after."""
+        return self.before.code, self.after.code
+
+    @property
+    def sections_added(self) -> tuple[str, ...]:
+        """Names of input sections that come."""
+        return tuple(sorted({*self.sections[1]} - {*self.sections[0]}))
+
+    @property
+    def sections_removed(self) -> tuple[str, ...]:
+        """Names of input sections that go."""
+        return tuple(sorted({*self.sections[0]} - {*self.sections[1]}))
+
+    @property
+    def fields_before(self) -> Mapping[str, tuple[str, ...]]:
+        """What each routine read of struct kimage."""
+        return self.fields[0]
+
+    @property
+    def fields_after(self) -> Mapping[str, tuple[str, ...]]:
+        """What each routine reads of struct kimage."""
+        return self.fields[1]
+
+    @property
+    def modes(self) -> int:
+        """Boot modes in which the users of is_hyp_nvhe are compared."""
+        return len(CASES)
 
 
 def survey(target: Target | None = None, job: Job | None = None) -> Iterator[SeriesState]:
@@ -157,7 +214,6 @@ def patch_report(number: int, target: Target | None = None, job: Job | None = No
     Raises TargetError for a number that no patch has, RelokitError for bad input.
     """
     from relokit.diffing.read.sides import built_side
-    from relokit.diffing.routines.code_change import code_change
 
     if not BEFORE < number <= COMPLETE:
         raise TargetError(
@@ -186,20 +242,6 @@ def patch_report(number: int, target: Target | None = None, job: Job | None = No
             if answer(user, case.mode, targets[0]) != answer(user, case.mode, targets[1])
         ),
     )
-
-
-def run_facts(outcome: Outcome) -> dict[str, Any]:
-    """What two runs are compared by: no times, no addresses."""
-    moved = outcome.relocation
-    return {
-        "status": str(outcome.status),
-        "el": moved.el,
-        "mmu": moved.mmu,
-        "instructions": moved.instructions,
-        "pages": moved.pages,
-        "operations": outcome.operations,
-        "maintenance": [row.to_json() for row in outcome.maintenance],
-    }
 
 
 def maintained(rows: tuple[Maintenance, ...], when: When) -> int:
@@ -284,7 +326,3 @@ def _words(text: str, script: bool) -> list[object]:
 def _sections(program: Program) -> tuple[str, ...]:
     """Names of the input sections that hold anything."""
     return tuple(dict.fromkeys(s.name for one in program.objects for s in one.sections if s.size))
-
-
-def _lists(fields: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
-    return {routine: list(names) for routine, names in fields.items()}

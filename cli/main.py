@@ -106,13 +106,18 @@ def _defect(error: Exception) -> RelokitError:
 
 
 def _report(error: RelokitError, as_json: bool, code: int = EXIT_USAGE) -> int:
-    from relokit.cli.terminal.output import OutputError, emit_json, plain
+    from relokit.cli.terminal.output import (
+        ErrorDocument,
+        ErrorText,
+        OutputError,
+        emit_json,
+        plain,
+    )
 
-    fields = ("message", "where", "text", "hint")
-    present = {name: value for name in fields if (value := getattr(error, name))}
     if as_json and not isinstance(error, OutputError):
         with suppress(OutputError):
-            emit_json({"status": "error", "error": present})
+            text = ErrorText(error.message, error.where, error.text, error.hint)
+            emit_json(ErrorDocument("error", text))
     elif sys.stderr is not None:
         with suppress(OSError):
             print(f"relokit: {plain(str(error))}", file=sys.stderr, flush=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relokit.cli.options import json_option
-from relokit.cli.terminal.output import emit, plain
+from relokit.cli.terminal.output import emit, json_text, plain
 
 if TYPE_CHECKING:
     from relokit.diffing.instructions.normalise import Aspect
@@ -153,6 +153,7 @@ def _series(
 ) -> int:
     from relokit.cli.terminal.view import Bars
     from relokit.codegen.series import COMPLETE
+    from relokit.diffing.routines.model import SeriesDiff
     from relokit.diffs import series_diff
 
     steps = []
@@ -160,9 +161,9 @@ def _series(
         for step in series_diff(settings, kept=kept, kinds=kinds):
             steps.append(step)
             bars.progress("Building and comparing every state", step.number, COMPLETE)
-    same = all(step.diff.same for step in steps)
+    found = SeriesDiff(tuple(steps))
     if shape == "json":
-        _put_json({"same": same, "steps": [step.to_json() for step in steps]}, output)
+        _put(json_text(found), output)
     elif shape == "html":
         from relokit.cli.pages.series_page import series_page
 
@@ -174,7 +175,7 @@ def _series(
             body = _shown(step.diff, None, shape, output) or "no instruction changes"
             parts.append(f"{heading}\n{body}")
         _put("\n\n".join(parts), output)
-    return 0 if same else 1
+    return 0 if found.same else 1
 
 
 def _whole(
@@ -186,10 +187,8 @@ def _whole(
     with Bars() as bars:
         found = compare_kernels(left, right, kinds=kinds, progress=bars.progress)
     if shape == "json":
-        import json
-
         # Tens of megabytes, if they were indented.
-        _put(json.dumps(found.to_json()), output)
+        _put(json_text(found, indent=None), output)
     else:
         from relokit.cli.terminal.diff_overview import overview
 
@@ -208,12 +207,11 @@ def _behaviour(left: str, right: str) -> BehaviourDiff:
 def _shown(found: Diff, behaviour: BehaviourDiff | None, shape: str, output: Path | None) -> str:
     """The diff in the format ``shape``."""
     if shape == "json":
-        import json
+        if behaviour is None:
+            return json_text(found)
+        from relokit.executed_diffs import ExecutedDiff
 
-        document = found.to_json()
-        if behaviour is not None:
-            document["run"] = behaviour.to_json()
-        return json.dumps(document, indent=2)
+        return json_text(ExecutedDiff(found, behaviour))
     if shape == "html":
         from relokit.cli.pages.page import diff_page
 
@@ -237,12 +235,6 @@ def _shown(found: Diff, behaviour: BehaviourDiff | None, shape: str, output: Pat
 
         parts.append(behaviour_text(behaviour))
     return "\n".join(part for part in parts if part)
-
-
-def _put_json(document: dict[str, Any], output: Path | None) -> None:
-    import json
-
-    _put(json.dumps(document, indent=2), output)
 
 
 def _put(text: str, output: Path | None) -> None:

@@ -59,10 +59,7 @@ def command(ctx: click.Context, /, output: Path, kind: str, as_json: bool, **opt
     with Bars() as bars:
         done = export(output, target, kind=kind, job=job, progress=bars.progress)
     if as_json:
-        document = {"file": str(output), "bytes": done.size, "target": target.name}
-        if done.ram is not None:
-            document["ram"] = done.ram
-        emit_json(document)
+        emit_json(done)
         return 0
     lines = [f"{output}: {done.size:,} bytes, {target.name}"]
     if done.ram is not None:

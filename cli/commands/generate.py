@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
 from relokit.cli.options import json_option, make_target, target_options
 from relokit.cli.terminal.output import emit, emit_json, plain
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """For which target what was written, in that order."""
+
+    SCHEMA: ClassVar[str] = "relokit.generate/1"
+
+    target: str
+    files: tuple[str, ...]
 
 
 @click.command("generate", help="Write the rendered assembly, the ld script and a Makefile.")
@@ -32,7 +43,7 @@ def command(output: Path, as_json: bool, **options: Any) -> int:
 
     written = [str(path) for path in generate(output, target, templates=templates)]
     if as_json:
-        emit_json({"target": target.name, "files": written})
+        emit_json(Generated(target.name, tuple(written)))
     else:
         make = f"make -C {shlex.quote(str(output))} CROSS_COMPILE=aarch64-linux-gnu-"
         emit(plain("\n".join([*written, f"build it with: {make}"])))

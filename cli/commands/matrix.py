@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
 
 CELL_TIMEOUT = 60.0
 EXIT_SIGNAL = 128
+
+
+@dataclass(frozen=True, slots=True)
+class CellList:
+    """The cells that would be run."""
+
+    SCHEMA: ClassVar[str] = "relokit.cells/1"
+
+    cells: tuple[Cell, ...]
 
 
 class Several(click.ParamType[tuple[Any, ...]]):
@@ -171,7 +181,7 @@ def _selection(options: dict[str, Any]) -> Selection:
 
 def _list(chosen: list[Cell], as_json: bool) -> None:
     if as_json:
-        emit_json({"cells": [cell.to_json() for cell in chosen]})
+        emit_json(CellList(tuple(chosen)))
     else:
         emit(
             "\n".join(

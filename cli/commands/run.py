@@ -65,7 +65,7 @@ def command(as_json: bool, **options: Any) -> int:
     with Bars() as bars:
         outcome = run(target, job, progress=bars.progress)
     if as_json:
-        emit_json(outcome.to_json())
+        emit_json(outcome)
     else:
         emit(summary(target, outcome))
     return 0 if outcome.passed else 1

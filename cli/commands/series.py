@@ -47,7 +47,7 @@ def command(as_json: bool, number: int | None, **options: Any) -> int:
     )
 
     from relokit.cli.terminal.view import Bars
-    from relokit.survey import patch_report, survey
+    from relokit.survey import Survey, patch_report, survey
 
     if number is None:
         states = []
@@ -56,7 +56,7 @@ def command(as_json: bool, number: int | None, **options: Any) -> int:
                 states.append(state)
                 bars.progress("Building and running every state", state.number, COMPLETE)
         if as_json:
-            emit_json({"states": [state.to_json() for state in states]})
+            emit_json(Survey(tuple(states)))
         else:
             from relokit.cli.terminal.series_view import survey_text
 
@@ -64,7 +64,7 @@ def command(as_json: bool, number: int | None, **options: Any) -> int:
         return 0 if all(state.outcome.passed for state in states) else 1
     report = patch_report(number, target, job)
     if as_json:
-        emit_json(report.to_json())
+        emit_json(report)
     else:
         from relokit.cli.terminal.series_view import patch_text
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from signal import SIGPIPE, Signals
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from relokit.cli.terminal import ktap
 from relokit.cli.terminal.output import emit, emit_json, plain
 from relokit.cli.terminal.view import Bars
+from relokit.codegen.base.documents import ABSENT, ALL, Table
 from relokit.matrix import CellResult, CellStatus, Tally
 from relokit.runtime.campaign.cells import Cell
 from relokit.runtime.guest.order import Order
@@ -23,6 +26,30 @@ if TYPE_CHECKING:
 REFRESHES = 4
 """Redrawings of the live table a second."""
 STAGE = "matrix"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedCell:
+    """A cell with its result, and the command that runs just this one if it failed."""
+
+    DOCUMENT: ClassVar[Table] = {ALL: "result", "reproduce": "reproduce"}
+
+    result: CellResult
+    reproduce: str | None = field(default=None, metadata=ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixDocument:
+    """What ``--json`` prints of a matrix; ``status`` is ``pass``, ``fail`` or ``interrupted``."""
+
+    SCHEMA: ClassVar[str] = "relokit.matrix/1"
+
+    status: str
+    counts: Mapping[CellStatus, int]
+    seconds: float
+    cells_per_second: float
+    jobs: int
+    cells: tuple[ReportedCell, ...]
 
 
 class View(Protocol):
@@ -142,29 +169,28 @@ class JsonView(_Progress):
     def __init__(self, job: Job) -> None:
         super().__init__()
         self._job = job
-        self._cells: list[dict[str, Any]] = []
+        self._cells: list[ReportedCell] = []
 
     def show(self, result: CellResult, tally: Tally) -> bool:
         """See View."""
         self.advance(tally)
-        document = result.to_json()
-        if result.status is CellStatus.FAIL:
-            document["reproduce"] = reproduce(result.cell, self._job)
-        self._cells.append(document)
+        failed = result.status is CellStatus.FAIL
+        command = reproduce(result.cell, self._job) if failed else None
+        self._cells.append(ReportedCell(result, command))
         return True
 
     def finish(self, tally: Tally, ended_by: Signals | None) -> None:
         """See View."""
         status = "fail" if tally.failed else "pass"
         emit_json(
-            {
-                "status": "interrupted" if ended_by else status,
-                "counts": {str(status): count for status, count in tally.counts.items()},
-                "seconds": round(tally.seconds, 3),
-                "cells_per_second": round(tally.rate, 1),
-                "jobs": tally.jobs,
-                "cells": self._cells,
-            }
+            MatrixDocument(
+                "interrupted" if ended_by else status,
+                tally.counts,
+                round(tally.seconds, 3),
+                round(tally.rate, 1),
+                tally.jobs,
+                tuple(self._cells),
+            )
         )
 
 

@@ -4,10 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import click
 
+from relokit.codegen.base.documents import ABSENT, document
 from relokit.codegen.base.errors import RelokitError
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorText:
+    """What an error says; see RelokitError."""
+
+    message: str
+    where: str | None = field(default=None, metadata=ABSENT)
+    text: str | None = field(default=None, metadata=ABSENT)
+    hint: str | None = field(default=None, metadata=ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDocument:
+    """What a command with ``--json`` prints that cannot be done."""
+
+    SCHEMA: ClassVar[str] = "relokit.error/1"
+
+    status: str
+    error: ErrorText
 
 
 class OutputError(RelokitError):
@@ -39,11 +62,16 @@ def discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def emit_json(document: object) -> None:
-    """Print one JSON document."""
+def emit_json(value: object) -> None:
+    """Print the JSON document of ``value``."""
+    emit(json_text(value))
+
+
+def json_text(value: object, *, indent: int | None = 2) -> str:
+    """The JSON document of ``value``, on one line if ``indent`` is None."""
     import json
 
-    emit(json.dumps(document, indent=2))
+    return json.dumps(document(value), indent=indent)
 
 
 def plain(text: str) -> str:

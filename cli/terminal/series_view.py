@@ -98,7 +98,7 @@ def _heading(console: Console, words: str) -> None:
 def _machine(target: Target, state: SeriesState) -> str:
     name = target.name.partition(",")[2]
     pages = state.outcome.relocation.pages
-    what = "; ".join(str(part["name"]) for part in state.outcome.payload)
+    what = "; ".join(part.name for part in state.outcome.payload)
     return _escaped(f"{name}  {what}: {pages:,} pages")
 
 

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Iterator
 from io import StringIO
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from relokit.cli.terminal.output import plain
 from relokit.codegen.base.version import VERSION
 from relokit.codegen.target import MIB, Target
+from relokit.runtime.guest.payload import PayloadPart
 from relokit.runtime.judge.outcome import Finding, Outcome
 
 if TYPE_CHECKING:
@@ -116,10 +117,10 @@ def _row(label: str, text: str) -> Line:
     return "  ", (f"{label:<{LABEL_WIDTH}}", "dim"), plain(text)
 
 
-def _payload(part: dict[str, Any]) -> str:
-    text = f"{part['name']}, {part['bytes']:,} bytes to {part['at']:#x}"
-    if part["memory"] != part["bytes"]:
-        text += f" (in {part['memory']:,} bytes of memory)"
+def _payload(part: PayloadPart) -> str:
+    text = f"{part.name}, {part.bytes:,} bytes to {part.at:#x}"
+    if part.memory != part.bytes:
+        text += f" (in {part.memory:,} bytes of memory)"
     return text
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
+from relokit.codegen.base.documents import ABSENT, Table, shown
 from relokit.codegen.gas.gnu_sysregs import HINTS
 from relokit.codegen.system_registers import decode_system
 from relokit.diffing.instructions.beyond_capstone import decode_beyond, is_refused
@@ -55,6 +56,8 @@ class Instruction:
     function makes them), ``note`` says so in words, or that it is such a word itself.
     """
 
+    DOCUMENT: ClassVar[Table] = {"offset": "offset", "word": "hex", **shown("text", "note")}
+
     offset: int
     word: int
     mnemonic: str
@@ -65,7 +68,12 @@ class Instruction:
     address: int = 0
     distance: int = 0
     at_boot: tuple[int, ...] = ()
-    note: str = ""
+    note: str = field(default="", metadata=ABSENT)
+
+    @property
+    def hex(self) -> str:
+        """The word as eight digits."""
+        return f"{self.word:08x}"
 
     @property
     def text(self) -> str:

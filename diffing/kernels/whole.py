@@ -23,9 +23,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from relokit.codegen.base.coercion import choices
+from relokit.codegen.base.documents import ALL, Table, shown
 from relokit.diffing.progress import READING, Progress, untold
 from relokit.diffing.read.routine import DiffError
 from relokit.diffing.routines.classify import WEIGHT, ChangeKind
@@ -51,14 +52,6 @@ class FunctionCount(NamedTuple):
     inserted: int
     deleted: int
     operands: int
-
-    def to_json(self) -> dict[str, int]:
-        """The numbers by name."""
-        return {
-            "inserted": self.inserted,
-            "deleted": self.deleted,
-            "operands": self.operands,
-        }
 
 
 def added(counts: Iterable[FunctionCount]) -> FunctionCount:
@@ -104,19 +97,34 @@ class FunctionChange:
         """What differs of ``kinds``, together."""
         return added(count for kind, count in self.kinds.items() if kind in kinds)
 
-    def to_json(self, kinds: frozenset[ChangeKind]) -> dict[str, Any]:
-        """The function as JSON data, with what differs of ``kinds``."""
-        return {
-            "name": self.name,
-            "status": str(self.status),
-            "left_bytes": self.left_bytes,
-            "right_bytes": self.right_bytes,
-            **self.count(kinds).to_json(),
-            "aligned": self.aligned,
-            "kinds": {
-                str(kind): count.to_json() for kind, count in self.kinds.items() if kind in kinds
-            },
-        }
+
+@dataclass(frozen=True, slots=True)
+class KindTotal:
+    """What differs of one kind, in how many ``functions``."""
+
+    DOCUMENT: ClassVar[Table] = {ALL: "count", "functions": "functions"}
+
+    count: FunctionCount
+    functions: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedFunction:
+    """A function that differs, with what was asked for: in all, and by kind."""
+
+    DOCUMENT: ClassVar[Table] = {
+        "name": "function.name",
+        "status": "function.status",
+        "left_bytes": "function.left_bytes",
+        "right_bytes": "function.right_bytes",
+        ALL: "count",
+        "aligned": "function.aligned",
+        "kinds": "kinds",
+    }
+
+    function: FunctionChange
+    count: FunctionCount
+    kinds: Mapping[ChangeKind, FunctionCount]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +134,14 @@ class WholeDiff:
     ``functions`` are all that differ, in no order; ``unchanged`` are the names of the others.
     ``skipped`` are names, of either side, of code that is too large for a function.
     """
+
+    SCHEMA: ClassVar[str] = "relokit.whole-diff/1"
+    DOCUMENT: ClassVar[Table] = {
+        **shown("same", "changed", "left", "right", "totals"),
+        "kinds": "kind_totals",
+        "skipped": "skipped",
+        "functions": "reported",
+    }
 
     left: str
     right: str
@@ -180,24 +196,28 @@ class WholeDiff:
                     counts[kind].append(count)
         return {kind: (added(found), len(found)) for kind, found in counts.items() if found}
 
-    def to_json(self) -> dict[str, Any]:
-        """The document that ``relokit diff --all --json`` prints."""
-        return {
-            "same": self.same,
-            "changed": self.changed,
-            "left": self.left,
-            "right": self.right,
-            "totals": {
-                **{str(status): number for status, number in self.functions_by_status().items()},
-                "only operands": self.only_operands,
-            },
-            "kinds": {
-                str(kind): {**count.to_json(), "functions": number}
-                for kind, (count, number) in self.kind_counts().items()
-            },
-            "skipped": list(self.skipped),
-            "functions": [one.to_json(self.kinds) for one in self.differing()],
-        }
+    @property
+    def totals(self) -> dict[str, int]:
+        """By status, and ``only operands``: how many functions."""
+        numbers = {str(status): number for status, number in self.functions_by_status().items()}
+        return numbers | {"only operands": self.only_operands}
+
+    @property
+    def kind_totals(self) -> dict[ChangeKind, KindTotal]:
+        """What differs of each kind, with the number of functions."""
+        return {kind: KindTotal(*found) for kind, found in self.kind_counts().items()}
+
+    @property
+    def reported(self) -> tuple[ReportedFunction, ...]:
+        """Each function that differs, with what differs of the kinds that were asked for."""
+        return tuple(
+            ReportedFunction(
+                one,
+                one.count(self.kinds),
+                {kind: count for kind, count in one.kinds.items() if kind in self.kinds},
+            )
+            for one in self.differing()
+        )
 
 
 def compare_kernels(

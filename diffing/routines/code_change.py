@@ -6,10 +6,10 @@ Nothing is normalised but addresses: another register or encoding is a change he
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
 
+from relokit.codegen.base.documents import ABSENT
 from relokit.codegen.object import SymbolType
 from relokit.diffing.instructions.decode import Instruction
 from relokit.diffing.instructions.normalise import Aspect
@@ -32,16 +32,6 @@ class CodeLine:
     word: int
     text: str
 
-    def to_json(self) -> dict[str, Any]:
-        """The line as JSON data."""
-        return {
-            "sign": self.sign,
-            "before": self.before,
-            "after": self.after,
-            "word": self.word,
-            "text": self.text,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class RoutineChange:
@@ -54,21 +44,8 @@ class RoutineChange:
     change: str
     before: int
     after: int
-    was: str | None = None
+    was: str | None = field(default=None, metadata=ABSENT)
     hunks: tuple[tuple[CodeLine, ...], ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """The routine as JSON data."""
-        document: dict[str, Any] = {
-            "name": self.name,
-            "change": self.change,
-            "before": self.before,
-            "after": self.after,
-        }
-        if self.was is not None:
-            document["was"] = self.was
-        document["hunks"] = [[line.to_json() for line in hunk] for hunk in self.hunks]
-        return document
 
 
 @dataclass(frozen=True, slots=True)

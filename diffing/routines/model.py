@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import ClassVar
 
+from relokit.codegen.base.documents import ABSENT, Table, shown
 from relokit.diffing.instructions.decode import Instruction
 from relokit.diffing.instructions.normalise import Register
 from relokit.diffing.read.routine import Routine, Side
@@ -39,16 +40,7 @@ class Change:
     kind: ChangeKind
     left: Instruction | None
     right: Instruction | None
-    note: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """The change as JSON data."""
-        return {
-            "action": str(self.action),
-            "kind": str(self.kind),
-            "left": _json(self.left),
-            "right": _json(self.right),
-        } | ({"note": self.note} if self.note else {})
+    note: str = field(default="", metadata=ABSENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +68,17 @@ class Hunk:
         """What happened in all of it, or ``mixed``."""
         actions = {change.action for change in self.changes}
         return str(actions.pop()) if len(actions) == 1 else "mixed"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedHunk:
+    """A hunk as the document has it: in which routine, what happened in all of it, and the changes
+    of the kinds that were asked for.
+    """
+
+    routine: str
+    action: str
+    changes: tuple[Change, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,17 @@ class Diff:
     program, was not expected to have.
     """
 
+    SCHEMA: ClassVar[str] = "relokit.diff/1"
+    DOCUMENT: ClassVar[Table] = {
+        **shown("same", "changed", "score"),
+        "left": "left.name",
+        "right": "right.name",
+        "routines": "compared",
+        **shown("only_left", "only_right", "renamed", "ignored"),
+        "registers": "renames",
+        "hunks": "hunks",
+    }
+
     left: Side
     right: Side
     routines: tuple[RoutineDiff, ...]
@@ -159,7 +173,9 @@ class Diff:
 
     @property
     def score(self) -> float:
-        """Likeness in percent: instructions without a difference, of those on both sides."""
+        """Likeness in percent, two decimals: instructions without a difference, of all there are
+        on both sides.
+        """
         rows = [row for routine in self.routines for row in routine.rows]
         total = sum((row.left is not None) + (row.right is not None) for row in rows)
         unlike = sum(
@@ -167,7 +183,17 @@ class Diff:
             for row in rows
             if row.change is not None and row.change.kind in self.kinds
         )
-        return 100 * (total - unlike) / total
+        return round(100 * (total - unlike) / total, 2)
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Names of the routines that both sides have."""
+        return tuple(one.name for one in self.routines if not one.one_sided)
+
+    @property
+    def renamed(self) -> tuple[str, ...]:
+        """Those of them that have two names."""
+        return tuple(one.name for one in self.routines if one.renamed)
 
     @property
     def only_left(self) -> tuple[str, ...]:
@@ -189,60 +215,40 @@ class Diff:
             if routine.registers
         }
 
-    def to_json(self) -> dict[str, Any]:
-        """The document that ``relokit diff --json`` prints."""
-        return {
-            "same": self.same,
-            "changed": self.changed,
-            "score": round(self.score, 2),
-            "left": self.left.name,
-            "right": self.right.name,
-            "routines": [routine.name for routine in self.routines if not routine.one_sided],
-            "only_left": list(self.only_left),
-            "only_right": list(self.only_right),
-            "renamed": [one.name for one in self.routines if one.renamed],
-            "ignored": list(self.ignored),
-            "registers": {name: list(texts) for name, texts in self.renames().items()},
-            "hunks": [
-                {
-                    "routine": routine.name,
-                    "action": hunk.action,
-                    "changes": [change.to_json() for change in hunk.changes],
-                }
-                for routine in self.routines
-                for hunk in routine.hunks(self.kinds)
-            ],
-        }
+    def hunks(self) -> tuple[ReportedHunk, ...]:
+        """The hunks of all routines with a change that was asked for."""
+        return tuple(
+            ReportedHunk(routine.name, hunk.action, hunk.changes)
+            for routine in self.routines
+            for hunk in routine.hunks(self.kinds)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class PatchStep:
     """A patch of the series: its subject, what it changes, and the states around it compared."""
 
+    DOCUMENT: ClassVar[Table] = {"patch": "number", **shown("subject", "change", "diff")}
+
     number: int
     subject: str
     change: str
     diff: Diff
 
-    def to_json(self) -> dict[str, Any]:
-        """The step as JSON data."""
-        return {
-            "patch": self.number,
-            "subject": self.subject,
-            "change": self.change,
-            "diff": self.diff.to_json(),
-        }
 
+@dataclass(frozen=True, slots=True)
+class SeriesDiff:
+    """The patches of the series, in order."""
 
-def _json(instruction: Instruction | None) -> dict[str, Any] | None:
-    if instruction is None:
-        return None
-    document = {
-        "offset": instruction.offset,
-        "word": f"{instruction.word:08x}",
-        "text": instruction.text,
-    }
-    return document | ({"note": instruction.note} if instruction.note else {})
+    SCHEMA: ClassVar[str] = "relokit.diff-series/1"
+    DOCUMENT: ClassVar[Table] = shown("same", "steps")
+
+    steps: tuple[PatchStep, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether no patch changes anything that was asked for."""
+        return all(step.diff.same for step in self.steps)
 
 
 def register_name(register: Register) -> str:

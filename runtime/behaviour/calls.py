@@ -28,7 +28,7 @@ from relokit.runtime.behaviour.flat_machine import (
     Level,
     owners,
 )
-from relokit.runtime.behaviour.observation import Ending, Leaving, Observation, Written
+from relokit.runtime.behaviour.observation import Ending, Entered, Leaving, Observation, Written
 from relokit.runtime.behaviour.trials import (
     SYSTEM,
     TRIALS,
@@ -115,8 +115,7 @@ def _call(callee: Callee, trial: Trial, data: Words, seconds: float) -> Observat
             registers=general_registers(cpu),
             system={name: value for name, value in system.items() if value != found[name]},
             memory=tuple(written),
-            jump_el=callee.level.el,
-            jump_mmu=False,
+            jump=Entered(callee.level.el, mmu=False),
         )
 
 

@@ -111,7 +111,7 @@ def _differences(
     if comparable or mode is TrialMode.RELOCATION:
         yield from _maintenance(left.counts, right.counts)
         yield from _costs(left.counts, right.counts)
-    jump = [f"EL{one.jump_el}, MMU {_on(one.jump_mmu)}" for one in (left, right)]
+    jump = [f"EL{one.jump.el}, MMU {_on(one.jump.mmu)}" for one in (left, right)]
     if jump[0] != jump[1]:
         yield _row(BehaviourKind.SETUP, "entered at", jump)
 

@@ -10,7 +10,7 @@ import numpy as np
 from relokit.codegen.facts import KEXEC_CONTROL_PAGE_SIZE
 from relokit.codegen.target import MASK64, Target
 from relokit.runtime.arch.translation import SCTLR_M
-from relokit.runtime.behaviour.observation import Ending, Leaving, Observation, Written
+from relokit.runtime.behaviour.observation import Ending, Entered, Leaving, Observation, Written
 from relokit.runtime.behaviour.watch import Watch, general_registers
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.stop import Stop, StopReason
@@ -85,8 +85,7 @@ class _Seen:
             registers=self._registers,
             system=self._system,
             memory=memory,
-            jump_el=move.el,
-            jump_mmu=bool(move.sctlr & SCTLR_M),
+            jump=Entered(move.el, mmu=bool(move.sctlr & SCTLR_M)),
             findings=outcome.findings,
         )
 

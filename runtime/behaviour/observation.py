@@ -7,11 +7,11 @@ difference is in ``behaviour_compare``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import ClassVar
 
-from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.documents import Table, shown
 from relokit.runtime.judge.outcome import Finding
 
 
@@ -73,6 +73,8 @@ class Ending:
     """``place`` is where control went, or the VA of the access that failed: a name if one is
     known, else an address. ``detail`` is what an exception says of itself.
     """
+
+    DOCUMENT: ClassVar[Table] = shown("leaving", "place", "detail", "text")
 
     leaving: Leaving
     place: int | str | None = None
@@ -142,18 +144,26 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class Entered:
+    """The state in which code was entered: exception level, and whether the MMU was on."""
+
+    el: int
+    mmu: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """One run. ``trial`` names its arguments.
 
     ``registers`` are x0 to x30 and sp. ``system`` are system registers by name; of a call, only
     those it changed. ``named`` says which of both hold the address of what. ``flags`` are NZCV,
-    ``daif`` PSTATE.DAIF, each four bits. ``jump_el`` and ``jump_mmu`` are the state in which the
-    code was entered.
+    ``daif`` PSTATE.DAIF, each four bits; ``jump`` is the state in which the code was entered.
     """
 
     trial: str
     ending: Ending
     counts: Counts
+    jump: Entered
     el: int
     mmu: bool
     flags: int
@@ -161,8 +171,6 @@ class Observation:
     registers: Mapping[str, int]
     system: Mapping[str, int]
     memory: tuple[Written, ...]
-    jump_el: int
-    jump_mmu: bool
     named: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
@@ -171,54 +179,6 @@ class Observation:
         """``passes``, or ``fails: `` and the rules that are broken; of a call, always the first."""
         rules = dict.fromkeys(finding.rule for finding in self.findings)
         return f"fails: {', '.join(rules)}" if rules else "passes"
-
-    def to_json(self) -> dict[str, Any]:
-        """The observation as JSON data."""
-        return {
-            "trial": self.trial,
-            "ending": asdict(self.ending) | {"text": self.ending.text},
-            "counts": asdict(self.counts),
-            "jump": {"el": self.jump_el, "mmu": self.jump_mmu},
-            "el": self.el,
-            "mmu": self.mmu,
-            "flags": self.flags,
-            "daif": self.daif,
-            "registers": dict(self.registers),
-            "system": dict(self.system),
-            "named": dict(self.named),
-            "memory": [asdict(one) for one in self.memory],
-            "findings": [finding.to_json() for finding in self.findings],
-        }
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Observation:
-        """Read what :meth:`to_json` wrote; raises FormatError for anything else."""
-        try:
-            ending = document["ending"]
-            return cls(
-                trial=document["trial"],
-                ending=Ending(Leaving(ending["leaving"]), ending["place"], ending["detail"]),
-                counts=Counts(**document["counts"]),
-                el=document["el"],
-                mmu=document["mmu"],
-                flags=document["flags"],
-                daif=document["daif"],
-                registers=document["registers"],
-                system=document["system"],
-                memory=tuple(_written(entry) for entry in document["memory"]),
-                jump_el=document["jump"]["el"],
-                jump_mmu=document["jump"]["mmu"],
-                named=document["named"],
-                findings=tuple(Finding.from_json(entry) for entry in document["findings"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"not an observation: {error!r}") from None
-
-
-def _written(document: dict[str, Any]) -> Written:
-    parts = tuple(document["parts"])
-    words = tuple((offset, value) for offset, value in document["words"])
-    return Written(**document | {"parts": parts, "words": words})
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,22 +191,16 @@ class Difference:
     right: str
     trials: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """The difference as JSON data."""
-        return asdict(self) | {"kind": str(self.kind), "trials": list(self.trials)}
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Difference:
-        """Read what :meth:`to_json` wrote."""
-        kind, trials = BehaviourKind(document["kind"]), tuple(document["trials"])
-        return cls(**document | {"kind": kind, "trials": trials})
-
 
 @dataclass(frozen=True, slots=True)
 class RoutineBehaviour:
     """A routine on either side: ``name`` (or ``left → right``), its runs, trial by trial in the
     same order, and how they differ.
     """
+
+    DOCUMENT: ClassVar[Table] = shown(
+        "name", "mode", "verdict", "cut", "differences", "left", "right"
+    )
 
     name: str
     mode: TrialMode
@@ -270,36 +224,20 @@ class RoutineBehaviour:
             for one, other in zip(self.left, self.right, strict=True)
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """The routine as JSON data."""
-        return {
-            "name": self.name,
-            "mode": str(self.mode),
-            "verdict": str(self.verdict),
-            "cut": self.cut,
-            "differences": [difference.to_json() for difference in self.differences],
-            "left": [observation.to_json() for observation in self.left],
-            "right": [observation.to_json() for observation in self.right],
-        }
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> RoutineBehaviour:
-        """Read what :meth:`to_json` wrote."""
-        left, right = (
-            tuple(Observation.from_json(entry) for entry in document[side])
-            for side in ("left", "right")
-        )
-        differences = tuple(Difference.from_json(entry) for entry in document["differences"])
-        return cls(document["name"], TrialMode(document["mode"]), left, right, differences)
-
 
 @dataclass(frozen=True, slots=True)
 class BehaviourDiff:
     """Two sides, as they call themselves, and every routine that was run on both."""
 
+    DOCUMENT: ClassVar[Table] = shown("left", "right", "verdict", "routines")
+
     left: str
     right: str
     routines: tuple[RoutineBehaviour, ...]
+
+    def __post_init__(self) -> None:
+        if not self.routines:
+            raise ValueError("no routine")
 
     @property
     def verdict(self) -> Verdict:
@@ -311,23 +249,3 @@ class BehaviourDiff:
     def same(self) -> bool:
         """Whether results and maintenance agree."""
         return self.verdict is Verdict.SAME
-
-    def to_json(self) -> dict[str, Any]:
-        """The document that ``relokit diff --run --json`` has as ``run``."""
-        return {
-            "left": self.left,
-            "right": self.right,
-            "verdict": str(self.verdict),
-            "routines": [routine.to_json() for routine in self.routines],
-        }
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> BehaviourDiff:
-        """Read what :meth:`to_json` wrote; raises FormatError for anything else."""
-        try:
-            routines = tuple(RoutineBehaviour.from_json(entry) for entry in document["routines"])
-            if not routines:
-                raise ValueError("no routine")
-            return cls(document["left"], document["right"], routines)
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"not a behaviour document: {error!r}") from None

@@ -7,12 +7,13 @@ A cell is a Target, a way out of the old kernel (path) and what its list of page
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import ClassVar
 
 from relokit.codegen.base.coercion import coerce_fields
+from relokit.codegen.base.documents import ABSENT, Table, shown
 from relokit.codegen.base.errors import TargetError
 from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout, layout_named
 from relokit.codegen.series import BEFORE, COMPLETE, parse_state
@@ -122,6 +123,10 @@ class Cell:
     ``path`` and ``payload`` are None in the one cell that stands for all of such a target.
     """
 
+    DOCUMENT: ClassVar[Table] = shown(
+        "id", "series", "page_size", "va_bits", "regime", "path", "payload", "reason"
+    )
+
     series: int
     page_size: int
     va_bits: int
@@ -129,7 +134,7 @@ class Cell:
     path: KexecPath | None
     payload: Payload | None
     target: Target | None
-    reason: str | None = None
+    reason: str | None = field(default=None, metadata=ABSENT)
 
     @property
     def id(self) -> str:
@@ -141,21 +146,6 @@ class Cell:
             str(self.regime),
         ]
         return "/".join(parts + [str(part) for part in (self.path, self.payload) if part])
-
-    def to_json(self) -> dict[str, Any]:
-        """The cell as JSON data; ``reason`` only where there is one."""
-        document: dict[str, Any] = {
-            "id": self.id,
-            "series": self.series,
-            "page_size": self.page_size,
-            "va_bits": self.va_bits,
-            "regime": str(self.regime),
-            "path": self.path and str(self.path),
-            "payload": self.payload and str(self.payload),
-        }
-        if self.reason:
-            document["reason"] = self.reason
-        return document
 
     def job(self, base: Job) -> Job:
         """What to run: ``base`` (its files, seed and limits) in this cell's way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 
 
@@ -15,3 +16,14 @@ class PayloadKind(Enum):
     DEVICE_TREE = "device tree"
     PURGATORY = "purgatory"
     PATTERN = "pattern"
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadPart:
+    """What the outcome says of a segment: ``bytes`` of content at PA ``at``, ``memory`` claimed."""
+
+    name: str
+    kind: PayloadKind
+    at: int
+    bytes: int
+    memory: int

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import ClassVar
 
-from relokit.codegen.base.errors import FormatError
-from relokit.codegen.target import Target
+from relokit.codegen.base.documents import ABSENT
+from relokit.codegen.target import Regime, Target
+from relokit.runtime.guest.payload import PayloadPart
 from relokit.runtime.kexec.maintenance import Maintenance
 
 
@@ -29,43 +31,12 @@ class Finding:
 
     rule: str
     message: str
-    address: int | None = None
-    place: str | None = None
-    listing: tuple[str, ...] = ()
-    registers: tuple[tuple[str, int], ...] = ()
-    notes: tuple[str, ...] = ()
-    cause: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The finding as JSON data; absent facts are left out."""
-        document: dict[str, Any] = {"rule": self.rule, "message": self.message}
-        if self.address is not None:
-            document["address"] = self.address
-        if self.place:
-            document["place"] = self.place
-        if self.listing:
-            document["listing"] = list(self.listing)
-        if self.registers:
-            document["registers"] = dict(self.registers)
-        if self.notes:
-            document["notes"] = list(self.notes)
-        if self.cause:
-            document["cause"] = self.cause
-        return document
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Finding:
-        """Read what :meth:`to_json` wrote."""
-        return cls(
-            rule=document["rule"],
-            message=document["message"],
-            address=document.get("address"),
-            place=document.get("place"),
-            listing=tuple(document.get("listing", ())),
-            registers=tuple(document.get("registers", {}).items()),
-            notes=tuple(document.get("notes", ())),
-            cause=document.get("cause"),
-        )
+    address: int | None = field(default=None, metadata=ABSENT)
+    place: str | None = field(default=None, metadata=ABSENT)
+    listing: tuple[str, ...] = field(default=(), metadata=ABSENT)
+    registers: tuple[tuple[str, int], ...] = field(default=(), metadata=ABSENT)
+    notes: tuple[str, ...] = field(default=(), metadata=ABSENT)
+    cause: str | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +71,32 @@ class Handoff:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgedTarget:
+    """What was built and run, as the outcome says it: sizes in bytes, ``layout`` by name."""
+
+    series: int
+    page_size: int
+    va_bits: int
+    pa_bits: int
+    regime: Regime
+    cache_line: int
+    layout: str
+
+    @classmethod
+    def of(cls, target: Target) -> JudgedTarget:
+        """What an outcome says of ``target``."""
+        return cls(
+            target.series,
+            target.page_size,
+            target.va_bits,
+            target.pa_bits,
+            target.regime,
+            target.cache_line,
+            target.layout.name,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """Verdict, measurements and findings of one run.
 
@@ -109,77 +106,22 @@ class Outcome:
     None if that was not observed.
     """
 
+    SCHEMA: ClassVar[str] = "relokit.run/1"
+
     status: Status
-    target: dict[str, Any]
-    payload: tuple[dict[str, Any], ...]
+    target: JudgedTarget
+    payload: tuple[PayloadPart, ...]
     relocation: RelocationRun
     handoff: Handoff | None
     verified_bytes: int
     findings: tuple[Finding, ...] = ()
-    console: str | None = None
-    ended: str | None = None
-    timings: dict[str, float] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
     maintenance: tuple[Maintenance, ...] = ()
-    operations: dict[str, int] | None = None
+    operations: Mapping[str, int] | None = field(default=None, metadata=ABSENT)
+    console: str | None = field(default=None, metadata=ABSENT)
+    ended: str | None = field(default=None, metadata=ABSENT)
 
     @property
     def passed(self) -> bool:
         """Whether every check held."""
         return self.status is Status.PASS
-
-    def to_json(self) -> dict[str, Any]:
-        """The document that ``relokit run --json`` prints."""
-        from dataclasses import asdict
-
-        document: dict[str, Any] = {
-            "status": str(self.status),
-            "target": self.target,
-            "payload": list(self.payload),
-            "relocation": asdict(self.relocation),
-            "handoff": asdict(self.handoff) if self.handoff else None,
-            "verified_bytes": self.verified_bytes,
-            "findings": [finding.to_json() for finding in self.findings],
-            "timings": self.timings,
-            "maintenance": [row.to_json() for row in self.maintenance],
-        }
-        if self.operations is not None:
-            document["operations"] = self.operations
-        if self.console is not None:
-            document["console"] = self.console
-            document["ended"] = self.ended
-        return document
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Outcome:
-        """Read what :meth:`to_json` wrote; raises FormatError for anything else."""
-        try:
-            handoff = document["handoff"]
-            return cls(
-                status=Status(document["status"]),
-                target=document["target"],
-                payload=tuple(document["payload"]),
-                relocation=RelocationRun(**document["relocation"]),
-                handoff=Handoff(**handoff) if handoff else None,
-                verified_bytes=document["verified_bytes"],
-                findings=tuple(Finding.from_json(entry) for entry in document["findings"]),
-                console=document.get("console"),
-                ended=document.get("ended"),
-                timings=document["timings"],
-                maintenance=tuple(Maintenance.from_json(row) for row in document["maintenance"]),
-                operations=document.get("operations"),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"not an outcome document: {error!r}") from None
-
-
-def target_json(target: Target) -> dict[str, Any]:
-    """The target as the outcome document shows it."""
-    return {
-        "series": target.series,
-        "page_size": target.page_size,
-        "va_bits": target.va_bits,
-        "pa_bits": target.pa_bits,
-        "regime": str(target.regime),
-        "cache_line": target.cache_line,
-        "layout": target.layout.name,
-    }

@@ -10,7 +10,7 @@ from relokit.codegen.target import Target
 from relokit.linker.flat import flatten
 from relokit.linker.image import Image
 from relokit.runtime.guest.content import BytesContent, PatternContent
-from relokit.runtime.guest.payload import PayloadKind
+from relokit.runtime.guest.payload import PayloadKind, PayloadPart
 from relokit.runtime.kexec.inputs import Inputs, Loaded
 from relokit.runtime.kexec.job import KexecPath, Shape
 from relokit.runtime.kexec.kimage import SEGMENT_MAX, KexecSegment
@@ -77,16 +77,17 @@ def _pattern(name: str, at: int, size: int, seed: int) -> Loaded:
 def _with_segments(inputs: Inputs, segments: tuple[Loaded, ...]) -> Inputs:
     if len(segments) > SEGMENT_MAX:
         raise MachineError(f"{len(segments)} segments", hint=f"kexec takes {SEGMENT_MAX} at most")
-    known = {entry["at"]: entry for entry in inputs.description}
+    known = {entry.at: entry for entry in inputs.description}
     description = tuple(
         known.get(
             loaded.segment.mem,
-            {
-                "name": loaded.segment.name,
-                "at": loaded.segment.mem,
-                "bytes": loaded.segment.bufsz,
-                "memory": loaded.segment.memsz,
-            },
+            PayloadPart(
+                loaded.segment.name,
+                loaded.kind,
+                loaded.segment.mem,
+                loaded.segment.bufsz,
+                loaded.segment.memsz,
+            ),
         )
         for loaded in segments
     )

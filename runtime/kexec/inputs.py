@@ -13,7 +13,7 @@ from relokit.runtime.board import boot_protocol, devicetree
 from relokit.runtime.guest.content import BytesContent, Content, PatternContent
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.owner import Owner, OwnerKind
-from relokit.runtime.guest.payload import PayloadKind
+from relokit.runtime.guest.payload import PayloadKind, PayloadPart
 from relokit.runtime.kexec.job import DEFAULT_CMDLINE, RAM_BASE, Job, KexecPath
 from relokit.runtime.kexec.kimage import KexecSegment
 from relokit.runtime.kexec.programs import demo_kernel
@@ -52,7 +52,7 @@ class Inputs:
     start: int
     dtb_at: int
     cpu: str
-    description: tuple[dict[str, int | str], ...]
+    description: tuple[PayloadPart, ...]
 
     @property
     def memstart(self) -> int:
@@ -140,12 +140,9 @@ def load_inputs(target: Target, job: Job, demo: Image | None, old_kernel_size: i
         dtb_at=placement.dtb.at,
         cpu=cpu,
         description=tuple(
-            {
-                "name": name if part.kind is PayloadKind.KERNEL else part.name,
-                "at": part.at,
-                "bytes": part.size,
-                "memory": part.memsz,
-            }
+            PayloadPart(name, kind, part.at, part.size, part.memsz)
+            if part.kind is PayloadKind.KERNEL
+            else PayloadPart(part.name, part.kind, part.at, part.size, part.memsz)
             for part in placement.segments
         ),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from relokit.codegen.facts import EL2_VECTORS_SIZE
 from relokit.codegen.series import Feature
@@ -68,29 +68,6 @@ class Maintenance:
     bytes: int
     lines: int
     instructions: int
-
-    def to_json(self) -> dict[str, Any]:
-        """The row as JSON data."""
-        return {
-            "when": str(self.when),
-            "what": str(self.what),
-            "operation": str(self.operation),
-            "bytes": self.bytes,
-            "lines": self.lines,
-            "instructions": self.instructions,
-        }
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Maintenance:
-        """Read what :meth:`to_json` wrote."""
-        return cls(
-            When(document["when"]),
-            What(document["what"]),
-            CacheOperation(document["operation"]),
-            document["bytes"],
-            document["lines"],
-            document["instructions"],
-        )
 
 
 def maintenance_of(

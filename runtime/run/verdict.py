@@ -14,15 +14,16 @@ from relokit.runtime.arch.translation import SCTLR_M
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.stop import StopReason
 from relokit.runtime.guest.content import verify
+from relokit.runtime.guest.payload import PayloadPart
 from relokit.runtime.judge import contract
 from relokit.runtime.judge.diagnosis import diagnose
 from relokit.runtime.judge.integrity import check_integrity
 from relokit.runtime.judge.outcome import (
     Finding,
     Handoff,
+    JudgedTarget,
     Outcome,
     Status,
-    target_json,
 )
 from relokit.runtime.kexec.arrange import add_purgatory, arrange, stages
 from relokit.runtime.kexec.hibernate import build_resume, check_resume
@@ -143,7 +144,7 @@ def conclude(
         pages = total_pages(machine.kimage.segments, machine.target.page_size)
     return Outcome(
         status=Status.FAIL if findings else Status.PASS,
-        target=target_json(machine.target),
+        target=JudgedTarget.of(machine.target),
         payload=machine.inputs.description,
         relocation=move.relocation(pages, machine.target.page_size),
         handoff=handoff,
@@ -177,14 +178,15 @@ def run_resume(target: Target, programs: Programs, job: Job, report: Report) -> 
         pages = resume.home.size // target.page_size
         return Outcome(
             status=Status.FAIL if findings else Status.PASS,
-            target=target_json(target),
+            target=JudgedTarget.of(target),
             payload=(
-                {
-                    "name": str(resume.home.owner),
-                    "at": resume.home.base,
-                    "bytes": resume.home.size,
-                    "memory": resume.home.size,
-                },
+                PayloadPart(
+                    str(resume.home.owner),
+                    inputs.segments[0].kind,
+                    resume.home.base,
+                    resume.home.size,
+                    resume.home.size,
+                ),
             ),
             relocation=move.relocation(pages, target.page_size),
             handoff=_handoff(cpu) if move.arrived else None,

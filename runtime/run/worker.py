@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from relokit.codegen.base.documents import to_json
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.target import Target
 from relokit.runtime.kexec.job import Job
@@ -64,7 +65,7 @@ def serve(request: bytes, progress: Callable[[bytes], None]) -> bytes:
     if not isinstance(asked, Request):
         from relokit.runtime.behaviour.calls import observe_calls
 
-        return json.dumps([one.to_json() for one in observe_calls(asked)]).encode()
+        return to_json(observe_calls(asked))
 
     def report(stage: str, done: int, total: int) -> None:
         progress(json.dumps([stage, done, total]).encode())
@@ -77,11 +78,11 @@ def serve(request: bytes, progress: Callable[[bytes], None]) -> bytes:
         observed = observe_relocation(
             asked.target, _unpack(asked.programs), asked.job, report, asked.relocation
         )
-        return json.dumps(observed.to_json()).encode()
+        return to_json(observed)
     from relokit.runtime.run.verdict import run
 
     outcome = run(asked.target, _unpack(asked.programs), asked.job, report)
-    return json.dumps(outcome.to_json()).encode()
+    return to_json(outcome)
 
 
 def _export(asked: Request, path: Path, report: Callable[[str, int, int], None]) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 import relokit
 from relokit import executed_diffs
 from relokit.cli.terminal.diff_run_view import behaviour_tables, behaviour_text
+from relokit.codegen.base.documents import from_json, to_json
 from relokit.codegen.base.errors import MachineError, NativeCrashError, RelokitError
 from relokit.executed_diffs import behave
 from relokit.runtime.behaviour.observation import (
@@ -213,7 +213,7 @@ def test_eleven_and_twelve_do_the_same_with_other_maintenance() -> None:
     assert "dc ivac 4,288 → 0; dc civac 0 → 4,288" in text
     assert "EL1, MMU off → EL1, MMU on" in text
     assert max(map(len, text.splitlines())) <= 80
-    assert BehaviourDiff.from_json(json.loads(json.dumps(diff.to_json()))) == diff
+    assert from_json(BehaviourDiff, to_json(diff)) == diff
 
 
 def test_a_file_runs_in_the_machine_of_the_other_side(tmp_path: Path) -> None:

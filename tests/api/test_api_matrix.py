@@ -14,6 +14,7 @@ import pytest
 
 import relokit.matrix
 import relokit.templates
+from relokit.codegen.base.documents import to_data
 from relokit.codegen.base.errors import FormatError, TemplateError
 from relokit.codegen.target import Regime
 from relokit.matrix import CellResult, CellStatus, Tally, default_jobs, run_matrix
@@ -93,7 +94,7 @@ def test_unsupported_cells_need_no_room(monkeypatch: pytest.MonkeyPatch) -> None
     for result in results:
         assert result.status is CellStatus.UNSUPPORTED
         assert "52-bit" in (result.reason or "")
-        assert result.to_json()["path"] is None
+        assert to_data(result)["path"] is None
 
 
 def test_wrong_code_fails_its_cells_and_says_how(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_wrong_code_fails_its_cells_and_says_how(tmp_path: Path) -> None:
     assert normal.status is CellStatus.FAIL
     assert normal.findings[0].rule == "handoff.x1"
     assert (normal.reason or "").startswith("handoff.x1: ")
-    assert normal.to_json()["findings"][0]["rule"] == "handoff.x1"
+    assert to_data(normal)["findings"][0]["rule"] == "handoff.x1"
 
 
 def test_code_that_cannot_be_built_fails_its_cells_with_the_line(tmp_path: Path) -> None:

@@ -136,7 +136,11 @@ def test_ctrl_c_of_json_is_a_document() -> None:
         relokit.wait_for("Scattering")
         code, out = relokit.end(signal.SIGINT)
         assert code == 130
-        assert json.loads(out) == {"status": "error", "error": {"message": "interrupted"}}
+        assert json.loads(out) == {
+            "schema": "relokit.error/1",
+            "status": "error",
+            "error": {"message": "interrupted"},
+        }
         assert "interrupted" not in relokit.shown
 
 

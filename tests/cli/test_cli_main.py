@@ -96,6 +96,7 @@ def test_error_document_has_nothing_but_strings(cli: Cli) -> None:
     result = cli("run", "--kernel", "nowhere", "--json")
     assert result.code == 2
     assert result.document == {
+        "schema": "relokit.error/1",
         "status": "error",
         "error": {"message": "no such file", "where": "nowhere", "hint": "check the path"},
     }

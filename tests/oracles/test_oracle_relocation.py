@@ -387,14 +387,14 @@ TARGETS = [Target(page_size=page, regime=el) for page in PAGE_SIZES.values() for
 def test_debians_kernel_arrives_whole(target: Target, kernel_6_1: Path) -> None:
     outcome = run(target, programs(target), Job(kernel=kernel_6_1), quiet)
     assert outcome.findings == ()
-    assert outcome.payload[0]["bytes"] == kernel_6_1.stat().st_size
+    assert outcome.payload[0].bytes == kernel_6_1.stat().st_size
     assert outcome.verified_bytes == outcome.relocation.bytes >= kernel_6_1.stat().st_size
     assert outcome.relocation.mmu
     assert outcome.relocation.el == (2 if target.regime is Regime.VHE else 1)
     handoff = outcome.handoff
     assert handoff is not None
     assert handoff.el == (1 if target.regime is Regime.EL1 else 2)
-    assert handoff.x0 == outcome.payload[-1]["at"]
+    assert handoff.x0 == outcome.payload[-1].at
     assert (handoff.x1, handoff.x2, handoff.x3, handoff.mmu, handoff.daif) == (0, 0, 0, False, 15)
     assert handoff.sctlr == (
         SCTLR_EL2_MMU_OFF if target.regime is Regime.NVHE else SCTLR_EL1_MMU_OFF

@@ -12,7 +12,15 @@ import pytest
 
 from relokit.cli.terminal.view import summary
 from relokit.codegen.target import Target
-from relokit.runtime.judge.outcome import Finding, Handoff, Outcome, RelocationRun, Status
+from relokit.runtime.guest.payload import PayloadKind, PayloadPart
+from relokit.runtime.judge.outcome import (
+    Finding,
+    Handoff,
+    JudgedTarget,
+    Outcome,
+    RelocationRun,
+    Status,
+)
 
 Cli = Callable[..., Any]
 
@@ -93,8 +101,8 @@ def test_generate_with_templates_of_ones_own(cli: Cli, tmp_path: Path) -> None:
 def test_summary_does_not_let_a_guest_drive_the_terminal() -> None:
     outcome = Outcome(
         status=Status.FAIL,
-        target={},
-        payload=({"name": "a[bold]b\x1b[2J", "at": 0, "bytes": 1, "memory": 4096},),
+        target=JudgedTarget.of(Target()),
+        payload=(PayloadPart("a[bold]b\x1b[2J", PayloadKind.KERNEL, 0, 1, 4096),),
         relocation=RelocationRun(4096, 1, 1, True, 1, 2, 0.0),
         handoff=Handoff(0, 2, 0, 0, 0, 0, False, 0, 15),
         verified_bytes=4096,

@@ -46,6 +46,7 @@ HANDOFF: Shape = {
     "daif": int,
 }
 OUTCOME: Shape = {
+    "schema": str,
     "status": str,
     "target": {
         "series": int,
@@ -56,7 +57,7 @@ OUTCOME: Shape = {
         "cache_line": int,
         "layout": str,
     },
-    "payload": [{"name": str, "at": int, "bytes": int, "memory": int}],
+    "payload": [{"name": str, "kind": str, "at": int, "bytes": int, "memory": int}],
     "relocation": {
         "bytes": int,
         "pages": int,

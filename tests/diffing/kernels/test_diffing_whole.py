@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from relokit.codegen.base.documents import to_data
 from relokit.codegen.base.errors import FormatError
 from relokit.diffing.kernels import whole_match, whole_text
 from relokit.diffing.kernels.whole import (
@@ -125,7 +126,7 @@ def test_a_kernel_is_the_same_as_itself(tmp_path: Path) -> None:
     assert diff.same
     assert "f" in diff.unchanged
     assert len(diff.unchanged) == FILLERS + 3
-    assert diff.to_json()["totals"] == {
+    assert to_data(diff)["totals"] == {
         "same": FILLERS + 3, "changed": 0, "only left": 0, "only right": 0, "only operands": 0,
     }  # fmt: skip
 
@@ -281,7 +282,7 @@ def test_only_the_kinds_asked_for_count(tmp_path: Path) -> None:
     diff = compare_kernels(*paths, kinds=[ChangeKind.BARRIER])
     assert not diff.same
     assert [one.name for one in diff.differing()] == ["f", "h"]
-    document = diff.to_json()
+    document = to_data(diff)
     assert document["changed"] == 2
     assert document["kinds"] == {
         "barrier": {"inserted": 2, "deleted": 0, "operands": 0, "functions": 2}
@@ -303,7 +304,7 @@ def test_what_is_too_large_to_align_is_counted(
         ChangeKind.BARRIER: FunctionCount(1, 0, 0),
         ChangeKind.CONTROL: FunctionCount(1, 0, 0),
     }
-    assert diff.to_json()["functions"][0]["aligned"] is False
+    assert to_data(diff)["functions"][0]["aligned"] is False
 
 
 def test_all_functions_together_have_a_bounded_cost(

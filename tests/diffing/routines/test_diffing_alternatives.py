@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from relokit.codegen.base.documents import to_data
 from relokit.diffing.read.routine import Names, Replaced, Routine, Side
 from relokit.diffing.routines.compare import compare
 from relokit.diffing.routines.report import summary, unified
@@ -29,7 +30,7 @@ def test_a_placeholder_is_not_a_nop() -> None:
     assert found.changed == 1
     assert "-nop\n+nop  // at boot: dsb sy (an erratum)" in unified(found)
     assert summary(found).endswith("1 of these in boot-time alternatives")
-    (hunk,) = found.to_json()["hunks"]
+    (hunk,) = to_data(found)["hunks"]
     assert hunk["changes"][0]["right"]["note"] == "at boot: dsb sy (an erratum)"
     assert compare(patched, patched).same
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relokit.building import encoder
+from relokit.codegen.base.documents import to_data
 from relokit.codegen.gas.assembler import assemble
 from relokit.codegen.source import Unit
 from relokit.diffing.read.program_sides import image_side
@@ -142,7 +143,7 @@ def test_far_changes_are_apart_and_near_ones_together() -> None:
 
 def test_json_is_plain_data() -> None:
     [change] = compare(image("a: nop"), image("a: ret")).routines
-    document = change.to_json()
+    document = to_data(change)
     assert document["change"] == "changed"
     assert document["hunks"][0][0] == {
         "sign": "-",

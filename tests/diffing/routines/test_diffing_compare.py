@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relokit.codegen.base.documents import to_data
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.read.routine import MAX_ROUTINE, DiffError, Names, Routine, Side
 from relokit.diffing.routines.align import Budget, align
@@ -106,8 +107,8 @@ def test_a_routine_is_no_different_from_itself(program: list[tuple[int, int, int
         assert found.changed == 0
         assert found.score == 100
         assert unified(found) == summary(found) == ""
-        assert found.to_json()["hunks"] == []
-        assert found.to_json()["registers"] == {}
+        assert to_data(found)["hunks"] == []
+        assert to_data(found)["registers"] == {}
 
 
 @settings(max_examples=150)
@@ -214,7 +215,7 @@ def test_one_cache_operation() -> None:
     found = diff(left, right)
     assert found.changed == 1
     assert summary(found) == "1 cache operation changed: dc ivac → dc civac"
-    (hunk,) = found.to_json()["hunks"]
+    (hunk,) = to_data(found)["hunks"]
     assert hunk["action"] == "operand changed"
     assert hunk["changes"][0]["kind"] == "cache"
     assert hunk["changes"][0]["left"] == {
@@ -336,7 +337,7 @@ def test_only_some_kinds_count() -> None:
     tlb = diff(left, right, kinds=[ChangeKind.TLB])
     assert tlb.same
     assert unified(tlb) == summary(tlb) == ""
-    assert tlb.to_json()["hunks"] == []
+    assert to_data(tlb)["hunks"] == []
     assert tlb.score == 100
 
 

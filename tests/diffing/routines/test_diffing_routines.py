@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pytest
 
+from relokit.codegen.base.documents import to_data
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.read.routine import DiffError, Names, Routine, Side
 from relokit.diffing.routines.classify import WEIGHT, ChangeKind, kind_of_word, kinds_of_words
@@ -64,7 +65,7 @@ def test_a_unit_is_not_expected_to_have_all_that_a_program_has(mirrored: bool) -
     found = compare(*(sides[::-1] if mirrored else sides))
     assert found.same
     assert found.ignored == ("g",)
-    assert found.to_json()["ignored"] == ["g"]
+    assert to_data(found)["ignored"] == ["g"]
     # But what the unit has and the program has not is a difference.
     assert not compare(side(f=F, h=G, part=True), side(f=F, g=G)).same
     # And two units are compared whole.
@@ -82,7 +83,7 @@ def test_a_new_name_alone_is_no_difference_anywhere() -> None:
     found = compare(left, right)
     assert found.same
     assert [one.name for one in found.routines if one.renamed] == ["old → new"]
-    assert found.to_json()["renamed"] == ["old → new"]
+    assert to_data(found)["renamed"] == ["old → new"]
     assert summary(found) == "routine renamed: old → new"
     other = compare(left, side(new=G, caller=(bl(-0x40), RET), last=G))
     assert (other.only_left, other.only_right) == (("old",), ("new",))
@@ -140,7 +141,7 @@ def test_one_text_with_two_meanings_has_a_note() -> None:
     assert change.left.text == "str x1, [x0, #8]"
     assert change.note == "another value in x1"
     assert "-str x1, [x0, #8]  // another value in x1" in unified(found)
-    assert change.to_json()["note"] == change.note
+    assert to_data(change)["note"] == change.note
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,9 @@ def test_where_it_goes_is_told() -> None:
 
 
 def test_levels_by_name() -> None:
-    assert {one.jump_el for one in observe("ret")} == {1}
+    assert {one.jump.el for one in observe("ret")} == {1}
     at_el2 = observe("mrs x0, vbar_el2\nret", "elx_sync")
-    assert {one.jump_el for one in at_el2} == {2}
+    assert {one.jump.el for one in at_el2} == {2}
     assert {one.ending.leaving for one in at_el2} == {Leaving.RETURN}
     assert endings("mrs x0, vbar_el2\nret") == {Leaving.FAULT}
     assert endings("eret", "elx_sync") == {Leaving.EXCEPTION_RETURN}

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from relokit.codegen.base.documents import from_data, to_data, to_json
 from relokit.codegen.base.errors import FormatError
 from relokit.runtime.behaviour.differences import compare_behaviour
 from relokit.runtime.behaviour.observation import (
@@ -14,6 +15,7 @@ from relokit.runtime.behaviour.observation import (
     BehaviourKind,
     Counts,
     Ending,
+    Entered,
     Leaving,
     Observation,
     TrialMode,
@@ -40,8 +42,7 @@ def seen(leaving: Leaving = Leaving.RETURN) -> Observation:
         registers={f"x{n}": n for n in range(31)} | {"sp": 0x100},
         system={"SCTLR_EL1": 0x10, "VBAR_EL1": 0x20},
         memory=(PART, WORDS, STACK),
-        jump_el=1,
-        jump_mmu=False,
+        jump=Entered(1, mmu=False),
     )
 
 
@@ -264,8 +265,8 @@ def test_documents_are_read_as_they_were_written() -> None:
     )
     routine = compare_behaviour("f", TrialMode.CALL, (left,), (with_register(seen(), "x0"),))
     diff = BehaviourDiff("a", "b", (routine,))
-    document = json.loads(json.dumps(diff.to_json()))
-    assert BehaviourDiff.from_json(document) == diff
+    document = json.loads(to_json(diff))
+    assert from_data(BehaviourDiff, document) == diff
     assert document["verdict"] == "different"
     assert document["routines"][0]["cut"] == 1
     assert document["routines"][0]["left"][0]["ending"]["text"] == "calls memcpy"
@@ -273,16 +274,15 @@ def test_documents_are_read_as_they_were_written() -> None:
 
 @pytest.mark.parametrize("damage", ["routines", "left", "right"])
 def test_what_is_no_document_is_refused(damage: str) -> None:
-    diff = BehaviourDiff(
-        "a", "b", (compare_behaviour("f", TrialMode.CALL, (seen(),), (seen(),)),)
-    ).to_json()
+    routine = compare_behaviour("f", TrialMode.CALL, (seen(),), (seen(),))
+    diff = to_data(BehaviourDiff("a", "b", (routine,)))
     del diff[damage]
     with pytest.raises(FormatError, match="behaviour document"):
-        BehaviourDiff.from_json(diff)
+        from_data(BehaviourDiff, diff)
     with pytest.raises(FormatError, match="behaviour document"):
-        BehaviourDiff.from_json({"left": "a", "right": "b", "routines": []})
+        from_data(BehaviourDiff, {"left": "a", "right": "b", "routines": []})
     with pytest.raises(FormatError, match="observation"):
-        Observation.from_json(seen().to_json() | {"ending": {"leaving": "?"}})
+        from_data(Observation, to_data(seen()) | {"ending": {"leaving": "?"}})
 
 
 def test_the_worst_routine_decides() -> None:

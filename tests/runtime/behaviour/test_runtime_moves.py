@@ -54,12 +54,12 @@ def test_it_moves_what_a_run_moves(state: int, regime: Regime) -> None:
     assert counts.stores == counts.stored // 8
     entries = outcome.relocation.pages + len(outcome.payload) + 1
     assert counts.stored + 8 * entries <= counts.loaded <= counts.stored + 8 * (entries + 8)
-    assert (seen.jump_el, seen.jump_mmu) == (outcome.relocation.el, outcome.relocation.mmu)
+    assert (seen.jump.el, seen.jump.mmu) == (outcome.relocation.el, outcome.relocation.mmu)
     assert outcome.handoff is not None
     assert [seen.registers[f"x{n}"] for n in range(4)] == [outcome.handoff.x0, 0, 0, 0]
     assert seen.system[f"SCTLR_EL{seen.el}"] == outcome.handoff.sctlr
     assert {one.owner for one in seen.memory} == {
-        f"destination: {part['name']}".replace("demo ", "") for part in outcome.payload
+        f"destination: {part.name}".replace("demo ", "") for part in outcome.payload
     }
 
 

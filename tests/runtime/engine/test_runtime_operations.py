@@ -8,6 +8,7 @@ from typing import Any
 import keystone
 import pytest
 
+from relokit.codegen.base.documents import from_json, to_data, to_json
 from relokit.codegen.series import COMPLETE, Feature
 from relokit.codegen.target import MIB, Regime, Target
 from relokit.runtime.engine.operations import OperationCounter, barrier_name
@@ -147,9 +148,9 @@ def test_nothing_is_counted_unless_asked() -> None:
     target = Target()
     plain, observed = (outcome(target, Job(observe=observe)) for observe in (False, True))
     assert plain.operations is None
-    assert "operations" not in plain.to_json()
+    assert "operations" not in to_data(plain)
     assert observed.relocation.instructions == plain.relocation.instructions
-    assert Outcome.from_json(observed.to_json()).operations == observed.operations
+    assert from_json(Outcome, to_json(observed)).operations == observed.operations
 
 
 def test_a_skipped_move_counts_nothing_and_resume_cleans_to_the_pou() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from relokit.codegen.base.documents import from_json, to_json
 from relokit.codegen.object import (
     Binding,
     SectionFlag,
@@ -84,7 +84,7 @@ def _diagnosed(b: Any, guest: Guest, text: str, **options: Any) -> Finding:
     stop = b.run(text, **options)
     assert stop.reason is not StopReason.REACHED
     finding = diagnose(guest, b.cpu, stop)
-    assert Finding.from_json(json.loads(json.dumps(finding.to_json()))) == finding
+    assert from_json(Finding, to_json(finding)) == finding
     return finding
 
 

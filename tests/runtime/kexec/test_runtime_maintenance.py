@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relokit.codegen.base.documents import from_json, to_json
 from relokit.codegen.kimage_layouts import LAYOUTS
 from relokit.codegen.series import COMPLETE, Feature
 from relokit.codegen.target import MIB, Regime, Target
@@ -192,7 +193,7 @@ def test_the_outcome_carries_them_through_json() -> None:
     result = outcome(Target(series=7), Job(shape=Shape.GAPS))
     by_name = {row.what: row for row in result.maintenance}
     assert by_name[What.SOURCES].bytes == result.relocation.bytes
-    assert Outcome.from_json(result.to_json()).maintenance == result.maintenance
+    assert from_json(Outcome, to_json(result)).maintenance == result.maintenance
     assert outcome(Target(series=7), Job(path=KexecPath.HIBERNATE)).maintenance == ()
 
 

@@ -88,7 +88,7 @@ def test_in_place_does_not_even_copy_the_relocation_code(path: KexecPath) -> Non
 
 def test_a_crash_kernel_lies_in_the_memory_set_aside_for_it() -> None:
     result = outcome(Target(), Job(path=KexecPath.CRASH))
-    assert all(part["at"] >= RAM_BASE + 1024 * MIB for part in result.payload)
+    assert all(part.at >= RAM_BASE + 1024 * MIB for part in result.payload)
 
 
 def test_the_purgatory_is_entered_without_a_device_tree_and_passes_it_on() -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import relokit
 from relokit.building import encoder
+from relokit.codegen.base.documents import from_json, to_json
 from relokit.codegen.facts import SCTLR_EL1_MMU_OFF, SCTLR_EL2_MMU_OFF
 from relokit.codegen.target import MIB, PAGE_SIZES, Regime, Target
 from relokit.runtime.arch import descriptors as d
@@ -53,7 +54,7 @@ def holds(outcome: Outcome, target: Target) -> None:
     assert handoff is not None
     kernel = outcome.payload[0]
     assert handoff.pc == kernel["at"]
-    assert handoff.x0 == outcome.payload[-1]["at"]
+    assert handoff.x0 == outcome.payload[-1].at
     assert (handoff.x1, handoff.x2, handoff.x3) == (0, 0, 0)
     assert not handoff.mmu
     assert handoff.daif == 0b1111
@@ -428,7 +429,7 @@ def test_one_thing_wrong_is_said_to_be_that(fault: Fault) -> None:
 
 def complete(machine: Machine, outcome: Outcome) -> None:
     """Whatever the findings, they are whole: nothing a person would have to ask for."""
-    assert Outcome.from_json(outcome.to_json()).findings == outcome.findings
+    assert from_json(Outcome, to_json(outcome)).findings == outcome.findings
     for finding in outcome.findings:
         assert finding.message
         assert finding.cause, finding

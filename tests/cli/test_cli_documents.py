@@ -1,0 +1,205 @@
+"""docs/json.md against what is printed: each key with its type, and none that nothing prints."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import relokit
+from relokit.cli.main import main
+from relokit.codegen.base.documents import document
+from relokit.diffing.read.routine import Names, Replaced, Routine, Side
+from relokit.diffing.routines.compare import compare
+
+ROOT = Path(relokit.__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "json.md"
+TEMPLATES = ROOT / "templates"
+NOP, RET, DSB_SY = 0xD503201F, 0xD65F03C0, 0xD5033F9F
+MOV_X1_1, MOV_X2_2, MOV_X2_1, MOV_X1_2 = 0xD2800021, 0xD2800042, 0xD2800022, 0xD2800041
+ADD_X3_X1_X2, ADD_X3_X2_X1, STR_X1 = 0x8B020023, 0x8B010043, 0xF9000401
+SCALARS = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+_HEADING = re.compile(r"#{2,3} (\S+)")
+_ROW = re.compile(r"\| `(\w+)`(\??) \| ([^|]+?) \|")
+
+
+@cache
+def page() -> dict[str, dict[str, tuple[str, bool]]]:
+    """By schema or shape, its keys: type, and whether one may be missing."""
+    shapes: dict[str, dict[str, tuple[str, bool]]] = {}
+    name = ""
+    for line in PAGE.read_text().splitlines():
+        if heading := _HEADING.fullmatch(line):
+            name = heading[1]
+            assert name not in shapes, f"{name} is described twice"
+            shapes[name] = {}
+        elif row := _ROW.match(line):
+            assert row[1] not in shapes[name], f"{name}.{row[1]} stands there twice"
+            shapes[name][row[1]] = (row[3], bool(row[2]))
+    return {name: keys for name, keys in shapes.items() if keys}
+
+
+@dataclass
+class Reader:
+    """Checks documents, and remembers which keys it has met."""
+
+    met: set[tuple[str, str]] = field(default_factory=set)
+
+    def whole(self, data: dict[str, Any]) -> None:
+        schema = next(iter(data.items()))
+        assert schema[0] == "schema", "the first key says what document it is"
+        self.shape({key: one for key, one in data.items() if key != "schema"}, schema[1], schema[1])
+
+    def shape(self, data: object, name: str, at: str) -> None:
+        assert isinstance(data, dict), at
+        keys = page()[name]
+        assert data.keys() <= keys.keys(), f"{at}: {data.keys() - keys.keys()} not in json.md"
+        for key, (kind, optional) in keys.items():
+            assert optional or key in data, f"{at} has no {key}"
+            if key in data:
+                self.met.add((name, key))
+                self.value(data[key], kind, f"{at}.{key}")
+
+    def value(self, data: object, kind: str, at: str) -> None:
+        if kind.startswith("array of "):
+            assert isinstance(data, list), at
+            for one in data:
+                self.value(one, kind.removeprefix("array of "), f"{at}[]")
+        elif kind.startswith("map of "):
+            assert isinstance(data, dict), at
+            for name, one in data.items():
+                self.value(one, kind.removeprefix("map of "), f"{at}[{name!r}]")
+        elif " or " in kind:
+            kinds = kind.split(" or ")
+            if type(data) not in {python for one in kinds for python in SCALARS.get(one, ())}:
+                self.shape(data, kinds[0], at)
+        elif kind in SCALARS:
+            assert type(data) in SCALARS[kind], f"{at} is {data!r}, not {kind}"
+        else:
+            self.shape(data, kind, at)
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """One document of each kind, and what it takes for every key to be there."""
+    return list(documents(tmp_path_factory.mktemp("documents")))
+
+
+def documents(directory: Path) -> Iterator[dict[str, Any]]:
+    def cli(*arguments: object) -> dict[str, Any]:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            main([*map(str, arguments), "--json"])
+        found: dict[str, Any] = json.loads(out.getvalue())
+        return found
+
+    def edited(name: str, template: str, old: str, new: str) -> Path:
+        text = (TEMPLATES / template).read_text()
+        assert old in text
+        (directory / name).mkdir()
+        (directory / name / template).write_text(text.replace(old, new, 1))
+        return directory / name
+
+    relocate = "relocate_kernel.S.j2"
+    crash = edited("crash", relocate, "\tldr\tx28, [x0", "\tudf\t#7\n\tldr\tx28, [x0")
+    left_over = edited("left", relocate, "\tmov\tx2, xzr\n", "\tmov\tx2, #9\n")
+    nonsense = edited("nonsense", relocate, "\tmov\tx2, xzr\n", "\tmov\tx2, y9\n")
+    yield cli("run")
+    yield cli("run", "--templates", crash)
+    yield cli("run", "--templates", left_over, "--el", "el1")
+    yield cli("run", "--templates", nonsense)
+    yield cli("run", "--path", "hibernate")
+    yield document(relokit.run(job=relokit.Job(observe=True)))
+    old, new = directory / "old.elf", directory / "new.elf"
+    yield cli("export", "-o", old, "--series", 11)
+    yield cli("export", "-o", new, "--series", 12)
+    yield cli("export", "-o", directory / "boot.elf", "--type", "bootable")
+    yield cli("generate", "-o", directory / "generated")
+    yield cli("series")
+    yield cli("series", 9)
+    yield cli("series", 14)
+    cell = ("--series", 15, "--page-size", "4k", "--va-bits", 48, "--el", "el1", "--jobs", 1)
+    payloads = ("--path", "normal", "--payload", "shuffled,no-list")
+    yield cli("matrix", *cell, *payloads, "--templates", left_over)
+    yield cli("matrix", *cell, *payloads, "--list")
+    yield cli("diff", "series:11", "series:12", "--run")
+    yield cli("diff", "series:13:cpu_soft_restart", "series:15", "--run")
+    yield cli("diff", edited_source(directory, "a", 1), edited_source(directory, "b", 2), "--run")
+    yield cli("diff", old, new, "--all")
+    yield cli("diff", "--series")
+    plain, patched = (
+        side(NOP, RET),
+        side(NOP, RET, replaced=(Replaced(0, 4, (DSB_SY,), None, "an erratum"),)),
+    )
+    yield document(compare(plain, patched))
+    one = side(MOV_X1_1, MOV_X2_2, ADD_X3_X1_X2, STR_X1, RET)
+    yield document(compare(one, side(MOV_X2_1, MOV_X1_2, ADD_X3_X2_X1, STR_X1, RET)))
+
+
+def side(*words: int, replaced: tuple[Replaced, ...] = ()) -> Side:
+    code = struct.pack(f"<{len(words)}I", *words)
+    return Side("a side", {"f": Routine("f", 0, code, replaced=replaced)}, Names(()))
+
+
+def edited_source(directory: Path, name: str, number: int) -> Path:
+    """Two of these store to memory and set registers, each to something else."""
+    path = directory / f"{name}.S"
+    path.write_text(
+        f"""\t.globl f
+\t.type f, %function
+f:
+\tmov\tx3, #{number}
+\tstr\tx3, [x0]
+\tmov\tx0, #{number}
+\tdsb\tsy
+\tret
+\t.size f, . - f
+"""
+    )
+    return path
+
+
+def test_the_page_describes_what_it_names() -> None:
+    shapes = page()
+    for name, keys in shapes.items():
+        for key, (kind, _) in keys.items():
+            for word in re.sub(r"\b(array|map) of ", "", kind).split(" or "):
+                assert word in SCALARS or word in shapes, f"{name}.{key}: {word}"
+
+
+def test_every_document_is_as_described(printed: list[dict[str, Any]]) -> None:
+    reader = Reader()
+    for one in printed:
+        reader.whole(one)
+    described = {name for name in page() if name.startswith("relokit.")}
+    assert {one["schema"] for one in printed} == described
+    lacking = {(name, key) for name, keys in page().items() for key in keys} - reader.met
+    assert not lacking, f"described, and printed by nothing: {sorted(lacking)}"
+
+
+def test_a_key_that_is_not_described_is_found() -> None:
+    good = {"schema": "relokit.error/1", "status": "error", "error": {"message": "m"}}
+    Reader().whole(good)
+    for bad in (
+        good | {"error": {"message": "m", "colour": "red"}},
+        good | {"error": {}},
+        good | {"status": 1},
+        {"status": "error", "error": {"message": "m"}},
+    ):
+        with pytest.raises(AssertionError):
+            Reader().whole(bad)
