@@ -277,9 +277,9 @@ def test_what_is_no_document_is_refused(damage: str) -> None:
     routine = compare_behaviour("f", TrialMode.CALL, (seen(),), (seen(),))
     diff = to_data(BehaviourDiff("a", "b", (routine,)))
     del diff[damage]
-    with pytest.raises(FormatError, match="behaviour document"):
+    with pytest.raises(FormatError, match="document of BehaviourDiff"):
         from_data(BehaviourDiff, diff)
-    with pytest.raises(FormatError, match="behaviour document"):
+    with pytest.raises(FormatError, match="document of BehaviourDiff"):
         from_data(BehaviourDiff, {"left": "a", "right": "b", "routines": []})
     with pytest.raises(FormatError, match="observation"):
         from_data(Observation, to_data(seen()) | {"ending": {"leaving": "?"}})

@@ -53,7 +53,7 @@ def holds(outcome: Outcome, target: Target) -> None:
     assert relocation.instructions > relocation.bytes // 64 * 11
     assert handoff is not None
     kernel = outcome.payload[0]
-    assert handoff.pc == kernel["at"]
+    assert handoff.pc == kernel.at
     assert handoff.x0 == outcome.payload[-1].at
     assert (handoff.x1, handoff.x2, handoff.x3) == (0, 0, 0)
     assert not handoff.mmu
