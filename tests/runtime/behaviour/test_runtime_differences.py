@@ -281,7 +281,7 @@ def test_what_is_no_document_is_refused(damage: str) -> None:
         from_data(BehaviourDiff, diff)
     with pytest.raises(FormatError, match="document of BehaviourDiff"):
         from_data(BehaviourDiff, {"left": "a", "right": "b", "routines": []})
-    with pytest.raises(FormatError, match="observation"):
+    with pytest.raises(FormatError, match="document of Observation"):
         from_data(Observation, to_data(seen()) | {"ending": {"leaving": "?"}})
 
 
