@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,3 +96,10 @@ def template_overrides(templates: Path | None) -> Path | None:
             hint=f"name them {names}",
         )
     return templates
+
+
+def without_cache() -> AbstractContextManager[None]:
+    """For as long as the context lasts, everything is built, and nothing kept."""
+    from relokit.linker.link.image_cache import without_cache
+
+    return without_cache()

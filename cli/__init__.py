@@ -1,3 +1,3 @@
 """The commands: arguments in, one call of the facade, a view out; its own modules import
-codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, cli.terminal.
+relokit, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, cli.terminal.
 """

@@ -255,6 +255,24 @@ def json_option(function: F) -> F:
     )
 
 
+def cache_option(function: F) -> F:
+    """Add ``--no-cache``, which takes effect by itself; the command gets it to refuse it."""
+    return click.option(
+        "--no-cache",
+        is_flag=True,
+        callback=_set_cache,
+        help="Build everything anew. [default: programs built before come from $RELOKIT_CACHE]",
+    )(function)
+
+
+def _set_cache(ctx: click.Context, _: click.Parameter, no_cache: bool) -> bool:
+    if no_cache:
+        from relokit.building import without_cache
+
+        ctx.with_resource(without_cache())
+    return no_cache
+
+
 def make_target(options: dict[str, Any]) -> Target:
     """Take the target options out of ``options``; raises TargetError."""
     return Target(

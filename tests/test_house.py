@@ -64,7 +64,9 @@ ALLOWED = {
         "relokit, codegen, codegen.base, diffing.*, runtime.guest, runtime.kexec, "
         "runtime.campaign, runtime.judge, runtime.behaviour, cli.pages"
     ),
-    "cli": "codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, cli.terminal",
+    "cli": (
+        "relokit, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, cli.terminal"
+    ),
     "cli.commands": (
         "relokit, codegen, codegen.base, diffing.*, runtime.kexec, runtime.campaign, "
         "runtime.behaviour, cli, cli.pages, cli.terminal"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relokit.cli.options import json_option
+from relokit.cli.options import cache_option, json_option
 from relokit.cli.terminal.output import emit, json_text, plain
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ relokit diff --series page=16k --format html -o series.html
     help="The fifteen patches, each against the state before it; SETTINGS as page=16k,el=vhe.",
 )
 @click.option("--score", is_flag=True, help="Print only the likeness in percent.")
+@cache_option
 @json_option
 def command(left: str | None, right: str | None, as_json: bool, **options: Any) -> int:
     """Read both sides, compare them, show it; 0 if they are the same, 1 if not."""
@@ -138,6 +139,11 @@ def _check(left: str | None, right: str | None, as_json: bool, options: dict[str
     ]
     if len(chosen) > 1:
         raise click.UsageError(f"{chosen[0]} and {chosen[1]} do not go together")
+    built = (
+        series or options["run"] or any((one or "").startswith("series:") for one in (left, right))
+    )
+    if options["no_cache"] and not built:
+        raise click.UsageError("nothing is built here: leave --no-cache out")
     if options["whole"] and options["kept"]:
         raise click.UsageError("--all compares words, of which --keep knows nothing")
     if options["whole"] and options["shape"] not in ("auto", "unified"):

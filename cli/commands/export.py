@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from relokit.cli.options import (
     JOB_FLAGS,
+    cache_option,
     job_options,
     json_option,
     make_job,
@@ -44,12 +45,15 @@ QEMU_CPU = {"el1": "cortex-a72", "nvhe": "cortex-a72", "vhe": QEMU_MAX}
 )
 @target_options
 @job_options
+@cache_option
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, output: Path, kind: str, as_json: bool, **options: Any) -> int:
     """Build, and write all or nothing. The payload options are for --type bootable."""
     if kind != "bootable":
         _refuse_job_options(ctx, kind)
+    if options["no_cache"] and kind == "rel":
+        raise click.UsageError("--type rel is never cached: leave --no-cache out")
     target = make_target(options)
     job = make_job(options)
 

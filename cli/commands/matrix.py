@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from relokit.cli.options import INPUT_FILE, CountParam, F, Seconds, json_option
+from relokit.cli.options import INPUT_FILE, CountParam, F, Seconds, cache_option, json_option
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
@@ -149,11 +149,21 @@ def _several(
 )
 @click.option("--list", "only_list", is_flag=True, help="Show the cells, run none.")
 @click.option("--ktap", "as_ktap", is_flag=True, help="KTAP version 1 on stdout, for kernel CI.")
+@cache_option
 @json_option
-def command(only_list: bool, as_ktap: bool, as_json: bool, jobs: int | None, **options: Any) -> int:
+def command(
+    only_list: bool,
+    as_ktap: bool,
+    as_json: bool,
+    jobs: int | None,
+    no_cache: bool,
+    **options: Any,
+) -> int:
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
     if as_ktap and (as_json or only_list):
         raise click.UsageError("--ktap goes with neither --json nor --list")
+    if no_cache and only_list:
+        raise click.UsageError("--list builds nothing: leave --no-cache out")
     chosen = list(cells(_selection(options)))
     if only_list:
         _list(chosen, as_json)

@@ -10,6 +10,7 @@ import click
 from relokit.cli.options import (
     CountParam,
     Seconds,
+    cache_option,
     job_options,
     json_option,
     make_job,
@@ -50,6 +51,7 @@ DEMO_BOOT = 5.0
     default=DEFAULT_MAX_INSTRUCTIONS,
     help="Give up on the relocation after this many instructions. [default: 2^40]",
 )
+@cache_option
 @json_option
 def command(as_json: bool, **options: Any) -> int:
     """Arguments in, one call of the facade, a view out; the result is the exit code."""

@@ -6,7 +6,13 @@ from typing import Any
 
 import click
 
-from relokit.cli.options import every_state_options, json_option, make_target, some_job_options
+from relokit.cli.options import (
+    cache_option,
+    every_state_options,
+    json_option,
+    make_target,
+    some_job_options,
+)
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.series import COMPLETE, parse_state
@@ -35,6 +41,7 @@ class PatchNumber(click.ParamType[int]):
 @click.argument("number", type=PatchNumber(), required=False, metavar="[N]")
 @some_job_options("--kernel", "--size", "--path")
 @every_state_options
+@cache_option
 @json_option
 def command(as_json: bool, number: int | None, **options: Any) -> int:
     """Arguments in, one call of the facade, a view out; exit code 1 if a state fails its run."""
