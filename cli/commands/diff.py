@@ -139,10 +139,8 @@ def _check(left: str | None, right: str | None, as_json: bool, options: dict[str
     ]
     if len(chosen) > 1:
         raise click.UsageError(f"{chosen[0]} and {chosen[1]} do not go together")
-    built = (
-        series or options["run"] or any((one or "").startswith("series:") for one in (left, right))
-    )
-    if options["no_cache"] and not built:
+    targets = [one for one in (left, right) if one and one.startswith("series:")]
+    if options["no_cache"] and not (series or options["run"] or targets):
         raise click.UsageError("nothing is built here: leave --no-cache out")
     if options["whole"] and options["kept"]:
         raise click.UsageError("--all compares words, of which --keep knows nothing")
