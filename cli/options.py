@@ -137,7 +137,20 @@ _TARGET_OPTIONS = (
         type=CountParam(0, 64),
         default=48,
         show_default=True,
-        help="VA size of the old kernel: 39 or 48 (4k), 36, 47 or 48 (16k), 42 or 48 (64k).",
+        help="VA size of the old kernel: 39, 48, 52 (4k), 36, 47, 48, 52 (16k), 42, 48, 52 (64k).",
+    ),
+    click.option(
+        "--pa-bits",
+        type=CountParam(0, 64),
+        default=0,
+        help="PA size of the old kernel, 48 or 52: with 64k pages a choice of its own. "
+        "[default: 52 with 52-bit VA, else 48]",
+    ),
+    click.option(
+        "--cpu-bits",
+        type=CountParam(0, 64),
+        default=0,
+        help="Widest addresses of the CPU: 48, or 52 (LVA, LPA, LPA2). [default: the kernel's]",
     ),
     click.option(
         "--el",
@@ -279,6 +292,8 @@ def make_target(options: dict[str, Any]) -> Target:
         series=options.pop("series"),
         page_size=parse_page_size(options.pop("page_size")),
         va_bits=options.pop("va_bits"),
+        pa_bits=options.pop("pa_bits"),
+        cpu_bits=options.pop("cpu_bits"),
         regime=Regime(options.pop("regime")),
         layout=_layout(options.pop("layout"), options.pop("layout_from")),
     )

@@ -11,7 +11,7 @@ from relokit.codegen import facts
 from relokit.codegen.base.version import VERSION
 from relokit.codegen.series import Feature
 from relokit.codegen.source import Source
-from relokit.codegen.target import MASK64, Target
+from relokit.codegen.target import MASK64, WIDE, Target
 
 KIMAGE_PADDR = 0x4020_0000
 """PA the old kernel is loaded at: 2 MiB into QEMU virt's RAM, text_offset 0."""
@@ -71,10 +71,11 @@ def variables(target: Target) -> dict[str, object]:
     """What the templates may ask of a target: features by name, sizes in bytes, constants."""
     layout = target.layout
     return {
-        "build_note": f"relokit {VERSION} {target.name}",
+        "build_note": f"relokit {VERSION} {target.kernel_name}",
         "regime": str(target.regime),
         "page_size": target.page_size,
         "page_mask": MASK64 & ~(target.page_size - 1),
+        "ttbr": {"fold": target.pa_bits == WIDE, "offset": target.ttbr1_offset},
         "kimage_vaddr": target.kimage_vaddr,
         "kimage_paddr": KIMAGE_PADDR,
         "control_page_size": facts.KEXEC_CONTROL_PAGE_SIZE,

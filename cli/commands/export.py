@@ -19,11 +19,11 @@ from relokit.cli.options import (
     target_options,
 )
 from relokit.cli.terminal.output import emit, emit_json, plain
-from relokit.codegen.target import MIB, Target
+from relokit.codegen.target import MIB, WIDE, Regime, Target
 
 # Pointer authentication as the architecture has it costs QEMU a third of a boot.
 QEMU_MAX = "max,pauth-impdef=on"
-QEMU_CPU = {"el1": "cortex-a72", "nvhe": "cortex-a72", "vhe": QEMU_MAX}
+QEMU_A72 = "cortex-a72"
 
 
 @click.command("export", help="Write an ELF: executable, relocatable, or bootable in QEMU.")
@@ -82,7 +82,8 @@ def _refuse_job_options(ctx: click.Context, kind: str) -> None:
 
 def _qemu(target: Target, ram: int, output: Path) -> str:
     el2 = "off" if target.regime == "el1" else "on"
-    cpu = QEMU_MAX if target.page_size == 16384 else QEMU_CPU[target.regime]
+    beyond_a72 = target.regime is Regime.VHE or target.page_size == 16384 or target.cpu_bits == WIDE
+    cpu = QEMU_MAX if beyond_a72 else QEMU_A72
     return (
         f"qemu-system-aarch64 -M virt,virtualization={el2},gic-version=3 -cpu {cpu} "
         f"-m {ram // MIB} -nographic -kernel {shlex.quote(str(output))}"

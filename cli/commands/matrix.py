@@ -16,11 +16,9 @@ from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
 from relokit.codegen.series import BEFORE, COMPLETE, parse_state
-from relokit.codegen.target import PAGE_SIZES, Regime
+from relokit.codegen.target import NARROW, PAGE_SIZES, VA_BITS, WIDE, Regime
 from relokit.runtime.campaign.cells import (
-    ALL_VA_BITS,
     MAX_JOBS,
-    UNSUPPORTED_VA,
     Cell,
     Payload,
     Selection,
@@ -106,9 +104,10 @@ def _several(
 @_several("--page-size", PAGE_SIZES, "Translation granules:", "page_sizes")
 @_several(
     "--va-bits",
-    {str(bits): bits for bits in (*ALL_VA_BITS, UNSUPPORTED_VA)},
+    sorted({bits for legal in VA_BITS.values() for bits in legal}),
     "VA sizes, by default those of each page size:",
 )
+@_several("--cpu-bits", (NARROW, WIDE), "Addresses of the CPU, by default as the kernel's:")
 @_several("--el", Regime, "Regimes:", "regimes")
 @_several("--path", KexecPath, "Ways out:", "paths")
 @_several("--payload", Payload, "What is moved, in what kind of list:", "payloads")
@@ -183,7 +182,7 @@ def command(
 
 def _selection(options: dict[str, Any]) -> Selection:
     """Take the options that choose cells out of ``options``; what is not given has a default."""
-    names = ("series", "page_sizes", "va_bits", "regimes", "paths", "payloads", "full")
+    names = ("series", "page_sizes", "va_bits", "cpu_bits", "regimes", "paths", "payloads", "full")
     chosen = {name: options.pop(name) for name in names}
     given = {name: value for name, value in chosen.items() if value is not None}
     return Selection(**given, layout=layout_named(options.pop("layout")))

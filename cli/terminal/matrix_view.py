@@ -84,6 +84,7 @@ def reproduce(cell: Cell, base: Job) -> str:
     assert cell.target is not None
     words: list[object] = ["relokit", "run", "--series", cell.series]
     words += ["--page-size", cell.target.page_name, "--va-bits", cell.va_bits]
+    words += ["--cpu-bits", cell.cpu_bits] if cell.has_other_cpu else []
     words += ["--el", cell.regime, "--layout", cell.target.layout.name, "--path", job.path]
     words += ["--order", job.order] if job.order is not Order.SHUFFLED else []
     words += ["--shape", job.shape] if job.shape is not Shape.PLAIN else []

@@ -97,6 +97,7 @@ WIDE_CPU_BITS = 52
 """The widest addresses of a CPU, virtual and physical: without and with LVA, LPA and LPA2."""
 
 # Bit positions in TCR_EL1, and in TCR_EL2 when HCR_EL2.E2H is 1.
+T0SZ_MASK = 0x3F
 T0SZ, EPD0, IRGN0, ORGN0, SH0, TG0 = 0, 7, 8, 10, 12, 14
 T1SZ, EPD1, IRGN1, ORGN1, SH1, TG1 = 16, 23, 24, 26, 28, 30
 IPS, TBI0, TBI1, HPD0, HPD1, DS = 32, 37, 38, 41, 42, 59

@@ -17,20 +17,24 @@ from relokit.codegen.base.documents import ABSENT, Table, shown
 from relokit.codegen.base.errors import TargetError
 from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout, layout_named
 from relokit.codegen.series import BEFORE, COMPLETE, parse_state
-from relokit.codegen.target import MIB, PAGE_SIZES, VA_BITS, Regime, Target, parse_page_size
+from relokit.codegen.target import (
+    MIB,
+    NARROW,
+    PAGE_SIZES,
+    VA_BITS,
+    WIDE,
+    Regime,
+    Target,
+    parse_page_size,
+)
 from relokit.runtime.guest.order import Order
 from relokit.runtime.kexec.job import Job, KexecPath, Shape
 
 LARGE = 64 * MIB
 """Bytes of Payload.LARGE."""
 
-UNSUPPORTED_VA = 52
-"""A VA size that kernels have (LVA, LPA2) and no Target takes: its cells say why."""
-
 MAX_JOBS = 256
 """Cells at a time, at most."""
-
-ALL_VA_BITS = tuple(sorted({bits for legal in VA_BITS.values() for bits in legal}))
 
 
 class Payload(StrEnum):
@@ -97,7 +101,8 @@ _SPELLINGS = {"series": parse_state, "page_sizes": parse_page_size, "layout": la
 class Selection:
     """Which part of the product is wanted; the default is the whole matrix on the demo kernel.
 
-    ``va_bits`` None means what each page size offers, and UNSUPPORTED_VA. ``payloads`` None
+    ``va_bits`` None means what each page size offers; ``cpu_bits`` None a CPU whose addresses are
+    as wide as the kernel's. ``payloads`` None
     means those that the path has, without the costly ones (see :func:`is_costly`) unless
     ``full``. What is named here and cannot be had becomes an unsupported cell; what is no name
     of anything raises TargetError.
@@ -111,6 +116,7 @@ class Selection:
     payloads: tuple[Payload, ...] | None = None
     full: bool = False
     layout: KimageLayout = LAYOUTS["6.1"]
+    cpu_bits: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         coerce_fields(self, TargetError, _SPELLINGS)
@@ -124,7 +130,7 @@ class Cell:
     """
 
     DOCUMENT: ClassVar[Table] = shown(
-        "id", "series", "page_size", "va_bits", "regime", "path", "payload", "reason"
+        "id", "series", "page_size", "va_bits", "cpu_bits", "regime", "path", "payload", "reason"
     )
 
     series: int
@@ -135,14 +141,24 @@ class Cell:
     payload: Payload | None
     target: Target | None
     reason: str | None = field(default=None, metadata=ABSENT)
+    cpu_bits: int = NARROW
+
+    @property
+    def has_other_cpu(self) -> bool:
+        """Whether the CPU's addresses are not as wide as the kernel's."""
+        return self.cpu_bits != _cpu_of(self.va_bits)
 
     @property
     def id(self) -> str:
-        """Its stable name: ``series15/4k/va48/nvhe/normal/shuffled``."""
+        """Its stable name: ``series15/4k/va48/nvhe/normal/shuffled``.
+
+        A CPU with other addresses than the kernel's is in it: ``series15/4k/va52-cpu48/...``.
+        """
+        cpu = f"-cpu{self.cpu_bits}" if self.has_other_cpu else ""
         parts = [
             f"series{self.series}",
             f"{self.page_size // 1024}k",
-            f"va{self.va_bits}",
+            f"va{self.va_bits}{cpu}",
             str(self.regime),
         ]
         return "/".join(parts + [str(part) for part in (self.path, self.payload) if part])
@@ -173,28 +189,44 @@ def cells(selection: Selection) -> Iterator[Cell]:
     """The cells of ``selection``, target by target, always in the same order."""
     for series in selection.series:
         for page_size in selection.page_sizes:
-            for va_bits in selection.va_bits or (*VA_BITS[page_size], UNSUPPORTED_VA):
-                for regime in selection.regimes:
-                    yield from _cells_of(selection, series, page_size, va_bits, regime)
+            for va_bits in selection.va_bits or VA_BITS[page_size]:
+                for cpu_bits in selection.cpu_bits or (_cpu_of(va_bits),):
+                    for regime in selection.regimes:
+                        yield from _cells_of(
+                            selection, series, page_size, va_bits, cpu_bits, regime
+                        )
+
+
+def _cpu_of(va_bits: int) -> int:
+    """Bits of a CPU whose addresses are as wide as the kernel's."""
+    return WIDE if va_bits == WIDE else NARROW
 
 
 def _cells_of(
-    selection: Selection, series: int, page_size: int, va_bits: int, regime: Regime
+    selection: Selection, series: int, page_size: int, va_bits: int, cpu_bits: int, regime: Regime
 ) -> Iterator[Cell]:
     try:
         target = Target(
             series=series,
             page_size=page_size,
             va_bits=va_bits,
+            cpu_bits=cpu_bits,
             regime=regime,
             layout=selection.layout,
         )
     except TargetError as error:
-        yield Cell(series, page_size, va_bits, regime, None, None, None, error.message)
+        yield Cell(
+            series, page_size, va_bits, regime, None, None, None, error.message, cpu_bits=cpu_bits
+        )
         return
     for path in selection.paths:
         for payload in selection.payloads or PAYLOADS[path]:
             if payload not in PAYLOADS[path]:
-                yield Cell(series, page_size, va_bits, regime, path, payload, None, _WHY_NOT[path])
+                made, reason = None, _WHY_NOT[path]
             elif selection.payloads or selection.full or not is_costly(page_size, payload):
-                yield Cell(series, page_size, va_bits, regime, path, payload, target)
+                made, reason = target, None
+            else:
+                continue
+            yield Cell(
+                series, page_size, va_bits, regime, path, payload, made, reason, cpu_bits=cpu_bits
+            )

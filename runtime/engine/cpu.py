@@ -17,6 +17,7 @@ from unicorn import unicorn_const as u
 
 from relokit.codegen.base.errors import MachineError
 from relokit.runtime.arch import redirection
+from relokit.runtime.arch.address_id import address_id
 from relokit.runtime.arch.exceptions import (
     REPORT,
     VECTOR_TABLE_SIZE,
@@ -42,6 +43,8 @@ from relokit.runtime.engine.system_access import SystemAccess
 from relokit.runtime.engine.watchdog import looked_after
 from relokit.runtime.guest.memory import MIN_PAGE, GuestMemory
 
+MODEL_PA_BITS = 44
+"""PA bits of both models."""
 MODELS = {"a72": a64.UC_CPU_ARM64_A72, "max": a64.UC_CPU_ARM64_MAX}
 
 # What EL3 firmware leaves behind: non-secure, HVC enabled, lower levels AArch64, pointer
@@ -61,7 +64,8 @@ class Cpu(Registers):
     """A CPU over ``memory``, at EL1h with DAIF masked, MMU off, EL2 present, no devices.
 
     ``model`` is ``a72`` (no VHE) or ``max`` (VHE). ``cache_line`` in bytes is what CTR_EL0 shows,
-    the model's own if None. ``cpu_bits`` are the widest addresses, 48 or 52 (LVA, LPA and LPA2).
+    the model's own if None. ``cpu_bits`` are the widest addresses, 48 or 52 (LVA, LPA and LPA2);
+    ``pa_bits`` is the PA size that ID_AA64MMFR0_EL1 tells.
     Raises MachineError for what the engine refuses.
 
     ``policy`` says which exceptions the guest handles. ``firmware`` is called for each SMC (and,
@@ -75,6 +79,7 @@ class Cpu(Registers):
         *,
         cache_line: int | None = None,
         cpu_bits: int = CPU_BITS,
+        pa_bits: int = MODEL_PA_BITS,
         policy: Policy = REPORT,
     ) -> None:
         if model not in MODELS:
@@ -101,7 +106,8 @@ class Cpu(Registers):
         native_hooks.add_native_hook(
             self.uc, u.UC_HOOK_BLOCK, native_hooks.block_counter_address(), self._counter
         )
-        self._system = SystemAccess(self, self._mmu, cache_line, self.stop)
+        answers = address_id(self.read, cpu_bits, pa_bits)
+        self._system = SystemAccess(self, self._mmu, cache_line, answers, self.stop)
 
     def flush_code(self) -> None:
         """Drop translated code: needed after a hook is added to code that ran."""

@@ -8,7 +8,7 @@ which register is in :mod:`relokit.runtime.arch.redirection`. Measured against u
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from unicorn import UcError
@@ -32,7 +32,8 @@ class SystemAccess:
     """Hooks on the MRS and MSR of the engine behind ``registers``; must live as long as it does.
 
     ``cache_line`` in bytes is what CTR_EL0 shows, the model's own if None; MachineError if CTR_EL0
-    cannot say it. ``stop`` is called when an access cannot be carried out.
+    cannot say it. ``answers`` are other registers that do not read as the model has them, by name.
+    ``stop`` is called when an access cannot be carried out.
     """
 
     def __init__(
@@ -40,12 +41,13 @@ class SystemAccess:
         registers: Registers,
         mmu: Mmu,
         cache_line: int | None,
+        answers: Mapping[str, int],
         stop: Callable[[StopReason, str], None],
     ) -> None:
         self._registers = registers
         self._mmu = mmu
         self._stop = stop
-        self._fixed: dict[int, int] = {}
+        self._fixed = {REGISTERS[name]: value for name, value in answers.items()}
         if cache_line is not None:
             self._fixed[REGISTERS["CTR_EL0"]] = _with_line(registers.read("CTR_EL0"), cache_line)
         keys = frozenset(self._fixed)

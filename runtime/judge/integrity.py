@@ -16,14 +16,14 @@ from relokit.codegen.base.errors import MachineError
 from relokit.codegen.series import Feature
 from relokit.codegen.target import MASK64, Regime
 from relokit.runtime.arch.geometry import txsz
-from relokit.runtime.arch.translation import SCTLR_M, WalkRegisters
+from relokit.runtime.arch.translation import SCTLR_M, WalkRegisters, to_ttbr
 from relokit.runtime.arch.walker import Access, Fault, walk, walk_many
 from relokit.runtime.guest.memory import Words
 from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.judge.outcome import Finding
+from relokit.runtime.kexec.address_space import idmap_va_bits, kernel_ttbr1, with_t0sz
 from relokit.runtime.kexec.kimage import destination_pages, read_field, walk_list
 from relokit.runtime.kexec.machine import Machine
-from relokit.runtime.kexec.trans_pgd import IDMAP_VA_BITS
 
 # What each word is for, as causes say it.
 FIELDS: dict[str, str] = {
@@ -93,8 +93,8 @@ def expected_fields(machine: Machine) -> dict[str, int]:
         fields["ttbr1"] = _base(machine, OwnerKind.LINEAR_MAP)
         fields["zero_page"] = machine.old.zero_page
     if target.has(Feature.MMU_ON):
-        fields["ttbr0"] = _base(machine, OwnerKind.CONTROL_IDMAP)
-        fields["t0sz"] = txsz(IDMAP_VA_BITS)
+        fields["ttbr0"] = to_ttbr(_base(machine, OwnerKind.CONTROL_IDMAP), target.pa_bits)
+        fields["t0sz"] = txsz(idmap_va_bits(kimage.control_page))
         fields["phys_offset"] = -machine.old.linear_offset & MASK64
     return fields
 
@@ -199,12 +199,14 @@ def _registers(machine: Machine) -> tuple[WalkRegisters, int]:
     """The translation registers during the move, and their level."""
     own = dict(machine.state.sysregs)
     el = machine.state.el
+    memory, kimage, target = machine.memory, machine.kimage, machine.target
     return WalkRegisters(
         sctlr=SCTLR_M,
-        tcr=own[f"TCR_EL{el}"],
-        ttbr0=read_field(machine.memory, machine.kimage, "ttbr0"),
-        ttbr1=read_field(machine.memory, machine.kimage, "ttbr1"),
+        tcr=with_t0sz(own[f"TCR_EL{el}"], read_field(memory, kimage, "t0sz")),
+        ttbr0=read_field(memory, kimage, "ttbr0"),
+        ttbr1=kernel_ttbr1(target, read_field(memory, kimage, "ttbr1")),
         e2h=el == 2,
+        cpu_bits=target.cpu_bits,
     ), el
 
 

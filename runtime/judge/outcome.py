@@ -78,6 +78,7 @@ class JudgedTarget:
     page_size: int
     va_bits: int
     pa_bits: int
+    cpu_bits: int
     regime: Regime
     cache_line: int
     layout: str
@@ -90,6 +91,7 @@ class JudgedTarget:
             target.page_size,
             target.va_bits,
             target.pa_bits,
+            target.cpu_bits,
             target.regime,
             target.cache_line,
             target.layout.name,

@@ -25,6 +25,7 @@ from relokit.runtime.guest.owner import Owner, OwnerKind, destination
 from relokit.runtime.judge.diagnosis import diagnose
 from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.kexec import trans_pgd
+from relokit.runtime.kexec.address_space import kernel_ttbr1
 from relokit.runtime.kexec.inputs import Inputs
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.old_kernel import CpuState, OldKernel, load_old_kernel, page_tables
@@ -108,7 +109,7 @@ def build_resume(target: Target, image: Image, inputs: Inputs, job: Job) -> Resu
     )
     ttbr0, t0sz = trans_pgd.idmap_page(memory, allocator, target, safe.base)
     copy = trans_pgd.create_copy(
-        memory, allocator, old.swapper, target, target.page_offset, target.page_end
+        memory, allocator, old.swapper, target, target.linear_start, target.page_end
     )
     nvhe = target.regime is Regime.NVHE
     vectors = old.stub_vectors if nvhe else 0
@@ -145,9 +146,10 @@ def check_resume(resume: Resume, cpu: Cpu, move: Move) -> list[Finding]:
     if not move.arrived:
         return [diagnose(resume, cpu, move.stop)]
     el = resume.old.el
+    ttbr1 = kernel_ttbr1(resume.target, resume.tables)
     expected = {
         "resume.el": (cpu.el, el, "exception level"),
-        "resume.ttbr1": (cpu.read(f"TTBR1_EL{el}"), resume.tables, f"TTBR1_EL{el}"),
+        "resume.ttbr1": (cpu.read(f"TTBR1_EL{el}"), ttbr1, f"TTBR1_EL{el}"),
         "resume.mmu": (cpu.read(f"SCTLR_EL{el}") & 1, 1, f"SCTLR_EL{el}.M"),
     }
     if resume.vectors:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.host_file import map_file
-from relokit.codegen.target import MIB, Regime, Target
+from relokit.codegen.target import MIB, WIDE, Regime, Target
 from relokit.linker.image import Image
 from relokit.linker.kernel.kernel_file import ImageHeader, open_kernel, parse_header
 from relokit.runtime.board import boot_protocol, devicetree
@@ -14,6 +14,7 @@ from relokit.runtime.guest.content import BytesContent, Content, PatternContent
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.guest.payload import PayloadKind, PayloadPart
+from relokit.runtime.kexec.address_space import cpu_pa_bits
 from relokit.runtime.kexec.job import DEFAULT_CMDLINE, RAM_BASE, Job, KexecPath
 from relokit.runtime.kexec.kimage import KexecSegment
 from relokit.runtime.kexec.programs import demo_kernel
@@ -128,9 +129,11 @@ def load_inputs(target: Target, job: Job, demo: Image | None, old_kernel_size: i
         )
         for part in placement.segments
     )
-    # Of the engine's two CPUs only one has VHE and admits to 16 KiB pages.
+    # Of the engine's two CPUs only one has VHE and admits to 16 KiB pages, and wider addresses
+    # than a Cortex-A72's go with it.
     pages = (target.page_size, header.page_size)
-    cpu = "max" if target.regime is Regime.VHE or 16384 in pages else "a72"
+    wide = target.cpu_bits == WIDE
+    cpu = "max" if target.regime is Regime.VHE or 16384 in pages or wide else "a72"
     return Inputs(
         ram_base=ram_base,
         ram_size=ram_size,
@@ -186,6 +189,7 @@ def _ram(target: Target, job: Job, dtb: bytes | None, moved: int) -> tuple[int, 
         size = min(available, wanted)
     first = -(-base // target.page_size) * target.page_size
     size = (base + size) // target.page_size * target.page_size - first
+    cpu_pa_bits(target, first + size, where=str(job.dtb) if job.dtb else None)
     if needed > size + OVERHEAD // 2:
         raise MachineError(
             f"{moved / MIB:.1f} MiB to move need {needed / MIB:.0f} MiB of guest memory for source "

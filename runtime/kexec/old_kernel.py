@@ -9,17 +9,16 @@ from relokit.codegen.target import Regime, Target
 from relokit.linker.flat import flatten
 from relokit.linker.image import Image
 from relokit.runtime.arch import descriptors, geometry
-from relokit.runtime.arch.translation import SCTLR_M
+from relokit.runtime.arch.translation import SCTLR_M, to_ttbr
 from relokit.runtime.guest.ledger import PageAllocator, Region
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.kexec import trans_pgd
+from relokit.runtime.kexec.address_space import kernel_tcr, kernel_ttbr1, output_format
 from relokit.runtime.kexec.pagetables import PageTables, map_image, map_linear
 
 # SCTLR_EL1 of a running kernel: M, C, SA, SA0, I over the MMU-off value (DDI 0487, SCTLR_EL1).
 SCTLR_MMU_ON = facts.SCTLR_EL1_MMU_OFF | SCTLR_M | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 12
-PA_BITS = 44
-"""Physical address size in TCR_EL1.IPS: what a Cortex-A72 has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +74,17 @@ class OldKernel:
         return CpuState(self.el, self.image.symbol(entry), arguments, self._sysregs())
 
     def _sysregs(self) -> tuple[tuple[str, int], ...]:
-        tcr = geometry.tcr_el1(
-            geometry.granule_of(self.target.page_size),
-            t0_bits=trans_pgd.IDMAP_VA_BITS,
-            t1_bits=self.target.va_bits,
-            pa_bits=PA_BITS,
-        )
+        target = self.target
+        tcr = kernel_tcr(target, self.memory.end)
         own = (
             (f"MAIR_EL{self.el}", descriptors.MAIR),
             (f"TCR_EL{self.el}", tcr),
-            (f"TTBR0_EL{self.el}", self.zero_page),
-            (f"TTBR1_EL{self.el}", self.swapper),
+            (f"TTBR0_EL{self.el}", to_ttbr(self.zero_page, target.pa_bits)),
+            (f"TTBR1_EL{self.el}", kernel_ttbr1(target, self.swapper)),
             (f"SCTLR_EL{self.el}", SCTLR_MMU_ON),
         )
         vectors = ("VBAR_EL2", self.stub_vectors)
-        match self.target.regime:
+        match target.regime:
             case Regime.EL1:
                 return own
             case Regime.NVHE:
@@ -105,7 +100,7 @@ def load_old_kernel(
     """Put ``image`` at ``region`` and build its tables: the linear map and its own mapping.
 
     Fixed places (the region, destinations) are reserved in ``allocator`` already. ``memstart``
-    is the PA that PAGE_OFFSET maps.
+    is the PA that the linear map starts with.
     """
     memory = allocator.memory
     memory.write(region.base, flatten(image))
@@ -118,7 +113,7 @@ def load_old_kernel(
         allocator=allocator,
         swapper=tables,
         zero_page=trans_pgd.zero_page(allocator),
-        linear_offset=target.page_offset - memstart,
+        linear_offset=target.linear_start - memstart,
     )
 
 
@@ -135,10 +130,12 @@ def page_tables(
         allocator.memory,
         allocator,
         geometry.granule_of(target.page_size),
-        target.va_bits,
+        target.table_va_bits,
         upper=True,
         owner=Owner(kind),
+        output=output_format(target),
     )
-    map_linear(tables, target.page_offset, memstart, read_only=((region.base, region.size),))
+    text = (region.base, region.size)
+    map_linear(tables, target.linear_start, target.page_end, memstart, read_only=(text,))
     map_image(tables, image, region.base)
     return tables.root

@@ -164,6 +164,7 @@ def _chunks(
 def map_linear(
     tables: PageTables,
     page_offset: int,
+    page_end: int,
     memstart: int,
     *,
     read_only: Sequence[tuple[int, int]] = (),
@@ -171,13 +172,15 @@ def map_linear(
 ) -> None:
     """The linear map: all of RAM at ``page_offset + (PA - memstart)``, writable, never executable.
 
+    It ends below the VA ``page_end``.
+
     ``read_only`` are ``(pa, size)`` ranges, apart from each other and in RAM: the alias of
     the kernel's text and read-only data, mapped by pages so that it can be made writable again.
     ``blocks=False`` maps everything by pages, as a kernel with rodata=full or KFENCE does.
     """
     memory = tables.memory
     shift = page_offset - memstart
-    room = 1 << (tables.va_bits - 1)
+    room = page_end - page_offset
     if memstart > memory.base or memory.end - memstart > room:
         raise MachineError(
             f"RAM {memory.base:#x}..{memory.end:#x} does not fit a linear map of {room:#x} bytes "

@@ -16,13 +16,14 @@ from relokit.codegen.base.errors import MachineError
 from relokit.codegen.target import Target
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.geometry import ENTRY_SIZE, LEAF_LEVEL, granule_of, txsz
+from relokit.runtime.arch.translation import to_ttbr
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory, Words
 from relokit.runtime.guest.owner import Owner, OwnerKind
+from relokit.runtime.kexec.address_space import idmap_va_bits, output_format
 from relokit.runtime.kexec.pagetables import SPACE, PageTables
 
 VECTORS_SIZE = 0x800  # 16 slots of 0x80 bytes (ARM DDI 0487, D1.3)
-IDMAP_VA_BITS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +64,21 @@ def create_copy(
     outside RAM, or lack of memory.
     """
     granule = granule_of(target.page_size)
-    low = SPACE - (1 << target.va_bits)
-    if not low <= start < end <= SPACE:
+    if not target.linear_start <= start < end <= SPACE:
         raise MachineError(
-            f"linear map copy: VA {start:#x}..{end:#x} is outside the {target.va_bits}-bit upper "
-            f"range, which starts at {low:#x}",
+            f"linear map copy: VA {start:#x}..{end:#x} is outside the {target.va_bits_at_run}-bit "
+            f"upper range, which starts at {target.linear_start:#x}",
             hint="start from the run-time VA size (TCR_EL1.T1SZ), not the compile-time one",
         )
+    output = output_format(target)
+    low = SPACE - (1 << target.table_va_bits)
     first, last = np.uint64(start - low), np.uint64(end - 1 - low)
     source = np.array([source_pgd], dtype=np.uint64)
     owner = Owner(OwnerKind.LINEAR_MAP)
     copy = _new_tables(allocator, 1, target.page_size, owner)
     pgd = int(copy[0])
     base = np.zeros(1, dtype=np.uint64)  # offset of each table's first VA from ``low``
-    for level in range(granule.start_level(target.va_bits), LEAF_LEVEL + 1):
+    for level in range(granule.start_level(target.table_va_bits), LEAF_LEVEL + 1):
         span = np.uint64(granule.span(level))
         vas = base[:, None] + np.arange(granule.entries, dtype=np.uint64) * span
         inside = (vas <= last) & (vas + (span - np.uint64(1)) >= first)
@@ -84,12 +86,12 @@ def create_copy(
         new = _leaves(rows, level, rule)
         if level < LEAF_LEVEL:
             tables = rows & np.uint64(d.TYPE) == d.TABLE
-            source = d.PLAIN.decode(rows[tables])
+            source = output.decode(rows[tables])
             base = vas[tables]
             deeper = owner.at_level(level + 1)
             below = _new_tables(allocator, len(source), target.page_size, deeper)
             limit = d.TABLE_UXN if level == LEAF_LEVEL - 1 else d.TABLE_PXN
-            new[tables] = below | np.uint64(d.TABLE | limit | rule.table_bits)
+            new[tables] = output.encode(below) | np.uint64(d.TABLE | limit | rule.table_bits)
         memory.words[_row_slots(memory, copy, target.page_size)] = new
         if level < LEAF_LEVEL:
             copy = below
@@ -143,19 +145,21 @@ def idmap_page(
 ) -> tuple[int, int]:
     """Tables that map the page at PA ``page_pa`` to itself, and nothing else; ``kind`` owns them.
 
-    Returns the TTBR0 value and T0SZ. The page is executable at EL1 and read-only. The range is
-    48 bits wide whatever the kernel's own VA size is: RAM may lie above the latter.
+    Returns the TTBR0 value and T0SZ. The page is executable at EL1 and read-only. The range is as
+    wide as the page's PA needs, whatever the kernel's own VA size is: RAM may lie above the latter.
     """
+    va_bits = idmap_va_bits(page_pa)
     tables = PageTables(
         memory,
         allocator,
         granule_of(target.page_size),
-        IDMAP_VA_BITS,
+        va_bits,
         upper=False,
         owner=Owner(kind),
+        output=output_format(target),
     )
     tables.idmap(page_pa, target.page_size)
-    return tables.root, txsz(IDMAP_VA_BITS)
+    return to_ttbr(tables.root, target.pa_bits), txsz(va_bits)
 
 
 def copy_el2_vectors(memory: GuestMemory, allocator: PageAllocator, vectors: bytes) -> int:

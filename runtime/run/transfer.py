@@ -14,6 +14,7 @@ from relokit.runtime.engine.operations import OperationCounter
 from relokit.runtime.engine.stop import Stop, StopReason
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.judge.outcome import RelocationRun
+from relokit.runtime.kexec.address_space import cpu_pa_bits
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.old_kernel import CpuState
 
@@ -65,7 +66,13 @@ def cpu_in_state(
 ) -> Cpu:
     """A CPU of ``model`` in ``state``, over ``memory``."""
     line = None if target.cache_line == DEFAULT_LINE else target.cache_line
-    cpu = Cpu(model, memory, cache_line=line)
+    cpu = Cpu(
+        model,
+        memory,
+        cache_line=line,
+        cpu_bits=target.cpu_bits,
+        pa_bits=cpu_pa_bits(target, memory.end),
+    )
     for name, value in state.sysregs:
         cpu.write(name, value)
     cpu.set_el(state.el)

@@ -13,12 +13,13 @@ from relokit.codegen import facts
 from relokit.codegen.build import HARNESS
 from relokit.codegen.gas.encoder import Encoder
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType
-from relokit.codegen.target import Regime
+from relokit.codegen.target import WIDE, Regime
 from relokit.linker.image import Image, ImageSymbol, PlacedSection, Segment, SegmentFlag
 from relokit.linker.link.program import build_program
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.kexec import trans_pgd
+from relokit.runtime.kexec.address_space import with_t0sz
 from relokit.runtime.kexec.machine import Machine
 
 PT_LOAD = 1
@@ -42,7 +43,7 @@ class HarnessState:
     """What the harness template loads; all but ``entry`` (VA) are register values.
 
     ``mair`` to ``sctlr`` are those of the level the old kernel runs at; what ends in ``_el2``
-    counts only where the machine has an EL2.
+    counts only where the machine has an EL2. ``wide``: the machine has to have 52-bit addresses.
     """
 
     vbar_el2: int
@@ -56,6 +57,7 @@ class HarnessState:
     sctlr: int
     arguments: tuple[int, ...]
     entry: int
+    wide: bool
 
 
 def bootable_image(machine: Machine, encoder: Encoder) -> Image:
@@ -106,28 +108,26 @@ def bootable_image(machine: Machine, encoder: Encoder) -> Image:
 
 def _harness_state(machine: Machine, page: Region) -> HarnessState:
     """The registers of ``machine``'s CPU; TTBR0 maps the harness's own ``page`` instead."""
-    ttbr0, _ = trans_pgd.idmap_page(
-        machine.memory,
-        machine.allocator,
-        machine.target,
-        page.base,
-        OwnerKind.HARNESS_IDMAP,
+    target = machine.target
+    ttbr0, t0sz = trans_pgd.idmap_page(
+        machine.memory, machine.allocator, target, page.base, OwnerKind.HARNESS_IDMAP
     )
     registers = dict(machine.state.sysregs)
     own = f"_EL{machine.state.el}"
-    vhe = machine.target.regime is Regime.VHE
+    vhe = target.regime is Regime.VHE
     return HarnessState(
         vbar_el2=registers.get("VBAR_EL2", 0),
         hcr_el2=registers.get("HCR_EL2", 0),
         cptr_el2=CPTR_EL2_VHE if vhe else CPTR_EL2_NVHE,
         cnthctl_el2=CNTHCTL_EL2_VHE if vhe else CNTHCTL_EL2_NVHE,
         mair=registers["MAIR" + own],
-        tcr=registers["TCR" + own],
+        tcr=with_t0sz(registers["TCR" + own], t0sz),
         ttbr0=ttbr0,
         ttbr1=registers["TTBR1" + own],
         sctlr=registers["SCTLR" + own],
         arguments=machine.state.x,
         entry=machine.state.pc,
+        wide=WIDE in (target.va_bits_at_run, target.pa_bits_at_run),
     )
 
 

@@ -88,12 +88,12 @@ def test_results_do_not_depend_on_the_number_of_rooms() -> None:
 
 def test_unsupported_cells_need_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relokit.matrix, "WORKER", "no.such.module")
-    chosen = list(cells(Selection(series=(15,), va_bits=(52,))))
+    chosen = list(cells(Selection(series=(15,), va_bits=(40,))))
     results = list(run_matrix(chosen, jobs=1))
     assert len(results) == 9
     for result in results:
         assert result.status is CellStatus.UNSUPPORTED
-        assert "52-bit" in (result.reason or "")
+        assert "40-bit" in (result.reason or "")
         assert to_data(result)["path"] is None
 
 

@@ -101,6 +101,52 @@ def test_a_smaller_address_space_hands_over(tmp_path: Path, page: str, va: str) 
     assert boot(command).endswith(PASSED)
 
 
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("page", ["4k", "16k", "64k"])
+@pytest.mark.parametrize("cpu", ["52", "48"])
+def test_a_52_bit_kernel_hands_over_on_either_cpu(
+    tmp_path: Path, page: str, regime: str, cpu: str
+) -> None:
+    """QEMU's `max` has LPA2, LVA and LPA; with --cpu-bits 48 it has them and is not asked."""
+    options = ("--page-size", page, "--va-bits", "52", "--el", regime, "--cpu-bits", cpu)
+    console = boot(export(tmp_path / "demo.elf", *options))
+    assert console == f"relokit demo kernel: entered at EL{EL[regime]}\n{PASSED}"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--series", state, "--page-size", page)
+        for state in ("0", "9", "11", "12")
+        for page in ("4k", "64k")
+    ]
+    + [
+        ("--page-size", "64k", "--va-bits", "48", "--pa-bits", "52"),
+        ("--page-size", "64k", "--pa-bits", "48"),
+        ("--page-size", "16k", "--path", "crash"),
+        ("--page-size", "4k", "--path", "purgatory", "--shape", "own-place"),
+    ],
+    ids=" ".join,
+)
+def test_52_bit_addresses_are_no_matter_of_the_state(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    command = export(tmp_path / "demo.elf", "--va-bits", "52", *options)
+    assert boot(command).endswith(PASSED)
+
+
+@pytest.mark.parametrize("cpu", ["52", "48"])
+@pytest.mark.parametrize(
+    ("kernel", "page"), [("kernel_6_12", "4k"), ("kernel_6_12_16k", "16k"), ("kernel_7", "4k")]
+)
+def test_a_shipped_52_bit_kernels_own_code_hands_over(
+    tmp_path: Path, kernel: str, page: str, cpu: str, request: pytest.FixtureRequest
+) -> None:
+    path = str(request.getfixturevalue(kernel))
+    options = ("--code-from", path, "--page-size", page, "--va-bits", "52", "--cpu-bits", cpu)
+    assert boot(export(tmp_path / "demo.elf", *options)).endswith(PASSED)
+
+
 def test_a_shipped_kernels_own_code_hands_over(tmp_path: Path, kernel_6_1: Path) -> None:
     command = export(tmp_path / "demo.elf", "--code-from", str(kernel_6_1))
     assert boot(command).endswith(PASSED)
@@ -156,6 +202,17 @@ def initrd(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("--el", "el1"), ("virtualization=off", "virtualization=on"), "virtualization=off"),
         (("--el", "vhe"), (MAX, "cortex-a72"), "no VHE: -cpu max"),
         (("--page-size", "16k"), (MAX, "cortex-a72"), "no 16 KiB pages: -cpu max"),
+        (("--va-bits", "52"), (MAX, "cortex-a72"), "no 52-bit addresses: -cpu max"),
+        (
+            ("--va-bits", "52", "--page-size", "16k"),
+            (MAX, "max,lpa2=off"),
+            "no 52-bit addresses: -cpu max",
+        ),
+        (
+            ("--va-bits", "52", "--page-size", "64k"),
+            (MAX, "cortex-a72"),
+            "no 52-bit addresses: -cpu max",
+        ),
     ],
 )
 def test_another_machine_is_refused_with_advice(

@@ -13,6 +13,7 @@ from relokit.linker.flat import flatten
 from relokit.runtime.arch.translation import WalkRegisters
 from relokit.runtime.arch.walker import Access, Walk, walk
 from relokit.runtime.guest.owner import OwnerKind
+from relokit.runtime.kexec.address_space import kernel_ttbr1, with_t0sz
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.kimage import read_field, walk_list
 from relokit.runtime.kexec.machine import Machine, build_machine, el_at_jump
@@ -32,13 +33,15 @@ def translate(machine: Machine, va: int, **registers: int) -> Walk:
         "ttbr1": own[f"TTBR1_EL{el}"],
         "mair": own[f"MAIR_EL{el}"],
     }
-    return walk(machine.memory, WalkRegisters(**values | registers, e2h=el == 2), va, el=el)
+    regs = WalkRegisters(**values | registers, e2h=el == 2, cpu_bits=machine.target.cpu_bits)
+    return walk(machine.memory, regs, va, el=el)
 
 
 TARGETS = [
-    Target(page_size=page, va_bits=va, regime=regime, series=state)
+    Target(page_size=page, va_bits=va, cpu_bits=cpu, regime=regime, series=state)
     for page, all_va in VA_BITS.items()
     for va in all_va
+    for cpu in (48, 52)[: 1 + (va == 52)]
     for regime in Regime
     for state in (0, 8, 11, 15)
 ]
@@ -103,14 +106,16 @@ def test_tables_of_the_way_out(target: Target) -> None:
     with prepared(target, JOB) as machine:
         memory, kimage = machine.memory, machine.kimage
         ttbr0 = read_field(memory, kimage, "ttbr0")
-        ttbr1 = read_field(memory, kimage, "ttbr1")
-        assert ttbr1 != machine.old.swapper
+        assert read_field(memory, kimage, "ttbr1") != machine.old.swapper
+        ttbr1 = kernel_ttbr1(target, read_field(memory, kimage, "ttbr1"))
+        tcr = dict(machine.state.sysregs)[f"TCR_EL{machine.state.el}"]
+        tcr = with_t0sz(tcr, read_field(memory, kimage, "t0sz"))
         page = kimage.control_page
-        inside = translate(machine, page, ttbr0=ttbr0)
+        inside = translate(machine, page, ttbr0=ttbr0, tcr=tcr)
         assert (inside.pa, inside.size) == (page, target.page_size)
         assert inside.fault_for(Access.EXECUTE) is None
         for other in (page - target.page_size, page + target.page_size):
-            assert translate(machine, other, ttbr0=ttbr0).fault
+            assert translate(machine, other, ttbr0=ttbr0, tcr=tcr).fault
         pairs = walk_list(memory, kimage.head, target.page_size)
         for pa in (int(pairs[0][0]), int(pairs[0][-1]), int(pairs[1][0]), machine.inputs.ram_base):
             va = pa + machine.old.linear_offset & MASK64

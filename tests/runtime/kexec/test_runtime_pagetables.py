@@ -36,16 +36,29 @@ def _tables(page_size: int, va_bits: int, *, upper: bool = True, ram: int = 16 *
         va_bits,
         upper=upper,
         owner=Owner(OwnerKind.LINEAR_MAP),
+        output=d.PLAIN if va_bits < 52 else d.LPA if page_size == 65536 else d.LPA2,
     )
+
+
+def _half(tables: PageTables) -> int:
+    """First VA after the lower half."""
+    return tables.low + (1 << tables.va_bits - 1)
 
 
 def _registers(tables: PageTables) -> WalkRegisters:
     bits = tables.va_bits
     return WalkRegisters(
         sctlr=1,
-        tcr=tcr_el1(tables.granule, t0_bits=bits, t1_bits=bits, pa_bits=48),
+        tcr=tcr_el1(
+            tables.granule,
+            t0_bits=bits,
+            t1_bits=bits,
+            pa_bits=tables.output.bits,
+            ds=tables.output is d.LPA2,
+        ),
         ttbr0=tables.root,
         ttbr1=tables.root,
+        cpu_bits=tables.output.bits,
     )
 
 
@@ -200,7 +213,7 @@ def test_the_linear_map_is_all_of_ram_but_for_the_kernels_text(
 ) -> None:
     tables = _tables(page, va_bits, ram=64 * MIB)
     text = (BASE + 2 * MIB, 4 * MIB + page)
-    map_linear(tables, tables.low, BASE - 64 * MIB, read_only=[text], blocks=blocks)
+    map_linear(tables, tables.low, _half(tables), BASE - 64 * MIB, read_only=[text], blocks=blocks)
     offsets = np.arange(0, 64 * MIB, page, dtype=np.uint64)
     vas = np.uint64(tables.low + 64 * MIB) + offsets
     many = walk_many(tables.memory, _registers(tables), vas, el=1)
@@ -220,12 +233,12 @@ def test_the_linear_map_is_all_of_ram_but_for_the_kernels_text(
 def test_ram_that_the_linear_map_cannot_hold_is_refused() -> None:
     tables = _tables(16384, 36)
     with pytest.raises(MachineError, match="does not fit a linear map"):
-        map_linear(tables, tables.low, BASE - (1 << 35))
+        map_linear(tables, tables.low, _half(tables), BASE - (1 << 35))
     with pytest.raises(MachineError, match="does not fit a linear map"):
-        map_linear(tables, tables.low, BASE + 16384)
+        map_linear(tables, tables.low, _half(tables), BASE + 16384)
     for ranges in ([(BASE - 16384, 16384)], [(BASE, 32768), (BASE + 16384, 16384)]):
         with pytest.raises(MachineError, match="read-only range"):
-            map_linear(_tables(16384, 36), tables.low, BASE, read_only=ranges)
+            map_linear(_tables(16384, 36), tables.low, _half(tables), BASE, read_only=ranges)
 
 
 def _section(name: str, va: int, size: int) -> PlacedSection:

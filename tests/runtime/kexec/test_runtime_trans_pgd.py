@@ -10,12 +10,18 @@ from hypothesis import strategies as st
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.target import VA_BITS, Target
 from relokit.runtime.arch import descriptors as d
-from relokit.runtime.arch.geometry import granule_of, tcr_el1
+from relokit.runtime.arch.geometry import granule_of
 from relokit.runtime.arch.translation import WalkRegisters
 from relokit.runtime.arch.walker import walk, walk_many
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.guest.owner import OwnerKind, destination
+from relokit.runtime.kexec.address_space import (
+    kernel_tcr,
+    kernel_ttbr1,
+    output_format,
+    with_t0sz,
+)
 from relokit.runtime.kexec.pagetables import PageTables, map_linear
 from relokit.runtime.kexec.trans_pgd import (
     COPY_RULES,
@@ -28,6 +34,10 @@ from relokit.runtime.kexec.trans_pgd import (
 BASE = 0x4000_0000
 MIB = 1 << 20
 GEOMETRIES = [(page, va_bits) for page, sizes in VA_BITS.items() for va_bits in sizes]
+# Page size, VA bits of the kernel, bits of the CPU.
+MACHINES = [
+    (page, va_bits, cpu) for page, va_bits in GEOMETRIES for cpu in (48, 52)[: 1 + (va_bits == 52)]
+]
 
 
 class World:
@@ -37,12 +47,13 @@ class World:
         self,
         page: int = 4096,
         va_bits: int = 48,
+        cpu_bits: int = 0,
         *,
         ram: int = 32 * MIB,
         read_only: tuple[tuple[int, int], ...] = ((BASE + 4 * MIB, MIB),),
         blocks: bool = True,
     ) -> None:
-        self.target = Target(page_size=page, va_bits=va_bits)
+        self.target = Target(page_size=page, va_bits=va_bits, cpu_bits=cpu_bits)
         self.memory = GuestMemory(BASE, ram)
         self.allocator = PageAllocator(self.memory, page)
         self.allocator.reserve(destination(0, "kernel"), BASE + 4 * MIB, 2 * MIB)
@@ -50,11 +61,19 @@ class World:
             self.memory,
             self.allocator,
             granule_of(page),
-            va_bits,
+            self.target.table_va_bits,
             upper=True,
             owner=destination(0, "swapper"),
+            output=output_format(self.target),
         )
-        map_linear(self.tables, self.target.page_offset, BASE, read_only=read_only, blocks=blocks)
+        map_linear(
+            self.tables,
+            self.target.linear_start,
+            self.target.page_end,
+            BASE,
+            read_only=read_only,
+            blocks=blocks,
+        )
 
     def copy(self, rule: str = "6.1") -> int:
         return create_copy(
@@ -62,18 +81,18 @@ class World:
             self.allocator,
             self.tables.root,
             self.target,
-            self.target.page_offset,
+            self.target.linear_start,
             self.target.page_end,
             rule=COPY_RULES[rule],
         )
 
     def registers(self, ttbr1: int) -> WalkRegisters:
-        bits = self.target.va_bits
-        tcr = tcr_el1(self.tables.granule, t0_bits=48, t1_bits=bits, pa_bits=48)
-        return WalkRegisters(1, tcr, 0, ttbr1)
+        tcr = kernel_tcr(self.target, self.memory.end)
+        table = kernel_ttbr1(self.target, ttbr1)
+        return WalkRegisters(1, tcr, 0, table, cpu_bits=self.target.cpu_bits)
 
     def va(self, pa: int) -> int:
-        return self.target.page_offset + pa - BASE
+        return self.target.linear_start + pa - BASE
 
     def leaf(self, root: int, pa: int) -> tuple[int, int]:
         """(PA of the leaf entry, its descriptor) for the linear address of ``pa``."""
@@ -83,22 +102,23 @@ class World:
 
 @settings(max_examples=60)
 @given(
-    geometry=st.sampled_from(GEOMETRIES),
+    geometry=st.sampled_from(MACHINES),
     blocks=st.booleans(),
     rule=st.sampled_from(sorted(COPY_RULES)),
     first=st.integers(0, 400),
     pages=st.integers(1, 100),
 )
 def test_a_copy_translates_the_same_and_everything_is_writable(
-    geometry: tuple[int, int], blocks: bool, rule: str, first: int, pages: int
+    geometry: tuple[int, int, int], blocks: bool, rule: str, first: int, pages: int
 ) -> None:
-    page, va_bits = geometry
+    page, va_bits, cpu_bits = geometry
     ram_pages = 32 * MIB // page
     first, pages = first % (ram_pages - 1), min(pages, ram_pages // 2)
     pages = min(pages, ram_pages - first)
-    world = World(page, va_bits, read_only=((BASE + first * page, pages * page),), blocks=blocks)
+    text = ((BASE + first * page, pages * page),)
+    world = World(page, va_bits, cpu_bits, read_only=text, blocks=blocks)
     copy = world.copy(rule)
-    vas = np.uint64(world.target.page_offset) + np.arange(0, 32 * MIB, page, dtype=np.uint64)
+    vas = np.uint64(world.target.linear_start) + np.arange(0, 32 * MIB, page, dtype=np.uint64)
     before = walk_many(world.memory, world.registers(world.tables.root), vas, el=1)
     after = walk_many(world.memory, world.registers(copy), vas, el=1)
     assert (before.pa == after.pa).all()
@@ -253,8 +273,8 @@ def test_the_idmap_is_one_executable_page_and_a_48_bit_range(page: int, va_bits:
     control = allocator.alloc(destination(0, "control code page"), page).base
     ttbr0, t0sz = idmap_page(memory, allocator, target, control)
     assert t0sz == 16
-    tcr = tcr_el1(granule_of(page), t0_bits=64 - t0sz, t1_bits=va_bits, pa_bits=48)
-    regs = WalkRegisters(1, tcr, ttbr0)
+    tcr = with_t0sz(kernel_tcr(target, memory.end), t0sz)
+    regs = WalkRegisters(1, tcr, ttbr0, cpu_bits=target.cpu_bits)
     for va, mapped in (
         (control - 1, False),
         (control, True),
@@ -265,7 +285,9 @@ def test_the_idmap_is_one_executable_page_and_a_48_bit_range(page: int, va_bits:
         assert (result.pa == va) == mapped
     inside = walk(memory, regs, control + 4, el=1)
     assert (inside.level, inside.writable, inside.executable) == (3, False, True)
-    assert inside.trail[-1].descriptor == control | 1 << 54 | 1 << 55 | 0x783
+    assert inside.trail[-1].descriptor == control | 1 << 54 | 1 << 55 | (
+        0x483 if target.lpa2 else 0x783
+    )
     assert all(step.descriptor & ~d.PLAIN.in_place == 3 for step in inside.trail[:-1])
 
 
@@ -288,5 +310,5 @@ def test_the_zero_page_maps_nothing() -> None:
     world = World()
     world.memory.view(BASE + 8 * MIB, 24 * MIB)[:] = 0xFF
     regs = world.registers(zero_page(world.allocator))
-    vas = np.uint64(world.target.page_offset) + np.arange(0, 32 * MIB, 4096, dtype=np.uint64)
+    vas = np.uint64(world.target.linear_start) + np.arange(0, 32 * MIB, 4096, dtype=np.uint64)
     assert (walk_many(world.memory, regs, vas, el=1).fault == 0b000100).all()
