@@ -35,12 +35,13 @@ if TYPE_CHECKING:
     from relokit.diffing.routines.classify import ChangeKind
     from relokit.diffs import diff, series_diff
     from relokit.executed_diffs import behave
-    from relokit.facade import Exported, export, generate, run
+    from relokit.facade import export, generate, run
     from relokit.matrix import CellResult, CellStatus, run_matrix
     from relokit.runtime.campaign.cells import Cell, Payload, Selection, cells
     from relokit.runtime.guest.order import Order
     from relokit.runtime.judge.outcome import Finding, Outcome, Status
     from relokit.runtime.kexec.job import Job, KexecPath, Shape
+    from relokit.session import Exported, Session
 
 _EXPORTS = {
     "relokit.building": ("build", "build_programs", "render"),
@@ -54,12 +55,13 @@ _EXPORTS = {
     "relokit.diffing.routines.classify": ("ChangeKind",),
     "relokit.diffs": ("diff", "series_diff"),
     "relokit.executed_diffs": ("behave",),
-    "relokit.facade": ("Exported", "export", "generate", "run"),
+    "relokit.facade": ("export", "generate", "run"),
     "relokit.matrix": ("CellResult", "CellStatus", "run_matrix"),
     "relokit.runtime.campaign.cells": ("Cell", "Payload", "Selection", "cells"),
     "relokit.runtime.judge.outcome": ("Finding", "Outcome", "Status"),
     "relokit.runtime.guest.order": ("Order",),
     "relokit.runtime.kexec.job": ("Job", "KexecPath", "Shape"),
+    "relokit.session": ("Exported", "Session"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
 
@@ -85,6 +87,7 @@ __all__ = [
     "Regime",
     "RelokitError",
     "Selection",
+    "Session",
     "Shape",
     "Status",
     "Target",

@@ -7,15 +7,14 @@ True
 
 from __future__ import annotations
 
-import json
-import pickle
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from relokit.building import encoder, programs_for
-from relokit.codegen.base.documents import ALL, Table, from_data
+from relokit.building import encoder
+from relokit.codegen.base.documents import ALL, Table
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.base.host_file import map_file
 from relokit.codegen.facts import RELOCATION
@@ -32,10 +31,8 @@ from relokit.diffing.read.sides import (
     read_sides,
 )
 from relokit.diffing.routines.model import Diff
-from relokit.facade import GRACE, Progress, worker
 from relokit.runtime.behaviour.differences import ARGUMENTS, compare_behaviour
 from relokit.runtime.behaviour.flat_machine import (
-    CALL_SECONDS,
     CODE,
     REACH,
     Callee,
@@ -45,7 +42,7 @@ from relokit.runtime.behaviour.flat_machine import (
 )
 from relokit.runtime.behaviour.observation import BehaviourDiff, Leaving, Observation, TrialMode
 from relokit.runtime.kexec.job import Job
-from relokit.runtime.run.worker import Request, pack
+from relokit.session import Progress, Session, process_session
 
 MAX_ROUTINES = 64
 """Pairs of routines that are run; each takes some twenty small machines."""
@@ -78,14 +75,15 @@ def behave(
     each side in turn. Raises RelokitError for bad input, and NativeCrashError, naming the side, if
     code brings the engine down.
     """
-    worker().start()
+    session = process_session()
+    session.start()
     sides = read_sides(left, right, encoder)
     routines = []
     for one, other in _pairs(*sides):
         if one.name == other.name == RELOCATION:
             machines = _setups((left, right), sides, job or _demo())
             before, after = (
-                _relocate(machine, side.name, progress)
+                _relocate(session, machine, side.name, progress)
                 for machine, side in zip(machines, sides, strict=True)
             )
             found = compare_behaviour(
@@ -96,7 +94,7 @@ def behave(
             found = compare_behaviour(
                 name,
                 TrialMode.CALL,
-                *_calls(sides, (one, other)),
+                *_calls(session, sides, (one, other)),
                 handed_on=_handed_on(one, sides[0].names) | _handed_on(other, sides[1].names),
             )
         routines.append(found)
@@ -218,52 +216,43 @@ def _differing(left: _Setup, right: _Setup) -> list[tuple[str, str, str]]:
     return [(what, both[0][what], both[1][what]) for what in both[0]]
 
 
-def _relocate(setup: _Setup, side: str, progress: Progress | None) -> Observation:
-    def report(message: bytes) -> None:
-        if progress:
-            stage, done, total = json.loads(message)
-            progress(stage, done, total)
-
-    programs = pack(programs_for(setup.target, setup.job))
-    request = Request(setup.target, programs, setup.job, watched=True, relocation=setup.relocation)
-    answer = _answer(pickle.dumps(request), side, setup.job.timeout, report)
-    return from_data(Observation, answer)
+def _relocate(session: Session, setup: _Setup, side: str, progress: Progress | None) -> Observation:
+    with _named_crash(side):
+        return session.observe(
+            setup.target, setup.job, relocation=setup.relocation, progress=progress
+        )
 
 
-def _answer(
-    request: bytes,
-    side: str,
-    seconds: float,
-    report: Callable[[bytes], None] | None = None,
-) -> Any:
+@contextmanager
+def _named_crash(side: str) -> Iterator[None]:
+    """Have an engine that goes down say whose code did that."""
     try:
-        answer = worker().call(request, timeout=seconds + GRACE, progress=report)
+        yield
     except NativeCrashError as error:
         raise NativeCrashError(
             error.message, where=side, text=error.text, hint="its code brought the engine down"
         ) from None
-    return json.loads(answer)
 
 
 # The flat machine ---------------------------------------------------------------------------
 
 
 def _calls(
-    sides: tuple[Side, Side], routines: tuple[Routine, Routine]
+    session: Session, sides: tuple[Side, Side], routines: tuple[Routine, Routine]
 ) -> tuple[tuple[Observation, ...], tuple[Observation, ...]]:
     """Every trial of both routines."""
     level = level_of(*(routine.name for routine in routines))
-    answers: dict[bytes, Any] = {}
+    answers: dict[object, tuple[Observation, ...]] = {}
 
     def observed(side: Side, routine: Routine) -> tuple[Observation, ...]:
         code, unresolved = _resolved(routine, side.names)
-        callee = pickle.dumps(Callee(code, placed(routine.address), level, unresolved))
+        callee = Callee(code, placed(routine.address), level, unresolved)
         # The same code at the same place does the same.
-        if callee not in answers:
-            answers[callee] = _answer(callee, side.name, CALL_SECONDS)
-        return tuple(
-            _named(from_data(Observation, one), routine, side.names) for one in answers[callee]
-        )
+        same = (code, callee.start, *unresolved.items())
+        if same not in answers:
+            with _named_crash(side.name):
+                answers[same] = session.call(callee)
+        return tuple(_named(one, routine, side.names) for one in answers[same])
 
     return observed(sides[0], routines[0]), observed(sides[1], routines[1])
 

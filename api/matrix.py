@@ -1,37 +1,32 @@
 """Running the matrix: every cell in a machine of its own, on all cores.
 
-One thread a machine room (a child process) carries requests there and verdicts back; programs
-are built here, once for each target. A cell that takes its room down has failed, and nothing
+One thread a machine room of a Session carries requests there and verdicts back; programs are
+built here, once for each target. A cell that takes its room down has failed, and nothing
 else has: the next one gets a fresh room.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
-from queue import SimpleQueue
-from threading import Event
 from time import perf_counter
 from typing import ClassVar
 
 from relokit.building import programs_for, template_overrides
-from relokit.codegen.base.child import Child
-from relokit.codegen.base.documents import ABSENT, ALL, Table, from_json, shown
+from relokit.codegen.base.documents import ABSENT, ALL, Table, shown
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.target import Target
-from relokit.facade import GRACE
 from relokit.runtime.campaign.cells import MAX_JOBS, Cell
 from relokit.runtime.judge.outcome import Finding, Outcome
 from relokit.runtime.kexec.job import Job
-from relokit.runtime.run.worker import Request, pack
+from relokit.runtime.room.requests import RunRequest, Setup, pack
+from relokit.session import Session
 
-WORKER = "relokit.runtime.run.worker"
 AHEAD = 64
 """Cells a room may be ahead of the one that is reported next, so that a slow one holds up none."""
 _WAIT = 0.05
@@ -114,12 +109,8 @@ def run_matrix(
     shared = job or Job()
     _check_inputs(shared)
     count = max(1, min(jobs or default_jobs(), MAX_JOBS, len(cells)))
-    rooms = [Child(WORKER, library="the machine (Unicorn)") for _ in range(count)]
-    idle: SimpleQueue[Child] = SimpleQueue()
-    for room in rooms:
-        room.start()
-        idle.put(room)
-    stopped = Event()
+    session = Session(count)
+    session.start(count)
     threads = ThreadPoolExecutor(count, thread_name_prefix="room")
     pending: deque[Future[CellResult]] = deque()
     try:
@@ -128,15 +119,14 @@ def run_matrix(
             together = list(group)
             prepared = _build(target, together, shared)
             for cell in together:
-                pending.append(threads.submit(_run_cell, cell, shared, prepared, idle, stopped))
+                pending.append(threads.submit(_run_cell, cell, shared, prepared, session))
                 if len(pending) > count * AHEAD:
                     yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
     finally:
-        stopped.set()
         threads.shutdown(wait=False, cancel_futures=True)
-        _stop(rooms, pending)
+        _stop(session, pending)
 
 
 def _check_inputs(job: Job) -> None:
@@ -165,26 +155,19 @@ def _build(target: Target | None, cells: Sequence[Cell], shared: Job) -> _Prepar
         return _Prepared(error=error)
 
 
-def _run_cell(
-    cell: Cell, shared: Job, prepared: _Prepared, idle: SimpleQueue[Child], stopped: Event
-) -> CellResult:
+def _run_cell(cell: Cell, shared: Job, prepared: _Prepared, session: Session) -> CellResult:
     """One cell, in whichever room is idle; runs in a thread."""
     if cell.target is None:
         return CellResult(cell, CellStatus.UNSUPPORTED, reason=cell.reason)
     if prepared.error is not None:
         return _broken(cell, prepared.error, 0.0)
-    room = idle.get()
+    # As many threads as rooms: nothing waits for one.
     started = perf_counter()
     try:
-        if stopped.is_set():
-            raise NativeCrashError("stopped")
-        request = Request(cell.target, prepared.programs, cell.job(shared))
-        answer = room.call(pickle.dumps(request), timeout=shared.timeout + GRACE)
-        outcome = from_json(Outcome, answer)
+        request = RunRequest(Setup(cell.target, prepared.programs, cell.job(shared)))
+        outcome = session.ask(request, Outcome, shared.timeout)
     except RelokitError as error:
         return _broken(cell, error, round(perf_counter() - started, 6))
-    finally:
-        idle.put(room)
     return CellResult(
         cell,
         CellStatus.PASS if outcome.passed else CellStatus.FAIL,
@@ -214,14 +197,12 @@ def _in_short(findings: tuple[Finding, ...]) -> str:
     return f"{first} (and {more} more)" if more else first
 
 
-def _stop(rooms: list[Child], pending: Iterable[Future[CellResult]]) -> None:
+def _stop(session: Session, pending: Iterable[Future[CellResult]]) -> None:
     """End every room; one that is busy is killed, and again if its thread has just begun."""
     running = [future for future in pending if not future.done()]
     while running:
-        for room in rooms:
-            room.abort()
+        session.abort()
         running = [future for future in running if not future.done()]
         if running:
             wait(running, timeout=_WAIT)
-    for room in rooms:
-        room.close()
+    session.close()

@@ -58,6 +58,10 @@ ALLOWED = {
         "codegen, codegen.base, runtime.guest, runtime.arch, runtime.engine, runtime.kexec, "
         "runtime.judge, runtime.run"
     ),
+    "runtime.room": (
+        "codegen.*, linker.*, runtime.kexec, runtime.judge, runtime.run, runtime.state, "
+        "runtime.behaviour"
+    ),
     "": "codegen.*, linker.*, diffing.*, runtime.*",
     "cli.pages": "codegen.base, diffing.*",
     "cli.terminal": (
@@ -78,7 +82,6 @@ STANDING = {
     ("runtime.kexec", "runtime.engine"): "execute, then judge: hibernate",
     ("runtime.kexec", "runtime.judge"): "execute, then judge: hibernate",
     ("runtime.kexec", "runtime.run"): "execute, then judge: hibernate",
-    ("runtime.run", "runtime.behaviour"): "one machine room",
 }
 
 

@@ -15,6 +15,7 @@ from relokit.cli.terminal.diff_run_view import behaviour_tables, behaviour_text
 from relokit.codegen.base.documents import from_json, to_json
 from relokit.codegen.base.errors import MachineError, NativeCrashError, RelokitError
 from relokit.executed_diffs import behave
+from relokit.runtime.behaviour.flat_machine import Callee
 from relokit.runtime.behaviour.observation import (
     BehaviourDiff,
     BehaviourKind,
@@ -315,10 +316,10 @@ def test_an_engine_that_goes_down_names_the_side(
         def start(self) -> None:
             pass
 
-        def call(self, request: bytes, **_: object) -> bytes:
+        def call(self, callee: Callee) -> bytes:
             raise NativeCrashError("the machine (Unicorn) was killed by SIGSEGV")
 
-    monkeypatch.setattr(executed_diffs, "worker", Room)
+    monkeypatch.setattr(executed_diffs, "process_session", Room)
     path = source(tmp_path, "deadly", "\tret\n")
     with pytest.raises(NativeCrashError, match="SIGSEGV") as caught:
         behave(path, path)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import relokit
-from relokit import facade
 from relokit.codegen.base.errors import MachineError, RelokitError, TemplateError
+from relokit.session import process_session
 
 
 def script(path: Path, text: str) -> str:
@@ -47,10 +47,10 @@ def test_five_lines_in_a_script_without_a_guard(tmp_path: Path) -> None:
 
 def test_one_child_serves_many_runs() -> None:
     assert relokit.run().passed
-    process = facade.worker()._process
+    process = process_session()._rooms[0]._process
     assert process is not None
     assert relokit.run(relokit.Target(regime=relokit.Regime.EL1)).passed
-    assert facade.worker()._process is process
+    assert process_session()._rooms[0]._process is process
 
 
 def test_a_failed_request_leaves_the_child_usable(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import relokit.matrix
+import relokit.session
 import relokit.templates
 from relokit.codegen.base.documents import to_data
 from relokit.codegen.base.errors import FormatError, TemplateError
@@ -56,7 +56,7 @@ def rooms() -> set[int]:
     return {
         pid
         for pid in children(os.getpid())
-        if b"runtime.run.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        if b"runtime.room.machine_room" in Path(f"/proc/{pid}/cmdline").read_bytes()
     }
 
 
@@ -87,7 +87,7 @@ def test_results_do_not_depend_on_the_number_of_rooms() -> None:
 
 
 def test_unsupported_cells_need_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relokit.matrix, "WORKER", "no.such.module")
+    monkeypatch.setattr(relokit.session, "ROOM", "no.such.module")
     chosen = list(cells(Selection(series=(15,), va_bits=(40,))))
     results = list(run_matrix(chosen, jobs=1))
     assert len(results) == 9
@@ -138,16 +138,16 @@ def test_input_that_no_cell_could_use_is_an_error(tmp_path: Path) -> None:
 
 ROOM = """
 import os, pickle, signal, time
-from relokit.runtime.run import worker
+from relokit.runtime.room import machine_room
 from relokit.runtime.kexec.job import KexecPath
 
 def serve(request, progress):
-    path = pickle.loads(request).job.path
+    path = pickle.loads(request).setup.job.path
     if path is KexecPath.PURGATORY:
         os.kill(os.getpid(), signal.SIGSEGV)
     if path is KexecPath.IN_PLACE:
         time.sleep(1000)
-    return worker.serve(request, progress)
+    return machine_room.serve(request, progress)
 """
 
 
@@ -156,8 +156,8 @@ def test_crash_and_hang_of_a_room_are_their_cells_own(
 ) -> None:
     (tmp_path / "crashing_room.py").write_text(ROOM)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(relokit.matrix, "WORKER", "crashing_room")
-    monkeypatch.setattr(relokit.matrix, "GRACE", 7.0)
+    monkeypatch.setattr(relokit.session, "ROOM", "crashing_room")
+    monkeypatch.setattr(relokit.session, "GRACE", 7.0)
     results = list(run_matrix(some(), Job(timeout=1), jobs=2))
     assert statuses(results) == ["pass", "fail", "fail", "pass", "pass"]
     crash, hang = results[1], results[2]

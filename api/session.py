@@ -1,0 +1,233 @@
+"""A Session: machine rooms, and the verbs that are carried out there.
+
+>>> from relokit import Session, Target
+>>> with Session() as session:
+...     session.run(Target(regime="el1")).passed
+True
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from queue import LifoQueue
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from relokit.building import programs_for
+from relokit.codegen.base.child import Child
+from relokit.codegen.base.documents import ABSENT, Table, from_json, shown
+from relokit.codegen.base.errors import MachineError, NativeCrashError
+from relokit.codegen.target import Target
+from relokit.runtime.judge.outcome import Outcome
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.room.requests import (
+    BootableFile,
+    CallRequest,
+    ExportRequest,
+    ObserveRequest,
+    Request,
+    RunRequest,
+    Setup,
+    pack,
+)
+
+if TYPE_CHECKING:
+    from relokit.runtime.behaviour.flat_machine import Callee
+    from relokit.runtime.behaviour.observation import Observation
+
+A = TypeVar("A")
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""
+
+ROOM = "relokit.runtime.room.machine_room"
+GRACE = 60.0
+"""Seconds a room gets beyond the guest's own time: building, copying, comparing."""
+MAX_ANSWER = 1 << 28
+MAX_ROOMS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A written ELF: its size, and the RAM a bootable one expects, in bytes.
+
+    ``target`` is the name of what it is for.
+    """
+
+    SCHEMA: ClassVar[str] = "relokit.export/1"
+    DOCUMENT: ClassVar[Table] = {"file": "file", "bytes": "size", **shown("target", "ram")}
+
+    file: Path
+    size: int
+    target: str
+    ram: int | None = field(default=None, metadata=ABSENT)
+
+
+class Session:
+    """``rooms`` processes in which guests run, each started when it is first needed.
+
+    Any thread may call any verb; as many are carried out at a time as there are rooms. A guest that
+    takes its room down raises NativeCrashError, and nothing else is lost: the next one gets a fresh
+    process. Use as a context manager, or leave closing to the interpreter's exit.
+    """
+
+    def __init__(self, rooms: int = 1) -> None:
+        if not 1 <= rooms <= MAX_ROOMS:
+            raise MachineError(f"{rooms} machine rooms", hint=f"1 to {MAX_ROOMS} are possible")
+        self._rooms = tuple(
+            Child(ROOM, library="the machine (Unicorn)", max_response=MAX_ANSWER)
+            for _ in range(rooms)
+        )
+        # The last one used is the next: a room that was never needed is never started.
+        self._idle: LifoQueue[Child] = LifoQueue()
+        for room in reversed(self._rooms):
+            self._idle.put(room)
+        self._aborted = False
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def start(self, rooms: int = 1) -> None:
+        """Have so many rooms import what they need while this process does something else."""
+        for room in self._rooms[:rooms]:
+            room.start()
+
+    def close(self) -> None:
+        """End every room, waiting for what is being carried out; a later verb starts a new one."""
+        for room in self._rooms:
+            room.close()
+
+    def abort(self) -> None:
+        """Kill every room, from any thread: what is being carried out, and all that is asked from
+        now on, raises NativeCrashError.
+        """
+        self._aborted = True
+        for room in self._rooms:
+            room.abort()
+
+    def run(
+        self,
+        target: Target | None = None,
+        job: Job | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> Outcome:
+        """Build for ``target``, run ``job`` (by default: the demo kernel), and judge it.
+
+        Returns the Outcome, passed or not; raises RelokitError for bad input and NativeCrashError
+        when the engine itself goes down.
+        """
+        setup = self._setup(target, job)
+        return self.ask(RunRequest(setup), Outcome, seconds_of(setup.job), progress)
+
+    def export(
+        self,
+        path: Path,
+        target: Target | None = None,
+        job: Job | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> Exported:
+        """Write the machine that :meth:`run` would run as a bootable ELF: whole, or not at all."""
+        from relokit.codegen.base.atomic import replacing
+
+        setup = self._setup(target, job)
+        with replacing(path) as temporary:
+            request = ExportRequest(setup, temporary)
+            done = self.ask(request, BootableFile, seconds_of(setup.job), progress)
+        return Exported(path, done.bytes, setup.target.name, done.ram)
+
+    def observe(
+        self,
+        target: Target | None = None,
+        job: Job | None = None,
+        *,
+        relocation: bytes | None = None,
+        progress: Progress | None = None,
+    ) -> Observation:
+        """Run ``job`` up to the new kernel, and say what the relocation did and left.
+
+        ``relocation`` is machine code that runs in its place, entered at its first byte.
+        """
+        from relokit.runtime.behaviour.observation import Observation
+
+        setup = self._setup(target, job)
+        request = ObserveRequest(setup, relocation)
+        return self.ask(request, Observation, seconds_of(setup.job), progress)
+
+    def call(self, callee: Callee) -> tuple[Observation, ...]:
+        """Call a routine in a small flat machine, once for each trial."""
+        from relokit.runtime.behaviour.flat_machine import CALL_SECONDS
+        from relokit.runtime.behaviour.observation import Observation
+
+        return self.ask(CallRequest(callee), tuple[Observation, ...], CALL_SECONDS)
+
+    def ask(
+        self,
+        request: Request[A],
+        answer: type[A],
+        seconds: float,
+        progress: Progress | None = None,
+    ) -> A:
+        """Have the next idle room carry out ``request``, which the guest has ``seconds`` for.
+
+        ``answer`` is what it answers with. Raises RelokitError as the verbs do.
+        """
+        packed = pickle.dumps(request, pickle.HIGHEST_PROTOCOL)
+        room = self._idle.get()
+        try:
+            if self._aborted:
+                raise NativeCrashError("stopped")
+            report = None if progress is None else _reporting(progress)
+            answered = room.call(packed, timeout=seconds + GRACE, progress=report)
+        finally:
+            self._idle.put(room)
+        return from_json(answer, answered)
+
+    def _setup(self, target: Target | None, job: Job | None) -> Setup:
+        target, job = target or Target(), job or Job()
+        self.start()
+        if job.code_from is not None:
+            target = _with_layout_of(job.code_from, target)
+        return Setup(target, pack(programs_for(target, job)), job)
+
+
+def _with_layout_of(kernel: Path, target: Target) -> Target:
+    """``target`` with the struct kimage of a shipped kernel: what hands over to its code has to
+    fill in what that code reads.
+
+    Not where the kernel has none of what ``target`` needs: the run refuses that with its reason.
+    """
+    from relokit.codegen.series import Feature
+    from relokit.linker.kernel.btf import kimage_layout_from
+    from relokit.linker.kernel.kernel_file import open_kernel
+
+    layout = kimage_layout_from(open_kernel(kernel).image, where=str(kernel))
+    if layout.arch is None and target.has(Feature.KIMAGE_ARGUMENT):
+        return target
+    return replace(target, layout=layout)
+
+
+def seconds_of(job: Job) -> float:
+    """What the guest of ``job`` may take at most."""
+    return job.timeout + (job.boot or 0)
+
+
+def _reporting(progress: Progress) -> Callable[[bytes], None]:
+    message: Any = tuple[str, int, int]
+
+    def report(text: bytes) -> None:
+        progress(*from_json(message, text))
+
+    return report
+
+
+@lru_cache(maxsize=1)
+def process_session() -> Session:
+    """The one that the verbs of ``relokit`` share, with a single room."""
+    return Session()

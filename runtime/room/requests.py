@@ -1,0 +1,143 @@
+"""What the machine room is asked: one class a verb, each of which carries itself out there.
+
+The parent pickles them (it trusts itself). Answers go back as documents and are checked when they
+are read, so that nothing a guest could have got hold of is ever unpickled. Handlers import what
+they need: the parent, which makes requests, runs no guest.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from relokit.codegen.base.errors import RelokitError
+from relokit.codegen.target import Target
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.kexec.programs import Programs
+
+if TYPE_CHECKING:
+    from relokit.runtime.behaviour.flat_machine import Callee
+    from relokit.runtime.behaviour.observation import Observation
+    from relokit.runtime.judge.outcome import Outcome
+
+A_co = TypeVar("A_co", covariant=True)
+Report = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""
+
+
+class Request(Protocol[A_co]):
+    """Something the room does, answered with an ``A``."""
+
+    def carry_out(self, report: Report) -> A_co:
+        """Do it, in the room; raises RelokitError for bad input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a machine is made of: what was built, for which target, and the job.
+
+    ``programs`` are pickled by themselves (:func:`pack`): many jobs share them, and unpickling
+    costs as much as a small run.
+    """
+
+    target: Target
+    programs: bytes
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """Run the machine and judge it."""
+
+    setup: Setup
+
+    def carry_out(self, report: Report) -> Outcome:
+        """See Request."""
+        from relokit.runtime.run.verdict import run
+
+        setup = self.setup
+        return run(setup.target, _unpack(setup.programs), setup.job, report)
+
+
+@dataclass(frozen=True, slots=True)
+class BootableFile:
+    """The size of a written ELF and of the RAM it expects, in bytes."""
+
+    bytes: int
+    ram: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """Run nothing: write the machine as an ELF to ``path``."""
+
+    setup: Setup
+    path: Path
+
+    def carry_out(self, report: Report) -> BootableFile:
+        """See Request."""
+        from relokit.codegen.gas.encoder import Encoder
+        from relokit.linker.elf.elf_writer import exec_chunks
+        from relokit.runtime.run.verdict import prepare_machine
+        from relokit.runtime.state.bootable import bootable_image
+
+        setup = self.setup
+        machine = prepare_machine(setup.target, _unpack(setup.programs), setup.job, report)
+        try:
+            with self.path.open("wb") as file:
+                for chunk in exec_chunks(bootable_image(machine, Encoder())):
+                    file.write(chunk)
+                return BootableFile(file.tell(), machine.memory.size)
+        except OSError as error:
+            raise RelokitError(
+                f"cannot be written: {error.strerror or error}",
+                where=str(self.path.parent),
+                hint="check that there is room; a bootable ELF has the payload in it",
+            ) from None
+        finally:
+            machine.close()
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveRequest:
+    """Watch the relocation; ``relocation``, if there is some, is code that runs as such."""
+
+    setup: Setup
+    relocation: bytes | None = None
+
+    def carry_out(self, report: Report) -> Observation:
+        """See Request."""
+        from relokit.runtime.behaviour.moves import observe_relocation
+
+        setup = self.setup
+        programs = _unpack(setup.programs)
+        return observe_relocation(setup.target, programs, setup.job, report, self.relocation)
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """Call one routine in a flat machine, once for each trial."""
+
+    callee: Callee
+
+    def carry_out(self, report: Report) -> tuple[Observation, ...]:
+        """See Request."""
+        from relokit.runtime.behaviour.calls import observe_calls
+
+        return observe_calls(self.callee)
+
+
+def pack(programs: Programs) -> bytes:
+    """``programs`` as a Setup carries them."""
+    return pickle.dumps(programs, pickle.HIGHEST_PROTOCOL)
+
+
+@lru_cache(maxsize=1)
+def _unpack(programs: bytes) -> Programs:
+    unpacked = pickle.loads(programs)
+    assert isinstance(unpacked, Programs)
+    return unpacked
