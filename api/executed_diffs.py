@@ -18,12 +18,11 @@ from relokit.codegen.base.documents import ALL, Table
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.base.host_file import map_file
 from relokit.codegen.facts import RELOCATION
+from relokit.codegen.instruction_forms import RELATIVE
 from relokit.codegen.series import BEFORE, COMPLETE
 from relokit.codegen.target import MIB, Target
-from relokit.diffing.instructions.relative import RELATIVE
 from relokit.diffing.read.routine import Names, Routine, Side
 from relokit.diffing.read.sides import (
-    ELF_MAGIC,
     MAX_FILE,
     PREFIX,
     parse_operand,
@@ -31,6 +30,7 @@ from relokit.diffing.read.sides import (
     read_sides,
 )
 from relokit.diffing.routines.model import Diff
+from relokit.linker.elf_format import ELF_MAGIC
 from relokit.runtime.behaviour.differences import ARGUMENTS, compare_behaviour
 from relokit.runtime.behaviour.flat_machine import (
     CODE,

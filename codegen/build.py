@@ -8,10 +8,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from relokit.codegen import facts
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.version import VERSION
 from relokit.codegen.series import Feature
 from relokit.codegen.source import Source
-from relokit.codegen.target import MASK64, WIDE, Target
+from relokit.codegen.target import WIDE, Target
+from relokit.codegen.virt_board import UART_BASE
 
 KIMAGE_PADDR = 0x4020_0000
 """PA the old kernel is loaded at: 2 MiB into QEMU virt's RAM, text_offset 0."""
@@ -26,8 +28,6 @@ class Recipe:
     script: str
 
 
-UART = 0x0900_0000
-"""PA of QEMU virt's PL011, where the demo kernel reports."""
 DEMO_PAGES = 64
 """4 KiB pages of pattern behind the demo kernel's code, so that there is something to move."""
 
@@ -81,7 +81,7 @@ def variables(target: Target) -> dict[str, object]:
         "control_page_size": facts.KEXEC_CONTROL_PAGE_SIZE,
         "image_flags": _image_flags(target),
         "demo_pages": DEMO_PAGES,
-        "uart": UART,
+        "uart": UART_BASE,
         "soft_restart_name": (
             "cpu_soft_restart" if target.has(Feature.NO_CPU_RESET_HEADER) else "__cpu_soft_restart"
         ),

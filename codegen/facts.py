@@ -39,11 +39,18 @@ HVC_RESET_VECTORS = 2
 HVC_FINALISE_EL2 = 3
 HVC_STUB_ERR = 0xBADCA11
 
-# PSCI 1.1 (ARM DEN 0022), SMC32 calling convention.
+# PSCI 1.1 (ARM DEN 0022), SMC32 calling convention; a bit makes it the SMC64 one.
+PSCI_CPU_SUSPEND = 0x8400_0001
+PSCI_CPU_OFF = 0x8400_0002
+PSCI_CPU_ON = 0x8400_0003
+PSCI_MIGRATE = 0x8400_0005
 PSCI_SYSTEM_OFF = 0x8400_0008
+PSCI_64_BIT = 1 << 30
 
 KEXEC_CONTROL_PAGE_SIZE = 4096
-EL2_VECTORS_SIZE = 0x800
+"""Bytes that relocation code may have, whatever the page size (the ld script's ASSERT)."""
+VECTOR_TABLE_SIZE = 0x800
+"""16 slots of 0x80 bytes (DDI 0487, D1.3)."""
 
 RELOCATION = "arm64_relocate_new_kernel"
 """Symbol of the code that is copied to the control page."""

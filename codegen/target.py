@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.coercion import coerce_fields
 from relokit.codegen.base.errors import TargetError
 from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout, layout_named
@@ -24,7 +25,6 @@ NARROW, WIDE = 48, 52
 # 16 KiB pages 48 bits would need a table level for a single bit.
 VA_BITS_MIN = {4096: 48, 16384: 47, 65536: 48}
 
-MASK64 = (1 << 64) - 1
 MIB = 1 << 20
 
 

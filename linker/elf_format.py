@@ -37,5 +37,6 @@ SHDR = struct.Struct("<IIQQQQIIQQ")
 SYM = struct.Struct("<IBBHQQ")
 RELA = struct.Struct("<QQq")
 
-IDENT = b"\x7fELF\x02\x01\x01" + bytes(9)
+ELF_MAGIC = b"\x7fELF"
+IDENT = ELF_MAGIC + b"\x02\x01\x01" + bytes(9)
 """e_ident: 64-bit, little-endian, version 1, System V."""

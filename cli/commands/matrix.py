@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
+from relokit.cli.main import EXIT_SIGNAL
 from relokit.cli.options import INPUT_FILE, CountParam, F, Seconds, cache_option, json_option
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.base.errors import RelokitError
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from relokit.cli.terminal.matrix_view import View
 
 CELL_TIMEOUT = 60.0
-EXIT_SIGNAL = 128
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from relokit.cli.terminal.output import plain
+from relokit.cli.terminal.output import WIDTH, plain
 from relokit.diffing.kernels.whole import FunctionChange, FunctionCount, FunctionStatus, WholeDiff
 from relokit.diffing.routines.classify import NOUNS, ChangeKind
 
-WIDTH = 80
-"""Columns; every line but those with the paths keeps to them."""
 SHOWN = 40
 """Functions of both sides, the most changed ones."""
 SHOWN_ALONE = 10

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from relokit.cli.terminal.output import plain
+from relokit.cli.terminal.output import WIDTH, plain
 from relokit.runtime.behaviour.observation import (
     BehaviourDiff,
     BehaviourKind,
@@ -21,7 +21,6 @@ from relokit.runtime.behaviour.observation import (
 if TYPE_CHECKING:
     from relokit.cli.pages.page import Behaviour
 
-WIDTH = 80
 LABEL = 15
 MOST_LINES = 6
 """Lines of results, which are one each, and of anything else, which is wrapped."""

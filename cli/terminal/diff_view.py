@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from relokit.cli.terminal.output import plain
+from relokit.cli.terminal.output import WIDTH, plain
 from relokit.diffing.routines.model import Action, Diff, DiffRow
 from relokit.diffing.routines.report import folded, spans
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-WIDTH = 80
-"""Columns where there is no terminal to say."""
 OFFSET_WIDTH = 6
 GUTTER = 3
 

@@ -12,6 +12,9 @@ import click
 from relokit.codegen.base.documents import ABSENT, document
 from relokit.codegen.base.errors import RelokitError
 
+WIDTH = 80
+"""Columns of text where there is no terminal to say."""
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorText:

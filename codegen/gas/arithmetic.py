@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from relokit.codegen.base.bits import MASK64, signed
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.object import Binding, SymbolType
 
@@ -19,8 +20,6 @@ TOKEN_LIMIT = 256
 """Tokens in one expression."""
 NESTING_LIMIT = 48
 """Parentheses and prefix operators inside one another."""
-
-MASK64 = (1 << 64) - 1
 
 
 @dataclass(slots=True, eq=False)
@@ -225,12 +224,6 @@ def wrap(value: int) -> int:
     if -(1 << 63) <= value <= MASK64:
         return value
     return signed(value)
-
-
-def signed(value: int) -> int:
-    """The low 64 bits as a two's complement number."""
-    value &= MASK64
-    return value - (1 << 64) if value >> 63 else value
 
 
 def prefixed(op: str, value: int) -> int:

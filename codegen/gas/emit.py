@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from relokit.codegen.aarch64_elf import RelocationType as R
+from relokit.codegen.base.bits import MASK64, signed
 from relokit.codegen.base.errors import AssemblyError
-from relokit.codegen.gas.arithmetic import MASK64, Sym, signed
+from relokit.codegen.gas.arithmetic import Sym
 from relokit.codegen.gas.fields import (
     LO12,
     AbsoluteField,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relokit.codegen.aarch64_elf import RelocationType as R
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import AssemblyError
 
 
@@ -104,7 +105,7 @@ def lo12_relocation(word: int) -> R:
 
 def fill_absolute(field: AbsoluteField, word: int, value: int) -> int:
     """``word`` with ``field`` of the number ``value``; raises AssemblyError out of range."""
-    value &= (1 << 64) - 1
+    value &= MASK64
     if field.group >= 0:
         part = value >> (16 * field.group)
         if field.checked and part > 0xFFFF:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from relokit.codegen.base.bits import signed
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas import gnu_sysregs
-from relokit.codegen.gas.arithmetic import Expr, parse, signed
+from relokit.codegen.gas.arithmetic import Expr, parse
 from relokit.codegen.gas.fields import (
     ADDRESS,
     BRANCH,

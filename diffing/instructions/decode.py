@@ -12,23 +12,22 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, ClassVar
 
+from relokit.codegen.base.bits import MASK64, signed
 from relokit.codegen.base.documents import ABSENT, Table, shown
 from relokit.codegen.gas.gnu_sysregs import HINTS
-from relokit.codegen.system_registers import decode_system
-from relokit.diffing.instructions.beyond_capstone import decode_beyond, is_refused
-from relokit.diffing.instructions.relative import (
+from relokit.codegen.instruction_forms import (
     ADD,
-    ADD_MASK,
     ADR,
     ADR_FIELD,
-    ADR_MASK,
     ADRP,
+    HINT,
     LITERAL,
-    LITERAL_MASK,
     RELATIVE,
-    UNSIGNED,
-    UNSIGNED_MASK,
+    UNSIGNED_OFFSET,
+    WITHIN_PAGE,
 )
+from relokit.codegen.system_registers import decode_system
+from relokit.diffing.instructions.beyond_capstone import decode_beyond, is_refused
 from relokit.diffing.read.routine import Names, Routine
 
 PLACE = "@"
@@ -39,8 +38,6 @@ _HINT_NAMES = {number: name for name, number in HINTS.items()} | {
 }  # fmt: skip
 _SYSTEM = 0b1101010100
 """Bits 31:22 of system instructions, hints and barriers (C4.1)."""
-PAGE = 0xFFF
-MASK = (1 << 64) - 1
 
 _IMMEDIATE = re.compile(r"#-?(?:0x[0-9a-f]+|\d+)")
 
@@ -104,7 +101,7 @@ def decode_words(code: bytes, address: int) -> Iterator[tuple[str, str]]:
         text = fixed.get(word)
         if text is None:
             mnemonic, head, mask, distance = relative[word]
-            place = (address + 4 * pc & mask) + distance & MASK
+            place = (address + 4 * pc & mask) + distance & MASK64
             text = mnemonic, f"{head}#{place:#x}"
         yield text
 
@@ -134,7 +131,7 @@ def _spelt(word: int, mnemonic: str, operands: str) -> tuple[str, str]:
         if system:
             mnemonic, _, operands = system.text.partition(" ")
             return mnemonic, operands
-        if word & 0xFFFFF01F == 0xD503201F:
+        if HINT.holds(word):
             number = word >> 5 & 0x7F
             mnemonic, _, operands = _HINT_NAMES.get(number, f"hint #{number}").partition(" ")
             return mnemonic, operands
@@ -167,8 +164,8 @@ def decode(routine: Routine, names: Names) -> tuple[Instruction, ...]:
         base = pages.get(word >> 5 & 31)
         low = _low_part(word, index, routine, base[0] if base else None)
         made = _instruction(index, word, mnemonic, operands, routine, names, low)
-        if word & ADR_MASK == ADRP:
-            pages[word & 31] = (made.address & ~PAGE, index)
+        if ADRP.holds(word):
+            pages[word & 31] = (made.address & ~WITHIN_PAGE, index)
         elif word >> 26 & 7 == 0b101:  # branches, exceptions: others get behind them, and calls
             pages.clear()
         else:
@@ -176,7 +173,7 @@ def decode(routine: Routine, names: Names) -> tuple[Instruction, ...]:
         result.append(made)
         if low is not None and base is not None and not routine.fixups:
             # An ADRP refers to what it is completed to.
-            pointer = word & ADD_MASK == ADD
+            pointer = ADD.holds(word)
             result[base[1]] = _referring(result[base[1]], low, names, routine, pointer)
     return _with_alternatives(result, routine)
 
@@ -213,7 +210,7 @@ def _with_alternatives(code: list[Instruction], routine: Routine) -> tuple[Instr
 
 def _placeless(word: int) -> int:
     """``word`` without the distance to a place that it may have."""
-    if word & ADR_MASK in (ADR, ADRP):
+    if ADR.holds(word) or ADRP.holds(word):
         return word & ~ADR_FIELD
     for mask, form, low, width in RELATIVE:
         if word & mask == form:
@@ -244,11 +241,11 @@ def _instruction(
         return plain
     distance = place - routine.address
     inside = 0 <= distance < len(routine.code) and not distance % 4
-    if inside and low is None and word & ADR_MASK != ADRP:
+    if inside and low is None and not ADRP.holds(word):
         return replace(plain, target=distance // 4, address=place, distance=distance)
     # Of an ADRP alone it is not known what is in the page; a relocation says it.
     kinds = (ADR, ADRP) if routine.fixups else (ADR,)
-    pointer = word & ADD_MASK == ADD or word & ADR_MASK in kinds
+    pointer = ADD.holds(word) or any(kind.holds(word) for kind in kinds)
     return _referring(plain, place, names, routine, pointer)
 
 
@@ -275,25 +272,25 @@ def _relative(word: int, index: int, routine: Routine) -> int | None:
     if fixed is not None:
         return fixed
     mask, distance = reach
-    return (routine.address + 4 * index & mask) + distance & MASK
+    return (routine.address + 4 * index & mask) + distance & MASK64
 
 
 def _reach(word: int) -> tuple[int, int] | None:
     """What is taken of the PC, as a mask, and added to it, by a PC-relative instruction."""
-    if word & ADR_MASK in (ADR, ADRP):
-        value = _signed((word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3, 21)
-        return (MASK & ~PAGE, value << 12) if word & ADR_MASK == ADRP else (MASK, value)
+    if ADR.holds(word) or ADRP.holds(word):
+        value = signed((word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3, 21)
+        return (MASK64 & ~WITHIN_PAGE, value << 12) if ADRP.holds(word) else (MASK64, value)
     for mask, form, low, width in RELATIVE:
         if word & mask == form:
-            return MASK, 4 * _signed(word >> low & (1 << width) - 1, width)
+            return MASK64, 4 * signed(word >> low, width)
     return None
 
 
 def _low_part(word: int, index: int, routine: Routine, page: int | None) -> int | None:
     """The address of which an ADD or a load or store has the low 12 bits, ``page`` the others."""
-    if word & ADD_MASK == ADD:
+    if ADD.holds(word):
         scale = 0
-    elif word & UNSIGNED_MASK == UNSIGNED:
+    elif UNSIGNED_OFFSET.holds(word):
         scale = word >> 30
         if word >> 26 & 1 and word >> 23 & 1:  # 128-bit: size 0, opc<1> set
             scale = 4
@@ -302,14 +299,14 @@ def _low_part(word: int, index: int, routine: Routine, page: int | None) -> int 
     fixed = routine.fixups.get(4 * index)
     if fixed is not None:
         return fixed
-    return None if page is None else page + ((word >> 10 & PAGE) << scale) & MASK
+    return None if page is None else page + ((word >> 10 & WITHIN_PAGE) << scale) & MASK64
 
 
 def _data(words: tuple[int, ...], routine: Routine) -> set[int]:
     """Numbers of the words that a literal load in the routine loads."""
     found: set[int] = set()
     for index, word in enumerate(words):
-        if word & LITERAL_MASK != LITERAL or index in found or word >> 30 == 3:
+        if not LITERAL.holds(word) or index in found or word >> 30 == 3:
             continue
         place = _relative(word, index, routine)
         assert place is not None
@@ -319,7 +316,3 @@ def _data(words: tuple[int, ...], routine: Routine) -> set[int]:
             wide = (1, 2, 4)[word >> 30] if word >> 26 & 1 else (1, 2, 1)[word >> 30]
             found.update(range(at, min(at + wide, len(words))))
     return found
-
-
-def _signed(value: int, bits: int) -> int:
-    return value - (1 << bits) if value >> (bits - 1) else value

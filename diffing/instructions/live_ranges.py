@@ -18,9 +18,19 @@ from enum import IntFlag
 from functools import lru_cache
 from itertools import combinations, pairwise
 
+from relokit.codegen.instruction_forms import (
+    ADR,
+    B_COND,
+    BL,
+    COMPARE_BRANCH,
+    EXCEPTION,
+    HINT,
+    REGISTER_BRANCH,
+    TEST_BRANCH,
+    B,
+)
 from relokit.diffing.instructions.decode import Instruction
 from relokit.diffing.instructions.normalise import BLANK, Key, Register
-from relokit.diffing.instructions.relative import ADR, ADR_MASK
 
 CALL_CLOBBERS = range(19)
 """x0 to x18 do not survive a call; x30 is never renamed."""
@@ -280,15 +290,8 @@ class _Analysis:
 
 _CALLED = sum(1 << number for number in CALL_CLOBBERS)
 
-# DDI 0487, C4.1 "Branches, Exception Generating and System instructions".
-_B_BL_MASK, _B, _BL = 0xFC000000, 0x14000000, 0x94000000
-_CONDITIONAL = ((0xFF000000, 0x54000000), (0x7C000000, 0x34000000))
-_REGISTER_MASK, _REGISTER = 0xFE000000, 0xD6000000
 _BLR = frozenset({0b0001, 0b1001})
 """opc of BLR and BLRAA among the branches to a register."""
-_EXCEPTION_MASK, _EXCEPTION = 0xFFE0001C, 0xD4000000
-"""SVC, HVC, SMC: whoever answers may change what a call may."""
-_HINT_MASK, _HINT = 0xFFFFF01F, 0xD503201F
 _IMPLICIT = frozenset({8, 10, 12, 14, 40})
 """PACIA1716 and its kin, CHKFEAT: hints that use x16 and x17 without naming them (C6.2)."""
 
@@ -297,11 +300,12 @@ def _is_call(one: Instruction) -> bool:
     word = one.word
     if one.mnemonic.startswith("."):  # data
         return False
-    if word & _HINT_MASK == _HINT and (word >> 5 & 0x7F) in _IMPLICIT:
+    if HINT.holds(word) and (word >> 5 & 0x7F) in _IMPLICIT:
         return True
-    if word & _B_BL_MASK == _BL or word & _EXCEPTION_MASK == _EXCEPTION:
+    # SVC, HVC, SMC: whoever answers may change what a call may.
+    if BL.holds(word) or EXCEPTION.holds(word):
         return True
-    return word & _REGISTER_MASK == _REGISTER and (word >> 21 & 15) in _BLR
+    return REGISTER_BRANCH.holds(word) and (word >> 21 & 15) in _BLR
 
 
 def _leads(one: Instruction) -> tuple[bool, bool, bool]:
@@ -309,20 +313,18 @@ def _leads(one: Instruction) -> tuple[bool, bool, bool]:
     word = one.word
     if one.mnemonic.startswith("."):
         return False, True, False
-    if word & _B_BL_MASK == _B:
+    if B.holds(word):
         return True, False, False
-    if any(word & mask == form for mask, form in _CONDITIONAL):
+    if any(form.holds(word) for form in (B_COND, COMPARE_BRANCH, TEST_BRANCH)):
         return True, True, False
-    if word & _REGISTER_MASK == _REGISTER and not _is_call(one):
+    if REGISTER_BRANCH.holds(word) and not _is_call(one):
         return True, False, True
     return False, True, False
 
 
 def _taken(code: Sequence[Instruction]) -> list[int]:
     """Places in itself that a routine takes the address of: it may branch there by register."""
-    return sorted(
-        {one.target for one in code if one.target is not None and one.word & ADR_MASK == ADR}
-    )
+    return sorted({one.target for one in code if one.target is not None and ADR.holds(one.word)})
 
 
 def _blocks(code: Sequence[Instruction]) -> list[_Block]:

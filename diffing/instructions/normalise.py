@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from relokit.codegen.base.bits import MASK64
+from relokit.codegen.instruction_forms import ADR, ADRP, NOP
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.diffing.instructions.decode import PLACE, Instruction
-from relokit.diffing.instructions.relative import ADR, ADR_MASK, ADRP
 
 Register = tuple[str, int]
 """Bank (``r`` general, ``v`` vector, ``p`` predicate) and number."""
@@ -48,7 +49,7 @@ _REGISTER = re.compile(r"\b([xwvqdshbzp])(?!30\b)(\d{1,2})\b")
 BLANK = re.compile(r"\b[xwvqdshbzp]_(?!\w)")
 """A register without its number, in a form."""
 
-_NOP, _ZERO = 0xD503201F, 0
+_PADDING = (NOP, 0)
 _ACCESS_BYTES = {"b": 1, "h": 2, "x": 8, "w": 4}
 
 
@@ -58,7 +59,7 @@ def _wide_move(match: re.Match[str]) -> str:
 
 
 def _move_64(match: re.Match[str]) -> str:
-    return f"mov x{match[1]}, #{int(match[2], 0) & (1 << 64) - 1:#x}"
+    return f"mov x{match[1]}, #{int(match[2], 0) & MASK64:#x}"
 
 
 def _scaled(match: re.Match[str]) -> str:
@@ -97,7 +98,7 @@ ENCODINGS: tuple[tuple[re.Pattern[str], _Rewrite], ...] = (
 def trimmed(code: Sequence[Instruction]) -> tuple[Instruction, ...]:
     """``code`` without the nops and zeros at its end, unless it has nothing else."""
     end = len(code)
-    while end > 1 and code[end - 1].word in (_NOP, _ZERO):
+    while end > 1 and code[end - 1].word in _PADDING:
         end -= 1
     return tuple(code[:end])
 
@@ -113,7 +114,7 @@ def key_of(instruction: Instruction, kept: frozenset[Aspect]) -> Key:
     else:
         # The top of the word tells forms apart that are spelt alike; no register is in it, and
         # of ADR and ADRP two bits of the distance are.
-        adr = instruction.word & ADR_MASK in (ADR, ADRP)
+        adr = ADR.holds(instruction.word) or ADRP.holds(instruction.word)
         text += f" [{instruction.word >> 26 & (0x27 if adr else 0x3F):#x}]"
     registers: list[Register] = []
 

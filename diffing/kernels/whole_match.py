@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from relokit.codegen.instruction_forms import SYSTEM
 from relokit.diffing.kernels.whole_align import Aligner, cells, common_anywhere
 from relokit.diffing.kernels.whole_text import (
     TAG_SHIFT,
@@ -18,7 +19,6 @@ from relokit.diffing.kernels.whole_text import (
     spans,
 )
 from relokit.diffing.progress import Progress
-from relokit.diffing.routines.classify import SYSTEM, SYSTEM_MASK
 
 MAX_CELLS = 1 << 28
 """Left words times right words of one pair of functions: 64 MiB while it is aligned."""
@@ -117,7 +117,7 @@ def _shapes(left: KernelText, right: KernelText) -> tuple[Ints, Ints]:
         shape = np.minimum(tag, _DATA_SHAPE)
         shape[at] = _FIRST_FUNCTION_SHAPE + number
         words = text.words.copy()
-        system = np.flatnonzero((words & np.uint32(SYSTEM_MASK)) == SYSTEM)
+        system = np.flatnonzero((words & np.uint32(SYSTEM.mask)) == SYSTEM.value)
         system = system[words[system] & _RT != _RT]
         words[system] &= ~_RT
         result.append(shape << _SHAPE_SHIFT | words)

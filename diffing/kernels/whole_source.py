@@ -7,13 +7,12 @@ from dataclasses import replace
 from relokit.codegen.base.host_file import map_file
 from relokit.codegen.object import SectionFlag, SymbolType
 from relokit.diffing.read.routine import DiffError
+from relokit.diffing.read.sides import MAX_FILE
 from relokit.linker.elf.elf_reader import read_code
+from relokit.linker.elf_format import ELF_MAGIC
 from relokit.linker.flat import flatten
 from relokit.linker.kernel.kallsyms import Kallsyms, read_kallsyms
 from relokit.linker.kernel.kernel_file import open_kernel
-
-MAX_FILE = 1 << 30
-ELF_MAGIC = b"\x7fELF"
 
 
 def read_program(path: str) -> tuple[memoryview, Kallsyms]:

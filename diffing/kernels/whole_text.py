@@ -14,18 +14,16 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from relokit.diffing.instructions.relative import (
+from relokit.codegen.instruction_forms import (
     ADD,
-    ADD_MASK,
     ADR,
     ADR_FIELD,
-    ADR_MASK,
     ADRP,
     LITERAL,
-    LITERAL_MASK,
+    NOP,
     RELATIVE,
-    UNSIGNED,
-    UNSIGNED_MASK,
+    UNSIGNED_OFFSET,
+    WITHIN_PAGE,
 )
 from relokit.diffing.kernels.whole_source import read_program
 from relokit.diffing.read.routine import MAX_ROUTINE, DiffError, Names
@@ -41,8 +39,6 @@ MAX_CODE = 64 << 20
 FUNCTION_LETTERS = b"tTwW"
 """What kallsyms calls code, as nm does."""
 
-PAGE = 0xFFF
-NOP = 0xD503201F
 
 _LOW_FIELD = 0x003FFC00
 # Branches, exceptions and System instructions, by bits 28:26.
@@ -134,7 +130,7 @@ def read_text(path: str, numbers: Numbers) -> KernelText:
     lengths = sizes // 4
     starts = np.cumsum(lengths) - lengths
     words = image[spans(offsets // 4, lengths)].astype(np.uint32)
-    reader = _Reader(words, offsets, starts, lengths, symbols.link_base & PAGE)
+    reader = _Reader(words, offsets, starts, lengths, symbols.link_base & WITHIN_PAGE)
     reader.read()
     return KernelText(
         path=path,
@@ -235,11 +231,13 @@ class _Reader:
         """ADR and ADRP; returns where ADRPs are."""
         found = []
         for form in (ADR, ADRP):
-            at = np.flatnonzero(((self._words & np.uint32(ADR_MASK)) == form) & ~self.literal)
+            at = np.flatnonzero(
+                ((self._words & np.uint32(form.mask)) == form.value) & ~self.literal
+            )
             words = self._words[at]
             value = _field(words, 5, 19) << 2 | (words >> np.uint32(29) & np.uint32(3))
             if form == ADRP:
-                page = (self.pc[at] + self._low_base & ~PAGE) - self._low_base
+                page = (self.pc[at] + self._low_base & ~WITHIN_PAGE) - self._low_base
                 self.target[at] = page + (value << 12)
                 self.by_page[at] = True
             else:
@@ -252,7 +250,7 @@ class _Reader:
     def _find_literals(self) -> None:
         """Mark what literal loads load, unless they are themselves such data."""
         words = self._words
-        loads = np.flatnonzero((words & np.uint32(LITERAL_MASK)) == LITERAL)
+        loads = np.flatnonzero((words & np.uint32(LITERAL.mask)) == LITERAL.value)
         loads = loads[words[loads] >> np.uint32(30) != 3]
         for _ in range(2):
             chosen = loads[~self.literal[loads]]
@@ -285,8 +283,8 @@ class _Reader:
             live = live[:, ~entered[live[3]]]
             adrp, register, page, at, _ = live
             word, code = words[at], ~self.literal[at]
-            add = (word & np.uint32(ADD_MASK)) == ADD
-            access = (word & np.uint32(UNSIGNED_MASK)) == UNSIGNED
+            add = (word & np.uint32(ADD.mask)) == ADD.value
+            access = (word & np.uint32(UNSIGNED_OFFSET.mask)) == UNSIGNED_OFFSET.value
             uses = (add | access) & code & ((word >> np.uint32(5) & np.uint32(31)) == register)
             users, used = at[uses], word[uses]
             whole = page[uses] + (_field_unsigned(used) << _scale(used))
@@ -305,7 +303,7 @@ def _field(words: Words, low: int, width: int) -> Ints:
 
 
 def _field_unsigned(words: Words) -> Ints:
-    return words.astype(np.int64) >> 10 & PAGE
+    return words.astype(np.int64) >> 10 & WITHIN_PAGE
 
 
 def _scale(words: Words) -> Ints:
@@ -313,7 +311,7 @@ def _scale(words: Words) -> Ints:
     scale = words.astype(np.int64) >> 30
     wide = (words >> np.uint32(26) & words >> np.uint32(23) & np.uint32(1)) != 0
     scale = np.where(wide, 4, scale)  # 128-bit: size 0, opc<1> set
-    return np.where((words & np.uint32(ADD_MASK)) == ADD, 0, scale)
+    return np.where((words & np.uint32(ADD.mask)) == ADD.value, 0, scale)
 
 
 def _places(

@@ -22,12 +22,11 @@ from relokit.diffing.read.program_sides import (
     object_side,
 )
 from relokit.diffing.read.routine import DiffError, Side
+from relokit.linker.elf_format import ELF_MAGIC, ET_REL
 from relokit.linker.image import Image
 
 PREFIX = "series:"
 MAX_FILE = 1 << 30
-ELF_MAGIC = b"\x7fELF"
-ET_REL = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from relokit.codegen.instruction_forms import BARRIER, DSB_NXS, HINT, SYSTEM
 from relokit.codegen.system_registers import decode_system
 from relokit.diffing.instructions.decode import Instruction
 
@@ -51,13 +52,7 @@ _OPERATIONS = {
 }
 # CSDB, ESB, PSB, TSB, DGH are in the hint space and are barriers (C6.2).
 _HINT_BARRIERS = frozenset({6, 16, 17, 18, 20})
-_HINT_MASK, _HINT = 0xFFFFF01F, 0xD503201F
-# CLREX, DSB, DMB, ISB, SB, DSB nXS: CRn = 3, Rt = 31 (C4.1.95).
-_BARRIER_MASK, _BARRIER = 0xFFFFF01F, 0xD503301F
-_NXS_MASK, _NXS = 0xFFFFF3FF, 0xD503323F
 _CLREX = 2
-SYSTEM_MASK, SYSTEM = 0xFFC00000, 0xD5000000
-"""System instructions, hints and barriers among them (C4.1.95)."""
 # By bits 28:25, the top level of A64 (C4.1): reserved, loads and stores, branches, all else.
 _D, _M, _C, _A = ChangeKind.DATA, ChangeKind.MEMORY, ChangeKind.CONTROL, ChangeKind.ARITHMETIC
 _GROUPS = (_D, _A, _A, _A, _M, _A, _M, _A, _A, _A, _C, _C, _M, _A, _M, _A)
@@ -77,9 +72,9 @@ def kind_of(instruction: Instruction) -> ChangeKind:
 
 def kind_of_word(word: int) -> ChangeKind:
     """What ``word`` is about, taken as an instruction."""
-    if word & _HINT_MASK == _HINT:
+    if HINT.holds(word):
         return ChangeKind.BARRIER if word >> 5 & 0x7F in _HINT_BARRIERS else ChangeKind.HINT
-    if word & _BARRIER_MASK == _BARRIER or word & _NXS_MASK == _NXS:
+    if BARRIER.holds(word) or DSB_NXS.holds(word):
         return ChangeKind.MEMORY if word >> 5 & 7 == _CLREX else ChangeKind.BARRIER
     system = decode_system(word)
     if system:
@@ -93,7 +88,7 @@ def kinds_of_words(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
 
     tops = np.array([WEIGHT.index(kind) for kind in _TOPS], np.uint8)
     kinds: npt.NDArray[np.uint8] = tops[words >> np.uint32(25)]
-    system = np.flatnonzero(words & np.uint32(SYSTEM_MASK) == SYSTEM)
+    system = np.flatnonzero(words & np.uint32(SYSTEM.mask) == SYSTEM.value)
     # Of Rt it only matters whether it is 31, which leaves few different ones to look at.
     chosen = words[system]
     chosen = np.where(chosen & np.uint32(31) == 31, chosen, chosen & ~np.uint32(31))

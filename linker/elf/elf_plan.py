@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from relokit.codegen.base.bits import round_up
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.object import Binding, Relocation, SectionFlag, SectionType, SymbolType
 from relokit.linker.elf_format import (
@@ -94,10 +95,6 @@ class Plan:
     tables_end: int
 
 
-def _align(value: int, to: int) -> int:
-    return (value + to - 1) // to * to
-
-
 def plan_file(
     kind: int,
     entry: int,
@@ -156,10 +153,10 @@ def plan_file(
     segments = image.segments if image else ()
     offset = EHDR.size + PHDR.size * len(segments)
     for number in range(contents, len(rows)):
-        offset = _align(offset, rows[number].align)
+        offset = round_up(offset, rows[number].align)
         rows[number] = replace(rows[number], offset=offset)
         offset += rows[number].size
-    table_offset = _align(offset, 8)
+    table_offset = round_up(offset, 8)
     end = table_offset + SHDR.size * len(rows)
     if image is not None:
         headers = _place_exec(rows, image, end)
@@ -217,7 +214,7 @@ def _place_rel(rows: list[FileRow], contents: int, offset: int) -> None:
     for number in range(1, contents):
         row = rows[number]
         if row.data:
-            offset = _align(offset, min(row.align, 4096))
+            offset = round_up(offset, min(row.align, 4096))
         rows[number] = replace(row, offset=offset)
         offset += len(row.data)
 
@@ -251,7 +248,7 @@ def _place_exec(rows: list[FileRow], image: Image, offset: int) -> tuple[Segment
     for index, section in enumerate(image.sections):
         if index not in placed:
             if section.data:
-                offset = _align(offset, min(section.align, 4096))
+                offset = round_up(offset, min(section.align, 4096))
             rows[index + 1] = replace(rows[index + 1], offset=offset)
             offset += len(section.data)
     if offset >= MAX_FILE:

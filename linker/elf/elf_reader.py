@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.object import (
     ABSOLUTE,
     UNDEFINED,
@@ -61,7 +62,6 @@ CODE_KINDS = {
     STT_GNU_IFUNC: SymbolType.FUNC,
 }
 """Types of symbols that name code, or what code refers to."""
-MASK = (1 << 64) - 1
 
 
 def _binding(file: ElfFile, info: int, name: str) -> Binding:
@@ -220,7 +220,7 @@ def read_image(data: bytes | memoryview, name: str) -> Image:
     file = ElfFile(data, name, ET_EXEC)
     loads = [row for row in file.segments if row[0] == PT_LOAD]
     for row in loads:
-        if row[6] < row[5] or row[3] + row[6] > MASK + 1 or row[4] + row[6] > MASK + 1:
+        if row[6] < row[5] or row[3] + row[6] > MASK64 + 1 or row[4] + row[6] > MASK64 + 1:
             raise file.error(f"segment at {row[3]:#x} has impossible sizes")
         file.range(row[2], row[5], f"segment at {row[3]:#x}")
     numbers: dict[int, int] = {}
@@ -280,7 +280,7 @@ def _placed(file: ElfFile, header: SectionHeader, loads: list[tuple[int, ...]]) 
     alloc = bool(header.flags & SectionFlag.ALLOC)
     if header.type == SectionType.NOBITS and header.size > MAX_NOBITS:
         raise file.error(f"section {header.name} asks for {header.size} bytes")
-    if header.address + header.size > MASK + 1:
+    if header.address + header.size > MASK64 + 1:
         raise file.error(f"section {header.name} runs past the end of the address space")
     va = header.address if alloc else 0
     pa = va

@@ -10,7 +10,9 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-PAGE = 0xFFF
+from relokit.codegen.base.bits import signed
+from relokit.codegen.instruction_forms import BL, BLR, WITHIN_PAGE
+
 CALL_CLOBBERS = range(19)
 """x0 to x18 do not survive a call (AAPCS64)."""
 
@@ -33,12 +35,12 @@ def calls(image: memoryview, start: int, end: int) -> Iterator[Call]:
     known: dict[int, int] = {}
     words = struct.iter_unpack("<I", image[start : start + (end - start) // 4 * 4])
     for at, (word,) in zip(range(start, end, 4), words, strict=False):
-        if word >> 26 == 0b100101:  # bl
-            yield Call(at, at + 4 * _signed(word, 26), dict(known))
+        if BL.holds(word):
+            yield Call(at, at + 4 * signed(word, 26), dict(known))
             for register in CALL_CLOBBERS:
                 known.pop(register, None)
             continue
-        if word & 0xFFFFFC1F == 0xD63F0000:  # blr
+        if BLR.holds(word):
             for register in CALL_CLOBBERS:
                 known.pop(register, None)
             continue
@@ -56,8 +58,8 @@ def _value(word: int, at: int, known: Mapping[int, int]) -> int | None:
     """What the instruction puts into its destination, if that is a constant."""
     source, second = known.get(word >> 5 & 31), known.get(word >> 16 & 31)
     if word >> 24 & 0x1F == 0b10000:  # adr, adrp
-        immediate = _signed(word >> 5, 19) << 2 | word >> 29 & 3
-        return (at & ~PAGE) + (immediate << 12) if word >> 31 else at + immediate
+        immediate = signed(word >> 5, 19) << 2 | word >> 29 & 3
+        return (at & ~WITHIN_PAGE) + (immediate << 12) if word >> 31 else at + immediate
     if word & 0xFFE0FFE0 == 0xAA0003E0:  # mov xd, xm
         return second
     if source is None:
@@ -85,8 +87,3 @@ def _written(word: int) -> tuple[int, ...]:
         atomic = unscaled and word >> 21 & 1 and not word >> 10 & 0b11
         return moved if not word >> 22 & 0b11 and not atomic else (target, *moved)
     return (target,)
-
-
-def _signed(word: int, bits: int) -> int:
-    value = word & (1 << bits) - 1
-    return value - (1 << bits) if value >> bits - 1 else value

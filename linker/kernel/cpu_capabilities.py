@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import FormatError
 from relokit.linker.kernel.btf import read_struct
 from relokit.linker.kernel.kallsyms import Kallsyms
@@ -28,7 +29,6 @@ MAX_ENTRIES = 1 << 12
 MAX_MATCHERS = 4
 """Functions of one name; two are in shipped kernels."""
 MAX_NAME = 128
-MASK = (1 << 64) - 1
 
 
 def capability_names(
@@ -126,7 +126,7 @@ class _Pointers:
 
         if not 0 <= place <= 8 * len(self._words) - 8:
             return -1
-        address = (self._base + place) & MASK
+        address = (self._base + place) & MASK64
         found = int(np.searchsorted(self._places, np.uint64(address)))
         if found < len(self._places) and int(self._places[found]) == address:
             return int(self._values[found]) - self._base
@@ -136,7 +136,7 @@ class _Pointers:
         """Offsets of all pointers to ``offset``."""
         import numpy as np
 
-        address = np.uint64((self._base + offset) & MASK)
+        address = np.uint64((self._base + offset) & MASK64)
         stored = 8 * np.flatnonzero(self._words == address)
         beside = self._places[self._values == address] - np.uint64(self._base)
         in_image = beside[(beside < 8 * len(self._words)) & (beside % 8 == 0)]

@@ -26,6 +26,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from relokit.codegen.base.bits import MASK64, round_up
 from relokit.codegen.base.errors import FormatError
 from relokit.linker.kernel.kernel_file import HEADER, MAX_IMAGE
 
@@ -177,7 +178,7 @@ def _token_tables(image: memoryview) -> Iterator[_TokenTable]:
             starts.append(stop + 1)
         else:
             for align in (4, 8):
-                at = _up(hit.start() + starts[-1], align)
+                at = round_up(hit.start() + starts[-1], align)
                 if at + 2 * TOKENS > len(image):
                     continue
                 index = np.frombuffer(image, "<u2", TOKENS, at).tolist()
@@ -291,9 +292,9 @@ def _offsets(
     import numpy as np
 
     count = names.count
-    size = _up(4 * count, 8)
+    size = round_up(4 * count, 8)
     before = names.count_at - 8 - size
-    after = _up(table.end, 8)
+    after = round_up(table.end, 8)
     for at, base_at in ((after, after + size), (before, before + size), (table.end, None)):
         if at < 0 or at + 4 * count > len(image) or (base_at or 0) + 8 > len(image):
             continue
@@ -410,9 +411,5 @@ def _voted_base(words: npt.NDArray[np.uint64], offsets: Numbers) -> int | None:
         near = np.searchsorted(known, sample - base).clip(0, len(known) - 1)
         votes = int((known[near] == sample - base).sum())
         if votes > most:
-            best, most = base & (1 << 64) - 1, votes
+            best, most = base & MASK64, votes
     return best
-
-
-def _up(value: int, align: int) -> int:
-    return -(-value // align) * align

@@ -10,21 +10,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relokit.codegen.base.errors import FormatError
-from relokit.codegen.facts import RELOCATION
+from relokit.codegen.facts import KEXEC_CONTROL_PAGE_SIZE, RELOCATION, VECTOR_TABLE_SIZE
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType
 from relokit.codegen.series import BEFORE, COMPLETE
+from relokit.linker.elf_format import PT_LOAD
 from relokit.linker.image import Image, ImageSymbol, PlacedSection, Segment, SegmentFlag
 from relokit.linker.kernel.call_scan import calls
 from relokit.linker.kernel.kallsyms import Kallsyms, read_kallsyms
 from relokit.linker.kernel.kernel_file import KernelFile
 
-MAX_CODE = 4096
-"""Bytes: the control page takes no more, whatever the page size (the ld script's ASSERT)."""
-VECTORS_SIZE = 0x800
-"""An exception vector table (DDI 0487, D1.3.1)."""
 STUB_SIZE = 0x1000
 """The hyp stub: the table, and its handlers in the same 4 KiB."""
-PT_LOAD = 1
 
 RELOCATION_SIZE = "arm64_relocate_new_kernel_size"
 RELOCATION_START = "__relocate_new_kernel_start"
@@ -80,11 +76,11 @@ def shipped_image(kernel: KernelFile, symbols: Kallsyms | None = None) -> Image:
     pieces[".hyp.text"] = (at, at + STUB_SIZE)
     if KEXEC_VECTORS in symbols:
         at = symbols.offset(KEXEC_VECTORS)
-        pieces[".trans_pgd.vectors"] = (at, at + VECTORS_SIZE)
+        pieces[".trans_pgd.vectors"] = (at, at + VECTOR_TABLE_SIZE)
     for name in FUNCTIONS:
         if name in symbols:
             at = symbols.offset(name)
-            pieces[f".text.{name}"] = (at, min(symbols.end(at), at + MAX_CODE))
+            pieces[f".text.{name}"] = (at, min(symbols.end(at), at + KEXEC_CONTROL_PAGE_SIZE))
     sections = [_section(kernel, symbols, *piece) for piece in _apart(pieces)]
     return Image(
         name=kernel.name,
@@ -124,10 +120,10 @@ def relocation_code(kernel: KernelFile, symbols: Kallsyms) -> RelocationCode:
                 hint="it needs CONFIG_KEXEC_CORE, or is laid out unlike any known kernel",
             )
         start, end = found.start, found.end
-    if start % 4 or not 0 < end - start <= MAX_CODE or end > len(kernel.image):
+    if start % 4 or not 0 < end - start <= KEXEC_CONTROL_PAGE_SIZE or end > len(kernel.image):
         raise FormatError(
             f"kexec relocation code of {end - start} bytes at {start:#x}: "
-            f"1 to {MAX_CODE} are possible",
+            f"1 to {KEXEC_CONTROL_PAGE_SIZE} are possible",
             where=where,
         )
     return RelocationCode(start, end)
@@ -142,7 +138,11 @@ def copied_code(kernel: KernelFile, symbols: Kallsyms) -> RelocationCode | None:
         start, size = call.constants.get(1), call.constants.get(2)
         if start is None or size is None or "memcpy" not in symbols.names_at(call.target):
             continue
-        if start % 4 or not 0 < size <= MAX_CODE or not 0 <= start < len(kernel.image) - size:
+        if (
+            start % 4
+            or not 0 < size <= KEXEC_CONTROL_PAGE_SIZE
+            or not 0 <= start < len(kernel.image) - size
+        ):
             continue
         first = int.from_bytes(kernel.image[start : start + 4], "little")
         if first & LOAD_FROM_X0_MASK == LOAD_FROM_X0:
@@ -199,6 +199,6 @@ def _symbols(
                 continue
             size = min(symbols.end(at), last) - at
             if name in (HYP_VECTORS, KEXEC_VECTORS):
-                size = VECTORS_SIZE
+                size = VECTOR_TABLE_SIZE
             binding = Binding.GLOBAL if letter.isupper() else Binding.LOCAL
             yield ImageSymbol(name, base + at, size, binding, SymbolType.FUNC, index)

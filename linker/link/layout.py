@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.object import ABSOLUTE, SectionType
 from relokit.codegen.source import Unit
 from relokit.linker.link.regions import RegionState
 from relokit.linker.link.sections import MAX_SECTION, MAX_SECTION_ALIGN, NOWHERE, Output, Piece
 from relokit.linker.script.expression import (
-    MASK,
     NUMBER,
     Dot,
     Expression,
@@ -131,7 +131,7 @@ class Layout:
         here = self.section
         if name == ".":
             base = section if section != NUMBER else here
-            self._move_dot((value + self.base(base)) & MASK if base >= 0 else value)
+            self._move_dot((value + self.base(base)) & MASK64 if base >= 0 else value)
             return
         if section == NUMBER:
             section = here
@@ -184,7 +184,7 @@ class Layout:
         output.size = self.dot - start
         if output.size > MAX_SECTION:
             self.fault(f"section {statement.name} grows to {output.size} bytes")
-        if self.dot > MASK + 1:
+        if self.dot > MASK64 + 1:
             self.fault(f"section {statement.name} runs past the end of the address space")
         if not output.alloc or not output.items:
             self.dot = outer

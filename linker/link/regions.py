@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from relokit.codegen.base.bits import MASK64
 from relokit.linker.link.sections import Output
-from relokit.linker.script.expression import MASK
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class RegionState:
             return output.vma
         if output.vma < last.vma and output.size and output.vma + output.size <= last.vma:
             return output.vma
-        return (output.vma + last.lma - last.vma) & MASK
+        return (output.vma + last.lma - last.vma) & MASK64
 
     def remember(self, output: Output, dot: int) -> None:
         """Note the section whose VA-PA distance the next one takes over, when GNU ld does.

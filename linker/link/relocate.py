@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from relokit.codegen.aarch64_elf import RelocationType as R
-
-MASK = (1 << 64) - 1
-NOP = 0xD503201F
+from relokit.codegen.base.bits import MASK64
+from relokit.codegen.instruction_forms import NOP
 
 
 class RelocationFormula(Enum):
@@ -145,9 +144,9 @@ def relocate(
         value &= 0xFFF
     if rule.low != 0:
         # A 64-bit result, as the processor would compute it: signed.
-        value = ((value + (1 << 63)) & MASK) - (1 << 63)
+        value = ((value + (1 << 63)) & MASK64) - (1 << 63)
     else:
-        value &= MASK
+        value &= MASK64
     if rule.low is not None and not rule.low <= value < (rule.high or 0):
         raise RelocationError(
             f"{type_name(number)} out of range: {value:#x} is not within "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.object import (
     ABSOLUTE,
@@ -20,7 +21,6 @@ from relokit.codegen.object import (
 from relokit.linker.image import ImageSymbol
 from relokit.linker.link.layout import Layout
 from relokit.linker.link.sections import Piece, place_of
-from relokit.linker.script.expression import MASK
 from relokit.linker.script.statements import Script
 
 
@@ -39,7 +39,7 @@ class Definitions:
         """``pieces`` are the sections of each object. Raises LinkError for a second definition."""
         self.objects = objects
         self.pieces = pieces
-        self.defines = {key: value & MASK for key, value in defines.items()}
+        self.defines = {key: value & MASK64 for key, value in defines.items()}
         self.globals: dict[str, tuple[int, Symbol]] = {}
         self._wanted: set[str] = set()
         for unit, item in enumerate(objects):
@@ -142,7 +142,7 @@ class Symbols:
         value = self._layout.values.get(name)
         if value is not None:
             section, offset = value
-            return (offset + self._outputs[section].vma) & MASK if section >= 0 else offset
+            return (offset + self._outputs[section].vma) & MASK64 if section >= 0 else offset
         definition = self._definitions.globals.get(name)
         if definition is not None:
             return self._defined_at(*definition)
@@ -153,14 +153,14 @@ class Symbols:
             raise KeyError(symbol.name)
         piece = self._definitions.piece_of(unit, symbol)
         if piece is None:
-            return symbol.value & MASK
+            return symbol.value & MASK64
         if piece.output < 0:
             raise LinkError(
                 f"reference to {symbol.name or piece.section.name} in section "
                 f"{piece.section.name} of {self._objects[unit].name}, which is not in the image",
                 hint="it is discarded, or not placed, by the script",
             )
-        return (self._outputs[piece.output].vma + piece.offset + symbol.value) & MASK
+        return (self._outputs[piece.output].vma + piece.offset + symbol.value) & MASK64
 
     def listed(self) -> tuple[ImageSymbol, ...]:
         """The symbol table of the Image, local symbols first."""
@@ -204,7 +204,7 @@ class Symbols:
         address = offset
         number = ABSOLUTE
         if section >= 0:
-            address = (offset + self._outputs[section].vma) & MASK
+            address = (offset + self._outputs[section].vma) & MASK64
             number = self._number(section, address)
         elif name in layout.near:
             number = self._number(layout.near[name], address)

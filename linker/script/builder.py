@@ -10,8 +10,8 @@ from typing import Any
 
 from lark import Token, Transformer
 
+from relokit.codegen.base.bits import MASK64
 from relokit.linker.script.expression import (
-    MASK,
     MAX_DEPTH,
     Absolute,
     AlignHere,
@@ -406,10 +406,10 @@ def _number(token: Token) -> Number:
     digits = text if scale == 1 else text[:-1]
     octal = len(digits) > 1 and digits[0] == "0" and digits[1:].isdigit()
     try:
-        value = int(digits, 8 if octal else 0) if len(digits) < 64 else MASK + 1
+        value = int(digits, 8 if octal else 0) if len(digits) < 64 else MASK64 + 1
     except ValueError:
         raise ScriptError(token.line, f"{text} is no number") from None
-    if value * scale > MASK:
+    if value * scale > MASK64:
         raise ScriptError(token.line, f"{text[:64]} does not fit 64 bits")
     hex_digits = len(text) - 2 if text[:2] in ("0x", "0X") and scale == 1 else 0
     return Number(value * scale, hex_digits=hex_digits)

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from relokit.codegen.base.bits import MASK64, signed
 from relokit.codegen.object import ABSOLUTE
 
-MASK = (1 << 64) - 1
 SIGN_BIT = 1 << 63
 
 NUMBER = -3
@@ -60,12 +60,12 @@ class Scope(Protocol):
 def absolute(scope: Scope, value: Value) -> int:
     """Return the address (or number) that ``value`` stands for."""
     section, offset = value
-    return (offset + scope.base(section)) & MASK if section >= 0 else offset
+    return (offset + scope.base(section)) & MASK64 if section >= 0 else offset
 
 
 def align_up(value: int, align: int) -> int:
     """``value`` rounded up to a multiple of ``align``, as ALIGN() does for any number."""
-    return (value + align - 1) // align * align & MASK if align > 1 else value
+    return (value + align - 1) // align * align & MASK64 if align > 1 else value
 
 
 class Expression(ABC):
@@ -131,9 +131,9 @@ class Unary(Expression):
     def evaluate(self, scope: Scope) -> Value:
         section, value = self.operand.evaluate(scope)
         if self.operator == "-":
-            return (section, -value & MASK)
+            return (section, -value & MASK64)
         if self.operator == "~":
-            return (section, ~value & MASK)
+            return (section, ~value & MASK64)
         if self.operator == "!":
             return (NUMBER, int(not value))
         return (section, value)
@@ -252,20 +252,16 @@ class Assert(Expression):
 def _relative_to_here(scope: Scope, address: int) -> Value:
     scope.dot_used = True
     section = scope.section
-    return (section, (address - scope.base(section)) & MASK if section >= 0 else address)
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value & SIGN_BIT else value
+    return (section, (address - scope.base(section)) & MASK64 if section >= 0 else address)
 
 
 def _divide(left: int, right: int) -> int:
-    quotient = abs(_signed(left)) // abs(_signed(right))
+    quotient = abs(signed(left)) // abs(signed(right))
     return quotient if (left ^ right) & SIGN_BIT == 0 else -quotient
 
 
 def _remainder(left: int, right: int) -> int:
-    return _signed(left) - _divide(left, right) * _signed(right)
+    return signed(left) - _divide(left, right) * signed(right)
 
 
 # Operators whose result stays an address if exactly one side is one.
@@ -324,7 +320,7 @@ def combine(scope: Scope, operator: str, left: Value, right: Value) -> Value:
         return (section, 0)
     if same:
         section = ABSOLUTE if scope.section == ABSOLUTE else NUMBER
-    return (section, ARITHMETIC[operator](a, b) & MASK)
+    return (section, ARITHMETIC[operator](a, b) & MASK64)
 
 
 # C's precedence, loosest first.

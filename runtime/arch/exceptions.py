@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from relokit.codegen.facts import SPSR_DAIF
 from relokit.runtime.arch.walker import fault_of
 
 
@@ -94,12 +95,11 @@ _FROM = {
     0x600: "a lower level in AArch32",
 }
 _KIND = {0x000: "synchronous", 0x080: "IRQ", 0x100: "FIQ", 0x180: "SError"}
-VECTOR_TABLE_SIZE = 0x800
 VECTOR_SLOT_SIZE = 0x80
 
 PSTATE_NZCV = 0xF << 28
 PSTATE_PAN = 1 << 22
-PSTATE_DAIF = 0xF << 6
+PSTATE_DAIF = SPSR_DAIF
 PSTATE_SPSEL = 1
 
 

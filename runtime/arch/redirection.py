@@ -7,9 +7,8 @@ Source: ARM DDI 0487, "Virtualization Host Extensions", the two register redirec
 
 from __future__ import annotations
 
+from relokit.codegen.facts import HCR_EL2_E2H
 from relokit.codegen.system_registers import REGISTERS
-
-HCR_E2H = 1 << 34
 
 # EL1 or EL0 name at EL2 -> the register it reaches.
 _TO_EL2 = {
@@ -54,4 +53,4 @@ TO_EL1: dict[int, int] = {REGISTERS[name]: REGISTERS[to] for name, to in _TO_EL1
 
 def is_redirecting(hcr: int, el: int) -> bool:
     """Whether redirection is in force with this HCR_EL2 at exception level ``el``."""
-    return el == 2 and bool(hcr & HCR_E2H)
+    return el == 2 and bool(hcr & HCR_EL2_E2H)

@@ -12,6 +12,7 @@ from time import monotonic
 import numpy as np
 from unicorn import unicorn_const as u
 
+from relokit.codegen.instruction_forms import BL, BLR, BRK, B
 from relokit.runtime.arch.exceptions import ExceptionClass, Policy, class_text
 from relokit.runtime.arch.translation import SCTLR_M
 from relokit.runtime.behaviour.flat_machine import (
@@ -28,7 +29,14 @@ from relokit.runtime.behaviour.flat_machine import (
     Level,
     owners,
 )
-from relokit.runtime.behaviour.observation import Ending, Entered, Leaving, Observation, Written
+from relokit.runtime.behaviour.observation import (
+    DIGEST_SIZE,
+    Ending,
+    Entered,
+    Leaving,
+    Observation,
+    Written,
+)
 from relokit.runtime.behaviour.trials import (
     SYSTEM,
     TRIALS,
@@ -47,13 +55,6 @@ LEAST_SECONDS = 0.2
 """What a trial gets when those before it have used up CALL_SECONDS."""
 MOST_WORDS = 64
 CODE_OWNER = "its own code"
-DIGEST_SIZE = 8
-
-# DDI 0487, C6.2: BRK #0, HVC and its likes by their classes; BL and BLR by mask and value.
-BRK = 0xD4200000
-_BL_MASK, _BL = 0xFC000000, 0x94000000
-_B = 0x14000000
-_BLR_MASK, _BLR = 0xFFFFFC1F, 0xD63F0000
 
 _NOTHING = Policy(frozenset())
 _CALLS = (ExceptionClass.SVC64, ExceptionClass.HVC64, ExceptionClass.SMC64)
@@ -178,7 +179,9 @@ def _ending(cpu: Cpu, stop: Stop, callee: Callee) -> Ending:
 
 def _unresolved(callee: Callee, offset: int) -> Ending:
     word = int.from_bytes(callee.code[offset : offset + 4], "little")
-    leaving = {_BL: Leaving.CALL, _B: Leaving.BRANCH}.get(word & _BL_MASK, Leaving.UNRESOLVED)
+    leaving = (
+        Leaving.CALL if BL.holds(word) else Leaving.BRANCH if B.holds(word) else Leaving.UNRESOLVED
+    )
     return Ending(leaving, callee.unresolved[offset])
 
 
@@ -189,7 +192,7 @@ def _is_call(cpu: Cpu, callee: Callee, target: int) -> bool:
     if at % 4 or not 0 <= at < len(callee.code):
         return False
     word = int.from_bytes(callee.code[at : at + 4], "little")
-    if word & _BL_MASK == _BL:
+    if BL.holds(word):
         offset = word & 0x3FFFFFF
         return start + at + 4 * (offset - (offset >> 25 << 26)) == target
-    return word & _BLR_MASK == _BLR and (word >> 5 & 31 == 30 or cpu.x(word >> 5 & 31) == target)
+    return BLR.holds(word) and (word >> 5 & 31 == 30 or cpu.x(word >> 5 & 31) == target)

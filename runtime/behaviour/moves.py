@@ -7,10 +7,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.facts import KEXEC_CONTROL_PAGE_SIZE
-from relokit.codegen.target import MASK64, Target
+from relokit.codegen.target import Target
 from relokit.runtime.arch.translation import SCTLR_M
-from relokit.runtime.behaviour.observation import Ending, Entered, Leaving, Observation, Written
+from relokit.runtime.behaviour.observation import (
+    DIGEST_SIZE,
+    Ending,
+    Entered,
+    Leaving,
+    Observation,
+    Written,
+)
 from relokit.runtime.behaviour.watch import Watch, general_registers
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.stop import Stop, StopReason
@@ -25,7 +33,6 @@ from relokit.runtime.run.verdict import conclude, open_cpu, prepare_machine, rel
 TRIAL = "the kexec machine"
 FREE = "free memory"
 MAX_PARTS = 64
-DIGEST_SIZE = 8
 SCAN = 1 << 24
 """Bytes of free memory that are looked at in one go."""
 

@@ -91,6 +91,8 @@ class Ending:
         return f"{verb} {where}" if where else verb
 
 
+DIGEST_SIZE = 8
+"""Bytes of BLAKE2b that tell whether what two sides left is the same."""
 _VERBS = {
     Leaving.HAND_OVER: "enters the new kernel at",
     Leaving.RETURN: "returns",

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from relokit.codegen.base.bits import round_up
 from relokit.codegen.base.errors import MachineError
 from relokit.linker.kernel.kernel_file import BASE_ALIGN, ImageHeader
 from relokit.runtime.board.fdt import MAX_DTB, Range
@@ -104,9 +105,9 @@ def place(
         holes.take(segment)
         return segment
 
-    kernel_memsz = _up(max(header.image_size, kernel_size), page_size)
-    initrd_memsz = _up(initrd_size, page_size)
-    dtb_memsz = _up(dtb_size, page_size)
+    kernel_memsz = round_up(max(header.image_size, kernel_size), page_size)
+    initrd_memsz = round_up(initrd_size, page_size)
+    dtb_memsz = round_up(dtb_size, page_size)
     kernel = initrd = dtb = None
     # What was chosen by hand comes first, so that the rest keeps off it.
     if kernel_at is not None:
@@ -181,7 +182,7 @@ class _Holes:
     def lowest(self, kind: PayloadKind, room: int, align: int, first: int, last: int) -> int:
         """Lowest ``align``-ed PA of ``room`` free bytes within first..last."""
         for low, high in self._free:
-            at = _up(max(low, first), align)
+            at = round_up(max(low, first), align)
             if at + room <= min(high, last):
                 return at
         raise self._no_hole(kind, room, first, last)
@@ -231,10 +232,6 @@ def _without(spans: list[Range], holes: list[Range]) -> list[Range]:
         if low < high:
             result.append((low, high))
     return result
-
-
-def _up(value: int, align: int) -> int:
-    return -(-value // align) * align
 
 
 def _span(segment: PlacedSegment) -> str:

@@ -10,16 +10,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
+from relokit.codegen.base.bits import MASK64
+from relokit.codegen.facts import PSCI_64_BIT, PSCI_CPU_OFF, PSCI_CPU_ON, PSCI_SYSTEM_OFF
+from relokit.codegen.virt_board import GIC_DISTRIBUTOR_BASE, GIC_REDISTRIBUTORS_BASE, UART_BASE
 from relokit.runtime.arch.exceptions import ExceptionClass, ExceptionEvent
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.stop import StopReason
 
-UART_BASE, UART_SIZE = 0x0900_0000, 0x1_0000
-GIC_BASE, GIC_SIZE = 0x0800_0000, 0x100_0000
+GIC_WINDOW = UART_BASE - GIC_DISTRIBUTOR_BASE
+"""Bytes from the distributor to the UART: ITS and redistributors are there too."""
+UART_WINDOW = 0x1_0000
+"""Bytes of the largest page, which is what a kernel maps of it."""
 CONSOLE_LIMIT = 1 << 20
 
 _MASK32 = (1 << 32) - 1
-_MASK64 = (1 << 64) - 1
 
 
 class Device(Protocol):
@@ -51,7 +55,7 @@ class Pl011:
     }
 
     def __init__(
-        self, base: int = UART_BASE, size: int = UART_SIZE, *, limit: int = CONSOLE_LIMIT
+        self, base: int = UART_BASE, size: int = UART_WINDOW, *, limit: int = CONSOLE_LIMIT
     ) -> None:
         self.base = base
         self.size = size
@@ -85,8 +89,7 @@ class Pl011:
 class Gicv3:
     """A distributor and one redistributor that identify themselves and stay silent."""
 
-    _REDISTRIBUTOR = 0xA_0000
-    _FRAME = 0x1_0000
+    _REDISTRIBUTOR = GIC_REDISTRIBUTORS_BASE - GIC_DISTRIBUTOR_BASE
     # Offsets from the window: GICD_TYPER (32 interrupts, 10 ID bits), GICD_PIDR2 and GICR_PIDR2
     # (architecture 3), GICR_TYPER (processor 0, last in its region).
     _FIXED: ClassVar[dict[int, int]] = {
@@ -98,7 +101,7 @@ class Gicv3:
     # GICD_CTLR without RWP: what was written last is in force at once.
     _CONTROL, _CONTROL_BITS = 0x0000, 0x77
 
-    def __init__(self, base: int = GIC_BASE, size: int = GIC_SIZE) -> None:
+    def __init__(self, base: int = GIC_DISTRIBUTOR_BASE, size: int = GIC_WINDOW) -> None:
         self.base = base
         self.size = size
         self._control = 0
@@ -141,15 +144,15 @@ class Psci:
     """PSCI 1.1 firmware behind ``smc`` or ``hvc``: one CPU, power-off and reset end the run."""
 
     VERSION = 0x8400_0000
-    CPU_OFF = 0x8400_0002
+    CPU_OFF = PSCI_CPU_OFF
     AFFINITY_INFO = 0x8400_0004
     MIGRATE_INFO_TYPE = 0x8400_0006
-    SYSTEM_OFF = 0x8400_0008
+    SYSTEM_OFF = PSCI_SYSTEM_OFF
     SYSTEM_RESET = 0x8400_0009
     FEATURES = 0x8400_000A
-    CPU_ON = 0x8400_0003
+    CPU_ON = PSCI_CPU_ON
     SMCCC_VERSION = 0x8000_0000
-    _CALL_64 = 1 << 30
+    _CALL_64 = PSCI_64_BIT
     _NOT_SUPPORTED, _ALREADY_ON = -1, -4
     _KNOWN = frozenset(
         {
@@ -182,7 +185,7 @@ class Psci:
         elif function == self.CPU_OFF:
             cpu.stop(StopReason.POWERED_OFF, "PSCI CPU_OFF of the only CPU")
         else:
-            cpu.set_x(0, self._answer(function, cpu.x(1) & _MASK32) & _MASK64)
+            cpu.set_x(0, self._answer(function, cpu.x(1) & _MASK32) & MASK64)
         return True
 
     def _answer(self, function: int, argument: int) -> int:

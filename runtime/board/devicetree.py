@@ -14,7 +14,22 @@ from typing import Any
 
 from relokit.codegen.base.errors import FormatError, MachineError
 from relokit.codegen.base.host_file import map_file
+from relokit.codegen.facts import (
+    PSCI_64_BIT,
+    PSCI_CPU_OFF,
+    PSCI_CPU_ON,
+    PSCI_CPU_SUSPEND,
+    PSCI_MIGRATE,
+)
 from relokit.codegen.target import Regime
+from relokit.codegen.virt_board import (
+    GIC_DISTRIBUTOR_BASE,
+    GIC_DISTRIBUTOR_SIZE,
+    GIC_REDISTRIBUTORS_BASE,
+    GIC_REDISTRIBUTORS_SIZE,
+    UART_BASE,
+    UART_SIZE,
+)
 from relokit.runtime.board.fdt import MAX_DTB, DeviceTree, Node, Range, parse
 
 MAX_CMDLINE = 2048
@@ -22,9 +37,6 @@ MAX_CMDLINE = 2048
 MAX_CPUS = 123
 """CPUs of QEMU's board with a GICv3: what its redistributor window has room for."""
 
-UART = (0x0900_0000, 0x1000)
-GIC_DISTRIBUTOR = (0x0800_0000, 0x1_0000)
-GIC_REDISTRIBUTORS = (0x080A_0000, 0xF6_0000)
 UART_CLOCK_HZ = 24_000_000
 
 # Interrupt specifiers of arm,gic-v3: type (0 SPI, 1 PPI), number, trigger.
@@ -38,10 +50,10 @@ CLOCK_PHANDLE, GIC_PHANDLE = 1, 2
 
 # Function numbers of the SMC calling convention, as the first PSCI binding wants them.
 PSCI_CALLS = {
-    "cpu_suspend": 0xC400_0001,
-    "cpu_off": 0x8400_0002,
-    "cpu_on": 0xC400_0003,
-    "migrate": 0xC400_0005,
+    "cpu_suspend": PSCI_CPU_SUSPEND | PSCI_64_BIT,
+    "cpu_off": PSCI_CPU_OFF,
+    "cpu_on": PSCI_CPU_ON | PSCI_64_BIT,
+    "migrate": PSCI_MIGRATE | PSCI_64_BIT,
 }
 
 
@@ -96,7 +108,7 @@ def virt_dtb(
             "#size-cells": cells(2),
             "compatible": strings(compatible),
         },
-        _node("chosen", {"stdout-path": strings(f"/pl011@{UART[0]:x}")}),
+        _node("chosen", {"stdout-path": strings(f"/pl011@{UART_BASE:x}")}),
         _node(
             f"memory@{memory_base:x}",
             {"device_type": strings("memory"), "reg": quads(memory_base, memory_size)},
@@ -130,10 +142,10 @@ def virt_dtb(
             },
         ),
         _node(
-            f"pl011@{UART[0]:x}",
+            f"pl011@{UART_BASE:x}",
             {
                 "compatible": strings("arm,pl011", "arm,primecell"),
-                "reg": quads(*UART),
+                "reg": quads(UART_BASE, UART_SIZE),
                 "interrupts": cells(SPI, UART_SPI, LEVEL_HIGH),
                 "clocks": cells(CLOCK_PHANDLE, CLOCK_PHANDLE),
                 "clock-names": strings("uartclk", "apb_pclk"),
@@ -270,12 +282,15 @@ def _gic(with_el2: bool) -> Node:
         "#interrupt-cells": cells(3),
         "#address-cells": cells(0),
         "#redistributor-regions": cells(1),
-        "reg": quads(*GIC_DISTRIBUTOR, *GIC_REDISTRIBUTORS),
+        "reg": quads(
+            *(GIC_DISTRIBUTOR_BASE, GIC_DISTRIBUTOR_SIZE),
+            *(GIC_REDISTRIBUTORS_BASE, GIC_REDISTRIBUTORS_SIZE),
+        ),
         "phandle": cells(GIC_PHANDLE),
     }
     if with_el2:
         properties["interrupts"] = cells(PPI, GIC_MAINTENANCE_PPI, LEVEL_HIGH)
-    return _node(f"intc@{GIC_DISTRIBUTOR[0]:x}", properties)
+    return _node(f"intc@{GIC_DISTRIBUTOR_BASE:x}", properties)
 
 
 def _flatten(root: Node) -> bytes:

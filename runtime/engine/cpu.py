@@ -15,12 +15,12 @@ from unicorn import Uc, UcError
 from unicorn import arm64_const as a64
 from unicorn import unicorn_const as u
 
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import MachineError
-from relokit.runtime.arch import redirection
+from relokit.codegen.facts import HCR_EL2_E2H, HCR_EL2_RW, VECTOR_TABLE_SIZE
 from relokit.runtime.arch.address_id import address_id
 from relokit.runtime.arch.exceptions import (
     REPORT,
-    VECTOR_TABLE_SIZE,
     ExceptionClass,
     ExceptionEvent,
     Policy,
@@ -36,7 +36,7 @@ from relokit.runtime.engine import native_hooks
 from relokit.runtime.engine.engine_fault import FaultReader
 from relokit.runtime.engine.mmu import FAULT_STAGE2, Mmu, Refusal
 from relokit.runtime.engine.native_hooks import BlockSlot, NativeStop
-from relokit.runtime.engine.registers import MASK64, Registers
+from relokit.runtime.engine.registers import Registers
 from relokit.runtime.engine.spinning import is_endless
 from relokit.runtime.engine.stop import BusAccess, Stop, StopReason
 from relokit.runtime.engine.system_access import SystemAccess
@@ -52,7 +52,6 @@ MODELS = {"a72": a64.UC_CPU_ARM64_A72, "max": a64.UC_CPU_ARM64_MAX}
 # CPTR_EL3). Before SCR_EL3 is set the engine walks EL1 tables in the AArch32 format.
 SCR_RESET = 0x531 | 1 << 16 | 1 << 17
 CPTR_EZ = 1 << 8
-HCR_RW = 1 << 31
 
 NEVER = (1 << 64) - 1
 """A ``until`` that no PC equals."""
@@ -99,7 +98,7 @@ class Cpu(Registers):
         self._counter = native_hooks.new_counter()
         self.write("SCR_EL3", SCR_RESET)
         self.write("CPTR_EL3", CPTR_EZ)
-        self.write("HCR_EL2", HCR_RW)
+        self.write("HCR_EL2", HCR_EL2_RW)
         self._has_pan = bool(self.read("ID_AA64MMFR1_EL1") >> 20 & 0xF)
         self._faults = FaultReader(self.uc)
         self.uc.hook_add(u.UC_HOOK_INTR, self._on_exception)
@@ -123,7 +122,7 @@ class Cpu(Registers):
     def walk_registers(self, el: int | None = None) -> WalkRegisters:
         """The translation registers in force at ``el`` (1 or 2), the current level by default."""
         level = max(self.el if el is None else el, 1)
-        e2h = level == 2 and bool(self.read("HCR_EL2") & redirection.HCR_E2H)
+        e2h = level == 2 and bool(self.read("HCR_EL2") & HCR_EL2_E2H)
         return WalkRegisters(
             sctlr=self.read(f"SCTLR_EL{level}"),
             tcr=self.read(f"TCR_EL{level}"),

@@ -12,13 +12,12 @@ import numpy as np
 from unicorn import arm64_const as a64
 from unicorn import unicorn_const as u
 
+from relokit.codegen.instruction_forms import BARRIER
 from relokit.codegen.system_registers import operation_name
 from relokit.runtime.engine import native_hooks
 from relokit.runtime.engine.counting import Counting
 from relokit.runtime.engine.cpu import Cpu
 
-# DDI 0487, C4.1 "Barriers": CRm in bits 11:8, op2 in bits 7:5.
-BARRIER_MASK, BARRIER = 0xFFFFF01F, 0xD503301F
 _MNEMONICS = {0b100: "dsb", 0b101: "dmb", 0b110: "isb"}
 # CRm of DSB and DMB: shareability domain in bits 3:2, access types in bits 1:0.
 _DOMAINS = ("osh", "nsh", "ish", "")
@@ -27,7 +26,7 @@ _TYPES = {0b01: "ld", 0b10: "st", 0b11: ""}
 
 def barrier_name(word: int) -> str | None:
     """``dsb sy``, ``dsb nsh``, ``isb`` ... of an instruction word; None if it is no barrier."""
-    if word & BARRIER_MASK != BARRIER:
+    if not BARRIER.holds(word):
         return None
     mnemonic = _MNEMONICS.get(word >> 5 & 7)
     if mnemonic is None or mnemonic == "isb":

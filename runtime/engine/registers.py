@@ -13,6 +13,7 @@ from unicorn import Uc, UcError
 from unicorn import arm64_const as a64
 from unicorn import unicorn_const as u
 
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.system_registers import (
     REGISTERS,
@@ -34,7 +35,6 @@ _PC, _SP, _PSTATE, _CP = (
     a64.UC_ARM64_REG_CP_REG,
 )
 _SP_BANKS = ("SP_EL0", "SP_EL1", "SP_EL2")
-MASK64 = (1 << 64) - 1
 
 # Writing one of these from outside leaves stale entries in the engine's TLB.
 _TRANSLATION = frozenset(

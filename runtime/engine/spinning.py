@@ -1,16 +1,22 @@
-"""Whether code can never leave the loop it is in: branches and hints only, and no interrupts.
-
-Source: ARM DDI 0487, C4.1 (encodings of B, the compare and test branches, hints, barriers).
-"""
+"""Whether code can never leave the loop it is in: branches and hints only, and no interrupts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from relokit.codegen.base.bits import signed
+from relokit.codegen.instruction_forms import (
+    B_COND,
+    BARRIER,
+    COMPARE_BRANCH,
+    HINT,
+    TEST_BRANCH,
+    WFI,
+    B,
+)
+
 LONGEST = 64
 """Instructions that are followed; a vector slot padded with NOPs has 32."""
-
-_WFI = 0xD503207F
 
 
 def is_endless(fetch: Callable[[int], int | None], pc: int) -> bool:
@@ -22,11 +28,11 @@ def is_endless(fetch: Callable[[int], int | None], pc: int) -> bool:
     start = pc
     for _ in range(LONGEST):
         word = fetch(pc)
-        if word is None or word == _WFI:
+        if word is None or word == WFI:
             return False
-        if word & 0xFC000000 == 0x14000000:
-            pc += _signed(word, 0, 26) * 4
-        elif _is_hint_or_barrier(word):
+        if B.holds(word):
+            pc += signed(word, 26) * 4
+        elif HINT.holds(word) or BARRIER.holds(word):
             pc += 4
         else:
             return pc == start and _conditional_offset(word) == 0
@@ -35,19 +41,10 @@ def is_endless(fetch: Callable[[int], int | None], pc: int) -> bool:
     return False
 
 
-def _is_hint_or_barrier(word: int) -> bool:
-    return word & 0xFFFFF01F == 0xD503201F or word & 0xFFFFF01F == 0xD503301F
-
-
 def _conditional_offset(word: int) -> int | None:
     """The branch offset in words of B.cond, CBZ, CBNZ, TBZ or TBNZ."""
-    if word & 0xFF000000 == 0x54000000 or word & 0x7E000000 == 0x34000000:
-        return _signed(word, 5, 19)
-    if word & 0x7E000000 == 0x36000000:
-        return _signed(word, 5, 14)
+    if B_COND.holds(word) or COMPARE_BRANCH.holds(word):
+        return signed(word >> 5, 19)
+    if TEST_BRANCH.holds(word):
+        return signed(word >> 5, 14)
     return None
-
-
-def _signed(word: int, low: int, width: int) -> int:
-    value = word >> low & (1 << width) - 1
-    return value - (1 << width) if value >> width - 1 else value

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import FormatError, MachineError
 from relokit.runtime.guest.memory import Bytes, GuestMemory, Words
 
@@ -95,7 +96,7 @@ class PatternContent:
         if size < 0:
             raise MachineError(f"a payload of {size} bytes")
         self.size = size
-        self._seed = np.uint64(seed & (1 << 64) - 1)
+        self._seed = np.uint64(seed & MASK64)
         self._table = _hash(np.arange(BLOCK_WORDS, dtype=np.uint64) + self._seed)
 
     def read(self, offset: int, out: Bytes) -> None:

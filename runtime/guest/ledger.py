@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from relokit.codegen.base.bits import round_up
 from relokit.codegen.base.errors import MachineError
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.guest.order import Order
@@ -102,9 +103,9 @@ class PageAllocator:
         if size <= 0:
             raise MachineError(f"{owner}: an allocation of {size} bytes")
         step = self.page_size if align is None else align
-        rounded = _round_up(size, self.page_size)
+        rounded = round_up(size, self.page_size)
         for base, end in self._gaps():
-            start = _round_up(base, step)
+            start = round_up(base, step)
             if start + rounded <= end:
                 self.memory.view(start, rounded).fill(0)
                 return self._enter(Region(owner, start, rounded))
@@ -145,7 +146,7 @@ class PageAllocator:
         """(base, pages) of free runs that add up to ``count`` pages."""
         free = [
             (start, (end - start) // page_size)
-            for start, end in ((_round_up(base, page_size), end) for base, end in self._gaps())
+            for start, end in ((round_up(base, page_size), end) for base, end in self._gaps())
             if end - start >= page_size
         ]
         whole = [(base, count) for base, pages in free if pages >= count]
@@ -181,7 +182,3 @@ class PageAllocator:
             f"{self.memory.size:#x} bytes of RAM are free",
             hint="give the guest more RAM",
         )
-
-
-def _round_up(value: int, step: int) -> int:
-    return -(-value // step) * step

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import MachineError
 
 Bytes = NDArray[np.uint8]
@@ -109,7 +110,7 @@ class GuestMemory:
 
     def write_u64(self, pa: int, value: int) -> None:
         """Store a 64-bit word, taken modulo 2^64, at PA ``pa``, which need not be aligned."""
-        self.write(pa, (value & (1 << 64) - 1).to_bytes(WORD, "little"))
+        self.write(pa, (value & MASK64).to_bytes(WORD, "little"))
 
     def find(self, pattern: bytes, start: int | None = None, end: int | None = None) -> int | None:
         """PA of the first occurrence of ``pattern`` in ``[start, end)``, by default all RAM.

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.series import Feature
-from relokit.codegen.target import MASK64, Regime
+from relokit.codegen.target import Regime
 from relokit.runtime.arch.geometry import txsz
 from relokit.runtime.arch.translation import SCTLR_M, WalkRegisters, to_ttbr
 from relokit.runtime.arch.walker import Access, Fault, walk, walk_many

@@ -7,21 +7,17 @@ from functools import cached_property
 from typing import Protocol
 
 from relokit.codegen import facts
+from relokit.codegen.facts import VECTOR_TABLE_SIZE
+from relokit.codegen.instruction_forms import HVC
 from relokit.linker.image import Image
 from relokit.runtime.arch import descriptors as d
-from relokit.runtime.arch.exceptions import (
-    DATA_ABORTS,
-    INSTRUCTION_ABORTS,
-    VECTOR_TABLE_SIZE,
-    ExceptionClass,
-)
+from relokit.runtime.arch.exceptions import DATA_ABORTS, INSTRUCTION_ABORTS, ExceptionClass
 from relokit.runtime.arch.translation import SCTLR_M
 from relokit.runtime.arch.walker import FaultKind, Walk, fault_of
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.stop import Stop, StopReason
 from relokit.runtime.guest.ledger import PageAllocator
 
-_HVC_MASK, _HVC = 0xFFE0001F, 0xD4000002
 UPPER = 1 << 55
 """The VA bit that chooses TTBR1."""
 NULL_PAGE = 4096
@@ -98,7 +94,7 @@ class Scene:
     @property
     def is_hvc(self) -> bool:
         """Whether the instruction at the stop is an HVC."""
-        return self.word is not None and self.word & _HVC_MASK == _HVC
+        return self.word is not None and HVC.holds(self.word)
 
     @cached_property
     def vector(self) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from relokit.codegen.base.errors import LinkError
-from relokit.codegen.facts import EL2_VECTORS_SIZE
+from relokit.codegen.facts import VECTOR_TABLE_SIZE
 from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime, Target
 from relokit.linker.image import Image
@@ -210,5 +210,5 @@ def _safe_vectors(
     """PA of the EL2 vectors for the time of the copy: hibernate's own before patch 2."""
     shared = target.has(Feature.COPY_EL2_VECTORS)
     name = "trans_pgd_stub_vectors" if shared else "hibernate_el2_vectors"
-    vectors = image.read(image.symbol(name), EL2_VECTORS_SIZE)
+    vectors = image.read(image.symbol(name), VECTOR_TABLE_SIZE)
     return trans_pgd.copy_el2_vectors(memory, allocator, vectors)

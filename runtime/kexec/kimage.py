@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.runtime.guest.ledger import PageAllocator, Region
@@ -27,7 +28,6 @@ SEGMENT_MAX = 16  # KEXEC_SEGMENT_MAX
 SEGMENT_SIZE = 0x20  # struct kexec_segment: buf, bufsz, mem, memsz
 BUFSZ, MEM, MEMSZ = 0x08, 0x10, 0x18
 WORD = 8
-MASK64 = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)

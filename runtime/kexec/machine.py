@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import LinkError, MachineError
 from relokit.codegen.series import Feature
-from relokit.codegen.target import MASK64, Regime, Target
+from relokit.codegen.target import Regime, Target
 from relokit.linker.image import Image
 from relokit.runtime.guest.content import Progress, scatter_into
 from relokit.runtime.guest.ledger import PageAllocator

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from relokit.codegen.facts import EL2_VECTORS_SIZE
+from relokit.codegen.facts import VECTOR_TABLE_SIZE
 from relokit.codegen.series import Feature
 from relokit.codegen.target import Target
 from relokit.runtime.kexec.hyp_mode import MODE_OF, is_hyp_nvhe
@@ -89,7 +89,9 @@ def maintenance_of(
         return (_segments(kimage, line, segments),)
     rows = []
     if target.has(Feature.KEXEC_EL2_VECTORS) and is_hyp_nvhe(MODE_OF[target.regime]):
-        rows.append(_range(When.LOAD, What.VECTORS, CacheOperation.VECTORS, EL2_VECTORS_SIZE, line))
+        rows.append(
+            _range(When.LOAD, What.VECTORS, CacheOperation.VECTORS, VECTOR_TABLE_SIZE, line)
+        )
     rows.append(_range(copied, What.CODE, CacheOperation.CODE, code, line))
     if not target.has(Feature.NO_POC_FLUSH):
         if target.has(Feature.KIMAGE_ARGUMENT):

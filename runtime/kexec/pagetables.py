@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relokit.codegen.base.errors import MachineError
+from relokit.linker.elf_format import PT_LOAD
 from relokit.linker.image import Image, SegmentFlag
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.geometry import ENTRY_SIZE, LEAF_LEVEL, Granule, txsz
@@ -19,7 +20,6 @@ from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory, Words
 from relokit.runtime.guest.owner import Owner
 
-PT_LOAD = 1  # gABI, program header
 SPACE = 1 << 64
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from relokit.codegen.base.errors import LinkError
-from relokit.codegen.facts import EL2_VECTORS_SIZE, RELOCATION
+from relokit.codegen.facts import RELOCATION, VECTOR_TABLE_SIZE
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType
 from relokit.linker.image import Image, ImageSymbol, PlacedSection
 
@@ -46,7 +46,7 @@ def routines_of(image: Image) -> Routines:
         )
     vectors = None
     if image.has_symbol("trans_pgd_stub_vectors"):
-        vectors = _bytes(image, image.symbol("trans_pgd_stub_vectors"), EL2_VECTORS_SIZE)
+        vectors = _bytes(image, image.symbol("trans_pgd_stub_vectors"), VECTOR_TABLE_SIZE)
     return Routines(image, start, _bytes(image, start, size), entry - start, vectors)
 
 

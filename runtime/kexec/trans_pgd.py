@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relokit.codegen.base.errors import MachineError
+from relokit.codegen.facts import VECTOR_TABLE_SIZE
 from relokit.codegen.target import Target
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.geometry import ENTRY_SIZE, LEAF_LEVEL, granule_of, txsz
@@ -22,8 +23,6 @@ from relokit.runtime.guest.memory import GuestMemory, Words
 from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.kexec.address_space import idmap_va_bits, output_format
 from relokit.runtime.kexec.pagetables import SPACE, PageTables
-
-VECTORS_SIZE = 0x800  # 16 slots of 0x80 bytes (ARM DDI 0487, D1.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +163,9 @@ def idmap_page(
 
 def copy_el2_vectors(memory: GuestMemory, allocator: PageAllocator, vectors: bytes) -> int:
     """Put the 0x800 bytes of ``vectors`` at the start of a fresh page; returns its PA."""
-    if len(vectors) != VECTORS_SIZE:
+    if len(vectors) != VECTOR_TABLE_SIZE:
         raise MachineError(
-            f"EL2 vectors of {len(vectors):#x} bytes; a vector table has {VECTORS_SIZE:#x}"
+            f"EL2 vectors of {len(vectors):#x} bytes; a vector table has {VECTOR_TABLE_SIZE:#x}"
         )
     page = allocator.alloc(Owner(OwnerKind.EL2_VECTORS), allocator.page_size)
     memory.write(page.base, vectors)

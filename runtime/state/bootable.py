@@ -14,6 +14,7 @@ from relokit.codegen.build import HARNESS
 from relokit.codegen.gas.encoder import Encoder
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType
 from relokit.codegen.target import WIDE, Regime
+from relokit.linker.elf_format import PT_LOAD
 from relokit.linker.image import Image, ImageSymbol, PlacedSection, Segment, SegmentFlag
 from relokit.linker.link.program import build_program
 from relokit.runtime.guest.ledger import Region
@@ -22,7 +23,6 @@ from relokit.runtime.kexec import trans_pgd
 from relokit.runtime.kexec.address_space import with_t0sz
 from relokit.runtime.kexec.machine import Machine
 
-PT_LOAD = 1
 SEGMENT_ALIGN = 4096
 
 # Nothing of floating point, SVE or trace is trapped: the RES1 bits of CPTR_EL2 alone, or FPEN

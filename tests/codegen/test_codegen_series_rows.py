@@ -115,7 +115,7 @@ class State:
     def call_stub(self, function: int) -> tuple[int, int]:
         """HVC from EL1 through the shared vectors: x0 after it, and EL."""
         memory = GuestMemory(RAM, 1 << 20)
-        vectors = self.image.read(self.image.symbol(SHARED_VECTORS), facts.EL2_VECTORS_SIZE)
+        vectors = self.image.read(self.image.symbol(SHARED_VECTORS), facts.VECTOR_TABLE_SIZE)
         memory.write(RAM, vectors)
         memory.write(HVC_AT, (0xD4000002).to_bytes(4, "little"))
         cpu = Cpu("a72", memory)
@@ -208,7 +208,7 @@ def row_7(state: State) -> Complaints:
 def row_8(state: State) -> Complaints:
     safe = state.jump.field("el2_vectors")
     vectors = routines_of(state.image).vectors
-    if not safe or state.jump.machine.memory.read(safe, facts.EL2_VECTORS_SIZE) != vectors:
+    if not safe or state.jump.machine.memory.read(safe, facts.VECTOR_TABLE_SIZE) != vectors:
         yield "no copy of the vectors"
     if state.jump.vbar_el2 != safe or not safe:
         yield "VBAR_EL2 is not the copy"

@@ -181,4 +181,4 @@ def test_a_call_from_el2_spins_in_the_copied_vectors(
     s.cpu.set_el(2)
     stop = s.call(facts.HVC_SET_VECTORS)
     assert (stop.reason, stop.el) == (StopReason.SPIN, 2)
-    assert s.vectors <= stop.pc < s.vectors + facts.EL2_VECTORS_SIZE
+    assert s.vectors <= stop.pc < s.vectors + facts.VECTOR_TABLE_SIZE

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relokit.codegen.base.bits import signed
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.arithmetic import (
     TOKEN_LIMIT,
@@ -17,7 +18,6 @@ from relokit.codegen.gas.arithmetic import (
     Expr,
     Sym,
     parse,
-    signed,
 )
 from relokit.codegen.gas.values import Value, describe, evaluate, place
 

@@ -1,0 +1,72 @@
+"""Instructions by mask and value of their word, and where a distance is in one that has it.
+
+Source: ARM DDI 0487, C4.1.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class InstructionForm(NamedTuple):
+    """The words with ``value`` under ``mask``."""
+
+    mask: int
+    value: int
+
+    def holds(self, word: int) -> bool:
+        """Whether ``word`` is one of them."""
+        return word & self.mask == self.value
+
+
+NOP = 0xD503201F
+WFI = 0xD503207F
+BRK = 0xD4200000
+"""BRK #0."""
+
+B = InstructionForm(0xFC000000, 0x14000000)
+BL = InstructionForm(0xFC000000, 0x94000000)
+BLR = InstructionForm(0xFFFFFC1F, 0xD63F0000)
+BRANCH_OR_CALL = InstructionForm(0x7C000000, 0x14000000)
+"""B and BL."""
+B_COND = InstructionForm(0xFF000000, 0x54000000)
+"""B.cond and BC.cond."""
+COMPARE_BRANCH = InstructionForm(0x7E000000, 0x34000000)
+"""CBZ and CBNZ."""
+TEST_BRANCH = InstructionForm(0x7E000000, 0x36000000)
+"""TBZ and TBNZ."""
+REGISTER_BRANCH = InstructionForm(0xFE000000, 0xD6000000)
+"""BR, BLR, RET, ERET and their kin: opc in bits 24:21."""
+EXCEPTION = InstructionForm(0xFFE0001C, 0xD4000000)
+"""SVC, HVC, SMC."""
+HVC = InstructionForm(0xFFE0001F, 0xD4000002)
+
+SYSTEM = InstructionForm(0xFFC00000, 0xD5000000)
+"""System instructions, hints and barriers among them (C4.1.95)."""
+HINT = InstructionForm(0xFFFFF01F, 0xD503201F)
+"""CRm and op2 in bits 11:5 are its number."""
+BARRIER = InstructionForm(0xFFFFF01F, 0xD503301F)
+"""CLREX, DSB, DMB, ISB, SB, DSB nXS: CRm in bits 11:8, op2 in bits 7:5 (C4.1.95)."""
+DSB_NXS = InstructionForm(0xFFFFF3FF, 0xD503323F)
+
+ADR = InstructionForm(0x9F000000, 0x10000000)
+ADRP = InstructionForm(0x9F000000, 0x90000000)
+"""Bits 23:5 are the high part of the distance, 30:29 the low one, in ADR too."""
+ADR_FIELD = 0x60FFFFE0
+WITHIN_PAGE = 0xFFF
+"""The bits of an address that ADRP leaves to what completes it, whatever the granule."""
+ADD = InstructionForm(0xFFC00000, 0x91000000)
+"""ADD (immediate) of X registers without a shift: completes an ADRP."""
+UNSIGNED_OFFSET = InstructionForm(0x3B000000, 0x39000000)
+"""Loads and stores with an unsigned scaled offset: complete one too."""
+LITERAL = InstructionForm(0x3B000000, 0x18000000)
+"""LDR (literal) and PRFM (literal)."""
+
+RELATIVE = (
+    (*BRANCH_OR_CALL, 0, 26),
+    (*B_COND, 5, 19),
+    (*COMPARE_BRANCH, 5, 19),
+    (*TEST_BRANCH, 5, 14),
+    (*LITERAL, 5, 19),
+)
+"""Mask, value, lowest bit and width of the field; its unit is a word."""
