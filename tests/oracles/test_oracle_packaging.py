@@ -123,7 +123,9 @@ def test_pip_install_editable(tree: Path, tools: str, tmp_path: Path) -> None:
 
 
 @both
-def test_source_distribution_to_wheel(unpacked: Path, tools: str, tmp_path: Path) -> None:
+def test_source_distribution_to_wheel(
+    tree: Path, unpacked: Path, tools: str, tmp_path: Path
+) -> None:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     told = run(
         [*pip, "wheel", "-v", "--no-deps", "-w", tmp_path, unpacked], cwd=tmp_path, path=tools
@@ -131,7 +133,7 @@ def test_source_distribution_to_wheel(unpacked: Path, tools: str, tmp_path: Path
     [wheel] = tmp_path.glob("*.whl")
     platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
     assert wheel.name.endswith(f"-py3-none-{platform}.whl")
-    assert inside(wheel) == {*of_the_tree(), LIBRARY}
+    assert inside(wheel) == {*rooms_of(tree), LIBRARY}
     place = Place(tmp_path / "env")
     place.install(wheel, path="")
     place.works_from(tmp_path / "env", told, tools)
@@ -143,12 +145,12 @@ def inside(wheel: Path) -> set[str]:
     return {name for name in names if ".dist-info/" not in name}
 
 
-def of_the_tree() -> set[str]:
-    """What the rooms have, as an installation lays it out; C is in the library."""
+def rooms_of(tree: Path) -> set[str]:
+    """What the rooms of ``tree`` have, as an installation lays it out; C is in the library."""
     files = {
-        path.relative_to(TOP).as_posix()
+        path.relative_to(tree).as_posix()
         for room in ("api", "cli", "codegen", "diffing", "linker", "runtime", "templates")
-        for path in (TOP / room).rglob("*")
+        for path in (tree / room).rglob("*")
         if path.is_file() and path.suffix not in {".c", ".h", ".so", ".pyc"}
     }
     return {f"relokit/{name.removeprefix('api/')}" for name in files}
