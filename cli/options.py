@@ -14,7 +14,15 @@ from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout, layout_named
 from relokit.codegen.series import parse_state
 from relokit.codegen.target import PAGE_SIZES, Regime, Target, parse_page_size
 from relokit.runtime.guest.order import Order
-from relokit.runtime.kexec.job import DEFAULT_CMDLINE, MAX_PA, MAX_SEED, Job, KexecPath, Shape
+from relokit.runtime.kexec.job import (
+    DEFAULT_CMDLINE,
+    MAX_PA,
+    MAX_SEED,
+    MAX_SIZE,
+    Job,
+    KexecPath,
+    Shape,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,7 +48,7 @@ class Size(click.ParamType[int]):
         if not match:
             self.fail(f"{value!r} is not a size; give bytes, or a whole number with K, M, G or T")
         size = _number(match[2]) * _UNITS[match[3].lower()]
-        if match[1] or not 0 < size <= MAX_PA:
+        if match[1] or not 0 < size <= MAX_SIZE:
             self.fail(f"{value!r} is out of range; a size is between 1 byte and 256T")
         return size
 
@@ -57,7 +65,7 @@ class Address(click.ParamType[int]):
             self.fail(f"{value!r} is not an address; give for example 0x40400000")
         address = _number(value.strip())
         if address > MAX_PA:
-            self.fail(f"{value!r} is not a 48-bit physical address")
+            self.fail(f"{value!r} is not a 52-bit physical address")
         return address
 
 

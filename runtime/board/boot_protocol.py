@@ -97,6 +97,14 @@ def place(
     """
     if not 0 < dtb_size <= MAX_DTB:
         raise _broken(PlacementRule.DTB_SIZE, f"the device tree has {dtb_size} bytes")
+    ram = list(ram)
+    first = min((low for low, _ in ram), default=0)
+    if first >= PA_LIMIT:
+        raise _broken(
+            PlacementRule.KERNEL_48_BIT,
+            f"RAM starts at PA {first:#x}",
+            hint="give memory below it; what is not the kernel may lie above",
+        )
     holes = _Holes(ram, reserved)
 
     def put(kind: PayloadKind, at: int, size: int, memsz: int) -> PlacedSegment:

@@ -31,6 +31,7 @@ from relokit.codegen.virt_board import (
     UART_SIZE,
 )
 from relokit.runtime.board.fdt import MAX_DTB, DeviceTree, Node, Range, parse
+from relokit.runtime.guest.memory import MAX_PA
 
 MAX_CMDLINE = 2048
 """COMMAND_LINE_SIZE of arm64, in bytes with the final NUL."""
@@ -94,9 +95,9 @@ def virt_dtb(
         raise MachineError(f"no PSCI conduit {conduit!r}", hint="choose hvc or smc")
     if not 1 <= cpus <= MAX_CPUS:
         raise MachineError(f"{cpus} CPUs", hint=f"the board has 1 to {MAX_CPUS}")
-    if memory_base < 0 or memory_size <= 0 or memory_base + memory_size > 1 << 48:
+    if memory_base < 0 or memory_size <= 0 or memory_base + memory_size > MAX_PA:
         raise MachineError(
-            f"no memory at {memory_base:#x}+{memory_size:#x}", hint="it must end within 48 bits"
+            f"no memory at {memory_base:#x}+{memory_size:#x}", hint="it must end within 52 bits"
         )
     compatible = "linux,dummy-virt"
     root = _node(

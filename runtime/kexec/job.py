@@ -16,13 +16,14 @@ RAM_BASE = 0x4000_0000
 DEFAULT_TIMEOUT = 120.0
 DEFAULT_MAX_INSTRUCTIONS = 1 << 40
 
-MAX_PA = (1 << 48) - 1
+MAX_PA = (1 << 52) - 1
+MAX_SIZE = (1 << 48) - 1
 MAX_SEED = (1 << 32) - 1
 MAX_TIMEOUT, MAX_BOOT = 3600.0, 600.0
 MAX_INSTRUCTIONS = 1 << 62
 LIMITS: Mapping[str, tuple[float, float, str]] = {
-    "size": (1, MAX_PA, "bytes"),
-    "memory": (1, MAX_PA, "bytes"),
+    "size": (1, MAX_SIZE, "bytes"),
+    "memory": (1, MAX_SIZE, "bytes"),
     "kernel_at": (0, MAX_PA, "as physical address"),
     "initrd_at": (0, MAX_PA, "as physical address"),
     "dtb_at": (0, MAX_PA, "as physical address"),

@@ -144,7 +144,7 @@ def test_templates_are_checked_by_every_verb(tmp_path: Path) -> None:
         {"memory": 0},
         {"memory": 1 << 48},
         {"kernel_at": -1},
-        {"dtb_at": 1 << 48},
+        {"dtb_at": 1 << 52},
         {"seed": 1 << 32},
         {"timeout": 0.0},
         {"timeout": float("nan")},

@@ -217,7 +217,7 @@ def test_more_memory_than_the_tree_has(cli: Cli, tmp_path: Path) -> None:
         (["--dtb-at", "0x100000000"], ["IN_RAM"]),
         (["--kernel-at", "0x48000000", "--dtb-at", "0x48000000"], ["NO_OVERLAP", "device tree"]),
         (["--kernel-at", "here"], ["'here' is not an address", "0x40400000"]),
-        (["--kernel-at", "0x1000000000000"], ["not a 48-bit physical address"]),
+        (["--kernel-at", "0x10000000000000"], ["not a 52-bit physical address"]),
         (["--seed", "-1"], ["'-1' is out of range"]),
         (["--seed", "4294967296"], ["out of range"]),
         (["--timeout", "0"], ["'0' is out of range"]),

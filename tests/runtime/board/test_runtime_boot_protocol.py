@@ -86,6 +86,7 @@ def test_chosen_places_are_taken_and_the_rest_keeps_off() -> None:
             PlacementRule.KERNEL_48_BIT,
             {"kernel_at": (1 << 48) - 2 * MIB, "ram": [*RAM, ((1 << 48) - GIB, 2 * GIB)]},
         ),
+        (PlacementRule.KERNEL_48_BIT, {"ram": [(1 << 48, GIB)]}),
         (PlacementRule.INITRD_WINDOW, {"initrd_at": 33 * GIB, "ram": [(GIB, 40 * GIB)]}),
         (
             PlacementRule.INITRD_WINDOW,

@@ -284,7 +284,7 @@ def test_board_follows_the_regime(regime: Regime, method: bytes, interrupt: bool
     [
         (0, 0, {}, "no memory"),
         (-1, 4096, {}, "no memory"),
-        (1 << 47, 1 << 48, {}, "no memory"),
+        (1 << 51, 1 << 52, {}, "no memory"),
         (0, 4096, {"cpus": 0}, "0 CPUs"),
         (0, 4096, {"cpus": 124}, "124 CPUs"),
         (0, 4096, {"conduit": "svc"}, "conduit"),
