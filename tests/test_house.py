@@ -40,23 +40,26 @@ ALLOWED = {
     "runtime": "nothing",
     "runtime.guest": "codegen.base",
     "runtime.arch": "codegen, codegen.base, runtime.guest",
-    "runtime.engine": "codegen, codegen.base, runtime.arch, runtime.guest",
+    "runtime.record": "codegen, codegen.base, runtime.guest, runtime.arch",
+    "runtime.engine": "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record",
     "runtime.board": (
-        "codegen, codegen.base, linker.kernel, runtime.guest, runtime.arch, runtime.engine"
+        "codegen, codegen.base, linker.kernel, runtime.guest, runtime.arch, runtime.record, "
+        "runtime.engine"
     ),
     "runtime.kexec": "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.board",
     "runtime.campaign": "codegen, codegen.base, runtime.guest, runtime.kexec",
     "runtime.state": "codegen.*, linker.*, runtime.guest, runtime.kexec",
+    "runtime.judge.rules": "codegen, runtime.guest, runtime.arch, runtime.record",
     "runtime.judge": (
-        "codegen, codegen.base, linker, runtime.guest, runtime.arch, runtime.engine, runtime.kexec"
+        "codegen, codegen.base, runtime.guest, runtime.record, runtime.kexec, runtime.judge.rules"
     ),
     "runtime.run": (
-        "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.engine, runtime.board, "
-        "runtime.kexec, runtime.state, runtime.judge"
+        "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
+        "runtime.board, runtime.kexec, runtime.state, runtime.judge, runtime.judge.rules"
     ),
     "runtime.behaviour": (
-        "codegen, codegen.base, runtime.guest, runtime.arch, runtime.engine, runtime.kexec, "
-        "runtime.judge, runtime.run"
+        "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
+        "runtime.kexec, runtime.judge, runtime.run"
     ),
     "runtime.room": (
         "codegen.*, linker.*, runtime.kexec, runtime.judge, runtime.run, runtime.state, "
@@ -78,11 +81,7 @@ ALLOWED = {
 }
 
 # Arrows that stand and have to go, each with the work that takes it away. The list only shrinks.
-STANDING = {
-    ("runtime.kexec", "runtime.engine"): "execute, then judge: hibernate",
-    ("runtime.kexec", "runtime.judge"): "execute, then judge: hibernate",
-    ("runtime.kexec", "runtime.run"): "execute, then judge: hibernate",
-}
+STANDING = {}
 
 
 @dataclass(frozen=True)

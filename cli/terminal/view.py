@@ -159,3 +159,5 @@ def _finding(finding: Finding) -> Iterator[Line]:
         yield ("  " + "  ".join(f"{name:>4} {value:016x}" for name, value in row),)
     if finding.cause:
         yield "  ", ("probable cause:", "bold"), f" {plain(finding.cause)}"
+    if finding.source:
+        yield ((f"  source: {plain(finding.source)}", "dim"),)

@@ -46,8 +46,8 @@ from relokit.runtime.behaviour.trials import (
 )
 from relokit.runtime.behaviour.watch import Watch, general_registers
 from relokit.runtime.engine.cpu import Cpu
-from relokit.runtime.engine.stop import Stop, StopReason
 from relokit.runtime.guest.memory import GuestMemory, Words
+from relokit.runtime.record.stop import Stop, StopReason
 
 MODEL = "max"
 MAX_INSTRUCTIONS = 1 << 20

@@ -21,14 +21,18 @@ from relokit.runtime.behaviour.observation import (
 )
 from relokit.runtime.behaviour.watch import Watch, general_registers
 from relokit.runtime.engine.cpu import Cpu
-from relokit.runtime.engine.stop import Stop, StopReason
 from relokit.runtime.guest.ledger import Region
-from relokit.runtime.judge.outcome import Outcome
+from relokit.runtime.judge.book import judge
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.kexec.programs import Programs
-from relokit.runtime.run.transfer import Move, Report
-from relokit.runtime.run.verdict import conclude, open_cpu, prepare_machine, relocate
+from relokit.runtime.record.known import known
+from relokit.runtime.record.record import LegName, Record
+from relokit.runtime.record.stop import Stop, StopReason
+from relokit.runtime.run.execute import execute
+from relokit.runtime.run.journey import Report
+from relokit.runtime.run.prepare import open_cpu, prepare_machine
+from relokit.runtime.run.verdict import before_the_move
 
 TRIAL = "the kexec machine"
 FREE = "free memory"
@@ -59,48 +63,61 @@ def observe_relocation(
     try:
         cpu = open_cpu(machine)
         code = machine.kimage.control_page & -KEXEC_CONTROL_PAGE_SIZE
-        watch = Watch(cpu, code, target.page_size)
+        watch = _Move(cpu, Watch(cpu, code, target.page_size))
         before = _digests(machine)
-        move = relocate(machine, cpu, job, report, watch)
-        seen = _Seen(machine, cpu, move, watch)
-        outcome = conclude(machine, cpu, move, job, report)
-        return seen.observation(outcome, tuple(_written(machine, before)))
+        record = execute(machine, cpu, job, report, watch)
+        if not watch.seen:
+            watch.look()
+        return _observation(record, watch, tuple(_written(machine, before)))
     finally:
         machine.close()
 
 
-class _Seen:
-    """The CPU as the move left it: judging may run on from there."""
+class _Move:
+    """A Watch over the move, and the CPU as the move left it: a purgatory may run on from there."""
 
-    def __init__(self, machine: Machine, cpu: Cpu, move: Move, watch: Watch) -> None:
-        self._machine, self._move, self._watch = machine, move, watch
-        self._el, self._pstate = cpu.el, cpu.pstate
-        self._registers = general_registers(cpu)
-        self._system = watch.system_state()
+    def __init__(self, cpu: Cpu, watch: Watch) -> None:
+        self._cpu, self.watch = cpu, watch
+        self.seen = False
 
-    def observation(self, outcome: Outcome, memory: tuple[Written, ...]) -> Observation:
-        move = self._move
-        sctlr = self._system[f"SCTLR_EL{max(self._el, 1)}"]
-        return Observation(
-            trial=TRIAL,
-            ending=_ending(self._machine, move),
-            counts=self._watch.counts(move.stop.instructions if move.jumped else 0),
-            el=self._el,
-            mmu=bool(sctlr & SCTLR_M),
-            flags=self._pstate >> 28 & 0xF,
-            daif=self._pstate >> 6 & 0xF,
-            registers=self._registers,
-            system=self._system,
-            memory=memory,
-            jump=Entered(move.el, mmu=bool(move.sctlr & SCTLR_M)),
-            findings=outcome.findings,
-        )
+    def __enter__(self) -> None:
+        self.watch.__enter__()
+
+    def __exit__(self, *caught: object) -> None:
+        self.watch.__exit__(*caught)
+        self.look()
+
+    def look(self) -> None:
+        """Keep the state of now."""
+        self.seen = True
+        self.el, self.pstate = self._cpu.el, self._cpu.pstate
+        self.registers = general_registers(self._cpu)
+        self.system = self.watch.system_state()
 
 
-def _ending(machine: Machine, move: Move) -> Ending:
-    stop = move.stop
-    if move.arrived:
-        return Ending(Leaving.HAND_OVER, machine.start)
+def _observation(record: Record, move: _Move, memory: tuple[Written, ...]) -> Observation:
+    stop = record.leg(LegName.MOVE)
+    at_jump = before_the_move(record)
+    return Observation(
+        trial=TRIAL,
+        ending=_ending(record),
+        counts=move.watch.counts(stop.instructions if stop else 0),
+        el=move.el,
+        mmu=bool(move.system[f"SCTLR_EL{max(move.el, 1)}"] & SCTLR_M),
+        flags=move.pstate >> 28 & 0xF,
+        daif=move.pstate >> 6 & 0xF,
+        registers=move.registers,
+        system=move.system,
+        memory=memory,
+        jump=Entered(at_jump.el, mmu=at_jump.mmu),
+        findings=judge(record).findings,
+    )
+
+
+def _ending(record: Record) -> Ending:
+    if record.reached:
+        return Ending(Leaving.HAND_OVER, known(record.promises[0].pc))
+    stop = record.legs[-1].stop
     leaving = _LEAVING.get(stop.reason, Leaving.ENGINE)
     return Ending(leaving, None, None if leaving is Leaving.ENDLESS else _detail(stop))
 

@@ -15,7 +15,7 @@ from relokit.codegen.facts import PSCI_64_BIT, PSCI_CPU_OFF, PSCI_CPU_ON, PSCI_S
 from relokit.codegen.virt_board import GIC_DISTRIBUTOR_BASE, GIC_REDISTRIBUTORS_BASE, UART_BASE
 from relokit.runtime.arch.exceptions import ExceptionClass, ExceptionEvent
 from relokit.runtime.engine.cpu import Cpu
-from relokit.runtime.engine.stop import StopReason
+from relokit.runtime.record.stop import StopReason
 
 GIC_WINDOW = UART_BASE - GIC_DISTRIBUTOR_BASE
 """Bytes from the distributor to the UART: ITS and redistributors are there too."""

@@ -1,3 +1,3 @@
-"""The CPU on Unicorn, its hooks and its stops; imports codegen, codegen.base, runtime.arch,
-runtime.guest.
+"""The CPU on Unicorn and its hooks; imports codegen, codegen.base, runtime.guest, runtime.arch,
+runtime.record.
 """

@@ -38,10 +38,10 @@ from relokit.runtime.engine.mmu import FAULT_STAGE2, Mmu, Refusal
 from relokit.runtime.engine.native_hooks import BlockSlot, NativeStop
 from relokit.runtime.engine.registers import Registers
 from relokit.runtime.engine.spinning import is_endless
-from relokit.runtime.engine.stop import BusAccess, Stop, StopReason
 from relokit.runtime.engine.system_access import SystemAccess
 from relokit.runtime.engine.watchdog import looked_after
 from relokit.runtime.guest.memory import MIN_PAGE, GuestMemory
+from relokit.runtime.record.stop import BusAccess, Stop, StopReason
 
 MODEL_PA_BITS = 44
 """PA bits of both models."""

@@ -22,7 +22,7 @@ from relokit.runtime.arch import redirection
 from relokit.runtime.engine import native_hooks
 from relokit.runtime.engine.mmu import Mmu
 from relokit.runtime.engine.registers import Registers
-from relokit.runtime.engine.stop import StopReason
+from relokit.runtime.record.stop import StopReason
 
 _HCR = REGISTERS["HCR_EL2"]
 _XZR = 31

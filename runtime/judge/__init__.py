@@ -1,3 +1,3 @@
-"""What a run has to fulfil, and why it did not; imports codegen, codegen.base, linker,
-runtime.guest, runtime.arch, runtime.engine, runtime.kexec.
+"""Judges a Record by the book of rules, and runs nothing; its own modules import codegen,
+codegen.base, runtime.guest, runtime.record, runtime.kexec, runtime.judge.rules.
 """

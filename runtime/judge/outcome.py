@@ -10,6 +10,7 @@ from typing import ClassVar
 from relokit.codegen.base.documents import ABSENT
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.guest.payload import PayloadPart
+from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.kexec.maintenance import Maintenance
 
 
@@ -27,6 +28,7 @@ class Finding:
     ``address`` is where (a VA while the MMU was on, a PA else), ``place`` the symbol and source
     line, ``listing`` the disassembly around it (``>`` marks the line), ``registers`` name/value
     pairs, ``notes`` further facts (page walk, owner of a page), ``cause`` the probable reason.
+    ``source`` is where it is written that this must not be.
     """
 
     rule: str
@@ -37,6 +39,21 @@ class Finding:
     registers: tuple[tuple[str, int], ...] = field(default=(), metadata=ABSENT)
     notes: tuple[str, ...] = field(default=(), metadata=ABSENT)
     cause: str | None = field(default=None, metadata=ABSENT)
+    source: str | None = field(default=None, metadata=ABSENT)
+    severity: Severity = Severity.ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class RuleAnswers:
+    """Names of the rules that were judged to the end; of the others, by name, why not.
+
+    A rule that is ``not_applicable`` asks for what this path or state does not have; one that is
+    ``not_judged`` lacks a fact.
+    """
+
+    applied: tuple[str, ...] = ()
+    not_applicable: Mapping[str, str] = field(default_factory=dict)
+    not_judged: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +134,7 @@ class Outcome:
     handoff: Handoff | None
     verified_bytes: int
     findings: tuple[Finding, ...] = ()
+    rules: RuleAnswers = field(default_factory=RuleAnswers)
     timings: Mapping[str, float] = field(default_factory=dict)
     maintenance: tuple[Maintenance, ...] = ()
     operations: Mapping[str, int] | None = field(default=None, metadata=ABSENT)

@@ -1,4 +1,4 @@
-"""The resume side of hibernation: set up, run and compared like kexec.
+"""The resume side of hibernation, set up like kexec: the moment before swsusp_arch_resume.
 
 A kernel has loaded the image of a hibernated one into spare pages. Its exit routine, copied to a
 safe page, puts every page back where it was, the loading kernel's own included, and goes on in
@@ -17,19 +17,14 @@ from relokit.codegen.facts import VECTOR_TABLE_SIZE
 from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime, Target
 from relokit.linker.image import Image
-from relokit.runtime.engine.cpu import Cpu
-from relokit.runtime.guest.content import PatternContent, scatter_into, verify
+from relokit.runtime.guest.content import PatternContent, scatter_into
 from relokit.runtime.guest.ledger import PageAllocator, Region
 from relokit.runtime.guest.memory import GuestMemory, Words
 from relokit.runtime.guest.owner import Owner, OwnerKind, destination
-from relokit.runtime.judge.diagnosis import diagnose
-from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.kexec import trans_pgd
-from relokit.runtime.kexec.address_space import kernel_ttbr1
 from relokit.runtime.kexec.inputs import Inputs
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.old_kernel import CpuState, OldKernel, load_old_kernel, page_tables
-from relokit.runtime.run.transfer import Move
 
 ENTRY_WORDS = 3
 """Words of a list entry: where the page is, where it belongs, the next entry (VAs)."""
@@ -58,6 +53,11 @@ class Resume:
     vectors: int
     home: Region
     content: PatternContent
+
+    @property
+    def memory(self) -> GuestMemory:
+        """Guest RAM."""
+        return self.old.memory
 
     @property
     def allocator(self) -> PageAllocator:
@@ -139,47 +139,6 @@ def build_resume(target: Target, image: Image, inputs: Inputs, job: Job) -> Resu
         home=home,
         content=content,
     )
-
-
-def check_resume(resume: Resume, cpu: Cpu, move: Move) -> list[Finding]:
-    """Everything that is wrong at the resumed kernel's entry, or how it was not reached."""
-    if not move.arrived:
-        return [diagnose(resume, cpu, move.stop)]
-    el = resume.old.el
-    ttbr1 = kernel_ttbr1(resume.target, resume.tables)
-    expected = {
-        "resume.el": (cpu.el, el, "exception level"),
-        "resume.ttbr1": (cpu.read(f"TTBR1_EL{el}"), ttbr1, f"TTBR1_EL{el}"),
-        "resume.mmu": (cpu.read(f"SCTLR_EL{el}") & 1, 1, f"SCTLR_EL{el}.M"),
-    }
-    if resume.vectors:
-        expected["resume.vectors"] = (cpu.read("VBAR_EL2"), resume.vectors, "VBAR_EL2")
-    findings = [
-        Finding(
-            rule=rule,
-            message=f"{what} is {got:#x} where the resumed kernel goes on, not {wanted:#x}",
-            address=resume.entry,
-        )
-        for rule, (got, wanted, what) in expected.items()
-        if got != wanted
-    ]
-    result = verify(
-        resume.old.memory,
-        resume.home.base,
-        resume.home.size,
-        resume.target.page_size,
-        resume.content,
-    )
-    if result.first is not None:
-        findings.append(
-            Finding(
-                rule="memory.resumed",
-                message=f"{result.bad_pages} of {result.pages} pages are not as they were",
-                address=resume.home.base + result.first.offset,
-                cause="a list entry, a table entry or the copy itself sent a page elsewhere",
-            )
-        )
-    return findings
 
 
 def _write_list(old: OldKernel, spare: Words, home: Region, page: int) -> int:

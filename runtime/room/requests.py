@@ -82,7 +82,7 @@ class ExportRequest:
         """See Request."""
         from relokit.codegen.gas.encoder import Encoder
         from relokit.linker.elf.elf_writer import exec_chunks
-        from relokit.runtime.run.verdict import prepare_machine
+        from relokit.runtime.run.prepare import prepare_machine
         from relokit.runtime.state.bootable import bootable_image
 
         setup = self.setup

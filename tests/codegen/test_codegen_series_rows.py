@@ -27,14 +27,15 @@ from relokit.linker.image import Image
 from relokit.linker.link.program import Program
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.guest.memory import GuestMemory
-from relokit.runtime.judge.disassembly import disassemble
 from relokit.runtime.judge.outcome import Outcome
+from relokit.runtime.judge.rules.disassembly import disassemble
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.kimage import read_field
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.kexec.maintenance import What, When
 from relokit.runtime.kexec.routines import routines_of
-from relokit.runtime.run.verdict import open_cpu, prepare_machine, run
+from relokit.runtime.run.prepare import open_cpu, prepare_machine
+from relokit.runtime.run.verdict import run
 from support.machines import quiet
 
 RAM, HVC_AT = 0x4000_0000, 0x4001_0000

@@ -21,11 +21,11 @@ from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.geometry import granule_of, tcr_el1
 from relokit.runtime.board.devices import GIC_REGISTERS
 from relokit.runtime.engine.cpu import Cpu
-from relokit.runtime.engine.stop import Stop, StopReason
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.guest.owner import destination
 from relokit.runtime.kexec.pagetables import PageTables
+from relokit.runtime.record.stop import Stop, StopReason
 
 pytestmark = pytest.mark.oracle
 

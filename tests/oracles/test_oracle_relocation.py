@@ -29,7 +29,6 @@ from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.exceptions import ExceptionClass
 from relokit.runtime.arch.geometry import granule_of, tcr_el1, tcr_el2
 from relokit.runtime.engine.cpu import Cpu
-from relokit.runtime.engine.stop import Stop, StopReason
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.guest.order import Order
@@ -37,7 +36,11 @@ from relokit.runtime.guest.owner import OwnerKind, destination
 from relokit.runtime.judge.outcome import Handoff
 from relokit.runtime.kexec.job import Job, Shape
 from relokit.runtime.kexec.pagetables import PageTables
-from relokit.runtime.run.verdict import open_cpu, prepare_machine, relocate, run
+from relokit.runtime.record.record import LegName
+from relokit.runtime.record.stop import Stop, StopReason
+from relokit.runtime.run.execute import execute
+from relokit.runtime.run.prepare import open_cpu, prepare_machine
+from relokit.runtime.run.verdict import run
 from support.machines import programs, quiet
 
 pytestmark = pytest.mark.oracle
@@ -454,8 +457,8 @@ def _arrive(target: Target, job: Job) -> Result:
     """Run to the hand-over; the pages that hold code are left out of what is compared."""
     machine = prepare_machine(target, programs(target), job, quiet)
     cpu = open_cpu(machine)
-    move = relocate(machine, cpu, job, quiet)
-    assert move.arrived
+    record = execute(machine, cpu, job, quiet)
+    assert record.complete
     for region in machine.allocator.regions:
         if region.owner.kind in (OwnerKind.CONTROL_PAGE, OwnerKind.EL2_VECTORS):
             machine.memory.view(region.base, region.size).fill(0)
@@ -472,9 +475,9 @@ def _arrive(target: Target, job: Job) -> Result:
         daif=cpu.pstate >> 6 & 0xF,
     )
     assert (handoff.pc, handoff.x0) == (stage.pc, stage.x0)
-    return Result(
-        handoff, cpu.x(4), cpu.read("SCTLR_EL1"), move.stop.instructions, machine.memory.ram
-    )
+    move = record.leg(LegName.MOVE)
+    assert move is not None
+    return Result(handoff, cpu.x(4), cpu.read("SCTLR_EL1"), move.instructions, machine.memory.ram)
 
 
 @pytest.mark.parametrize("regime", list(Regime))

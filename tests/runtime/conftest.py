@@ -9,8 +9,8 @@ import keystone
 import pytest
 
 from relokit.runtime.engine.cpu import Cpu
-from relokit.runtime.engine.stop import Stop
 from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.record.stop import Stop
 
 RAM = 0x4000_0000
 CODE = RAM + 0x10_0000

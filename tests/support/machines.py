@@ -11,7 +11,7 @@ from relokit.codegen.target import Target
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.kexec.programs import Programs
-from relokit.runtime.run.verdict import prepare_machine
+from relokit.runtime.run.prepare import prepare_machine
 
 
 @cache

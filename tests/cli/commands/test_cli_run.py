@@ -33,6 +33,8 @@ FINDING: Shape = {
     "registers?": dict,
     "notes?": [str],
     "cause?": str,
+    "source?": str,
+    "severity": str,
 }
 HANDOFF: Shape = {
     "pc": int,
@@ -71,6 +73,7 @@ OUTCOME: Shape = {
     "handoff": HANDOFF,
     "verified_bytes": int,
     "findings": [FINDING],
+    "rules": {"applied": [str], "not_applicable": dict, "not_judged": dict},
     "timings": {"build": float, "compare": float},
     "maintenance": [
         {

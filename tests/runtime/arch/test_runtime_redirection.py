@@ -12,10 +12,10 @@ from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.exceptions import ExceptionClass
 from relokit.runtime.arch.geometry import granule_of, tcr_el1
 from relokit.runtime.arch.redirection import TO_EL1, TO_EL2, is_redirecting
-from relokit.runtime.engine.stop import StopReason
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.owner import destination
 from relokit.runtime.kexec.pagetables import PageTables
+from relokit.runtime.record.stop import StopReason
 
 MakeBench = Callable[..., Any]
 RAM, CODE, HIGH = 0x4000_0000, 0x4010_0000, (1 << 64) - (1 << 47)

@@ -16,7 +16,7 @@ from relokit.runtime.board.devices import (
     Psci,
     attach,
 )
-from relokit.runtime.engine.stop import StopReason
+from relokit.runtime.record.stop import StopReason
 
 MakeBench = Callable[..., Any]
 NOT_SUPPORTED = (1 << 64) - 1

@@ -15,11 +15,11 @@ from relokit.runtime.arch.walker import Access
 from relokit.runtime.engine import cpu, engine_fault, native_hooks
 from relokit.runtime.engine.cpu import NEVER, Cpu
 from relokit.runtime.engine.spinning import is_endless
-from relokit.runtime.engine.stop import StopReason
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.guest.owner import destination
 from relokit.runtime.kexec.pagetables import PageTables
+from relokit.runtime.record.stop import StopReason
 
 RAM, CODE = 0x4000_0000, 0x4010_0000
 VECTORS, HIGH = 0x4020_0000, (1 << 64) - (1 << 47)

@@ -20,13 +20,17 @@ from relokit.codegen.object import (
 from relokit.linker.image import Image, ImageSymbol, PlacedSection
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.geometry import granule_of, tcr_el1
-from relokit.runtime.engine.stop import StopReason
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.owner import Owner, OwnerKind
-from relokit.runtime.judge.diagnosis import diagnose
-from relokit.runtime.judge.disassembly import disassemble, listing
+from relokit.runtime.judge.book import judge
 from relokit.runtime.judge.outcome import Finding
+from relokit.runtime.judge.rules.disassembly import disassemble, listing
+from relokit.runtime.judge.rules.ending import ENDING
 from relokit.runtime.kexec.pagetables import PageTables
+from relokit.runtime.record.scene import SeenWord, surroundings
+from relokit.runtime.record.stop import StopReason
+from relokit.runtime.run.scenes import scene_of
+from support.records import GOOD
 
 MakeBench = Callable[..., Any]
 RAM, CODE, VECTORS = 0x4000_0000, 0x4010_0000, 0x4020_0000
@@ -38,6 +42,7 @@ class Guest:
     """Code at CODE is linked at LINK as ``relocate``; the ledger knows code and data."""
 
     def __init__(self, bench: Any) -> None:
+        self.memory = bench.memory
         self.allocator = PageAllocator(bench.memory, 4096)
         self.allocator.reserve(Owner(OwnerKind.CONTROL_PAGE), CODE, 0x10_0000)
         self.allocator.reserve(Owner(OwnerKind.SOURCES), RAM, 0x10_0000)
@@ -83,7 +88,8 @@ def _leaf(b: Any, va: int) -> int:
 def _diagnosed(b: Any, guest: Guest, text: str, **options: Any) -> Finding:
     stop = b.run(text, **options)
     assert stop.reason is not StopReason.REACHED
-    finding = diagnose(guest, b.cpu, stop)
+    record = replace(GOOD, reached=(), scene=scene_of(guest, b.cpu, stop))
+    [finding] = judge(record, ENDING).findings
     assert from_json(Finding, to_json(finding)) == finding
     return finding
 
@@ -317,8 +323,8 @@ def test_system_instructions_are_spelt_by_our_table() -> None:
 
 
 def test_a_listing_stays_within_the_address_space() -> None:
-    lines = listing(lambda pc: 0xD503201F if pc < 8 else None, 4)
-    assert lines == ("  0x0: d503201f  nop", "> 0x4: d503201f  nop")
-    assert listing(lambda pc: None, (1 << 64) - 4) == (
-        "> 0xfffffffffffffffc: (unreadable)",
-    )  # fmt: skip
+    words = [SeenWord(at, 0xD503201F if at < 8 else None, None) for at in surroundings(4)]
+    assert listing(words, 4) == ("  0x0: d503201f  nop", "> 0x4: d503201f  nop")
+    last = (1 << 64) - 4
+    nothing = [SeenWord(at, None, None) for at in surroundings(last)]
+    assert listing(nothing, last) == ("> 0xfffffffffffffffc: (unreadable)",)

@@ -10,12 +10,14 @@ from relokit.building import build_programs
 from relokit.codegen.series import COMPLETE, Feature
 from relokit.codegen.target import MIB, Regime, Target
 from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.judge.book import judge
 from relokit.runtime.judge.outcome import Finding
-from relokit.runtime.kexec.hibernate import Resume, build_resume, check_resume
-from relokit.runtime.kexec.inputs import load_inputs
+from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.job import Job, KexecPath
-from relokit.runtime.run.transfer import Move, cpu_in_state, transfer
-from relokit.runtime.run.verdict import kernel_size, run
+from relokit.runtime.record.known import Unknown
+from relokit.runtime.run.execute import execute_resume
+from relokit.runtime.run.prepare import prepare_resume
+from relokit.runtime.run.verdict import run
 from support.machines import quiet
 
 SIZE = 1 * MIB
@@ -23,19 +25,15 @@ JOB = Job(path=KexecPath.HIBERNATE, size=SIZE)
 
 
 def prepared(target: Target) -> tuple[Resume, Cpu]:
-    programs = build_programs(target)
-    inputs = load_inputs(target, JOB, programs.demo, kernel_size(programs.kernel))
-    resume = build_resume(target, programs.kernel, inputs, JOB)
-    return resume, cpu_in_state(target, inputs.cpu, resume.old.memory, resume.state)
+    return prepare_resume(target, build_programs(target), JOB)
 
 
 def resumed(target: Target, tamper: Callable[[Resume, Cpu], None]) -> list[Finding]:
     resume, cpu = prepared(target)
     tamper(resume, cpu)
-    move = transfer(cpu, resume.state.pc, resume.jump, resume.entry, [], JOB, quiet)
-    findings = check_resume(resume, cpu, move)
+    findings = judge(execute_resume(resume, cpu, JOB, quiet)).findings
     resume.close()
-    return findings
+    return list(findings)
 
 
 @pytest.mark.parametrize("state", [0, 1, 2, 3, COMPLETE])
@@ -128,7 +126,7 @@ def test_a_list_that_leads_out_of_the_linear_map_is_diagnosed() -> None:
 def test_a_move_that_never_jumped_is_diagnosed_too() -> None:
     resume, cpu = prepared(Target())
     cpu.set_x(0, 0)
-    move: Move = transfer(cpu, resume.state.pc, resume.jump, resume.entry, [], JOB, quiet)
-    assert not move.arrived
-    assert check_resume(resume, cpu, move)
+    record = execute_resume(resume, cpu, JOB, quiet)
+    assert isinstance(record.jump, Unknown)
+    assert judge(record).findings
     resume.close()

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from relokit.codegen.target import MIB, Regime, Target
 from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.judge.book import judge
 from relokit.runtime.judge.outcome import Finding
+from relokit.runtime.judge.rules.boot import BOOT
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.run.console import run_on
-from relokit.runtime.run.verdict import open_cpu, prepare_machine, relocate, run
+from relokit.runtime.run.execute import execute
+from relokit.runtime.run.prepare import open_cpu, prepare_machine
+from relokit.runtime.run.verdict import run
 from support.machines import programs, quiet
 
 JOB = Job(memory=128 * MIB)
@@ -28,9 +33,12 @@ def go_on(
     machine = prepare_machine(target, programs(target), job, quiet)
     try:
         cpu = open_cpu(machine)
-        assert relocate(machine, cpu, job, quiet).arrived
+        record = execute(machine, cpu, job, quiet)
+        assert record.complete
         spoil(machine, cpu)
-        return run_on(machine, cpu, seconds, quiet)
+        boot = run_on(machine, cpu, seconds, quiet)
+        judged = judge(replace(record, boot=boot), BOOT)
+        return boot.console, boot.ended, list(judged.findings)
     finally:
         machine.close()
 

@@ -21,7 +21,8 @@ from relokit.runtime.kexec.job import RAM_BASE, Job, KexecPath, Shape
 from relokit.runtime.kexec.kimage import KexecSegment, walk_list
 from relokit.runtime.kexec.machine import build_machine
 from relokit.runtime.kexec.routines import routines_of
-from relokit.runtime.run.verdict import judge, prepare_machine, run
+from relokit.runtime.run.prepare import prepare_machine
+from relokit.runtime.run.verdict import run, run_machine
 from support.machines import programs, quiet
 
 STATES = range(COMPLETE + 1)
@@ -97,7 +98,7 @@ def test_the_purgatory_is_entered_without_a_device_tree_and_passes_it_on() -> No
     purgatory, kernel = machine.stages
     assert purgatory.x0 == 0
     assert kernel.x0 == machine.inputs.dtb_at
-    result = judge(machine, Job(path=KexecPath.PURGATORY), quiet)
+    result = run_machine(machine, Job(path=KexecPath.PURGATORY), quiet)
     machine.close()
     assert result.passed
     assert result.handoff is not None
@@ -111,7 +112,7 @@ def test_a_purgatory_that_loses_the_device_tree_is_found_out() -> None:
     where = machine.memory.find(bytes(loaded.content.data))  # type: ignore[attr-defined]
     assert where is not None
     machine.memory.write_u64(where + loaded.segment.bufsz - 8, 0)
-    result = judge(machine, Job(path=KexecPath.PURGATORY), quiet)
+    result = run_machine(machine, Job(path=KexecPath.PURGATORY), quiet)
     machine.close()
     assert "handoff.dtb" in {finding.rule for finding in result.findings}
 
@@ -136,7 +137,7 @@ def test_boundary_puts_done_into_the_last_word_of_a_list_page(state: int) -> Non
     assert machine.kimage.list_pages is not None
     last = machine.kimage.list_pages.end - 8
     assert machine.memory.read_u64(last) == 4
-    result = judge(machine, job, quiet)
+    result = run_machine(machine, job, quiet)
     machine.close()
     assert result.findings == ()
 
@@ -226,7 +227,7 @@ def test_any_legal_list_and_any_scatter_end_with_every_byte_in_place(
     expected = [s.mem + n * page for s in segments for n in range(s.pages(page))]
     assert destinations.tolist() == expected
     assert len(set(sources.tolist())) == len(expected)
-    result = judge(machine, job, quiet)
+    result = run_machine(machine, job, quiet)
     machine.close()
     assert result.findings == ()
     assert result.status is Status.PASS

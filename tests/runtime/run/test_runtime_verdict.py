@@ -27,7 +27,7 @@ from relokit.runtime.judge.outcome import Finding, Outcome, Status
 from relokit.runtime.kexec.job import Job, Shape
 from relokit.runtime.kexec.kimage import WORD_FIELDS, read_field, walk_list, write_field
 from relokit.runtime.kexec.machine import Machine
-from relokit.runtime.run.verdict import judge, run
+from relokit.runtime.run.verdict import run, run_machine
 from support.machines import prepared, programs, quiet
 
 TARGETS = [Target(page_size=page, regime=el) for page in PAGE_SIZES.values() for el in Regime]
@@ -337,7 +337,7 @@ LIST = [
 def test_a_destination_in_what_the_move_needs_is_named(owner: OwnerKind) -> None:
     with prepared(Target(), SMALL) as machine:
         item("", 0, to(owner), "", "").put(machine)
-        findings = judge(machine, SMALL, quiet).findings
+        findings = run_machine(machine, SMALL, quiet).findings
     [found] = [finding for finding in findings if finding.rule == "setup.list"]
     assert f"it overwrites what the move itself needs: {owner.value} (0x" in (found.cause or "")
 
@@ -417,7 +417,7 @@ PAGES = [
 def test_one_thing_wrong_is_said_to_be_that(fault: Fault) -> None:
     with prepared(Target(), SMALL) as machine:
         fault.put(machine)
-        outcome = judge(machine, SMALL, quiet)
+        outcome = run_machine(machine, SMALL, quiet)
         assert outcome.status is Status.FAIL
         first = outcome.findings[0]
         assert first.rule.startswith(fault.rule), first
@@ -454,13 +454,13 @@ def test_what_does_no_harm_is_no_finding(name: str, where: Callable[[Machine], i
     with prepared(Target(), SMALL) as machine:
         at = trail(machine, where(machine))[-1].entry
         machine.memory.write_u64(at, HARMLESS[name](machine.memory.read_u64(at)))
-        assert judge(machine, SMALL, quiet).findings == ()
+        assert run_machine(machine, SMALL, quiet).findings == ()
 
 
 def test_a_run_that_stops_in_the_old_kernel_has_not_jumped() -> None:
     with prepared(Target(), SMALL) as machine:
         write_field(machine.memory, machine.kimage, "kern_reloc", 0)
-        outcome = judge(machine, SMALL, quiet)
+        outcome = run_machine(machine, SMALL, quiet)
     assert outcome.handoff is None
     assert (outcome.relocation.instructions, outcome.verified_bytes) == (0, 0)
 
@@ -469,7 +469,7 @@ def test_a_run_that_stops_in_the_old_kernel_has_not_jumped() -> None:
 def test_interrupts_open_at_the_hand_over_are_seen_without_a_stub(regime: Regime) -> None:
     with prepared(Target(regime=regime), SMALL) as machine:
         code("isb", "msr daifclr, #2", "", "").put(machine)
-        [first, *_] = judge(machine, SMALL, quiet).findings
+        [first, *_] = run_machine(machine, SMALL, quiet).findings
     assert first.rule == "handoff.daif"
     assert "DAIF = 1101" in first.message
 
@@ -479,7 +479,7 @@ def test_an_mmu_left_on_is_seen_at_the_level_that_is_entered(regime: Regime) -> 
     """Off the identity map the new kernel cannot even be fetched."""
     with prepared(Target(regime=regime), SMALL) as machine:
         code("msr sctlr_el1, x12", "nop", "", "").put(machine)
-        [first, *_] = judge(machine, SMALL, quiet).findings
+        [first, *_] = run_machine(machine, SMALL, quiet).findings
     assert first.rule in ("handoff.mmu", FETCH)
     assert "MMU" in first.message
 
@@ -489,7 +489,7 @@ def test_what_the_copy_left_in_a_register_is_not_handed_over(statement: str, rul
     """A device tree's page ends in zeros, so another page has to be the last one."""
     with prepared(Target(), replace(SMALL, shape=Shape.GAPS)) as machine:
         code(statement, "nop", "", "").put(machine)
-        [first, *_] = judge(machine, SMALL, quiet).findings
+        [first, *_] = run_machine(machine, SMALL, quiet).findings
     assert first.rule == f"handoff.{rule}"
     assert first.cause == "a register left over from the copy"
 
@@ -500,7 +500,7 @@ def test_a_swap_of_two_pages_shows_as_two_pages() -> None:
         one, two = machine.memory.read_u64(at), machine.memory.read_u64(at + 8)
         machine.memory.write_u64(at, two)
         machine.memory.write_u64(at + 8, one)
-        [finding] = judge(machine, SMALL, quiet).findings
+        [finding] = run_machine(machine, SMALL, quiet).findings
     assert finding.rule == SEGMENT
     assert "2 of " in finding.message
     assert "first wrong byte: offset 0x2000," in finding.notes[0]
@@ -514,7 +514,7 @@ def test_table_faults_are_told_on_every_target(target: Target, name: str) -> Non
     fault = next(fault for fault in TABLES if fault.name == name)
     with prepared(target, SMALL) as machine:
         fault.put(machine)
-        outcome = judge(machine, SMALL, quiet)
+        outcome = run_machine(machine, SMALL, quiet)
         first = outcome.findings[0]
         level = 2 if target.regime is Regime.VHE else 1
         assert f"at EL{level}, MMU on" in first.message
@@ -567,7 +567,7 @@ def test_any_flipped_bit_is_harmless_or_found(
         assume(words)
         at = words[number % len(words)]
         machine.memory.write_u64(at, machine.memory.read_u64(at) ^ 1 << bit)
-        outcome = judge(machine, BOUNDED, quiet)
+        outcome = run_machine(machine, BOUNDED, quiet)
         findings: tuple[Finding, ...] = outcome.findings
         assert (outcome.status is Status.PASS) == (not findings)
         if not findings:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 from relokit.codegen.system_registers import decode_system
-
-BEFORE, AFTER = 5, 3
+from relokit.runtime.record.scene import SeenWord
 
 
 @cache
@@ -29,34 +28,19 @@ def disassemble(word: int, address: int) -> str:
     return f".inst {word:#010x}"
 
 
-def listing(
-    fetch: Callable[[int], int | None],
-    pc: int,
-    *,
-    before: int = BEFORE,
-    after: int = AFTER,
-    note: Callable[[int], str | None] = lambda _: None,
-) -> tuple[str, ...]:
-    """The instructions around ``pc``, one a line, ``>`` marking it.
+def listing(words: Iterable[SeenWord], pc: int) -> tuple[str, ...]:
+    """``words`` one a line, with their source lines, ``>`` marking the one at ``pc``.
 
-    ``fetch`` gives the word at an address or None (shown as ``(unreadable)``, and only at
-    ``pc`` itself). ``note`` gives a remark for an address, such as its source line.
+    What cannot be fetched is shown as ``(unreadable)``, and only at ``pc`` itself.
     """
     lines = []
-    for address in _around(pc, before, after):
-        word = fetch(address)
+    for seen in words:
+        address, word = seen.address, seen.word
         if word is None and address != pc:
             continue
         text = "(unreadable)" if word is None else f"{word:08x}  {disassemble(word, address)}"
-        remark = note(address)
         mark = ">" if address == pc else " "
-        lines.append(f"{mark} {address:#x}: {text}" + (f"  // {remark}" if remark else ""))
+        lines.append(
+            f"{mark} {address:#x}: {text}" + (f"  // {seen.source}" if seen.source else "")
+        )
     return tuple(lines)
-
-
-def _around(pc: int, before: int, after: int) -> Iterable[int]:
-    return (
-        address
-        for address in range(pc - 4 * before, pc + 4 * after + 4, 4)
-        if 0 <= address < 1 << 64
-    )

@@ -4,63 +4,73 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 from relokit.codegen import facts
 from relokit.codegen.facts import VECTOR_TABLE_SIZE
 from relokit.codegen.instruction_forms import HVC
-from relokit.linker.image import Image
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.exceptions import DATA_ABORTS, INSTRUCTION_ABORTS, ExceptionClass
-from relokit.runtime.arch.translation import SCTLR_M
 from relokit.runtime.arch.walker import FaultKind, Walk, fault_of
-from relokit.runtime.engine.cpu import Cpu
-from relokit.runtime.engine.stop import Stop, StopReason
-from relokit.runtime.guest.ledger import PageAllocator
+from relokit.runtime.guest.ledger import Region
+from relokit.runtime.record.stations import CpuFacts
+from relokit.runtime.record.stop import Stop, StopReason
 
 UPPER = 1 << 55
 """The VA bit that chooses TTBR1."""
 NULL_PAGE = 4096
 """An address below this is taken for a null pointer and an offset."""
+BEFORE, AFTER = 5, 3
+"""Instructions that are looked at on either side of the PC."""
 
 
-class Guest(Protocol):
-    """What a diagnosis asks of the machine: whose code a PC is in, and who owns a page."""
+def surroundings(pc: int) -> list[int]:
+    """Addresses of the instruction at ``pc`` and of those around it, within 64 bits."""
+    around = range(pc - 4 * BEFORE, pc + 4 * AFTER + 4, 4)
+    return [address for address in around if 0 <= address < 1 << 64]
+
+
+@dataclass(frozen=True, slots=True)
+class SeenWord:
+    """The instruction word at ``address``, None if it cannot be fetched, and its source line."""
+
+    address: int
+    word: int | None
+    source: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A Stop with everything that rules and causes look at.
+
+    ``cpu`` is its state there, ``walk`` our walk of the aborting address, ``code_pa`` where the PC
+    leads. ``words`` are those around the PC; ``linked_word`` is what the image has at the PC, and
+    ``place`` how it calls that; ``raiser`` is the word before the last exception's return address.
+    ``*_owner`` own the pages of the PC, of the aborting address and of an access that nothing
+    answered. ``ram`` is RAM's first PA and its bytes.
+    """
+
+    stop: Stop
+    cpu: CpuFacts
+    walk: Walk | None
+    code_pa: int | None
+    words: tuple[SeenWord, ...]
+    linked_word: int | None
+    raiser: int | None
+    place: str | None
+    code_owner: Region | None
+    aborted_owner: Region | None
+    access_owner: Region | None
+    ram: tuple[int, int]
 
     @property
-    def allocator(self) -> PageAllocator:
-        """The ledger of physical pages."""
-
-    def locate(self, pc: int) -> tuple[Image, int] | None:
-        """The image and link-time VA of the code at ``pc``."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A Stop with everything the rules look at."""
-
-    guest: Guest
-    cpu: Cpu
-    stop: Stop
-
-    @cached_property
     def mmu(self) -> bool:
         """Whether the MMU is on at the level that stopped."""
-        return bool(self.cpu.read(f"SCTLR_EL{max(self.stop.el, 1)}") & SCTLR_M)
+        return self.cpu.mmu
 
     @cached_property
     def aborted(self) -> int | None:
         """The VA of a data or instruction abort that ended the run."""
-        event = self.stop.event
-        ended = self.stop.reason is StopReason.EXCEPTION
-        return event.far if ended and event and event.status is not None else None
-
-    @cached_property
-    def walk(self) -> Walk | None:
-        """Our walk of the aborting address."""
-        if self.aborted is None or self.stop.event is None:
-            return None
-        return self.cpu.walk(self.aborted, self.stop.event.source_el)
+        return aborted_address(self.stop)
 
     @cached_property
     def fault(self) -> FaultKind | None:
@@ -89,7 +99,8 @@ class Scene:
     @cached_property
     def word(self) -> int | None:
         """The instruction at the stop."""
-        return self.cpu.instruction_at(self.stop.pc)
+        found = (seen.word for seen in self.words if seen.address == self.stop.pc)
+        return next(found, None)
 
     @property
     def is_hvc(self) -> bool:
@@ -103,39 +114,29 @@ class Scene:
         A handler may spin in the padding of another slot: the exception says which was entered.
         """
         el, event = self.stop.el, self.stop.event
-        if el not in (1, 2):
-            return None
-        offset = self.stop.pc - self.cpu.read(f"VBAR_EL{el}")
-        if not 0 <= offset < VECTOR_TABLE_SIZE:
+        vbar = self.cpu.system.get(f"VBAR_EL{el}")
+        if vbar is None or not 0 <= (offset := self.stop.pc - vbar) < VECTOR_TABLE_SIZE:
             return None
         return el, event.vector_offset if event and event.target_el == el else offset
 
     @property
     def stub_error(self) -> bool:
         """Whether the hyp-stub's refusal is still in x0."""
-        return self.cpu.x(0) == facts.HVC_STUB_ERR
+        return self.cpu.x[0] == facts.HVC_STUB_ERR
 
     def is_exception(self, exception_class: ExceptionClass) -> bool:
         """Whether an exception of this class ended the run."""
         return self._class_in(frozenset({int(exception_class)}))
 
-    @cached_property
+    @property
     def in_destination(self) -> bool:
         """Whether the PC is in a page that the move fills."""
-        pa = self.cpu.walk(self.stop.pc).pa
-        owner = self.guest.allocator.owner(pa) if pa is not None else None
-        return owner is not None and owner.owner.is_destination
-
-    @cached_property
-    def linked_word(self) -> int | None:
-        """The instruction that the image has where the PC is."""
-        located = self.guest.locate(self.stop.pc)
-        return _word_of(*located) if located else None
+        return self.code_owner is not None and self.code_owner.owner.is_destination
 
     @property
     def is_elsewhere(self) -> bool:
         """Whether the PC is in code that is known to be at another PA: a wrong identity map."""
-        pa = self.cpu.walk(self.stop.pc).pa
+        pa = self.code_pa
         return pa is not None and not self.stop.pc & UPPER and pa != self.stop.pc
 
     @property
@@ -145,7 +146,8 @@ class Scene:
 
     def in_ram(self, address: int | None) -> bool:
         """Whether ``address``, taken as a PA, is RAM."""
-        return address is not None and self.cpu.memory.contains(address)
+        base, size = self.ram
+        return address is not None and base <= address < base + size
 
     @property
     def is_dormant(self) -> bool:
@@ -165,14 +167,8 @@ class Scene:
         return ended and event is not None and event.exception_class in classes
 
 
-def guest_owner(guest: Guest, pa: int | None) -> str | None:
-    """The region that owns PA ``pa``, in words."""
-    owner = guest.allocator.owner(pa) if pa is not None else None
-    return str(owner) if owner else None
-
-
-def _word_of(image: Image, va: int) -> int | None:
-    try:
-        return int.from_bytes(image.read(va, 4), "little")
-    except KeyError:
-        return None
+def aborted_address(stop: Stop) -> int | None:
+    """The VA of the data or instruction abort that ``stop`` is; None if it is none."""
+    event = stop.event
+    ended = stop.reason is StopReason.EXCEPTION
+    return event.far if ended and event and event.status is not None else None

@@ -12,8 +12,8 @@ from relokit.runtime.arch.exceptions import (
     ExceptionClass,
 )
 from relokit.runtime.arch.walker import FaultKind
-from relokit.runtime.engine.stop import StopReason
-from relokit.runtime.judge.scene import UPPER, Scene
+from relokit.runtime.record.scene import UPPER, Scene
+from relokit.runtime.record.stop import StopReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +230,10 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         lambda s: s.stop.reason is StopReason.HALTED,
         "WFI, and no interrupt will ever come",
+    ),
+    Cause(
+        lambda s: s.stop.reason is StopReason.POWERED_OFF,
+        "firmware was asked to turn the machine off or to reset it: nothing of a move does that",
     ),
     Cause(
         lambda s: s.is_fetch and s.fault is FaultKind.TRANSLATION,

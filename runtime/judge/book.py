@@ -1,0 +1,82 @@
+"""The book: every rule there is, in the order in which findings are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from relokit.runtime.judge.outcome import Finding, RuleAnswers
+from relokit.runtime.judge.rules.arrival import ARRIVAL
+from relokit.runtime.judge.rules.boot import BOOT
+from relokit.runtime.judge.rules.damage import DAMAGE
+from relokit.runtime.judge.rules.ending import ENDING
+from relokit.runtime.judge.rules.handoff import HANDOFF
+from relokit.runtime.judge.rules.relocation import RELOCATION
+from relokit.runtime.judge.rules.resume import RESUME
+from relokit.runtime.judge.rules.rule import Broken, Rule
+from relokit.runtime.judge.rules.setup import SETUP
+from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.record.known import UnknownFactError
+from relokit.runtime.record.record import Record
+
+Book = tuple[Rule, ...]
+
+BOOK: Book = (
+    *HANDOFF, *RESUME, *ENDING, *RELOCATION, *ARRIVAL, *SETUP, *DAMAGE, *BOOT,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a book says of a record: what is broken, and what each rule answered."""
+
+    findings: tuple[Finding, ...]
+    answers: RuleAnswers
+
+    @property
+    def failed(self) -> bool:
+        """Whether an error is among the findings."""
+        return any(finding.severity is Severity.ERROR for finding in self.findings)
+
+
+def judge(record: Record, book: Iterable[Rule] = BOOK) -> Judgement:
+    """Apply every rule of ``book`` to ``record``."""
+    told: list[tuple[Rule, Broken]] = []
+    applied: list[str] = []
+    not_applicable: dict[str, str] = {}
+    not_judged: dict[str, str] = {}
+    for rule in book:
+        why = rule.applies(record)
+        if why is not None:
+            not_applicable[rule.name] = why
+            continue
+        try:
+            # One by one: what was found before a fact was missing stays found.
+            for broken in rule.check(record):
+                told.append((rule, broken))
+        except UnknownFactError as missing:
+            not_judged[rule.name] = str(missing)
+        else:
+            applied.append(rule.name)
+    end = len(record.promises) + 1
+    told.sort(key=lambda pair: end if pair[1].station is None else pair[1].station)
+    findings = tuple(_finding(record, rule, broken) for rule, broken in told)
+    return Judgement(findings, RuleAnswers(tuple(applied), not_applicable, not_judged))
+
+
+def _finding(record: Record, rule: Rule, broken: Broken) -> Finding:
+    cause = broken.cause
+    if cause is None and rule.cause is not None:
+        cause = rule.cause if isinstance(rule.cause, str) else rule.cause(record)
+    return Finding(
+        rule=rule.name,
+        message=broken.message,
+        source=rule.source,
+        severity=rule.severity,
+        address=broken.address,
+        place=broken.place,
+        listing=broken.listing,
+        registers=broken.registers,
+        notes=broken.notes,
+        cause=cause,
+    )

@@ -1,0 +1,73 @@
+"""What arrived: every byte of every segment, in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from relokit.runtime.judge.rules.rule import Broken, Rule
+from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.record.known import known
+from relokit.runtime.record.record import Record
+from relokit.runtime.record.stations import StationRole
+
+CAUSE = "a list entry, a table entry or the copy itself sent a page elsewhere"
+
+
+def _resumes(record: Record) -> bool:
+    return any(promise.role is StationRole.RESUMED for promise in record.promises)
+
+
+def _moves_segments(record: Record) -> str | None:
+    return "a hibernated kernel's pages are restored: memory.resumed" if _resumes(record) else None
+
+
+def _restores(record: Record) -> str | None:
+    return None if _resumes(record) else "no hibernated kernel is resumed"
+
+
+def _segment(record: Record) -> Iterator[Broken]:
+    for arrival in known(record.arrived):
+        result, first = arrival.result, arrival.result.first
+        if first is not None:
+            pa = arrival.base + first.offset
+            yield Broken(
+                f"{arrival.name}: {result.bad_pages} of {result.pages} pages are not "
+                "what was to be moved there",
+                address=pa,
+                notes=(
+                    f"first wrong byte: offset {first.offset:#x}, PA {pa:#x}, {first.got:#04x} "
+                    f"instead of {first.expected:#04x}",
+                ),
+            )
+
+
+def _resumed(record: Record) -> Iterator[Broken]:
+    for arrival in known(record.arrived):
+        result, first = arrival.result, arrival.result.first
+        if first is not None:
+            yield Broken(
+                f"{result.bad_pages} of {result.pages} pages are not as they were",
+                address=arrival.base + first.offset,
+            )
+
+
+ARRIVAL = (
+    Rule(
+        "memory.segment",
+        "every segment is at its place, byte by byte, and zeros fill its last page",
+        "kexec_load(2); include/linux/kexec.h: struct kexec_segment",
+        Severity.ERROR,
+        _moves_segments,
+        _segment,
+        CAUSE,
+    ),
+    Rule(
+        "memory.resumed",
+        "every page of the hibernated kernel is back where it was, byte by byte",
+        "kernel/power/snapshot.c: restore_pblist",
+        Severity.ERROR,
+        _restores,
+        _resumed,
+        CAUSE,
+    ),
+)

@@ -1,0 +1,183 @@
+"""How the way ended, where it was not the new kernel: a rule for each way to end, explained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Set
+
+from relokit.runtime.arch.exceptions import (
+    DATA_ABORTS,
+    INSTRUCTION_ABORTS,
+    ExceptionClass,
+    vector_text,
+)
+from relokit.runtime.arch.register_fields import describe
+from relokit.runtime.judge.rules.causes import CAUSES
+from relokit.runtime.judge.rules.disassembly import disassemble, listing
+from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
+from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.record.record import Record
+from relokit.runtime.record.scene import Scene
+from relokit.runtime.record.stop import Stop, StopReason
+
+_EXPLAINED = frozenset({*INSTRUCTION_ABORTS, *DATA_ABORTS, int(ExceptionClass.UNKNOWN)})
+
+
+def explained(record: Record, scene: Scene) -> Broken:
+    """All there is to say of where the way ended."""
+    stop = scene.stop
+    return Broken(
+        _message(scene),
+        address=stop.pc,
+        place=scene.place,
+        listing=listing(scene.words, stop.pc),
+        registers=_registers(scene),
+        notes=tuple(_notes(scene)),
+        cause=next((cause.text for cause in CAUSES if cause.when(scene)), None),
+        station=len(record.reached),
+    )
+
+
+def _ends(when: Callable[[Stop], bool]) -> Check:
+    def check(record: Record) -> Iterator[Broken]:
+        if record.scene is not None and when(record.scene.stop):
+            yield explained(record, record.scene)
+
+    return check
+
+
+def _for(reason: StopReason) -> Check:
+    return _ends(lambda stop: stop.reason is reason)
+
+
+def _exception(classes: Set[int]) -> Check:
+    return _ends(lambda stop: _exception_class(stop) in classes)
+
+
+def _exception_class(stop: Stop) -> int | None:
+    """The class of the exception that ended the run, if one did."""
+    ended = stop.reason is StopReason.EXCEPTION
+    return stop.event.exception_class if ended and stop.event else None
+
+
+def _stray(stop: Stop) -> bool:
+    return stop.reason is StopReason.EXCEPTION and _exception_class(stop) not in _EXPLAINED
+
+
+def _message(scene: Scene) -> str:
+    stop = scene.stop
+    at = f"at EL{stop.el}, MMU {'on' if scene.mmu else 'off'}"
+    if stop.reason is StopReason.EXCEPTION and stop.event:
+        return f"{stop.event.text}, {at}"
+    if stop.reason is StopReason.UNMAPPED and stop.access:
+        access = stop.access
+        return (
+            f"{access.kind} of {access.size} bytes at PA {access.pa:#x}, which nothing owns, {at}"
+        )
+    if stop.reason is StopReason.SPIN and scene.vector:
+        el, offset = scene.vector
+        return f"spins at {stop.pc:#x}, entered by VBAR_EL{el} {vector_text(offset)}"
+    if stop.reason is StopReason.SPIN:
+        return f"spins at {stop.pc:#x}, {at}"
+    if stop.reason in (StopReason.INSTRUCTION_LIMIT, StopReason.TIMEOUT):
+        return (
+            f"no end after {stop.instructions} instructions, {stop.seconds:.3g} s "
+            f"({stop.reason}), {at}"
+        )
+    detail = f": {stop.detail}" if stop.detail else ""
+    return f"{stop.reason}{detail}, {at}"
+
+
+def _notes(scene: Scene) -> Iterator[str]:
+    stop = scene.stop
+    event = stop.event
+    if event and stop.reason is not StopReason.EXCEPTION:
+        yield (
+            f"last exception: {event.text}, EL{event.source_el} to EL{event.target_el}, "
+            f"ELR {event.return_address:#x}"
+        )
+        if event.exception_class == ExceptionClass.HVC64 and scene.raiser is not None:
+            at = event.return_address - 4
+            yield f"raised by: {disassemble(scene.raiser, at)} at {at:#x}"
+    if scene.walk:
+        yield from (f"page walk: {line.strip()}" for line in str(scene.walk).splitlines())
+    for name, pa, owner in (
+        ("fault address", scene.walk.pa if scene.walk else scene.aborted, scene.aborted_owner),
+        ("accessed address", stop.access.pa if stop.access else None, scene.access_owner),
+        ("code", scene.code_pa, scene.code_owner),
+    ):
+        if owner:
+            yield f"{name}: PA {pa:#x} belongs to {owner}"
+    if scene.linked_word is not None and scene.linked_word != scene.word:
+        yield f"the image has here: {disassemble(scene.linked_word, stop.pc)}"
+    level, system = scene.cpu.level, scene.cpu.system
+    for name in ("SCTLR", "TCR"):
+        if f"{name}_EL{level}" in system:
+            yield f"{name}_EL{level} = {describe(name, system[f'{name}_EL{level}'])}"
+    if "HCR_EL2" in system:
+        yield f"HCR_EL2 = {describe('HCR', system['HCR_EL2'])}"
+
+
+def _registers(scene: Scene) -> tuple[tuple[str, int], ...]:
+    cpu = scene.cpu
+    names = [f"{name}_EL{cpu.level}" for name in ("TTBR0", "VBAR", "ESR", "ELR", "SPSR", "FAR")]
+    if cpu.translation.ttbr1:
+        names.insert(1, f"TTBR1_EL{cpu.level}")
+    return (
+        *((f"x{number}", value) for number, value in enumerate(cpu.x)),
+        ("sp", cpu.sp),
+        ("pc", scene.stop.pc),
+        ("pstate", cpu.pstate),
+        *((name, cpu.system[name]) for name in names if name in cpu.system),
+    )
+
+
+_EXCEPTIONS = "ARM DDI 0487, D1.3 and ESR_ELx"
+_RUN = "kexec: the move comes to the new kernel's first instruction"
+_WAYS: tuple[tuple[str, str, str, Check], ...] = (
+    (
+        "exception.instruction-abort",
+        "every instruction can be fetched: mapped, executable, in RAM",
+        _EXCEPTIONS,
+        _exception(INSTRUCTION_ABORTS),
+    ),
+    (
+        "exception.data-abort",
+        "every load and store has a translation that allows it",
+        _EXCEPTIONS,
+        _exception(DATA_ABORTS),
+    ),
+    (
+        "exception.undefined",
+        "every instruction is one that this CPU has at this exception level",
+        _EXCEPTIONS,
+        _exception({int(ExceptionClass.UNKNOWN)}),
+    ),
+    ("exception.stray", "no exception is raised that nobody handles", _EXCEPTIONS, _ends(_stray)),
+    (
+        "exception.vector",
+        "VBAR of the level that takes an exception holds vectors that can be fetched",
+        "ARM DDI 0487, D1.3.1: vector tables",
+        _for(StopReason.BAD_VECTOR),
+    ),
+    (
+        "bus.unassigned",
+        "every physical access goes to RAM or a device",
+        "the memory map of the machine",
+        _for(StopReason.UNMAPPED),
+    ),
+    ("run.spin", "no branch leads to itself", _RUN, _for(StopReason.SPIN)),
+    (
+        "run.limit",
+        "the move ends within its instructions (--max-instructions)",
+        _RUN,
+        _for(StopReason.INSTRUCTION_LIMIT),
+    ),
+    ("run.timeout", "the move ends within its time (--timeout)", _RUN, _for(StopReason.TIMEOUT)),
+    ("run.halted", "nothing waits for an interrupt", _RUN, _for(StopReason.HALTED)),
+    ("run.off", "nothing turns the machine off", _RUN, _for(StopReason.POWERED_OFF)),
+    ("run.engine", "the engine can run the code", "the engine", _for(StopReason.ENGINE)),
+)
+
+ENDING = tuple(
+    Rule(name, must, source, Severity.ERROR, always, check) for name, must, source, check in _WAYS
+)

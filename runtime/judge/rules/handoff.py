@@ -1,0 +1,233 @@
+"""What is promised to what is entered after the move: a purgatory, and the new kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from relokit.codegen import facts
+from relokit.codegen.target import Regime
+from relokit.runtime.arch.translation import SCTLR_M
+from relokit.runtime.guest.owner import OwnerKind
+from relokit.runtime.judge.rules.rule import Broken, Check, Rule
+from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.record.known import Unknown, UnknownFactError, known
+from relokit.runtime.record.record import Record
+from relokit.runtime.record.stations import CpuFacts, Promise, StationRole
+
+ALL_MASKED = 0b1111
+BOOTING = "Documentation/arch/arm64/booting.rst"
+
+
+def _enters_a_kernel(record: Record) -> str | None:
+    if any(promise.role is StationRole.RESUMED for promise in record.promises):
+        return "a kernel is resumed, none is booted"
+    return None
+
+
+def _stub_was_called(record: Record) -> str | None:
+    if record.regime in (Regime.EL1, Regime.VHE):
+        return "no stub waits at EL2 in this regime"
+    return _enters_a_kernel(record)
+
+
+def _at_each(broken: Callable[[Record, Promise, CpuFacts], str | None]) -> Check:
+    """A check of everything that is entered, as far as the record goes."""
+
+    def check(record: Record) -> Iterator[Broken]:
+        for number, promise, cpu in record.stations():
+            message = broken(record, promise, cpu)
+            if message:
+                yield Broken(message, address=cpu.pc, station=number)
+        if not record.complete:
+            raise UnknownFactError("the new kernel was never entered")
+
+    return check
+
+
+def _zero(number: int) -> Check:
+    def broken(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
+        value = cpu.x[number]
+        return f"x{number} = {value:#x}, and it is reserved: 0" if value else None
+
+    return _at_each(broken)
+
+
+def _entry(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
+    wanted = known(promise.pc)
+    if cpu.pc == wanted:
+        return None
+    return f"the {promise.role.value} is entered at {cpu.pc:#x} instead of {wanted:#x}"
+
+
+def _dtb(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
+    if promise.x0 is None:
+        return None
+    wanted, x0 = known(promise.x0), cpu.x[0]
+    if x0 == wanted:
+        return None
+    if wanted == 0:
+        return f"x0 = {x0:#x}, and the {promise.role.value} is promised 0"
+    return f"x0 = {x0:#x}, but the device tree is at {wanted:#x}"
+
+
+def _mmu(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
+    return f"the MMU is on (SCTLR_EL{cpu.level} = {cpu.sctlr:#x})" if cpu.mmu else None
+
+
+def _daif(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
+    if cpu.daif == ALL_MASKED:
+        return None
+    return f"PSTATE.DAIF = {cpu.daif:04b}: D, A, I and F must be masked"
+
+
+def _daif_before(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
+    """The exception to EL2 masked everything; SPSR tells what it was when the HVC came."""
+    if known(record.regime) is not Regime.NVHE or cpu.el != 2:
+        return None
+    daif = known(cpu.register("SPSR_EL2")) >> 6 & ALL_MASKED
+    if daif == ALL_MASKED:
+        return None
+    return f"PSTATE.DAIF was {daif:04b} at the HVC to EL2: an interrupt would have had no vector"
+
+
+def _level(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
+    wanted = known(promise.el)
+    if cpu.el == wanted:
+        return None
+    return f"the {promise.role.value} is entered at EL{cpu.el} instead of EL{wanted}"
+
+
+def _moving_level(record: Record) -> int:
+    """The level that had the MMU on during the move."""
+    return 2 if known(record.regime) is Regime.VHE else 1
+
+
+def _sctlr(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
+    """The level that had the MMU on must be left with the fixed value."""
+    name = f"SCTLR_EL{_moving_level(record)}"
+    value = known(cpu.register(name))
+    if value == facts.SCTLR_EL1_MMU_OFF:
+        return None
+    return f"{name} = {value:#x} instead of {facts.SCTLR_EL1_MMU_OFF:#x}"
+
+
+def _why_sctlr(record: Record) -> str:
+    value = known(record.reached[-1].register(f"SCTLR_EL{_moving_level(record)}"))
+    if value & SCTLR_M:
+        return "the MMU of the level that relocated was never turned off"
+    return "the fixed value has to be written whole: nothing of the old kernel's SCTLR may stay"
+
+
+def _why_level(record: Record) -> str:
+    """Why EL2 was not reached, or was left."""
+    if record.regime is not Regime.NVHE:
+        return "there is no stub to call in this regime: the relocation code ends with a branch"
+    prepared, came_back = record.prepared, record.reached[-1].register("ELR_EL2")
+    if record.stub_by_kimage is True and prepared and not isinstance(prepared, Unknown):
+        vectors, code = prepared.word("el2_vectors"), prepared.copy(OwnerKind.CONTROL_PAGE)
+        if vectors is not None and vectors.held == 0:
+            return "kimage el2_vectors is 0, so the code takes it that no stub waits at EL2"
+        if code and isinstance(came_back, int) and 0 <= came_back - 4 - code.base < code.size:
+            return (
+                f"the HVC at {came_back - 4:#x} came back: its function number in x0 was not "
+                f"HVC_SOFT_RESTART ({facts.HVC_SOFT_RESTART}), or the vectors do not know that; "
+                "the code fell through to the branch"
+            )
+    return "no HVC was made on the way out"
+
+
+def _stub_error(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
+    """HVC that failed leaves HVC_STUB_ERR behind (regression: error ignored)."""
+    if cpu.x[0] == facts.HVC_STUB_ERR:
+        return f"x0 = {facts.HVC_STUB_ERR:#x}: the EL2 stub refused the call before"
+    return None
+
+
+_DAIF_CAUSE = "DAIF was not masked before the jump, or unmasked since"
+
+HANDOFF = (
+    Rule(
+        "handoff.entry",
+        "what is entered is entered at its first instruction",
+        BOOTING,
+        Severity.ERROR,
+        _enters_a_kernel,
+        _at_each(_entry),
+        "kimage.start, or the branch that uses it",
+    ),
+    Rule(
+        "handoff.stub-error",
+        "the EL2 stub has refused no call",
+        "arch/arm64/include/asm/virt.h: HVC_STUB_ERR",
+        Severity.ERROR,
+        _enters_a_kernel,
+        _at_each(_stub_error),
+        "an HVC without its arguments, or vectors that do not know the call",
+    ),
+    Rule(
+        "handoff.el",
+        "the new kernel is entered at the level at which the old one was: EL2 where there is one",
+        BOOTING,
+        Severity.ERROR,
+        _enters_a_kernel,
+        _at_each(_level),
+        _why_level,
+    ),
+    Rule(
+        "handoff.mmu",
+        "the MMU is off at the level that is entered",
+        BOOTING,
+        Severity.ERROR,
+        _enters_a_kernel,
+        _at_each(_mmu),
+        "SCTLR was not written, or at another exception level",
+    ),
+    Rule(
+        "handoff.sctlr",
+        "the level that had the MMU on during the move is left with the fixed SCTLR value",
+        "series, patch 12: INIT_SCTLR_EL1_MMU_OFF",
+        Severity.ERROR,
+        _enters_a_kernel,
+        _at_each(_sctlr),
+        _why_sctlr,
+    ),
+    Rule(
+        "handoff.daif",
+        "debug exceptions, SErrors, interrupts and fast interrupts are masked",
+        BOOTING,
+        Severity.ERROR,
+        _enters_a_kernel,
+        _at_each(_daif),
+        _DAIF_CAUSE,
+    ),
+    Rule(
+        "relocation.daif",
+        "all exceptions are masked when the HVC to EL2 is made: no vector could take one",
+        "series: machine_kexec masks DAIF before the jump",
+        Severity.ERROR,
+        _stub_was_called,
+        _at_each(_daif_before),
+        _DAIF_CAUSE,
+    ),
+    Rule(
+        "handoff.dtb",
+        "x0 is the PA of the device tree; 0 for a purgatory, which brings its own",
+        BOOTING,
+        Severity.ERROR,
+        _enters_a_kernel,
+        _at_each(_dtb),
+        "kimage.arch.dtb_mem, or the register it is kept in",
+    ),
+    *(
+        Rule(
+            f"handoff.x{number}",
+            f"x{number} is 0: reserved",
+            BOOTING,
+            Severity.ERROR,
+            _enters_a_kernel,
+            _zero(number),
+            "a register left over from the copy",
+        )
+        for number in (1, 2, 3)
+    ),
+)

@@ -1,0 +1,101 @@
+"""What the resumed kernel goes on with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from relokit.runtime.judge.rules.rule import Broken, Check, Rule
+from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.record.known import Unknown, UnknownFactError, known
+from relokit.runtime.record.record import Record
+from relokit.runtime.record.stations import CpuFacts, Promise, StationRole
+
+HIBERNATE_CODE = "arch/arm64/kernel/hibernate-asm.S: swsusp_arch_suspend_exit"
+
+
+def _resumes(record: Record) -> str | None:
+    if any(promise.role is StationRole.RESUMED for promise in record.promises):
+        return None
+    return "no hibernated kernel is resumed"
+
+
+def _has_vectors(record: Record) -> str | None:
+    if _resumes(record) is None and record.promises[-1].vectors is None:
+        return "no stub waits at EL2 in this regime"
+    return _resumes(record)
+
+
+def _compared(
+    what: Callable[[CpuFacts], str],
+    got: Callable[[CpuFacts], int | Unknown],
+    wanted: Callable[[Promise], int | Unknown | None],
+) -> Check:
+    def check(record: Record) -> Iterator[Broken]:
+        for number, promise, cpu in record.stations():
+            want = wanted(promise)
+            if want is None:
+                continue
+            found, expected = known(got(cpu)), known(want)
+            if found != expected:
+                yield Broken(
+                    f"{what(cpu)} is {found:#x} where the resumed kernel goes on, not "
+                    f"{expected:#x}",
+                    address=cpu.pc,
+                    station=number,
+                )
+        if not record.complete:
+            raise UnknownFactError("the resumed kernel was never entered")
+
+    return check
+
+
+RESUME = (
+    Rule(
+        "resume.el",
+        "the resumed kernel goes on at the exception level it was hibernated at",
+        HIBERNATE_CODE,
+        Severity.ERROR,
+        _resumes,
+        _compared(lambda cpu: "exception level", lambda cpu: cpu.el, lambda promise: promise.el),
+        "the exit code changed level on its way out: an ERET or an HVC too many",
+    ),
+    Rule(
+        "resume.ttbr1",
+        "TTBR1 holds the resumed kernel's own tables, no more the copy of the linear map",
+        HIBERNATE_CODE,
+        Severity.ERROR,
+        _resumes,
+        _compared(
+            lambda cpu: f"TTBR1_EL{cpu.level}",
+            lambda cpu: cpu.register(f"TTBR1_EL{cpu.level}"),
+            lambda promise: promise.ttbr1,
+        ),
+        "the exit code's last argument for tables, or the switch after the copy",
+    ),
+    Rule(
+        "resume.mmu",
+        "the MMU is on where the resumed kernel goes on",
+        HIBERNATE_CODE,
+        Severity.ERROR,
+        _resumes,
+        _compared(
+            lambda cpu: f"SCTLR_EL{cpu.level}.M",
+            lambda cpu: int(cpu.mmu),
+            lambda promise: promise.mmu,
+        ),
+        "SCTLR was written on the way: nothing of a resume turns the MMU off",
+    ),
+    Rule(
+        "resume.vectors",
+        "VBAR_EL2 holds the resumed kernel's own vectors again",
+        "series, patch 2; arch/arm64/kernel/hibernate-asm.S",
+        Severity.ERROR,
+        _has_vectors,
+        _compared(
+            lambda cpu: "VBAR_EL2",
+            lambda cpu: cpu.register("VBAR_EL2"),
+            lambda promise: promise.vectors,
+        ),
+        "HVC_SET_VECTORS was not called after the copy, or with another address",
+    ),
+)

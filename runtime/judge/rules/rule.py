@@ -1,0 +1,54 @@
+"""Rule: one thing that must hold, as a small function over a Record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.record.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """One way in which a rule is broken; the fields are those of a Finding.
+
+    ``station`` is the number of what had been entered when it showed, None for what is about no
+    moment: what shows first is told first. ``cause`` takes the place of the rule's.
+    """
+
+    message: str
+    address: int | None = None
+    place: str | None = None
+    listing: tuple[str, ...] = ()
+    registers: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
+    cause: str | None = None
+    station: int | None = None
+
+
+Applies = Callable[[Record], str | None]
+"""None, or why the rule has nothing to say of this record."""
+Check = Callable[[Record], Iterable[Broken]]
+"""All that is broken. Asking for a fact that is unknown (record.known) ends it: not judged."""
+CauseOf = str | Callable[[Record], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``must`` is what has to hold, in a sentence; ``source`` where that is written.
+
+    ``cause`` is the probable reason if it is broken, None where each Broken brings its own.
+    """
+
+    name: str
+    must: str
+    source: str
+    severity: Severity
+    applies: Applies
+    check: Check
+    cause: CauseOf | None = None
+
+
+def always(record: Record) -> None:
+    """Applies to every record."""

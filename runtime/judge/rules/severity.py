@@ -1,0 +1,13 @@
+"""How bad a broken rule is."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """What a broken rule means: an ERROR fails the run, a WARNING and a NOTE do not."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"

@@ -1,0 +1,106 @@
+"""Record: what happened from machine_kexec to the new kernel, and nothing judged.
+
+A rule reads this and nothing else: no CPU, no guest memory. So a record can be kept, judged again
+by another book, and made by hand. A fact is known, or an Unknown that says why not; what does not
+exist on a path or in a state of the series is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from relokit.codegen.target import Regime
+from relokit.runtime.guest.payload import PayloadKind
+from relokit.runtime.record.known import Unknown
+from relokit.runtime.record.memory_facts import Arrival, Damage, Prepared
+from relokit.runtime.record.scene import Scene
+from relokit.runtime.record.stations import CpuFacts, Promise
+from relokit.runtime.record.stop import Stop, StopReason
+
+
+class LegName(Enum):
+    """A part of the way; the value is how that is shown."""
+
+    PRELUDE = "the old kernel's last steps"
+    MOVE = "the move"
+    PURGATORY = "the purgatory"
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A part of the way, and how it ended: REACHED, or it was the last one."""
+
+    name: LegName
+    stop: Stop
+
+
+@dataclass(frozen=True, slots=True)
+class JumpFacts:
+    """The CPU at the jump into code that moves, and what the state of the series promises there."""
+
+    promise: Promise
+    cpu: CpuFacts
+
+
+@dataclass(frozen=True, slots=True)
+class BootFacts:
+    """The new kernel, let run on: what it is, what it printed, how it ended.
+
+    ``seconds`` is how long it might run.
+    """
+
+    kind: PayloadKind | Unknown
+    console: str
+    stop: Stop
+    seconds: float
+
+    @property
+    def ended(self) -> str:
+        """How it ended, in words."""
+        if self.stop.reason is StopReason.TIMEOUT:
+            return f"stopped after {self.seconds:g} s"
+        reason, detail = self.stop.reason, self.stop.detail
+        return f"{reason}: {detail}" if detail else str(reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One move.
+
+    ``regime`` is the old kernel's. ``stub_by_kimage`` says that the code learns from kimage
+    el2_vectors whether a stub waits at EL2. ``jump`` is None where nothing is moved. ``promises``
+    are what is entered after the move, in order, the new kernel last; ``reached`` is the CPU at
+    each of those that were. ``prepared`` and ``damage`` are None where no kimage takes part.
+    ``arrived`` are all segments. ``scene`` is where the way ended before its end; ``boot`` is None
+    unless the new kernel was let run on. ``operations`` counts maintenance instructions of the move
+    by name, if that was asked for.
+    """
+
+    regime: Regime | Unknown
+    stub_by_kimage: bool | Unknown
+    legs: tuple[Leg, ...]
+    jump: JumpFacts | Unknown | None
+    promises: tuple[Promise, ...]
+    reached: tuple[CpuFacts, ...]
+    prepared: Prepared | Unknown | None
+    damage: tuple[Damage, ...] | Unknown | None
+    arrived: tuple[Arrival, ...] | Unknown
+    scene: Scene | None
+    boot: BootFacts | None
+    operations: dict[str, int] | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the new kernel was entered."""
+        return len(self.reached) == len(self.promises)
+
+    def stations(self) -> Iterator[tuple[int, Promise, CpuFacts]]:
+        """What was entered after the move: number, promise and CPU."""
+        for number, (promise, cpu) in enumerate(zip(self.promises, self.reached, strict=False)):
+            yield number, promise, cpu
+
+    def leg(self, name: LegName) -> Stop | None:
+        """How the leg called ``name`` ended; None if it was never begun."""
+        return next((leg.stop for leg in self.legs if leg.name is name), None)

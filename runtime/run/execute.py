@@ -1,0 +1,147 @@
+"""Machine to Record: run machine_kexec, the move, and what lies between it and the new kernel.
+
+Nothing is judged here. What rules need of guest RAM is read at the stations, so that a page which
+the move may overwrite is looked at before it does.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from relokit.codegen.series import Feature
+from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.guest.content import verify
+from relokit.runtime.guest.payload import PayloadKind
+from relokit.runtime.kexec.address_space import kernel_ttbr1
+from relokit.runtime.kexec.arrange import Stage
+from relokit.runtime.kexec.hibernate import HOME, Resume
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.kexec.kimage import total_pages
+from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.record.known import Unknown
+from relokit.runtime.record.memory_facts import Arrival
+from relokit.runtime.record.record import Record
+from relokit.runtime.record.stations import Promise, StationRole
+from relokit.runtime.run.journey import NEVER_REACHED, Journey, Report
+from relokit.runtime.run.keepsake import Keepsake
+from relokit.runtime.run.prepared import prepared_facts
+
+
+def execute(
+    machine: Machine,
+    cpu: Cpu,
+    job: Job,
+    report: Report,
+    watch: AbstractContextManager[object] | None = None,
+) -> Record:
+    """Run ``machine`` on ``cpu`` up to the new kernel's first instruction, or as far as it gets.
+
+    ``watch`` is entered for the move and no longer. Whatever the guest does is in the Record.
+    """
+    page_size = machine.target.page_size
+    promises = tuple(_promise(machine, stage) for stage in machine.stages)
+    journey = Journey(machine, cpu, _jump_promise(machine), promises)
+    journey.prelude()
+    prepared, keepsake = prepared_facts(machine), Keepsake(machine)
+    destinations = [
+        (segment.mem, segment.pages(page_size) * page_size) for segment in machine.kimage.segments
+    ]
+    journey.move(destinations, job, report, watch)
+    journey.onward()
+    return Record(
+        regime=machine.target.regime,
+        stub_by_kimage=machine.kimage.layout.arch is not None
+        and machine.target.has(Feature.RELOCATE_AT_EL1),
+        legs=tuple(journey.legs),
+        jump=journey.jump,
+        promises=promises,
+        reached=tuple(journey.reached),
+        prepared=prepared,
+        damage=keepsake.damage(),
+        arrived=_arrivals(machine, report) if journey.going else NEVER_REACHED,
+        scene=journey.scene(),
+        boot=None,
+        operations=journey.operations,
+    )
+
+
+def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record:
+    """Run the resume side of hibernation up to where the resumed kernel goes on."""
+    old = resume.old
+    jump = Promise(role=StationRole.RELOCATION, pc=resume.jump, el=old.el, mmu=True)
+    promise = Promise(
+        role=StationRole.RESUMED,
+        pc=resume.entry,
+        el=old.el,
+        mmu=True,
+        ttbr1=kernel_ttbr1(resume.target, resume.tables),
+        vectors=resume.vectors or None,
+    )
+    journey = Journey(resume, cpu, jump, (promise,))
+    journey.prelude()
+    home = resume.home
+    journey.move([(home.base, home.size)], job, report)
+    arrived: tuple[Arrival, ...] | Unknown = NEVER_REACHED
+    if journey.going:
+        result = verify(
+            resume.memory, home.base, home.size, resume.target.page_size, resume.content
+        )
+        arrived = (Arrival(HOME, PayloadKind.PATTERN, home.base, result),)
+    return Record(
+        regime=resume.target.regime,
+        stub_by_kimage=False,
+        legs=tuple(journey.legs),
+        jump=journey.jump,
+        promises=(promise,),
+        reached=tuple(journey.reached),
+        prepared=None,
+        damage=None,
+        arrived=arrived,
+        scene=journey.scene(),
+        boot=None,
+        operations=journey.operations,
+    )
+
+
+def _jump_promise(machine: Machine) -> Promise | None:
+    """What the state of the series promises to the relocation code."""
+    if machine.jump is None:
+        return None
+    return Promise(
+        role=StationRole.RELOCATION,
+        pc=machine.jump,
+        el=machine.el_at_jump,
+        mmu=machine.target.has(Feature.MMU_ON),
+    )
+
+
+def _promise(machine: Machine, stage: Stage) -> Promise:
+    """What kexec and booting.rst promise to what is entered after the move."""
+    last = stage is machine.stages[-1]
+    return Promise(
+        role=StationRole.KERNEL if last else StationRole.PURGATORY,
+        pc=stage.pc,
+        el=machine.el_at_start,
+        mmu=False,
+        x0=stage.x0,
+    )
+
+
+def _arrivals(machine: Machine, report: Report) -> tuple[Arrival, ...]:
+    """Every segment compared with its content."""
+    page_size = machine.target.page_size
+    total = total_pages(machine.kimage.segments, page_size) * page_size
+    done = 0
+    found = []
+    for loaded in machine.inputs.segments:
+        segment = loaded.segment
+
+        def progress(part: int, _: int, before: int = done) -> None:
+            report("verify", before + part, total)
+
+        result = verify(
+            machine.memory, segment.mem, segment.memsz, page_size, loaded.content, progress
+        )
+        done += result.pages * page_size
+        found.append(Arrival(segment.name, loaded.kind, segment.mem, result))
+    return tuple(found)

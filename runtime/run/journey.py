@@ -1,0 +1,166 @@
+"""A way through a guest, leg by leg: the old kernel's last steps, the move, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+from relokit.codegen.facts import KEXEC_CONTROL_PAGE_SIZE
+from relokit.codegen.target import Target
+from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.engine.operations import OperationCounter
+from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.kexec.address_space import cpu_pa_bits
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.kexec.old_kernel import CpuState
+from relokit.runtime.record.known import Unknown, known
+from relokit.runtime.record.record import JumpFacts, Leg, LegName
+from relokit.runtime.record.scene import Scene
+from relokit.runtime.record.stations import CpuFacts, Promise
+from relokit.runtime.record.stop import Stop, StopReason
+from relokit.runtime.run.cpu_facts import cpu_facts
+from relokit.runtime.run.scenes import Guest, scene_of
+
+Report = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""
+
+# The old kernel's last steps are some sixty instructions; the rest is slack for broken ones.
+PRELUDE_INSTRUCTIONS = 100_000
+PRELUDE_SECONDS = 10.0
+DEFAULT_LINE = 64
+NEVER_JUMPED = Unknown("the code that moves was never entered")
+NEVER_REACHED = Unknown("the new kernel was never entered")
+
+
+class Traveller(Guest, Protocol):
+    """A guest that is ready to leave its kernel, in ``state``."""
+
+    @property
+    def state(self) -> CpuState:
+        """The CPU at the start."""
+
+
+def cpu_in_state(
+    target: Target,
+    model: str,
+    memory: GuestMemory,
+    state: CpuState,
+) -> Cpu:
+    """A CPU of ``model`` in ``state``, over ``memory``."""
+    line = None if target.cache_line == DEFAULT_LINE else target.cache_line
+    cpu = Cpu(
+        model,
+        memory,
+        cache_line=line,
+        cpu_bits=target.cpu_bits,
+        pa_bits=cpu_pa_bits(target, memory.end),
+    )
+    for name, value in state.sysregs:
+        cpu.write(name, value)
+    cpu.set_el(state.el)
+    for number, value in enumerate(state.x):
+        cpu.set_x(number, value)
+    return cpu
+
+
+class Journey:
+    """``guest`` on its way, ``cpu`` in its state; each method is a leg, and goes where it can.
+
+    ``jump`` is what the code that moves is promised, None if nothing is moved; ``promises`` are
+    those of what is entered after it, in order.
+    """
+
+    def __init__(
+        self, guest: Traveller, cpu: Cpu, jump: Promise | None, promises: tuple[Promise, ...]
+    ) -> None:
+        self._guest, self._cpu = guest, cpu
+        self._jump = jump
+        self._promises = promises
+        self.legs: list[Leg] = []
+        self.reached: list[CpuFacts] = []
+        self.jump: JumpFacts | Unknown | None = NEVER_JUMPED if jump else None
+        self.operations: dict[str, int] | None = None
+
+    @property
+    def going(self) -> bool:
+        """Whether every leg so far has reached its end."""
+        return all(leg.stop.reason is StopReason.REACHED for leg in self.legs)
+
+    def prelude(self) -> None:
+        """From the guest's state to the jump; where nothing is moved, to what is entered."""
+        first = self._jump or self._promises[0]
+        stop = self._cpu.run(
+            self._guest.state.pc,
+            until=known(first.pc),
+            max_instructions=PRELUDE_INSTRUCTIONS,
+            timeout_s=PRELUDE_SECONDS,
+        )
+        if self._jump is None:
+            self._enter(LegName.PRELUDE, stop)
+            return
+        self.legs.append(Leg(LegName.PRELUDE, stop))
+        if self.going:
+            self.jump = JumpFacts(self._jump, cpu_facts(self._cpu))
+
+    def move(
+        self,
+        destinations: Iterable[tuple[int, int]],
+        job: Job,
+        report: Report,
+        watch: AbstractContextManager[object] | None = None,
+    ) -> None:
+        """From the jump to what is entered first; ``job`` has the limits.
+
+        ``destinations`` are (PA, bytes). ``watch`` is entered for the move and no longer.
+        """
+        if self._jump is None:
+            self.operations = {} if job.observe and self.going else None
+        if self._jump is None or not self.going:
+            return
+        cpu = self._cpu
+        # RAM is there before the machine is on; the host's first touch of a page is no part of it.
+        total = 0
+        for pa, size in destinations:
+            cpu.memory.populate(pa, size)
+            total += size
+        # Eleven instructions move 64 bytes and four clean a line of them: close enough for a bar.
+        expected = total // 64 * 15 + 1
+
+        def progress(instructions: int) -> None:
+            report("relocate", min(instructions, expected), expected)
+
+        start = known(self._jump.pc)
+        code = start & -KEXEC_CONTROL_PAGE_SIZE
+        counter = OperationCounter(cpu, code, KEXEC_CONTROL_PAGE_SIZE) if job.observe else None
+        with counter or nullcontext(), watch or nullcontext():
+            stop = cpu.run(
+                start,
+                until=known(self._promises[0].pc),
+                max_instructions=job.max_instructions,
+                timeout_s=job.timeout,
+                progress=progress,
+            )
+        if counter:
+            self.operations = counter.counts()
+        self._enter(LegName.MOVE, stop)
+
+    def onward(self) -> None:
+        """From each of what is entered to the next: a purgatory hands on to the kernel."""
+        while self.going and len(self.reached) < len(self._promises):
+            stop = self._cpu.run(
+                self._cpu.pc,
+                until=known(self._promises[len(self.reached)].pc),
+                max_instructions=PRELUDE_INSTRUCTIONS,
+                timeout_s=PRELUDE_SECONDS,
+            )
+            self._enter(LegName.PURGATORY, stop)
+
+    def scene(self) -> Scene | None:
+        """Where the way ended, unless it has led to its end."""
+        return None if self.going else scene_of(self._guest, self._cpu, self.legs[-1].stop)
+
+    def _enter(self, name: LegName, stop: Stop) -> None:
+        self.legs.append(Leg(name, stop))
+        if self.going:
+            self.reached.append(cpu_facts(self._cpu))

@@ -1,0 +1,186 @@
+"""Records made by hand: a good one of each kind, and ways to spoil it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from relokit.codegen import facts
+from relokit.codegen.target import Regime
+from relokit.runtime.arch.exceptions import ExceptionClass, ExceptionEvent
+from relokit.runtime.arch.translation import WalkRegisters
+from relokit.runtime.guest.content import Mismatch, Verification
+from relokit.runtime.guest.owner import Owner, OwnerKind
+from relokit.runtime.guest.payload import PayloadKind
+from relokit.runtime.record.memory_facts import (
+    Arrival,
+    CodeCopy,
+    Damage,
+    EmptyTable,
+    KimageWord,
+    ListFacts,
+    Prepared,
+)
+from relokit.runtime.record.record import BootFacts, JumpFacts, Leg, LegName, Record
+from relokit.runtime.record.scene import Scene, SeenWord
+from relokit.runtime.record.stations import SYSTEM, CpuFacts, Promise, StationRole
+from relokit.runtime.record.stop import BusAccess, Stop, StopReason
+
+KERNEL, DTB, CONTROL, KIMAGE, ZERO_PAGE = (
+    0x4000_0000, 0x4800_0000, 0x5000_0000, 0x5001_0000, 0x5002_0000,
+)  # fmt: skip
+EL1H, EL2H, ALL_MASKED = 0b0101, 0b1001, 0xF << 6
+
+
+def cpu(
+    *,
+    el: int = 2,
+    pc: int = KERNEL,
+    daif: int = 0xF,
+    mmu: bool = False,
+    x: Mapping[int, int] = {},
+    system: Mapping[str, int] = {},
+) -> CpuFacts:
+    """A CPU, by default as booting.rst wants it at EL2."""
+    off = {1: facts.SCTLR_EL1_MMU_OFF, 2: facts.SCTLR_EL2_MMU_OFF}
+    sctlr = off[max(el, 1)] | int(mmu)
+    registers = dict.fromkeys(SYSTEM, 0) | {
+        "SCTLR_EL1": facts.SCTLR_EL1_MMU_OFF,
+        "SCTLR_EL2": facts.SCTLR_EL2_MMU_OFF,
+        f"SCTLR_EL{max(el, 1)}": sctlr,
+        "SPSR_EL2": ALL_MASKED | EL1H,
+        "VBAR_EL1": 0x7000_0000,
+        "VBAR_EL2": 0x7000_0000,
+    }
+    general = {0: DTB} | dict(x)
+    return CpuFacts(
+        pc=pc,
+        pstate=el << 2 | 1 | daif << 6,
+        x=tuple(general.get(number, 0) for number in range(31)),
+        sp=0,
+        system=registers | dict(system),
+        translation=WalkRegisters(sctlr=sctlr, tcr=0, ttbr0=0),
+    )
+
+
+def stop(reason: StopReason = StopReason.REACHED, *, pc: int = KERNEL, el: int = 2) -> Stop:
+    """An end of a leg."""
+    return Stop(reason, pc, el, instructions=100, blocks=10, exceptions=0, seconds=0.5)
+
+
+RELOCATION = Promise(role=StationRole.RELOCATION, pc=CONTROL, el=1, mmu=True)
+BOOTED = Promise(role=StationRole.KERNEL, pc=KERNEL, el=2, mmu=False, x0=DTB)
+RESUMED = Promise(
+    role=StationRole.RESUMED, pc=KERNEL, el=1, mmu=True, ttbr1=0x6000_0000, vectors=0x7000_0000
+)
+WHOLE = Verification(4, 0, None)
+
+PREPARED = Prepared(
+    kimage=KIMAGE,
+    words=tuple(
+        KimageWord(name, value, value, None)
+        for name, value in (("head", 0x5003_0002), ("start", KERNEL), ("el2_vectors", 0x5004_0000))
+    ),
+    copies=(
+        CodeCopy(OwnerKind.CONTROL_PAGE, CONTROL, 0x200, None),
+        CodeCopy(OwnerKind.EL2_VECTORS, 0x5004_0000, 0x800, None),
+    ),
+    listed=ListFacts(4, 4, None),
+    empty_table=EmptyTable(ZERO_PAGE, None),
+    misled=(),
+)
+
+GOOD = Record(
+    regime=Regime.NVHE,
+    stub_by_kimage=True,
+    legs=(Leg(LegName.PRELUDE, stop(pc=CONTROL, el=1)), Leg(LegName.MOVE, stop())),
+    jump=JumpFacts(RELOCATION, cpu(el=1, pc=CONTROL, mmu=True)),
+    promises=(BOOTED,),
+    reached=(cpu(),),
+    prepared=PREPARED,
+    damage=(),
+    arrived=(Arrival("kernel", PayloadKind.KERNEL, KERNEL, WHOLE),),
+    scene=None,
+    boot=None,
+    operations=None,
+)
+"""A kexec that went well: all states of the series complete, an EL2 stub."""
+
+AWAKE = replace(
+    GOOD,
+    promises=(RESUMED,),
+    reached=(cpu(el=1, mmu=True, system={"TTBR1_EL1": 0x6000_0000, "VBAR_EL2": 0x7000_0000}),),
+    prepared=None,
+    damage=None,
+)
+"""A kernel that was resumed well."""
+
+BOOT = BootFacts(
+    PayloadKind.DEMO_KERNEL,
+    "relokit demo kernel: PASS\n",
+    stop(StopReason.POWERED_OFF),
+    seconds=5.0,
+)
+RAN_ON = replace(GOOD, boot=BOOT)
+"""A demo kernel that was let run on and is content."""
+
+
+def arrived(**changed: object) -> Record:
+    """GOOD, with the CPU at the new kernel's first instruction as :func:`cpu` makes it."""
+    return replace(GOOD, reached=(cpu(**changed),))  # type: ignore[arg-type]
+
+
+def awoken(**changed: object) -> Record:
+    """AWAKE, with another CPU."""
+    good = {"el": 1, "mmu": True} | changed
+    good["system"] = dict(AWAKE.reached[0].system) | dict(changed.get("system", {}))  # type: ignore[call-overload]
+    return replace(AWAKE, reached=(cpu(**good),))  # type: ignore[arg-type]
+
+
+def prepared(**changed: object) -> Record:
+    """GOOD, with something else prepared."""
+    return replace(GOOD, prepared=replace(PREPARED, **changed))  # type: ignore[arg-type]
+
+
+def damaged(kind: OwnerKind, *, in_destination: bool = False) -> Record:
+    """GOOD, but the move has changed a word of what ``kind`` owns."""
+    damage = Damage(Owner(kind), KIMAGE, 1, 2, 1, in_destination)
+    return replace(GOOD, damage=(damage,))
+
+
+def misplaced(kind: PayloadKind = PayloadKind.KERNEL) -> tuple[Arrival, ...]:
+    """A segment of which a page is wrong."""
+    return (Arrival("kernel", kind, KERNEL, Verification(4, 1, Mismatch(0x1000, 1, 2))),)
+
+
+def ended(
+    reason: StopReason, exception: ExceptionClass | None = None, *, status: int = 0
+) -> Record:
+    """A record of a move that ended for ``reason``, in its first instruction."""
+    event = None
+    if exception is not None:
+        event = ExceptionEvent(
+            esr=exception << 26 | 1 << 25 | status,
+            far=0x1234_5678 if status else None,
+            source_el=1,
+            target_el=1,
+            return_address=CONTROL,
+            spsr=ALL_MASKED | EL1H,
+        )
+    access = BusAccess("read", 0x1234, 8, 0) if reason is StopReason.UNMAPPED else None
+    last = replace(stop(reason, pc=CONTROL, el=1), event=event, access=access)
+    scene = Scene(
+        stop=last,
+        cpu=cpu(el=1, pc=CONTROL, mmu=True),
+        walk=None,
+        code_pa=CONTROL,
+        words=(SeenWord(CONTROL, 0xD503201F, None),),
+        linked_word=0xD503201F,
+        raiser=None,
+        place="arm64_relocate_new_kernel+0x0",
+        code_owner=None,
+        aborted_owner=None,
+        access_owner=None,
+        ram=(KERNEL, 1 << 30),
+    )
+    return replace(GOOD, legs=(GOOD.legs[0], Leg(LegName.MOVE, last)), reached=(), scene=scene)
