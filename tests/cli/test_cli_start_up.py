@@ -66,7 +66,7 @@ def test_help_imports_nothing_but_click() -> None:
 def test_a_run_with_a_warm_cache_imports_nothing_that_builds(warm: Path) -> None:
     """And Keystone's process is not started."""
     for more in ([], ["--json"], ["--size", "8K"]):
-        assert start("run", *more, cache=warm) == ({"click"}, ["relokit.runtime.run.worker"])
+        assert start("run", *more, cache=warm) == ({"click"}, ["relokit.runtime.room.machine_room"])
 
 
 def test_an_export_with_a_warm_cache_imports_what_writes(warm: Path, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_generate_imports_the_templates_half(tmp_path: Path) -> None:
 
 def test_the_machine_room_imports_nothing_that_builds() -> None:
     code = (
-        "import sys, json; from relokit.runtime.run import worker; worker.prepare()\n"
+        "import sys, json; from relokit.runtime.room import machine_room; machine_room.prepare()\n"
         "print(json.dumps(sorted(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
