@@ -137,9 +137,9 @@ def read_text(path: str, numbers: Numbers) -> KernelText:
         names=tuple(table.names[index] for index in chosen.tolist()),
         aliases=tuple(table.aliases[index] for index in chosen.tolist()),
         starts=starts,
-        lengths=_trimmed(words, starts, lengths),
+        lengths=_trimmed(words, starts),
         words=reader.masked,
-        places=_places(reader, table, whole, offsets, lengths),
+        places=_places(reader, table, whole, offsets),
         raw=words,
         skipped=tuple(table.names[index] for index in np.flatnonzero(code & ~whole).tolist()),
     )
@@ -180,7 +180,7 @@ def _symbol_table(symbols: Kallsyms, numbers: Numbers) -> _SymbolTable:
     return _SymbolTable(offsets, names, aliases, numbers.of(names), code)
 
 
-def _trimmed(words: Words, starts: Ints, lengths: Ints) -> Ints:
+def _trimmed(words: Words, starts: Ints) -> Ints:
     """Lengths without the nops and zeros at the end; at least one word is left."""
     numbers = np.where((words == NOP) | (words == 0), -1, np.arange(len(words)))
     last = np.maximum.reduceat(numbers, starts)
@@ -314,9 +314,7 @@ def _scale(words: Words) -> Ints:
     return np.where((words & np.uint32(ADD.mask)) == ADD.value, 0, scale)
 
 
-def _places(
-    reader: _Reader, table: _SymbolTable, whole: Flags, offsets: Ints, lengths: Ints
-) -> Ints:
+def _places(reader: _Reader, table: _SymbolTable, whole: Flags, offsets: Ints) -> Ints:
     """A tag of Reference and a value, for each word."""
     places: Ints = np.zeros(len(reader.pc), np.int64)
     at = reader.within()

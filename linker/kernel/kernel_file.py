@@ -22,7 +22,6 @@ from relokit.linker.kernel.kernel_magic import COMPRESSIONS, FOREIGN, PE_MACHINE
 MAX_IMAGE = 1 << 30
 """Largest Image and largest image_size accepted, in bytes; shipped ones are under 100 MiB."""
 MAX_FILE = MAX_IMAGE
-GRANULES = frozenset({4096, 16384, 65536})
 
 HEADER = struct.Struct("<IIQQQQQQ4sI")
 """code0, code1, text_offset, image_size, flags, three reserved words, magic, PE offset."""
@@ -92,10 +91,9 @@ class KernelFile:
         return self.path.name
 
 
-def open_kernel(path: str | Path, *, granules: frozenset[int] = GRANULES) -> KernelFile:
+def open_kernel(path: str | Path) -> KernelFile:
     """Open the kernel at ``path`` and check it as the kernel's own kexec_file loader would.
 
-    ``granules`` are the page sizes (bytes) that the CPU implements (ID_AA64MMFR0_EL1.TGran*).
     Raises FormatError naming the file, what is wrong with it and what to do.
     """
     path = Path(path)
@@ -104,20 +102,18 @@ def open_kernel(path: str | Path, *, granules: frozenset[int] = GRANULES) -> Ker
     compression, image = "none", content
     if (bytes(content[:2]), bytes(content[4:8])) == ZBOOT_MAGIC:
         name, payload = _zboot_payload(content, where)
-        image = _expand(name, payload, where, granules)
+        image = _expand(name, payload, where)
         compression = f"zboot/{name}"
     # The first instruction of an Image without EFI stub can look like a compression's magic.
     elif bytes(content[56:60]) != IMAGE_MAGIC and (packed := _recognise(content, COMPRESSIONS)):
         compression = packed.what
-        image = _expand(compression, content, where, granules)
-    header = parse_header(image, where=where, granules=granules)
+        image = _expand(compression, content, where)
+    header = parse_header(image, where=where)
     _check_length(header, image, where)
     return KernelFile(path=path, compression=compression, header=header, image=image)
 
 
-def parse_header(
-    image: memoryview | bytes, *, where: str, granules: frozenset[int] = GRANULES
-) -> ImageHeader:
+def parse_header(image: memoryview | bytes, *, where: str) -> ImageHeader:
     """Parse and check the header at the start of ``image``; raises FormatError naming ``where``."""
     head = bytes(image[: HEADER.size])
     words = HEADER.unpack(head) if len(head) == HEADER.size else None
@@ -148,13 +144,6 @@ def parse_header(
             f"text_offset is {text_offset:#x}: not a multiple of 4 KiB below 2 MiB",
             where=where,
             hint="the header is damaged",
-        )
-    if header.page_size is not None and header.page_size not in granules:
-        have = ", ".join(f"{size // 1024}k" for size in sorted(granules))
-        raise FormatError(
-            f"kernel with {header.page_size // 1024}k pages, but the CPU has only {have}",
-            where=where,
-            hint="give a kernel with another page size, or choose another CPU",
         )
     return header
 
@@ -250,7 +239,7 @@ def _decompressor(name: str) -> tuple[_Decompressor, type[Exception]]:
     return zstd.decompressobj(), zstandard.ZstdError
 
 
-def _expand(name: str, packed: memoryview, where: str, granules: frozenset[int]) -> memoryview:
+def _expand(name: str, packed: memoryview, where: str) -> memoryview:
     """Decompress an Image. Its own header, checked first, says how much it may at most be."""
     if name not in _INPUT_STEP:
         raise FormatError(
@@ -273,7 +262,7 @@ def _expand(name: str, packed: memoryview, where: str, granules: frozenset[int])
                 head += data
                 if len(head) < HEADER.size:
                     continue
-                header = parse_header(bytes(head), where=where, granules=granules)
+                header = parse_header(bytes(head), where=where)
                 target = _room(header.image_size, where)
                 data = bytes(head)
             assert header is not None

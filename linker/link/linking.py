@@ -7,7 +7,7 @@ names object and place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from relokit.codegen.base.errors import LinkError
@@ -31,43 +31,20 @@ from relokit.linker.script.parser import parse_script
 from relokit.linker.script.statements import Script, place, script_error
 
 MAX_OBJECTS = 4096
-MAX_NOTE = 64 * 1024
-NOTE_SECTION = ".note.relokit"
 
 
-def link(
-    objects: Sequence[Object],
-    script: Unit,
-    *,
-    name: str,
-    defines: Mapping[str, int] | None = None,
-    note: bytes | None = None,
-) -> Image:
-    """Link ``objects`` by ``script`` into an Image called ``name``.
-
-    ``defines`` are absolute symbols from outside (GNU ld's ``--defsym``); ``note`` is the raw
-    content of an ELF note, put into ``.note.relokit``. Raises LinkError.
-    """
-    return _Link(objects, script, name, defines or {}, note).run()
+def link(objects: Sequence[Object], script: Unit, *, name: str) -> Image:
+    """Link ``objects`` by ``script`` into an Image called ``name``; raises LinkError."""
+    return _Link(objects, script, name).run()
 
 
 class _Link:
-    def __init__(
-        self,
-        objects: Sequence[Object],
-        source: Unit,
-        name: str,
-        defines: Mapping[str, int],
-        note: bytes | None,
-    ) -> None:
+    def __init__(self, objects: Sequence[Object], source: Unit, name: str) -> None:
         if len(objects) > MAX_OBJECTS:
             raise LinkError(f"{len(objects)} objects", hint=f"at most {MAX_OBJECTS} are linked")
-        if note is not None and len(note) > MAX_NOTE:
-            raise LinkError(f"a build note of {len(note)} bytes", hint=f"at most {MAX_NOTE}")
         self.objects = objects
         self.source = source
         self.name = name
-        self.note = note
         self.script: Script = parse_script(source)
         self.pieces = [
             [Piece(unit, section) for section in item.sections] for unit, item in enumerate(objects)
@@ -75,7 +52,7 @@ class _Link:
         for pieces in self.pieces:
             for piece in pieces:
                 self._check_section(piece)
-        self.definitions = Definitions(objects, self.pieces, defines)
+        self.definitions = Definitions(objects, self.pieces)
         self.undefined: dict[str, str] = {}
 
     def run(self) -> Image:
@@ -98,21 +75,6 @@ class _Link:
         sections = [self._compose(output) for output in filled]
         if self.undefined:
             self._report_undefined()
-        if self.note is not None:
-            if any(section.name == NOTE_SECTION for section in sections):
-                raise LinkError(f"{NOTE_SECTION} is in the script and a note is given too")
-            sections.append(
-                PlacedSection(
-                    NOTE_SECTION,
-                    0,
-                    0,
-                    len(self.note),
-                    4,
-                    SectionType.NOTE,
-                    SectionFlag(0),
-                    self.note,
-                )
-            )
         segments = build_segments(layout, self.source, filled, sections)
         return Image(
             self.name, tuple(sections), segments, self.symbols.listed(), self._entry(filled)

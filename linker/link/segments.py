@@ -35,16 +35,14 @@ def build_segments(
 ) -> tuple[Segment, ...]:
     """Group allocated sections into segments; ``outputs`` and ``sections`` run in parallel.
 
-    A section past ``outputs`` (the build note) gets a PT_NOTE. A NOBITS section with stored bytes
+    A NOBITS section with stored bytes
     after it in its segment is turned into zeros, in ``sections``. Raises LinkError for a PT_LOAD
     that is writable and executable, or whose sections do not keep one distance from VA to PA.
     """
     if layout.script.headers:
         segments = _described(layout, source, outputs, sections)
     else:
-        segments = _default(sections[: len(outputs)])
-    for index in range(len(outputs), len(sections)):
-        _add_note(segments, index, sections[index].align)
+        segments = _default(sections)
     segments = [segment for segment in segments if segment.sections]
     for segment in segments:
         if segment.type == PT_LOAD:
@@ -133,14 +131,6 @@ def _segment(
     if kind == PT_LOAD:
         align = min(max(align, PAGE), MAX_SEGMENT_ALIGN)
     return Segment(name, kind, flags, tuple(inside), align)
-
-
-def _add_note(segments: list[Segment], index: int, align: int) -> None:
-    for at, segment in enumerate(segments):
-        if segment.type == PT_NOTE and not segment.sections:
-            segments[at] = replace(segment, sections=(index,), align=align)
-            return
-    segments.append(Segment("note", PT_NOTE, SegmentFlag.R, (index,), align))
 
 
 def _check(segment: Segment, sections: Sequence[PlacedSection]) -> None:

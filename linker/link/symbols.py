@@ -25,21 +25,15 @@ from relokit.linker.script.statements import Script
 
 
 class Definitions:
-    """The shared symbols of all objects, by name, and those from outside.
+    """The shared symbols of all objects, by name.
 
-    ``globals`` has the definition that counts, as (unit, symbol); ``defines`` are absolute.
+    ``globals`` has the definition that counts, as (unit, symbol).
     """
 
-    def __init__(
-        self,
-        objects: Sequence[Object],
-        pieces: Sequence[Sequence[Piece]],
-        defines: Mapping[str, int],
-    ) -> None:
+    def __init__(self, objects: Sequence[Object], pieces: Sequence[Sequence[Piece]]) -> None:
         """``pieces`` are the sections of each object. Raises LinkError for a second definition."""
         self.objects = objects
         self.pieces = pieces
-        self.defines = {key: value & MASK64 for key, value in defines.items()}
         self.globals: dict[str, tuple[int, Symbol]] = {}
         self._wanted: set[str] = set()
         for unit, item in enumerate(objects):
@@ -51,12 +45,6 @@ class Definitions:
 
     def _define(self, unit: int, symbol: Symbol) -> None:
         name = symbol.name
-        if name in self.defines:
-            raise LinkError(
-                f"symbol {name} is defined twice",
-                where=self.objects[unit].name,
-                hint="once here, once from outside (defines)",
-            )
         other = self.globals.get(name)
         if other is None or (other[1].binding is Binding.WEAK and symbol.binding is Binding.GLOBAL):
             self.globals[name] = unit, symbol
@@ -84,20 +72,17 @@ class Definitions:
 
     def placed(self) -> dict[str, tuple[Piece | None, int]]:
         """Every definition as its input section, None for an absolute one, and its value there."""
-        found: dict[str, tuple[Piece | None, int]] = {
-            name: (None, value) for name, value in self.defines.items()
+        return {
+            name: (self.piece_of(unit, symbol), symbol.value)
+            for name, (unit, symbol) in self.globals.items()
         }
-        for name, (unit, symbol) in self.globals.items():
-            found[name] = self.piece_of(unit, symbol), symbol.value
-        return found
 
     def provided(self, script: Script) -> frozenset[str]:
         """The PROVIDEs that are wanted: read somewhere, and defined by nobody else."""
-        known = self.globals.keys() | self.defines.keys()
         return frozenset(
             name
             for name in script.provided
-            if name not in known
+            if name not in self.globals
             and name not in script.assigned
             and (name in self._wanted or name in script.read)
         )
@@ -138,15 +123,13 @@ class Symbols:
         return address
 
     def named(self, name: str) -> int | None:
-        """VA of a shared symbol: the script's own first, then the objects', then from outside."""
+        """VA of a shared symbol: the script's own first, then the objects'."""
         value = self._layout.values.get(name)
         if value is not None:
             section, offset = value
             return (offset + self._outputs[section].vma) & MASK64 if section >= 0 else offset
         definition = self._definitions.globals.get(name)
-        if definition is not None:
-            return self._defined_at(*definition)
-        return self._definitions.defines.get(name)
+        return None if definition is None else self._defined_at(*definition)
 
     def _defined_at(self, unit: int, symbol: Symbol) -> int:
         if symbol.section == UNDEFINED:
@@ -187,11 +170,6 @@ class Symbols:
         for name, (section, offset) in values.items():
             entry = self._assigned(name, section, offset)
             (local if entry.binding is Binding.LOCAL else shared).append(entry)
-        for name, value in self._definitions.defines.items():
-            if name not in values:
-                shared.append(
-                    ImageSymbol(name, value, 0, Binding.GLOBAL, SymbolType.NOTYPE, ABSOLUTE)
-                )
         return tuple(local + shared)
 
     def _defined(self, unit: int, symbol: Symbol, piece: Piece | None) -> ImageSymbol:

@@ -35,8 +35,6 @@ from relokit.runtime.guest.memory import MAX_PA
 
 MAX_CMDLINE = 2048
 """COMMAND_LINE_SIZE of arm64, in bytes with the final NUL."""
-MAX_CPUS = 123
-"""CPUs of QEMU's board with a GICv3: what its redistributor window has room for."""
 
 UART_CLOCK_HZ = 24_000_000
 
@@ -75,26 +73,14 @@ def check_dtb(data: bytes | memoryview, *, where: str = "device tree") -> bytes:
     return tree.blob
 
 
-def virt_dtb(
-    memory_base: int,
-    memory_size: int,
-    *,
-    regime: Regime = Regime.EL1,
-    conduit: str | None = None,
-    cpus: int = 1,
-) -> bytes:
+def virt_dtb(memory_base: int, memory_size: int, *, regime: Regime = Regime.EL1) -> bytes:
     """The tree of QEMU's ``virt`` with a GICv3 and ``memory_size`` bytes of RAM from that PA.
 
     ``regime`` says what the next kernel may find: with EL2 (``nvhe``, ``vhe``) there is the GIC's
-    maintenance interrupt, and PSCI is called by SMC, without by HVC; ``conduit`` overrides that.
-    Raises MachineError for memory, CPU counts or conduits that the board cannot have.
+    maintenance interrupt, and PSCI is called by SMC, without by HVC. There is one CPU.
+    Raises MachineError for memory that the board cannot have.
     """
     with_el2 = regime is not Regime.EL1
-    conduit = conduit or ("smc" if with_el2 else "hvc")
-    if conduit not in ("smc", "hvc"):
-        raise MachineError(f"no PSCI conduit {conduit!r}", hint="choose hvc or smc")
-    if not 1 <= cpus <= MAX_CPUS:
-        raise MachineError(f"{cpus} CPUs", hint=f"the board has 1 to {MAX_CPUS}")
     if memory_base < 0 or memory_size <= 0 or memory_base + memory_size > MAX_PA:
         raise MachineError(
             f"no memory at {memory_base:#x}+{memory_size:#x}", hint="it must end within 52 bits"
@@ -114,12 +100,24 @@ def virt_dtb(
             f"memory@{memory_base:x}",
             {"device_type": strings("memory"), "reg": quads(memory_base, memory_size)},
         ),
-        _cpus(cpus),
+        _node(
+            "cpus",
+            {"#address-cells": cells(1), "#size-cells": cells(0)},
+            _node(
+                "cpu@0",
+                {
+                    "device_type": strings("cpu"),
+                    "compatible": strings("arm,cortex-a72"),
+                    "enable-method": strings("psci"),
+                    "reg": cells(0),
+                },
+            ),
+        ),
         _node(
             "psci",
             {
                 "compatible": strings("arm,psci-1.0", "arm,psci-0.2", "arm,psci"),
-                "method": strings(conduit),
+                "method": strings("smc" if with_el2 else "hvc"),
                 **{name: cells(number) for name, number in PSCI_CALLS.items()},
             },
         ),
@@ -256,24 +254,6 @@ def strings(*values: str) -> bytes:
 
 def _node(name: str, properties: Mapping[str, bytes], *children: Node) -> Node:
     return Node(name, properties, children)
-
-
-def _cpus(count: int) -> Node:
-    def cpu(index: int) -> Node:
-        # A GICv3 target list has 16 CPUs, so QEMU starts a new affinity level there.
-        affinity = index // 16 << 8 | index % 16
-        return _node(
-            f"cpu@{affinity:x}",
-            {
-                "device_type": strings("cpu"),
-                "compatible": strings("arm,cortex-a72"),
-                "enable-method": strings("psci"),
-                "reg": cells(affinity),
-            },
-        )
-
-    properties = {"#address-cells": cells(1), "#size-cells": cells(0)}
-    return _node("cpus", properties, *(cpu(index) for index in range(count)))
 
 
 def _gic(with_el2: bool) -> Node:

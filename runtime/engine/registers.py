@@ -108,10 +108,6 @@ class Registers:
         """Set the stack pointer in use."""
         self.uc.reg_write(_SP, value & MASK64)
 
-    def stack_pointer(self, el: int) -> int:
-        """SP_ELx for ``el`` 0..2, wherever it is kept at the moment."""
-        return self.sp if el == _bank(self.pstate) else self.read(_SP_BANKS[el])
-
     def set_pstate(self, pstate: int) -> None:
         """Change PSTATE, exception level included; the SP bank follows."""
         old, new = _bank(self.pstate), _bank(pstate)

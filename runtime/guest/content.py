@@ -6,17 +6,15 @@ operations, so speed is that of memory.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relokit.codegen.base.bits import MASK64
-from relokit.codegen.base.errors import FormatError, MachineError
+from relokit.codegen.base.errors import MachineError
 from relokit.runtime.guest.memory import Bytes, GuestMemory, Words
 
 CHUNK = 4 << 20
@@ -51,37 +49,6 @@ class BytesContent:
     def read(self, offset: int, out: Bytes) -> None:
         """See :class:`Content`."""
         out[:] = np.frombuffer(self.data, dtype=np.uint8)[offset : offset + len(out)]
-
-
-class FileContent:
-    """A file's bytes, read when they are needed. Raises FormatError if it cannot be read.
-
-    Reading, not mapping: a file that shrinks under a mapping would end the process.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._file = path.open("rb", buffering=0)
-            self.size = os.fstat(self._file.fileno()).st_size
-        except OSError as error:
-            raise FormatError(f"cannot read {path}: {error.strerror}") from None
-
-    def read(self, offset: int, out: Bytes) -> None:
-        """See :class:`Content`; raises FormatError if the file has become shorter."""
-        rest = out.data
-        while rest:
-            try:
-                count = os.preadv(self._file.fileno(), [rest], offset)
-            except OSError as error:
-                raise FormatError(f"cannot read {self.path}: {error.strerror}") from None
-            if count == 0:
-                raise FormatError(f"{self.path} became shorter while it was being read")
-            rest, offset = rest[count:], offset + count
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
 
 class PatternContent:

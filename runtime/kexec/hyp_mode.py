@@ -34,31 +34,9 @@ class User(StrEnum):
     SDEI = "SDEI"
 
 
-CONSEQUENCES: dict[User, tuple[str, str]] = {
-    User.SOFT_RESTART: (
-        "el2_switch = 1: the new kernel is entered at EL2, by HVC_SOFT_RESTART",
-        "el2_switch = 0: it is entered at the level the old one ran at",
-    ),
-    User.HIBERNATE: (
-        "EL2 vectors are copied to a safe page, installed for the copy, and restored after it",
-        "there is no EL2 to look after",
-    ),
-    User.SDEI: (
-        "no entry point: events would come in at EL2, where no kernel is",
-        "the entry point of the kernel's own level is registered",
-    ),
-}
-"""What each user does when the answer is yes, and when it is no."""
-
-
 def is_hyp_mode_available(mode: BootMode) -> bool:
     """Whether every CPU was entered at EL2."""
     return mode.boot == (BOOT_CPU_MODE_EL2, BOOT_CPU_MODE_EL2)
-
-
-def is_hyp_mode_mismatched(mode: BootMode) -> bool:
-    """Whether some CPUs were entered at EL2 and some at EL1."""
-    return mode.boot[0] != mode.boot[1]
 
 
 def is_kernel_in_hyp_mode(mode: BootMode) -> bool:
@@ -84,12 +62,6 @@ def answer(user: User, mode: BootMode, target: Target) -> bool:
     if target.has(Feature.IS_HYP_NVHE):
         return is_hyp_nvhe(mode)
     return SPELT_OUT[user](mode)
-
-
-def consequence(user: User, mode: BootMode, target: Target) -> str:
-    """What ``user`` then does."""
-    yes, no = CONSEQUENCES[user]
-    return yes if answer(user, mode, target) else no
 
 
 MODE_OF: dict[Regime, BootMode] = {

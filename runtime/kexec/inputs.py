@@ -66,7 +66,7 @@ def load_inputs(target: Target, job: Job, demo: Image | None, old_kernel_size: i
 
     Raises RelokitError subclasses naming the file or the rule that is broken.
     """
-    kind, name, header, kernel = _kernel(target, job, demo)
+    kind, name, header, kernel = _kernel(job, demo)
     initrd = None
     if job.initrd is not None:
         initrd = BytesContent(map_file(job.initrd, what="an initrd", limit=MAX_INITRD))
@@ -151,9 +151,7 @@ def load_inputs(target: Target, job: Job, demo: Image | None, old_kernel_size: i
     )
 
 
-def _kernel(
-    target: Target, job: Job, demo: Image | None
-) -> tuple[PayloadKind, str, ImageHeader, Content]:
+def _kernel(job: Job, demo: Image | None) -> tuple[PayloadKind, str, ImageHeader, Content]:
     if job.size is not None:
         header = ImageHeader(
             code0=0, code1=0, text_offset=0, image_size=job.size, flags=1 << 3, pe_offset=0

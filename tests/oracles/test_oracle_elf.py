@@ -68,6 +68,12 @@ two_start: b _start
 count:  .quad 3
 two_data: .quad scratch_end
         .section .empty,"aw"
+        // One note: name "relokit", type 1, 6 bytes (padded) of description.
+        .section .note.relokit,"a",%note
+        .word 8, 6, 1
+        .asciz "relokit"
+        .asciz "v1 s15"
+        .balign 4
         """,
 }
 
@@ -80,14 +86,12 @@ SECTIONS
     .text : AT(ADDR(.text) - 0xffff7fffc8000000) { *(.text .text.*) etext = .; } :text
     . = ALIGN(4096);
     .rodata : AT(ADDR(.rodata) - 0xffff7fffc8000000) { *(.rodata) } :rodata
+    .note.relokit : AT(ADDR(.note.relokit) - 0xffff7fffc8000000) { *(.note.relokit) } :rodata :note
     . = ALIGN(4096);
     .data : AT(ADDR(.data) - 0xffff7fffc8000000) { *(.data .empty) } :data
     .bss : AT(ADDR(.bss) - 0xffff7fffc8000000) { *(.bss) end = .; } :data
 }
 """
-
-# One note: name "relokit", type 1, 6 bytes (padded) of description.
-NOTE = b"\x08\0\0\0\x06\0\0\0\x01\0\0\0relokit\0v1 s15\0\0"
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +114,7 @@ def objects(folder: Path) -> list[Object]:
 
 @pytest.fixture(scope="module")
 def image(objects: list[Object]) -> Image:
-    return link(objects, Unit.from_text("t.ld", SCRIPT), name="t", note=NOTE)
+    return link(objects, Unit.from_text("t.ld", SCRIPT), name="t")
 
 
 def complaints(path: Path) -> list[str]:
@@ -238,9 +242,7 @@ def test_joined_objects_link_to_our_own_image(
 
 
 def test_joining_first_changes_nothing(objects: list[Object], image: Image) -> None:
-    joined = link(
-        [merge_objects(objects, "j")], Unit.from_text("t.ld", SCRIPT), name="t", note=NOTE
-    )
+    joined = link([merge_objects(objects, "j")], Unit.from_text("t.ld", SCRIPT), name="t")
     assert loaded(joined) == loaded(image)
     assert values(joined) == values(image)
 

@@ -452,8 +452,8 @@ def gnu_ld(
     return read_image((folder / "out.elf").read_bytes(), "ld"), result.stderr
 
 
-def ours(script: str, objects: list[Path], **options: int) -> Image:
-    return link(read_all(objects), Unit.from_text("script.ld", script), name="x", defines=options)
+def ours(script: str, objects: list[Path]) -> Image:
+    return link(read_all(objects), Unit.from_text("script.ld", script), name="x")
 
 
 def read_all(objects: list[Path]) -> list[Object]:
@@ -483,10 +483,10 @@ def symbols(image: Image) -> list[tuple[object, ...]]:
     )
 
 
-def compare(folder: Path, script: str, objects: list[Path], *options: str, **defines: int) -> None:
+def compare(folder: Path, script: str, objects: list[Path], *options: str) -> None:
     reference, said = gnu_ld(folder, script, objects, *options)
     assert reference is not None, said
-    image = ours(script, objects, **defines)
+    image = ours(script, objects)
     assert contents(image) == contents(reference)
     assert symbols(image) == symbols(reference)
     if ".text" in contents(image):
@@ -500,13 +500,6 @@ def test_a_kernel_like_script_gives_the_same_image(folder: Path, kernel: list[Pa
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_same_script_gives_the_same_image(folder: Path, plain: list[Path], name: str) -> None:
     compare(folder, SCRIPTS[name], plain)
-
-
-def test_defines_are_defsym(folder: Path, plain: list[Path]) -> None:
-    script = "SECTIONS { . = base; .t : { *(.text.*) QUAD(outside) } .d : { *(.data.x .ro) } "
-    script += ".b : { *(.bss.x COMMON) } }"
-    options = ("--defsym", "outside=0x1234", "--defsym", "base=0x40000")
-    compare(folder, script, plain, *options, outside=0x1234, base=0x40000)
 
 
 @pytest.mark.parametrize("base", [0x10000, 0x12340678, 0xFFFF800008000000])

@@ -175,7 +175,7 @@ def test_every_call(stubs: Stubs, vectors: str, el: int, function: int) -> None:
     assert stop.exceptions == 1
     assert stop.event is not None
     assert stop.event.exception_class == ExceptionClass.HVC64
-    assert cpu.sp == 0x5550 if stop.el == el else cpu.stack_pointer(el) == 0x5550
+    assert cpu.sp == 0x5550 if stop.el == el else cpu.read(f"SP_EL{el}") == 0x5550
     if restart:
         assert stop.el == 2
         assert [cpu.x(n) for n in (0, 1, 2, 4)] == [

@@ -37,8 +37,8 @@ def unit(*sections: Section, name: str = "u.o", symbols: tuple[Symbol, ...] = ()
     return Object(name, sections, symbols)
 
 
-def laid(script: str, *objects: Object, **defines: int) -> Image:
-    return link(objects, Unit.from_text("t.ld", script), name="t", defines=defines)
+def laid(script: str, *objects: Object) -> Image:
+    return link(objects, Unit.from_text("t.ld", script), name="t")
 
 
 def placed(image: Image, name: str) -> PlacedSection:

@@ -58,13 +58,13 @@ def weak(name: str, section: int, value: int = 0) -> Symbol:
     return Symbol(name, section, value, binding=Binding.WEAK)
 
 
-def linked(*objects: Object, script: str = SCRIPT, **options: object) -> Image:
-    return link(objects, Unit.from_text("t.ld", script), name="t", **options)  # type: ignore[arg-type]
+def linked(*objects: Object, script: str = SCRIPT) -> Image:
+    return link(objects, Unit.from_text("t.ld", script), name="t")
 
 
-def refused(*objects: Object, script: str = SCRIPT, **options: object) -> LinkError:
+def refused(*objects: Object, script: str = SCRIPT) -> LinkError:
     with pytest.raises(LinkError) as caught:
-        linked(*objects, script=script, **options)
+        linked(*objects, script=script)
     return caught.value
 
 
@@ -157,10 +157,11 @@ def test_a_relocation_that_does_not_fit_names_source_line_and_symbol() -> None:
     assert (error.where, error.text) == ("jump.S:3", "tbz x0, #1, far")
 
 
-def test_the_script_beats_an_objects_definition_and_defines_do_not() -> None:
+def test_the_script_beats_an_objects_definition_and_no_other_object_does() -> None:
     assert linked(CALLEE, script=SCRIPT + "callee = 0x10;").symbol("callee") == 0x10
-    assert "from outside" in (refused(CALLEE, defines={"callee": 1}).hint or "")
-    image = linked(CALLER, defines={"callee": 0x1100})
+    outside = Object("outside.o", (), (shared("callee", ABSOLUTE, 0x1100),))
+    assert "callee is defined twice" in refused(CALLEE, outside).message
+    image = linked(CALLER, outside)
     assert word(image, 0x1000) == BL | 0x40
 
 
@@ -199,9 +200,11 @@ def test_segments_by_phdrs() -> None:
     phdrs = (
         "PHDRS { code PT_LOAD FLAGS(5); idle PT_LOAD; data PT_LOAD; note PT_NOTE; } SECTIONS { "
         ". = 0x1000; .text : { *(.text) } :code .more : { LONG(1) } . = 0x3000; "
-        ".data : AT(0x9000) { *(.data) } :data .apart 0x8000 : { LONG(2) } :NONE }"
+        ".data : AT(0x9000) { *(.data) } :data .apart 0x8000 : { LONG(2) } :NONE "
+        ".said 0xa000 : { *(.said) } :note }"
     )
-    image = linked(Object("a.o", (text(1), data()), ()), script=phdrs, note=b"note")
+    said = Section(".said", SectionType.NOTE, SectionFlag.ALLOC, 4, b"note", 4)
+    image = linked(Object("a.o", (text(1), data(), said), ()), script=phdrs)
     assert [(s.name, s.flags, s.sections) for s in image.segments] == [
         ("code", SegmentFlag(5), (0, 1)),
         ("data", SegmentFlag(6), (2,)),
@@ -238,15 +241,13 @@ def test_the_entry() -> None:
     assert "entry symbol nope" in refused(item, script="ENTRY(nope)" + SCRIPT).message
 
 
-def test_the_build_note_has_a_section_and_a_segment() -> None:
-    image = linked(CALLEE, note=b"\x01\x02")
-    (note,) = [section for section in image.sections if section.name == ".note.relokit"]
-    assert (note.type, note.va, note.data) == (SectionType.NOTE, 0, b"\x01\x02")
-    assert image.segments[-1].type == 4
-    assert image.sections[image.segments[-1].sections[0]] is note
-    assert "note" in refused(CALLEE, note=bytes(1 << 20)).message
-    twice = "SECTIONS { .note.relokit : { *(.text) } }"
-    assert "note" in refused(CALLEE, script=twice, note=b"x").message
+def test_a_note_has_a_segment_of_its_own_without_phdrs() -> None:
+    said = Section(".said", SectionType.NOTE, SectionFlag.ALLOC, 4, b"note", 4)
+    script = "SECTIONS { .all : { *(.text) } .said : { *(.said) } }"
+    image = linked(Object("a.o", (text(1), said), ()), script=script)
+    loaded, noted = image.segments[-2:]
+    assert (loaded.type, noted.type) == (1, 4)
+    assert loaded.sections == noted.sections == (1,)
 
 
 def section_of(align: int = 1, size: int = 4, given: bytes = bytes(4)) -> Section:

@@ -195,9 +195,9 @@ def test_changing_level_switches_stacks(bench: MakeBench) -> None:
     for el in (1, 2, 0):
         b.cpu.set_el(el)
         b.cpu.set_sp(0x1000 + el)
-    assert [b.cpu.stack_pointer(el) for el in (0, 1, 2)] == [0x1000, 0x1001, 0x1002]
+    assert [b.cpu.sp, b.cpu.read("SP_EL1"), b.cpu.read("SP_EL2")] == [0x1000, 0x1001, 0x1002]
     b.cpu.set_el(2)
-    assert b.cpu.sp == 0x1002
+    assert [b.cpu.read("SP_EL0"), b.cpu.read("SP_EL1"), b.cpu.sp] == [0x1000, 0x1001, 0x1002]
     assert b.run("mov x0, sp\nmsr spsel, #0\nmov x1, sp\nmsr spsel, #1").reason == "reached"
     assert (b.cpu.x(0), b.cpu.x(1)) == (0x1002, 0x1000)
 
@@ -248,7 +248,7 @@ def test_hvc_reaches_el2_and_returns_to_the_next_instruction(bench: MakeBench) -
     assert stop.instructions == 5 + 9
     assert (b.cpu.x(5), b.cpu.x(7), b.cpu.x(9)) == (0x2222_0000, 17, 0x1111_0000)
     assert (b.cpu.x(10) >> 2, b.cpu.el) == (1, 1)
-    assert b.cpu.stack_pointer(2) == 0x7777
+    assert b.cpu.read("SP_EL2") == 0x7777
     assert b.cpu.read("ESR_EL2") == 0x5A000003
     assert b.cpu.read("ELR_EL2") == CODE + 8
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relokit.codegen.base.errors import FormatError, MachineError
+from relokit.codegen.base.errors import MachineError
 from relokit.runtime.guest.content import (
     CHUNK,
     BytesContent,
     Content,
-    FileContent,
     Mismatch,
     PatternContent,
     scatter_into,
@@ -140,33 +137,6 @@ def test_a_pattern_read_in_pieces_is_the_same_pattern(offset: int, size: int) ->
     content = PatternContent(50_000, seed=3)
     whole = _read(content, 0, 50_000)
     assert _read(content, offset, size) == whole[offset : offset + size]
-
-
-def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "initrd"
-    data = _read(PatternContent(CHUNK + 5000), 0, CHUNK + 5000)
-    path.write_bytes(data)
-    content = FileContent(path)
-    assert content.size == len(data)
-    assert _read(content, CHUNK - 10, 100) == data[CHUNK - 10 : CHUNK + 90]
-    memory, pages = _scattered(content, len(data), ram=8 * MIB)
-    assert _gathered(memory, pages, 4096)[: len(data)] == data
-    path.write_bytes(data[:100])
-    with pytest.raises(FormatError, match="initrd became shorter"):
-        _read(content, 0, 200)
-    content.close()
-
-
-def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="nowhere: No such file"):
-        FileContent(tmp_path / "nowhere")
-    with pytest.raises(FormatError, match="Is a directory"):
-        FileContent(tmp_path)
-    (tmp_path / "empty").write_bytes(b"")
-    content = FileContent(tmp_path / "empty")
-    memory, pages = _scattered(content, 5000)
-    assert not any(_gathered(memory, pages, 4096))
-    content.close()
 
 
 @pytest.mark.parametrize("page", [4096, 65536])
