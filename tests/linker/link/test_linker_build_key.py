@@ -210,6 +210,7 @@ OTHER_TARGETS: dict[str, Any] = {
     "page_size": 65536,
     "va_bits": 39,
     "pa_bits": 52,
+    "cpu_bits": 52,
     "regime": Regime.VHE,
     "cache_line": 128,
     "layout": LAYOUTS["5.10"],
