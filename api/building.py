@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relokit.codegen.base.errors import TemplateError
+from relokit.codegen.built_in import TEMPLATES
 from relokit.codegen.gas.encoder import Encoder
-from relokit.codegen.source import TEMPLATES
 from relokit.codegen.target import Target
 
 if TYPE_CHECKING:
-    from relokit.codegen.build import Recipe
     from relokit.codegen.source import Source
     from relokit.linker.image import Image
     from relokit.linker.link.program import Program
     from relokit.runtime.kexec.job import Job
-    from relokit.runtime.kexec.programs import Programs
+    from relokit.runtime.kexec.programs import Programs, StoredPrograms
 
 
 @lru_cache(maxsize=1)
@@ -41,35 +39,35 @@ def build(target: Target | None = None, *, templates: Path | None = None) -> Pro
 def build_image(target: Target | None = None, *, templates: Path | None = None) -> Image:
     """What :func:`build` links, from the cache if it was built before."""
     from relokit.codegen.build import KERNEL
+    from relokit.linker.link.image_cache import linked_images
 
-    (image,) = _images((KERNEL,), target, templates)
+    overrides = template_overrides(templates)
+    (image,) = linked_images((KERNEL,), target or Target(), encoder(), overrides=overrides)
     return image
 
 
 def build_programs(target: Target | None = None, *, templates: Path | None = None) -> Programs:
     """All that a machine can need: the old kernel, the demo kernel's Image, the purgatory."""
     from relokit.codegen.build import DEMO, KERNEL, PURGATORY
+    from relokit.linker.link.image_cache import linked_images
     from relokit.runtime.kexec.programs import Programs
 
-    return Programs(*_images((KERNEL, DEMO, PURGATORY), target, templates))
-
-
-def programs_for(target: Target, *jobs: Job) -> Programs:
-    """What machines for ``target`` need to carry out ``jobs``, which share their templates."""
-    from relokit.runtime.kexec.programs import Programs, recipes_for
-
-    recipes = recipes_for(jobs)
-    images = _images(recipes, target, jobs[0].templates)
-    return Programs(**{recipe.name: image for recipe, image in zip(recipes, images, strict=True)})
-
-
-def _images(
-    recipes: Sequence[Recipe], target: Target | None, templates: Path | None
-) -> tuple[Image, ...]:
-    from relokit.linker.link.image_cache import linked_images
-
     overrides = template_overrides(templates)
-    return linked_images(recipes, target or Target(), encoder(), overrides=overrides)
+    recipes = (KERNEL, DEMO, PURGATORY)
+    return Programs(*linked_images(recipes, target or Target(), encoder(), overrides=overrides))
+
+
+def programs_for(target: Target, *jobs: Job) -> StoredPrograms:
+    """What machines for ``target`` need to carry out ``jobs``, which share their templates."""
+    from relokit.linker.link.image_cache import stored_images
+    from relokit.runtime.kexec.programs import StoredPrograms, recipes_for
+
+    overrides = template_overrides(jobs[0].templates)
+    recipes = recipes_for(jobs)
+    images = stored_images(recipes, target, encoder(), overrides=overrides)
+    return StoredPrograms(
+        **{recipe.name: image for recipe, image in zip(recipes, images, strict=True)}
+    )
 
 
 def render(target: Target | None = None, *, templates: Path | None = None) -> Source:

@@ -24,7 +24,8 @@ from relokit.codegen.target import Target
 from relokit.runtime.campaign.cells import MAX_JOBS, Cell
 from relokit.runtime.judge.outcome import Finding, Outcome
 from relokit.runtime.kexec.job import Job
-from relokit.runtime.room.requests import RunRequest, Setup, pack
+from relokit.runtime.kexec.programs import StoredPrograms
+from relokit.runtime.room.requests import RunRequest, Setup
 from relokit.session import Session
 
 AHEAD = 64
@@ -139,9 +140,9 @@ def _check_inputs(job: Job) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """The packed programs of a cell's target, or what went wrong with them."""
+    """The programs of a cell's target, or what went wrong with them."""
 
-    programs: bytes = b""
+    programs: StoredPrograms | None = None
     error: RelokitError | None = None
 
 
@@ -149,8 +150,7 @@ def _build(target: Target | None, cells: Sequence[Cell], shared: Job) -> _Prepar
     if target is None:
         return _Prepared()
     try:
-        programs = programs_for(target, *(cell.job(shared) for cell in cells))
-        return _Prepared(pack(programs))
+        return _Prepared(programs_for(target, *(cell.job(shared) for cell in cells)))
     except RelokitError as error:
         return _Prepared(error=error)
 
@@ -161,6 +161,7 @@ def _run_cell(cell: Cell, shared: Job, prepared: _Prepared, session: Session) ->
         return CellResult(cell, CellStatus.UNSUPPORTED, reason=cell.reason)
     if prepared.error is not None:
         return _broken(cell, prepared.error, 0.0)
+    assert prepared.programs is not None
     # As many threads as rooms: nothing waits for one.
     started = perf_counter()
     try:

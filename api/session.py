@@ -31,7 +31,6 @@ from relokit.runtime.room.requests import (
     Request,
     RunRequest,
     Setup,
-    pack,
 )
 
 if TYPE_CHECKING:
@@ -194,7 +193,7 @@ class Session:
         self.start()
         if job.code_from is not None:
             target = _with_layout_of(job.code_from, target)
-        return Setup(target, pack(programs_for(target, job)), job)
+        return Setup(target, programs_for(target, job), job)
 
 
 def _with_layout_of(kernel: Path, target: Target) -> Target:

@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from relokit.codegen import facts
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.version import VERSION
 from relokit.codegen.series import Feature
-from relokit.codegen.source import Source
 from relokit.codegen.target import WIDE, Target
 from relokit.codegen.virt_board import UART_BASE
+
+if TYPE_CHECKING:
+    from relokit.codegen.source import Source
 
 KIMAGE_PADDR = 0x4020_0000
 """PA the old kernel is loaded at: 2 MiB into QEMU virt's RAM, text_offset 0."""

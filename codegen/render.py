@@ -21,7 +21,8 @@ from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 
 from relokit.codegen.base.errors import TemplateError
-from relokit.codegen.source import TEMPLATES, Origin, Source, Unit
+from relokit.codegen.built_in import TEMPLATES
+from relokit.codegen.source import Origin, Source, Unit
 from relokit.codegen.template_limits import LimitedEnvironment, LimitError, limited
 
 MAX_RENDERED = 16 << 20

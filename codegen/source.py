@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-
-import relokit.templates
-
-TEMPLATES = Path(relokit.templates.__path__[0])
-"""Where the built-in templates lie."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from relokit.codegen.object import (
-    ABSOLUTE,
-    Binding,
-    SectionFlag,
-    SectionType,
-    SourceLine,
-    SymbolType,
-)
-from relokit.linker.image import Image, ImageSymbol, PlacedSection, Segment, SegmentFlag
+if TYPE_CHECKING:
+    from relokit.linker.image import Image
 
 _SIZE = struct.Struct("<Q")
 _LIMIT = 1 << 64
-_FLAGS_LIMIT = 1 << 32
+_COUNT = 7
+"""Where a section's fields have the number of its bytes."""
+# What the enums of codegen/object.py and linker/image.py can be (the tests compare): importing them
+# would take longer than all the checks.
+_SECTION_TYPES, _NOBITS = frozenset({1, 7, 8}), 8
+_BINDINGS, _SYMBOL_TYPES = 3, 5
+_ABSOLUTE = -2
+_FLAGS = 1 << 32
 
 
 class StoredImageError(ValueError):
@@ -61,93 +60,113 @@ def encode_image(image: Image) -> bytes:
     return b"".join([_SIZE.pack(len(head)), head, *(section.data for section in image.sections)])
 
 
+def check_image(stored: bytes) -> None:
+    """Raise StoredImageError unless :func:`decode_image` makes an Image of ``stored``.
+
+    For whoever only hands it on: what an Image consists of is not imported.
+    """
+    _checked(stored)
+
+
 def decode_image(stored: bytes) -> Image:
     """The Image that ``stored`` is of; raises StoredImageError if it is of none."""
-    try:
-        return _image(stored)
-    except (ValueError, TypeError, IndexError, struct.error, RecursionError) as error:
-        raise StoredImageError(str(error)) from None
+    from relokit.codegen.object import Binding, SectionFlag, SectionType, SourceLine, SymbolType
+    from relokit.linker.image import Image, ImageSymbol, PlacedSection, Segment, SegmentFlag
 
-
-def _image(stored: bytes) -> Image:
-    (size,) = _SIZE.unpack_from(stored)
-    at = _SIZE.size + size
-    document = json.loads(stored[_SIZE.size : at].decode())
-    name, entry, sections, segments, symbols, texts = _fields(document, 6)
-    texts = _Texts(texts)
-    placed = []
-    for fields in _list(sections):
-        count = _number(_fields(fields, 12)[7], len(stored) + 1)
-        placed.append(_section(fields, stored[at : at + count], count, texts))
-        at += count
-    if at != len(stored):
-        _refuse("bytes left over, or missing")
+    (name, entry, sections, segments, symbols, texts), datas = _checked(stored)
     return Image(
         texts[name],
-        tuple(placed),
-        tuple(_segment(fields, texts, len(placed)) for fields in _list(segments)),
-        tuple(_symbol(fields, texts, len(placed)) for fields in _list(symbols)),
-        _number(entry),
-    )
-
-
-class _Texts:
-    """Every text of an Image once, by number."""
-
-    def __init__(self, texts: Any) -> None:
-        self._texts = _list(texts)
-        for text in self._texts:
-            if type(text) is not str:
-                _refuse("not a text")
-
-    def __getitem__(self, number: Any) -> str:
-        text: str = self._texts[_number(number)]
-        return text
-
-
-def _section(fields: list[Any], data: bytes, count: int, texts: _Texts) -> PlacedSection:
-    name, va, pa, size, align, kind, flags, _, offsets, files, numbers, words = fields
-    type_ = SectionType(_number(kind))
-    if len(data) != count or count != (0 if type_ is SectionType.NOBITS else _number(size)):
-        _refuse("a section of another size than its bytes")
-    lines = zip(_ascending(offsets), _list(files), _list(numbers), _list(words), strict=True)
-    return PlacedSection(
-        texts[name],
-        _number(va),
-        _number(pa),
-        _number(size),
-        _number(align),
-        type_,
-        SectionFlag(_number(flags, _FLAGS_LIMIT)),
-        data,
         tuple(
-            (offset, SourceLine(texts[file], _number(line), texts[text]))
-            for offset, file, line, text in lines
+            PlacedSection(
+                texts[section], va, pa, size, align, SectionType(kind), SectionFlag(flags), data,
+                tuple(
+                    (offset, SourceLine(texts[file], line, texts[text]))
+                    for offset, file, line, text in zip(*lines, strict=True)
+                ),
+            )
+            for (section, va, pa, size, align, kind, flags, _, *lines), data in zip(
+                sections, datas, strict=True
+            )
         ),
-    )
+        tuple(
+            Segment(texts[segment], kind, SegmentFlag(flags), tuple(members), align)
+            for segment, kind, flags, members, align in segments
+        ),
+        tuple(
+            ImageSymbol(
+                texts[symbol], value, size, Binding(binding), SymbolType(kind), section
+            )
+            for symbol, value, size, binding, kind, section in symbols
+        ),
+        entry,
+    )  # fmt: skip
 
 
-def _segment(fields: Any, texts: _Texts, sections: int) -> Segment:
-    name, kind, flags, members, align = _fields(fields, 5)
-    return Segment(
-        texts[name],
-        _number(kind),
-        SegmentFlag(_number(flags, _FLAGS_LIMIT)),
-        tuple(_ascending(members, sections)),
-        _number(align),
-    )
+def _checked(stored: bytes) -> tuple[list[Any], list[bytes]]:
+    """The document, and the bytes of each section."""
+    try:
+        (size,) = _SIZE.unpack_from(stored)
+        at = _SIZE.size + size
+        document = json.loads(stored[_SIZE.size : at].decode())
+        sections = _check_document(document)
+    except (ValueError, TypeError, struct.error, RecursionError) as error:
+        raise StoredImageError(str(error)) from None
+    datas = []
+    for section in sections:
+        datas.append(stored[at : at + section[_COUNT]])
+        at += section[_COUNT]
+    if at != len(stored):
+        _refuse("bytes left over, or missing")
+    return document, datas
 
 
-def _symbol(fields: Any, texts: _Texts, sections: int) -> ImageSymbol:
-    name, value, size, binding, kind, section = _fields(fields, 6)
-    return ImageSymbol(
-        texts[name],
-        _number(value),
-        _number(size),
-        Binding(_number(binding)),
-        SymbolType(_number(kind)),
-        _number(section, sections, least=ABSOLUTE),
-    )
+def _check_document(document: Any) -> list[Any]:
+    """Returns the sections."""
+    name, entry, sections, segments, symbols, texts = _fields(document, 6)
+    count = len(_list(texts))
+    for text in texts:
+        if type(text) is not str:
+            _refuse("not a text")
+    _number(name, count)
+    _number(entry)
+    for section in _list(sections):
+        _check_section(section, count)
+    for segment in _list(segments):
+        named, kind, flags, members, align = _fields(segment, 5)
+        _number(named, count)
+        _number(kind)
+        _number(flags, _FLAGS)
+        _ascending(members, len(sections))
+        _number(align)
+    for symbol in _list(symbols):
+        named, value, size, binding, kind, section = _fields(symbol, 6)
+        _number(named, count)
+        _number(value)
+        _number(size)
+        _number(binding, _BINDINGS)
+        _number(kind, _SYMBOL_TYPES)
+        _number(section, len(sections), least=_ABSOLUTE)
+    return _list(sections)
+
+
+def _check_section(fields: Any, texts: int) -> None:
+    name, va, pa, size, align, kind, flags, count, *lines = _fields(fields, 12)
+    _number(name, texts)
+    for value in (va, pa, size, align, count):
+        _number(value)
+    if _number(kind) not in _SECTION_TYPES:
+        _refuse("no type of a section")
+    _number(flags, _FLAGS)
+    if count != (0 if kind == _NOBITS else size):
+        _refuse("a section of another size than its bytes")
+    offsets, files, numbers, words = (_list(column) for column in lines)
+    if not len(offsets) == len(files) == len(numbers) == len(words):
+        _refuse("a line with a part missing")
+    _ascending(offsets)
+    for number in numbers:
+        _number(number)
+    for text in (*files, *words):
+        _number(text, texts)
 
 
 def _number(value: Any, limit: int = _LIMIT, *, least: int = 0) -> int:
@@ -170,11 +189,10 @@ def _fields(value: Any, count: int) -> list[Any]:
     return fields
 
 
-def _ascending(values: Any, limit: int = _LIMIT) -> Iterable[int]:
+def _ascending(values: Any, limit: int = _LIMIT) -> None:
     numbers = [_number(value, limit) for value in _list(values)]
     if numbers != sorted(numbers):
         _refuse("not ascending")
-    return numbers
 
 
 def _refuse(what: str) -> NoReturn:

@@ -22,7 +22,7 @@ import relokit.codegen
 import relokit.linker
 from relokit.codegen.base.version import VERSION
 from relokit.codegen.build import Recipe
-from relokit.codegen.source import TEMPLATES
+from relokit.codegen.built_in import TEMPLATES
 from relokit.codegen.target import Target
 
 OUR_FOLDERS = (Path(relokit.codegen.__path__[0]), Path(relokit.linker.__path__[0]), TEMPLATES)

@@ -10,14 +10,22 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from relokit.codegen.base.file_store import FileStore
 from relokit.codegen.build import Recipe
 from relokit.codegen.gas.encoder import Encoder
 from relokit.codegen.target import Target
-from relokit.linker.image import Image
 from relokit.linker.link.build_key import build_key, sources_digest
-from relokit.linker.stored_image import StoredImageError, decode_image, encode_image
+from relokit.linker.stored_image import (
+    StoredImageError,
+    check_image,
+    decode_image,
+    encode_image,
+)
+
+if TYPE_CHECKING:
+    from relokit.linker.image import Image
 
 VARIABLE = "RELOKIT_CACHE"
 MAX_FILES = 1024
@@ -28,13 +36,13 @@ MAX_TOTAL = 128 << 20
 _enabled = True
 
 
-def linked_images(
+def stored_images(
     recipes: Sequence[Recipe],
     target: Target,
     encoder: Encoder,
     *,
     overrides: Path | None = None,
-) -> tuple[Image, ...]:
+) -> tuple[bytes, ...]:
     """The linked program of each of ``recipes`` for ``target``, built or as it was built before.
 
     ``overrides`` is a directory of templates that win over the built-in ones. Raises
@@ -47,15 +55,26 @@ def linked_images(
     images, fresh = [], {}
     for recipe in recipes:
         key = build_key(sources, recipe, target)
-        image = _stored(store, key)
+        image = _kept(store, key)
         if image is None:
             image = fresh[key] = _built(recipe, target, encoder, overrides)
         images.append(image)
     # Whatever was edited meanwhile may or may not have gone into it.
     if fresh and sources_digest(overrides) == sources:
         for key, image in fresh.items():
-            store.put(key, encode_image(image))
+            store.put(key, image)
     return tuple(images)
+
+
+def linked_images(
+    recipes: Sequence[Recipe],
+    target: Target,
+    encoder: Encoder,
+    *,
+    overrides: Path | None = None,
+) -> tuple[Image, ...]:
+    """What :func:`stored_images` are of."""
+    return tuple(map(decode_image, stored_images(recipes, target, encoder, overrides=overrides)))
 
 
 @contextmanager
@@ -69,18 +88,19 @@ def without_cache() -> Iterator[None]:
         _enabled = before
 
 
-def _built(recipe: Recipe, target: Target, encoder: Encoder, overrides: Path | None) -> Image:
+def _built(recipe: Recipe, target: Target, encoder: Encoder, overrides: Path | None) -> bytes:
     encoder.start()  # it imports while the templates are rendered
     from relokit.linker.link.program import build_program
 
-    return build_program(recipe, target, encoder, overrides=overrides).image
+    return encode_image(build_program(recipe, target, encoder, overrides=overrides).image)
 
 
-def _stored(store: FileStore, key: str) -> Image | None:
+def _kept(store: FileStore, key: str) -> bytes | None:
     content = store.get(key)
     if content is not None:
         with suppress(StoredImageError):
-            return decode_image(content)
+            check_image(content)
+            return content
     return None
 
 

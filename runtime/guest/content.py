@@ -64,14 +64,14 @@ class PatternContent:
             raise MachineError(f"a payload of {size} bytes")
         self.size = size
         self._seed = np.uint64(seed & MASK64)
-        self._table = _hash(np.arange(BLOCK_WORDS, dtype=np.uint64) + self._seed)
+        self._table = hashed(np.arange(BLOCK_WORDS, dtype=np.uint64) + self._seed)
 
     def read(self, offset: int, out: Bytes) -> None:
         """See :class:`Content`."""
         first = offset // BLOCK
         count = -(-(offset + len(out)) // BLOCK) - first
         numbers = np.arange(first, first + count, dtype=np.uint64)
-        keys = _hash((numbers << np.uint64(32)) ^ ~self._seed)
+        keys = hashed((numbers << np.uint64(32)) ^ ~self._seed)
         skip = offset - first * BLOCK
         if skip == 0 and len(out) % BLOCK == 0 and out.flags.c_contiguous:
             rows = out.view(np.uint64).reshape(count, BLOCK_WORDS)
@@ -81,7 +81,7 @@ class PatternContent:
             out[:] = blocks[skip : skip + len(out)]
 
 
-def _hash(words: Words) -> Words:
+def hashed(words: Words) -> Words:
     """A 64-bit mixing function, element by element: every input bit moves every output bit."""
     mixed = words * np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((32, 0xD6E8FEB86659FD93), (29, 0xFF51AFD7ED558CCD)):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from relokit.codegen.base.bits import round_up
 from relokit.codegen.base.errors import MachineError
+from relokit.runtime.guest.content import hashed
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.guest.order import Order
 from relokit.runtime.guest.owner import Owner
@@ -138,8 +139,9 @@ class PageAllocator:
         if order is Order.REVERSED:
             return pas[::-1].copy()
         if order is Order.SHUFFLED:
-            # RandomState's stream is frozen; Generator's may change with numpy's version.
-            np.random.RandomState(seed).shuffle(pas)
+            # By a hash of their numbers: to import numpy.random takes a tenth of a small run.
+            numbers = np.arange(1, count + 1, dtype=np.uint64)
+            return pas[np.argsort(hashed(numbers + (np.uint64(seed) << np.uint64(32))))]
         return pas
 
     def _runs(self, owner: Owner, count: int, page_size: int) -> list[tuple[int, int]]:

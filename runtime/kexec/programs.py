@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from relokit.codegen.build import DEMO, KERNEL, PURGATORY, Recipe
-from relokit.linker.flat import flatten
-from relokit.linker.image import Image
+from relokit.linker.stored_image import decode_image
 from relokit.runtime.kexec.job import Job, KexecPath
+
+if TYPE_CHECKING:
+    from relokit.linker.image import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,23 @@ class Programs:
     kernel: Image
     demo: Image | None = None
     purgatory: Image | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPrograms:
+    """Programs as bytes (:mod:`relokit.linker.stored_image`): how they go to the machine room."""
+
+    kernel: bytes
+    demo: bytes | None = None
+    purgatory: bytes | None = None
+
+    def decoded(self) -> Programs:
+        """The programs that these are."""
+        return Programs(
+            decode_image(self.kernel),
+            None if self.demo is None else decode_image(self.demo),
+            None if self.purgatory is None else decode_image(self.purgatory),
+        )
 
 
 def recipes_for(jobs: Iterable[Job]) -> tuple[Recipe, ...]:
@@ -39,7 +59,10 @@ def demo_kernel(image: Image) -> bytes:
 
     The checksum is the sum of 64-bit word i times 2i+1, modulo 2^64, over all words before it.
     """
-    import numpy as np  # here, so that the parent process, which never runs a guest, does without
+    # Here, so that the parent process, which never runs a guest, does without.
+    import numpy as np
+
+    from relokit.linker.flat import flatten
 
     base = min(section.va for section in image.sections)
     flat = bytearray(flatten(image))

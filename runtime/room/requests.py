@@ -7,7 +7,6 @@ they need: the parent, which makes requests, runs no guest.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.target import Target
 from relokit.runtime.kexec.job import Job
-from relokit.runtime.kexec.programs import Programs
+from relokit.runtime.kexec.programs import Programs, StoredPrograms
 
 if TYPE_CHECKING:
     from relokit.runtime.behaviour.flat_machine import Callee
@@ -40,12 +39,11 @@ class Request(Protocol[A_co]):
 class Setup:
     """What a machine is made of: what was built, for which target, and the job.
 
-    ``programs`` are pickled by themselves (:func:`pack`): many jobs share them, and unpickling
-    costs as much as a small run.
+    Many jobs share ``programs``, and decoding them costs as much as a small run.
     """
 
     target: Target
-    programs: bytes
+    programs: StoredPrograms
     job: Job
 
 
@@ -60,7 +58,7 @@ class RunRequest:
         from relokit.runtime.run.verdict import run
 
         setup = self.setup
-        return run(setup.target, _unpack(setup.programs), setup.job, report)
+        return run(setup.target, _decoded(setup.programs), setup.job, report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ class ExportRequest:
         from relokit.runtime.state.bootable import bootable_image
 
         setup = self.setup
-        machine = prepare_machine(setup.target, _unpack(setup.programs), setup.job, report)
+        machine = prepare_machine(setup.target, _decoded(setup.programs), setup.job, report)
         try:
             with self.path.open("wb") as file:
                 for chunk in exec_chunks(bootable_image(machine, Encoder())):
@@ -114,7 +112,7 @@ class ObserveRequest:
         from relokit.runtime.behaviour.moves import observe_relocation
 
         setup = self.setup
-        programs = _unpack(setup.programs)
+        programs = _decoded(setup.programs)
         return observe_relocation(setup.target, programs, setup.job, report, self.relocation)
 
 
@@ -131,13 +129,6 @@ class CallRequest:
         return observe_calls(self.callee)
 
 
-def pack(programs: Programs) -> bytes:
-    """``programs`` as a Setup carries them."""
-    return pickle.dumps(programs, pickle.HIGHEST_PROTOCOL)
-
-
 @lru_cache(maxsize=1)
-def _unpack(programs: bytes) -> Programs:
-    unpacked = pickle.loads(programs)
-    assert isinstance(unpacked, Programs)
-    return unpacked
+def _decoded(programs: StoredPrograms) -> Programs:
+    return programs.decoded()

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from relokit.codegen.base.errors import TemplateError
 from relokit.codegen.base.version import VERSION
 from relokit.codegen.build import DEMO, HARNESS, KERNEL, Recipe, render_recipe, variables
+from relokit.codegen.built_in import TEMPLATES
 from relokit.codegen.series import COMPLETE, Feature
-from relokit.codegen.source import TEMPLATES
 from relokit.codegen.target import VA_BITS, Regime, Target
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from relokit.codegen.base.errors import TemplateError
 from relokit.codegen.build import DEMO, KERNEL, render_recipe
-from relokit.codegen.render import MAX_RENDERED, TEMPLATES, render, render_source
+from relokit.codegen.built_in import TEMPLATES
+from relokit.codegen.render import MAX_RENDERED, render, render_source
 from relokit.codegen.source import Origin, Unit
 from relokit.codegen.target import Regime, Target
 from support.bounds import cpu_time_below

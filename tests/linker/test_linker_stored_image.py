@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from enum import IntEnum
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from relokit.codegen.object import (
 )
 from relokit.codegen.target import Target
 from relokit.linker.image import Image, ImageSymbol, PlacedSection, Segment, SegmentFlag
-from relokit.linker.stored_image import StoredImageError, decode_image, encode_image
+from relokit.linker.stored_image import StoredImageError, check_image, decode_image, encode_image
 
 U64 = st.integers(0, (1 << 64) - 1)
 TEXT = st.text(max_size=6)
@@ -112,12 +113,31 @@ def test_what_is_built_comes_back_as_it_was() -> None:
 
 
 def _refused(stored: bytes) -> bool:
-    """Whether no Image is made; any other error than the one is a failure."""
+    """Whether no Image is made; any other error than the one is a failure, and so is a check that
+    lets pass what then cannot be made.
+    """
     try:
-        decode_image(stored)
+        check_image(stored)
     except StoredImageError:
+        with pytest.raises(StoredImageError):
+            decode_image(stored)
         return True
+    decode_image(stored)
     return False
+
+
+@pytest.mark.parametrize(
+    ("place", "kinds"), [((2, 0, 5), SectionType), ((4, 0, 3), Binding), ((4, 0, 4), SymbolType)]
+)
+def test_the_numbers_of_an_enum_are_its_members(
+    place: tuple[int, int, int], kinds: type[IntEnum]
+) -> None:
+    for number in range(300):
+        document = _document()
+        document[place[0]][place[1]][place[2]] = number
+        if place[0] == 2 and number == SectionType.NOBITS:
+            continue  # has no bytes: another test's
+        assert _refused(_stored(document)) is (number not in {*kinds})
 
 
 @given(st.binary(max_size=60))

@@ -23,6 +23,7 @@ from relokit.codegen.target import PAGE_SIZES, Regime, Target
 from relokit.linker.image import Image
 from relokit.linker.link import build_key, image_cache
 from relokit.linker.link.image_cache import linked_images, without_cache
+from relokit.linker.link.program import build_program
 from relokit.linker.stored_image import encode_image
 from relokit.runtime.kexec.job import Job, KexecPath
 
@@ -51,8 +52,11 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+RECIPES = (KERNEL, DEMO, PURGATORY)
+
+
 def images(target: Target | None = None) -> tuple[Image, ...]:
-    return linked_images((KERNEL, DEMO, PURGATORY), target or Target(), encoder())
+    return linked_images(RECIPES, target or Target(), encoder())
 
 
 def told(image: Image) -> list[object]:
@@ -78,8 +82,7 @@ def test_every_state_page_size_and_regime_is_the_same_read_as_built(
         for page in PAGE_SIZES.values():
             for regime in Regime:
                 target = Target(series=state, page_size=page, regime=regime)
-                with without_cache():
-                    fresh = images(target)
+                fresh = [build_program(recipe, target, encoder()).image for recipe in RECIPES]
                 images(target)
                 built.clear()
                 for one, other in zip(images(target), fresh, strict=True):
@@ -126,7 +129,7 @@ def test_an_altered_file_is_the_right_program_or_built(
     folder: Path, monkeypatch: pytest.MonkeyPatch, edit: tuple[int, int, bytes]
 ) -> None:
     right = _kernel()
-    monkeypatch.setattr(image_cache, "_built", lambda *_: right)
+    monkeypatch.setattr(image_cache, "_built", lambda *_: encode_image(right))
     linked_images((KERNEL,), Target(), encoder())
     (path,) = folder.iterdir()
     stored = path.read_bytes()
@@ -142,8 +145,7 @@ _KERNEL: list[Image] = []
 
 def _kernel() -> Image:
     if not _KERNEL:
-        with without_cache():
-            _KERNEL.extend(linked_images((KERNEL,), Target(), encoder()))
+        _KERNEL.append(build_program(KERNEL, Target(), encoder()).image)
     return _KERNEL[0]
 
 
@@ -169,9 +171,9 @@ def test_what_was_edited_while_it_was_built_is_not_kept(
     template = mine / "note.S.j2"
     template.write_text("\t.section .a\n")
 
-    def edited(*_: object) -> Image:
+    def edited(*_: object) -> bytes:
         template.write_text("\t.section .b\n")
-        return _kernel()
+        return encode_image(_kernel())
 
     monkeypatch.setattr(image_cache, "_built", edited)
     linked_images((KERNEL,), Target(), encoder(), overrides=mine)
@@ -223,10 +225,14 @@ def test_a_job_has_built_what_it_uses(job: Job, names: list[str], built: list[st
 
 
 def test_jobs_together_have_built_what_any_of_them_uses(built: list[str]) -> None:
-    programs = programs_for(Target(), Job(size=1), Job(size=1, path=KexecPath.PURGATORY))
+    jobs = Job(size=1), Job(size=1, path=KexecPath.PURGATORY)
+    programs = programs_for(Target(), *jobs).decoded()
     assert built == ["kernel", "purgatory"]
     everything = build_programs(Target())
-    assert (programs.kernel, programs.purgatory) == (everything.kernel, everything.purgatory)
+    assert (programs.kernel, programs.purgatory) == (
+        everything.kernel,
+        everything.purgatory,
+    )
 
 
 # Processes ------------------------------------------------------------------------------------
