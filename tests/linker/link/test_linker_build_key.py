@@ -213,7 +213,6 @@ OTHER_TARGETS: dict[str, Any] = {
     "cpu_bits": 52,
     "regime": Regime.VHE,
     "cache_line": 128,
-    "cpu_bits": 52,
     "layout": LAYOUTS["5.10"],
 }
 
