@@ -21,9 +21,8 @@ GAP_SEGMENTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A hand-over to check: code at PA ``pc`` is entered with ``x0``."""
+    """A hand-over: code at PA ``pc`` is entered with ``x0``."""
 
-    name: str
     pc: int
     x0: int
 
@@ -61,11 +60,11 @@ def add_purgatory(inputs: Inputs, target: Target, purgatory: Image) -> tuple[Inp
 
 def stages(inputs: Inputs, path: KexecPath, purgatory: int | None) -> tuple[Stage, ...]:
     """What is entered after the relocation, in order; the last one is the new kernel."""
-    kernel = Stage("kernel", inputs.start, inputs.dtb_at)
+    kernel = Stage(inputs.start, inputs.dtb_at)
     if path is KexecPath.PURGATORY:
         assert purgatory is not None
         # kexec_load knows of no device tree: that is what the purgatory is for.
-        return Stage("purgatory", purgatory, 0), kernel
+        return Stage(purgatory, 0), kernel
     return (kernel,)
 
 

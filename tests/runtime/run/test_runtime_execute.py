@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,18 +13,20 @@ import pytest
 from relokit.codegen import facts
 from relokit.codegen.target import MIB, Regime, Target
 from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.judge.book import judge
 from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.judge.rules.handoff import HANDOFF
 from relokit.runtime.judge.rules.relocation import RELOCATION
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.kexec.routines import routines_of
 from relokit.runtime.record.record import JumpFacts, LegName, Record
 from relokit.runtime.record.stations import StationRole
 from relokit.runtime.run.cpu_facts import cpu_facts
 from relokit.runtime.run.execute import execute
-from relokit.runtime.run.prepare import open_cpu
-from support.machines import prepared, quiet
+from relokit.runtime.run.prepare import open_cpu, prepare_machine
+from support.machines import prepared, programs, quiet
 
 JOB = Job(size=100_000, memory=128 * MIB)
 
@@ -158,6 +161,41 @@ def test_a_purgatory_is_a_station_of_its_own() -> None:
     assert (second.pc, second.x[0]) == (machine.stages[1].pc, machine.inputs.dtb_at)
     assert [leg.name for leg in record.legs] == [LegName.PRELUDE, LegName.MOVE, LegName.PURGATORY]
     assert judge(record).findings == ()
+
+
+def _storing_to(pa: int) -> bytes:
+    """Our own relocation at state 0, MMU off, which stores to PA ``pa`` before it leaves."""
+    code = routines_of(programs(Target(series=0)).kernel).relocation
+    at = code.rindex(struct.pack("<I", 0xD61F0320))  # br x25
+    low, high = pa & 0xFFFF, pa >> 16
+    store = (0xD2800009 | low << 5, 0xF2A00009 | high << 5, 0xF9000129)  # movz, movk; str x9, [x9]
+    return code[:at] + struct.pack("<3I", *store) + code[at:]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [
+        (OwnerKind.KIMAGE, "damage.kimage"),
+        (OwnerKind.LIST, "damage.list"),
+        (OwnerKind.CONTROL_PAGE, "damage.code"),
+    ],
+)
+def test_what_was_prepared_is_looked_at_before_the_move_can_change_it(
+    kind: OwnerKind, rule: str
+) -> None:
+    """A store into each, when all is moved: it was prepared well, and is damaged."""
+    target = Target(series=0)
+    with prepared(target, JOB) as machine:
+        places = {region.owner.kind: region for region in machine.allocator.regions}
+    pa = places[kind].base + (0x800 if kind is OwnerKind.CONTROL_PAGE else 8)
+    code = _storing_to(pa)
+    machine = prepare_machine(target, programs(target), JOB, quiet, relocation=code)
+    try:
+        findings = judge(execute(machine, open_cpu(machine), JOB, quiet)).findings
+    finally:
+        machine.close()
+    assert [finding.rule for finding in findings] == [rule]
+    assert findings[0].address == pa & -8
 
 
 @pytest.mark.parametrize("path", [KexecPath.NORMAL, KexecPath.IN_PLACE, KexecPath.PURGATORY])

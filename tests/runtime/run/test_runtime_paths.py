@@ -221,7 +221,7 @@ def test_any_legal_list_and_any_scatter_end_with_every_byte_in_place(
     inputs = _inputs(segments)
     image = programs(target).kernel
     job = Job(order=order, seed=seed, shape=shape)
-    stages = (Stage("kernel", inputs.start, inputs.dtb_at),)
+    stages = (Stage(inputs.start, inputs.dtb_at),)
     machine = build_machine(target, image, routines_of(image), inputs, stages, job)
     destinations, sources = walk_list(machine.memory, machine.kimage.head, page)
     expected = [s.mem + n * page for s in segments for n in range(s.pages(page))]
