@@ -16,7 +16,9 @@ SOURCES = (
     "runtime/engine/native_hooks.c",
     "runtime/engine/walker.h",
     "runtime/engine/walker.c",
+    "runtime/engine/mmu.h",
     "runtime/engine/tlb_fill.c",
+    "runtime/engine/maintenance.c",
 )
 """Paths from the top of the tree."""
 

@@ -10,7 +10,6 @@ import hashlib
 from time import monotonic
 
 import numpy as np
-from unicorn import unicorn_const as u
 
 from relokit.codegen.instruction_forms import BL, BLR, BRK, B
 from relokit.runtime.arch.exceptions import ExceptionClass, Policy, class_text
@@ -85,10 +84,8 @@ def _call(callee: Callee, trial: Trial, data: Words, seconds: float) -> Observat
         before = text.ram.copy()
         memory.words[:] = data
         cpu = Cpu(MODEL, text, policy=_NOTHING)
-        # Not executable: a branch to data ends the trial where it was to go.
-        cpu.uc.mem_map_ptr(
-            memory.base, memory.size, u.UC_PROT_READ | u.UC_PROT_WRITE, memory.address
-        )
+        # A branch to data ends the trial where it was to go.
+        cpu.add_data(memory)
         _set_up(cpu, trial, callee.level)
         watch = Watch(cpu, start, len(callee.code))
         found = watch.system_state()

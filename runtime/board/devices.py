@@ -8,7 +8,7 @@ interrupt is ever raised.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.facts import PSCI_64_BIT, PSCI_CPU_OFF, PSCI_CPU_ON, PSCI_SYSTEM_OFF
@@ -206,14 +206,4 @@ class Psci:
 def attach(cpu: Cpu, devices: Sequence[Device]) -> None:
     """Put ``devices`` on the CPU's bus. Bases and sizes are multiples of 64 KiB."""
     for device in devices:
-        _map(cpu, device)
-
-
-def _map(cpu: Cpu, device: Device) -> None:
-    def load(_uc: Any, offset: int, size: int, _data: Any) -> int:
-        return device.read(offset, size)
-
-    def store(_uc: Any, offset: int, size: int, value: int, _data: Any) -> None:
-        device.write(offset, size, value)
-
-    cpu.uc.mmio_map(device.base, device.size, load, None, store, None)
+        cpu.map_device(device.base, device.size, device.read, device.write)

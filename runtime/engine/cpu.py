@@ -34,8 +34,8 @@ from relokit.runtime.arch.translation import WalkRegisters
 from relokit.runtime.arch.walker import Access, Walk, walk
 from relokit.runtime.engine import native_hooks
 from relokit.runtime.engine.engine_fault import FaultReader
-from relokit.runtime.engine.mmu import FAULT_STAGE2, Mmu, Refusal
-from relokit.runtime.engine.native_hooks import BlockSlot, NativeStop
+from relokit.runtime.engine.mmu import FAULT_BUS, FAULT_STAGE2, Mmu, Refusal
+from relokit.runtime.engine.native_hooks import BlockSlot, NativeStop, Words
 from relokit.runtime.engine.registers import Registers
 from relokit.runtime.engine.spinning import is_endless
 from relokit.runtime.engine.system_access import SystemAccess
@@ -55,8 +55,6 @@ CPTR_EZ = 1 << 8
 
 NEVER = (1 << 64) - 1
 """A ``until`` that no PC equals."""
-
-_UNMAPPED = (u.UC_ERR_READ_UNMAPPED, u.UC_ERR_WRITE_UNMAPPED, u.UC_ERR_FETCH_UNMAPPED)
 
 
 class Cpu(Registers):
@@ -84,7 +82,10 @@ class Cpu(Registers):
         if model not in MODELS:
             raise MachineError(f"no CPU model {model!r}", hint=f"one of {', '.join(MODELS)}")
         super().__init__(_open(MODELS[model], memory))
-        self._mmu = Mmu(self.uc, memory, cpu_bits)
+        self._counter = native_hooks.new_counter()
+        pan = self.read("ID_AA64MMFR1_EL1") >> 20 & 0xF
+        self._has_pan = bool(pan)
+        self._mmu = Mmu(self.uc, memory, cpu_bits, self._counter, has_pan2=pan > 1)
         self.memory = memory
         self.cpu_bits = cpu_bits
         self.policy = policy
@@ -95,18 +96,51 @@ class Cpu(Registers):
         self._exceptions = 0
         self._until: int | None = None
         self._timed_out = False
-        self._counter = native_hooks.new_counter()
         self.write("SCR_EL3", SCR_RESET)
         self.write("CPTR_EL3", CPTR_EZ)
         self.write("HCR_EL2", HCR_EL2_RW)
-        self._has_pan = bool(self.read("ID_AA64MMFR1_EL1") >> 20 & 0xF)
         self._faults = FaultReader(self.uc)
+        self._faults.check_for_stops(False)
         self.uc.hook_add(u.UC_HOOK_INTR, self._on_exception)
         native_hooks.add_native_hook(
             self.uc, u.UC_HOOK_BLOCK, native_hooks.block_counter_address(), self._counter
         )
         answers = address_id(self.read, cpu_bits, pa_bits)
         self._system = SystemAccess(self, self._mmu, cache_line, answers, self.stop)
+
+    def map_device(
+        self,
+        base: int,
+        size: int,
+        load: Callable[[int, int], int],
+        store: Callable[[int, int, int], None],
+    ) -> None:
+        """Have ``load(offset, size)`` and ``store(offset, size, value)`` answer at PA ``base``.
+
+        ``base`` and ``size`` are multiples of 4 KiB.
+        """
+
+        def read(_uc: Any, offset: int, size: int, _data: Any) -> int:
+            return load(offset, size)
+
+        def write(_uc: Any, offset: int, size: int, value: int, _data: Any) -> None:
+            store(offset, size, value)
+
+        self._mmu.add_window(base, size)
+        self.uc.mmio_map(base, size, read, None, write, None)
+
+    def add_data(self, memory: GuestMemory) -> None:
+        """Have ``memory``, which must live as long as this, answer to loads and stores, too.
+
+        No table walk looks there, and a fetch from it ends the run (StopReason.ENGINE).
+        """
+        self._mmu.add_window(memory.base, memory.size)
+        rights = u.UC_PROT_READ | u.UC_PROT_WRITE
+        self.uc.mem_map_ptr(memory.base, memory.size, rights, memory.address)
+
+    def count_operations(self, counters: Words | None) -> None:
+        """Count each SYS instruction in ``counters`` (ENCODINGS words); None ends that."""
+        self._mmu.count_operations(counters)
 
     def flush_code(self) -> None:
         """Drop translated code: needed after a hook is added to code that ran."""
@@ -177,6 +211,7 @@ class Cpu(Registers):
         if until != self._until:
             self.flush_code()
             self._until = until
+            self._mmu.ends_at(until)
         error: UcError | None = None
         start = perf_counter()
         if pc != until:
@@ -185,8 +220,6 @@ class Cpu(Registers):
         else:
             self.set_pc(pc)
         seconds = perf_counter() - start
-        if error is not None and error.errno in _UNMAPPED:
-            self._observe_unmapped()
         reason, detail = self._reason(until, error)
         end = self.pc
         if not self._counter[BlockSlot.REASON]:
@@ -214,13 +247,15 @@ class Cpu(Registers):
                 caught = error
             if self._mmu.invented():
                 self.flush_tlb()
-            refusal = self._mmu.refusal()
-            if caught:
-                if caught.errno != u.UC_ERR_EXCEPTION or refusal is None or self._pending:
-                    return caught
+            doomed, refusal = self._mmu.doomed, self._mmu.refusal()
+            if doomed and self._counter[BlockSlot.REASON] == NativeStop.FAULT:
+                self._counter[BlockSlot.REASON] = NativeStop.NONE
+            if refusal and (doomed or (caught and caught.errno == u.UC_ERR_EXCEPTION)):
+                if self._pending:
+                    return None
                 self._abort(refusal)
-            elif not self._only_looks_endless():
-                return None
+            elif caught or not self._only_looks_endless():
+                return caught
             pc = self.pc
             if self._pending or self._timed_out or pc == until:
                 return None
@@ -253,12 +288,16 @@ class Cpu(Registers):
         """
         frozen = self._counter.copy()
         hook = self.uc.hook_add(u.UC_HOOK_MEM_INVALID, self._on_unmapped)
+        self._faults.check_for_stops(True)
         self.flush_code()
         self.flush_tlb()
-        with suppress(UcError):
+        with self._mmu.permissive(), suppress(UcError):
             self.uc.emu_start(self.pc, NEVER, count=1)
         self.uc.hook_del(hook)
+        self._faults.check_for_stops(False)
         self.flush_code()
+        if self._mmu.invented():
+            self.flush_tlb()
         self._counter[:] = frozen
 
     def stop(self, reason: StopReason, detail: str | None = None) -> None:
@@ -290,8 +329,6 @@ class Cpu(Registers):
             return StopReason.SPIN, None
         if native == NativeStop.LIMIT:
             return StopReason.INSTRUCTION_LIMIT, None
-        if self._access:
-            return StopReason.UNMAPPED, None
         if error:
             return StopReason.ENGINE, str(error)
         if self.pc == until:
@@ -311,6 +348,8 @@ class Cpu(Registers):
     # What the engine calls ------------------------------------------------------------------
 
     def _on_exception(self, _uc: Uc, _number: int, _data: Any) -> None:
+        if self._mmu.doomed:
+            return
         fault = self._faults.read()
         pc = self.pc
         self._uncount(pc)
@@ -323,8 +362,8 @@ class Cpu(Registers):
 
     def _abort(self, refusal: Refusal) -> None:
         """Raise the abort of a refused fill: the engine has stopped before its instruction."""
-        pc, fetch = refusal.pc, refusal.access is Access.EXECUTE
-        if fetch:
+        pc = refusal.pc
+        if refusal.fetch:
             # Nothing of a block is left undone, even where the PC is back in it.
             self._counter[BlockSlot.LAST_SIZE] = 0
         else:
@@ -332,19 +371,25 @@ class Cpu(Registers):
         if refusal.fault == FAULT_STAGE2:
             self.stop(StopReason.ENGINE, "HCR_EL2.VM is set: there is no second stage here")
             return
+        if refusal.fault == FAULT_BUS:
+            self._observe_unmapped()
+            self.stop(StopReason.UNMAPPED)
+            return
         pstate = self.pstate
         source_el = pstate >> 2 & 3
         to_el2 = source_el == 0 and field("HCR", self.read("HCR_EL2"), "TGE")
         target_el = 2 if to_el2 else max(source_el, 1)
         esr = abort_syndrome(
             refusal.fault,
-            fetch=fetch,
-            write=refusal.access is Access.WRITE,
-            maintenance=False,
+            fetch=refusal.fetch,
+            write=refusal.write,
+            maintenance=refusal.maintenance,
             source_el=source_el,
             target_el=target_el,
         )
-        far = pc if fetch else self._faults.refused_address()
+        far = pc if refusal.fetch else refusal.address
+        if far is None:
+            far = self._faults.refused_address()
         self._deliver(make_event(esr, far, pc=pc, pstate=pstate, target_el=target_el))
 
     def _deliver(self, event: ExceptionEvent) -> None:

@@ -1,14 +1,18 @@
-"""Our MMU under the engine: fills of its TLB by our own walk, in C (tlb_fill.c, walker.c).
+"""Our MMU under the engine, in C: fills of its TLB by our own walk (tlb_fill.c, walker.c), and
+the system instructions that translate an address (maintenance.c).
 
 With UC_TLB_VIRTUAL the engine asks for each page it does not know. A fill that is refused ends the
 run at the exact PC, for the CPU to deliver the abort. What the engine forgets, and when, is its
-own: it does at TLBI, and at writes of SCTLR, TCR, and of TTBR with another ASID (docs/adr).
+own: it does at TLBI, and at writes of SCTLR, TCR, and of TTBR with another ASID (docs/adr/0011).
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from unicorn import Uc
@@ -17,20 +21,20 @@ from unicorn import unicorn_const as u
 from unicorn.unicorn_py3.unicorn import uclib
 
 from relokit.codegen.base import native
-from relokit.runtime.arch.walker import Access
+from relokit.codegen.base.errors import MachineError
+from relokit.runtime.arch.exceptions import ALIGNMENT_STATUS
 from relokit.runtime.engine.native_hooks import Words, add_native_hook
 from relokit.runtime.guest.memory import GuestMemory
 
 WALK_OK = 0x40
 """The fault code of a walk without one: no DFSC has it."""
-FAULT_STAGE2 = 0x41
-"""What a fill is refused with where a second stage of translation is enabled."""
-
-_ACCESS = {
-    u.UC_MEM_READ: Access.READ,
-    u.UC_MEM_WRITE: Access.WRITE,
-    u.UC_MEM_FETCH: Access.EXECUTE,
-}
+FAULT_STAGE2, FAULT_BUS = 0x41, 0x42
+"""What a fill is refused with where a second stage of translation is enabled, and where a walk
+ends at what is neither RAM nor a device."""
+MAINTENANCE = 0x100
+"""Beside the engine's numbers of accesses: maintenance of a cache by address, and AT."""
+WINDOWS = 8
+"""How many devices there may be."""
 
 
 def _words(*names: str) -> tuple[tuple[str, type[ctypes.c_uint64]], ...]:
@@ -42,11 +46,6 @@ class NativeRam(ctypes.Structure):
 
     _fields_ = _words("base", "size", "host")
 
-    @classmethod
-    def of(cls, memory: GuestMemory) -> NativeRam:
-        """All of ``memory``, which must live as long as this is used."""
-        return cls(memory.base, memory.size, memory.address)
-
 
 class NativeRegime(ctypes.Structure):
     """``struct walk_regime``: the registers of a translation regime."""
@@ -57,7 +56,15 @@ class NativeRegime(ctypes.Structure):
 class NativeWalk(ctypes.Structure):
     """``struct walk_result``: how a walk ended."""
 
-    _fields_ = _words("pa", "fault", "level", "attributes")
+    _fields_ = _words("pa", "fault", "level", "attributes", "sharing")
+
+
+class _Window(ctypes.Structure):
+    _fields_ = _words("base", "size")
+
+
+class _Calls(ctypes.Structure):
+    _fields_ = _words("read_register", "write_register", "stop", "control", "save")
 
 
 class _State(ctypes.Structure):
@@ -65,18 +72,24 @@ class _State(ctypes.Structure):
 
     _fields_ = (
         ("ram", NativeRam),
-        *_words("cpu_bits", "read_register", "msr_filter", "stale", "hcr"),
+        ("calls", _Calls),
+        ("windows", _Window * WINDOWS),
+        *_words("cpu_bits", "has_pan2", "permissive", "until"),
+        *_words("msr_filter", "operations", "blocks", "context"),
+        *_words("stale", "hcr"),
         ("el1", NativeRegime),
         ("el2", NativeRegime),
         *_words("code_page", "code_regime", "code_offset"),
-        *_words("fault", "pc", "access", "fills", "invented"),
+        *_words("kept_page", "kept_operation", "kept_el"),
+        *_words("fault", "access", "pc", "address", "doomed"),
+        *_words("fills", "invented"),
     )
 
 
 _library = native.library()
 native.check_shared(
     _library,
-    "tlb_fill_shared",
+    "mmu_shared",
     {
         "REG_PC": a64.UC_ARM64_REG_PC,
         "REG_PSTATE": a64.UC_ARM64_REG_PSTATE,
@@ -84,51 +97,101 @@ native.check_shared(
         "MEM_READ": u.UC_MEM_READ,
         "MEM_WRITE": u.UC_MEM_WRITE,
         "MEM_FETCH": u.UC_MEM_FETCH,
+        "MAINTENANCE": MAINTENANCE,
         "WALK_OK": WALK_OK,
         "FAULT_STAGE2": FAULT_STAGE2,
+        "FAULT_BUS": FAULT_BUS,
+        "WINDOWS": WINDOWS,
         "struct mmu": ctypes.sizeof(_State),
-        "struct walk_regime": ctypes.sizeof(NativeRegime),
-        "struct walk_result": ctypes.sizeof(NativeWalk),
     },
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A fill that was refused: fault code (DFSC or IFSC, or FAULT_STAGE2), access, PC."""
+    """An access that was refused: fault code (DFSC, IFSC or FAULT_*), what it was, PC.
+
+    ``address`` is None where the engine knows it.
+    """
 
     fault: int
-    access: Access
+    access: int
     pc: int
+    address: int | None
+
+    @property
+    def fetch(self) -> bool:
+        """Whether the instruction itself could not be had."""
+        return bool(self.access == u.UC_MEM_FETCH)
+
+    @property
+    def maintenance(self) -> bool:
+        """Whether it was maintenance of a cache, or AT."""
+        return self.access == MAINTENANCE and self.fault != ALIGNMENT_STATUS
+
+    @property
+    def write(self) -> bool:
+        """Whether it is reported as a write: maintenance and DC ZVA are."""
+        return self.access in (u.UC_MEM_WRITE, MAINTENANCE)
 
 
 class Mmu:
     """The MMU of the engine ``uc`` over ``memory``; must live as long as the engine.
 
-    ``cpu_bits`` are the widest addresses the CPU has, 48 or 52.
+    ``cpu_bits`` are the widest addresses the CPU has, 48 or 52. ``blocks`` is the block
+    counter's array. ``has_pan2``: AT S1E1RP and S1E1WP exist.
     """
 
-    def __init__(self, uc: Uc, memory: GuestMemory, cpu_bits: int) -> None:
-        read = ctypes.cast(uclib.uc_reg_read, ctypes.c_void_p).value or 0
+    def __init__(
+        self, uc: Uc, memory: GuestMemory, cpu_bits: int, blocks: Words, *, has_pan2: bool
+    ) -> None:
+        self._uc = uc
+        self._kept: list[Words] = [blocks]
+        self._context: Any = uc.context_save()
         self._state = _State(
-            ram=NativeRam.of(memory), cpu_bits=cpu_bits, read_register=read, stale=1, fault=WALK_OK
+            ram=NativeRam(memory.base, memory.size, memory.address),
+            calls=_Calls(
+                *(
+                    ctypes.cast(function, ctypes.c_void_p).value or 0
+                    for function in (
+                        uclib.uc_reg_read,
+                        uclib.uc_reg_write,
+                        uclib.uc_emu_stop,
+                        uclib.uc_ctl,
+                        uclib.uc_context_save,
+                    )
+                )
+            ),
+            cpu_bits=cpu_bits,
+            has_pan2=has_pan2,
+            blocks=blocks.ctypes.data,
+            context=ctypes.cast(self._context._context, ctypes.c_void_p).value or 0,
+            stale=1,
+            fault=WALK_OK,
         )
-        self._filter: Words | None = None
         data = np.frombuffer(memoryview(self._state), dtype=np.uint64)
         uc.ctl_set_tlb_mode(u.UC_TLB_VIRTUAL)
-        add_native_hook(uc, u.UC_HOOK_TLB_FILL, native.address(_library, "fill_tlb"), data)
-        add_native_hook(
-            uc,
-            u.UC_HOOK_INSN,
-            native.address(_library, "watch_writes"),
-            data,
-            instruction=a64.UC_ARM64_INS_MSR,
-        )
+        for kind, function, instruction in (
+            (u.UC_HOOK_TLB_FILL, "fill_tlb", None),
+            (u.UC_HOOK_INSN, "watch_writes", a64.UC_ARM64_INS_MSR),
+            (u.UC_HOOK_INSN, "watch_operations", a64.UC_ARM64_INS_SYS),
+        ):
+            address = native.address(_library, function)
+            add_native_hook(uc, kind, address, data, instruction=instruction)
 
     @property
     def fills(self) -> int:
         """How often the engine asked."""
         return int(self._state.fills)
+
+    @property
+    def doomed(self) -> bool:
+        """Whether an instruction was refused and the engine goes on to the end of its block."""
+        return bool(self._state.doomed)
+
+    def ends_at(self, until: int) -> None:
+        """Runs end at the PC ``until`` from now on: it may be where nothing is."""
+        self._state.until = until
 
     def forget_registers(self) -> None:
         """Read the registers again at the next fill: one was written from outside."""
@@ -136,15 +199,47 @@ class Mmu:
 
     def filter_writes(self, system_filter: Words) -> None:
         """Pass each MSR on to ``system_filter``: the engine calls one hook for it only."""
-        self._filter = system_filter
+        self._kept.append(system_filter)
         self._state.msr_filter = system_filter.ctypes.data
 
+    def count_operations(self, counters: Words | None) -> None:
+        """Count each SYS instruction in ``counters`` (ENCODINGS words); None ends that."""
+        self._counters = counters
+        self._state.operations = 0 if counters is None else counters.ctypes.data
+
+    def add_window(self, base: int, size: int) -> None:
+        """Let something answer at PA ``base``, ``size`` bytes; MachineError for one too many."""
+        for window in self._state.windows:
+            if not window.size:
+                window.base, window.size = base, size
+                return
+        raise MachineError(f"no more than {WINDOWS} devices", hint="leave one out")
+
+    @contextmanager
+    def permissive(self) -> Iterator[None]:
+        """Fill what nothing answers, too: the engine finds out then."""
+        self._state.permissive = 1
+        try:
+            yield
+        finally:
+            self._state.permissive = 0
+
     def refusal(self) -> Refusal | None:
-        """The refused fill that ended a run, told once."""
+        """The refused access that ended a run, told once; registers are as they were then."""
         state = self._state
         if state.fault == WALK_OK:
             return None
-        refusal = Refusal(int(state.fault), _ACCESS[state.access], int(state.pc))
+        doomed = bool(state.doomed)
+        if doomed:
+            self._uc.context_restore(self._context)
+            state.doomed = 0
+            state.stale = 1
+        refusal = Refusal(
+            int(state.fault),
+            int(state.access),
+            int(state.pc),
+            int(state.address) if doomed else None,
+        )
         state.fault = WALK_OK
         return refusal
 

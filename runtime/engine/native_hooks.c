@@ -15,14 +15,10 @@ enum {
 	BLOCK_LIMIT,
 	BLOCK_LAST,
 	BLOCK_LAST_SIZE,
-	BLOCK_REPEATS,
-	BLOCK_REASON,
-	BLOCK_STOP,
+	BLOCK_STOP = BLOCK_REASON + 1,
 	BLOCK_BLOCKS,
 	BLOCK_HARMLESS,
 };
-
-enum { STOP_NONE, STOP_LIMIT, STOP_SPIN };
 
 /* A bit for each encoding, then the function that is called for those which are set. */
 enum { FILTER_HANDLER = ENCODINGS / 64 };
@@ -47,6 +43,7 @@ const struct shared native_hooks_shared[] = {
 	SHARED(STOP_NONE),
 	SHARED(STOP_LIMIT),
 	SHARED(STOP_SPIN),
+	SHARED(STOP_FAULT),
 	SHARED(FILTER_HANDLER),
 	SHARED(PROFILE_BASE),
 	SHARED(PROFILE_WORDS),

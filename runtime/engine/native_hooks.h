@@ -11,6 +11,12 @@ struct system_access {
 	uint64_t value;
 };
 
+/* The block counter's slots that others look at. */
+enum { BLOCK_REPEATS = 4, BLOCK_REASON = 5 };
+enum { STOP_NONE, STOP_LIMIT, STOP_SPIN, STOP_FAULT };
+
+uint32_t count_system(void *engine, int32_t reg, const struct system_access *access,
+		      uint64_t *counters);
 uint32_t filter_system(void *engine, int32_t reg, const struct system_access *access,
 		       const uint64_t *filter);
 

@@ -49,11 +49,12 @@ class BlockSlot(IntEnum):
 
 
 class NativeStop(IntEnum):
-    """Why the block hook stopped the engine (``BlockSlot.REASON``)."""
+    """Why a hook stopped the engine (``BlockSlot.REASON``): the counters are frozen."""
 
     NONE = 0
     LIMIT = 1
     SPIN = 2
+    FAULT = 3
 
 
 _library = native.library()
@@ -83,11 +84,6 @@ def block_counter_address() -> int:
 def system_filter_address() -> int:
     """Native address of the MRS/MSR hook that calls a handler for chosen registers only."""
     return native.address(_library, "filter_system")
-
-
-def system_counter_address() -> int:
-    """Native address of the SYS hook that counts instructions by encoding (ENCODINGS words)."""
-    return native.address(_library, "count_system")
 
 
 def code_counter_address() -> int:

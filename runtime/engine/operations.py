@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from unicorn import arm64_const as a64
 from unicorn import unicorn_const as u
 
 from relokit.codegen.instruction_forms import BARRIER
@@ -56,16 +55,14 @@ class OperationCounter(Counting):
 
     def _add_hooks(self) -> Iterator[int]:
         uc = self._cpu.uc
-        yield native_hooks.add_native_hook(
-            uc,
-            u.UC_HOOK_INSN,
-            native_hooks.system_counter_address(),
-            self._system,
-            instruction=a64.UC_ARM64_INS_SYS,
-        )
+        self._cpu.count_operations(self._system)
         address = native_hooks.code_counter_address()
         for _, counter, at in self._barriers:
             yield native_hooks.add_native_hook(uc, u.UC_HOOK_CODE, address, counter, at=at)
+
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
+        self._cpu.count_operations(None)
 
     def counts(self) -> dict[str, int]:
         """Executions so far by name, ``{"dc civac": 4672, "dsb sy": 73, ...}``, sorted."""

@@ -1,22 +1,8 @@
 /*
- * The engine's TLB is filled here, by our walk (docs/adr: our own MMU). mmu.py has the same
- * structure; what it does not find there it is told.
+ * The engine's TLB is filled here, by our walk (docs/adr/0011).
  */
 
-#include "native_hooks.h"
-#include "walker.h"
-
-/* Unicorn's numbers: uc_arm64_reg and uc_mem_type. */
-enum { REG_PC = 260, REG_PSTATE = 265, REG_CP = 290 };
-enum { MEM_READ = 16, MEM_WRITE = 17, MEM_FETCH = 18 };
-
-#define PAGE_MASK (~0xfffull)
-#define PSTATE_EL(pstate) ((pstate) >> 2 & 3)
-#define PSTATE_PAN 0x400000
-#define PSTATE_UAO 0x800000
-#define HCR_VM 0x1
-#define HCR_TGE 0x8000000
-#define HCR_E2H 0x400000000
+#include "mmu.h"
 
 /* Unicorn's uc_tlb_entry. */
 struct tlb_entry {
@@ -24,36 +10,19 @@ struct tlb_entry {
 	uint32_t rights;
 };
 
-/* What a fill is refused with when a second stage should have a part in it: there is none here. */
-#define FAULT_STAGE2 0x41
-
-/*
- * One CPU's MMU. `stale` says that registers may have changed since they were read, `msr_filter`
- * is another hook's (filter_system), or none. A fill that is refused leaves `fault` (WALK_OK if
- * there was none) and for which access at what PC; the engine knows the exact address. `invented`
- * counts the answers that are to be forgotten. `code_page` is not 0 where the rest of it holds.
- */
-struct mmu {
-	struct guest_ram ram;
-	uint64_t cpu_bits, read_register, msr_filter, stale, hcr;
-	struct walk_regime el1, el2;
-	uint64_t code_page, code_regime, code_offset;
-	uint64_t fault, pc, access, fills, invented;
-};
-
-const struct shared tlb_fill_shared[] = {
+const struct shared mmu_shared[] = {
 	SHARED(REG_PC), SHARED(REG_PSTATE), SHARED(REG_CP), SHARED(MEM_READ), SHARED(MEM_WRITE),
-	SHARED(MEM_FETCH), SHARED(WALK_OK), SHARED(FAULT_STAGE2), SHARED_SIZE(struct mmu),
-	SHARED_SIZE(struct walk_regime), SHARED_SIZE(struct walk_result), SHARED_END,
+	SHARED(MEM_FETCH), SHARED(MAINTENANCE), SHARED(WALK_OK), SHARED(FAULT_STAGE2),
+	SHARED(FAULT_BUS), SHARED(WINDOWS), SHARED_SIZE(struct mmu), SHARED_END,
 };
 
 typedef int read_register(void *engine, int reg, void *value);
 
-static uint64_t read_register_of(void *engine, const struct mmu *mmu, int reg)
+uint64_t mmu_read(void *engine, const struct mmu *mmu, int reg)
 {
 	uint64_t value = 0;
 
-	((read_register *)(uintptr_t)mmu->read_register)(engine, reg, &value);
+	((read_register *)(uintptr_t)mmu->calls.read_register)(engine, reg, &value);
 	return value;
 }
 
@@ -63,7 +32,7 @@ static uint64_t read_system(void *engine, const struct mmu *mmu, unsigned op1, u
 {
 	struct system_access reg = {crn, crm, 3, op1, op2, 0};
 
-	((read_register *)(uintptr_t)mmu->read_register)(engine, REG_CP, &reg);
+	((read_register *)(uintptr_t)mmu->calls.read_register)(engine, REG_CP, &reg);
 	return reg.value;
 }
 
@@ -88,11 +57,19 @@ static void read_registers(void *engine, struct mmu *mmu)
 	/* With TGE, EL1&0 is as if its MMU were off. */
 	if (mmu->hcr & HCR_TGE)
 		mmu->el1.sctlr &= ~1ull;
-	mmu->code_page = mmu->stale = 0;
+	mmu->code_page = mmu->kept_page = mmu->stale = 0;
+}
+
+/* PSTATE, the registers of translation being up to date. */
+uint64_t mmu_pstate(void *engine, struct mmu *mmu)
+{
+	if (mmu->stale)
+		read_registers(engine, mmu);
+	return mmu_read(engine, mmu, REG_PSTATE);
 }
 
 /* The regime that `pstate` translates by. */
-static const struct walk_regime *regime_of(const struct mmu *mmu, uint64_t pstate)
+const struct walk_regime *mmu_regime(const struct mmu *mmu, uint64_t pstate)
 {
 	const uint64_t host = HCR_E2H | HCR_TGE;
 
@@ -146,40 +123,71 @@ static uint32_t granted(uint64_t rights, int32_t type)
 	return (uint32_t)rights;
 }
 
+/* Whether RAM or a device is there. */
+static int answers(const struct mmu *mmu, uint64_t pa)
+{
+	if (pa - mmu->ram.base < mmu->ram.size)
+		return 1;
+	for (int i = 0; i < WINDOWS; i++)
+		if (pa - mmu->windows[i].base < mmu->windows[i].size)
+			return 1;
+	return 0;
+}
+
+/* The fault of an access of `type` to the page at `va`; WALK_OK if `entry` is filled in. */
+static uint64_t translate(struct mmu *mmu, uint64_t va, int32_t type, uint64_t pc, uint64_t pstate,
+			  struct tlb_entry *entry)
+{
+	const struct walk_regime *regime = mmu_regime(mmu, pstate);
+	uint64_t wanted = type == MEM_FETCH ? RIGHT_EXECUTE
+			  : type == MEM_WRITE ? RIGHT_WRITE
+					      : RIGHT_READ;
+	struct walk_result result;
+	uint64_t rights;
+	int unprivileged;
+
+	if (regime == &mmu->el1 && mmu->hcr & HCR_VM)
+		return FAULT_STAGE2;
+	walk_stage1(&mmu->ram, regime, va, &result);
+	if (result.fault != WALK_OK)
+		return result.fault;
+	unprivileged = type == MEM_FETCH ? !PSTATE_EL(pstate)
+					 : is_unprivileged(mmu, regime, pc, pstate);
+	rights = walk_rights(regime, &result, (uint64_t)unprivileged, pstate & PSTATE_PAN);
+	if (!(rights & wanted))
+		return FAULT_PERMISSION + result.level;
+	if (!answers(mmu, result.pa)) {
+		/* A run may end where nothing is. */
+		if (!mmu->permissive && !(type == MEM_FETCH && pc == mmu->until))
+			return FAULT_BUS;
+		mmu->invented++;
+	}
+	entry->pa = result.pa;
+	entry->rights = granted(rights, type);
+	/* Maintenance of a line finds what loads and stores do. */
+	if (type != MEM_FETCH && rights & RIGHT_READ && unprivileged == !PSTATE_EL(pstate)) {
+		mmu->kept_page = va | 0xfff;
+		mmu->kept_operation = OPERATION_CLEAN;
+		mmu->kept_el = PSTATE_EL(pstate);
+	}
+	return WALK_OK;
+}
+
 /* UC_HOOK_TLB_FILL: `va` is that of the page. Returns whether `entry` is one. */
 uint8_t fill_tlb(void *engine, uint64_t va, int32_t type, struct tlb_entry *entry,
 		 struct mmu *mmu)
 {
-	const struct walk_regime *regime;
-	struct walk_result result;
-	uint64_t pstate, rights, wanted;
-	uint64_t pc = read_register_of(engine, mmu, REG_PC);
+	uint64_t pc, fault;
 
+	if (mmu->doomed)
+		return 0;
 	mmu->fills++;
-	if (mmu->stale)
-		read_registers(engine, mmu);
-	pstate = read_register_of(engine, mmu, REG_PSTATE);
-	regime = regime_of(mmu, pstate);
-	walk_stage1(&mmu->ram, regime, va, &result);
-	if (regime == &mmu->el1 && mmu->hcr & HCR_VM)
-		result.fault = FAULT_STAGE2;
-	if (result.fault == WALK_OK) {
-		int unprivileged = type == MEM_FETCH ? !PSTATE_EL(pstate)
-						     : is_unprivileged(mmu, regime, pc, pstate);
-
-		rights = walk_rights(regime, &result, (uint64_t)unprivileged,
-				     pstate & PSTATE_PAN);
-		wanted = type == MEM_FETCH   ? RIGHT_EXECUTE
-			 : type == MEM_WRITE ? RIGHT_WRITE
-					     : RIGHT_READ;
-		if (rights & wanted) {
-			if (type == MEM_FETCH)
-				mmu->code_page = 0;
-			entry->pa = result.pa;
-			entry->rights = granted(rights, type);
-			return 1;
-		}
-		result.fault = FAULT_PERMISSION + result.level;
+	pc = mmu_read(engine, mmu, REG_PC);
+	fault = translate(mmu, va, type, pc, mmu_pstate(engine, mmu), entry);
+	if (fault == WALK_OK) {
+		if (type == MEM_FETCH)
+			mmu->code_page = 0;
+		return 1;
 	}
 	if (type == MEM_FETCH && (va ^ pc) & PAGE_MASK) {
 		/*
@@ -191,9 +199,9 @@ uint8_t fill_tlb(void *engine, uint64_t va, int32_t type, struct tlb_entry *entr
 		entry->rights = RIGHT_EXECUTE;
 		return 1;
 	}
-	mmu->fault = result.fault;
-	mmu->pc = pc;
+	mmu->fault = fault;
 	mmu->access = (uint64_t)type;
+	mmu->pc = pc;
 	return 0;
 }
 
@@ -204,6 +212,8 @@ uint8_t fill_tlb(void *engine, uint64_t va, int32_t type, struct tlb_entry *entr
 uint32_t watch_writes(void *engine, int32_t reg, const struct system_access *access,
 		      struct mmu *mmu)
 {
+	if (mmu->doomed)
+		return 1;
 	if (access->crn == 1 || access->crn == 2 || access->crn == 10)
 		mmu->stale = 1;
 	if (!mmu->msr_filter)

@@ -13,8 +13,8 @@
 /* SCTLR_ELx and the TCR_ELx fields that are in one place; `single` is EL2 without E2H. */
 #define SCTLR_M BIT(0)
 #define SCTLR_WXN BIT(19)
-enum { T0SZ, EPD0 = 7, TG0 = 14, T1SZ = 16, EPD1 = 23, TG1 = 30, IPS = 32, TBI0 = 37, TBI1 = 38 };
-enum { HPD0 = 41, HPD1 = 42, DS = 59 };
+enum { T0SZ, EPD0 = 7, SH0 = 12, TG0 = 14, T1SZ = 16, EPD1 = 23, SH1 = 28, TG1 = 30, IPS = 32 };
+enum { TBI0 = 37, TBI1 = 38, HPD0 = 41, HPD1 = 42, DS = 59 };
 enum { SINGLE_PS = 16, SINGLE_TBI = 20, SINGLE_HPD = 24, SINGLE_DS = 32 };
 enum { MIN_TXSZ = 16, WIDE_MIN_TXSZ = 12, MAX_TXSZ = 39, CPU_BITS = 48, LEAF_LEVEL = 3 };
 
@@ -146,7 +146,7 @@ void walk_stage1(const struct guest_ram *ram, const struct walk_regime *regime, 
 	uint64_t above, table, limits = 0;
 	struct range r;
 
-	result->pa = result->level = result->attributes = 0;
+	result->pa = result->level = result->attributes = result->sharing = 0;
 	result->fault = WALK_OK;
 	if (!(regime->sctlr & SCTLR_M)) {
 		walk_flat(regime, va, result);
@@ -196,6 +196,9 @@ void walk_stage1(const struct guest_ram *ram, const struct walk_regime *regime, 
 			result->pa = table | (va & ONES(shift));
 			result->attributes = (descriptor & ~(limits & AP_EL0)) |
 					     (limits & (AP_READ_ONLY | PXN | UXN));
+			result->sharing = (r.format == LPA2
+						   ? regime->tcr >> (r.upper ? SH1 : SH0)
+						   : descriptor >> 8) & 3;
 			return;
 		}
 		if (r.hierarchical)

@@ -23,10 +23,10 @@ struct walk_regime {
 
 /*
  * How a walk ended: `fault` is a DFSC or IFSC code or WALK_OK, `level` is signed, and `attributes`
- * are those of the leaf under the limits of the tables above it.
+ * are those of the leaf under the limits of the tables above it, `sharing` its shareability.
  */
 struct walk_result {
-	uint64_t pa, fault, level, attributes;
+	uint64_t pa, fault, level, attributes, sharing;
 };
 
 /* Rights, as the engine has them (UC_PROT_*). */

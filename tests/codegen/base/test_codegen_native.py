@@ -118,10 +118,9 @@ def test_an_address_is_where_the_function_is() -> None:
     addresses = {
         native_hooks.block_counter_address(),
         native_hooks.system_filter_address(),
-        native_hooks.system_counter_address(),
         native_hooks.code_counter_address(),
         native_hooks.profile_address(),
         native_hooks.access_counter_address(),
     }
-    assert len(addresses) == 6
+    assert len(addresses) == 5
     assert 0 not in addresses

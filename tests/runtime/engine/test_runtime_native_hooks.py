@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from unicorn import UC_ARCH_ARM64, UC_MODE_ARM, Uc
 from unicorn.unicorn_const import UC_HOOK_BLOCK
 
+from relokit.codegen.base import native
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.system_registers import REGISTERS, split_key
 from relokit.runtime.engine import native_hooks as n
@@ -167,7 +168,7 @@ def test_the_block_counter_is_what_it_says(
 
 def test_the_system_counter_has_a_word_for_each_encoding() -> None:
     counters = np.zeros(n.ENCODINGS, dtype=np.uint64)
-    hook = SYSTEM(n.system_counter_address())
+    hook = SYSTEM(native.address(native.library(), "count_system"))
     for name in [*REGISTERS, "CTR_EL0"]:
         assert hook(0, 0, _access(name).ctypes.data, counters.ctypes.data) == 0
     expected = dict.fromkeys(REGISTERS.values(), 1) | {REGISTERS["CTR_EL0"]: 2}

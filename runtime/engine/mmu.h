@@ -1,0 +1,78 @@
+/* One CPU's MMU: what its hooks share. mmu.py has the same structure. */
+
+#ifndef RELOKIT_MMU_H
+#define RELOKIT_MMU_H
+
+#include "native_hooks.h"
+#include "walker.h"
+
+/* Unicorn's numbers: uc_arm64_reg and uc_mem_type. */
+enum { REG_PC = 260, REG_PSTATE = 265, REG_CP = 290 };
+enum { MEM_READ = 16, MEM_WRITE = 17, MEM_FETCH = 18 };
+/* Beside them: maintenance of a cache by address. */
+enum { MAINTENANCE = 0x100 };
+
+#define PAGE_MASK (~0xfffull)
+#define PSTATE_EL(pstate) ((pstate) >> 2 & 3)
+#define PSTATE_PAN 0x400000
+#define PSTATE_UAO 0x800000
+#define HCR_VM 0x1
+#define HCR_TPC 0x800000
+#define HCR_TPU 0x1000000
+#define HCR_TGE 0x8000000
+#define HCR_E2H 0x400000000
+#define HCR_AT 0x100000000000
+#define SCTLR_UCI 0x4000000
+
+/* Beside the codes of DFSC: a second stage should have a part in it; nothing answers there. */
+enum { FAULT_STAGE2 = 0x41, FAULT_BUS = 0x42 };
+enum { FAULT_ALIGNMENT = 0x21 };
+
+/* What a system instruction does to a line. Only INVALIDATE needs the right to write it. */
+enum operation { OPERATION_NONE, OPERATION_CLEAN, OPERATION_INVALIDATE, OPERATION_ZERO };
+
+enum { WINDOWS = 8 };
+
+struct window {
+	uint64_t base, size;
+};
+
+/* Where the engine's functions are. */
+struct engine_calls {
+	uint64_t read_register, write_register, stop, control, save;
+};
+
+/*
+ * `stale` says that registers may have changed since they were read, `msr_filter` is another
+ * hook's (filter_system), or none, `operations` counts system instructions (count_system), or is
+ * none, and `blocks` are the block counter's.
+ *
+ * `windows` are the devices'; where neither they nor RAM are, a fill is refused unless `permissive`
+ * or for a fetch at `until`, where a run ends.
+ *
+ * What was refused: `fault` (WALK_OK if nothing was), for which `access` at what `pc`; `address`
+ * for maintenance, else the engine knows it. `doomed` says that the engine has not stopped yet:
+ * the rest of its block must do nothing that `context` cannot undo.
+ *
+ * `invented` counts the answers that are to be forgotten. `code_page` and `kept_page` are not 0
+ * where what goes with them holds: the page of the code, and the one last translated for data.
+ */
+struct mmu {
+	struct guest_ram ram;
+	struct engine_calls calls;
+	struct window windows[WINDOWS];
+	uint64_t cpu_bits, has_pan2, permissive, until;
+	uint64_t msr_filter, operations, blocks, context;
+	uint64_t stale, hcr;
+	struct walk_regime el1, el2;
+	uint64_t code_page, code_regime, code_offset;
+	uint64_t kept_page, kept_operation, kept_el;
+	uint64_t fault, access, pc, address, doomed;
+	uint64_t fills, invented;
+};
+
+uint64_t mmu_read(void *engine, const struct mmu *mmu, int reg);
+uint64_t mmu_pstate(void *engine, struct mmu *mmu);
+const struct walk_regime *mmu_regime(const struct mmu *mmu, uint64_t pstate);
+
+#endif
