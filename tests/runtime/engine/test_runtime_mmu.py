@@ -18,11 +18,11 @@ from relokit.runtime.board.devices import Pl011, attach
 from relokit.runtime.engine import engine_fault
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.native_hooks import ENCODINGS
-from relokit.runtime.engine.stop import StopReason
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.guest.owner import destination
 from relokit.runtime.kexec.pagetables import PageTables
+from relokit.runtime.record.stop import StopReason
 
 RAM, CODE, VECTORS = 0x4000_0000, 0x4010_0000, 0x4020_0000
 PAGES = 0x1_0000_0000
