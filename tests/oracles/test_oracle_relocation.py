@@ -28,6 +28,7 @@ from relokit.linker.kernel.shipped import shipped_image
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.exceptions import ExceptionClass
 from relokit.runtime.arch.geometry import granule_of, tcr_el1, tcr_el2
+from relokit.runtime.board.devicetree import virt_dtb
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
@@ -429,10 +430,10 @@ AROUND = 20
 SAMPLE = Job(size=3_000_000, memory=160 << 20, order=Order.SHUFFLED, seed=7)
 
 
-def target_for(one: Shipped, kernel: Path, regime: Regime) -> Target:
+def target_for(one: Shipped, kernel: Path, regime: Regime, **sizes: int) -> Target:
     """Built for the struct kimage that the kernel's code reads."""
     layout = kimage_layout_from(open_kernel(kernel).image)
-    return Target(series=one.series, page_size=one.page_size, regime=regime, layout=layout)
+    return Target(series=one.series, page_size=one.page_size, regime=regime, layout=layout, **sizes)
 
 
 @pytest.fixture(params=SHIPPED, ids=lambda shipped: shipped.fixture)
@@ -493,6 +494,32 @@ def test_shipped_code_gives_the_same_memory_and_registers(
     assert ours.sctlr_el1 == theirs.sctlr_el1
     if regime is Regime.NVHE:
         assert ours.x4 == theirs.x4
+    assert np.array_equal(ours.ram, theirs.ram)
+
+
+FOLDING = [one for one in SHIPPED if one.fixture in ("kernel_6_12", "kernel_6_12_16k", "kernel_7")]
+# The new kernel is below 48 bits, and with the old one fills what there is of that.
+ACROSS, FILLING = (1 << 48) - (4 << 20), 2 << 20
+
+
+@pytest.mark.parametrize("regime", list(Regime))
+@pytest.mark.parametrize("cpu_bits", [48, 52])
+@pytest.mark.parametrize("one", FOLDING, ids=lambda one: one.fixture)
+def test_code_shipped_for_52_bits_gives_the_same_over_52_bit_tables(
+    one: Shipped, cpu_bits: int, regime: Regime, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Their folds of TTBR1 at work: with a CPU of 52 bits, all tables are above 48."""
+    path = request.getfixturevalue(one.fixture)
+    target = target_for(one, path, regime, va_bits=52, cpu_bits=cpu_bits)
+    job = replace(SAMPLE, size=FILLING)
+    if cpu_bits == 52:
+        tree = tmp_path / "across.dtb"
+        tree.write_bytes(virt_dtb(ACROSS, 160 << 20, regime=regime))
+        job = replace(job, dtb=tree, memory=None)
+    assert run(target, programs(target), replace(job, code_from=path), quiet).findings == ()
+    ours = _arrive(target, job)
+    theirs = _arrive(target, replace(job, code_from=path))
+    assert ours.handoff == theirs.handoff
     assert np.array_equal(ours.ram, theirs.ram)
 
 
