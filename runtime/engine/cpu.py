@@ -60,10 +60,10 @@ NEVER = (1 << 64) - 1
 class Cpu(Registers):
     """A CPU over ``memory``, at EL1h with DAIF masked, MMU off, EL2 present, no devices.
 
-    ``model`` is ``a72`` (no VHE) or ``max`` (VHE). ``cache_line`` in bytes is what CTR_EL0 shows,
-    the model's own if None. ``cpu_bits`` are the widest addresses, 48 or 52 (LVA, LPA and LPA2);
-    ``pa_bits`` is the PA size that ID_AA64MMFR0_EL1 tells.
-    Raises MachineError for what the engine refuses.
+    ``model`` is ``a72`` (no VHE, no 16 KiB pages) or ``max`` (both). ``cache_line`` in bytes is
+    what CTR_EL0 shows, the model's own if None. ``cpu_bits`` are the widest addresses, 48 or 52
+    (LVA, LPA and LPA2); ``pa_bits`` is the PA size that ID_AA64MMFR0_EL1 tells. Raises MachineError
+    for what the engine refuses.
 
     ``policy`` says which exceptions the guest handles. ``firmware`` is called for each SMC (and,
     before the EL2 vectors, for each HVC if it wants those); it returns whether it took the call.
@@ -105,7 +105,7 @@ class Cpu(Registers):
         native_hooks.add_native_hook(
             self.uc, u.UC_HOOK_BLOCK, native_hooks.block_counter_address(), self._counter
         )
-        answers = address_id(self.read, cpu_bits, pa_bits)
+        answers = address_id(self.read, cpu_bits=cpu_bits, pa_bits=pa_bits, has_16k=model == "max")
         self._system = SystemAccess(self, self._mmu, cache_line, answers, self.stop)
 
     def map_device(

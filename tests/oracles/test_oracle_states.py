@@ -66,3 +66,18 @@ def test_a_4k_kernel_runs_on_after_one_with_larger_pages(kernel_6_1: Path) -> No
     assert result.findings == ()
     assert result.console is not None
     assert "Linux version 6.1." in result.console
+
+
+@pytest.mark.parametrize(("cpu_bits", "found"), [(52, True), (48, False)])
+def test_a_52_bit_kernel_finds_the_cpu_it_runs_on(
+    cpu_bits: int, found: bool, kernel_6_12: Path
+) -> None:
+    """6.12 asks the ID registers, and with LPA2 makes five levels of tables of its own."""
+    target = Target(va_bits=52, cpu_bits=cpu_bits)
+    result = outcome(target, Job(kernel=kernel_6_12, boot=60.0, cmdline="earlycon panic=-1"))
+    assert result.findings == ()
+    assert result.console is not None
+    assert "Linux version 6.12." in result.console
+    assert ("52-bit Virtual Addressing (LPA2)" in result.console) == found
+    # It has come to its end: without a root to mount it panics and resets the machine.
+    assert "SYSTEM_RESET" in (result.ended or "")

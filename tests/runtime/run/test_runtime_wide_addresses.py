@@ -14,7 +14,8 @@ from relokit.runtime.board.devicetree import virt_dtb
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job, KexecPath, Shape
 from relokit.runtime.kexec.kimage import read_field
-from relokit.runtime.run.verdict import open_cpu, run
+from relokit.runtime.run.prepare import open_cpu
+from relokit.runtime.run.verdict import run
 from support.machines import prepared, programs, quiet
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -159,6 +160,7 @@ def test_a_kernel_cannot_lie_above_48_bits(tmp_path: Path) -> None:
     [
         ({}, GIB, 4, 0, 0, 0),
         ({}, 1 << 44, 5, 0, 0, 0),
+        ({"regime": Regime.VHE}, GIB, 4, 0, 1, 0),
         ({"va_bits": 52}, GIB, 6, 1, 2, 1),
         ({"va_bits": 52, "cpu_bits": 48}, GIB, 4, 0, 0, 0),
         ({"cpu_bits": 52}, GIB, 6, 1, 2, 1),
@@ -166,7 +168,7 @@ def test_a_kernel_cannot_lie_above_48_bits(tmp_path: Path) -> None:
 )
 def test_id_registers_say_what_the_cpu_has(
     tmp_path: Path,
-    options: dict[str, int],
+    options: dict[str, object],
     base: int,
     parange: int,
     tgran4: int,
@@ -177,11 +179,11 @@ def test_id_registers_say_what_the_cpu_has(
     target = Target(**options)  # type: ignore[arg-type]
     with prepared(target, Job(dtb=tree(tmp_path, base))) as machine:
         cpu = open_cpu(machine)
-        entry = machine.inputs.old_kernel.base
+        entry, el = machine.inputs.old_kernel.base, machine.state.el
         # mrs x1, id_aa64mmfr0_el1; mrs x2, id_aa64mmfr2_el1; b .
         for offset, word in enumerate((0xD5380701, 0xD5380742, 0x14000000)):
             machine.memory.write(entry + 4 * offset, word.to_bytes(4, "little"))
-        cpu.write("SCTLR_EL1", 0x30500800)
+        cpu.write(f"SCTLR_EL{el}", 0x30500800)
         cpu.run(entry, until=entry + 8, max_instructions=10, timeout_s=10)
         mmfr0, mmfr2 = cpu.x(1), cpu.x(2)
     assert mmfr0 & 0xF == parange
