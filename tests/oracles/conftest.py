@@ -1,13 +1,18 @@
-"""The shipped kernels as fixtures: paths, fetched once; a test fails where one cannot be had."""
+"""The shipped kernels as fixtures: paths, fetched once; a test fails where one cannot be had.
+
+And Keystone, started once for all tests.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from relokit.codegen.gas.encoder import Encoder
 
 
 def _fetcher() -> Callable[[str], Path]:
@@ -52,3 +57,11 @@ def kernel_6_12_16k() -> Path:
 def kernel_7() -> Path:
     """The newest 7.x that Debian has."""
     return _fetcher()("7")
+
+
+@pytest.fixture(scope="session")
+def encoder() -> Iterator[Encoder]:
+    """Keystone in its child process."""
+    encoder = Encoder()
+    yield encoder
+    encoder.close()
