@@ -1,4 +1,4 @@
-"""The run: right on every target, and wrong in a hundred ways, each of which says what it is.
+"""The run, wrong in a hundred ways, each of which says what it is.
 
 A fault is put into a machine that is ready to go, the run is judged, and what is said first must
 be what an engineer would look for: the rule, the place in the templates, the probable cause, and
@@ -11,159 +11,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
 
-import relokit
 from relokit.building import encoder
-from relokit.codegen.base.documents import from_json, to_json
-from relokit.codegen.facts import SCTLR_EL1_MMU_OFF, SCTLR_EL2_MMU_OFF
 from relokit.codegen.target import MIB, PAGE_SIZES, Regime, Target
 from relokit.runtime.arch import descriptors as d
-from relokit.runtime.arch.translation import WalkRegisters
-from relokit.runtime.arch.walker import WalkStep, walk
 from relokit.runtime.guest.owner import Owner, OwnerKind
-from relokit.runtime.judge.outcome import Finding, Outcome, Status
+from relokit.runtime.judge.outcome import Status
 from relokit.runtime.kexec.job import Job, Shape
-from relokit.runtime.kexec.kimage import WORD_FIELDS, read_field, walk_list, write_field
+from relokit.runtime.kexec.kimage import read_field, write_field
 from relokit.runtime.kexec.machine import Machine
-from relokit.runtime.run.verdict import run, run_machine
-from support.machines import prepared, programs, quiet
+from relokit.runtime.run.verdict import run_machine
+from support.inside import ABORT, FETCH, complete, control, destination, entries, linear, trail
+from support.machines import prepared, quiet
 
 TARGETS = [Target(page_size=page, regime=el) for page in PAGE_SIZES.values() for el in Regime]
 SMALL = Job(size=300_000, memory=160 * MIB, max_instructions=3_000_000, timeout=20)
-MASK64 = (1 << 64) - 1
 
 
 def named(value: object) -> str:
     """A test's id."""
     return value.name if isinstance(value, Target) else str(value)
-
-
-# Right ------------------------------------------------------------------------------------------
-
-
-def holds(outcome: Outcome, target: Target) -> None:
-    """What every good run of the complete series looks like."""
-    assert outcome.findings == ()
-    assert outcome.status is Status.PASS
-    relocation, handoff = outcome.relocation, outcome.handoff
-    assert relocation.bytes == relocation.pages * target.page_size == outcome.verified_bytes
-    assert (relocation.el, relocation.mmu) == (2 if target.regime is Regime.VHE else 1, True)
-    assert relocation.instructions > relocation.bytes // 64 * 11
-    assert handoff is not None
-    kernel = outcome.payload[0]
-    assert handoff.pc == kernel.at
-    assert handoff.x0 == outcome.payload[-1].at
-    assert (handoff.x1, handoff.x2, handoff.x3) == (0, 0, 0)
-    assert not handoff.mmu
-    assert handoff.daif == 0b1111
-    if target.regime is Regime.NVHE:
-        assert (handoff.el, handoff.sctlr) == (2, SCTLR_EL2_MMU_OFF)
-    else:
-        assert handoff.el == (2 if target.regime is Regime.VHE else 1)
-        assert handoff.sctlr == SCTLR_EL1_MMU_OFF
-
-
-@pytest.mark.parametrize("target", TARGETS, ids=named)
-def test_demo_kernel_passes_and_is_content(target: Target) -> None:
-    outcome = run(target, programs(target), Job(boot=10), quiet)
-    holds(outcome, target)
-    assert outcome.console is not None
-    assert "relokit demo kernel: PASS" in outcome.console
-    level = 1 if target.regime is Regime.EL1 else 2
-    assert f"entered at EL{level}" in outcome.console
-    assert outcome.ended is not None
-    assert "powered off" in outcome.ended
-
-
-# All of it on the diagonal, a tenth elsewhere.
-@pytest.mark.parametrize(
-    ("target", "size"),
-    [(target, 84 * MIB if n % 4 == 0 else 8 * MIB + 1) for n, target in enumerate(TARGETS)],
-    ids=named,
-)
-def test_synthetic_payload_passes(target: Target, size: int) -> None:
-    outcome = run(target, programs(target), Job(size=size), quiet)
-    holds(outcome, target)
-    assert outcome.verified_bytes >= size
-
-
-@pytest.mark.parametrize("line", [16, 32, 128, 256, 2048])
-@pytest.mark.parametrize("regime", [Regime.NVHE, Regime.VHE])
-def test_any_cache_line_passes(line: int, regime: Regime) -> None:
-    target = Target(cache_line=line, regime=regime)
-    outcome = run(target, programs(target), SMALL, quiet)
-    holds(outcome, target)
-    # Four instructions clean a line.
-    other = run(Target(regime=regime), programs(Target(regime=regime)), SMALL, quiet)
-    lines = outcome.relocation.bytes // line - other.relocation.bytes // 64
-    assert outcome.relocation.instructions - other.relocation.instructions == 4 * lines
-
-
-@pytest.mark.parametrize(("page", "va_bits"), [(4096, 39), (16384, 36), (16384, 47), (65536, 42)])
-@pytest.mark.parametrize("regime", list(Regime))
-def test_narrower_address_spaces_pass(page: int, va_bits: int, regime: Regime) -> None:
-    target = Target(page_size=page, va_bits=va_bits, regime=regime)
-    holds(run(target, programs(target), SMALL, quiet), target)
-
-
-@pytest.mark.parametrize("target", TARGETS[::4], ids=named)
-def test_the_facade_says_the_same(target: Target) -> None:
-    """Through the machine room, a child process."""
-    here = run(target, programs(target), SMALL, quiet)
-    there = relokit.run(target, SMALL)
-    holds(there, target)
-    assert (there.handoff, there.verified_bytes) == (here.handoff, here.verified_bytes)
-    assert there.relocation.instructions == here.relocation.instructions
-
-
-def test_progress_is_told_in_order() -> None:
-    seen: list[tuple[str, int, int]] = []
-    target = Target()
-    job = Job(size=24 * MIB)
-    run(target, programs(target), job, lambda *report: seen.append(report))
-    stages = list(dict.fromkeys(stage for stage, _, _ in seen))
-    assert stages[0] == "prepare"
-    assert stages[-1] == "verify"
-    assert all(0 <= done <= total for _, done, total in seen)
-    for stage in ("prepare", "verify"):
-        done = [part for name, part, _ in seen if name == stage]
-        assert done == sorted(done)
-        assert seen[[name for name, _, _ in seen].index(stage)][2] == done[-1]
-
-
-# Wrong ------------------------------------------------------------------------------------------
-
-
-def words_of(machine: Machine) -> WalkRegisters:
-    """Translation during the move."""
-    own = dict(machine.state.sysregs)
-    el = machine.state.el
-    return WalkRegisters(
-        sctlr=1,
-        tcr=own[f"TCR_EL{el}"],
-        ttbr0=read_field(machine.memory, machine.kimage, "ttbr0"),
-        ttbr1=read_field(machine.memory, machine.kimage, "ttbr1"),
-        e2h=el == 2,
-    )
-
-
-def trail(machine: Machine, address: int) -> tuple[WalkStep, ...]:
-    """The entries that translate a VA; a PA is taken for its linear-map VA."""
-    return walk(machine.memory, words_of(machine), address, el=machine.state.el).trail
-
-
-def linear(machine: Machine, pa: int) -> int:
-    return pa + machine.old.linear_offset & MASK64
-
-
-def destination(machine: Machine) -> int:
-    return linear(machine, machine.kimage.segments[0].mem)
-
-
-def control(machine: Machine) -> int:
-    return machine.kimage.control_page
 
 
 Change = Callable[[Machine, int], int]
@@ -201,7 +68,6 @@ def entry(
     return Fault(name, put, rule, cause, "setup.tables", at)
 
 
-ABORT, FETCH = "exception.data-abort", "exception.instruction-abort"
 UNDEFINED, SEGMENT = "exception.undefined", "memory.segment"
 LIST_LOAD, STORE = "relocate_kernel.S.j2:", "macros/copy.j2:"
 ENTRY = "arm64_relocate_new_kernel+0x0 (relocate_kernel.S.j2:"
@@ -281,13 +147,6 @@ FIELDS = [
     field("zero_page", lambda m, w: 0, "setup.kimage", "the empty table between"),
     field("t0sz", lambda m, w: 39, FETCH, "does not cover", ENTRY),
 ]  # fmt: skip
-
-
-def entries(machine: Machine) -> int:
-    """PA of the first list page."""
-    pages = machine.kimage.list_pages
-    assert pages is not None
-    return pages.base
 
 
 def item(
@@ -427,20 +286,6 @@ def test_one_thing_wrong_is_said_to_be_that(fault: Fault) -> None:
         complete(machine, outcome)
 
 
-def complete(machine: Machine, outcome: Outcome) -> None:
-    """Whatever the findings, they are whole: nothing a person would have to ask for."""
-    assert from_json(Outcome, to_json(outcome)).findings == outcome.findings
-    for finding in outcome.findings:
-        assert finding.message
-        assert finding.cause, finding
-        if finding.rule.split(".")[0] in ("exception", "run"):
-            assert dict(finding.registers).keys() >= {"x0", "x30", "sp", "pc", "pstate"}
-            assert sum(line.startswith("> ") for line in finding.listing) == 1
-            assert any(note.startswith("SCTLR_EL") for note in finding.notes)
-        if finding.rule in (ABORT, FETCH) and "MMU on" in finding.message:
-            assert any(note.startswith("page walk:") for note in finding.notes)
-
-
 HARMLESS = {
     "UXN: nobody runs at EL0": lambda w: w ^ d.UXN,
     "software bits": lambda w: w ^ 1 << 55 if not w & d.AP_READ_ONLY else w,
@@ -520,57 +365,4 @@ def test_table_faults_are_told_on_every_target(target: Target, name: str) -> Non
         assert f"at EL{level}, MMU on" in first.message
         assert first.rule == fault.rule
         assert fault.cause in (first.cause or "")
-        complete(machine, outcome)
-
-
-# Any bit ----------------------------------------------------------------------------------------
-
-
-def live_words(machine: Machine) -> dict[str, list[int]]:
-    """PAs of 64-bit words that the move depends on, by kind."""
-    memory, kimage = machine.memory, machine.kimage
-    destinations, sources = walk_list(memory, kimage.head, machine.target.page_size)
-    tables = {
-        step.entry
-        for pa in (*map(int, destinations), *map(int, sources))
-        for step in trail(machine, linear(machine, pa))
-    } | {step.entry for step in trail(machine, kimage.control_page)}
-    vectors = read_field(memory, kimage, "el2_vectors")
-    used = [name for name in WORD_FIELDS if name not in ("entry", "last_entry")]
-    return {
-        "table": sorted(tables),
-        "list": [entries(machine) + 8 * n for n in range(kimage.entries + 1)],
-        "code": [
-            kimage.control_page + at for at in range(0, len(machine.routines.relocation) - 7, 8)
-        ],
-        "vectors": [vectors + 0x400 + at for at in range(0, 0x80, 8)] if vectors else [],
-        "kimage": [kimage.pa + int(getattr(kimage.layout, name)) for name in used],
-    }
-
-
-BOUNDED = Job(size=40_000, memory=160 * MIB, max_instructions=400_000, timeout=5)
-
-
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    target=st.sampled_from(TARGETS),
-    kind=st.sampled_from(["table", "list", "code", "vectors", "kimage"]),
-    number=st.integers(0, 1 << 20),
-    bit=st.integers(0, 63),
-)
-def test_any_flipped_bit_is_harmless_or_found(
-    target: Target, kind: str, number: int, bit: int
-) -> None:
-    """Never an exception, never without end, and what failed has words for it."""
-    with prepared(target, BOUNDED) as machine:
-        words = live_words(machine)[kind]
-        assume(words)
-        at = words[number % len(words)]
-        machine.memory.write_u64(at, machine.memory.read_u64(at) ^ 1 << bit)
-        outcome = run_machine(machine, BOUNDED, quiet)
-        findings: tuple[Finding, ...] = outcome.findings
-        assert (outcome.status is Status.PASS) == (not findings)
-        if not findings:
-            assert outcome.handoff is not None
-            assert outcome.verified_bytes == outcome.relocation.bytes
         complete(machine, outcome)
