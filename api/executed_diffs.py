@@ -10,27 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ClassVar
 
 from relokit.building import encoder
 from relokit.codegen.base.documents import ALL, Table
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
-from relokit.codegen.base.host_file import map_file
 from relokit.codegen.facts import RELOCATION
 from relokit.codegen.instruction_forms import RELATIVE
 from relokit.codegen.series import BEFORE, COMPLETE
 from relokit.codegen.target import MIB, Target
 from relokit.diffing.read.routine import Names, Routine, Side
 from relokit.diffing.read.sides import (
-    MAX_FILE,
-    PREFIX,
-    parse_operand,
-    parse_target,
     read_sides,
 )
 from relokit.diffing.routines.model import Diff
-from relokit.linker.elf_format import ELF_MAGIC
+from relokit.linker.kernel.shipped import ShippedCode
 from relokit.runtime.behaviour.differences import ARGUMENTS, compare_behaviour
 from relokit.runtime.behaviour.flat_machine import (
     CODE,
@@ -75,13 +69,19 @@ def behave(
     each side in turn. Raises RelokitError for bad input, and NativeCrashError, naming the side, if
     code brings the engine down.
     """
-    session = process_session()
-    session.start()
-    sides = read_sides(left, right, encoder)
+    process_session().start()
+    return behave_sides(*read_sides(left, right, encoder), job=job, progress=progress)
+
+
+def behave_sides(
+    left: Side, right: Side, *, job: Job | None = None, progress: Progress | None = None
+) -> BehaviourDiff:
+    """As :func:`behave`, of sides that have been read."""
+    session, sides = process_session(), (left, right)
     routines = []
     for one, other in _pairs(*sides):
         if one.name == other.name == RELOCATION:
-            machines = _setups((left, right), sides, job or _demo())
+            machines = _setups(sides, job or _demo())
             before, after = (
                 _relocate(session, machine, side.name, progress)
                 for machine, side in zip(machines, sides, strict=True)
@@ -129,10 +129,13 @@ def _pairs(left: Side, right: Side) -> list[tuple[Routine, Routine]]:
 
 @dataclass(frozen=True, slots=True)
 class _Setup:
-    """A machine: its target and job, and code that takes the place of its relocation."""
+    """A machine: its target and job, the shipped kernel whose code it has if it is not ours, and
+    code that takes the place of the relocation.
+    """
 
     target: Target
     job: Job
+    code: ShippedCode | None = None
     relocation: bytes | None = None
 
 
@@ -140,21 +143,18 @@ def _demo() -> Job:
     return Job(max_instructions=DEMO_INSTRUCTIONS, timeout=DEMO_SECONDS)
 
 
-def _setups(texts: tuple[str, str], sides: tuple[Side, Side], job: Job) -> tuple[_Setup, _Setup]:
+def _setups(sides: tuple[Side, Side], job: Job) -> tuple[_Setup, _Setup]:
     """The two machines: what does not say which it belongs to gets the other's."""
     if job.memory is None and job.moves_demo:
         job = replace(job, memory=DEMO_MEMORY)
-    whats = [parse_operand(text).text for text in texts]
-    named = [parse_target(what) if what.startswith(PREFIX) else None for what in whats]
-    like = named[0] or named[1] or Target()
+    like = sides[0].target or sides[1].target or Target()
     setups: list[_Setup | None] = []
-    for what, target, side in zip(whats, named, sides, strict=True):
-        if target is not None:
-            setups.append(_Setup(target, job))
-        elif _is_kernel(what):
-            setups.append(
-                _Setup(_kernel_target(what, side, like), replace(job, code_from=Path(what)))
-            )
+    for side in sides:
+        if side.target is not None:
+            setups.append(_Setup(side.target, job))
+        elif side.kernel is not None:
+            code = side.kernel.code
+            setups.append(_Setup(_kernel_target(code, side, like), job, code))
         else:
             setups.append(None)
     other = setups[0] or setups[1] or _Setup(like, job)
@@ -165,26 +165,14 @@ def _setups(texts: tuple[str, str], sides: tuple[Side, Side], job: Job) -> tuple
     return first, second
 
 
-def _is_kernel(what: str) -> bool:
-    if what.endswith((".S", ".s")):
-        return False
-    content = map_file(what, what="assembly, an ELF file or a kernel", limit=MAX_FILE)
-    return bytes(content[:4]) != ELF_MAGIC
-
-
-def _kernel_target(path: str, side: Side, like: Target) -> Target:
+def _kernel_target(code: ShippedCode, side: Side, like: Target) -> Target:
     """What a shipped kernel is, as far as it says; regime and VA bits as ``like`` has them."""
-    from relokit.linker.kernel.btf import kimage_layout_from
-    from relokit.linker.kernel.kernel_file import open_kernel
-
-    kernel = open_kernel(path)
-    page_size = kernel.header.page_size or like.page_size
-    layout = side.layout or kimage_layout_from(kernel.image, where=path)
+    page_size = code.page_size or like.page_size
     # Since patch 7 the code gets struct kimage, and no shipped kernel has half of the series.
     series = COMPLETE if side.routines[RELOCATION].kimage_argument else BEFORE
     if page_size != like.page_size:
-        return Target(series=series, page_size=page_size, regime=like.regime, layout=layout)
-    return replace(like, series=series, layout=layout)
+        return Target(series=series, page_size=page_size, regime=like.regime, layout=code.layout)
+    return replace(like, series=series, layout=code.layout)
 
 
 def _whole(side: Side) -> bytes:
@@ -219,7 +207,11 @@ def _differing(left: _Setup, right: _Setup) -> list[tuple[str, str, str]]:
 def _relocate(session: Session, setup: _Setup, side: str, progress: Progress | None) -> Observation:
     with _named_crash(side):
         return session.observe(
-            setup.target, setup.job, relocation=setup.relocation, progress=progress
+            setup.target,
+            setup.job,
+            code=setup.code,
+            relocation=setup.relocation,
+            progress=progress,
         )
 
 

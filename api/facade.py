@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from relokit.building import build, build_image, render, template_overrides
 from relokit.codegen.base.errors import RelokitError
@@ -11,6 +12,9 @@ from relokit.codegen.target import Target
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job
 from relokit.session import Exported, Progress, process_session
+
+if TYPE_CHECKING:
+    from relokit.linker.kernel.opened import Files
 
 PROGRAM = "relokit"
 """Name of what ``export`` and ``generate`` make."""
@@ -47,6 +51,7 @@ def export(
     *,
     kind: str = "exec",
     job: Job | None = None,
+    files: Files | None = None,
     progress: Progress | None = None,
 ) -> Exported:
     """Write an ELF to ``path``: ``exec`` or ``rel`` of the routines, or a ``bootable`` machine.
@@ -69,15 +74,19 @@ def export(
         return Exported(path, write_atomic(path, chunks), target.name)
     if kind != "bootable":
         raise RelokitError(f"no {kind!r} kind of ELF", hint="choose exec, rel or bootable")
-    return process_session().export(path, target, job, progress=progress)
+    return process_session().export(path, target, job, files=files, progress=progress)
 
 
 def run(
-    target: Target | None = None, job: Job | None = None, *, progress: Progress | None = None
+    target: Target | None = None,
+    job: Job | None = None,
+    *,
+    files: Files | None = None,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Build for ``target`` and run ``job`` (by default: the demo kernel) in the machine room.
 
-    Returns the Outcome, passed or not; raises RelokitError for bad input and NativeCrashError
-    when the engine itself goes down.
+    ``files`` has what is open already. Returns the Outcome, passed or not; raises RelokitError
+    for bad input and NativeCrashError when the engine itself goes down.
     """
-    return process_session().run(target, job, progress=progress)
+    return process_session().run(target, job, files=files, progress=progress)

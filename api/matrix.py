@@ -24,6 +24,7 @@ from relokit.codegen.target import Target
 from relokit.runtime.campaign.cells import MAX_JOBS, Cell
 from relokit.runtime.judge.outcome import Finding, Outcome
 from relokit.runtime.kexec.job import Job
+from relokit.runtime.kexec.opened_inputs import OpenedInputs, open_inputs
 from relokit.runtime.kexec.programs import StoredPrograms
 from relokit.runtime.room.requests import RunRequest, Setup
 from relokit.session import Session
@@ -108,7 +109,8 @@ def run_matrix(
     kernel or a directory of templates that no cell could use; other errors are their cell's.
     """
     shared = job or Job()
-    _check_inputs(shared)
+    template_overrides(shared.templates)
+    opened = open_inputs(shared)
     count = max(1, min(jobs or default_jobs(), MAX_JOBS, len(cells)))
     session = Session(count)
     session.start(count)
@@ -120,7 +122,7 @@ def run_matrix(
             together = list(group)
             prepared = _build(target, together, shared)
             for cell in together:
-                pending.append(threads.submit(_run_cell, cell, shared, prepared, session))
+                pending.append(threads.submit(_run_cell, cell, shared, prepared, opened, session))
                 if len(pending) > count * AHEAD:
                     yield pending.popleft().result()
         while pending:
@@ -128,14 +130,6 @@ def run_matrix(
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
         _stop(session, pending)
-
-
-def _check_inputs(job: Job) -> None:
-    template_overrides(job.templates)
-    if job.kernel is not None:
-        from relokit.linker.kernel.kernel_file import open_kernel
-
-        open_kernel(job.kernel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +149,9 @@ def _build(target: Target | None, cells: Sequence[Cell], shared: Job) -> _Prepar
         return _Prepared(error=error)
 
 
-def _run_cell(cell: Cell, shared: Job, prepared: _Prepared, session: Session) -> CellResult:
+def _run_cell(
+    cell: Cell, shared: Job, prepared: _Prepared, opened: OpenedInputs, session: Session
+) -> CellResult:
     """One cell, in whichever room is idle; runs in a thread."""
     if cell.target is None:
         return CellResult(cell, CellStatus.UNSUPPORTED, reason=cell.reason)
@@ -165,7 +161,7 @@ def _run_cell(cell: Cell, shared: Job, prepared: _Prepared, session: Session) ->
     # As many threads as rooms: nothing waits for one.
     started = perf_counter()
     try:
-        request = RunRequest(Setup(cell.target, prepared.programs, cell.job(shared)))
+        request = RunRequest(Setup(cell.target, prepared.programs, cell.job(shared), opened))
         outcome = session.ask(request, Outcome, shared.timeout)
     except RelokitError as error:
         return _broken(cell, error, round(perf_counter() - started, 6))

@@ -8,7 +8,6 @@ True
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -20,9 +19,11 @@ from relokit.building import programs_for
 from relokit.codegen.base.child import Child
 from relokit.codegen.base.documents import ABSENT, Table, from_json, shown
 from relokit.codegen.base.errors import MachineError, NativeCrashError
+from relokit.codegen.base.host_file import pack as pack_with_files
 from relokit.codegen.target import Target
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job
+from relokit.runtime.kexec.opened_inputs import open_inputs, target_for
 from relokit.runtime.room.requests import (
     BootableFile,
     CallRequest,
@@ -34,6 +35,8 @@ from relokit.runtime.room.requests import (
 )
 
 if TYPE_CHECKING:
+    from relokit.linker.kernel.opened import Files
+    from relokit.linker.kernel.shipped import ShippedCode
     from relokit.runtime.behaviour.flat_machine import Callee
     from relokit.runtime.behaviour.observation import Observation
 
@@ -114,14 +117,15 @@ class Session:
         target: Target | None = None,
         job: Job | None = None,
         *,
+        files: Files | None = None,
         progress: Progress | None = None,
     ) -> Outcome:
         """Build for ``target``, run ``job`` (by default: the demo kernel), and judge it.
 
-        Returns the Outcome, passed or not; raises RelokitError for bad input and NativeCrashError
-        when the engine itself goes down.
+        ``files`` has what is open already. Returns the Outcome, passed or not; raises RelokitError
+        for bad input and NativeCrashError when the engine itself goes down.
         """
-        setup = self._setup(target, job)
+        setup = self._setup(target, job, files)
         return self.ask(RunRequest(setup), Outcome, seconds_of(setup.job), progress)
 
     def export(
@@ -130,12 +134,13 @@ class Session:
         target: Target | None = None,
         job: Job | None = None,
         *,
+        files: Files | None = None,
         progress: Progress | None = None,
     ) -> Exported:
         """Write the machine that :meth:`run` would run as a bootable ELF: whole, or not at all."""
         from relokit.codegen.base.atomic import replacing
 
-        setup = self._setup(target, job)
+        setup = self._setup(target, job, files)
         with replacing(path) as temporary:
             request = ExportRequest(setup, temporary)
             done = self.ask(request, BootableFile, seconds_of(setup.job), progress)
@@ -146,16 +151,19 @@ class Session:
         target: Target | None = None,
         job: Job | None = None,
         *,
+        files: Files | None = None,
+        code: ShippedCode | None = None,
         relocation: bytes | None = None,
         progress: Progress | None = None,
     ) -> Observation:
         """Run ``job`` up to the new kernel, and say what the relocation did and left.
 
-        ``relocation`` is machine code that runs in its place, entered at its first byte.
+        ``code`` is a shipped kernel's that runs in place of ours, if the job names none;
+        ``relocation`` is machine code that runs as the relocation, entered at its first byte.
         """
         from relokit.runtime.behaviour.observation import Observation
 
-        setup = self._setup(target, job)
+        setup = self._setup(target, job, files, code)
         request = ObserveRequest(setup, relocation)
         return self.ask(request, Observation, seconds_of(setup.job), progress)
 
@@ -177,39 +185,36 @@ class Session:
 
         ``answer`` is what it answers with. Raises RelokitError as the verbs do.
         """
-        packed = pickle.dumps(request, pickle.HIGHEST_PROTOCOL)
+        packed, files = pack_with_files(request)
         room = self._idle.get()
         try:
             if self._aborted:
                 raise NativeCrashError("stopped")
             report = None if progress is None else _reporting(progress)
-            answered = room.call(packed, timeout=seconds + GRACE, progress=report)
+            answered = room.call(
+                packed,
+                timeout=seconds + GRACE,
+                progress=report,
+                descriptors=[file.descriptor for file in files],
+            )
         finally:
             self._idle.put(room)
         return from_json(answer, answered)
 
-    def _setup(self, target: Target | None, job: Job | None) -> Setup:
+    def _setup(
+        self,
+        target: Target | None,
+        job: Job | None,
+        files: Files | None,
+        code: ShippedCode | None = None,
+    ) -> Setup:
         target, job = target or Target(), job or Job()
         self.start()
-        if job.code_from is not None:
-            target = _with_layout_of(job.code_from, target)
-        return Setup(target, programs_for(target, job), job)
-
-
-def _with_layout_of(kernel: Path, target: Target) -> Target:
-    """``target`` with the struct kimage of a shipped kernel: what hands over to its code has to
-    fill in what that code reads.
-
-    Not where the kernel has none of what ``target`` needs: the run refuses that with its reason.
-    """
-    from relokit.codegen.series import Feature
-    from relokit.linker.kernel.btf import kimage_layout_from
-    from relokit.linker.kernel.kernel_file import open_kernel
-
-    layout = kimage_layout_from(open_kernel(kernel).image, where=str(kernel))
-    if layout.arch is None and target.has(Feature.KIMAGE_ARGUMENT):
-        return target
-    return replace(target, layout=layout)
+        opened = open_inputs(job, files)
+        if code is not None:
+            opened = replace(opened, code=code)
+        target = target_for(target, opened.code)
+        return Setup(target, programs_for(target, job), job, opened)
 
 
 def seconds_of(job: Job) -> float:

@@ -23,6 +23,7 @@ from relokit.codegen.series import BEFORE, COMPLETE, PATCHES, Patch
 from relokit.codegen.target import Target
 from relokit.diffing.routines.code_change import CodeChange, code_change
 from relokit.facade import run
+from relokit.linker.kernel.opened import Files
 from relokit.runtime.judge.outcome import Outcome, Status
 from relokit.runtime.kexec.hyp_mode import CASES, User, answer
 from relokit.runtime.kexec.job import Job
@@ -199,16 +200,24 @@ class PatchReport:
         return len(CASES)
 
 
-def survey(target: Target | None = None, job: Job | None = None) -> Iterator[SeriesState]:
+def survey(
+    target: Target | None = None, job: Job | None = None, files: Files | None = None
+) -> Iterator[SeriesState]:
     """Build and run all sixteen states of ``target``, whatever state it names itself, in order.
 
     ``job`` (by default: the demo kernel) is observed. Raises RelokitError for bad input.
     """
+    files = files or Files()
     for number in range(BEFORE, COMPLETE + 1):
-        yield _state(number, target or Target(), job or Job())
+        yield _state(number, target or Target(), job or Job(), files)
 
 
-def patch_report(number: int, target: Target | None = None, job: Job | None = None) -> PatchReport:
+def patch_report(
+    number: int,
+    target: Target | None = None,
+    job: Job | None = None,
+    files: Files | None = None,
+) -> PatchReport:
     """Build and run the states before and after patch ``number`` (1..15), and compare them.
 
     Raises TargetError for a number that no patch has, RelokitError for bad input.
@@ -220,8 +229,8 @@ def patch_report(number: int, target: Target | None = None, job: Job | None = No
             f"no patch {number}: the series has {COMPLETE}",
             hint=f"give 1 to {COMPLETE}; each is shown against the state before it",
         )
-    target, job = target or Target(), job or Job()
-    before, after = (_state(state, target, job) for state in (number - 1, number))
+    target, job, files = target or Target(), job or Job(), files or Files()
+    before, after = (_state(state, target, job, files) for state in (number - 1, number))
     targets = replace(target, series=number - 1), replace(target, series=number)
     old, new = (build(state, templates=job.templates) for state in targets)
     return PatchReport(
@@ -285,10 +294,10 @@ class _Recorder:
         return value
 
 
-def _state(number: int, target: Target, job: Job) -> SeriesState:
+def _state(number: int, target: Target, job: Job, files: Files) -> SeriesState:
     target = replace(target, series=number)
     image = build_image(target, templates=job.templates)
-    outcome = run(target, replace(job, observe=True))
+    outcome = run(target, replace(job, observe=True), files=files)
     size = len(routines_of(image).relocation)
     return SeriesState(number, size, placement_of(image), outcome)
 

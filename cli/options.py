@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -23,6 +23,9 @@ from relokit.runtime.kexec.job import (
     KexecPath,
     Shape,
 )
+
+if TYPE_CHECKING:
+    from relokit.linker.kernel.opened import Files
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -294,8 +297,11 @@ def _set_cache(ctx: click.Context, _: click.Parameter, no_cache: bool) -> bool:
     return no_cache
 
 
-def make_target(options: dict[str, Any]) -> Target:
-    """Take the target options out of ``options``; raises TargetError."""
+def make_target(options: dict[str, Any], files: Files) -> Target:
+    """Take the target options out of ``options``, opening a kernel in ``files``.
+
+    Raises TargetError, and FormatError for a kernel that has no layout to read.
+    """
     return Target(
         series=options.pop("series"),
         page_size=parse_page_size(options.pop("page_size")),
@@ -303,17 +309,12 @@ def make_target(options: dict[str, Any]) -> Target:
         pa_bits=options.pop("pa_bits"),
         cpu_bits=options.pop("cpu_bits"),
         regime=Regime(options.pop("regime")),
-        layout=_layout(options.pop("layout"), options.pop("layout_from")),
+        layout=_layout(options.pop("layout"), options.pop("layout_from"), files),
     )
 
 
-def _layout(name: str, kernel: Path | None) -> KimageLayout:
-    if kernel is None:
-        return layout_named(name)
-    from relokit.linker.kernel.btf import kimage_layout_from
-    from relokit.linker.kernel.kernel_file import open_kernel
-
-    return kimage_layout_from(open_kernel(kernel).image, where=str(kernel))
+def _layout(name: str, kernel: Path | None, files: Files) -> KimageLayout:
+    return layout_named(name) if kernel is None else files.kernel(kernel).layout
 
 
 def make_job(options: dict[str, Any], **more: Any) -> Job:

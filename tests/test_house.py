@@ -75,8 +75,8 @@ ALLOWED = {
         "relokit, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, cli.terminal"
     ),
     "cli.commands": (
-        "relokit, codegen, codegen.base, diffing.*, runtime.kexec, runtime.campaign, "
-        "runtime.behaviour, cli, cli.pages, cli.terminal"
+        "relokit, codegen, codegen.base, linker.kernel, diffing.*, runtime.kexec, "
+        "runtime.campaign, runtime.behaviour, cli, cli.pages, cli.terminal"
     ),
 }
 

@@ -1,3 +1,3 @@
-"""The commands, one a file; imports relokit, codegen, codegen.base, diffing.*, runtime.kexec,
-runtime.campaign, runtime.behaviour, cli, cli.pages, cli.terminal.
+"""The commands, one a file; imports relokit, codegen, codegen.base, linker.kernel, diffing.*,
+runtime.kexec, runtime.campaign, runtime.behaviour, cli, cli.pages, cli.terminal.
 """

@@ -103,15 +103,22 @@ def command(left: str | None, right: str | None, as_json: bool, **options: Any) 
     assert right is not None
     if options["whole"]:
         return _whole(left, right, kinds, shown, options["output"])
+    from relokit.building import encoder
     from relokit.cli.terminal.view import Bars
-    from relokit.diffs import diff
+    from relokit.diffing.read.sides import read_sides
+    from relokit.diffing.routines.compare import compare
 
+    if options["run"]:
+        from relokit.session import process_session
+
+        process_session().start()  # it imports while this process reads
     with Bars() as bars:
-        found = diff(left, right, kept=kept, kinds=kinds, progress=bars.progress)
+        sides = read_sides(left, right, encoder, bars.progress)
+        found = compare(*sides, kept=kept, kinds=kinds, progress=bars.progress)
     if options["score"] and not as_json:
         _put(f"{found.score:.2f}", options["output"])
         return 0 if found.same else 1
-    behaviour = _behaviour(left, right) if options["run"] else None
+    behaviour = _behaviour(found) if options["run"] else None
     _put(_shown(found, behaviour, shown, options["output"]), options["output"])
     return 0 if found.same and (behaviour is None or behaviour.same) else 1
 
@@ -200,12 +207,12 @@ def _whole(
     return 0 if found.same else 1
 
 
-def _behaviour(left: str, right: str) -> BehaviourDiff:
+def _behaviour(found: Diff) -> BehaviourDiff:
     from relokit.cli.terminal.view import Bars
-    from relokit.executed_diffs import behave
+    from relokit.executed_diffs import behave_sides
 
     with Bars() as bars:
-        return behave(left, right, progress=bars.progress)
+        return behave_sides(found.left, found.right, progress=bars.progress)
 
 
 def _shown(found: Diff, behaviour: BehaviourDiff | None, shape: str, output: Path | None) -> str:

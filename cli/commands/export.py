@@ -54,14 +54,17 @@ def command(ctx: click.Context, /, output: Path, kind: str, as_json: bool, **opt
         _refuse_job_options(ctx, kind)
     if options["no_cache"] and kind == "rel":
         raise click.UsageError("--type rel is never cached: leave --no-cache out")
-    target = make_target(options)
+    from relokit.linker.kernel.opened import Files
+
+    files = Files()
+    target = make_target(options, files)
     job = make_job(options)
 
     from relokit.cli.terminal.view import Bars
     from relokit.facade import export
 
     with Bars() as bars:
-        done = export(output, target, kind=kind, job=job, progress=bars.progress)
+        done = export(output, target, kind=kind, job=job, files=files, progress=bars.progress)
     if as_json:
         emit_json(done)
         return 0

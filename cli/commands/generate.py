@@ -37,7 +37,9 @@ class Generated:
 def command(output: Path, as_json: bool, **options: Any) -> int:
     """Render, and write all or nothing."""
     templates = options.pop("templates")
-    target = make_target(options)
+    from relokit.linker.kernel.opened import Files
+
+    target = make_target(options, Files())
 
     from relokit.facade import generate
 

@@ -55,7 +55,10 @@ DEMO_BOOT = 5.0
 @json_option
 def command(as_json: bool, **options: Any) -> int:
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
-    target = make_target(options)
+    from relokit.linker.kernel.opened import Files
+
+    files = Files()
+    target = make_target(options, files)
     limits = {name: options.pop(name) for name in ("boot", "timeout", "max_instructions")}
     job = make_job(options, **limits)
     if job.boot is None and job.moves_demo:
@@ -65,7 +68,7 @@ def command(as_json: bool, **options: Any) -> int:
     from relokit.facade import run
 
     with Bars() as bars:
-        outcome = run(target, job, progress=bars.progress)
+        outcome = run(target, job, files=files, progress=bars.progress)
     if as_json:
         emit_json(outcome)
     else:

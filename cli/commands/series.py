@@ -45,7 +45,10 @@ class PatchNumber(click.ParamType[int]):
 @json_option
 def command(as_json: bool, number: int | None, **options: Any) -> int:
     """Arguments in, one call of the facade, a view out; exit code 1 if a state fails its run."""
-    target = make_target(options | {"series": COMPLETE})
+    from relokit.linker.kernel.opened import Files
+
+    files = Files()
+    target = make_target(options | {"series": COMPLETE}, files)
     job = Job(
         kernel=options["kernel"],
         size=options["size"],
@@ -59,7 +62,7 @@ def command(as_json: bool, number: int | None, **options: Any) -> int:
     if number is None:
         states = []
         with Bars() as bars:
-            for state in survey(target, job):
+            for state in survey(target, job, files):
                 states.append(state)
                 bars.progress("Building and running every state", state.number, COMPLETE)
         if as_json:
@@ -69,7 +72,7 @@ def command(as_json: bool, number: int | None, **options: Any) -> int:
 
             emit(survey_text(target, states))
         return 0 if all(state.outcome.passed for state in states) else 1
-    report = patch_report(number, target, job)
+    report = patch_report(number, target, job, files)
     if as_json:
         emit_json(report)
     else:

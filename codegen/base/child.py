@@ -3,9 +3,12 @@
 The child is a fresh interpreter (spawned, never forked) that serves one module::
 
     def serve(request: bytes, progress: Callable[[bytes], None]) -> bytes: ...
+    # or, of a request that comes with opened files, with their descriptors, which are then its own:
+    def serve(request, progress, descriptors: tuple[int, ...]) -> bytes: ...
     def prepare() -> None: ...          # optional: slow imports, run once before the first request
 
-Requests and answers are length-prefixed bytes over pipes; nothing is ever unpickled. A
+Requests come over a socket, with descriptors, answers over a pipe, both as length-prefixed bytes;
+nothing is ever unpickled. A
 RelokitError raised by ``serve`` travels back, as JSON, and is raised again as the same class.
 """
 
@@ -17,13 +20,14 @@ import importlib
 import os
 import select
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import NoReturn
 
@@ -32,6 +36,9 @@ from relokit.codegen.base.errors import NativeCrashError, RelokitError
 
 Progress = Callable[[bytes], None]
 
+_REQUEST = struct.Struct("<QI")
+"""Bytes of the request, and descriptors that come with it."""
+MAX_FILES = 16
 _HEADER = struct.Struct("<cQ")
 _RESULT, _PROGRESS, _ERROR, _FAILURE = b"R", b"P", b"E", b"F"
 _CHUNK = 1 << 16
@@ -76,9 +83,17 @@ class Child:
         with self._lock:
             self._running()
 
-    def call(self, request: bytes, *, timeout: float, progress: Progress | None = None) -> bytes:
+    def call(
+        self,
+        request: bytes,
+        *,
+        timeout: float,
+        progress: Progress | None = None,
+        descriptors: Sequence[int] = (),
+    ) -> bytes:
         """Send ``request``, return the answer; ``timeout`` (seconds) bounds the whole exchange.
 
+        The child gets ``descriptors`` of its own for the same opened files, at most MAX_FILES.
         ``progress`` receives each intermediate message, in this thread. Raises
         NativeCrashError when the child dies, hangs or answers nonsense, and whatever
         RelokitError the handler raised. On any other way out (KeyboardInterrupt) the child is
@@ -89,7 +104,9 @@ class Child:
                 raise RuntimeError("Child.call from its own progress callback")
             self._busy = True
             try:
-                kind, answer = self._exchange(self._running(), request, timeout, progress)
+                kind, answer = self._exchange(
+                    self._running(), request, descriptors, timeout, progress
+                )
             except BaseException:
                 self._kill()
                 raise
@@ -106,9 +123,7 @@ class Child:
             if process is None or self._owner != os.getpid():
                 self._process = None
                 return
-            assert process.stdin is not None
-            with contextlib.suppress(OSError):
-                process.stdin.close()
+            self._requests.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_CLOSE_GRACE)
             self._kill()
@@ -138,10 +153,11 @@ class Child:
             if process.poll() is None:
                 return process
             self._kill()
+        self._requests, theirs = socket.socketpair()
         self._process = process = subprocess.Popen(
             # -P: never import from the directory the user happens to be in.
             [sys.executable, "-P", "-c", _BOOT.format(path=sys.path, module=self.module)],
-            stdin=subprocess.PIPE,
+            stdin=theirs.fileno(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
@@ -150,9 +166,11 @@ class Child:
             # Its own process group: the terminal's Ctrl-C reaches the parent only.
             process_group=0,
         )
+        theirs.close()
         self._owner = os.getpid()
         self._stderr = b""
-        for pipe in (process.stdin, process.stdout, process.stderr):
+        self._requests.setblocking(False)
+        for pipe in (process.stdout, process.stderr):
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
         return process
@@ -161,18 +179,25 @@ class Child:
         self,
         process: subprocess.Popen[bytes],
         request: bytes,
+        descriptors: Sequence[int],
         timeout: float,
         progress: Progress | None,
     ) -> tuple[bytes, bytes]:
         """Write and read until a final message; both ways at once, so no pipe can fill up."""
-        assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
         stdin, stdout, stderr = (
-            p.fileno() for p in (process.stdin, process.stdout, process.stderr)
+            p.fileno() for p in (self._requests, process.stdout, process.stderr)
         )
         deadline = time.monotonic() + timeout
-        unsent = memoryview(struct.pack("<Q", len(request)) + request)
+        unsent = memoryview(request)
+        header = _REQUEST.pack(len(request), len(descriptors))
+        # The socket is empty, the last request having been answered: this never blocks.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            if descriptors:
+                socket.send_fds(self._requests, [header], descriptors)
+            else:
+                self._requests.send(header)
         received = bytearray()
         poll = select.poll()
         poll.register(stdin, select.POLLOUT)
@@ -190,7 +215,7 @@ class Child:
                         unsent = unsent[os.write(stdin, unsent[:_CHUNK]) :]
                     except BlockingIOError:
                         continue
-                    except BrokenPipeError:
+                    except (BrokenPipeError, ConnectionResetError):
                         unsent = unsent[:0]
                     if not unsent:
                         poll.unregister(stdin)
@@ -286,7 +311,7 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
+        for pipe in (self._requests, process.stdout, process.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
@@ -315,6 +340,7 @@ def main(module: str) -> NoReturn:
     os.close(null)
     os.dup2(2, 1)
     threading.Thread(target=_end_with_parent, args=(requests,), daemon=True).start()
+    channel = socket.socket(fileno=requests)
     handler = None
     while True:
         try:
@@ -326,13 +352,15 @@ def main(module: str) -> NoReturn:
             failure = None
         except Exception as error:
             handler, failure = None, error
-        (size,) = struct.unpack("<Q", _read(requests, 8))
-        request = _read(requests, size)
+        request, descriptors = _request(channel)
         try:
             if handler is None:
                 assert failure is not None
                 raise failure
-            body = handler.serve(request, lambda message: _send(answers, _PROGRESS, message))
+            given = (descriptors,) if descriptors else ()
+            body = handler.serve(
+                request, lambda message: _send(answers, _PROGRESS, message), *given
+            )
         except Exception as error:
             _send_error(answers, error)
         else:
@@ -352,6 +380,16 @@ def _no_core_file() -> None:
 
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _request(channel: socket.socket) -> tuple[bytes, tuple[int, ...]]:
+    header, descriptors, _, _ = socket.recv_fds(
+        channel, _REQUEST.size, MAX_FILES, socket.MSG_CMSG_CLOEXEC
+    )
+    header += _read(channel.fileno(), _REQUEST.size - len(header))
+    size, count = _REQUEST.unpack(header)
+    assert len(descriptors) == count, "descriptors were lost on the way"
+    return _read(channel.fileno(), size), tuple(descriptors)
 
 
 def _read(fd: int, size: int) -> bytes:

@@ -1,4 +1,7 @@
-"""Files a person names, as read-only memory: only regular ones, bounded, never blocking."""
+"""Files a person names, as read-only memory: only regular ones, bounded, never blocking.
+
+A file is opened once: what is opened travels as a value, to another process by its descriptor.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import mmap
 import os
 import stat
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from relokit.codegen.base.errors import FormatError
 
@@ -19,8 +24,72 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 )
 
 
-def map_file(path: str | Path, *, what: str, limit: int) -> memoryview:
-    """The whole file, mapped read-only: nothing is read before it is used.
+class HostFile:
+    """``size`` bytes of an opened file, or of memory that has a descriptor like one.
+
+    ``descriptor`` is ours from now on. ``where`` is what messages call it.
+    """
+
+    def __init__(self, descriptor: int, size: int, where: str) -> None:
+        self.descriptor, self.size, self.where = descriptor, size, where
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+    @cached_property
+    def content(self) -> memoryview:
+        """All of it, mapped read-only: nothing is read before it is used.
+
+        It stays valid when the file is closed. Raises FormatError if there is no room for it.
+        """
+        try:
+            return memoryview(mmap.mmap(self.descriptor, self.size, access=mmap.ACCESS_READ))
+        except OSError as error:
+            raise FormatError(f"cannot be mapped: {_cause(error)}", where=self.where) from error
+
+
+def pack(value: object) -> tuple[bytes, tuple[HostFile, ...]]:
+    """``value`` pickled but for the HostFiles in it, which go beside it."""
+    import pickle
+    from io import BytesIO
+
+    files: list[HostFile] = []
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, one: object) -> tuple[int, int, str] | None:
+            if not isinstance(one, HostFile):
+                return None
+            if one not in files:
+                files.append(one)
+            return files.index(one), one.size, one.where
+
+    packed = BytesIO()
+    Pickler(packed, pickle.HIGHEST_PROTOCOL).dump(value)
+    return packed.getvalue(), tuple(files)
+
+
+def unpack(packed: bytes, descriptors: tuple[int, ...]) -> Any:
+    """What :func:`pack` was given, with the same files by ``descriptors`` of this process.
+
+    Only for what this program has packed itself: unpickling runs what it reads.
+    """
+    import pickle
+    from io import BytesIO
+
+    files: dict[int, HostFile] = {}
+
+    class Unpickler(pickle.Unpickler):
+        def persistent_load(self, one: tuple[int, int, str]) -> HostFile:
+            number, size, where = one
+            if number not in files:
+                files[number] = HostFile(descriptors[number], size, where)
+            return files[number]
+
+    return Unpickler(BytesIO(packed)).load()
+
+
+def open_file(path: str | Path, *, what: str, limit: int) -> HostFile:
+    """Open the file at ``path``; nothing is read before it is used.
 
     ``what`` says in messages what should have been given, ``limit`` is the largest size accepted,
     in bytes. Raises FormatError naming the file for whatever is missing, empty, larger or not a
@@ -44,19 +113,14 @@ def map_file(path: str | Path, *, what: str, limit: int) -> memoryview:
         raise FormatError("no such file", where=where, hint="check the path") from error
     except (OSError, ValueError) as error:
         raise FormatError(f"cannot be opened: {_cause(error)}", where=where) from error
-    try:
-        size = os.fstat(descriptor).st_size
-        if size == 0:
-            raise FormatError("the file is empty", where=where, hint=f"give {what}")
-        if size > limit:
-            raise FormatError(
-                f"{size} bytes, more than the {limit} accepted", where=where, hint=f"give {what}"
-            )
-        return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ))
-    except OSError as error:
-        raise FormatError(f"cannot be mapped: {_cause(error)}", where=where) from error
-    finally:
-        os.close(descriptor)
+    file = HostFile(descriptor, os.fstat(descriptor).st_size, where)
+    if file.size == 0:
+        raise FormatError("the file is empty", where=where, hint=f"give {what}")
+    if file.size > limit:
+        raise FormatError(
+            f"{file.size} bytes, more than the {limit} accepted", where=where, hint=f"give {what}"
+        )
+    return file
 
 
 def _cause(error: OSError | ValueError) -> str:

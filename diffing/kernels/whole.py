@@ -237,15 +237,16 @@ def compare_kernels(
     from relokit.diffing.kernels.whole_match import match_words
     from relokit.diffing.kernels.whole_pairs import pair_functions
     from relokit.diffing.kernels.whole_text import Numbers, read_text
+    from relokit.linker.kernel.opened import Files
 
     wanted = frozenset(choices(ChangeKind, kinds, "kind of difference"))
     paths = str(left), str(right)
-    numbers = Numbers()
+    numbers, files = Numbers(), Files()
     texts: list[KernelText] = []
     for path in paths:
         progress(READING, len(texts), len(paths))
         _refuse_others(path)
-        texts.append(read_text(path, numbers))
+        texts.append(read_text(path, numbers, files))
     progress(READING, len(texts), len(paths))
     one, other = texts
     pairing = pair_functions(one, other)

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from relokit.codegen.base.host_file import map_file
 from relokit.codegen.object import SectionFlag, SymbolType
 from relokit.diffing.read.routine import DiffError
 from relokit.diffing.read.sides import MAX_FILE
 from relokit.linker.elf.elf_reader import read_code
 from relokit.linker.elf_format import ELF_MAGIC
 from relokit.linker.flat import flatten
-from relokit.linker.kernel.kallsyms import Kallsyms, read_kallsyms
-from relokit.linker.kernel.kernel_file import open_kernel
+from relokit.linker.kernel.kallsyms import Kallsyms
+from relokit.linker.kernel.opened import Files
 
 
-def read_program(path: str) -> tuple[memoryview, Kallsyms]:
+def read_program(path: str, files: Files) -> tuple[memoryview, Kallsyms]:
     """The bytes of the program at ``path`` and its symbols, by offset in these.
 
     Raises FormatError for a damaged file, LinkError for one that is spread too far, DiffError for
     an ELF file without functions.
     """
-    content = map_file(path, what="a kernel or a linked ELF file", limit=MAX_FILE)
+    content = files.file(path, what="a kernel or a linked ELF file", limit=MAX_FILE).content
     if bytes(content[:4]) != ELF_MAGIC:
-        kernel = open_kernel(path)
-        return kernel.image, read_kallsyms(kernel.image, where=path)
+        kernel = files.kernel(path)
+        return kernel.file.image, kernel.symbols
     image = read_code(content, path)
     code = [one for one in image.sections if one.flags & SectionFlag.EXEC and one.data]
     flat = memoryview(flatten(replace(image, sections=tuple(code))))

@@ -29,6 +29,7 @@ from relokit.diffing.kernels.whole_source import read_program
 from relokit.diffing.read.routine import MAX_ROUTINE, DiffError, Names
 from relokit.diffing.routines.classify import WEIGHT, ChangeKind, kinds_of_words
 from relokit.linker.kernel.kallsyms import Kallsyms
+from relokit.linker.kernel.opened import Files
 
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint32]
@@ -108,9 +109,9 @@ class KernelText:
         return kinds
 
 
-def read_text(path: str, numbers: Numbers) -> KernelText:
+def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
     """Read the program at ``path``; raises FormatError, and DiffError where it has no functions."""
-    content, symbols = read_program(path)
+    content, symbols = read_program(path, files)
     table = _symbol_table(symbols, numbers)
     image = np.frombuffer(content[: len(content) & ~3], "<u4")
     ends = np.minimum(np.append(table.offsets[1:], table.offsets[-1]), 4 * len(image))

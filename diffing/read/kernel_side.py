@@ -12,11 +12,11 @@ from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.codegen.series import COMPLETE
 from relokit.diffing.read.program_sides import GETS_KIMAGE, image_side
 from relokit.diffing.read.routine import MAX_ROUTINE, Names, Replaced, Routine, Side, preference
-from relokit.linker.kernel.alternatives import Alternative, read_alternatives
-from relokit.linker.kernel.btf import kimage_layout_from
+from relokit.linker.kernel.alternatives import Alternative
 from relokit.linker.kernel.cpu_capabilities import capability_names
-from relokit.linker.kernel.kallsyms import Kallsyms, read_kallsyms
-from relokit.linker.kernel.kernel_file import KernelFile, open_kernel
+from relokit.linker.kernel.kallsyms import Kallsyms
+from relokit.linker.kernel.kernel_file import KernelFile
+from relokit.linker.kernel.opened import OpenedKernel
 from relokit.linker.kernel.shipped import (
     HYP_VECTORS,
     KEXEC_VECTORS,
@@ -26,16 +26,15 @@ from relokit.linker.kernel.shipped import (
 )
 
 
-def kernel_side(path: str, symbol: str | None) -> Side:
-    """All of kexec and the EL2 stub in the kernel at ``path``, or the routine ``symbol``.
+def kernel_side(opened: OpenedKernel, symbol: str | None) -> Side:
+    """All of kexec and the EL2 stub in a kernel, or the routine ``symbol``.
 
     Raises FormatError for what is no kernel, or has none of that.
     """
-    kernel = open_kernel(path)
-    symbols = read_kallsyms(kernel.image, where=path)
+    kernel, symbols, path = opened.file, opened.symbols, opened.where
     layout: KimageLayout | None
     try:
-        layout = kimage_layout_from(kernel.image, where=path)
+        layout = opened.layout
     except FormatError:
         layout = None  # Without BTF fields are shown as numbers; all else can be compared.
     base = symbols.link_base
@@ -55,15 +54,15 @@ def kernel_side(path: str, symbol: str | None) -> Side:
         if not code or len(code) % 4:
             raise FormatError(f"{symbol} is not in the Image", where=path)
         only = Routine(symbol, base + at, code, kimage_argument=symbol in GETS_KIMAGE)
-        return _with_alternatives(Side(path, {symbol: only}, names, layout), kernel, symbols)
+        return _with_alternatives(Side(path, {symbol: only}, names, layout, kernel=opened), opened)
     image = shipped_image(kernel, symbols)
     readers = GETS_KIMAGE
     if shipped_series(image) != COMPLETE:
         readers -= {RELOCATION}
     named = [(base + at, name) for at, name in zip(symbols.offsets, symbols.names, strict=True)]
     side = image_side(image, path, layout=layout, readers=readers, named=named, content=content)
-    side = replace(side, routines=_outermost(side.routines))
-    return _with_alternatives(side, kernel, symbols)
+    side = replace(side, routines=_outermost(side.routines), kernel=opened)
+    return _with_alternatives(side, opened)
 
 
 def _outermost(routines: Mapping[str, Routine]) -> dict[str, Routine]:
@@ -84,10 +83,11 @@ def _outermost(routines: Mapping[str, Routine]) -> dict[str, Routine]:
     return found
 
 
-def _with_alternatives(side: Side, kernel: KernelFile, symbols: Kallsyms) -> Side:
+def _with_alternatives(side: Side, opened: OpenedKernel) -> Side:
     """``side`` with the boot-time alternatives of its routines; without, if there is no table."""
+    kernel, symbols = opened.file, opened.symbols
     try:
-        table = read_alternatives(kernel.image, symbols, where=side.name)
+        table = opened.alternatives
     except FormatError:
         return side
     found = {}

@@ -7,10 +7,15 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.codegen.object import SourceLine
+
+if TYPE_CHECKING:
+    from relokit.codegen.target import Target
+    from relokit.linker.kernel.opened import OpenedKernel
 
 MAX_ROUTINE = 1 << 18
 """Bytes of one routine that are compared; the largest function of a shipped kernel has 60 KiB."""
@@ -151,7 +156,8 @@ class Side:
     """One operand of a diff; ``layout`` is its struct kimage, where that is known.
 
     ``part`` says that it is a unit of a program: it is not expected to have all that a whole one
-    has. ``sections`` are those that hold code.
+    has. ``sections`` are those that hold code. ``target`` is what it was built for, ``kernel`` the
+    opened file that it was cut out of, where it is one of these.
     """
 
     name: str
@@ -160,3 +166,5 @@ class Side:
     layout: KimageLayout | None = None
     part: bool = False
     sections: tuple[Extent, ...] = ()
+    target: Target | None = None
+    kernel: OpenedKernel | None = field(default=None, repr=False)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from relokit.codegen.base.coercion import choice
 from relokit.codegen.base.errors import FormatError, TargetError
-from relokit.codegen.base.host_file import map_file
 from relokit.codegen.facts import RELOCATION
 from relokit.codegen.gas.encoder import Encoder
 from relokit.codegen.kimage_layouts import layout_named
@@ -24,6 +23,7 @@ from relokit.diffing.read.program_sides import (
 from relokit.diffing.read.routine import DiffError, Side
 from relokit.linker.elf_format import ELF_MAGIC, ET_REL
 from relokit.linker.image import Image
+from relokit.linker.kernel.opened import Files
 
 PREFIX = "series:"
 MAX_FILE = 1 << 30
@@ -91,7 +91,10 @@ _SETTINGS: Mapping[str, tuple[str, Callable[[str], object]]] = {
 
 
 def read_sides(
-    left: str, right: str, encoder: Callable[[], Encoder], progress: Progress = untold
+    left: str,
+    right: str,
+    encoder: Callable[[], Encoder],
+    progress: Progress = untold,
 ) -> tuple[Side, Side]:
     """Read both operands; a symbol that only one of them names is meant for both.
 
@@ -99,20 +102,22 @@ def read_sides(
     """
     operands = parse_operand(left), parse_operand(right)
     symbols = [one.symbol or other.symbol for one, other in (operands, (operands[1], operands[0]))]
+    files = Files()
     sides = []
     for number, (operand, symbol) in enumerate(zip(operands, symbols, strict=True)):
         progress(READING, number, len(operands))
-        sides.append(read_side(operand.text, symbol, encoder))
+        sides.append(read_side(operand.text, symbol, encoder, files))
     progress(READING, len(operands), len(operands))
     return sides[0], sides[1]
 
 
-def read_side(text: str, symbol: str | None, encoder: Callable[[], Encoder]) -> Side:
+def read_side(text: str, symbol: str | None, encoder: Callable[[], Encoder], files: Files) -> Side:
     """Read one operand: all its routines, or the one called ``symbol``; raises RelokitError."""
     if text.startswith(PREFIX):
         side = _target_side(parse_target(text), encoder())
     else:
-        content = map_file(text, what="assembly, an ELF file or a kernel", limit=MAX_FILE)
+        what = "assembly, an ELF file or a kernel"
+        content = files.file(text, what=what, limit=MAX_FILE).content
         if text.endswith((".S", ".s")):
             side = _source_side(text, content, encoder())
         elif content[:4] == ELF_MAGIC:
@@ -120,7 +125,7 @@ def read_side(text: str, symbol: str | None, encoder: Callable[[], Encoder]) -> 
         else:
             from relokit.diffing.read.kernel_side import kernel_side
 
-            side = kernel_side(text, symbol)
+            side = kernel_side(files.kernel(text), symbol)
     return _chosen(side, symbol)
 
 
@@ -152,7 +157,8 @@ def built_side(image: Image, target: Target, *, data: bool = False) -> Side:
     readers = GETS_KIMAGE
     if not target.has(Feature.KIMAGE_ARGUMENT):
         readers -= {RELOCATION}
-    return image_side(image, target.name, layout=target.layout, readers=readers, data=data)
+    side = image_side(image, target.name, layout=target.layout, readers=readers, data=data)
+    return replace(side, target=target)
 
 
 def _source_side(path: str, content: memoryview, encoder: Encoder) -> Side:

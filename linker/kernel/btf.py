@@ -137,7 +137,7 @@ def kimage_layout_from(image: memoryview, *, where: str = "Image") -> KimageLayo
         )
     try:
         layout = KimageLayout(
-            name=_version(image),
+            name=kernel_version(image),
             size=kimage.size,
             head=kimage.offset("head"),
             entry=kimage.offset("entry"),
@@ -210,6 +210,7 @@ def _struct(
     return BtfStruct(name, size, MappingProxyType(bit_offsets))
 
 
-def _version(image: memoryview) -> str:
+def kernel_version(image: memoryview) -> str:
+    """``6.12``, as its banner says; ``unknown`` where there is none."""
     match = re.search(rb"Linux version (\d+\.\d+)", image)
     return match[1].decode() if match else "unknown"

@@ -8,6 +8,7 @@ memory that is only committed as far as it is written.
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 import zlib
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from relokit.codegen.base.errors import FormatError
-from relokit.codegen.base.host_file import map_file
+from relokit.codegen.base.host_file import HostFile, open_file
 from relokit.linker.kernel.kernel_magic import COMPRESSIONS, FOREIGN, PE_MACHINES, Magic
 
 MAX_IMAGE = 1 << 30
@@ -75,7 +76,7 @@ class ImageHeader:
 
 @dataclass(frozen=True, slots=True)
 class KernelFile:
-    """An opened kernel. ``image`` is the uncompressed Image, read-only; it stays valid.
+    """An opened kernel; ``data`` is the uncompressed Image, and goes to other processes as it is.
 
     ``compression`` is ``none``, ``gzip``, ``zstd``, ``zboot/gzip`` or ``zboot/zstd``.
     """
@@ -83,7 +84,12 @@ class KernelFile:
     path: Path
     compression: str
     header: ImageHeader
-    image: memoryview = field(repr=False)
+    data: HostFile = field(repr=False)
+
+    @property
+    def image(self) -> memoryview:
+        """The uncompressed Image."""
+        return self.data.content
 
     @property
     def name(self) -> str:
@@ -92,25 +98,29 @@ class KernelFile:
 
 
 def open_kernel(path: str | Path) -> KernelFile:
-    """Open the kernel at ``path`` and check it as the kernel's own kexec_file loader would.
+    """Open the kernel at ``path``; see :func:`read_kernel`."""
+    file = open_file(path, what="an arm64 Image or a vmlinuz", limit=MAX_FILE)
+    return read_kernel(file)
+
+
+def read_kernel(file: HostFile) -> KernelFile:
+    """Expand an opened kernel and check it as the kernel's own kexec_file loader would.
 
     Raises FormatError naming the file, what is wrong with it and what to do.
     """
-    path = Path(path)
-    content = map_file(path, what="an arm64 Image or a vmlinuz", limit=MAX_FILE)
-    where = str(path)
-    compression, image = "none", content
+    content, where = file.content, file.where
+    compression, data = "none", file
     if (bytes(content[:2]), bytes(content[4:8])) == ZBOOT_MAGIC:
         name, payload = _zboot_payload(content, where)
-        image = _expand(name, payload, where)
+        data = _expand(name, payload, where)
         compression = f"zboot/{name}"
     # The first instruction of an Image without EFI stub can look like a compression's magic.
     elif bytes(content[56:60]) != IMAGE_MAGIC and (packed := _recognise(content, COMPRESSIONS)):
         compression = packed.what
-        image = _expand(compression, content, where)
-    header = parse_header(image, where=where)
-    _check_length(header, image, where)
-    return KernelFile(path=path, compression=compression, header=header, image=image)
+        data = _expand(compression, content, where)
+    header = parse_header(data.content, where=where)
+    _check_length(header, data.content, where)
+    return KernelFile(Path(where), compression, header, data)
 
 
 def parse_header(image: memoryview | bytes, *, where: str) -> ImageHeader:
@@ -239,7 +249,7 @@ def _decompressor(name: str) -> tuple[_Decompressor, type[Exception]]:
     return zstd.decompressobj(), zstandard.ZstdError
 
 
-def _expand(name: str, packed: memoryview, where: str) -> memoryview:
+def _expand(name: str, packed: memoryview, where: str) -> HostFile:
     """Decompress an Image. Its own header, checked first, says how much it may at most be."""
     if name not in _INPUT_STEP:
         raise FormatError(
@@ -252,6 +262,8 @@ def _expand(name: str, packed: memoryview, where: str) -> memoryview:
     head = bytearray()
     header: ImageHeader | None = None
     target: mmap.mmap | None = None
+    descriptor = os.memfd_create("kernel", os.MFD_CLOEXEC)
+    expanded = HostFile(descriptor, 0, where)
     taken = 0
     try:
         while taken < len(packed) and not stream.eof:
@@ -263,7 +275,7 @@ def _expand(name: str, packed: memoryview, where: str) -> memoryview:
                 if len(head) < HEADER.size:
                     continue
                 header = parse_header(bytes(head), where=where)
-                target = _room(header.image_size, where)
+                target = _room(descriptor, header.image_size, where)
                 data = bytes(head)
             assert header is not None
             if target.tell() + len(data) > header.image_size:
@@ -289,13 +301,16 @@ def _expand(name: str, packed: memoryview, where: str) -> memoryview:
     if target is None:
         raise _not_an_image(memoryview(bytes(head)), where)
     _check_trailing(stream.unused_data, packed[taken:], target.tell(), name, where)
-    return memoryview(target)[: target.tell()].toreadonly()
+    expanded.size = target.tell()
+    target.close()
+    return expanded
 
 
-def _room(size: int, where: str) -> mmap.mmap:
-    """Anonymous memory; pages count only once they are written."""
+def _room(descriptor: int, size: int, where: str) -> mmap.mmap:
+    """Memory that has a descriptor; pages count only once they are written."""
     try:
-        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE)
+        os.ftruncate(descriptor, size)
+        return mmap.mmap(descriptor, size)
     except (OSError, MemoryError) as error:
         raise FormatError(
             f"no memory to expand it into: its image_size is {size} bytes",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.facts import KEXEC_CONTROL_PAGE_SIZE, RELOCATION, VECTOR_TABLE_SIZE
+from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType
 from relokit.codegen.series import BEFORE, COMPLETE
 from relokit.linker.elf_format import PT_LOAD
@@ -53,6 +54,20 @@ class RelocationCode:
     def size(self) -> int:
         """Bytes copied."""
         return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedCode:
+    """What a shipped kernel brings to a machine that runs its code: the code itself, the page size
+    (bytes, None if the file does not say), the version (``6.12``, or ``unknown``) and the struct
+    kimage it is built for. ``where`` is the file.
+    """
+
+    where: str
+    image: Image
+    page_size: int | None
+    version: str
+    layout: KimageLayout
 
 
 def shipped_image(kernel: KernelFile, symbols: Kallsyms | None = None) -> Image:

@@ -25,6 +25,7 @@ from relokit.runtime.guest.ledger import Region
 from relokit.runtime.judge.book import judge
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.kexec.opened_inputs import OpenedInputs
 from relokit.runtime.kexec.programs import Programs
 from relokit.runtime.record.known import known
 from relokit.runtime.record.record import LegName, Record
@@ -52,14 +53,20 @@ _LEAVING = {
 
 
 def observe_relocation(
-    target: Target, programs: Programs, job: Job, report: Report, relocation: bytes | None
+    target: Target,
+    programs: Programs,
+    job: Job,
+    report: Report,
+    relocation: bytes | None,
+    opened: OpenedInputs | None = None,
 ) -> Observation:
     """Build the machine ``job`` describes, run it, and say what it did and left.
 
-    ``relocation`` is code to run in place of the target's. Raises RelokitError for bad input;
+    ``relocation`` is code to run in place of the target's, ``opened`` are the job's files, if they
+    are open already. Raises RelokitError for bad input;
     whatever the guest does is in the Observation.
     """
-    machine = prepare_machine(target, programs, job, report, relocation=relocation)
+    machine = prepare_machine(target, programs, job, report, opened, relocation=relocation)
     try:
         cpu = open_cpu(machine)
         code = machine.kimage.control_page & -KEXEC_CONTROL_PAGE_SIZE

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from relokit.codegen.base.errors import FormatError, MachineError
-from relokit.codegen.base.host_file import map_file
 from relokit.codegen.facts import (
     PSCI_64_BIT,
     PSCI_CPU_OFF,
@@ -54,12 +52,6 @@ PSCI_CALLS = {
     "cpu_on": PSCI_CPU_ON | PSCI_64_BIT,
     "migrate": PSCI_MIGRATE | PSCI_64_BIT,
 }
-
-
-def read_dtb(path: str | Path) -> bytes:
-    """Read and check the device tree blob at ``path``; raises FormatError naming it."""
-    where = str(path)
-    return check_dtb(map_file(path, what="a device tree blob (.dtb)", limit=MAX_DTB), where=where)
 
 
 def check_dtb(data: bytes | memoryview, *, where: str = "device tree") -> bytes:

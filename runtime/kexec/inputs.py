@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relokit.codegen.base.errors import MachineError
-from relokit.codegen.base.host_file import map_file
 from relokit.codegen.target import MIB, WIDE, Regime, Target
 from relokit.linker.image import Image
-from relokit.linker.kernel.kernel_file import ImageHeader, open_kernel, parse_header
+from relokit.linker.kernel.kernel_file import ImageHeader, KernelFile, parse_header
 from relokit.runtime.board import boot_protocol, devicetree
 from relokit.runtime.guest.content import BytesContent, Content, PatternContent
 from relokit.runtime.guest.ledger import Region
@@ -17,12 +16,12 @@ from relokit.runtime.guest.payload import PayloadKind, PayloadPart
 from relokit.runtime.kexec.address_space import cpu_pa_bits
 from relokit.runtime.kexec.job import DEFAULT_CMDLINE, RAM_BASE, Job, KexecPath
 from relokit.runtime.kexec.kimage import KexecSegment
+from relokit.runtime.kexec.opened_inputs import OpenedInputs
 from relokit.runtime.kexec.programs import demo_kernel
 
 DEFAULT_RAM = 2048 * MIB
 OLD_KERNEL_ALIGN = 2 * MIB
 CRASH_ALIGN = 2 * MIB
-MAX_INITRD = 1 << 34
 MEMSTART_ALIGN = 1 << 30
 """Where the linear map starts is rounded to this, so that it can use blocks."""
 # Tables, list pages, control page, vectors and the harness, with room to spare: the list needs
@@ -61,16 +60,20 @@ class Inputs:
         return self.ram_base // MEMSTART_ALIGN * MEMSTART_ALIGN
 
 
-def load_inputs(target: Target, job: Job, demo: Image | None, old_kernel_size: int) -> Inputs:
+def load_inputs(
+    target: Target, job: Job, opened: OpenedInputs, demo: Image | None, old_kernel_size: int
+) -> Inputs:
     """Open what ``job`` names and place it. ``demo`` is the linked demo kernel.
 
     Raises RelokitError subclasses naming the file or the rule that is broken.
     """
-    kind, name, header, kernel = _kernel(job, demo)
+    kind, name, header, kernel = _kernel(job, opened.kernel, demo)
     initrd = None
-    if job.initrd is not None:
-        initrd = BytesContent(map_file(job.initrd, what="an initrd", limit=MAX_INITRD))
-    dtb = devicetree.read_dtb(job.dtb) if job.dtb is not None else None
+    if opened.initrd is not None:
+        initrd = BytesContent(opened.initrd.content)
+    dtb = None
+    if opened.dtb is not None:
+        dtb = devicetree.check_dtb(opened.dtb.content, where=opened.dtb.where)
 
     moved = max(kernel.size, header.image_size) + (initrd.size if initrd else 0)
     ram_base, ram_size = _ram(target, job, dtb, moved)
@@ -151,7 +154,9 @@ def load_inputs(target: Target, job: Job, demo: Image | None, old_kernel_size: i
     )
 
 
-def _kernel(job: Job, demo: Image | None) -> tuple[PayloadKind, str, ImageHeader, Content]:
+def _kernel(
+    job: Job, file: KernelFile | None, demo: Image | None
+) -> tuple[PayloadKind, str, ImageHeader, Content]:
     if job.size is not None:
         header = ImageHeader(
             code0=0, code1=0, text_offset=0, image_size=job.size, flags=1 << 3, pe_offset=0
@@ -159,7 +164,7 @@ def _kernel(job: Job, demo: Image | None) -> tuple[PayloadKind, str, ImageHeader
         name = f"{PayloadKind.SYNTHETIC.value} (seed {job.seed})"
         return PayloadKind.SYNTHETIC, name, header, PatternContent(job.size, job.seed)
     if job.kernel is not None:
-        file = open_kernel(job.kernel)
+        assert file is not None, "a job whose kernel is not opened"
         return PayloadKind.KERNEL, file.name, file.header, BytesContent(file.image)
     kind = PayloadKind.DEMO_KERNEL
     assert demo is not None, "programs without a demo kernel for a job that moves it"

@@ -224,7 +224,13 @@ def _post_load(old: OldKernel, routines: Routines, kimage: Kimage) -> None:
         write_field(memory, kimage, "el2_vectors", vectors)
     if target.has(Feature.LINEAR_MAP_COPY):
         copy = trans_pgd.create_copy(
-            memory, allocator, old.swapper, target, target.linear_start, target.page_end
+            memory,
+            allocator,
+            old.swapper,
+            target,
+            target.linear_start,
+            target.page_end,
+            rule=trans_pgd.copy_rule(routines.version),
         )
         write_field(memory, kimage, "ttbr1", copy)
         write_field(memory, kimage, "zero_page", old.zero_page)

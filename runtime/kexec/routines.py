@@ -9,6 +9,8 @@ from relokit.codegen.facts import RELOCATION, VECTOR_TABLE_SIZE
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType
 from relokit.linker.image import Image, ImageSymbol, PlacedSection
 
+AS_MERGED = "6.1"
+"""The version whose C half is as the series left it."""
 MAX_RELOCATION = 1 << 16
 REPLACEMENT_ALIGN = 1 << 21
 
@@ -18,7 +20,8 @@ class Routines:
     """``relocation`` is copied to the control page and entered ``entry`` bytes into it.
 
     ``va`` is where ``image`` has those bytes, for diagnoses. ``vectors`` are the 0x800 bytes of
-    ``trans_pgd_stub_vectors``, None where the kernel has none (before patch 2).
+    ``trans_pgd_stub_vectors``, None where the kernel has none (before patch 2). ``version`` is the
+    kernel's whose code this is (``6.12``), since its C half prepares the move by rules of its own.
     """
 
     image: Image
@@ -26,6 +29,7 @@ class Routines:
     relocation: bytes
     entry: int
     vectors: bytes | None
+    version: str = AS_MERGED
 
 
 def routines_of(image: Image) -> Routines:

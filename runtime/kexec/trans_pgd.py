@@ -46,6 +46,19 @@ COPY_RULES: dict[str, CopyRule] = {
 }
 
 
+def copy_rule(version: str) -> CopyRule:
+    """The rule of the kernel ``version`` (``6.12``): that of the newest one known up to it.
+
+    A version that says nothing (``unknown``), or is older than all, has that of 6.1.
+    """
+    known = {tuple(map(int, name.split("."))): rule for name, rule in COPY_RULES.items()}
+    numbers = version.split(".")
+    if not all(number.isascii() and number.isdigit() for number in numbers):
+        return known[min(known)]
+    given = tuple(map(int, numbers))
+    return known[max((one for one in known if one <= given), default=min(known))]
+
+
 def create_copy(
     memory: GuestMemory,
     allocator: PageAllocator,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Callable
 from typing import Any
 
 from relokit.codegen.base.documents import to_json
+from relokit.codegen.base.host_file import unpack
 from relokit.runtime.room.requests import Request
 
 
@@ -16,9 +16,11 @@ def prepare() -> None:
     import relokit.runtime.run.verdict  # noqa: F401
 
 
-def serve(request: bytes, progress: Callable[[bytes], None]) -> bytes:
-    """Carry out a pickled Request; the answer is its document."""
-    asked: Request[Any] = pickle.loads(request)
+def serve(
+    request: bytes, progress: Callable[[bytes], None], descriptors: tuple[int, ...] = ()
+) -> bytes:
+    """Carry out a packed Request; the answer is its document."""
+    asked: Request[Any] = unpack(request, descriptors)
 
     def report(stage: str, done: int, total: int) -> None:
         progress(json.dumps([stage, done, total]).encode())

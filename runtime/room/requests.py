@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.target import Target
 from relokit.runtime.kexec.job import Job
+from relokit.runtime.kexec.opened_inputs import OpenedInputs
 from relokit.runtime.kexec.programs import Programs, StoredPrograms
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Request(Protocol[A_co]):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a machine is made of: what was built, for which target, and the job.
+    """What a machine is made of: what was built, for which target, the job and its opened files.
 
     Many jobs share ``programs``, and decoding them costs as much as a small run.
     """
@@ -45,6 +46,7 @@ class Setup:
     target: Target
     programs: StoredPrograms
     job: Job
+    opened: OpenedInputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class RunRequest:
         from relokit.runtime.run.verdict import run
 
         setup = self.setup
-        return run(setup.target, _decoded(setup.programs), setup.job, report)
+        return run(setup.target, _decoded(setup.programs), setup.job, report, setup.opened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ class ExportRequest:
         from relokit.runtime.state.bootable import bootable_image
 
         setup = self.setup
-        machine = prepare_machine(setup.target, _decoded(setup.programs), setup.job, report)
+        programs = _decoded(setup.programs)
+        machine = prepare_machine(setup.target, programs, setup.job, report, setup.opened)
         try:
             with self.path.open("wb") as file:
                 for chunk in exec_chunks(bootable_image(machine, Encoder())):
@@ -113,7 +116,9 @@ class ObserveRequest:
 
         setup = self.setup
         programs = _decoded(setup.programs)
-        return observe_relocation(setup.target, programs, setup.job, report, self.relocation)
+        return observe_relocation(
+            setup.target, programs, setup.job, report, self.relocation, setup.opened
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.kimage import total_pages
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.kexec.maintenance import Maintenance, maintenance_of
+from relokit.runtime.kexec.opened_inputs import OpenedInputs
 from relokit.runtime.kexec.programs import Programs
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.record import JumpFacts, LegName, Record
@@ -29,15 +30,22 @@ from relokit.runtime.run.journey import Report
 from relokit.runtime.run.prepare import open_cpu, prepare_machine, prepare_resume
 
 
-def run(target: Target, programs: Programs, job: Job, report: Report) -> Outcome:
+def run(
+    target: Target,
+    programs: Programs,
+    job: Job,
+    report: Report,
+    opened: OpenedInputs | None = None,
+) -> Outcome:
     """Build the machine ``job`` describes and judge what happens in it.
 
-    Raises RelokitError for bad input; whatever the guest does is in the Outcome.
+    ``opened`` are the job's files, if they are open already. Raises RelokitError for bad input;
+    whatever the guest does is in the Outcome.
     """
     started = perf_counter()
     if job.path is KexecPath.HIBERNATE:
-        return run_resume(target, programs, job, report)
-    machine = prepare_machine(target, programs, job, report)
+        return run_resume(target, programs, job, report, opened)
+    machine = prepare_machine(target, programs, job, report, opened)
     try:
         return run_machine(machine, job, report, built=perf_counter() - started)
     finally:
@@ -74,10 +82,16 @@ def run_machine(machine: Machine, job: Job, report: Report, *, built: float = 0.
     return replace(outcome, timings=timings)
 
 
-def run_resume(target: Target, programs: Programs, job: Job, report: Report) -> Outcome:
+def run_resume(
+    target: Target,
+    programs: Programs,
+    job: Job,
+    report: Report,
+    opened: OpenedInputs | None = None,
+) -> Outcome:
     """The resume side of hibernation: what is moved are the pages of the resumed kernel."""
     started = perf_counter()
-    resume, cpu = prepare_resume(target, programs, job)
+    resume, cpu = prepare_resume(target, programs, job, opened)
     try:
         built = perf_counter() - started
         started = perf_counter()

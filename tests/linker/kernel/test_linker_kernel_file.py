@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relokit.codegen.base.errors import FormatError
-from relokit.codegen.base.host_file import map_file
+from relokit.codegen.base.host_file import open_file
 from relokit.linker.kernel.kernel_file import open_kernel
 from support.bounds import cpu_time_below
 
@@ -221,17 +221,17 @@ def test_file_over_the_limit_is_not_mapped(tmp_path: Path) -> None:
     assert "more than the" in refusal(path)
 
 
-def test_map_file_gives_the_bytes_and_keeps_the_limit(tmp_path: Path) -> None:
+def test_open_file_gives_the_bytes_and_keeps_the_limit(tmp_path: Path) -> None:
     path = write(tmp_path, b"initrd")
-    assert map_file(path, what="an initrd", limit=6) == b"initrd"
+    assert open_file(path, what="an initrd", limit=6).content == b"initrd"
     with pytest.raises(FormatError, match="give an initrd"):
-        map_file(path, what="an initrd", limit=5)
+        open_file(path, what="an initrd", limit=5)
 
 
 OPEN_WITHIN = """
 import resource, sys
 limit = int(sys.argv[2]) << 20
-resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 from relokit.codegen.base.errors import FormatError
 from relokit.linker.kernel.kernel_file import open_kernel
 try:

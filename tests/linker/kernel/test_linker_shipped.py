@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.host_file import HostFile
 from relokit.codegen.object import Binding
 from relokit.linker.kernel.call_scan import calls
 from relokit.linker.kernel.kallsyms import Kallsyms
@@ -65,10 +67,16 @@ def content() -> bytearray:
     return data
 
 
+def in_memory(image: bytes | memoryview) -> HostFile:
+    descriptor = os.memfd_create("image", os.MFD_CLOEXEC)
+    os.write(descriptor, image)
+    return HostFile(descriptor, len(image), "vmlinuz")
+
+
 def kernel(data: bytearray | None = None) -> KernelFile:
     image = memoryview(bytes(content() if data is None else data))
     header = ImageHeader(0, 0, 0, len(image), 0xA, 0)
-    return KernelFile(Path("vmlinuz"), "none", header, image)
+    return KernelFile(Path("vmlinuz"), "none", header, in_memory(image))
 
 
 def symbols(**changes: int | None) -> Kallsyms:

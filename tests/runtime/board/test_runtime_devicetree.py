@@ -16,12 +16,13 @@ from relokit.codegen.target import Regime
 from relokit.runtime.board.devicetree import (
     check_dtb,
     memory_of,
-    read_dtb,
     reserved_of,
     virt_dtb,
     with_chosen,
 )
 from relokit.runtime.board.fdt import Node, parse
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.kexec.opened_inputs import open_inputs
 
 BEGIN, END_NODE, PROP, NOP, END = (struct.pack(">I", token) for token in (1, 2, 3, 4, 9))
 
@@ -185,6 +186,13 @@ def test_reservations_must_end() -> None:
         check_dtb(bytes(blob))
     with pytest.raises(FormatError, match="passes 2\\^64"):
         parse(Tree().blob(structure, reservations=(((1 << 64) - 1, 2),)))
+
+
+def read_dtb(path: Path) -> bytes:
+    """As a job's device tree is read."""
+    file = open_inputs(Job(dtb=path)).dtb
+    assert file is not None
+    return check_dtb(file.content, where=file.where)
 
 
 def test_too_large_or_too_short_a_file(tmp_path: Path) -> None:

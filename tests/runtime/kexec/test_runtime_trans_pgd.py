@@ -26,6 +26,7 @@ from relokit.runtime.kexec.pagetables import PageTables, map_linear
 from relokit.runtime.kexec.trans_pgd import (
     COPY_RULES,
     copy_el2_vectors,
+    copy_rule,
     create_copy,
     idmap_page,
     zero_page,
@@ -312,3 +313,23 @@ def test_the_zero_page_maps_nothing() -> None:
     regs = world.registers(zero_page(world.allocator))
     vas = np.uint64(world.target.linear_start) + np.arange(0, 32 * MIB, 4096, dtype=np.uint64)
     assert (walk_many(world.memory, regs, vas, el=1).fault == 0b000100).all()
+
+
+@pytest.mark.parametrize(
+    ("version", "rule"),
+    [
+        ("5.10", "6.1"),
+        ("6.1", "6.1"),
+        ("6.6", "6.1"),
+        ("6.12", "6.12"),
+        ("6.18", "6.12"),
+        ("7.1", "6.12"),
+        ("7.2", "7.2"),
+        ("10.0", "7.2"),
+        ("unknown", "6.1"),
+        ("", "6.1"),
+        ("6.x", "6.1"),
+    ],
+)
+def test_a_kernel_copies_by_the_newest_rule_known_up_to_it(version: str, rule: str) -> None:
+    assert copy_rule(version) is COPY_RULES[rule]
