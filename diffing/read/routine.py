@@ -7,15 +7,12 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.codegen.object import SourceLine
-
-if TYPE_CHECKING:
-    from relokit.codegen.target import Target
-    from relokit.linker.kernel.opened import OpenedKernel
+from relokit.codegen.target import Target
+from relokit.linker.kernel.opened import OpenedKernel
 
 MAX_ROUTINE = 1 << 18
 """Bytes of one routine that are compared; the largest function of a shipped kernel has 60 KiB."""

@@ -14,13 +14,14 @@ from relokit.runtime.board.fdt import parse
 from relokit.runtime.guest.memory import host_limit
 from relokit.runtime.kexec.inputs import DEFAULT_RAM, Inputs, load_inputs
 from relokit.runtime.kexec.job import DEFAULT_CMDLINE, RAM_BASE, Job
+from relokit.runtime.kexec.opened_inputs import open_inputs
 
 OLD_KERNEL = 64 << 10
 SIZE = 1 * MIB
 
 
 def load(job: Job, target: Target | None = None) -> Inputs:
-    return load_inputs(target or Target(), job, None, OLD_KERNEL)
+    return load_inputs(target or Target(), job, open_inputs(job), None, OLD_KERNEL)
 
 
 def tree_of(inputs: Inputs) -> bytes:
