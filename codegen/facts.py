@@ -12,6 +12,7 @@ SCTLR_EL2_MMU_OFF = 0x30C5_0830
 HCR_EL2_RW = 1 << 31
 HCR_EL2_TGE = 1 << 27
 HCR_EL2_E2H = 1 << 34
+HCR_EL2_AUTHENTICATION = 0b11 << 40  # APK, API: pointer authentication is not trapped
 HCR_EL2_VHE = HCR_EL2_E2H | HCR_EL2_RW | HCR_EL2_TGE
 # What an nVHE kernel starts from: RW, APK and API (bits 40, 41: pointer authentication is not
 # trapped), ATA (bit 56: nor are allocation tags). Shipped kernels write exactly this.

@@ -17,7 +17,7 @@ from unicorn import unicorn_const as u
 
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import MachineError
-from relokit.codegen.facts import HCR_EL2_E2H, HCR_EL2_RW, VECTOR_TABLE_SIZE
+from relokit.codegen.facts import HCR_EL2_AUTHENTICATION, HCR_EL2_E2H, HCR_EL2_RW, VECTOR_TABLE_SIZE
 from relokit.runtime.arch.address_id import address_id
 from relokit.runtime.arch.exceptions import (
     REPORT,
@@ -98,7 +98,7 @@ class Cpu(Registers):
         self._timed_out = False
         self.write("SCR_EL3", SCR_RESET)
         self.write("CPTR_EL3", CPTR_EZ)
-        self.write("HCR_EL2", HCR_EL2_RW)
+        self.write("HCR_EL2", HCR_EL2_RW | HCR_EL2_AUTHENTICATION)
         self._faults = FaultReader(self.uc)
         self._faults.check_for_stops(False)
         self.uc.hook_add(u.UC_HOOK_INTR, self._on_exception)

@@ -168,7 +168,14 @@ uint32_t watch_operations(void *engine, int32_t reg, const struct system_access 
 		return maintain(engine, mmu, operation, access->value);
 	if (access->crn == 7 && (access->crm == 8 || access->crm == 9))
 		return translate_address(engine, mmu, access);
-	if (access->crn == 8) /* TLBI */
+	if (access->crn == 8) { /* TLBI */
 		mmu->kept_page = mmu->code_page = 0;
+		/*
+		 * By VA (op2 is odd): the engine would forget 4 KiB of what may be a larger
+		 * page or a block, in as many entries as were used of it.
+		 */
+		if (access->op2 & 1)
+			((call_control *)(uintptr_t)mmu->calls.control)(engine, FLUSH_TLB);
+	}
 	return 0;
 }

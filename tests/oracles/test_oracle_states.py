@@ -73,11 +73,23 @@ def test_a_52_bit_kernel_finds_the_cpu_it_runs_on(
     cpu_bits: int, found: bool, kernel_6_12: Path
 ) -> None:
     """6.12 asks the ID registers, and with LPA2 makes five levels of tables of its own."""
-    target = Target(va_bits=52, cpu_bits=cpu_bits)
-    result = outcome(target, Job(kernel=kernel_6_12, boot=60.0, cmdline="earlycon panic=-1"))
+    target = Target(va_bits=52, cpu_bits=cpu_bits, regime=Regime.EL1)
+    result = outcome(target, Job(kernel=kernel_6_12, boot=300.0, cmdline="earlycon panic=-1"))
     assert result.findings == ()
     assert result.console is not None
     assert "Linux version 6.12." in result.console
     assert ("52-bit Virtual Addressing (LPA2)" in result.console) == found
     # It has come to its end: without a root to mount it panics and resets the machine.
+    assert "SYSTEM_RESET" in (result.ended or "")
+
+
+@pytest.mark.parametrize(("va_bits", "found"), [(48, False), (52, True)])
+def test_a_16k_kernel_runs_on(va_bits: int, found: bool, kernel_6_12_16k: Path) -> None:
+    # It parked itself for want of 16 KiB pages in the ID registers, and then found old entries in
+    # its tables: TLBI by VA forgot a quarter of a page.
+    target = Target(page_size=16384, va_bits=va_bits, regime=Regime.EL1)
+    result = outcome(target, Job(kernel=kernel_6_12_16k, boot=300.0, cmdline="earlycon panic=-1"))
+    assert result.console is not None
+    assert "Linux version 6.12." in result.console
+    assert ("52-bit Virtual Addressing (LPA2)" in result.console) == found
     assert "SYSTEM_RESET" in (result.ended or "")
