@@ -152,14 +152,14 @@ _TARGET_OPTIONS = (
     ),
     click.option(
         "--pa-bits",
-        type=CountParam(0, 64),
+        type=CountParam(1, 64),
         default=0,
         help="PA size of the old kernel, 48 or 52: with 64k pages a choice of its own. "
         "[default: 52 with 52-bit VA, else 48]",
     ),
     click.option(
         "--cpu-bits",
-        type=CountParam(0, 64),
+        type=CountParam(1, 64),
         default=0,
         help="Widest addresses of the CPU: 48, or 52 (LVA, LPA, LPA2). [default: the kernel's]",
     ),

@@ -85,6 +85,7 @@ _SETTINGS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "page": ("page_size", parse_page_size),
     "va": ("va_bits", _bits),
     "pa": ("pa_bits", _bits),
+    "cpu": ("cpu_bits", _bits),
     "el": ("regime", _regime),
     "layout": ("layout", layout_named),
 }

@@ -92,9 +92,8 @@ TG1_GRANULES = {granule.tg1: granule for granule in GRANULES.values()} | {0b00: 
 
 # IPS/PS encodings to physical address bits.
 PA_BITS: dict[int, int] = {0: 32, 1: 36, 2: 40, 3: 42, 4: 44, 5: 48, 6: 52}
-CPU_BITS = 48
-WIDE_CPU_BITS = 52
-"""The widest addresses of a CPU, virtual and physical: without and with LVA, LPA and LPA2."""
+A72_PA_BITS = 44  # a Cortex-A72's, and a CPU's from which nobody asks more
+CPU_BITS = 48  # the widest addresses of a CPU that has none of LVA, LPA and LPA2
 
 # Bit positions in TCR_EL1, and in TCR_EL2 when HCR_EL2.E2H is 1.
 T0SZ_MASK = 0x3F

@@ -28,7 +28,7 @@ from relokit.runtime.arch.exceptions import (
     entry_pstate,
     make_event,
 )
-from relokit.runtime.arch.geometry import CPU_BITS
+from relokit.runtime.arch.geometry import A72_PA_BITS, CPU_BITS
 from relokit.runtime.arch.register_fields import field
 from relokit.runtime.arch.translation import WalkRegisters
 from relokit.runtime.arch.walker import Access, Walk, walk
@@ -43,8 +43,6 @@ from relokit.runtime.engine.watchdog import looked_after
 from relokit.runtime.guest.memory import MIN_PAGE, GuestMemory
 from relokit.runtime.record.stop import BusAccess, Stop, StopReason
 
-MODEL_PA_BITS = 44
-"""PA bits of both models."""
 MODELS = {"a72": a64.UC_CPU_ARM64_A72, "max": a64.UC_CPU_ARM64_MAX}
 
 # What EL3 firmware leaves behind: non-secure, HVC enabled, lower levels AArch64, pointer
@@ -76,7 +74,7 @@ class Cpu(Registers):
         *,
         cache_line: int | None = None,
         cpu_bits: int = CPU_BITS,
-        pa_bits: int = MODEL_PA_BITS,
+        pa_bits: int = A72_PA_BITS,
         policy: Policy = REPORT,
     ) -> None:
         if model not in MODELS:

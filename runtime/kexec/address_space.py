@@ -5,11 +5,9 @@ from __future__ import annotations
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.target import NARROW, WIDE, Target
 from relokit.runtime.arch import descriptors as d
-from relokit.runtime.arch.geometry import T0SZ_MASK, granule_of, tcr_el1
+from relokit.runtime.arch.geometry import A72_PA_BITS, T0SZ_MASK, granule_of, tcr_el1
 from relokit.runtime.arch.translation import to_ttbr
 
-CPU_PA_BITS = 44
-"""PA bits of a CPU from which nobody asks more: what a Cortex-A72 has."""
 IDMAP_VA_BITS = 48
 """VA bits of an identity map, unless the page lies above: RAM may be above the kernel's VA size."""
 
@@ -43,7 +41,7 @@ def cpu_pa_bits(target: Target, ram_end: int, where: str | None = None) -> int:
         )
     if target.cpu_bits == WIDE:
         return WIDE
-    return CPU_PA_BITS if needed <= CPU_PA_BITS else NARROW
+    return A72_PA_BITS if needed <= A72_PA_BITS else NARROW
 
 
 def kernel_tcr(target: Target, ram_end: int) -> int:

@@ -187,6 +187,7 @@ def test_more_memory_than_the_tree_has(cli: Cli, tmp_path: Path) -> None:
         (["--va-bits", "52", "--pa-bits", "48"], ["no 48-bit PA", "52 goes with it"]),
         (["--va-bits", "52", "--cpu-bits", "47"], ["no CPU with 47-bit", "choose 48 or 52"]),
         (["--cpu-bits", "x"], ["'x' is not a whole number"]),
+        (["--pa-bits", "0"], ["'0' is out of range"]),
         (["--va-bits", "42"], ["no 42-bit VA with 4k pages", "39, 48"]),
         (["--va-bits", "39", "--page-size", "16k"], ["no 39-bit VA with 16k", "36, 47, 48"]),
         (["--va-bits", "36", "--page-size", "64k"], ["no 36-bit VA with 64k", "42, 48"]),
