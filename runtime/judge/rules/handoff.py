@@ -71,7 +71,9 @@ def _dtb(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
 
 
 def _mmu(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
-    return f"the MMU is on (SCTLR_EL{cpu.level} = {cpu.sctlr:#x})" if cpu.mmu else None
+    if cpu.mmu == known(promise.mmu):
+        return None
+    return f"the MMU is {'on' if cpu.mmu else 'off'} (SCTLR_EL{cpu.level} = {cpu.sctlr:#x})"
 
 
 def _daif(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:

@@ -241,6 +241,12 @@ def test_a_fact_that_is_unknown_is_neither_a_finding_nor_a_pass(record: Record) 
     assert told > 15
 
 
+def test_at_el0_the_registers_of_el1_count() -> None:
+    fallen = r.cpu(el=0)
+    assert (fallen.el, fallen.level) == (0, 1)
+    assert (r.cpu(el=1).level, r.cpu(el=2).level) == (1, 2)
+
+
 def test_known_gives_the_fact_or_the_reason() -> None:
     assert known(0) == 0
     with pytest.raises(Exception, match="nobody looked"):
@@ -281,6 +287,12 @@ def test_only_errors_fail_a_run() -> None:
 def test_why_a_level_is_wrong(record: Record, cause: str) -> None:
     [finding] = judge(record, (rule_named("handoff.el"),)).findings
     assert cause in (finding.cause or "")
+
+
+def test_spsr_tells_of_an_hvc_only_where_one_was_taken() -> None:
+    """Entered at EL1, the CPU has come by no exception, whatever SPSR_EL2 holds."""
+    record = r.arrived(el=1, system={"SPSR_EL2": _MASKED_BUT_I})
+    assert [finding.rule for finding in judge(record).findings] == ["handoff.el"]
 
 
 @pytest.mark.parametrize(

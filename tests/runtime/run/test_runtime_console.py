@@ -19,7 +19,7 @@ from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.run.console import run_on
 from relokit.runtime.run.execute import execute
 from relokit.runtime.run.prepare import open_cpu, prepare_machine
-from relokit.runtime.run.verdict import run
+from relokit.runtime.run.verdict import run, run_machine
 from support.machines import programs, quiet
 
 JOB = Job(memory=128 * MIB)
@@ -134,6 +134,20 @@ def test_another_kernel_owes_no_report_and_is_stopped_in_time() -> None:
         Target(), spoil, Job(size=100_000, memory=128 * MIB), seconds=0.3
     )
     assert (console, ended, findings) == ("", "stopped after 0.3 s", [])
+
+
+def test_only_a_move_that_was_judged_well_runs_on() -> None:
+    """It would boot all the same: only the empty table, which is used no more, is not empty."""
+    job = replace(JOB, boot=10)
+    machine = prepare_machine(Target(), programs(Target()), job, quiet)
+    try:
+        machine.memory.write_u64(machine.old.zero_page, 8)
+        outcome = run_machine(machine, job, quiet)
+    finally:
+        machine.close()
+    assert [finding.rule for finding in outcome.findings] == ["setup.zero-page"]
+    assert (outcome.console, outcome.ended) == (None, None)
+    assert outcome.rules.not_applicable["boot.demo"] == "the new kernel was not let run on"
 
 
 def test_a_kernel_file_that_is_named_like_the_demo_kernel_is_another_kernel(tmp_path: Path) -> None:

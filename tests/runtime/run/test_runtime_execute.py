@@ -222,6 +222,16 @@ def test_a_record_outlives_its_machine() -> None:
     assert "setup.list" in {finding.rule for finding in before.findings}
 
 
+def test_what_never_arrived_is_not_compared() -> None:
+    with prepared(Target(), JOB) as machine:
+        machine.memory.write_u64(machine.kimage.control_page, 0)
+        record = execute(machine, open_cpu(machine), JOB, quiet)
+    judged = judge(record)
+    assert [finding.rule for finding in judged.findings] == ["exception.undefined", "setup.code"]
+    assert "never entered" in judged.answers.not_judged["memory.segment"]
+    assert record.reached == ()
+
+
 def _spoil_list(machine: Machine) -> None:
     assert machine.kimage.list_pages is not None
     machine.memory.write_u64(machine.kimage.list_pages.base + 16, 0)
