@@ -103,18 +103,15 @@ def command(left: str | None, right: str | None, as_json: bool, **options: Any) 
     assert right is not None
     if options["whole"]:
         return _whole(left, right, kinds, shown, options["output"])
-    from relokit.building import encoder
     from relokit.cli.terminal.view import Bars
-    from relokit.diffing.read.sides import read_sides
-    from relokit.diffing.routines.compare import compare
+    from relokit.diffs import diff
 
     if options["run"]:
         from relokit.session import process_session
 
         process_session().start()  # it imports while this process reads
     with Bars() as bars:
-        sides = read_sides(left, right, encoder, bars.progress)
-        found = compare(*sides, kept=kept, kinds=kinds, progress=bars.progress)
+        found = diff(left, right, kept=kept, kinds=kinds, progress=bars.progress)
     if options["score"] and not as_json:
         _put(f"{found.score:.2f}", options["output"])
         return 0 if found.same else 1

@@ -28,11 +28,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import NoReturn
 
 from relokit.codegen.base import errors
-from relokit.codegen.base.errors import NativeCrashError, RelokitError
+from relokit.codegen.base.errors import FormatError, NativeCrashError, RelokitError
 
 Progress = Callable[[bytes], None]
 
@@ -44,6 +45,7 @@ _RESULT, _PROGRESS, _ERROR, _FAILURE = b"R", b"P", b"E", b"F"
 _CHUNK = 1 << 16
 _STDERR_KEPT = 4096
 _ERROR_LIMIT = 1 << 16
+_MESSAGE_LIMIT, _FIELD_LIMIT = 8192, 1024
 _CLOSE_GRACE = 1.0
 _BOOT = (
     "import sys; sys.path[:] = {path!r}\n"
@@ -55,6 +57,17 @@ _ERROR_CLASSES: dict[str, type[RelokitError]] = {
     for name, cls in vars(errors).items()
     if isinstance(cls, type) and issubclass(cls, RelokitError)
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _SentError:
+    """An error on its way to the parent: the name of its class, and what it says."""
+
+    name: str
+    message: str
+    where: str | None = None
+    text: str | None = None
+    hint: str | None = None
 
 
 class Child:
@@ -290,19 +303,18 @@ class Child:
         )
 
     def _handler_error(self, kind: bytes, answer: bytes) -> RelokitError:
-        import json
+        from relokit.codegen.base.documents import from_json
 
         try:
-            fields = json.loads(answer)
-            name, message = str(fields["class"]), str(fields["message"])
-            quoted = (fields["where"], fields["text"], fields["hint"])
-            where, text, hint = (None if field is None else str(field) for field in quoted)
-        except (ValueError, KeyError, TypeError, RecursionError):
+            sent = from_json(_SentError, answer)
+        except FormatError:
             return NativeCrashError(f"{self.library} reported an error that cannot be read")
         if kind == _FAILURE:
-            return NativeCrashError(f"{self.library} failed: {name}: {message}", text=text)
-        cls = _ERROR_CLASSES.get(name, RelokitError)
-        return cls(message, where=where, text=text, hint=hint)
+            return NativeCrashError(
+                f"{self.library} failed: {sent.name}: {sent.message}", text=sent.text
+            )
+        cls = _ERROR_CLASSES.get(sent.name, RelokitError)
+        return cls(sent.message, where=sent.where, text=sent.text, hint=sent.hint)
 
     def _kill(self) -> None:
         process, self._process = self._process, None
@@ -410,19 +422,17 @@ def _send(fd: int, kind: bytes, body: bytes) -> None:
 
 
 def _send_error(fd: int, error: Exception) -> None:
-    import json
+    from relokit.codegen.base.documents import to_json
 
-    fields: dict[str, str | None] = {"class": type(error).__name__, "message": str(error)[:8192]}
-    fields |= {"where": None, "text": None, "hint": None}
-    kind = _FAILURE
-    if isinstance(error, RelokitError):
-        kind = _ERROR
-        fields["message"] = error.message[:8192]
-        for key in ("where", "text", "hint"):
-            value: str | None = getattr(error, key)
-            fields[key] = None if value is None else value[:1024]
-        for cls in type(error).__mro__:
-            if _ERROR_CLASSES.get(cls.__name__) is cls:
-                fields["class"] = cls.__name__
-                break
-    _send(fd, kind, json.dumps(fields).encode())
+    if not isinstance(error, RelokitError):
+        sent = _SentError(type(error).__name__, str(error)[:_MESSAGE_LIMIT])
+        return _send(fd, _FAILURE, to_json(sent))
+    name = next(
+        cls.__name__ for cls in type(error).__mro__ if _ERROR_CLASSES.get(cls.__name__) is cls
+    )
+    where, text, hint = (
+        None if field is None else field[:_FIELD_LIMIT]
+        for field in (error.where, error.text, error.hint)
+    )
+    sent = _SentError(name, error.message[:_MESSAGE_LIMIT], where, text, hint)
+    return _send(fd, _ERROR, to_json(sent))

@@ -61,12 +61,13 @@ class OpenedKernel:
         from relokit.linker.kernel.btf import kernel_version
         from relokit.linker.kernel.shipped import ShippedCode, shipped_image
 
+        layout = self.layout
         return ShippedCode(
             where=self.where,
             image=shipped_image(self.file, self.symbols),
             page_size=self.file.header.page_size,
             version=kernel_version(self.file.image),
-            layout=self.layout,
+            layout=layout,
         )
 
 
