@@ -103,9 +103,10 @@ def _relocation(
     name = f"Relocation of {size} MiB at state {state}"
     # The MMU stays on at state 15: there the new walker may cost a tenth; without, it wins most.
     row = Row(name, "s", target=1.1 if state else 0.25)
-    if state and size == min(plan.sizes):
+    if state and size == plan.sizes[0]:
         row.held = {"QEMU": 1 / 0.8, "memcpy of shuffled pages": 4.5}
-    memory = Row(f"{name}: peak memory of all processes", "MiB", target=0.5)
+    # Unbounded: what is moved is in guest RAM twice, before and after.
+    memory = Row(f"{name}: peak memory of all processes", "MiB")
     large, small = work / "large", work / "small"
     large.write_bytes(os.urandom(size * MIB))
     small.write_bytes(os.urandom(PAGE))
@@ -123,7 +124,7 @@ def _relocation(
         row.others["memcpy of shuffled pages"].append(_shuffled_copy(size * MIB))
         _told(row, number, plan)
     for stage, values in _both(stages, memory):
-        values.append(stage.peak("run", "--json", *options, large) / MIB)
+        values.append(stage.peak("run", "--json", *options, large).all / MIB)
     return [row, memory]
 
 
@@ -144,11 +145,12 @@ def _commands(stages: tuple[Stage, Stage], plan: Plan) -> list[Row]:
             again = usages["cpu"] = stage.run("run", "--json")
             _passed(again)
             asked = usages["help"] = stage.run("--help")
+            peak = stage.peak("run", "--json")
             seen = {name: usage.cpu for name, usage in usages.items()} | {
                 "wall": again.wall,
                 "help wall": asked.wall,
-                "largest": again.largest / MIB,
-                "all": stage.peak("run", "--json") / MIB,
+                "largest": peak.largest / MIB,
+                "all": peak.all / MIB,
             }
             for name, value in seen.items():
                 (rows[name].after if at else rows[name].before).append(value)

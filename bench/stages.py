@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from measurement import progress
-from usage import BenchError, Usage, measure, peak_memory
+from usage import BenchError, Peak, Usage, measure, peak_memory
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_STAGE = "5839b86"
@@ -34,8 +34,8 @@ class Stage:
         """Run it, nothing of this tree in its way."""
         return measure(self.command(*arguments), self.environment(), self.cache.parent)
 
-    def peak(self, *arguments: str | Path) -> int:
-        """Peak memory of all its processes in bytes."""
+    def peak(self, *arguments: str | Path) -> Peak:
+        """Its memory at the peak."""
         return peak_memory(self.command(*arguments), self.environment(), self.cache.parent)
 
     def templates(self) -> Path:

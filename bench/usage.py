@@ -28,14 +28,20 @@ class BenchError(Exception):
 class Usage:
     """What one command took, with every process that it started and left behind.
 
-    ``cpu`` and ``wall`` are seconds, ``largest`` the peak resident set of the largest process in
-    bytes, ``out`` what it printed.
+    ``cpu`` and ``wall`` are seconds, ``out`` is what it printed.
     """
 
     cpu: float
     wall: float
-    largest: int
     out: str
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Most bytes at a time: of ``all`` processes, shared pages once; of the ``largest`` alone."""
+
+    all: int
+    largest: int
 
 
 def measure(command: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> Usage:
@@ -47,21 +53,21 @@ def measure(command: Sequence[str | Path], env: Mapping[str, str], cwd: Path) ->
         process = subprocess.Popen(
             command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=err
         )
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        process.wait()
         wall = perf_counter() - start
-        largest = max(used.ru_maxrss, _reap_orphans())
+        _reap_orphans()
         out.seek(0)
         err.seek(0)
         if process.returncode not in (0, 1):
             raise BenchError(f"{shlex.join(map(str, command))}: {err.read().strip()[-500:]}")
-        return Usage(_children_cpu() - before, wall, largest << 10, out.read())
+        return Usage(_children_cpu() - before, wall, out.read())
 
 
-def peak_memory(command: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> int:
-    """Most bytes that ``command`` and all below it have at a time, shared pages once.
+def peak_memory(command: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> Peak:
+    """What ``command`` and all below it hold, looked at every few milliseconds.
 
-    Looked at every few milliseconds, which takes time: no run for anything else.
+    Looking takes time: this is no run for anything else. (What wait4 says of the largest process
+    counts what this one had when it forked, so it is of no use.)
     """
     with subprocess.Popen(
         command,
@@ -71,11 +77,13 @@ def peak_memory(command: Sequence[str | Path], env: Mapping[str, str], cwd: Path
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        most = 0
+        together = largest = 0
         while process.poll() is None:
-            most = max(most, sum(map(_proportional, _tree(process.pid))))
+            tree = _tree(process.pid)
+            together = max(together, sum(_kib(pid, "smaps_rollup", "Pss:") for pid in tree))
+            largest = max(largest, *(_kib(pid, "status", "VmHWM:") for pid in tree))
             sleep(SAMPLE_SECONDS)
-    return most
+    return Peak(together << 10, largest << 10)
 
 
 def _adopt_orphans() -> None:
@@ -83,15 +91,13 @@ def _adopt_orphans() -> None:
         raise BenchError("prctl(PR_SET_CHILD_SUBREAPER) is refused")
 
 
-def _reap_orphans() -> int:
-    """Wait for whoever is left; returns the largest peak resident set among them, in KiB."""
-    largest = 0
+def _reap_orphans() -> None:
+    """Wait for whoever is left, so that their time is counted."""
     for _ in range(ORPHAN_LOOKS):
         try:
-            pid, _, used = os.wait4(-1, os.WNOHANG)
+            pid, _ = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return largest
-        largest = max(largest, used.ru_maxrss)
+            return
         if pid == 0:
             sleep(SAMPLE_SECONDS)
     raise BenchError("a process outlives the command that started it")
@@ -114,10 +120,10 @@ def _tree(pid: int) -> list[int]:
     return found
 
 
-def _proportional(pid: int) -> int:
-    """Proportional set size in bytes; 0 for a process that is gone."""
+def _kib(pid: int, file: str, field: str) -> int:
+    """A field of /proc/PID/FILE in KiB; 0 for a process that is gone."""
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
     except OSError:
         return 0
-    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) for line in lines if line.startswith(field))
