@@ -3,7 +3,7 @@ the system instructions that translate an address (maintenance.c).
 
 With UC_TLB_VIRTUAL the engine asks for each page it does not know. A fill that is refused ends the
 run at the exact PC, for the CPU to deliver the abort. What the engine forgets, and when, is its
-own: it does at TLBI, and at writes of SCTLR, TCR, and of TTBR with another ASID (docs/adr/0011).
+own: it does at TLBI, and at writes of SCTLR, TCR, and of TTBR with another ASID (docs/adr/0014).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 /*
- * The engine's TLB is filled here, by our walk (docs/adr/0011).
+ * The engine's TLB is filled here, by our walk (docs/adr/0014).
  */
 
 #include "mmu.h"

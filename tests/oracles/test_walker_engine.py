@@ -16,17 +16,16 @@ from unicorn import arm64_const as arm64
 
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch import geometry as g
-from relokit.runtime.arch.geometry import granule_of, tcr_el1, tcr_el2
+from relokit.runtime.arch.geometry import tcr_el1, tcr_el2
 from relokit.runtime.arch.translation import SCTLR_WXN, WalkRegisters
 from relokit.runtime.arch.walker import Access, walk, walk_many
-from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.guest.owner import destination
 from relokit.runtime.kexec.pagetables import PageTables
+from support.wild_tables import World, has_illegal_block, wild_descriptor
 
 pytestmark = pytest.mark.oracle
 
-BASE, SIZE = 0x4000_0000, 16 << 20
 SCTLR = 0x30D0_0801  # MMU on, RES1 as the kernel has them
 # at s1e1r, x0; isb; mrs x1, par_el1; at s1e1w, x0; isb; mrs x2, par_el1
 PROBE = bytes.fromhex("007808d5df3f03d5017438d5207808d5df3f03d5027438d5")
@@ -118,26 +117,6 @@ def _decoded(par: int) -> tuple[bool, int]:
     return (True, par >> 1 & 0x3F) if par & 1 else (False, (par & (1 << 48) - 1) >> 12)
 
 
-class World:
-    """Guest RAM with the probe's page, its identity map, and room for wild tables."""
-
-    def __init__(self, page_size: int) -> None:
-        self.memory = GuestMemory(BASE, SIZE)
-        self.allocator = PageAllocator(self.memory, page_size)
-        self.granule = granule_of(page_size)
-        self.code = self.allocator.alloc(destination(0, "code"), page_size).base
-        self.memory.write(self.code, PROBE)
-        self.idmap = PageTables(
-            self.memory,
-            self.allocator,
-            self.granule,
-            48,
-            upper=False,
-            owner=destination(0, "idmap"),
-        )
-        self.idmap.idmap(self.code, page_size)
-
-
 @pytest.mark.parametrize("el", [1, 2])
 @pytest.mark.parametrize("page_size", [4096, 16384, 65536])
 @pytest.mark.parametrize("seed", range(12))
@@ -146,6 +125,7 @@ def test_wild_tables_translate_and_fault_as_the_engine_says(
 ) -> None:
     rng = random.Random(seed)
     world = World(page_size)
+    world.memory.write(world.code, PROBE)
     granule, memory = world.granule, world.memory
     va_bits = rng.randrange(25, 49)
     tables = [world.allocator.alloc(destination(0, "wild"), page_size).base for _ in range(8)]
@@ -154,7 +134,7 @@ def test_wild_tables_translate_and_fault_as_the_engine_says(
     slots = [0, 1, last, *(rng.randrange(granule.entries) for _ in range(5))]
     for table in tables:
         for slot in slots:
-            memory.write_u64(table + 8 * slot, _wild_descriptor(rng, tables))
+            memory.write_u64(table + 8 * slot, wild_descriptor(rng, tables))
     sctlr = SCTLR | (rng.random() < 0.3) * SCTLR_WXN
     if el == 1:
         tcr = tcr_el1(granule, t0_bits=48, t1_bits=va_bits, pa_bits=48)
@@ -183,7 +163,7 @@ def test_wild_tables_translate_and_fault_as_the_engine_says(
     for va in vas:
         read, write = engine.probe(va)
         trail = str(walk(memory, regs, va, el=el))
-        if _illegal_block(trail, granule.block_levels):
+        if has_illegal_block(trail, granule.block_levels):
             continue
         assert _decoded(read) == _par(memory, regs, va, Access.READ, el), trail
         assert _decoded(write) == _par(memory, regs, va, Access.WRITE, el), trail
@@ -198,30 +178,11 @@ def test_wild_tables_translate_and_fault_as_the_engine_says(
         assert many.attr_index[index] == (-1 if one.attr_index is None else one.attr_index)
 
 
-def _wild_descriptor(rng: random.Random, tables: list[int]) -> int:
-    kind = rng.choice([0, 1, 1, 2, 3, 3, 3, 3, 3])
-    # Blocks are aligned to the largest there is: the engine ORs what should be zero below.
-    address = rng.choice(tables) if kind == 3 else rng.randrange(1 << 18) << 30
-    attributes = rng.getrandbits(64) & ~d.PLAIN.in_place & ~0b11
-    if rng.random() < 0.8:
-        attributes |= d.AF
-    return address & d.PLAIN.in_place | attributes | kind
-
-
-def _illegal_block(trail: str, block_levels: tuple[int, ...]) -> bool:
-    """Whether a walk met a block where the granule has none: the engine takes it for one."""
-    return any(
-        f"L{level} " in line and ": block" in line
-        for level in range(3)
-        if level not in block_levels
-        for line in trail.splitlines()
-    )
-
-
 @pytest.mark.parametrize("wxn", [0, SCTLR_WXN])
 @pytest.mark.parametrize("limits", [0, d.TABLE_PXN, d.TABLE_UXN, d.TABLE_AP_NO_EL0])
 def test_fetch_permission_is_the_engines(wxn: int, limits: int) -> None:
     world = World(4096)
+    world.memory.write(world.code, PROBE)
     memory = world.memory
     target = world.allocator.alloc(destination(0, "target"), 4096).base
     memory.write(target, NOP * 1024)
