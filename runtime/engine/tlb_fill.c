@@ -165,7 +165,7 @@ static uint64_t translate(struct mmu *mmu, uint64_t va, int32_t type, uint64_t p
 	entry->pa = result.pa;
 	entry->rights = granted(rights, type);
 	/* Maintenance of a line finds what loads and stores do. */
-	if (type != MEM_FETCH && rights & RIGHT_READ && unprivileged == !PSTATE_EL(pstate)) {
+	if (type != MEM_FETCH && rights & RIGHT_READ) {
 		mmu->kept_page = va | 0xfff;
 		mmu->kept_operation = OPERATION_CLEAN;
 		mmu->kept_el = PSTATE_EL(pstate);

@@ -17,6 +17,7 @@ from relokit.runtime.arch.translation import (
     SCTLR_WXN,
     WalkRegisters,
     table_range,
+    to_ttbr,
     two_ranges,
 )
 from relokit.runtime.arch.walker import Access, walk
@@ -92,7 +93,8 @@ def _descriptor(rng: random.Random, tables: list[int]) -> int:
     address = rng.choice(tables)
     if rng.random() < 0.2:
         address = rng.getrandbits(52) & ~0xFFF
-    return address | attributes | kind
+    output = rng.choice([d.PLAIN, d.LPA, d.LPA2])
+    return output.encode(address) | attributes | kind
 
 
 @settings(max_examples=400, deadline=None)
@@ -100,18 +102,24 @@ def _descriptor(rng: random.Random, tables: list[int]) -> int:
 def test_both_walks_say_the_same(seed: int, page: int, wide: bool) -> None:
     rng = random.Random(seed)
     granule = g.granule_of(page)
-    with GuestMemory(BASE, TABLES * 65536) as memory:
-        tables = [BASE + index * 65536 for index in range(TABLES)]
+    # Where RAM is, addresses beyond 48 bits lead to the tables.
+    base = BASE | (rng.choice([0, rng.randrange(16) << 48]) if wide else 0)
+    with GuestMemory(base, TABLES * 65536) as memory:
+        tables = [base + index * 65536 for index in range(TABLES)]
         slots = [0, 1, granule.entries - 1, rng.randrange(granule.entries)]
         for table in tables:
             for slot in slots:
                 memory.write_u64(table + 8 * slot, _descriptor(rng, tables))
         el = rng.choice([1, 1, 2])
+
+        def root(table: int) -> int:
+            return to_ttbr(table, 52 if wide else 48)
+
         regs = WalkRegisters(
             sctlr=(rng.random() < 0.95) * SCTLR_M | rng.choice([0, SCTLR_WXN]),
             tcr=_tcr(rng, granule),
-            ttbr0=rng.choice([tables[0]] * 9 + [rng.getrandbits(64)]) | rng.choice([0, 1]),
-            ttbr1=rng.choice([tables[1]] * 9 + [rng.getrandbits(64)]),
+            ttbr0=rng.choice([root(tables[0])] * 9 + [rng.getrandbits(64)]) | rng.choice([0, 1]),
+            ttbr1=rng.choice([root(tables[1])] * 9 + [rng.getrandbits(64)]),
             mair=rng.getrandbits(64),
             e2h=el == 2 and rng.random() < 0.5,
             cpu_bits=52 if wide else 48,
