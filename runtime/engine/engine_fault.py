@@ -9,7 +9,7 @@ The exact address of an access that a TLB fill refused is kept too, in the engin
 Where they lie is found once a process, by provoking both with a known address.
 
 In that structure is a switch, too: whether the engine looks for a request to stop after each load
-and store, a fifth of its time (docs/adr/0014). It is not needed where every access that ends a run
+and store, a fifth of its time (docs/adr/0017). It is not needed where every access that ends a run
 does so in its TLB fill. It is used only where it was seen to be what it is taken for.
 """
 

@@ -55,6 +55,7 @@ static uint32_t refuse(void *engine, struct mmu *mmu, uint64_t fault, uint64_t a
 	mmu->pc = mmu_read(engine, mmu, REG_PC);
 	mmu->address = address;
 	mmu->doomed = 1;
+	mmu->kept_page = 0;
 	if (blocks[BLOCK_REASON] == STOP_NONE)
 		blocks[BLOCK_REASON] = STOP_FAULT;
 	((call_save *)(uintptr_t)mmu->calls.save)(engine, (void *)(uintptr_t)mmu->context);
@@ -63,27 +64,38 @@ static uint32_t refuse(void *engine, struct mmu *mmu, uint64_t fault, uint64_t a
 	return 1;
 }
 
-static uint32_t maintain(void *engine, struct mmu *mmu, enum operation operation, uint64_t va)
+/* Which SYS instruction it is. */
+static uint64_t key_of(const struct system_access *access)
 {
-	const uint64_t *blocks = (const uint64_t *)(uintptr_t)mmu->blocks;
+	return (uint64_t)access->crm << 32 | access->crn << 16 | access->op1 << 8 | access->op2;
+}
+
+/* Whether the engine has no part in it: it zeroes, and knows whether there are CVAP and CVADP. */
+static uint32_t keep(struct mmu *mmu, const struct system_access *access, enum operation operation)
+{
+	int done = operation != OPERATION_ZERO && access->crm != 12 && access->crm != 13;
+
+	mmu->kept_key = done ? key_of(access) : 0;
+	return (uint32_t)done;
+}
+
+static uint32_t maintain(void *engine, struct mmu *mmu, const struct system_access *access,
+			 enum operation operation)
+{
 	const struct walk_regime *regime;
 	struct walk_result at;
-	uint64_t pstate, rights;
-	int kept = !mmu->stale && mmu->kept_page == (va | 0xfff) &&
-		   mmu->kept_operation == (uint64_t)operation;
+	uint64_t va = access->value, pstate, rights;
 
-	/* A block that follows itself is where the last one was. */
-	if (kept && blocks[BLOCK_REPEATS])
-		return 0;
 	pstate = mmu_pstate(engine, mmu);
-	if (kept && mmu->kept_el == PSTATE_EL(pstate))
-		return 0;
 	regime = mmu_regime(mmu, pstate);
 	/* Where it is trapped, the engine does that. */
 	if (!PSTATE_EL(pstate) && !(regime->sctlr & SCTLR_UCI) && operation != OPERATION_ZERO)
 		return 0;
 	if (PSTATE_EL(pstate) < 2 && mmu->hcr & (HCR_TPC | HCR_TPU))
 		return 0;
+	if (mmu->kept_page == (va | 0xfff) && mmu->kept_el == PSTATE_EL(pstate) &&
+	    mmu->kept_operation == (uint64_t)operation)
+		return keep(mmu, access, operation);
 	walk_stage1(&mmu->ram, regime, va, &at);
 	/* DC ZVA is a store, which the engine makes; but not to Device memory. */
 	if (operation == OPERATION_ZERO) {
@@ -102,7 +114,7 @@ static uint32_t maintain(void *engine, struct mmu *mmu, enum operation operation
 	mmu->kept_page = va | 0xfff;
 	mmu->kept_operation = (uint64_t)operation;
 	mmu->kept_el = PSTATE_EL(pstate);
-	return 0;
+	return keep(mmu, access, operation);
 }
 
 /* PAR_EL1 of a translation that succeeds. */
@@ -159,13 +171,20 @@ uint32_t watch_operations(void *engine, int32_t reg, const struct system_access 
 {
 	enum operation operation;
 
+	/*
+	 * Nearly all of it are loops over lines. A block that follows itself is at the level where
+	 * it was. There is nothing left for the engine to do: it would check rights once more.
+	 */
+	if (mmu->kept_page == (access->value | 0xfff) && mmu->kept_key == key_of(access) &&
+	    ((const uint64_t *)(uintptr_t)mmu->blocks)[BLOCK_REPEATS] && !mmu->operations)
+		return 1;
 	if (mmu->doomed)
 		return 1;
 	if (mmu->operations)
 		count_system(engine, reg, access, (uint64_t *)(uintptr_t)mmu->operations);
 	operation = operation_of(access);
 	if (operation != OPERATION_NONE)
-		return maintain(engine, mmu, operation, access->value);
+		return maintain(engine, mmu, access, operation);
 	if (access->crn == 7 && (access->crm == 8 || access->crm == 9))
 		return translate_address(engine, mmu, access);
 	if (access->crn == 8) { /* TLBI */

@@ -55,7 +55,8 @@ struct engine_calls {
  * the rest of its block must do nothing that `context` cannot undo.
  *
  * `invented` counts the answers that are to be forgotten. `code_page` and `kept_page` are not 0
- * where what goes with them holds: the page of the code, and the one last translated for data.
+ * where what goes with them holds: the page of the code, and the one last translated for data (`kept_key` is
+ * 0, or the instruction).
  */
 struct mmu {
 	struct guest_ram ram;
@@ -66,7 +67,7 @@ struct mmu {
 	uint64_t stale, hcr;
 	struct walk_regime el1, el2;
 	uint64_t code_page, code_regime, code_offset;
-	uint64_t kept_page, kept_operation, kept_el;
+	uint64_t kept_page, kept_operation, kept_el, kept_key;
 	uint64_t fault, access, pc, address, doomed;
 	uint64_t fills, invented;
 };

@@ -3,7 +3,7 @@ the system instructions that translate an address (maintenance.c).
 
 With UC_TLB_VIRTUAL the engine asks for each page it does not know. A fill that is refused ends the
 run at the exact PC, for the CPU to deliver the abort. What the engine forgets, and when, is its
-own: it does at TLBI, and at writes of SCTLR, TCR, and of TTBR with another ASID (docs/adr/0014).
+own: it does at TLBI, and at writes of SCTLR, TCR, and of TTBR with another ASID (docs/adr/0017).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class _State(ctypes.Structure):
         ("el1", NativeRegime),
         ("el2", NativeRegime),
         *_words("code_page", "code_regime", "code_offset"),
-        *_words("kept_page", "kept_operation", "kept_el"),
+        *_words("kept_page", "kept_operation", "kept_el", "kept_key"),
         *_words("fault", "access", "pc", "address", "doomed"),
         *_words("fills", "invented"),
     )
@@ -196,6 +196,7 @@ class Mmu:
     def forget_registers(self) -> None:
         """Read the registers again at the next fill: one was written from outside."""
         self._state.stale = 1
+        self._state.kept_page = 0
 
     def filter_writes(self, system_filter: Words) -> None:
         """Pass each MSR on to ``system_filter``: the engine calls one hook for it only."""
@@ -233,7 +234,7 @@ class Mmu:
         if doomed:
             self._uc.context_restore(self._context)
             state.doomed = 0
-            state.stale = 1
+            self.forget_registers()
         refusal = Refusal(
             int(state.fault),
             int(state.access),

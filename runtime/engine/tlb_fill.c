@@ -1,5 +1,5 @@
 /*
- * The engine's TLB is filled here, by our walk (docs/adr/0014).
+ * The engine's TLB is filled here, by our walk (docs/adr/0017).
  */
 
 #include "mmu.h"
@@ -168,6 +168,7 @@ static uint64_t translate(struct mmu *mmu, uint64_t va, int32_t type, uint64_t p
 	if (type != MEM_FETCH && rights & RIGHT_READ) {
 		mmu->kept_page = va | 0xfff;
 		mmu->kept_operation = OPERATION_CLEAN;
+		mmu->kept_key = 0;
 		mmu->kept_el = PSTATE_EL(pstate);
 	}
 	return WALK_OK;
@@ -214,8 +215,10 @@ uint32_t watch_writes(void *engine, int32_t reg, const struct system_access *acc
 {
 	if (mmu->doomed)
 		return 1;
-	if (access->crn == 1 || access->crn == 2 || access->crn == 10)
+	if (access->crn == 1 || access->crn == 2 || access->crn == 10) {
 		mmu->stale = 1;
+		mmu->kept_page = 0;
+	}
 	if (!mmu->msr_filter)
 		return 0;
 	return filter_system(engine, reg, access, (const uint64_t *)(uintptr_t)mmu->msr_filter);
