@@ -82,11 +82,13 @@ def run(
     job: Job | None = None,
     *,
     files: Files | None = None,
+    trace: Path | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Build for ``target`` and run ``job`` (by default: the demo kernel) in the machine room.
 
-    ``files`` has what is open already. Returns the Outcome, passed or not; raises RelokitError
+    ``files`` has what is open already. What the CPU does up to the new kernel is recorded into the
+    file ``trace``, if there is one to be. Returns the Outcome, passed or not; raises RelokitError
     for bad input and NativeCrashError when the engine itself goes down.
     """
-    return process_session().run(target, job, files=files, progress=progress)
+    return process_session().run(target, job, files=files, trace=trace, progress=progress)

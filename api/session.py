@@ -118,15 +118,24 @@ class Session:
         job: Job | None = None,
         *,
         files: Files | None = None,
+        trace: Path | None = None,
         progress: Progress | None = None,
     ) -> Outcome:
         """Build for ``target``, run ``job`` (by default: the demo kernel), and judge it.
 
-        ``files`` has what is open already. Returns the Outcome, passed or not; raises RelokitError
-        for bad input and NativeCrashError when the engine itself goes down.
+        ``files`` has what is open already. What the CPU does up to the new kernel is recorded into
+        the file ``trace``, if there is one to be: whole, or not at all. Returns the Outcome, passed
+        or not; raises RelokitError for bad input and NativeCrashError when the engine itself goes
+        down.
         """
         setup = self._setup(target, job, files)
-        return self.ask(RunRequest(setup), Outcome, seconds_of(setup.job), progress)
+        seconds = seconds_of(setup.job)
+        if trace is None:
+            return self.ask(RunRequest(setup), Outcome, seconds, progress)
+        from relokit.codegen.base.atomic import replacing
+
+        with replacing(trace) as temporary:
+            return self.ask(RunRequest(setup, temporary), Outcome, seconds, progress)
 
     def export(
         self,

@@ -40,7 +40,7 @@ ALLOWED = {
     "runtime": "nothing",
     "runtime.guest": "codegen.base",
     "runtime.arch": "codegen, codegen.base, runtime.guest",
-    "runtime.record": "codegen, runtime.guest, runtime.arch",
+    "runtime.record": "codegen, codegen.base, runtime.guest, runtime.arch",
     "runtime.engine": "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record",
     "runtime.board": (
         "codegen, codegen.base, linker.kernel, runtime.guest, runtime.arch, runtime.record, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -51,9 +52,14 @@ DEMO_BOOT = 5.0
     default=DEFAULT_MAX_INSTRUCTIONS,
     help="Give up on the relocation after this many instructions. [default: 2^40]",
 )
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    help="Record what the CPU does up to the new kernel, and write that to this file.",
+)
 @cache_option
 @json_option
-def command(as_json: bool, **options: Any) -> int:
+def command(as_json: bool, trace: Path | None, **options: Any) -> int:
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
     from relokit.linker.kernel.opened import Files
 
@@ -68,7 +74,7 @@ def command(as_json: bool, **options: Any) -> int:
     from relokit.facade import run
 
     with Bars() as bars:
-        outcome = run(target, job, files=files, progress=bars.progress)
+        outcome = run(target, job, files=files, trace=trace, progress=bars.progress)
     if as_json:
         emit_json(outcome)
     else:

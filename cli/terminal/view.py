@@ -12,7 +12,7 @@ from relokit.cli.terminal.output import plain
 from relokit.codegen.base.version import VERSION
 from relokit.codegen.target import MIB, Target
 from relokit.runtime.guest.payload import PayloadPart
-from relokit.runtime.judge.outcome import Finding, Outcome
+from relokit.runtime.judge.outcome import Finding, Outcome, TraceFile
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -100,6 +100,8 @@ def _lines(target: Target, outcome: Outcome) -> Iterator[Line]:
         yield _row("verified", f"{outcome.verified_bytes:,} bytes where they belong")
     else:
         yield _row("hand-over", "never: the new kernel was not reached")
+    if outcome.trace is not None:
+        yield _row("trace", _trace(outcome.trace))
     for text in (outcome.console or "").splitlines():
         yield _row("console", text)
     if outcome.ended:
@@ -142,6 +144,13 @@ def _handoff(outcome: Outcome) -> str:
         f"EL{state.el} at {state.pc:#x}, x0 = {state.x0:#x}, MMU {'on' if state.mmu else 'off'}, "
         f"DAIF {state.daif:#x}, SCTLR {state.sctlr:#x}"
     )
+
+
+def _trace(trace: TraceFile) -> str:
+    text = f"{trace.records:,} records, {trace.bytes:,} bytes"
+    if trace.full_at is not None:
+        text += f"; full: whole only up to {trace.full_at:,} instructions"
+    return text
 
 
 def _finding(finding: Finding) -> Iterator[Line]:

@@ -19,6 +19,14 @@ SOURCES = (
     "runtime/engine/mmu.h",
     "runtime/engine/tlb_fill.c",
     "runtime/engine/maintenance.c",
+    "runtime/engine/decode.h",
+    "runtime/engine/decode.c",
+    "runtime/engine/decode_access.c",
+    "runtime/engine/recorder.h",
+    "runtime/engine/recorder.c",
+    "runtime/engine/recorder_streams.c",
+    "runtime/engine/recorder_events.c",
+    "runtime/engine/recorder_pages.c",
 )
 """Paths from the top of the tree."""
 

@@ -65,6 +65,7 @@ class Cpu(Registers):
 
     ``policy`` says which exceptions the guest handles. ``firmware`` is called for each SMC (and,
     before the EL2 vectors, for each HVC if it wants those); it returns whether it took the call.
+    ``on_exception`` is told of every other exception, before it is delivered or ends the run.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Cpu(Registers):
         self.cpu_bits = cpu_bits
         self.policy = policy
         self.firmware: Callable[[Cpu, ExceptionEvent], bool] | None = None
+        self.on_exception: Callable[[ExceptionEvent], None] | None = None
         self._pending: tuple[StopReason, str | None] | None = None
         self._event: ExceptionEvent | None = None
         self._access: BusAccess | None = None
@@ -139,6 +141,16 @@ class Cpu(Registers):
     def count_operations(self, counters: Words | None) -> None:
         """Count each SYS instruction in ``counters`` (ENCODINGS words); None ends that."""
         self._mmu.count_operations(counters)
+
+    @property
+    def cache_type(self) -> int:
+        """CTR_EL0 as the guest reads it."""
+        return self._system.cache_type
+
+    @property
+    def mmu(self) -> Mmu:
+        """The MMU under the engine."""
+        return self._mmu
 
     def flush_code(self) -> None:
         """Drop translated code: needed after a hook is added to code that ran."""
@@ -395,6 +407,8 @@ class Cpu(Registers):
         calls = (ExceptionClass.SMC64, ExceptionClass.HVC64)
         if event.exception_class in calls and self.firmware and self.firmware(self, event):
             return
+        if self.on_exception:
+            self.on_exception(event)
         if event.target_el > 2 or not self.policy.delivers(event):
             self.stop(StopReason.EXCEPTION)
             return

@@ -54,9 +54,9 @@ struct engine_calls {
  * for maintenance, else the engine knows it. `doomed` says that the engine has not stopped yet:
  * the rest of its block must do nothing that `context` cannot undo.
  *
- * `invented` counts the answers that are to be forgotten. `code_page` and `kept_page` are not 0
- * where what goes with them holds: the page of the code, and the one last translated for data (`kept_key` is
- * 0, or the instruction).
+ * `invented` counts the answers that are to be forgotten, `recorder` is told of fills, or is none.
+ * `code_page` and `kept_page` are not 0 where what goes with them holds: the page of the code, and
+ * the one last translated for data (`kept_key` is 0, or the instruction).
  */
 struct mmu {
 	struct guest_ram ram;
@@ -69,8 +69,17 @@ struct mmu {
 	uint64_t code_page, code_regime, code_offset;
 	uint64_t kept_page, kept_operation, kept_el, kept_key;
 	uint64_t fault, access, pc, address, doomed;
-	uint64_t fills, invented;
+	uint64_t fills, invented, recorder;
 };
+
+/* A fill of the TLB, for the recorder: what the page is accessed for, and what is given. */
+struct fill {
+	uint64_t va, pc, el, access, rights;
+};
+
+struct recorder;
+void record_fill(void *engine, struct recorder *recorder, const struct fill *fill,
+		 const struct walk_regime *regime, const struct walk_result *walk);
 
 uint64_t mmu_read(void *engine, const struct mmu *mmu, int reg);
 uint64_t mmu_pstate(void *engine, struct mmu *mmu);

@@ -82,7 +82,7 @@ class _State(ctypes.Structure):
         *_words("code_page", "code_regime", "code_offset"),
         *_words("kept_page", "kept_operation", "kept_el", "kept_key"),
         *_words("fault", "access", "pc", "address", "doomed"),
-        *_words("fills", "invented"),
+        *_words("fills", "invented", "recorder"),
     )
 
 
@@ -224,6 +224,20 @@ class Mmu:
             yield
         finally:
             self._state.permissive = 0
+
+    @property
+    def address(self) -> int:
+        """Where the state is that native code knows."""
+        return ctypes.addressof(self._state)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether a recorder is told of fills."""
+        return bool(self._state.recorder)
+
+    def tell(self, recorder: int) -> None:
+        """Tell the recorder at a native address of fills, or nobody (0)."""
+        self._state.recorder = recorder
 
     def refusal(self) -> Refusal | None:
         """The refused access that ended a run, told once; registers are as they were then."""

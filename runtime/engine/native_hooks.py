@@ -128,7 +128,7 @@ def add_native_hook(
     uc: Uc,
     kind: int,
     address: int,
-    data: Words,
+    data: npt.NDArray[Any],
     *,
     instruction: int | None = None,
     at: int | None = None,

@@ -135,8 +135,8 @@ static int answers(const struct mmu *mmu, uint64_t pa)
 }
 
 /* The fault of an access of `type` to the page at `va`; WALK_OK if `entry` is filled in. */
-static uint64_t translate(struct mmu *mmu, uint64_t va, int32_t type, uint64_t pc, uint64_t pstate,
-			  struct tlb_entry *entry)
+static uint64_t translate(void *engine, struct mmu *mmu, uint64_t va, int32_t type, uint64_t pc,
+			  uint64_t pstate, struct tlb_entry *entry)
 {
 	const struct walk_regime *regime = mmu_regime(mmu, pstate);
 	uint64_t wanted = type == MEM_FETCH ? RIGHT_EXECUTE
@@ -164,6 +164,11 @@ static uint64_t translate(struct mmu *mmu, uint64_t va, int32_t type, uint64_t p
 	}
 	entry->pa = result.pa;
 	entry->rights = granted(rights, type);
+	if (mmu->recorder)
+		record_fill(engine, (struct recorder *)(uintptr_t)mmu->recorder,
+			    &(struct fill){va, pc, PSTATE_EL(pstate), (uint64_t)type,
+					   entry->rights},
+			    regime, &result);
 	/* Maintenance of a line finds what loads and stores do. */
 	if (type != MEM_FETCH && rights & RIGHT_READ) {
 		mmu->kept_page = va | 0xfff;
@@ -184,7 +189,7 @@ uint8_t fill_tlb(void *engine, uint64_t va, int32_t type, struct tlb_entry *entr
 		return 0;
 	mmu->fills++;
 	pc = mmu_read(engine, mmu, REG_PC);
-	fault = translate(mmu, va, type, pc, mmu_pstate(engine, mmu), entry);
+	fault = translate(engine, mmu, va, type, pc, mmu_pstate(engine, mmu), entry);
 	if (fault == WALK_OK) {
 		if (type == MEM_FETCH)
 			mmu->code_page = 0;

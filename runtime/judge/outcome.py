@@ -116,13 +116,26 @@ class JudgedTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceFile:
+    """A trace that was written: its size in bytes and its records.
+
+    ``full_at`` is where there was no more room for records: what came after that many instructions
+    is not in it, or not all.
+    """
+
+    bytes: int
+    records: int
+    full_at: int | None = field(default=None, metadata=ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """Verdict, measurements and findings of one run.
 
     ``handoff`` is None when the new kernel was never reached. ``console`` is what the new
     kernel printed when it was let run on. ``maintenance`` is what the C half did to caches (kexec
     only), ``operations`` how often the move executed which maintenance instruction or barrier:
-    None if that was not observed.
+    None if that was not observed. ``trace`` is the file of the run's trace, if there is one.
     """
 
     SCHEMA: ClassVar[str] = "relokit.run/1"
@@ -140,6 +153,7 @@ class Outcome:
     operations: Mapping[str, int] | None = field(default=None, metadata=ABSENT)
     console: str | None = field(default=None, metadata=ABSENT)
     ended: str | None = field(default=None, metadata=ABSENT)
+    trace: TraceFile | None = field(default=None, metadata=ABSENT)
 
     @property
     def passed(self) -> bool:

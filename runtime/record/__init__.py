@@ -1,3 +1,3 @@
-"""What happened, and nothing judged: stations, facts about RAM, how each leg ended; imports
-codegen, runtime.guest, runtime.arch.
+"""What happened, and nothing judged: stations, facts about RAM, how each leg ended, the trace;
+imports codegen, codegen.base, runtime.guest, runtime.arch.
 """

@@ -51,16 +51,18 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Run the machine and judge it."""
+    """Run the machine and judge it; a trace goes to ``trace``, if that is given."""
 
     setup: Setup
+    trace: Path | None = None
 
     def carry_out(self, report: Report) -> Outcome:
         """See Request."""
         from relokit.runtime.run.verdict import run
 
         setup = self.setup
-        return run(setup.target, _decoded(setup.programs), setup.job, report, setup.opened)
+        programs = _decoded(setup.programs)
+        return run(setup.target, programs, setup.job, report, setup.opened, self.trace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
 
 from relokit.codegen.target import Target
@@ -28,6 +29,7 @@ from relokit.runtime.run.console import run_on
 from relokit.runtime.run.execute import execute, execute_resume
 from relokit.runtime.run.journey import Report
 from relokit.runtime.run.prepare import open_cpu, prepare_machine, prepare_resume
+from relokit.runtime.run.tracing import traced
 
 
 def run(
@@ -36,27 +38,31 @@ def run(
     job: Job,
     report: Report,
     opened: OpenedInputs | None = None,
+    trace: Path | None = None,
 ) -> Outcome:
-    """Build the machine ``job`` describes and judge what happens in it.
+    """Build the machine ``job`` describes and judge what happens in it, up to the new kernel
+    recorded into the file ``trace``.
 
     ``opened`` are the job's files, if they are open already. Raises RelokitError for bad input;
     whatever the guest does is in the Outcome.
     """
     started = perf_counter()
     if job.path is KexecPath.HIBERNATE:
-        return run_resume(target, programs, job, report, opened)
+        return run_resume(target, programs, job, report, opened, trace)
     machine = prepare_machine(target, programs, job, report, opened)
     try:
-        return run_machine(machine, job, report, built=perf_counter() - started)
+        return run_machine(machine, job, report, trace, built=perf_counter() - started)
     finally:
         machine.close()
 
 
-def run_machine(machine: Machine, job: Job, report: Report, *, built: float = 0.0) -> Outcome:
+def run_machine(
+    machine: Machine, job: Job, report: Report, trace: Path | None = None, *, built: float = 0.0
+) -> Outcome:
     """Execute a machine that is ready, then judge; the new kernel runs on only if that is well."""
     cpu = open_cpu(machine)
     started = perf_counter()
-    record = execute(machine, cpu, job, report)
+    record, written = traced(cpu, trace, lambda: execute(machine, cpu, job, report))
     pages = 0
     if not machine.kimage.in_place:
         pages = total_pages(machine.kimage.segments, machine.target.page_size)
@@ -79,7 +85,7 @@ def run_machine(machine: Machine, job: Job, report: Report, *, built: float = 0.
         outcome = conclude(
             record, machine.target, machine.inputs.description, pages, outcome.maintenance
         )
-    return replace(outcome, timings=timings)
+    return replace(outcome, timings=timings, trace=written)
 
 
 def run_resume(
@@ -88,6 +94,7 @@ def run_resume(
     job: Job,
     report: Report,
     opened: OpenedInputs | None = None,
+    trace: Path | None = None,
 ) -> Outcome:
     """The resume side of hibernation: what is moved are the pages of the resumed kernel."""
     started = perf_counter()
@@ -95,14 +102,15 @@ def run_resume(
     try:
         built = perf_counter() - started
         started = perf_counter()
-        record = execute_resume(resume, cpu, job, report)
+        record, written = traced(cpu, trace, lambda: execute_resume(resume, cpu, job, report))
         home = resume.home
         kind = PayloadKind.PATTERN
         payload = PayloadPart(str(home.owner), kind, home.base, home.size, home.size)
         outcome = conclude(record, target, (payload,), home.size // target.page_size)
         engine = sum(leg.stop.seconds for leg in record.legs)
         compared = perf_counter() - started - engine
-        return replace(outcome, timings={"build": built, "compare": compared})
+        timings = {"build": built, "compare": compared}
+        return replace(outcome, timings=timings, trace=written)
     finally:
         resume.close()
 

@@ -16,6 +16,8 @@ import pytest
 
 from relokit.runtime.board.devicetree import virt_dtb, with_chosen
 from relokit.runtime.board.fdt import parse
+from relokit.runtime.record.trace import TraceKind
+from relokit.runtime.record.trace_file import read_trace
 
 Cli = Callable[..., Any]
 Edit = Callable[[str, str, str], Path]
@@ -88,6 +90,7 @@ OUTCOME: Shape = {
     "operations?": dict,
     "console?": (str, type(None)),
     "ended?": (str, type(None)),
+    "trace?": {"bytes": int, "records": int},
 }
 
 
@@ -328,3 +331,79 @@ def tree_in(elf: bytes) -> bytes:
     (size,) = struct.unpack_from(">I", elf, at + 4)
     assert size <= 4096
     return elf[at : at + size]
+
+
+# --trace ----------------------------------------------------------------------------------------
+
+
+def test_a_run_is_recorded_into_a_file(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    result = cli("run", "--json", "--size", "256k", "--trace", path)
+    assert (result.code, result.err) == (0, "")
+    check_shape(result.document, OUTCOME)
+    trace = read_trace(path)
+    assert result.document["trace"] == {
+        "bytes": path.stat().st_size,
+        "records": len(trace.records),
+    }
+    # From machine_kexec, which the move is a part of, to the new kernel's first instruction.
+    assert trace.instructions > result.document["relocation"]["instructions"]
+    handoff = result.document["handoff"]
+    for segment in result.document["payload"]:
+        inside = (trace.of(TraceKind.STORE)["pa"] >= segment["at"]) & (
+            trace.of(TraceKind.STORE)["pa"] < segment["at"] + segment["bytes"]
+        )
+        assert int(trace.of(TraceKind.STORE)["length"][inside].sum()) >= segment["bytes"]
+    assert not (trace.of(TraceKind.FETCH)["pa"] == handoff["pc"]).any()
+
+
+@pytest.mark.parametrize("path", ["normal", "crash", "purgatory", "hibernate"])
+def test_the_same_run_gives_the_same_trace(cli: Cli, tmp_path: Path, path: str) -> None:
+    for name in ("first", "second"):
+        assert cli("run", "--path", path, "--trace", tmp_path / name).code == 0
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+    assert len(read_trace(tmp_path / "first").of(TraceKind.ISB)) > 0
+
+
+def test_a_run_is_the_same_with_a_trace_and_without(cli: Cli, tmp_path: Path) -> None:
+    plain, traced = (
+        cli("run", "--json", *options).document for options in ((), ("--trace", tmp_path / "trace"))
+    )
+    del traced["trace"]
+    for document in (plain, traced):
+        del document["timings"], document["relocation"]["seconds"]
+    assert plain == traced
+
+
+def test_the_trace_of_a_run_that_fails_ends_where_it_does(
+    cli: Cli, edited: Edit, tmp_path: Path
+) -> None:
+    templates = edited("relocate_kernel.S.j2", LOAD, "\tudf\t#7\n" + LOAD)
+    result = cli("run", "--json", "--templates", templates, "--trace", tmp_path / "trace")
+    assert result.code == 1
+    last = read_trace(tmp_path / "trace").records[-1]
+    assert last["kind"] == TraceKind.EXCEPTION
+    assert last["pc"] == result.document["findings"][0]["address"]
+
+
+def test_the_screen_tells_of_the_trace(cli: Cli, tmp_path: Path) -> None:
+    lines = cli("run", "--trace", tmp_path / "trace").out.splitlines()
+    records = len(read_trace(tmp_path / "trace").records)
+    assert any(line.split()[:3] == ["trace", f"{records:,}", "records,"] for line in lines)
+
+
+@pytest.mark.parametrize("place", ["missing/trace", "."])
+def test_a_trace_that_cannot_be_written_is_refused(cli: Cli, tmp_path: Path, place: str) -> None:
+    result = cli("run", "--trace", tmp_path / place)
+    assert result.code == 2
+    assert str(tmp_path / place) in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_cannot_be_made_leaves_the_old_trace(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    path.write_text("old")
+    result = cli("run", "--kernel", tmp_path / "no-kernel", "--trace", path)
+    assert result.code == 2
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
