@@ -21,6 +21,7 @@ from relokit.diffing.routines.compare import compare
 from relokit.diffing.routines.report import unified
 from relokit.linker.kernel.kallsyms import read_kallsyms
 from relokit.linker.kernel.kernel_file import open_kernel
+from relokit.linker.kernel.opened import OpenedKernel
 
 PAGE = 4096
 SMALL = PAGE
@@ -115,7 +116,7 @@ def building(rounds: int, work: Path) -> list[Measurement]:
 def two_routines(rounds: int, work: Path) -> list[Measurement]:
     """The relocation code of two shipped kernels compared: decoded, aligned, shown."""
     paths = kernels("6.1", "7")
-    sides = [kernel_side(path, RELOCATION) for path in paths]
+    sides = [kernel_side(OpenedKernel(open_kernel(path)), RELOCATION) for path in paths]
     chosen = [replace(one, routines={RELOCATION: one.routines[RELOCATION]}) for one in sides]
     files = []
     for number, side in enumerate(chosen):
