@@ -37,7 +37,7 @@ def test_a_relocation_accesses_what_the_engine_says(series: int, regime: Regime)
 
 
 def test_a_recording_takes_no_more_than_a_few_times_as_long() -> None:
-    """3 times, on a machine that does nothing else; and what is not recorded pays nothing."""
+    """Some 3.5 times, on a machine that does nothing else; what is not recorded pays nothing."""
     target, job = Target(), Job(size=24 << 20)
     seconds: dict[str, list[float]] = {"before": [], "recorded": [], "after": []}
     with prepared(target, job) as machine:
