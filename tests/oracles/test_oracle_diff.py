@@ -19,6 +19,7 @@ from relokit.diffing.read.sides import read_side
 from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.compare import compare
 from relokit.diffing.routines.model import Action, Diff
+from relokit.linker.kernel.opened import Files
 
 pytestmark = pytest.mark.oracle
 
@@ -32,8 +33,8 @@ def encoder() -> Encoder:
 
 def routine(one: str | Path, other: str | Path, symbol: str = RELOCATION) -> Diff:
     return compare(
-        read_side(str(one), symbol, encoder),
-        read_side(str(other), symbol, encoder),
+        read_side(str(one), symbol, encoder, Files()),
+        read_side(str(other), symbol, encoder, Files()),
     )
 
 
@@ -164,7 +165,7 @@ def test_any_function_of_a_kernel_can_be_named(kernel_6_1: Path, kernel_6_12: Pa
 @pytest.mark.parametrize("name", ["kernel_5_10", "kernel_6_1", "kernel_6_12", "kernel_7"])
 def test_no_word_of_a_kernel_is_compared_twice(name: str, request: pytest.FixtureRequest) -> None:
     """kallsyms names the slots of a vector table, and some code by two names."""
-    side = read_side(str(request.getfixturevalue(name)), None, encoder)
+    side = read_side(str(request.getfixturevalue(name)), None, encoder, Files())
     extents = sorted((one.address, one.address + len(one.code)) for one in side.routines.values())
     assert all(end <= start for (_, end), (start, _) in pairwise(extents))
     assert {RELOCATION, "__hyp_stub_vectors", "__hyp_set_vectors"} <= side.routines.keys()
@@ -195,7 +196,7 @@ def test_a_kernel_that_is_cut_off_is_refused(
 
 def test_words_behind_a_function_that_are_for_another_one(kernel_6_12: Path) -> None:
     """Three words at the end of trans_pgd_copy_el2_vectors' extent are not its own."""
-    side = read_side(str(kernel_6_12), "trans_pgd_copy_el2_vectors", encoder)
+    side = read_side(str(kernel_6_12), "trans_pgd_copy_el2_vectors", encoder, Files())
     code = decode(side.routines["trans_pgd_copy_el2_vectors"], side.names)
     noted = [one for one in code if one.note.startswith("for trans_pgd_create_copy+0x")]
     assert len(noted) == 3

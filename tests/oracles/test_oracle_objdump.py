@@ -20,6 +20,7 @@ from relokit.diffing.instructions.decode import decode_words
 from relokit.diffing.read.sides import read_side
 from relokit.linker.kernel.kallsyms import read_kallsyms
 from relokit.linker.kernel.kernel_file import open_kernel
+from relokit.linker.kernel.opened import Files
 
 pytestmark = pytest.mark.oracle
 
@@ -228,7 +229,7 @@ def texts_of(path: Path) -> Iterator[tuple[int, bytes]]:
 def test_routines_read_as_objdump_reads_them(
     name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    side = read_side(str(request.getfixturevalue(name)), None, encoder)
+    side = read_side(str(request.getfixturevalue(name)), None, encoder, Files())
     assert RELOCATION in side.routines
     code = b"".join(one.code for one in side.routines.values())
     assert in_place(code, tmp_path) == []

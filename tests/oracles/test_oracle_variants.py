@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from relokit.building import encoder
 from relokit.codegen.build import DEMO, HARNESS, KERNEL, PURGATORY, Recipe
 from relokit.codegen.object import Object, SectionFlag, SectionType
 from relokit.codegen.series import COMPLETE
-from relokit.codegen.target import PAGE_SIZES, VA_BITS, Regime, Target
+from relokit.codegen.target import NARROW, PAGE_SIZES, VA_BITS, WIDE, Regime, Target
 from relokit.linker.elf.elf_reader import read_image, read_object
 from relokit.linker.elf.elf_writer import rel_chunks
 from relokit.linker.image import Image
@@ -38,16 +39,17 @@ def targets() -> Iterator[Target]:
     for state in range(COMPLETE + 1):
         for page in PAGE_SIZES.values():
             for regime in Regime:
-                yield Target(series=state, page_size=page, regime=regime)
+                for va_bits in (NARROW, WIDE):
+                    yield Target(series=state, page_size=page, va_bits=va_bits, regime=regime)
 
 
 def narrow_targets() -> Iterator[Target]:
     for page, all_va in VA_BITS.items():
-        for va in all_va[:-1]:
+        for va in (bits for bits in all_va if bits not in (NARROW, WIDE)):
             yield Target(page_size=page, va_bits=va)
 
 
-def harness(regime: Regime) -> HarnessState:
+def harness(regime: Regime, *, wide: bool) -> HarnessState:
     return HarnessState(
         vbar_el2=0x4030_0800,
         hcr_el2=0x100030080000000,
@@ -60,6 +62,7 @@ def harness(regime: Regime) -> HarnessState:
         sctlr=0x3050_181D,
         arguments=(0xFFFF_0000_0009_F000, 0, 0x1_0000, 1 << 48, 16, regime is Regime.NVHE),
         entry=0xFFFF_8000_0800_0018,
+        wide=wide,
     )
 
 
@@ -104,11 +107,11 @@ def variants() -> list[Variant]:
     for page in PAGE_SIZES.values():
         add(DEMO, Target(page_size=page))
         add(PURGATORY, Target(page_size=page))
-    for regime in Regime:
+    for regime, wide in product(Regime, (False, True)):
         add(
             HARNESS,
             Target(regime=regime),
-            state=harness(regime),
+            state=harness(regime, wide=wide),
             harness_paddr=0x4123_5000,
             spsr_el1h=0x3C5,
         )
@@ -186,8 +189,8 @@ def gnu_ld(folder: Path, script: str, objects: list[Path]) -> Image:
 def test_there_is_a_variant_for_every_target(variants: list[Variant]) -> None:
     """The build note alone makes each target's text its own."""
     kernels = [variant for variant in variants if variant.recipe is KERNEL]
-    assert len(kernels) == 16 * 3 * 3 + 4
-    for recipe, count in ((DEMO, 3), (HARNESS, 3)):
+    assert len(kernels) == 16 * 3 * 3 * 2 + 4
+    for recipe, count in ((DEMO, 3), (HARNESS, 6)):
         assert len([variant for variant in variants if variant.recipe is recipe]) == count
     assert any(variant.recipe is PURGATORY for variant in variants)
 
