@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -66,6 +67,8 @@ def observe_relocation(
     are open already. Raises RelokitError for bad input;
     whatever the guest does is in the Observation.
     """
+    # A Watch has its own way to see what is done, and only behaviour is asked for.
+    job = replace(job, plain=True)
     machine = prepare_machine(target, programs, job, report, opened, relocation=relocation)
     try:
         cpu = open_cpu(machine)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from relokit.runtime.judge.outcome import Finding, RuleAnswers
 from relokit.runtime.judge.rules.arrival import ARRIVAL
 from relokit.runtime.judge.rules.boot import BOOT
+from relokit.runtime.judge.rules.caches import CACHES
 from relokit.runtime.judge.rules.damage import DAMAGE
 from relokit.runtime.judge.rules.ending import ENDING
+from relokit.runtime.judge.rules.fetch import FETCH
 from relokit.runtime.judge.rules.handoff import HANDOFF
 from relokit.runtime.judge.rules.relocation import RELOCATION
 from relokit.runtime.judge.rules.resume import RESUME
@@ -22,7 +24,8 @@ from relokit.runtime.record.record import Record
 Book = tuple[Rule, ...]
 
 BOOK: Book = (
-    *HANDOFF, *RESUME, *ENDING, *RELOCATION, *ARRIVAL, *SETUP, *DAMAGE, *BOOT,
+    *HANDOFF, *RESUME, *ENDING, *RELOCATION, *ARRIVAL, *SETUP, *DAMAGE, *CACHES, *FETCH,
+    *BOOT,
 )  # fmt: skip
 
 

@@ -78,7 +78,8 @@ class Job:
     boot protocol's rules. ``code_from`` is a shipped kernel whose own relocation code and EL2
     vectors run in place of ours. ``boot`` lets the new kernel run on after the hand-over for at
     most that many seconds. ``cmdline`` None keeps what ``dtb`` says, or is DEFAULT_CMDLINE without
-    one. ``observe`` counts the maintenance instructions of the move. Order, path and shape may be
+    one. ``observe`` counts the maintenance instructions of the move; ``plain`` records no trace, so
+    that the rules that read one judge nothing. Order, path and shape may be
     spelled, and files named as text. Raises MachineError for what is of another type, no such
     choice or a number out of range, whatever the files are.
 
@@ -103,6 +104,7 @@ class Job:
     templates: Path | None = None
     boot: float | None = None
     observe: bool = False
+    plain: bool = False
     timeout: float = DEFAULT_TIMEOUT
     max_instructions: int = DEFAULT_MAX_INSTRUCTIONS
 

@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from enum import Enum
 
 from relokit.codegen.target import Regime
+from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.payload import PayloadKind
+from relokit.runtime.record.code_seen import CodeSeen
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.memory_facts import Arrival, Damage, Prepared
+from relokit.runtime.record.prehistory import Prehistory
 from relokit.runtime.record.scene import Scene
 from relokit.runtime.record.stations import CpuFacts, Promise
 from relokit.runtime.record.stop import Stop, StopReason
+from relokit.runtime.record.trace import Trace
 
 
 class LegName(Enum):
@@ -65,6 +69,16 @@ class BootFacts:
         return f"{reason}: {detail}" if detail else str(reason)
 
 
+@dataclass(frozen=True, slots=True)
+class SegmentPlace:
+    """A segment: ``size`` bytes of memory at PA ``base``."""
+
+    name: str
+    kind: PayloadKind
+    base: int
+    size: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """One move.
@@ -76,6 +90,10 @@ class Record:
     ``arrived`` are all segments. ``scene`` is where the way ended before its end; ``boot`` is None
     unless the new kernel was let run on. ``operations`` counts maintenance instructions of the move
     by name, if that was asked for.
+
+    ``trace`` is what the CPU did from the first instruction to the last; ``prehistory`` what the
+    caches were like before, ``code`` what it executed. ``segments`` are what the new kernel is
+    given (none, if one is resumed), and ``regions`` who owns RAM, ascending.
     """
 
     regime: Regime | Unknown
@@ -90,6 +108,11 @@ class Record:
     scene: Scene | None
     boot: BootFacts | None
     operations: dict[str, int] | None
+    trace: Trace | Unknown
+    prehistory: Prehistory | Unknown
+    code: CodeSeen | Unknown
+    segments: tuple[SegmentPlace, ...]
+    regions: tuple[Region, ...]
 
     @property
     def complete(self) -> bool:

@@ -6,10 +6,11 @@ the move may overwrite is looked at before it does.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 from relokit.codegen.series import Feature
 from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.engine.recorder import Recorder
 from relokit.runtime.guest.content import verify
 from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.kexec.address_space import kernel_ttbr1
@@ -20,11 +21,15 @@ from relokit.runtime.kexec.kimage import total_pages
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.memory_facts import Arrival
-from relokit.runtime.record.record import Record
+from relokit.runtime.record.record import Record, SegmentPlace
 from relokit.runtime.record.stations import Promise, StationRole
+from relokit.runtime.run.code_reading import code_seen
 from relokit.runtime.run.journey import NEVER_REACHED, Journey, Report
 from relokit.runtime.run.keepsake import Keepsake
+from relokit.runtime.run.prehistories import prehistory_of, prehistory_of_resume
 from relokit.runtime.run.prepared import prepared_facts
+
+NOT_RECORDED = Unknown("no trace was recorded")
 
 
 def execute(
@@ -36,18 +41,23 @@ def execute(
 ) -> Record:
     """Run ``machine`` on ``cpu`` up to the new kernel's first instruction, or as far as it gets.
 
-    ``watch`` is entered for the move and no longer. Whatever the guest does is in the Record.
+    All of it is recorded unless ``job`` is plain. ``watch`` is entered for the move and no longer.
+    Whatever the guest does is in the Record.
     """
     page_size = machine.target.page_size
     promises = tuple(_promise(machine, stage) for stage in machine.stages)
     journey = Journey(machine, cpu, _jump_promise(machine), promises)
-    journey.prelude()
-    prepared, keepsake = prepared_facts(machine), Keepsake(machine)
     destinations = [
         (segment.mem, segment.pages(page_size) * page_size) for segment in machine.kimage.segments
     ]
-    journey.move(destinations, job, report, watch)
-    journey.onward()
+    prehistory = NOT_RECORDED if job.plain else prehistory_of(machine, job)
+    recorder = None if job.plain else Recorder(cpu)
+    with recorder or nullcontext():
+        journey.prelude()
+        prepared, keepsake = prepared_facts(machine), Keepsake(machine)
+        journey.move(destinations, job, report, watch)
+        journey.onward()
+    trace = recorder.trace() if recorder else NOT_RECORDED
     return Record(
         regime=machine.target.regime,
         stub_by_kimage=machine.kimage.layout.arch is not None
@@ -62,6 +72,14 @@ def execute(
         scene=journey.scene(),
         boot=None,
         operations=journey.operations,
+        trace=trace,
+        prehistory=prehistory,
+        code=NOT_RECORDED if isinstance(trace, Unknown) else code_seen(machine, trace),
+        segments=tuple(
+            SegmentPlace(loaded.segment.name, loaded.kind, loaded.segment.mem, loaded.segment.memsz)
+            for loaded in machine.inputs.segments
+        ),
+        regions=machine.allocator.regions,
     )
 
 
@@ -78,9 +96,12 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         vectors=resume.vectors or None,
     )
     journey = Journey(resume, cpu, jump, (promise,))
-    journey.prelude()
     home = resume.home
-    journey.move([(home.base, home.size)], job, report)
+    recorder = None if job.plain else Recorder(cpu)
+    with recorder or nullcontext():
+        journey.prelude()
+        journey.move([(home.base, home.size)], job, report)
+    trace = recorder.trace() if recorder else NOT_RECORDED
     arrived: tuple[Arrival, ...] | Unknown = NEVER_REACHED
     if journey.going:
         result = verify(
@@ -100,6 +121,11 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         scene=journey.scene(),
         boot=None,
         operations=journey.operations,
+        trace=trace,
+        prehistory=NOT_RECORDED if job.plain else prehistory_of_resume(resume),
+        code=NOT_RECORDED if isinstance(trace, Unknown) else code_seen(resume, trace),
+        segments=(),
+        regions=resume.allocator.regions,
     )
 
 

@@ -46,12 +46,12 @@ def scene_of(guest: Guest, cpu: Cpu, stop: Stop) -> Scene:
         walk=walk,
         code_pa=code_pa,
         words=tuple(
-            SeenWord(address, cpu.instruction_at(address), _source(guest, address))
+            SeenWord(address, cpu.instruction_at(address), source_of(guest, address))
             for address in surroundings(stop.pc)
         ),
-        linked_word=_linked_word(*located) if located else None,
+        linked_word=linked_word(*located) if located else None,
         raiser=raiser,
-        place=_place(guest, stop.pc),
+        place=place_of(guest, stop.pc),
         code_owner=code_owner,
         aborted_owner=_owner(guest, walk.pa if walk else aborted),
         access_owner=_owner(guest, stop.access.pa if stop.access else None),
@@ -59,7 +59,7 @@ def scene_of(guest: Guest, cpu: Cpu, stop: Stop) -> Scene:
     )
 
 
-def _place(guest: Guest, pc: int) -> str | None:
+def place_of(guest: Guest, pc: int) -> str | None:
     """``symbol+0x10 (relocate.S.j2:41)`` of an address in code we know."""
     located = guest.locate(pc)
     if located is None:
@@ -68,11 +68,12 @@ def _place(guest: Guest, pc: int) -> str | None:
     image, va = located
     symbol = image.symbol_at(va)
     name = f"{symbol[0]}+{symbol[1]:#x}" if symbol else f"{image.name}, {va:#x}"
-    line = _source(guest, pc)
+    line = source_of(guest, pc)
     return f"{name} ({line})" if line else name
 
 
-def _source(guest: Guest, pc: int) -> str | None:
+def source_of(guest: Guest, pc: int) -> str | None:
+    """``relocate.S.j2:41``: the source line of an address in code we know."""
     located = guest.locate(pc)
     line = located[0].line_at(located[1]) if located else None
     return str(line) if line else None
@@ -82,7 +83,8 @@ def _owner(guest: Guest, pa: int | None) -> Region | None:
     return guest.allocator.owner(pa) if pa is not None else None
 
 
-def _linked_word(image: Image, va: int) -> int | None:
+def linked_word(image: Image, va: int) -> int | None:
+    """The instruction that ``image`` has at ``va``."""
     try:
         return int.from_bytes(image.read(va, 4), "little")
     except KeyError:

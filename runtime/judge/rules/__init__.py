@@ -1,3 +1,3 @@
 """The rules, a subject a file: small functions over a Record; imports codegen, runtime.guest,
-runtime.arch, runtime.record.
+runtime.arch, runtime.record, runtime.judge.model.
 """

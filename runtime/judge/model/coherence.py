@@ -1,0 +1,485 @@
+"""One pass over a trace: what the caches may do after each record, as sets of lines.
+
+The machine is the worst one that the architecture allows: lines may be written back or allocated
+at any time (D7.5.1), an invalidation may reach 2 KiB (CTR_EL0.CWG), the I-cache knows nothing of
+stores (CTR_EL0.IDC and DIC are 0). Source of every step: ARM DDI 0487, D7.5, B2.7.4, and the
+section on mismatched attributes; the comments name them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from relokit.codegen.facts import HCR_EL2_E2H
+from relokit.codegen.system_registers import OPERATIONS, REGISTERS
+from relokit.runtime.arch.redirection import TO_EL1, TO_EL2
+from relokit.runtime.arch.translation import SCTLR_M
+from relokit.runtime.judge.model.lapse import Lapse, LapseKind, Lapses
+from relokit.runtime.judge.model.lines import CLEAN, FIRST_WRITER, NEEDED, Lines, Piece
+from relokit.runtime.judge.model.memory_type import MemoryType, memory_type
+from relokit.runtime.judge.model.synchronising import DSB_FULL, DSB_TYPE, Steps
+from relokit.runtime.record.prehistory import Prehistory
+from relokit.runtime.record.trace import ATTRIBUTE_MMU, Trace, TraceFlag, TraceKind
+
+WRITE_BACK_GRANULE = 2048
+"""The most that CTR_EL0.CWG can say, which is what it may be where it says nothing."""
+SCTLR_C = 1 << 2
+MAX_WRITERS = (1 << 16) - 1
+
+_TO_POC = frozenset(
+    OPERATIONS[f"dc {name}"]
+    for name in (
+        "cvac", "cgdvac", "civac", "cigdvac", "cvap", "cgdvap", "cvadp", "cgdvadp",
+    )
+)  # fmt: skip
+_INVALIDATES = frozenset(
+    OPERATIONS[f"dc {name}"] for name in ("ivac", "igdvac", "civac", "cigdvac")
+)
+_DISCARDS = frozenset(OPERATIONS[f"dc {name}"] for name in ("ivac", "igdvac"))
+_TO_POU = OPERATIONS["dc cvau"]
+_BY_SET_AND_WAY = frozenset(
+    OPERATIONS[f"dc {name}"]
+    for name in ("isw", "igsw", "igdsw", "csw", "cgsw", "cgdsw", "cisw", "cigsw", "cigdsw")
+)
+_BY_ADDRESS = OPERATIONS["ic ivau"]
+_SCTLRS = {REGISTERS["SCTLR_EL1"]: 1, REGISTERS["SCTLR_EL2"]: 2}
+_HCR = REGISTERS["HCR_EL2"]
+_OUTER_SHAREABLE, _FULL_SYSTEM = 0, 3
+"""Domains of a DSB, bits 3:2 of CRm, that take in an observer with its MMU off."""
+_NOT_FOR_DEVICE = TraceFlag.UNALIGNED | TraceFlag.ZERO_BLOCK | TraceFlag.EXCLUSIVE
+
+_FIELDS = (
+    "kind", "pc", "va", "pa", "length", "value", "count", "stride", "size", "encoding",
+    "attributes", "flags", "el",
+)  # fmt: skip
+_Row = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A segment that is handed over when ``before`` records of the trace have happened.
+
+    ``executed`` says that it is entered with the MMU off, so that all of it has to be in memory.
+    """
+
+    number: int
+    executed: bool
+    pa: int
+    size: int
+    before: int
+
+
+class Coherence:
+    """``trace`` followed to its end, after ``prehistory``; ``delivered`` is judged on the way."""
+
+    def __init__(
+        self, trace: Trace, prehistory: Prehistory, delivered: Iterable[Delivered]
+    ) -> None:
+        cache_type = trace.start["CTR_EL0"]
+        self.lapses = Lapses()
+        self.line = 4 << (cache_type >> 16 & 0xF)
+        self._granule = max(WRITE_BACK_GRANULE, self.line)
+        self._lines = Lines(self.line, prehistory)
+        self._steps = Steps.of(trace.records)
+        self._sctlr = {el: trace.start.get(f"SCTLR_EL{el}", 0) for el in (1, 2)}
+        self._hcr = trace.start.get("HCR_EL2", 0)
+        self._numbers: dict[int, int] = {}
+        self._pcs: list[int] = [0] * FIRST_WRITER
+        self._pending: list[Piece] = []
+        self._weak: list[tuple[int, int, Piece]] = []
+        self._emptying: list[Piece] = []
+        self._emptied = False
+        self._hidden = False
+        self._partial: int | None = None
+        self._cleaner: dict[int, int] = {}
+        self._now = 0
+        self._records = trace.records
+        self._follow(trace, sorted(delivered, key=lambda one: one.before))
+
+    def _follow(self, trace: Trace, delivered: list[Delivered]) -> None:
+        carry: dict[int, Callable[[_Row], None]] = {
+            TraceKind.STORE: self._store,
+            TraceKind.LOAD: self._load,
+            TraceKind.FETCH: self._fetch,
+            TraceKind.DC: self._maintain,
+            TraceKind.IC: self._invalidate_code,
+            TraceKind.DSB: self._complete,
+            TraceKind.MSR: self._write_register,
+        }
+        numbers = np.flatnonzero(np.isin(trace.records["kind"], list(carry)))
+        chosen = trace.records[numbers]
+        columns = [chosen[name].tolist() for name in _FIELDS]
+        waiting = 0
+        for number, *row in zip(numbers.tolist(), *columns, strict=True):
+            while waiting < len(delivered) and delivered[waiting].before <= number:
+                self._deliver(delivered[waiting])
+                waiting += 1
+            self._now = number + 1
+            carry[row[0]](tuple(row))
+        for one in delivered[waiting:]:
+            self._now = one.before
+            self._deliver(one)
+
+    # Accesses -------------------------------------------------------------------------------------
+
+    def _type(self, row: _Row) -> MemoryType:
+        attributes, el = row[10], max(row[12], 1)
+        if attributes & ATTRIBUTE_MMU and self._emptied:
+            # D7.5.1: what is mapped cacheable may be allocated at any time.
+            for chunk in self._lines.chunks():
+                chunk.cached[:] = True
+            self._emptied = False
+        return memory_type(attributes, bool(self._sctlr[el] & SCTLR_C))
+
+    def _store(self, row: _Row) -> None:
+        _, pc, _, pa, length = row[:5]
+        kind = self._type(row)
+        if row[11] & TraceFlag.NO_PA:
+            return
+        who, now = self._number(pc), self._now
+        if kind is MemoryType.WRITE_BACK:
+            for chunk, index in self._lines.pieces(pa, length):
+                chunk.writer[index] = who
+                chunk.pending[index] = chunk.maintained[index] = 0
+                chunk.stored[index] = now
+        elif kind is MemoryType.THROUGH:
+            for chunk, index in self._lines.pieces(pa, length):
+                chunk.stored[index] = now
+        else:
+            self._store_around(row, who)
+
+    def _store_around(self, row: _Row, who: int) -> None:
+        """A store that no cache takes part in: mismatched attributes, if a line is in one."""
+        _, pc, _, pa, length = row[:5]
+        self._check_device(row)
+        start = pa & -self._granule
+        rounded = (pa + length + self._granule - 1 & -self._granule) - start
+        for chunk, index in self._lines.pieces(start, rounded):
+            dirty = chunk.writer[index] != CLEAN
+            if dirty.any():
+                # Any dirty line may be written back later, a whole granule of it at that.
+                at = self._culprit(chunk.maintained[index], pc)
+                lapse = self._lapse(LapseKind.WRITTEN_AROUND, at, (chunk, index), dirty)
+                lapse.others.setdefault(pc, 0)
+                chunk.writer[index][dirty] = CLEAN
+                chunk.cached[index] &= ~dirty
+        for chunk, index in self._lines.pieces(pa, length):
+            self._check_complete((chunk, index), pc)
+            cached = chunk.cached[index]
+            if cached.any():
+                maintained = chunk.maintained[index]
+                chunk.stale[index] = np.where(
+                    cached, np.where(maintained, maintained, who), chunk.stale[index]
+                )
+                self._hidden = True
+            chunk.stored[index] = chunk.cleaned[index] = self._now
+
+    def _culprit(self, maintained: npt.NDArray[np.uint16], pc: int) -> int:
+        """The maintenance that reached some of the lines, or all but not enough; else ``pc``."""
+        found = maintained[maintained != 0]
+        return self._pcs[int(found[0])] if len(found) else pc
+
+    def _load(self, row: _Row) -> None:
+        _, pc, _, pa, length = row[:5]
+        kind = self._type(row)
+        if row[11] & TraceFlag.NO_PA or (kind.cacheable and not self._hidden):
+            return
+        for chunk, index in self._lines.pieces(pa, length):
+            if kind.cacheable:
+                stale = chunk.stale[index] != 0
+                if stale.any():
+                    lapse = self._lapse(LapseKind.READ_HIDDEN, pc, (chunk, index), stale)
+                    self._count(lapse.others, chunk.stale[index][stale])
+                continue
+            dirty = chunk.writer[index] != CLEAN
+            if dirty.any():
+                self._lapse(LapseKind.READ_AROUND, pc, (chunk, index), dirty)
+            self._check_complete((chunk, index), pc)
+        if not kind.cacheable:
+            self._check_device(row)
+
+    def _check_device(self, row: _Row) -> None:
+        attributes, flags = row[10], row[11]
+        device = memory_type(attributes, cache_on=True) is MemoryType.DEVICE
+        if device and flags & _NOT_FOR_DEVICE:
+            lapse = self.lapses.at(LapseKind.FORBIDDEN, row[1])
+            lapse.times += 1
+            lapse.size += row[4]
+            lapse.spans[:] = lapse.spans or [(row[3], row[4])]
+
+    # Maintenance ----------------------------------------------------------------------------------
+
+    def _maintain(self, row: _Row) -> None:
+        _, pc, _, pa, _, _, operands, stride, size, what, _, flags, _ = row
+        self._type(row)
+        if what in _BY_SET_AND_WAY:
+            self.lapses.at(LapseKind.SET_WAY, pc).times += 1
+            return
+        if flags & TraceFlag.NO_PA:
+            return
+        who = self._number(pc)
+        pieces = list(self._lines.strided(pa, stride or size, operands))
+        for chunk, index in pieces:
+            chunk.maintained[index] = who
+        if what in _DISCARDS:
+            self._discard(pc, pieces)
+        if what in _INVALIDATES:
+            self._invalidate(row, who, pieces)
+        if what in _TO_POC:
+            for piece in pieces:
+                self._clean(piece, who)
+            self._pending.extend(pieces)
+        elif what == _TO_POU:
+            for chunk, index in pieces:
+                chunk.cleaned[index] = self._now
+
+    def _clean(self, piece: Piece, who: int) -> None:
+        chunk, index = piece
+        writer = chunk.writer[index]
+        if writer.all():
+            self._cleaner[int(writer[0])] = self._cleaner[int(writer[-1])] = who
+            chunk.pending[index] = who
+        else:
+            dirty = writer != CLEAN
+            for one in self._writers(writer):
+                self._cleaner[one] = who
+            chunk.pending[index] = np.where(dirty, who, chunk.pending[index])
+        chunk.writer[index] = CLEAN
+        chunk.cleaned[index] = self._now
+
+    def _discard(self, pc: int, pieces: list[Piece]) -> None:
+        """An invalidation without a clean drops what is dirty, up to a granule around it."""
+        for chunk, index in self._granules(pieces):
+            needed = chunk.writer[index] >= NEEDED
+            if needed.any():
+                self._lapse(LapseKind.DISCARDED, pc, (chunk, index), needed)
+                chunk.writer[index][needed] = CLEAN
+        for chunk, index in pieces:
+            # What nobody needs is gone now, too.
+            chunk.writer[index] = CLEAN
+
+    def _granules(self, pieces: list[Piece]) -> Iterator[Piece]:
+        """The whole granules that ``pieces`` touch."""
+        step = self._granule // self.line
+        for chunk, index in pieces:
+            touched = np.unique(np.arange(len(chunk.writer))[index] // step)
+            for run in np.split(touched, np.flatnonzero(np.diff(touched) != 1) + 1):
+                yield chunk, slice(int(run[0]) * step, (int(run[-1]) + 1) * step)
+
+    def _invalidate(self, row: _Row, who: int, pieces: list[Piece]) -> None:
+        if self._hidden:
+            for chunk, index in pieces:
+                hidden = chunk.stale[index] != 0
+                chunk.pending[index] = np.where(hidden, who, chunk.pending[index])
+                chunk.stale[index] = 0
+            self._pending.extend(pieces)
+        if not row[10] & ATTRIBUTE_MMU and not (row[12] < 2 and self._sctlr[2] & SCTLR_M):
+            # Only what this level or one above maps cacheable can be allocated again (D7.5.1).
+            if row[9] in _DISCARDS:
+                for chunk, index in pieces:
+                    chunk.pending[index] = who
+                self._pending.extend(pieces)
+            self._emptying.extend(pieces)
+
+    def _complete(self, row: _Row) -> None:
+        pc, barrier = row[1], row[9]
+        if barrier & DSB_TYPE != DSB_FULL:
+            if self._pending:
+                self._partial = pc
+            return
+        partial, self._partial = self._partial, None
+        wide = barrier >> 2 & 3 in (_OUTER_SHAREABLE, _FULL_SYSTEM)
+        if wide:
+            self._weak.clear()
+        for chunk, index in self._pending:
+            if not wide and chunk.pending[index].any():
+                self._weak.append((partial or pc, pc, (chunk, index)))
+            chunk.pending[index] = 0
+        self._pending.clear()
+        for chunk, index in self._emptying:
+            chunk.cached[index] = False
+            self._emptied = True
+        self._emptying.clear()
+
+    def _check_complete(self, piece: Piece, user: int | None, one: Delivered | None = None) -> None:
+        """Maintenance that was not completed before ``user``, or who gets ``one``, relies on it.
+
+        It is told at the barrier that does not complete it, or at the maintenance.
+        """
+        chunk, index = piece
+        pending = chunk.pending[index]
+        if not pending.any():
+            return
+        for who in np.unique(pending[pending != 0]).tolist():
+            chosen = pending == who
+            at = self._pcs[who] if self._partial is None else self._partial
+            if one is None:
+                lapse = self.lapses.at(LapseKind.UNCOMPLETED, at)
+            else:
+                lapse = self.lapses.handed_over(LapseKind.UNCOMPLETED, at, one.number, True)
+            lapse.add(self._lines.addresses(piece, chosen), self.line)
+            lapse.others.setdefault(self._pcs[who], 0)
+            if user is not None:
+                lapse.others.setdefault(user, 0)
+        # Told once: it is no old line that hides something besides.
+        chunk.cached[index] &= pending == 0
+        chunk.pending[index] = 0
+
+    # Code -----------------------------------------------------------------------------------------
+
+    def _invalidate_code(self, row: _Row) -> None:
+        _, _, va, pa, _, _, operands, stride, size, what, _, flags, _ = row
+        # By address it reaches this VA's lines only: what is executed at another is not certain.
+        if what == _BY_ADDRESS and va == pa and not flags & TraceFlag.NO_PA:
+            for chunk, index in self._lines.strided(pa, stride or size, operands):
+                chunk.invalidated[index] = self._now
+
+    def _fetch(self, row: _Row) -> None:
+        _, pc, va, pa, length = row[:5]
+        kind = self._type(row)
+        if row[11] & TraceFlag.NO_PA:
+            return
+        for chunk, index in self._lines.pieces(pa, length):
+            if not kind.cacheable:
+                dirty = chunk.writer[index] != CLEAN
+                if dirty.any():
+                    self._lapse(LapseKind.FETCHED_DIRTY, pc, (chunk, index), dirty)
+            stored = chunk.stored[index]
+            if stored.any():
+                self._fetch_changed(pc, va == pa, (chunk, index))
+
+    def _fetch_changed(self, pc: int, identical: bool, piece: Piece) -> None:
+        old = self._old_code(piece, identical)
+        if old.any():
+            self._lapse(LapseKind.FETCHED_OLD, pc, piece, old)
+
+    def _old_code(self, piece: Piece, identical: bool) -> npt.NDArray[np.bool_]:
+        """Lines that may be fetched as they were before they were last stored to."""
+        chunk, index = piece
+        stored, cleaned = chunk.stored[index], chunk.cleaned[index]
+        changed = stored != 0
+        old = changed & (cleaned < stored)
+        late = changed & ~old & (cleaned > max(0, self._steps.latest(self._now)))
+        if identical and late.any():
+            by_address = chunk.invalidated[index]
+            for at in np.unique(by_address[late]).tolist():
+                if not at or self._steps.missing_after(at, self._now):
+                    continue
+                ready = late & (by_address == at)
+                first = int(cleaned[ready].max())
+                # The clean has to be complete before the invalidation.
+                if any(first < barrier < at for barrier in self._steps.barriers):
+                    late &= ~ready
+        return np.asarray(old | late)
+
+    # The hand-over --------------------------------------------------------------------------------
+
+    def _deliver(self, one: Delivered) -> None:
+        for piece in self._lines.pieces(one.pa, one.size):
+            self._check_complete(piece, None, one)
+        self._deliver_dirty(one)
+        self._deliver_hidden(one)
+        self._deliver_weak(one)
+        if one.executed:
+            self._deliver_code(one)
+
+    def _handed_over(
+        self, kind: LapseKind, at: int | None, one: Delivered, missed: npt.NDArray[np.bool_]
+    ) -> Lapse:
+        lapse = self.lapses.handed_over(kind, at, one.number, one.executed)
+        first = one.pa & -self.line
+        lapse.add(first + np.flatnonzero(missed).astype(np.int64) * self.line, self.line)
+        if lapse.segments == [one.number]:
+            lapse.missed = missed if lapse.missed is None else lapse.missed | missed
+        return lapse
+
+    def _deliver_dirty(self, one: Delivered) -> None:
+        writer = self._lines.gathered("writer", one.pa, one.size)
+        maintained = self._lines.gathered("maintained", one.pa, one.size)
+        for who in np.unique(writer[writer != CLEAN]).tolist():
+            missed = writer == who
+            if who < FIRST_WRITER:
+                lapse = self._handed_over(LapseKind.DIRTY, None, one, missed)
+                lapse.old += int(missed.sum()) * self.line
+                continue
+            # Maintenance that does not do it, or that reaches other lines of the same store.
+            beside = self._pcs[self._cleaner.get(who, who)]
+            at = self._culprit(maintained[missed], beside)
+            lapse = self._handed_over(LapseKind.DIRTY, at, one, missed)
+            lapse.others.setdefault(self._pcs[who], 0)
+
+    def _deliver_hidden(self, one: Delivered) -> None:
+        stale = self._lines.gathered("stale", one.pa, one.size)
+        for who in np.unique(stale[stale != 0]).tolist():
+            self._handed_over(LapseKind.HIDDEN, self._pcs[who], one, stale == who)
+
+    def _deliver_weak(self, one: Delivered) -> None:
+        for pc, barrier, piece in self._weak:
+            pas = self._lines.addresses(piece, np.ones_like(piece[0].cached[piece[1]]))
+            inside = pas[(pas >= one.pa & -self.line) & (pas < one.pa + one.size)]
+            if len(inside):
+                lapse = self.lapses.handed_over(LapseKind.WEAK, pc, one.number, True)
+                lapse.add(inside, self.line)
+                lapse.others.setdefault(barrier, 0)
+
+    def _deliver_code(self, one: Delivered) -> None:
+        stored = self._lines.gathered("stored", one.pa, one.size)
+        cleaned = self._lines.gathered("cleaned", one.pa, one.size)
+        latest = self._steps.latest(self._now)
+        late = (stored != 0) & (cleaned >= stored) & (cleaned > max(0, latest))
+        if late.any():
+            found = self._steps.missing(int(cleaned[late].max()), self._now)
+            assert found is not None
+            at = int(self._records["pc"][found[1] - 1])
+            lapse = self._handed_over(LapseKind.OLD_CODE, at, one, late)
+            lapse.missing = found[0]
+        in_place = stored == 0
+        if in_place.any() and latest <= 0:
+            self._handed_over(LapseKind.NEVER_INVALIDATED, None, one, in_place)
+
+    # Bookkeeping ----------------------------------------------------------------------------------
+
+    def _write_register(self, row: _Row) -> None:
+        key, value, el = row[9], row[5], row[12]
+        if el == 2 and self._hcr & HCR_EL2_E2H:
+            key = TO_EL1.get(key, TO_EL2.get(key, key))
+        if key in _SCTLRS:
+            self._sctlr[_SCTLRS[key]] = value
+        elif key == _HCR:
+            self._hcr = value
+
+    def _number(self, pc: int) -> int:
+        """What stands for the instruction at ``pc`` in an array."""
+        number = self._numbers.get(pc)
+        if number is None:
+            number = min(len(self._pcs), MAX_WRITERS)
+            self._numbers[pc] = number
+            if number == len(self._pcs):
+                self._pcs.append(pc)
+        return number
+
+    def _writers(self, writer: npt.NDArray[Any]) -> list[int]:
+        return [one for one in np.unique(writer).tolist() if one != CLEAN]
+
+    def _lapse(
+        self, kind: LapseKind, pc: int, piece: Piece, chosen: npt.NDArray[np.bool_]
+    ) -> Lapse:
+        """One more time of ``kind`` at ``pc``, to the ``chosen`` lines of ``piece``."""
+        chunk, index = piece
+        lapse = self.lapses.at(kind, pc)
+        lapse.add(self._lines.addresses(piece, chosen), self.line)
+        self._count(lapse.others, chunk.writer[index][chosen])
+        writer = chunk.writer[index][chosen]
+        lapse.old += int(((writer != CLEAN) & (writer < FIRST_WRITER)).sum()) * self.line
+        return lapse
+
+    def _count(self, others: dict[int, int], who: npt.NDArray[Any]) -> None:
+        for one, times in zip(*np.unique(who, return_counts=True), strict=True):
+            if one >= FIRST_WRITER:
+                pc = self._pcs[int(one)]
+                others[pc] = others.get(pc, 0) + int(times) * self.line

@@ -1,0 +1,177 @@
+"""What rules on caches and on code share: the trace followed once, and lapses told to a person."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from weakref import ReferenceType, ref
+
+import numpy as np
+import numpy.typing as npt
+
+from relokit.runtime.guest.payload import PayloadKind
+from relokit.runtime.judge.model.coherence import Coherence, Delivered
+from relokit.runtime.judge.model.lapse import Lapse, LapseKind
+from relokit.runtime.judge.rules.disassembly import disassemble, listing
+from relokit.runtime.judge.rules.rule import Broken
+from relokit.runtime.record.code_seen import CodeSeen
+from relokit.runtime.record.known import UnknownFactError, known
+from relokit.runtime.record.record import Record
+from relokit.runtime.record.stations import StationRole
+from relokit.runtime.record.trace import Trace, TraceKind
+
+MAX_TOLD = 8
+"""Findings of one rule that are told one by one."""
+MAX_NOTES = 4
+"""Notes of a kind in one finding."""
+READ_THROUGH_CACHES = frozenset({PayloadKind.DEVICE_TREE, PayloadKind.INITRD})
+"""Segments that the new kernel reads with its caches on."""
+_PERIODS = tuple(1 << shift for shift in range(5, 17))
+
+_last: tuple[ReferenceType[Record], Coherence] | None = None
+
+
+def coherence(record: Record) -> Coherence:
+    """The caches over ``record``; followed once, whatever number of rules asks."""
+    global _last
+    if _last is None or _last[0]() is not record:
+        followed = Coherence(known(record.trace), known(record.prehistory), _delivered(record))
+        _last = ref(record), followed
+    return _last[1]
+
+
+def _delivered(record: Record) -> Iterator[Delivered]:
+    """Which segments are handed over when: a purgatory's own to it, all others to the kernel."""
+    trace = known(record.trace)
+    kernel = len(trace.records)
+    for _, promise, cpu in record.stations():
+        if promise.role is StationRole.RESUMED:
+            continue
+        last = promise.role is StationRole.KERNEL
+        before = kernel if last else _first_fetch(trace, cpu.pc)
+        for number, segment in enumerate(record.segments):
+            if (segment.kind is PayloadKind.PURGATORY) != last:
+                executed = segment.kind not in READ_THROUGH_CACHES
+                yield Delivered(number, executed, segment.base, segment.size, before)
+
+
+def _first_fetch(trace: Trace, pc: int) -> int:
+    """The number of the first record in which ``pc`` is executed."""
+    records = trace.records
+    at = (records["kind"] == TraceKind.FETCH) & (records["va"] == pc)
+    return int(np.argmax(at)) if at.any() else len(records)
+
+
+def lapses(record: Record, *kinds: LapseKind) -> Iterator[Lapse]:
+    """Those of ``kinds``; raises UnknownFactError behind them if the trace has a gap."""
+    yield from coherence(record).lapses.of(kinds)
+    trace = known(record.trace)
+    if trace.full_at is not None:
+        raise UnknownFactError(
+            f"there was no more room in the trace after {trace.full_at:,} instructions"
+        )
+    unknown = int((trace.records["kind"] == TraceKind.UNKNOWN).sum())
+    if unknown:
+        raise UnknownFactError(f"{unknown} instructions may access memory and are not known")
+
+
+def segments(record: Record, lapse: Lapse) -> str:
+    """What ``lapse`` hands over, by name."""
+    names = [record.segments[number].name for number in lapse.segments]
+    if len(names) <= MAX_NOTES:
+        return " and ".join(names)
+    return f"{names[0]} and {len(names) - 1} more segments"
+
+
+def told(record: Record, message: str, lapse: Lapse, *, notes: Iterable[str] = ()) -> Broken:
+    """``lapse`` as a finding: where, what code is there, whose memory."""
+    code = _code(record)
+    pc = lapse.pc
+    return Broken(
+        message,
+        address=pc,
+        place=None if pc is None else code.places.get(pc),
+        listing=() if pc is None else listing(code.around(pc), pc),
+        notes=(*owners(record, lapse), *notes),
+        station=len(record.reached) if lapse.segments else 0,
+    )
+
+
+def instruction(record: Record, pc: int | None) -> str:
+    """The instruction at ``pc`` as text, in backquotes."""
+    word = None if pc is None else _code(record).word(pc)
+    return "the code" if word is None or pc is None else f"`{disassemble(word, pc)}`"
+
+
+def by(record: Record, did: str, lapse: Lapse) -> Iterator[str]:
+    """A note for each instruction that takes part."""
+    code = _code(record)
+    for pc, size in list(lapse.others.items())[:MAX_NOTES]:
+        if not pc:
+            continue
+        place = code.places.get(pc)
+        amount = f"{size:,} bytes " if size else ""
+        where = f", {place}" if place else ""
+        yield f"{amount}{did} {instruction(record, pc)} at {pc:#x}{where}"
+
+
+def owners(record: Record, lapse: Lapse) -> Iterator[str]:
+    """A note for each piece of memory, the first of an owner."""
+    seen = set()
+    for pa, size in lapse.spans:
+        at = bisect_right(record.regions, pa, key=lambda region: region.base) - 1
+        owned = at >= 0 and pa in record.regions[at]
+        who = str(record.regions[at].owner) if owned else "memory that nobody owns"
+        if who in seen or len(seen) == MAX_NOTES:
+            continue
+        seen.add(who)
+        yield f"PA {pa:#x}..{pa + size:#x} belongs to {who}"
+
+
+def amount(lapse: Lapse) -> str:
+    """How much, how often and where it begins."""
+    times = f" in {lapse.times:,} places" if lapse.times > 1 else ""
+    return f"{lapse.size:,} bytes{times}, the first at PA {lapse.spans[0][0]:#x}"
+
+
+def pattern(missed: npt.NDArray[np.bool_], line: int) -> str | None:
+    """Which lines of a segment it is, if that can be said: ``bytes 64-127 of every 128``."""
+    if missed.all():
+        return "all of it"
+    if len(missed) > 1 and missed[-1] and not missed[:-1].any():
+        return "its last line"
+    for period in _PERIODS:
+        count = period // line
+        if count < 2 or len(missed) < 2 * count:
+            continue
+        whole = len(missed) // count * count
+        turns = missed[:whole].reshape(-1, count)
+        if (turns == turns[0]).all() and (missed[whole:] == turns[0][: len(missed) - whole]).all():
+            return _of_every(turns[0], line, period)
+    return None
+
+
+def _of_every(turn: npt.NDArray[np.bool_], line: int, period: int) -> str:
+    chosen = np.flatnonzero(turn)
+    first, last = int(chosen[0]), int(chosen[-1])
+    if len(chosen) == 1 and last == len(turn) - 1 and period >= 4096:
+        return f"the last line of every {period:,} bytes"
+    if len(chosen) == last - first + 1:
+        return f"bytes {first * line}-{(last + 1) * line - 1} of every {period:,}"
+    return f"{len(chosen)} lines of every {period:,} bytes"
+
+
+def bounded(record: Record, found: Iterable[Broken]) -> Iterator[Broken]:
+    """The first MAX_TOLD of ``found``, and how many more there are."""
+    more = 0
+    for number, broken in enumerate(found):
+        if number < MAX_TOLD:
+            yield broken
+        else:
+            more += 1
+    if more:
+        yield Broken(f"and at {more:,} more instructions", station=len(record.reached))
+
+
+def _code(record: Record) -> CodeSeen:
+    return known(record.code)

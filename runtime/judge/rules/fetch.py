@@ -1,0 +1,87 @@
+"""Instruction fetch: code that was changed is fetched as it is now, and handed over so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from relokit.runtime.judge.model.lapse import Lapse, LapseKind
+from relokit.runtime.judge.model.synchronising import Missing
+from relokit.runtime.judge.rules.caches import ARM, each, hands_over
+from relokit.runtime.judge.rules.coherence import (
+    amount,
+    by,
+    instruction,
+    segments,
+    told,
+)
+from relokit.runtime.judge.rules.rule import Broken, Rule, always
+from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.record.record import Record
+
+_WHAT_IS_MISSING = {
+    Missing.DSB_BEFORE: "no DSB between {step} and an IC IALLU",
+    Missing.IC: "no IC IALLU behind {step}",
+    Missing.DSB_AFTER: "no DSB behind {step}",
+    Missing.CONTEXT: "no ISB, exception or return behind {step}",
+}
+
+
+def _image(record: Record, lapse: Lapse) -> Iterator[Broken]:
+    assert lapse.missing is not None
+    text = _WHAT_IS_MISSING[lapse.missing].format(step=instruction(record, lapse.pc))
+    yield told(
+        record,
+        f"{segments(record, lapse)} may be fetched as what was there before: {text}; "
+        f"{amount(lapse)}",
+        lapse,
+    )
+
+
+def _fetched(record: Record, lapse: Lapse) -> Iterator[Broken]:
+    if lapse.kind is LapseKind.FETCHED_DIRTY:
+        message = f"code is fetched from memory while a cache may hold it: {amount(lapse)}"
+    else:
+        message = f"code is executed that may be fetched as it was: {amount(lapse)}"
+    yield told(record, message, lapse, notes=by(record, "stored by", lapse))
+
+
+def _in_place(record: Record, lapse: Lapse) -> Iterator[Broken]:
+    yield told(
+        record,
+        f"{segments(record, lapse)} was loaded where it is entered, and no I-cache was invalidated "
+        f"on the way there: {amount(lapse)}",
+        lapse,
+    )
+
+
+FETCH = (
+    Rule(
+        "fetch.image",
+        "no instruction cache holds what was at the new kernel's addresses before it: clean, "
+        "DSB, IC, DSB, ISB, in this order",
+        "Documentation/arch/arm64/booting.rst: no stale entries; " + ARM + "B2.7.4.2, D7.5.9.15",
+        Severity.ERROR,
+        hands_over,
+        each(LapseKind.OLD_CODE, tell=_image),
+        "it was written, and the I-cache was not invalidated after that, or not for certain",
+    ),
+    Rule(
+        "fetch.code",
+        "code that was changed is cleaned, invalidated and synchronised before it is executed",
+        ARM + "B2.7.4.2",
+        Severity.ERROR,
+        always,
+        each(LapseKind.FETCHED_OLD, LapseKind.FETCHED_DIRTY, tell=_fetched),
+        "an instruction fetch does not look into the data cache, and not into the store buffer",
+    ),
+    Rule(
+        "fetch.in-place",
+        "the I-cache is invalidated on the way to a kernel that was loaded in place",
+        "Documentation/arch/arm64/booting.rst: no stale entries for the loaded image",
+        Severity.WARNING,
+        hands_over,
+        each(LapseKind.NEVER_INVALIDATED, tell=_in_place),
+        "patch 5 skips the relocation code, and its IC IALLU with it; memory that was reserved "
+        "for the image and is mapped execute-never has hardly been fetched from",
+    ),
+)

@@ -1,0 +1,35 @@
+"""Prehistory: what was done to the caches before a trace begins, as far as it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+Range = tuple[int, int]
+"""PA of the first byte, and of the first one after the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prehistory:
+    """Ranges of RAM where the trace begins, each tuple ascending and without overlaps.
+
+    ``clean`` was cleaned to the point of coherency, and that is complete. All else may be dirty
+    in a cache: old data of the old kernel. ``needed`` is what the move still reads, executes or
+    translates by, and segments that are where they belong: of that, old data is not old.
+    """
+
+    clean: tuple[Range, ...]
+    needed: tuple[Range, ...]
+
+
+def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    """``ranges`` ascending, those that touch or overlap as one, empty ones left out."""
+    found: list[list[int]] = []
+    for start, end in sorted(ranges):
+        if start >= end:
+            continue
+        if found and start <= found[-1][1]:
+            found[-1][1] = max(found[-1][1], end)
+        else:
+            found.append([start, end])
+    return tuple((start, end) for start, end in found)

@@ -1,0 +1,131 @@
+"""Machine to Prehistory: which lines the C half has cleaned before the CPU's first instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from relokit.codegen.base.errors import MachineError
+from relokit.codegen.facts import VECTOR_TABLE_SIZE
+from relokit.runtime.guest.memory import Words
+from relokit.runtime.guest.owner import OwnerKind
+from relokit.runtime.kexec.hibernate import Resume
+from relokit.runtime.kexec.job import Job, KexecPath
+from relokit.runtime.kexec.kimage import WORD, Kimage, walk_list
+from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.kexec.maintenance import What, maintenance_of
+from relokit.runtime.kexec.old_kernel import OldKernel
+from relokit.runtime.record.prehistory import Prehistory, Range, merged
+
+_NEEDED = frozenset(
+    {
+        OwnerKind.SWAPPER,
+        OwnerKind.ZERO_PAGE,
+        OwnerKind.SOURCES,
+        OwnerKind.KIMAGE,
+        OwnerKind.LIST,
+        OwnerKind.CONTROL_PAGE,
+        OwnerKind.EL2_VECTORS,
+        OwnerKind.LINEAR_MAP,
+        OwnerKind.CONTROL_IDMAP,
+        OwnerKind.RESTART_IDMAP,
+        OwnerKind.RESUMED_SWAPPER,
+        OwnerKind.SAFE_PAGES,
+        OwnerKind.EXIT_CODE,
+        OwnerKind.PAGE_LIST,
+    }
+)
+
+
+def prehistory_of(machine: Machine, job: Job) -> Prehistory:
+    """What the state of the series has C clean, at load or right before machine_kexec.
+
+    Its last DSB completes all of it. The old kernel's text was cleaned by whoever loaded it.
+    """
+    rows = maintenance_of(
+        machine.target,
+        machine.kimage,
+        code=len(machine.routines.relocation),
+        crash=job.path is KexecPath.CRASH,
+    )
+    sources = _sources(machine)
+    clean = [_text(machine.old)]
+    for row in rows:
+        clean += _cleaned(machine, row.what, sources)
+    needed = [*_needed(machine.old), *sources]
+    if machine.kimage.in_place:
+        needed += _segments(machine.kimage)
+    return Prehistory(merged(clean), merged(needed))
+
+
+def prehistory_of_resume(resume: Resume) -> Prehistory:
+    """Before a resume: hibernate copies its exit code and its vectors as kexec does."""
+    clean = [_text(resume.old)]
+    for region in resume.allocator.regions:
+        if region.owner.kind in (OwnerKind.EXIT_CODE, OwnerKind.EL2_VECTORS):
+            clean.append((region.base, region.end))
+    return Prehistory(merged(clean), merged(_needed(resume.old)))
+
+
+def _text(old: OldKernel) -> Range:
+    return old.pa("_text"), old.pa("_etext")
+
+
+def _needed(old: OldKernel) -> Iterator[Range]:
+    yield _text(old)
+    for region in old.allocator.regions:
+        if region.owner.kind in _NEEDED:
+            yield region.base, region.end
+
+
+def _segments(kimage: Kimage) -> list[Range]:
+    return [(segment.mem, segment.mem + segment.memsz) for segment in kimage.segments]
+
+
+def _cleaned(machine: Machine, what: What, sources: list[Range]) -> list[Range]:
+    kimage = machine.kimage
+    match what:
+        case What.CODE:
+            return [(kimage.control_page, kimage.control_page + len(machine.routines.relocation))]
+        case What.KIMAGE:
+            return [(kimage.pa, kimage.pa + kimage.layout.size)]
+        case What.SOURCES:
+            return sources
+        case What.SEGMENTS:
+            return _segments(kimage)
+        case What.LIST:
+            found = [(kimage.pa, kimage.pa + WORD)]
+            if kimage.list_pages is not None:
+                # Every page but the last is full; behind IND_DONE nothing is cleaned.
+                pages = kimage.list_pages.size // kimage.page_size
+                words = kimage.entries + pages
+                found.append((kimage.list_pages.base, kimage.list_pages.base + words * WORD))
+            return found
+        case What.VECTORS:
+            return [
+                (region.base, region.base + VECTOR_TABLE_SIZE)
+                for region in machine.allocator.regions
+                if region.owner.kind is OwnerKind.EL2_VECTORS
+            ]
+
+
+def _sources(machine: Machine) -> list[Range]:
+    """The source pages, by the list; none if it has none or is broken, which setup.list tells."""
+    kimage, page = machine.kimage, machine.target.page_size
+    if kimage.in_place:
+        return []
+    try:
+        _, pages = walk_list(machine.memory, kimage.head, page)
+    except MachineError:
+        return []
+    return list(_runs(pages, page))
+
+
+def _runs(pages: Words, size: int) -> Iterator[Range]:
+    """Pages that follow each other, as ranges."""
+    ordered = np.unique(pages)
+    breaks = np.flatnonzero(np.diff(ordered) != size) + 1
+    for run in np.split(ordered, breaks):
+        if len(run):
+            yield int(run[0]), int(run[-1]) + size
