@@ -128,6 +128,8 @@ class Session:
         or not; raises RelokitError for bad input and NativeCrashError when the engine itself goes
         down.
         """
+        if trace is not None and job is not None and job.plain:
+            raise MachineError("a plain run has no trace", hint="leave --plain or --trace out")
         setup = self._setup(target, job, files)
         seconds = seconds_of(setup.job)
         if trace is None:

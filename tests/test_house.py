@@ -72,7 +72,7 @@ ALLOWED = {
     "cli.pages": "codegen.base, diffing.*",
     "cli.terminal": (
         "relokit, codegen, codegen.base, diffing.*, runtime.guest, runtime.kexec, "
-        "runtime.campaign, runtime.judge, runtime.behaviour, cli.pages"
+        "runtime.campaign, runtime.judge, runtime.judge.rules, runtime.behaviour, cli.pages"
     ),
     "cli": (
         "relokit, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, cli.terminal"

@@ -53,6 +53,12 @@ DEMO_BOOT = 5.0
     help="Give up on the relocation after this many instructions. [default: 2^40]",
 )
 @click.option(
+    "--plain",
+    is_flag=True,
+    help="Do not record what the CPU does: faster, and the rules on caches and fetches judge "
+    "nothing.",
+)
+@click.option(
     "--trace",
     type=click.Path(path_type=Path),
     help="Record what the CPU does up to the new kernel, and write that to this file.",
@@ -65,7 +71,7 @@ def command(as_json: bool, trace: Path | None, **options: Any) -> int:
 
     files = Files()
     target = make_target(options, files)
-    limits = {name: options.pop(name) for name in ("boot", "timeout", "max_instructions")}
+    limits = {name: options.pop(name) for name in ("boot", "timeout", "max_instructions", "plain")}
     job = make_job(options, **limits)
     if job.boot is None and job.moves_demo:
         job = replace(job, boot=DEMO_BOOT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from relokit.codegen.base.version import VERSION
 from relokit.codegen.target import MIB, Target
 from relokit.runtime.guest.payload import PayloadPart
 from relokit.runtime.judge.outcome import Finding, Outcome, TraceFile
+from relokit.runtime.judge.rules.severity import Severity
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -108,11 +109,36 @@ def _lines(target: Target, outcome: Outcome) -> Iterator[Line]:
         yield _row("", f"({outcome.ended})")
     for finding in outcome.findings:
         yield from _finding(finding)
-    if outcome.passed:
-        yield (("PASS", "bold green"),)
-    else:
-        count = len(outcome.findings)
-        yield ("FAIL", "bold red"), f"  {count} finding{'s' if count != 1 else ''}"
+    yield _verdict(outcome)
+
+
+def _verdict(outcome: Outcome) -> Line:
+    told = [f"{count} {_counted(name, count)}" for name, count in _counts(outcome.findings)]
+    if outcome.passed and outcome.rules.not_judged:
+        told.append(f"not judged: {_not_judged(outcome.rules.not_judged)}")
+    word = ("PASS", "bold green") if outcome.passed else ("FAIL", "bold red")
+    return (word, "  " + "; ".join(told)) if told else (word,)
+
+
+def _counts(findings: Iterable[Finding]) -> Iterator[tuple[str, int]]:
+    """Errors are called findings: without one, there would be no FAIL."""
+    names = {Severity.ERROR: "finding", Severity.WARNING: "warning", Severity.NOTE: "note"}
+    severities = [finding.severity for finding in findings]
+    for severity, name in names.items():
+        if severities.count(severity):
+            yield name, severities.count(severity)
+
+
+def _counted(name: str, count: int) -> str:
+    return name if count == 1 else f"{name}s"
+
+
+def _not_judged(reasons: Mapping[str, str]) -> str:
+    """Subjects of rules, by why they are not judged: ``caches, fetch (not recorded)``."""
+    subjects: dict[str, dict[str, None]] = {}
+    for rule, why in reasons.items():
+        subjects.setdefault(why, {})[rule.split(".")[0]] = None
+    return "; ".join(f"{', '.join(names)} ({plain(why)})" for why, names in subjects.items())
 
 
 def _row(label: str, text: str) -> Line:
@@ -155,7 +181,11 @@ def _trace(trace: TraceFile) -> str:
 
 def _finding(finding: Finding) -> Iterator[Line]:
     yield ()
-    yield (plain(finding.rule), "bold red"), f"  {plain(finding.message)}"
+    style = "bold red" if finding.severity is Severity.ERROR else "bold yellow"
+    rule = plain(finding.rule)
+    if finding.severity is not Severity.ERROR:
+        rule += f" ({finding.severity})"
+    yield (rule, style), f"  {plain(finding.message)}"
     if finding.place:
         where = f"{finding.address:#x}  " if finding.address is not None else ""
         yield (f"  at {where}{plain(finding.place)}",)

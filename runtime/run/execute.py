@@ -29,7 +29,7 @@ from relokit.runtime.run.keepsake import Keepsake
 from relokit.runtime.run.prehistories import prehistory_of, prehistory_of_resume
 from relokit.runtime.run.prepared import prepared_facts
 
-NOT_RECORDED = Unknown("no trace was recorded")
+NOT_RECORDED = Unknown("not recorded: a plain run")
 
 
 def execute(

@@ -15,6 +15,7 @@ from relokit.runtime.judge.outcome import (
     Outcome,
     RelocationRun,
     Status,
+    TraceFile,
 )
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.kimage import total_pages
@@ -29,7 +30,6 @@ from relokit.runtime.run.console import run_on
 from relokit.runtime.run.execute import execute, execute_resume
 from relokit.runtime.run.journey import Report
 from relokit.runtime.run.prepare import open_cpu, prepare_machine, prepare_resume
-from relokit.runtime.run.tracing import traced
 
 
 def run(
@@ -40,8 +40,9 @@ def run(
     opened: OpenedInputs | None = None,
     trace: Path | None = None,
 ) -> Outcome:
-    """Build the machine ``job`` describes and judge what happens in it, up to the new kernel
-    recorded into the file ``trace``.
+    """Build the machine ``job`` describes and judge what happens in it.
+
+    What the CPU does up to the new kernel is written to the file ``trace``, if there is one to be.
 
     ``opened`` are the job's files, if they are open already. Raises RelokitError for bad input;
     whatever the guest does is in the Outcome.
@@ -62,7 +63,8 @@ def run_machine(
     """Execute a machine that is ready, then judge; the new kernel runs on only if that is well."""
     cpu = open_cpu(machine)
     started = perf_counter()
-    record, written = traced(cpu, trace, lambda: execute(machine, cpu, job, report))
+    record = execute(machine, cpu, job, report)
+    written = _written(record, trace)
     pages = 0
     if not machine.kimage.in_place:
         pages = total_pages(machine.kimage.segments, machine.target.page_size)
@@ -102,7 +104,8 @@ def run_resume(
     try:
         built = perf_counter() - started
         started = perf_counter()
-        record, written = traced(cpu, trace, lambda: execute_resume(resume, cpu, job, report))
+        record = execute_resume(resume, cpu, job, report)
+        written = _written(record, trace)
         home = resume.home
         kind = PayloadKind.PATTERN
         payload = PayloadPart(str(home.owner), kind, home.base, home.size, home.size)
@@ -113,6 +116,14 @@ def run_resume(
         return replace(outcome, timings=timings, trace=written)
     finally:
         resume.close()
+
+
+def _written(record: Record, path: Path | None) -> TraceFile | None:
+    if path is None or isinstance(record.trace, Unknown):
+        return None
+    from relokit.runtime.run.tracing import write_trace
+
+    return write_trace(record.trace, path)
 
 
 def conclude(

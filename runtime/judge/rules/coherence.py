@@ -28,16 +28,18 @@ READ_THROUGH_CACHES = frozenset({PayloadKind.DEVICE_TREE, PayloadKind.INITRD})
 """Segments that the new kernel reads with its caches on."""
 _PERIODS = tuple(1 << shift for shift in range(5, 17))
 
-_last: tuple[ReferenceType[Record], Coherence] | None = None
+_last: tuple[ReferenceType[Trace], object, Coherence] | None = None
 
 
 def coherence(record: Record) -> Coherence:
     """The caches over ``record``; followed once, whatever number of rules asks."""
     global _last
-    if _last is None or _last[0]() is not record:
-        followed = Coherence(known(record.trace), known(record.prehistory), _delivered(record))
-        _last = ref(record), followed
-    return _last[1]
+    trace, prehistory = known(record.trace), known(record.prehistory)
+    delivered = tuple(_delivered(record))
+    asked = prehistory, delivered
+    if _last is None or _last[0]() is not trace or _last[1] != asked:
+        _last = ref(trace), asked, Coherence(trace, prehistory, delivered)
+    return _last[2]
 
 
 def _delivered(record: Record) -> Iterator[Delivered]:
@@ -117,7 +119,7 @@ def by(record: Record, did: str, lapse: Lapse) -> Iterator[str]:
 
 def owners(record: Record, lapse: Lapse) -> Iterator[str]:
     """A note for each piece of memory, the first of an owner."""
-    seen = set()
+    seen: set[str] = set()
     for pa, size in lapse.spans:
         at = bisect_right(record.regions, pa, key=lambda region: region.base) - 1
         owned = at >= 0 and pa in record.regions[at]
