@@ -108,13 +108,22 @@ class Image:
         section = self.section_at(va)
         if section is None:
             return None
-        best: ImageSymbol | None = None
+        at = bisect_right(self._by_value, va, key=lambda symbol: symbol.value) - 1
+        if at < 0 or self._by_value[at].value < section.va:
+            return None
+        return self._by_value[at].name, va - self._by_value[at].value
+
+    @cached_property
+    def _by_value(self) -> list[ImageSymbol]:
+        """Named addresses, ascending; of one address the name that tells most."""
+        best: dict[int, ImageSymbol] = {}
         for symbol in self.symbols:
             if symbol.section < 0 or symbol.name.startswith("$"):
                 continue
-            if section.va <= symbol.value <= va and (best is None or _tells_more(symbol, best)):
-                best = symbol
-        return (best.name, va - best.value) if best else None
+            known = best.get(symbol.value)
+            if known is None or _tells_more(symbol, known):
+                best[symbol.value] = symbol
+        return sorted(best.values(), key=lambda symbol: symbol.value)
 
     @cached_property
     def _by_name(self) -> dict[str, ImageSymbol]:
@@ -122,7 +131,5 @@ class Image:
 
 
 def _tells_more(symbol: ImageSymbol, other: ImageSymbol) -> bool:
-    """Whether ``symbol`` is the better name: nearer, or a routine where the other is a bound."""
-    if symbol.value != other.value:
-        return symbol.value > other.value
+    """Whether ``symbol`` is the better name of an address: a routine where the other is a bound."""
     return symbol.type is SymbolType.FUNC and other.type is not SymbolType.FUNC

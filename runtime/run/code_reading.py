@@ -5,7 +5,7 @@ from __future__ import annotations
 from relokit.runtime.record.code_seen import CodeSeen
 from relokit.runtime.record.scene import SeenWord
 from relokit.runtime.record.trace import Trace, TraceKind
-from relokit.runtime.run.scenes import Guest, linked_word, place_of, source_of
+from relokit.runtime.run.scenes import Guest, linked_word, place_in
 
 MAX_INSTRUCTIONS = 1 << 14
 """Instructions that are kept, the first ones: a move has a few hundred."""
@@ -25,16 +25,17 @@ def code_seen(guest: Guest, trace: Trace) -> CodeSeen:
                 continue
             if len(words) == MAX_INSTRUCTIONS:
                 return CodeSeen(words, places)
-            words[at] = SeenWord(at, _word(guest, at, pa + offset), source_of(guest, at))
-            place = place_of(guest, at)
-            if place is not None:
-                places[at] = place
+            located = guest.locate(at)
+            if located is None:
+                words[at] = SeenWord(at, _in_ram(guest, pa + offset), None)
+                continue
+            line = located[0].line_at(located[1])
+            words[at] = SeenWord(at, linked_word(*located), str(line) if line else None)
+            places[at] = place_in(*located)
     return CodeSeen(words, places)
 
 
-def _word(guest: Guest, va: int, pa: int) -> int | None:
-    located = guest.locate(va)
-    word = linked_word(*located) if located else None
-    if word is None and guest.memory.contains(pa, _WORD):
-        word = int.from_bytes(guest.memory.read(pa, _WORD), "little")
-    return word
+def _in_ram(guest: Guest, pa: int) -> int | None:
+    if not guest.memory.contains(pa, _WORD):
+        return None
+    return int.from_bytes(guest.memory.read(pa, _WORD), "little")

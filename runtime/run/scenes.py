@@ -46,7 +46,7 @@ def scene_of(guest: Guest, cpu: Cpu, stop: Stop) -> Scene:
         walk=walk,
         code_pa=code_pa,
         words=tuple(
-            SeenWord(address, cpu.instruction_at(address), source_of(guest, address))
+            SeenWord(address, cpu.instruction_at(address), _source(guest, address))
             for address in surroundings(stop.pc)
         ),
         linked_word=linked_word(*located) if located else None,
@@ -65,15 +65,18 @@ def place_of(guest: Guest, pc: int) -> str | None:
     if located is None:
         owner = guest.allocator.owner(pc)
         return f"in {owner.owner}" if owner else None
-    image, va = located
+    return place_in(*located)
+
+
+def place_in(image: Image, va: int) -> str:
+    """The same of link-time VA ``va`` in ``image``."""
     symbol = image.symbol_at(va)
     name = f"{symbol[0]}+{symbol[1]:#x}" if symbol else f"{image.name}, {va:#x}"
-    line = source_of(guest, pc)
+    line = image.line_at(va)
     return f"{name} ({line})" if line else name
 
 
-def source_of(guest: Guest, pc: int) -> str | None:
-    """``relocate.S.j2:41``: the source line of an address in code we know."""
+def _source(guest: Guest, pc: int) -> str | None:
     located = guest.locate(pc)
     line = located[0].line_at(located[1]) if located else None
     return str(line) if line else None

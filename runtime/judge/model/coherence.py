@@ -51,7 +51,9 @@ _SCTLRS = {REGISTERS["SCTLR_EL1"]: 1, REGISTERS["SCTLR_EL2"]: 2}
 _HCR = REGISTERS["HCR_EL2"]
 _OUTER_SHAREABLE, _FULL_SYSTEM = 0, 3
 """Domains of a DSB, bits 3:2 of CRm, that take in an observer with its MMU off."""
-_NOT_FOR_DEVICE = TraceFlag.UNALIGNED | TraceFlag.ZERO_BLOCK | TraceFlag.EXCLUSIVE
+# Plain numbers: an IntFlag takes longer than all else that is done to a record.
+_NOT_FOR_DEVICE = int(TraceFlag.UNALIGNED | TraceFlag.ZERO_BLOCK | TraceFlag.EXCLUSIVE)
+_NO_PA = int(TraceFlag.NO_PA)
 
 _FIELDS = (
     "kind", "pc", "va", "pa", "length", "value", "count", "stride", "size", "encoding",
@@ -139,7 +141,7 @@ class Coherence:
     def _store(self, row: _Row) -> None:
         _, pc, _, pa, length = row[:5]
         kind = self._type(row)
-        if row[11] & TraceFlag.NO_PA:
+        if row[11] & _NO_PA:
             return
         who, now = self._number(pc), self._now
         if kind is MemoryType.WRITE_BACK:
@@ -187,7 +189,7 @@ class Coherence:
     def _load(self, row: _Row) -> None:
         _, pc, _, pa, length = row[:5]
         kind = self._type(row)
-        if row[11] & TraceFlag.NO_PA or (kind.cacheable and not self._hidden):
+        if row[11] & _NO_PA or (kind.cacheable and not self._hidden):
             return
         for chunk, index in self._lines.pieces(pa, length):
             if kind.cacheable:
@@ -220,7 +222,7 @@ class Coherence:
         if what in _BY_SET_AND_WAY:
             self.lapses.at(LapseKind.SET_WAY, pc).times += 1
             return
-        if flags & TraceFlag.NO_PA:
+        if flags & _NO_PA:
             return
         who = self._number(pc)
         pieces = list(self._lines.strided(pa, stride or size, operands))
@@ -267,9 +269,11 @@ class Coherence:
         """The whole granules that ``pieces`` touch."""
         step = self._granule // self.line
         for chunk, index in pieces:
-            touched = np.unique(np.arange(len(chunk.writer))[index] // step)
-            for run in np.split(touched, np.flatnonzero(np.diff(touched) != 1) + 1):
-                yield chunk, slice(int(run[0]) * step, (int(run[-1]) + 1) * step)
+            if isinstance(index, slice):
+                yield chunk, slice(index.start // step * step, -(-index.stop // step) * step)
+                continue
+            for granule in np.unique(index // step).tolist():
+                yield chunk, slice(granule * step, (granule + 1) * step)
 
     def _invalidate(self, row: _Row, who: int, pieces: list[Piece]) -> None:
         if self._hidden:
@@ -335,14 +339,14 @@ class Coherence:
     def _invalidate_code(self, row: _Row) -> None:
         _, _, va, pa, _, _, operands, stride, size, what, _, flags, _ = row
         # By address it reaches this VA's lines only: what is executed at another is not certain.
-        if what == _BY_ADDRESS and va == pa and not flags & TraceFlag.NO_PA:
+        if what == _BY_ADDRESS and va == pa and not flags & _NO_PA:
             for chunk, index in self._lines.strided(pa, stride or size, operands):
                 chunk.invalidated[index] = self._now
 
     def _fetch(self, row: _Row) -> None:
         _, pc, va, pa, length = row[:5]
         kind = self._type(row)
-        if row[11] & TraceFlag.NO_PA:
+        if row[11] & _NO_PA:
             return
         for chunk, index in self._lines.pieces(pa, length):
             if not kind.cacheable:
