@@ -10,8 +10,10 @@ from relokit.codegen.target import Regime
 from relokit.runtime.arch.exceptions import ExceptionClass, ExceptionEvent
 from relokit.runtime.arch.translation import WalkRegisters
 from relokit.runtime.guest.content import Mismatch, Verification
-from relokit.runtime.guest.owner import Owner, OwnerKind
+from relokit.runtime.guest.ledger import Region
+from relokit.runtime.guest.owner import Owner, OwnerKind, destination
 from relokit.runtime.guest.payload import PayloadKind
+from relokit.runtime.record.code_seen import CodeSeen
 from relokit.runtime.record.memory_facts import (
     Arrival,
     CodeCopy,
@@ -21,10 +23,19 @@ from relokit.runtime.record.memory_facts import (
     ListFacts,
     Prepared,
 )
-from relokit.runtime.record.record import BootFacts, JumpFacts, Leg, LegName, Record
+from relokit.runtime.record.prehistory import Prehistory
+from relokit.runtime.record.record import (
+    BootFacts,
+    JumpFacts,
+    Leg,
+    LegName,
+    Record,
+    SegmentPlace,
+)
 from relokit.runtime.record.scene import Scene, SeenWord
 from relokit.runtime.record.stations import SYSTEM, CpuFacts, Promise, StationRole
 from relokit.runtime.record.stop import BusAccess, Stop, StopReason
+from support.traces import Story
 
 KERNEL, DTB, CONTROL, KIMAGE, ZERO_PAGE = (
     0x4000_0000, 0x4800_0000, 0x5000_0000, 0x5001_0000, 0x5002_0000,
@@ -90,6 +101,28 @@ PREPARED = Prepared(
     misled=(),
 )
 
+SPARE = 0x6000_0000
+"""Memory that the old kernel may have dirtied and that nobody needs."""
+SIZE = 0x4000
+"""Bytes of the new kernel in these records."""
+NOP = 0xD503201F
+
+
+def moved(*, device_tree: bool = True) -> Story:
+    """A kernel and a device tree that are stored and cleaned, and nothing else yet."""
+    story = Story(pc=CONTROL).store(KERNEL, SIZE).dc("civac", KERNEL, SIZE).dsb()
+    return story.store(DTB, 0x1000).dc("civac", DTB, 0x1000).dsb() if device_tree else story
+
+
+TRACE = moved().fetchable().mmu_off().trace()
+PREHISTORY = Prehistory(clean=((CONTROL, CONTROL + 0x1000),), needed=((CONTROL, CONTROL + 0x1000),))
+IN_PLACE = ((KERNEL, KERNEL + SIZE), (DTB, DTB + 0x1000))
+"""The segments, where they were loaded in place."""
+CODE = CodeSeen(
+    words={at: SeenWord(at, NOP, None) for at in range(CONTROL, CONTROL + 0x100, 4)},
+    places={at: f"arm64_relocate_new_kernel+{at - CONTROL:#x}" for at in (CONTROL, CONTROL + 4)},
+)
+
 GOOD = Record(
     regime=Regime.NVHE,
     stub_by_kimage=True,
@@ -103,6 +136,18 @@ GOOD = Record(
     scene=None,
     boot=None,
     operations=None,
+    trace=TRACE,
+    prehistory=PREHISTORY,
+    code=CODE,
+    segments=(
+        SegmentPlace("kernel", PayloadKind.KERNEL, KERNEL, SIZE),
+        SegmentPlace("device tree", PayloadKind.DEVICE_TREE, DTB, 0x1000),
+    ),
+    regions=(
+        Region(destination(0, "kernel"), KERNEL, SIZE),
+        Region(destination(1, "device tree"), DTB, 0x1000),
+        Region(Owner(OwnerKind.CONTROL_PAGE), CONTROL, 0x1000),
+    ),
 )
 """A kexec that went well: all states of the series complete, an EL2 stub."""
 
@@ -112,6 +157,7 @@ AWAKE = replace(
     reached=(cpu(el=1, mmu=True, system={"TTBR1_EL1": 0x6000_0000, "VBAR_EL2": 0x7000_0000}),),
     prepared=None,
     damage=None,
+    segments=(),
 )
 """A kernel that was resumed well."""
 
@@ -146,6 +192,11 @@ def damaged(kind: OwnerKind, *, in_destination: bool = False) -> Record:
     """GOOD, but the move has changed a word of what ``kind`` owns."""
     damage = Damage(Owner(kind), KIMAGE, 1, 2, 1, in_destination)
     return replace(GOOD, damage=(damage,))
+
+
+def traced(story: Story, good: Record = GOOD) -> Record:
+    """``good``, with the trace of ``story``."""
+    return replace(good, trace=story.trace())
 
 
 def misplaced(kind: PayloadKind = PayloadKind.KERNEL) -> tuple[Arrival, ...]:

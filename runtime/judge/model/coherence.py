@@ -443,7 +443,7 @@ class Coherence:
             lapse = self._handed_over(LapseKind.OLD_CODE, at, one, late)
             lapse.missing = found[0]
         in_place = stored == 0
-        if in_place.any() and latest <= 0:
+        if in_place.any() and latest < 0:
             self._handed_over(LapseKind.NEVER_INVALIDATED, None, one, in_place)
 
     # Bookkeeping ----------------------------------------------------------------------------------

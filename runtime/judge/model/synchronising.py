@@ -68,10 +68,13 @@ class Steps:
         return None
 
     def latest(self, now: int) -> int:
-        """The latest clean for which nothing is missing at ``now``; -1 if there is none."""
+        """The latest clean for which nothing is missing at ``now``; -1 if there is none.
+
+        At 0, before the trace, are the cleans that were complete when it began.
+        """
         context = _last(self.contexts, now)
         ic = _last(self.invalidations, _last(self.barriers, context - 1) - 1)
-        return _last(self.barriers, ic - 1) - 1
+        return max(0, _last(self.barriers, ic - 1) - 1) if ic else -1
 
 
 def _next(steps: list[int], after: int) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from relokit.codegen import facts
@@ -34,9 +35,12 @@ from relokit.runtime.record.memory_facts import (
     PageUse,
     WordDifference,
 )
+from relokit.runtime.record.prehistory import Prehistory
 from relokit.runtime.record.record import JumpFacts, Record
 from relokit.runtime.record.stop import StopReason
+from relokit.runtime.record.trace import RECORD
 from support import records as r
+from support.traces import FULL, INNER, OUTER, STORES, UNALIGNED, Story
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -119,6 +123,102 @@ TWINS: dict[str, Twins] = {
         r.damaged(OwnerKind.ZERO_PAGE), r.damaged(OwnerKind.ZERO_PAGE, in_destination=True)
     ),
     "damage.tables": Twins(r.damaged(OwnerKind.LINEAR_MAP), r.damaged(OwnerKind.LIST)),
+    "caches.discard": Twins(
+        r.traced(
+            Story(pc=r.CONTROL)
+            .store(r.KERNEL, r.SIZE)
+            .dc("ivac", r.KERNEL, r.SIZE)
+            .dsb()
+            .store(r.DTB, 0x1000)
+            .dc("civac", r.DTB, 0x1000)
+            .fetchable()
+        )
+    ),
+    "caches.image": Twins(
+        r.traced(r.moved().store(r.KERNEL, 64).fetchable()),
+        r.traced(r.moved().store(r.KERNEL, 64).dc("cvac", r.KERNEL, 64).fetchable()),
+    ),
+    "caches.data": Twins(
+        r.traced(r.moved().store(r.DTB, 64).fetchable()),
+        r.traced(r.moved().store(r.DTB, 64).dc("cvac", r.DTB, 64).fetchable()),
+    ),
+    "caches.completion": Twins(
+        r.traced(r.moved().fetchable().store(r.DTB, 64).dc("cvac", r.DTB, 64).dsb(STORES)),
+        r.traced(r.moved().fetchable().store(r.DTB, 64).dc("cvac", r.DTB, 64).dsb(FULL, OUTER)),
+    ),
+    "caches.domain": Twins(
+        r.traced(r.moved().fetchable().store(r.DTB, 64).dc("cvac", r.DTB, 64).dsb(FULL, INNER)),
+    ),
+    "caches.read-around": Twins(
+        r.traced(r.moved().fetchable().store(r.SPARE, 64).mmu_off().load(r.SPARE, 64)),
+        r.traced(
+            r.moved()
+            .store(r.SPARE, 64)
+            .dc("cvac", r.SPARE, 64)
+            .fetchable()
+            .mmu_off()
+            .load(r.SPARE, 64)
+        ),
+    ),
+    "caches.write-around": Twins(
+        r.traced(r.moved().fetchable().mmu_off().store(r.SPARE, 64)),
+        r.traced(r.moved().dc("civac", r.SPARE, 0x800).fetchable().mmu_off().store(r.SPARE, 64)),
+    ),
+    "caches.read-hidden": Twins(
+        r.traced(
+            r.moved()
+            .dc("civac", r.SPARE, 0x800)
+            .fetchable()
+            .mmu_off()
+            .store(r.SPARE, 64)
+            .mmu_on()
+            .load(r.SPARE, 64)
+        ),
+        r.traced(
+            r.moved()
+            .dc("civac", r.SPARE, 0x800)
+            .fetchable()
+            .mmu_off()
+            .store(r.SPARE, 64)
+            .dc("ivac", r.SPARE, 64)
+            .dsb()
+            .mmu_on()
+            .load(r.SPARE, 64)
+        ),
+    ),
+    "caches.hidden": Twins(
+        r.traced(r.moved().fetchable().mmu_off().store(r.DTB, 64)),
+        r.traced(r.moved().fetchable().mmu_off().dc("ivac", r.DTB, 64).dsb().store(r.DTB, 64)),
+    ),
+    "caches.set-way": Twins(r.traced(r.moved().dc_by_way("cisw").fetchable())),
+    "caches.device": Twins(
+        r.traced(r.moved().fetchable().mmu_off().load(r.KERNEL + 1, 8, flags=UNALIGNED)),
+        r.traced(r.moved().load(r.KERNEL + 1, 8, flags=UNALIGNED).fetchable()),
+    ),
+    "fetch.image": Twins(r.traced(r.moved().dsb().ic().dsb())),
+    "fetch.code": Twins(
+        r.traced(
+            r.moved()
+            .store(r.SPARE, 64)
+            .dc("cvau", r.SPARE, 64)
+            .dsb()
+            .ic()
+            .isb()
+            .fetch(r.SPARE)
+            .fetchable()
+        ),
+        r.traced(r.moved().store(r.SPARE, 64).dc("cvau", r.SPARE, 64).fetchable().fetch(r.SPARE)),
+    ),
+    "fetch.in-place": Twins(
+        replace(
+            r.traced(Story(pc=r.CONTROL).mmu_off()),
+            prehistory=Prehistory(r.IN_PLACE, r.IN_PLACE),
+        ),
+        replace(
+            r.traced(Story(pc=r.CONTROL).fetchable().mmu_off()),
+            prehistory=Prehistory(r.IN_PLACE, r.IN_PLACE),
+        ),
+    ),
     "boot.demo": Twins(replace(r.RAN_ON, boot=replace(r.BOOT, console="FAIL\n")), r.RAN_ON),
 }
 
@@ -210,7 +310,10 @@ def test_what_shows_first_is_told_first() -> None:
 def _unknown_everywhere(record: Record) -> Iterable[tuple[str, Record]]:
     """``record`` with one fact after the other unknown, as far as its type lets it be."""
     gone = Unknown("lost")
-    for name in ("regime", "stub_by_kimage", "jump", "prepared", "damage", "arrived"):
+    for name in (
+        "regime", "stub_by_kimage", "jump", "prepared", "damage", "arrived", "trace",
+        "prehistory",
+    ):  # fmt: skip
         yield name, replace(record, **{name: gone})
     for name in ("pc", "el", "mmu", "x0", "ttbr1", "vectors"):
         promise = replace(record.promises[-1], **{name: gone})
@@ -362,6 +465,9 @@ def _plain(value: object, seen: set[type]) -> None:
     elif isinstance(value, dict):
         for item in value.values():
             _plain(item, seen)
+    elif isinstance(value, np.ndarray):
+        assert value.dtype == RECORD
+        assert not value.flags.writeable
     else:
         assert value is None or isinstance(value, (int, float, str, Enum)), type(value)
 
@@ -386,7 +492,7 @@ def test_the_page_is_what_the_book_says() -> None:
 
 
 _NAME = re.compile(
-    r"(handoff|relocation|memory|setup|damage|exception|bus|run|boot|resume|matrix)\.[a-z][a-z0-9-]+"
+    r"(handoff|relocation|memory|setup|damage|exception|bus|run|boot|resume|matrix|caches|fetch)\.[a-z][a-z0-9-]+"
 )
 
 

@@ -1,0 +1,116 @@
+"""Traces made by hand, an instruction at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from relokit.codegen.system_registers import OPERATIONS, REGISTERS
+from relokit.runtime.record.trace import (
+    ATTRIBUTE_MMU,
+    ATTRIBUTE_SHAREABILITY,
+    RECORD,
+    Trace,
+    TraceFlag,
+    TraceKind,
+)
+
+WRITE_BACK = ATTRIBUTE_MMU | 3 << ATTRIBUTE_SHAREABILITY | 0xFF
+NON_CACHEABLE = ATTRIBUTE_MMU | 3 << ATTRIBUTE_SHAREABILITY | 0x44
+MMU_OFF = 0
+FULL, LOADS, STORES = 3, 1, 2
+SYSTEM, INNER, NON, OUTER = 3, 2, 1, 0
+SCTLR_ON = 0b1000000000101  # M, C, I
+
+
+class Story:
+    """What a CPU does, from ``pc`` on; each method is one instruction, at one range."""
+
+    def __init__(self, *, line: int = 64, pc: int = 0x5000_0000, el: int = 1) -> None:
+        self.line, self.pc, self.el = line, pc, el
+        self.attributes = WRITE_BACK
+        self._records: list[dict[str, int]] = []
+        self._start = {
+            "CTR_EL0": (line // 4).bit_length() - 1 << 16 | 4,
+            "SCTLR_EL1": SCTLR_ON,
+            "SCTLR_EL2": 0,
+            "HCR_EL2": 0,
+            "PC": pc,
+        }
+
+    def store(self, pa: int, size: int, *, flags: int = 0) -> Story:
+        return self._range(TraceKind.STORE, pa, size, size=16, flags=flags)
+
+    def load(self, pa: int, size: int, *, flags: int = 0) -> Story:
+        return self._range(TraceKind.LOAD, pa, size, size=16, flags=flags)
+
+    def fetch(self, pa: int, size: int = 4, *, va: int | None = None) -> Story:
+        return self._range(TraceKind.FETCH, pa, size, size=4, va=pa if va is None else va)
+
+    def dc(self, name: str, pa: int, size: int, *, stride: int | None = None) -> Story:
+        """By address over ``size`` bytes, ``stride`` (a line) apart; the last operand is below."""
+        step = stride or self.line
+        count = -(-size // step)
+        return self._range(
+            TraceKind.DC, pa, count * step, size=self.line, count=count,
+            stride=0 if step == self.line else step, encoding=OPERATIONS[f"dc {name}"],
+        )  # fmt: skip
+
+    def dc_by_way(self, name: str) -> Story:
+        return self._event(TraceKind.DC, encoding=OPERATIONS[f"dc {name}"])
+
+    def ic(self, name: str = "iallu") -> Story:
+        return self._event(TraceKind.IC, encoding=OPERATIONS[f"ic {name}"])
+
+    def ic_by_address(self, pa: int, size: int, *, va: int | None = None) -> Story:
+        return self._range(
+            TraceKind.IC, pa, size, size=64, count=-(-size // 64),
+            encoding=OPERATIONS["ic ivau"], va=pa if va is None else va,
+        )  # fmt: skip
+
+    def dsb(self, kind: int = FULL, domain: int = SYSTEM) -> Story:
+        return self._event(TraceKind.DSB, encoding=domain << 2 | kind)
+
+    def isb(self) -> Story:
+        return self._event(TraceKind.ISB, encoding=15)
+
+    def msr(self, name: str, value: int) -> Story:
+        return self._event(TraceKind.MSR, encoding=REGISTERS[name], value=value)
+
+    def mmu_off(self) -> Story:
+        """From here on all data is Device."""
+        self.msr(f"SCTLR_EL{self.el}", 0).isb()
+        self.attributes = MMU_OFF
+        return self
+
+    def mmu_on(self) -> Story:
+        """From here on all data is Normal Write-Back."""
+        self.msr(f"SCTLR_EL{self.el}", SCTLR_ON).isb()
+        self.attributes = WRITE_BACK
+        return self
+
+    def fetchable(self) -> Story:
+        """What follows cleaned code: DSB, IC, DSB, ISB."""
+        return self.dsb().ic().dsb().isb()
+
+    def trace(self, *, full_at: int | None = None) -> Trace:
+        records = np.zeros(len(self._records), RECORD)
+        for at, record in enumerate(self._records):
+            for name, value in record.items():
+                records[at][name] = value
+        records.flags.writeable = False
+        return Trace(records, self._start, len(self._records), full_at)
+
+    def _range(self, kind: TraceKind, pa: int, length: int, **fields: int) -> Story:
+        fields = {"va": pa, "count": 1, "attributes": self.attributes} | fields
+        return self._event(kind, pa=pa, length=length, **fields)
+
+    def _event(self, kind: TraceKind, **fields: int) -> Story:
+        before = len(self._records)
+        self._records.append(
+            {"kind": kind, "pc": self.pc, "el": self.el, "count": 1, "before": before} | fields
+        )
+        self.pc += 4
+        return self
+
+
+UNALIGNED = int(TraceFlag.UNALIGNED)
