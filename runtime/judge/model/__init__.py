@@ -1,3 +1,1 @@
-"""What a machine may hold after a trace, as sets; its own modules import codegen, runtime.arch,
-runtime.guest, runtime.record.
-"""
+"""What a machine may hold after a trace, as sets; imports codegen, runtime.arch, runtime.record."""

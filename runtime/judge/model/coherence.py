@@ -60,6 +60,8 @@ _FIELDS = (
     "attributes", "flags", "el",
 )  # fmt: skip
 _Row = tuple[int, ...]
+_BLOCK = 1 << 16
+"""Records that are Python's numbers at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +116,16 @@ class Coherence:
             TraceKind.MSR: self._write_register,
         }
         numbers = np.flatnonzero(np.isin(trace.records["kind"], list(carry)))
-        chosen = trace.records[numbers]
-        columns = [chosen[name].tolist() for name in _FIELDS]
         waiting = 0
-        for number, *row in zip(numbers.tolist(), *columns, strict=True):
-            while waiting < len(delivered) and delivered[waiting].before <= number:
-                self._deliver(delivered[waiting])
-                waiting += 1
-            self._now = number + 1
-            carry[row[0]](tuple(row))
+        for begin in range(0, len(numbers), _BLOCK):
+            block = numbers[begin : begin + _BLOCK]
+            columns = [trace.records[name][block].tolist() for name in _FIELDS]
+            for number, *row in zip(block.tolist(), *columns, strict=True):
+                while waiting < len(delivered) and delivered[waiting].before <= number:
+                    self._deliver(delivered[waiting])
+                    waiting += 1
+                self._now = number + 1
+                carry[row[0]](tuple(row))
         for one in delivered[waiting:]:
             self._now = one.before
             self._deliver(one)
@@ -395,7 +398,8 @@ class Coherence:
     def _handed_over(
         self, kind: LapseKind, at: int | None, one: Delivered, missed: npt.NDArray[np.bool_]
     ) -> Lapse:
-        lapse = self.lapses.handed_over(kind, at, one.number, one.executed)
+        executed = one.executed or kind is not LapseKind.DIRTY
+        lapse = self.lapses.handed_over(kind, at, one.number, executed)
         first = one.pa & -self.line
         lapse.add(first + np.flatnonzero(missed).astype(np.int64) * self.line, self.line)
         if lapse.segments == [one.number]:

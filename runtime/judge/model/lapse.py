@@ -41,9 +41,9 @@ class Lapse:
     ``spans`` are the first (PA, bytes) it is about, ``size`` the bytes of all of them, ``times``
     how many records of the trace it is in. ``others`` are the VAs of instructions that take part,
     with their bytes: who stored, who cleaned. ``old`` bytes are the old kernel's. ``segments`` are
-    the numbers of those that are handed over so, ``executed`` whether they are entered with the
-    MMU off; ``missed`` says of each line of the first whether it is one of these. ``missing`` is
-    the step that code lacks.
+    the numbers of those that are handed over so; ``executed`` is False if they are DIRTY and none
+    is entered with the MMU off. ``missed`` says of each line of the first of them whether it is
+    one of these. ``missing`` is the step that code lacks.
     """
 
     kind: LapseKind

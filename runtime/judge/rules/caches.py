@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from relokit.runtime.judge.model.lapse import Lapse, LapseKind
-from relokit.runtime.judge.rules.coherence import (
+from relokit.runtime.judge.rules.lapses_told import (
     amount,
     bounded,
     by,

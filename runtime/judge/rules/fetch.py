@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from relokit.runtime.judge.model.lapse import Lapse, LapseKind
 from relokit.runtime.judge.model.synchronising import Missing
 from relokit.runtime.judge.rules.caches import ARM, each, hands_over
-from relokit.runtime.judge.rules.coherence import (
+from relokit.runtime.judge.rules.lapses_told import (
     amount,
     by,
     instruction,
