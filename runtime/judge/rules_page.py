@@ -29,20 +29,22 @@ _CACHES = """
 ## Caches and fetches
 
 `caches.*` and `fetch.*` follow the trace of a run, from machine_kexec to the new kernel's first
-instruction, with sets: a line is dirty if it was stored to with Write-Back attributes and nothing is
-certain to have cleaned it, whatever a cache would have done by chance. The machine is the worst that the
-architecture allows: lines are as long as CTR_EL0 says, are written back or allocated at any
-time, an invalidation reaches 2 KiB (CWG), and I-caches know nothing of stores (IDC and DIC are 0).
+instruction, with sets: a line is dirty if it was stored to with Write-Back attributes and nothing
+is certain to have cleaned it, whatever a cache would have done by chance. The machine is the
+worst that the architecture allows: lines are as long as CTR_EL0 says, are written back or
+allocated at any time, an invalidation reaches 2 KiB (CWG), and I-caches know nothing of stores
+(IDC and DIC are 0).
 
-Before the trace, what the C half of that state of the series cleans is clean (its last DSB completes
-it, and its I-cache maintenance is taken as done); so is the old kernel's text. All other RAM may be dirty with
-data of the old kernel: who writes it with the MMU off has to have it invalidated, who hands it over has to have
-it cleaned.
+Before the trace, what the C half of that state of the series cleans is clean (its last DSB
+completes it, and its I-cache maintenance is taken as done); so is the old kernel's text. All
+other RAM may be dirty with data of the old kernel: who writes it with the MMU off has to have it
+invalidated, who hands it over has to have it cleaned.
 
-What is dirty is told where it went wrong: at maintenance that does not do (`dc cvau`) or that misses
-lines (by stride or range), else at the store. Findings are grouped by instruction; the
-bytes are whole lines. `dc ivac` under a hypervisor that makes it a clean as well (HCR_EL2.VM) is judged as on bare
-metal. Not judged here: tags (MTE), system caches that ignore maintenance by address, other CPUs.
+What is dirty is told where it went wrong: at maintenance that does not do (`dc cvau`) or that
+misses lines (by stride or range), else at the store. Findings are grouped by instruction; the
+bytes are whole lines. `dc ivac` under a hypervisor that makes it a clean as well (HCR_EL2.VM) is
+judged as on bare metal. Not judged here: tags (MTE), system caches that ignore maintenance by
+address, other CPUs.
 
 A plain run (`relokit run --plain`) has no trace: these are *not judged*, and the verdict says so.
 """
