@@ -35,9 +35,7 @@ def each(*kinds: LapseKind, tell: Callable[[Record, Lapse], Iterator[Broken]]) -
     """A check that tells every lapse of ``kinds``."""
 
     def check(record: Record) -> Iterator[Broken]:
-        yield from bounded(
-            record, (broken for one in lapses(record, *kinds) for broken in tell(record, one))
-        )
+        yield from bounded(broken for one in lapses(record, *kinds) for broken in tell(record, one))
 
     return check
 

@@ -86,7 +86,10 @@ def segments(record: Record, lapse: Lapse) -> str:
 
 
 def told(record: Record, message: str, lapse: Lapse, *, notes: Iterable[str] = ()) -> Broken:
-    """``lapse`` as a finding: where, what code is there, whose memory."""
+    """``lapse`` as a finding: where, what code is there, whose memory.
+
+    It has no station: it is told after what went wrong otherwise, as that is often why.
+    """
     code = _code(record)
     pc = lapse.pc
     return Broken(
@@ -95,7 +98,6 @@ def told(record: Record, message: str, lapse: Lapse, *, notes: Iterable[str] = (
         place=None if pc is None else code.places.get(pc),
         listing=() if pc is None else listing(code.around(pc), pc),
         notes=(*owners(record, lapse), *notes),
-        station=len(record.reached) if lapse.segments else 0,
     )
 
 
@@ -163,7 +165,7 @@ def _of_every(turn: npt.NDArray[np.bool_], line: int, period: int) -> str:
     return f"{len(chosen)} lines of every {period:,} bytes"
 
 
-def bounded(record: Record, found: Iterable[Broken]) -> Iterator[Broken]:
+def bounded(found: Iterable[Broken]) -> Iterator[Broken]:
     """The first MAX_TOLD of ``found``, and how many more there are."""
     more = 0
     for number, broken in enumerate(found):
@@ -172,7 +174,7 @@ def bounded(record: Record, found: Iterable[Broken]) -> Iterator[Broken]:
         else:
             more += 1
     if more:
-        yield Broken(f"and at {more:,} more instructions", station=len(record.reached))
+        yield Broken(f"and at {more:,} more instructions")
 
 
 def _code(record: Record) -> CodeSeen:

@@ -194,7 +194,9 @@ def test_what_was_prepared_is_looked_at_before_the_move_can_change_it(
         findings = judge(execute(machine, open_cpu(machine), JOB, quiet)).findings
     finally:
         machine.close()
-    assert [finding.rule for finding in findings] == [rule]
+    # The store is around the caches, and the page is dirty but for what the move reads of it.
+    assert {finding.rule for finding in findings} <= {rule, "caches.write-around"}
+    assert findings[0].rule == rule
     assert findings[0].address == pa & -8
 
 

@@ -41,7 +41,11 @@ def test_all_is_whole_before_and_after(path: KexecPath, regime: Regime, series: 
     with prepared(Target(series=series, regime=regime, page_size=page), job) as machine:
         assert setup_findings(machine) == []
         record = execute(machine, open_cpu(machine), job, quiet)
-        assert judge(record).findings == ()
+        # Since patch 5 nobody invalidates the I-cache on the way to what is in place: a warning.
+        skipped = series >= 5 and path in (KexecPath.IN_PLACE, KexecPath.CRASH)
+        findings = judge(record).findings
+        assert [finding.rule for finding in findings] == ["fetch.in-place"] * skipped
+        assert not judge(record).failed
         assert record.damage == ()
         assert setup_findings(machine) == []
 
