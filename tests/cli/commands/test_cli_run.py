@@ -407,3 +407,42 @@ def test_a_run_that_cannot_be_made_leaves_the_old_trace(cli: Cli, tmp_path: Path
     assert result.code == 2
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+# --plain ----------------------------------------------------------------------------------------
+
+CLEANS = 'dcache_by_line("civac"'
+
+
+def test_invalidated_and_not_cleaned_is_found_where_it_is(cli: Cli, edited: Edit) -> None:
+    """The line of v15's change log, and of the README's first screen."""
+    mine = edited("relocate_kernel.S.j2", CLEANS, 'dcache_by_line("ivac"')
+    result = cli("run", "--templates", mine)
+    assert result.code == 1
+    assert "caches.discard  `dc ivac, x10` discards" in result.out
+    assert "arm64_relocate_new_kernel+0x8c (macros/cache.j2:17)" in result.out
+    assert "stored by `stnp x0, x1, [x13]`" in result.out
+    assert result.out.endswith("FAIL  1 finding\n")
+
+
+def test_a_plain_run_says_what_it_has_not_judged(cli: Cli, edited: Edit) -> None:
+    mine = edited("relocate_kernel.S.j2", CLEANS, 'dcache_by_line("ivac"')
+    result = cli("run", "--plain", "--templates", mine)
+    assert result.code == 0
+    assert result.out.endswith("PASS  not judged: caches, fetch (not recorded: a plain run)\n")
+    not_judged = cli("run", "--plain", "--json").document["rules"]["not_judged"]
+    assert {name.split(".")[0] for name in not_judged} == {"caches", "fetch"}
+
+
+def test_a_plain_run_has_no_trace(cli: Cli, tmp_path: Path) -> None:
+    result = cli("run", "--plain", "--trace", tmp_path / "trace")
+    assert result.code == 2
+    assert "a plain run has no trace" in result.err
+    assert not (tmp_path / "trace").exists()
+
+
+def test_a_warning_is_shown_and_does_not_fail(cli: Cli) -> None:
+    result = cli("run", "--path", "crash")
+    assert result.code == 0
+    assert "fetch.in-place (warning)  kernel was loaded where it is entered" in result.out
+    assert result.out.endswith("PASS  1 warning\n")
