@@ -7,7 +7,6 @@ an interrupt is met with one line at any time.
 
 from __future__ import annotations
 
-import gc
 import signal
 import sys
 from collections.abc import Sequence
@@ -51,10 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(RelokitError(error.strerror or str(error), where=error.filename), as_json)
     except Exception as error:
         return _report(_defect(error), as_json)
-    finally:
-        if own_process:
-            # The process ends: to look for garbage in all it imported takes 3 % of a small run.
-            gc.freeze()
 
 
 def _take_over_process() -> None:

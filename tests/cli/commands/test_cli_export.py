@@ -25,6 +25,15 @@ from relokit.runtime.judge.outcome import (
 Cli = Callable[..., Any]
 
 
+@pytest.mark.parametrize("kind", ["exec", "rel", "bootable"])
+def test_a_process_that_exports_says_nothing_on_its_way_out(
+    process: Cli, tmp_path: Path, kind: str
+) -> None:
+    """A native library reports what it holds at the end; that is no business of whoever exports."""
+    result = process("export", "--type", kind, "-o", tmp_path / "out.elf")
+    assert (result.code, result.err) == (0, "")
+
+
 @pytest.mark.parametrize(("kind", "type_"), [("exec", 2), ("rel", 1), ("bootable", 2)])
 def test_export(cli: Cli, tmp_path: Path, kind: str, type_: int) -> None:
     out = tmp_path / "out.elf"
