@@ -2,230 +2,29 @@
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from relokit.codegen import facts
 from relokit.codegen.base.documents import from_json, to_json
-from relokit.codegen.target import Regime
 from relokit.runtime.arch.exceptions import ExceptionClass
 from relokit.runtime.arch.translation import WalkRegisters
-from relokit.runtime.arch.walker import Fault, FaultKind, Walk
-from relokit.runtime.guest.owner import Owner, OwnerKind
-from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.judge.book import BOOK, judge
 from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.judge.rules.rule import Broken, Rule
 from relokit.runtime.judge.rules.severity import Severity
-from relokit.runtime.judge.rules_page import OTHERS, page
 from relokit.runtime.record.known import Unknown, known
-from relokit.runtime.record.memory_facts import (
-    BrokenList,
-    EmptyTable,
-    KimageWord,
-    ListFacts,
-    MisledPage,
-    PageUse,
-    WordDifference,
-)
-from relokit.runtime.record.prehistory import Prehistory
 from relokit.runtime.record.record import JumpFacts, Record
 from relokit.runtime.record.stop import StopReason
 from relokit.runtime.record.trace import RECORD
 from support import records as r
-from support.traces import FULL, INNER, OUTER, STORES, UNALIGNED, Story
+from support.twins import TWINS, rule_named
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@dataclass(frozen=True)
-class Twins:
-    """Two records, alike but for one thing: a rule holds in ``good`` and is broken in ``bad``."""
-
-    bad: Record
-    good: Record = r.GOOD
-
-
-def _jump(**changed: object) -> Record:
-    return replace(r.GOOD, jump=JumpFacts(r.RELOCATION, r.cpu(**changed)))  # type: ignore[arg-type]
-
-
-def _misled() -> MisledPage:
-    fault = Fault(FaultKind.TRANSLATION, 3)
-    walk = Walk(0x1000, None, fault, 3, 0, (), False, False, None, None)
-    return MisledPage(PageUse.DESTINATION, r.KERNEL, 0x1000, walk, fault)
-
-
-def _copy() -> Record:
-    assert r.PREPARED.copies
-    code, vectors = r.PREPARED.copies
-    wrong = replace(code, difference=WordDifference(r.CONTROL, 0, 0xD503201F))
-    return r.prepared(copies=(wrong, vectors))
-
-
-_MASKED_BUT_I = r.ALL_MASKED & ~(1 << 7) | r.EL1H
-_ABORT = 0b000111
-
-TWINS: dict[str, Twins] = {
-    "handoff.entry": Twins(r.arrived(pc=r.KERNEL + 4)),
-    "handoff.stub-error": Twins(r.arrived(x={0: facts.HVC_STUB_ERR})),
-    "handoff.el": Twins(r.arrived(el=1)),
-    "handoff.mmu": Twins(r.arrived(mmu=True)),
-    "handoff.sctlr": Twins(r.arrived(system={"SCTLR_EL1": 0})),
-    "handoff.daif": Twins(r.arrived(daif=0b1101)),
-    "relocation.daif": Twins(r.arrived(system={"SPSR_EL2": _MASKED_BUT_I})),
-    "handoff.dtb": Twins(r.arrived(x={0: 0x1000})),
-    "handoff.x1": Twins(r.arrived(x={1: 1})),
-    "handoff.x2": Twins(r.arrived(x={2: 1})),
-    "handoff.x3": Twins(r.arrived(x={3: 1})),
-    "resume.el": Twins(r.awoken(el=2), r.AWAKE),
-    "resume.ttbr1": Twins(r.awoken(system={"TTBR1_EL1": 0x6100_0000}), r.AWAKE),
-    "resume.mmu": Twins(r.awoken(mmu=False), r.AWAKE),
-    "resume.vectors": Twins(r.awoken(system={"VBAR_EL2": 0}), r.AWAKE),
-    "exception.instruction-abort": Twins(
-        r.ended(StopReason.EXCEPTION, ExceptionClass.INSTRUCTION_ABORT_SAME, status=_ABORT)
-    ),
-    "exception.data-abort": Twins(
-        r.ended(StopReason.EXCEPTION, ExceptionClass.DATA_ABORT_SAME, status=_ABORT)
-    ),
-    "exception.undefined": Twins(r.ended(StopReason.EXCEPTION, ExceptionClass.UNKNOWN)),
-    "exception.stray": Twins(r.ended(StopReason.EXCEPTION, ExceptionClass.BRK64)),
-    "exception.vector": Twins(r.ended(StopReason.BAD_VECTOR)),
-    "bus.unassigned": Twins(r.ended(StopReason.UNMAPPED)),
-    "run.spin": Twins(r.ended(StopReason.SPIN)),
-    "run.limit": Twins(r.ended(StopReason.INSTRUCTION_LIMIT)),
-    "run.timeout": Twins(r.ended(StopReason.TIMEOUT)),
-    "run.halted": Twins(r.ended(StopReason.HALTED)),
-    "run.off": Twins(r.ended(StopReason.POWERED_OFF)),
-    "run.engine": Twins(r.ended(StopReason.ENGINE)),
-    "relocation.el": Twins(_jump(el=2, pc=r.CONTROL, mmu=True)),
-    "relocation.mmu": Twins(_jump(el=1, pc=r.CONTROL, mmu=False)),
-    "memory.segment": Twins(replace(r.GOOD, arrived=r.misplaced())),
-    "memory.resumed": Twins(replace(r.AWAKE, arrived=r.misplaced()), r.AWAKE),
-    "setup.kimage": Twins(r.prepared(words=(KimageWord("head", 0, 2, None),))),
-    "setup.code": Twins(_copy()),
-    "setup.list": Twins(r.prepared(listed=ListFacts(3, 4, None))),
-    "setup.zero-page": Twins(r.prepared(empty_table=EmptyTable(r.ZERO_PAGE, r.ZERO_PAGE + 8))),
-    "setup.tables": Twins(r.prepared(misled=(_misled(),))),
-    "damage.kimage": Twins(
-        r.damaged(OwnerKind.KIMAGE), r.damaged(OwnerKind.KIMAGE, in_destination=True)
-    ),
-    "damage.code": Twins(r.damaged(OwnerKind.CONTROL_PAGE), r.damaged(OwnerKind.LIST)),
-    "damage.list": Twins(r.damaged(OwnerKind.LIST), r.damaged(OwnerKind.CONTROL_PAGE)),
-    "damage.zero-page": Twins(
-        r.damaged(OwnerKind.ZERO_PAGE), r.damaged(OwnerKind.ZERO_PAGE, in_destination=True)
-    ),
-    "damage.tables": Twins(r.damaged(OwnerKind.LINEAR_MAP), r.damaged(OwnerKind.LIST)),
-    "caches.discard": Twins(
-        r.traced(
-            Story(pc=r.CONTROL)
-            .store(r.KERNEL, r.SIZE)
-            .dc("ivac", r.KERNEL, r.SIZE)
-            .dsb()
-            .store(r.DTB, 0x1000)
-            .dc("civac", r.DTB, 0x1000)
-            .fetchable()
-        )
-    ),
-    "caches.image": Twins(
-        r.traced(r.moved().store(r.KERNEL, 64).fetchable()),
-        r.traced(r.moved().store(r.KERNEL, 64).dc("cvac", r.KERNEL, 64).fetchable()),
-    ),
-    "caches.data": Twins(
-        r.traced(r.moved().store(r.DTB, 64).fetchable()),
-        r.traced(r.moved().store(r.DTB, 64).dc("cvac", r.DTB, 64).fetchable()),
-    ),
-    "caches.completion": Twins(
-        r.traced(r.moved().fetchable().store(r.DTB, 64).dc("cvac", r.DTB, 64).dsb(STORES)),
-        r.traced(r.moved().fetchable().store(r.DTB, 64).dc("cvac", r.DTB, 64).dsb(FULL, OUTER)),
-    ),
-    "caches.domain": Twins(
-        r.traced(r.moved().fetchable().store(r.DTB, 64).dc("cvac", r.DTB, 64).dsb(FULL, INNER)),
-    ),
-    "caches.read-around": Twins(
-        r.traced(r.moved().fetchable().store(r.SPARE, 64).mmu_off().load(r.SPARE, 64)),
-        r.traced(
-            r.moved()
-            .store(r.SPARE, 64)
-            .dc("cvac", r.SPARE, 64)
-            .fetchable()
-            .mmu_off()
-            .load(r.SPARE, 64)
-        ),
-    ),
-    "caches.write-around": Twins(
-        r.traced(r.moved().fetchable().mmu_off().store(r.SPARE, 64)),
-        r.traced(r.moved().dc("civac", r.SPARE, 0x800).fetchable().mmu_off().store(r.SPARE, 64)),
-    ),
-    "caches.read-hidden": Twins(
-        r.traced(
-            r.moved()
-            .dc("civac", r.SPARE, 0x800)
-            .fetchable()
-            .mmu_off()
-            .store(r.SPARE, 64)
-            .mmu_on()
-            .load(r.SPARE, 64)
-        ),
-        r.traced(
-            r.moved()
-            .dc("civac", r.SPARE, 0x800)
-            .fetchable()
-            .mmu_off()
-            .store(r.SPARE, 64)
-            .dc("ivac", r.SPARE, 64)
-            .dsb()
-            .mmu_on()
-            .load(r.SPARE, 64)
-        ),
-    ),
-    "caches.hidden": Twins(
-        r.traced(r.moved().fetchable().mmu_off().store(r.DTB, 64)),
-        r.traced(r.moved().fetchable().mmu_off().dc("ivac", r.DTB, 64).dsb().store(r.DTB, 64)),
-    ),
-    "caches.set-way": Twins(r.traced(r.moved().dc_by_way("cisw").fetchable())),
-    "caches.device": Twins(
-        r.traced(r.moved().fetchable().mmu_off().load(r.KERNEL + 1, 8, flags=UNALIGNED)),
-        r.traced(r.moved().load(r.KERNEL + 1, 8, flags=UNALIGNED).fetchable()),
-    ),
-    "fetch.image": Twins(r.traced(r.moved().dsb().ic().dsb())),
-    "fetch.code": Twins(
-        r.traced(
-            r.moved()
-            .store(r.SPARE, 64)
-            .dc("cvau", r.SPARE, 64)
-            .dsb()
-            .ic()
-            .isb()
-            .fetch(r.SPARE)
-            .fetchable()
-        ),
-        r.traced(r.moved().store(r.SPARE, 64).dc("cvau", r.SPARE, 64).fetchable().fetch(r.SPARE)),
-    ),
-    "fetch.in-place": Twins(
-        replace(
-            r.traced(Story(pc=r.CONTROL).mmu_off()),
-            prehistory=Prehistory(r.IN_PLACE, r.IN_PLACE),
-        ),
-        replace(
-            r.traced(Story(pc=r.CONTROL).fetchable().mmu_off()),
-            prehistory=Prehistory(r.IN_PLACE, r.IN_PLACE),
-        ),
-    ),
-    "boot.demo": Twins(replace(r.RAN_ON, boot=replace(r.BOOT, console="FAIL\n")), r.RAN_ON),
-}
-
-
-def rule_named(name: str) -> Rule:
-    [found] = [rule for rule in BOOK if rule.name == name]
-    return found
 
 
 def test_every_rule_has_twins() -> None:
@@ -367,89 +166,6 @@ def test_only_errors_fail_a_run() -> None:
     assert judge(r.GOOD, (replace(noted, severity=Severity.ERROR),)).failed
 
 
-# What the causes depend on ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("record", "cause"),
-    [
-        (r.arrived(el=1), "no HVC was made"),
-        (r.arrived(el=1, system={"ELR_EL2": r.CONTROL + 0x100}), "came back: its function number"),
-        (r.arrived(el=1, system={"ELR_EL2": r.CONTROL + 0x204}), "no HVC was made"),
-        (replace(r.arrived(el=1), regime=Regime.VHE), "no stub to call in this regime"),
-        (
-            replace(
-                r.prepared(words=(KimageWord("el2_vectors", 0, 0, None),)),
-                reached=(r.cpu(el=1),),
-            ),
-            "el2_vectors is 0",
-        ),
-        (replace(r.arrived(el=1), prepared=Unknown("lost")), "no HVC was made"),
-    ],
-)
-def test_why_a_level_is_wrong(record: Record, cause: str) -> None:
-    [finding] = judge(record, (rule_named("handoff.el"),)).findings
-    assert cause in (finding.cause or "")
-
-
-def test_spsr_tells_of_an_hvc_only_where_one_was_taken() -> None:
-    """Entered at EL1, the CPU has come by no exception, whatever SPSR_EL2 holds."""
-    record = r.arrived(el=1, system={"SPSR_EL2": _MASKED_BUT_I})
-    assert [finding.rule for finding in judge(record).findings] == ["handoff.el"]
-
-
-@pytest.mark.parametrize(
-    ("regime", "register"),
-    [(Regime.EL1, "SCTLR_EL1"), (Regime.NVHE, "SCTLR_EL1"), (Regime.VHE, "SCTLR_EL2")],
-)
-@pytest.mark.parametrize(
-    ("value", "cause"),
-    [
-        (facts.SCTLR_EL1_MMU_OFF | 1 << 12, "written whole"),
-        (facts.SCTLR_EL1_MMU_OFF & ~(1 << 11), "written whole"),
-        (0, "written whole"),
-        (facts.SCTLR_EL1_MMU_OFF | 1, "was never turned off"),
-    ],
-)
-def test_sctlr_of_the_level_that_relocated(
-    regime: Regime, register: str, value: int, cause: str
-) -> None:
-    record = replace(r.arrived(system={register: value}), regime=regime)
-    [finding] = judge(record, (rule_named("handoff.sctlr"),)).findings
-    assert f"{register} = " in finding.message
-    assert cause in (finding.cause or "")
-
-
-def test_a_list_that_cannot_be_walked_is_a_finding_of_its_own() -> None:
-    record = r.prepared(listed=BrokenList("the list loops"), misled=Unknown("no list"))
-    judged = judge(record)
-    assert [finding.message for finding in judged.findings] == ["the list loops"]
-    assert judged.answers.not_judged == {"setup.tables": "no list"}
-
-
-def test_a_destination_that_holds_kimage_is_lawful_and_one_that_holds_the_list_is_not() -> None:
-    for kind, allowed in (
-        (OwnerKind.KIMAGE, True),
-        (OwnerKind.ZERO_PAGE, True),
-        (OwnerKind.LIST, False),
-        (OwnerKind.CONTROL_PAGE, False),
-        (OwnerKind.EL2_VECTORS, False),
-        (OwnerKind.LINEAR_MAP, False),
-        (OwnerKind.CONTROL_IDMAP, False),
-    ):
-        findings = judge(r.damaged(kind, in_destination=True)).findings
-        assert (findings == ()) == allowed, kind
-        [finding] = judge(r.damaged(kind)).findings
-        assert str(Owner(kind)) in finding.message
-
-
-@pytest.mark.parametrize("kind", PayloadKind)
-def test_only_the_demo_kernel_owes_a_report(kind: PayloadKind) -> None:
-    silent = replace(r.RAN_ON, boot=replace(r.BOOT, kind=kind, console=""))
-    findings = judge(silent).findings
-    assert bool(findings) == (kind is PayloadKind.DEMO_KERNEL)
-
-
 # A record is plain --------------------------------------------------------------------------------
 
 
@@ -477,35 +193,3 @@ def test_records_are_plain_data() -> None:
     for record in (*(twins.bad for twins in TWINS.values()), r.GOOD, r.AWAKE, r.RAN_ON):
         _plain(record, seen)
     assert {Record, WalkRegisters} <= seen
-
-
-# The page -----------------------------------------------------------------------------------------
-
-
-def test_the_page_is_what_the_book_says() -> None:
-    text = (ROOT / "docs" / "rules.md").read_text("utf-8")
-    assert text == page(), "make docs/rules.md"
-    for rule in BOOK:
-        assert f"`{rule.name}`" in text
-        assert rule.must in text
-        assert rule.source in text
-
-
-_NAME = re.compile(
-    r"(handoff|relocation|memory|setup|damage|exception|bus|run|boot|resume|matrix|caches|fetch)\.[a-z][a-z0-9-]+"
-)
-
-
-def test_every_name_that_a_finding_can_have_is_on_the_page() -> None:
-    """Every text in the sources that looks like a rule's name is one."""
-    known_names = {rule.name for rule in BOOK} | set(OTHERS)
-    for folder in ("api", "runtime", "cli", "diffing"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            names = {
-                node.value
-                for node in ast.walk(ast.parse(path.read_text("utf-8")))
-                if isinstance(node, ast.Constant)
-                and isinstance(node.value, str)
-                and _NAME.fullmatch(node.value)
-            }
-            assert names <= known_names, path

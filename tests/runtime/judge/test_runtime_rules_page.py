@@ -1,0 +1,41 @@
+"""The page of rules is what the book says, and names every rule."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from relokit.runtime.judge.book import BOOK
+from relokit.runtime.judge.rules_page import OTHERS, page
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_the_page_is_what_the_book_says() -> None:
+    text = (ROOT / "docs" / "rules.md").read_text("utf-8")
+    assert text == page(), "make docs/rules.md"
+    for rule in BOOK:
+        assert f"`{rule.name}`" in text
+        assert rule.must in text
+        assert rule.source in text
+
+
+_NAME = re.compile(
+    r"(handoff|relocation|memory|setup|damage|exception|bus|run|boot|resume|matrix|caches|fetch)\.[a-z][a-z0-9-]+"
+)
+
+
+def test_every_name_that_a_finding_can_have_is_on_the_page() -> None:
+    """Every text in the sources that looks like a rule's name is one."""
+    known_names = {rule.name for rule in BOOK} | set(OTHERS)
+    for folder in ("api", "runtime", "cli", "diffing"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            names = {
+                node.value
+                for node in ast.walk(ast.parse(path.read_text("utf-8")))
+                if isinstance(node, ast.Constant)
+                and isinstance(node.value, str)
+                and _NAME.fullmatch(node.value)
+            }
+            assert names <= known_names, path

@@ -1,0 +1,17 @@
+"""Two records for every rule: one that it holds in, one that it is broken in."""
+
+from __future__ import annotations
+
+from relokit.runtime.judge.book import BOOK
+from relokit.runtime.judge.rules.rule import Rule
+from support.twins.caches import CACHES
+from support.twins.facts import FACTS
+from support.twins.fetch import FETCH
+from support.twins.twins import Twins
+
+TWINS: dict[str, Twins] = {**FACTS, **CACHES, **FETCH}
+
+
+def rule_named(name: str) -> Rule:
+    [found] = [rule for rule in BOOK if rule.name == name]
+    return found

@@ -1,0 +1,37 @@
+"""Twins of fetch.*."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from relokit.runtime.record.prehistory import Prehistory
+from support import records as r
+from support.traces import Story
+from support.twins.twins import Twins
+
+FETCH: dict[str, Twins] = {
+    "fetch.image": Twins(r.traced(r.moved().dsb().ic().dsb())),
+    "fetch.code": Twins(
+        r.traced(
+            r.moved()
+            .store(r.SPARE, 64)
+            .dc("cvau", r.SPARE, 64)
+            .dsb()
+            .ic()
+            .isb()
+            .fetch(r.SPARE)
+            .fetchable()
+        ),
+        r.traced(r.moved().store(r.SPARE, 64).dc("cvau", r.SPARE, 64).fetchable().fetch(r.SPARE)),
+    ),
+    "fetch.in-place": Twins(
+        replace(
+            r.traced(Story(pc=r.CONTROL).mmu_off()),
+            prehistory=Prehistory(r.IN_PLACE, r.IN_PLACE),
+        ),
+        replace(
+            r.traced(Story(pc=r.CONTROL).fetchable().mmu_off()),
+            prehistory=Prehistory(r.IN_PLACE, r.IN_PLACE),
+        ),
+    ),
+}
