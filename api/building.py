@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from relokit.arguments import path_or_none, target_or_default
 from relokit.codegen.base.errors import TemplateError
 from relokit.codegen.built_in import TEMPLATES
 from relokit.codegen.gas.encoder import Encoder
@@ -32,7 +33,7 @@ def build(target: Target | None = None, *, templates: Path | None = None) -> Pro
     from relokit.linker.link.program import build_program
 
     return build_program(
-        KERNEL, target or Target(), encoder(), overrides=template_overrides(templates)
+        KERNEL, target_or_default(target), encoder(), overrides=template_overrides(templates)
     )
 
 
@@ -42,7 +43,7 @@ def build_image(target: Target | None = None, *, templates: Path | None = None) 
     from relokit.linker.link.image_cache import linked_images
 
     overrides = template_overrides(templates)
-    (image,) = linked_images((KERNEL,), target or Target(), encoder(), overrides=overrides)
+    (image,) = linked_images((KERNEL,), target_or_default(target), encoder(), overrides=overrides)
     return image
 
 
@@ -54,7 +55,9 @@ def build_programs(target: Target | None = None, *, templates: Path | None = Non
 
     overrides = template_overrides(templates)
     recipes = (KERNEL, DEMO, PURGATORY)
-    return Programs(*linked_images(recipes, target or Target(), encoder(), overrides=overrides))
+    return Programs(
+        *linked_images(recipes, target_or_default(target), encoder(), overrides=overrides)
+    )
 
 
 def programs_for(target: Target, *jobs: Job) -> StoredPrograms:
@@ -74,11 +77,12 @@ def render(target: Target | None = None, *, templates: Path | None = None) -> So
     """The old kernel's routines as GNU as text, and the ld script that places them."""
     from relokit.codegen.build import KERNEL, render_recipe
 
-    return render_recipe(KERNEL, target or Target(), overrides=template_overrides(templates))
+    return render_recipe(KERNEL, target_or_default(target), overrides=template_overrides(templates))
 
 
 def template_overrides(templates: Path | None) -> Path | None:
     """``templates`` if it is a directory that replaces something; TemplateError if it is not."""
+    templates = path_or_none("templates", templates)
     if templates is None:
         return None
     where = str(templates)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from relokit.building import encoder
+from relokit.codegen.base.coercion import argument
 from relokit.codegen.base.documents import ALL, Table
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.facts import RELOCATION
@@ -81,7 +82,7 @@ def behave_sides(
     routines = []
     for one, other in _pairs(*sides):
         if one.name == other.name == RELOCATION:
-            machines = _setups(sides, job or _demo())
+            machines = _setups(sides, _demo() if job is None else argument("job", job, Job))
             before, after = (
                 _relocate(session, machine, side.name, progress)
                 for machine, side in zip(machines, sides, strict=True)

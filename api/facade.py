@@ -6,7 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from relokit.arguments import job_or_default, target_or_default
 from relokit.building import build, build_image, render, template_overrides
+from relokit.codegen.base.coercion import argument
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.target import Target
 from relokit.runtime.judge.outcome import Outcome
@@ -34,7 +36,7 @@ def generate(
     units = [unit.name for unit in source.units]
     names = {"units": units, "script": source.script.name, "name": PROGRAM}
     makefile = render_template("Makefile.j2", names, overrides=template_overrides(templates))
-    directory, written = Path(directory), []
+    directory, written = argument("directory", directory, Path), []
     # All of them are written beside their places before the first one takes its own.
     with ExitStack() as stack:
         for unit in (*source.units, source.script, makefile):
@@ -61,7 +63,8 @@ def export(
     """
     from relokit.codegen.base.atomic import write_atomic
 
-    path, target, job = Path(path), target or Target(), job or Job()
+    path = argument("path", path, Path)
+    target, job = target_or_default(target), job_or_default(job)
     if kind in ("exec", "rel"):
         from relokit.linker.elf.elf_writer import exec_chunks, rel_chunks
         from relokit.linker.link.merge import merge_objects

@@ -17,6 +17,7 @@ from itertools import groupby
 from time import perf_counter
 from typing import ClassVar
 
+from relokit.arguments import job_or_default
 from relokit.building import programs_for, template_overrides
 from relokit.codegen.base.documents import ABSENT, ALL, Table, shown
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
@@ -108,7 +109,7 @@ def run_matrix(
     an exception in it (KeyboardInterrupt), stops every room at once. Raises RelokitError for a
     kernel or a directory of templates that no cell could use; other errors are their cell's.
     """
-    shared = job or Job()
+    shared = job_or_default(job)
     template_overrides(shared.templates)
     opened = open_inputs(shared)
     count = max(1, min(jobs or default_jobs(), MAX_JOBS, len(cells)))

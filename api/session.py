@@ -15,8 +15,10 @@ from pathlib import Path
 from queue import LifoQueue
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from relokit.arguments import job_or_default, path_or_none, target_or_default
 from relokit.building import programs_for
 from relokit.codegen.base.child import Child
+from relokit.codegen.base.coercion import argument
 from relokit.codegen.base.documents import ABSENT, Table, from_json, shown
 from relokit.codegen.base.errors import MachineError, NativeCrashError
 from relokit.codegen.base.host_file import pack as pack_with_files
@@ -128,6 +130,7 @@ class Session:
         or not; raises RelokitError for bad input and NativeCrashError when the engine itself goes
         down.
         """
+        trace = path_or_none("trace", trace)
         if trace is not None and job is not None and job.plain:
             raise MachineError("a plain run has no trace", hint="leave --plain or --trace out")
         setup = self._setup(target, job, files)
@@ -152,6 +155,7 @@ class Session:
         from relokit.codegen.base.atomic import replacing
 
         setup = self._setup(target, job, files)
+        path = argument("path", path, Path)
         with replacing(path) as temporary:
             request = ExportRequest(setup, temporary)
             done = self.ask(request, BootableFile, seconds_of(setup.job), progress)
@@ -219,7 +223,7 @@ class Session:
         files: Files | None,
         code: ShippedCode | None = None,
     ) -> Setup:
-        target, job = target or Target(), job or Job()
+        target, job = target_or_default(target), job_or_default(job)
         self.start()
         opened = open_inputs(job, files)
         if code is not None:

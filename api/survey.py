@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from difflib import unified_diff
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from relokit.arguments import job_or_default, target_or_default
 from relokit.building import build, build_image, template_overrides
 from relokit.codegen import facts
+from relokit.codegen.base.coercion import argument
 from relokit.codegen.base.documents import ALL, Table, shown
 from relokit.codegen.base.errors import TargetError
 from relokit.codegen.gas.lexer import parse_line, without_block_comments
@@ -209,7 +211,7 @@ def survey(
     """
     files = files or Files()
     for number in range(BEFORE, COMPLETE + 1):
-        yield _state(number, target or Target(), job or Job(), files)
+        yield _state(number, target_or_default(target), job_or_default(job), files)
 
 
 def patch_report(
@@ -224,12 +226,13 @@ def patch_report(
     """
     from relokit.diffing.read.sides import built_side
 
+    number = argument("number", number, int)
     if not BEFORE < number <= COMPLETE:
         raise TargetError(
             f"no patch {number}: the series has {COMPLETE}",
             hint=f"give 1 to {COMPLETE}; each is shown against the state before it",
         )
-    target, job, files = target or Target(), job or Job(), files or Files()
+    target, job, files = target_or_default(target), job_or_default(job), files or Files()
     before, after = (_state(state, target, job, files) for state in (number - 1, number))
     targets = replace(target, series=number - 1), replace(target, series=number)
     old, new = (build(state, templates=job.templates) for state in targets)
@@ -272,7 +275,7 @@ def kimage_fields(target: Target, job: Job | None = None) -> dict[str, tuple[str
     from relokit.codegen.build import variables
     from relokit.codegen.render import render
 
-    overrides = template_overrides((job or Job()).templates)
+    overrides = template_overrides(job_or_default(job).templates)
     read = {}
     for routine, template in FIELD_READERS.items():
         recorder = _Recorder(target.layout)

@@ -20,6 +20,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from relokit.codegen.base.errors import RelokitError
 
 E = TypeVar("E", bound=StrEnum)
+T = TypeVar("T")
 Spellings = Mapping[str, Callable[[str], object]]
 """By field, what reads a text that stands for a value of another type; raises RelokitError."""
 
@@ -46,6 +47,16 @@ def coerce_fields(instance: Any, error: type[RelokitError], spellings: Spellings
         value = _coerced(name, given, wanted, error, spellings.get(name))
         if value is not given:
             object.__setattr__(instance, name, value)
+
+
+def argument(
+    name: str, value: object, kind: type[T], error: type[RelokitError] = RelokitError
+) -> T:
+    """``value``, which a function was given under ``name``, as a ``kind``; known are those of
+    :func:`coerce_fields`. Raises ``error`` naming the argument and what it takes.
+    """
+    found: T = _coerced(name, value, kind, error, None)
+    return found
 
 
 def choice(kind: type[E], value: object, name: str, error: type[RelokitError] = RelokitError) -> E:

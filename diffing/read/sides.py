@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from relokit.codegen.base.coercion import choice
+from relokit.codegen.base.coercion import argument, choice
 from relokit.codegen.base.errors import FormatError, TargetError
 from relokit.codegen.facts import RELOCATION
 from relokit.codegen.gas.encoder import Encoder
@@ -37,8 +38,11 @@ class Operand:
     symbol: str | None
 
 
-def parse_operand(text: str) -> Operand:
+def parse_operand(text: str | os.PathLike[str]) -> Operand:
     """Split ``WHAT[:symbol]``; a file that has a colon in its name is taken as a whole."""
+    # A file may be named by a Path, as everywhere else.
+    given = os.fspath(text) if isinstance(text, os.PathLike) else text
+    text = argument("operand", given, str, DiffError)
     prefix = PREFIX if text.startswith(PREFIX) else ""
     what, colon, symbol = text[len(prefix) :].rpartition(":")
     if not colon or (not prefix and Path(text).exists()):

@@ -64,10 +64,14 @@ class TableRange:
 
     @property
     def root_table(self) -> int:
-        """PA of the first table: BADDR, aligned to the table's size."""
+        """PA of the first table: BADDR, aligned to the table's size.
+
+        Its bits 51:48 are in bits 5:2 with DS, or with 64 KiB pages and 52-bit output (ARM DDI
+        0487, TTBR0_EL1.BADDR).
+        """
         size = max(64, self.granule.root_entries(self.va_bits) * ENTRY_SIZE)
         base = self.root & TTBR_BADDR
-        if self.pa_bits > g.CPU_BITS:
+        if self.output is d.LPA2 or self.pa_bits > g.CPU_BITS:
             base = self.root & TTBR_WIDE_BADDR | self.root << TTBR_HIGH_SHIFT & TTBR_HIGH
         return base & ~(size - 1)
 

@@ -74,7 +74,8 @@ static uint64_t root_table(const struct range *r)
 	unsigned align = max(6, r->va_bits - level_shift(r, start_level(r)) + 3);
 	uint64_t base = r->root & ONES(48);
 
-	if (r->pa_bits > CPU_BITS)
+	/* DDI 0487, TTBR0_EL1.BADDR: with DS, or 64 KiB pages and 52-bit output. */
+	if (r->format == LPA2 || r->pa_bits > CPU_BITS)
 		base |= (r->root & 0x3c) << 46;
 	return base & ~ONES(align);
 }

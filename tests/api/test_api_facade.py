@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,40 @@ def test_a_job_with_an_impossible_number_is_no_job(numbers: dict[str, float]) ->
     with pytest.raises(MachineError, match=f"{name} is .*: out of range") as caught:
         relokit.Job(**numbers)  # type: ignore[arg-type]
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("call", "refusal"),
+    [
+        (lambda wrong: relokit.run(wrong), "target"),
+        (lambda wrong: relokit.run(job=wrong), "job"),
+        (lambda wrong: relokit.run(trace=wrong), "trace"),
+        (lambda wrong: relokit.export(wrong), "path"),
+        (lambda wrong: relokit.export(Path("x"), wrong), "target"),
+        (lambda wrong: relokit.export(Path("x"), kind="bootable", job=wrong), "job"),
+        (lambda wrong: relokit.generate(wrong), "directory"),
+        (lambda wrong: relokit.generate(Path("x"), templates=wrong), "templates"),
+        (lambda wrong: relokit.build(wrong), "target"),
+        (lambda wrong: relokit.build_programs(wrong), "target"),
+        (lambda wrong: relokit.render(wrong), "target"),
+        (lambda wrong: list(relokit.run_matrix([], wrong)), "job"),
+        (lambda wrong: relokit.diff(wrong, "series:1"), "operand"),
+        (lambda wrong: relokit.behave("series:1", wrong), "operand"),
+        (lambda wrong: relokit.behave("series:1", "series:1", job=wrong), "job"),
+        (lambda wrong: relokit.Session().observe(wrong), "target"),
+    ],
+)
+@pytest.mark.parametrize("wrong", [7, b"x", object()])
+def test_what_a_verb_cannot_take_is_refused_by_name(
+    call: Callable[[object], object], refusal: str, wrong: object
+) -> None:
+    with pytest.raises(RelokitError, match=rf"^{refusal} cannot be of type {type(wrong).__name__}"):
+        call(wrong)
+
+
+def test_text_is_a_path_but_no_target(tmp_path: Path) -> None:
+    written = relokit.export(str(tmp_path / "code.elf"))  # type: ignore[arg-type]
+    assert written.file == tmp_path / "code.elf"
+    with pytest.raises(RelokitError, match=r"^target cannot be 'series:12'"):
+        relokit.run("series:12")  # type: ignore[arg-type]
+    assert relokit.diff(written.file, written.file).same  # type: ignore[arg-type]

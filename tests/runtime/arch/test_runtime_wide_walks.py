@@ -232,3 +232,20 @@ def test_no_register_and_no_table_makes_the_two_walks_differ(
     for va in vas:
         for address in (va, va % (1 << 36), SPACE - 1 - va % (1 << 36)):
             _both(memory, regs, address, el)
+
+
+@pytest.mark.parametrize(("page", "fault"), [(4096, True), (16384, True), (65536, False)])
+def test_a_ttbr_is_folded_with_ds_whatever_the_output_size(page: int, fault: bool) -> None:
+    """ARM DDI 0487, TTBR0_EL1.BADDR: with 64 KiB pages only where IPS says 52 bits."""
+    memory = GuestMemory(0x4000_0000, SIZE)
+    regs = _regs(page, 0x4000_0000 | 1 << 51)
+    assert _both(memory, regs, 0).fault == Fault(
+        FaultKind.EXTERNAL_ABORT_ON_WALK, granule_of(page).start_level(52)
+    )
+    narrow = replace(regs, tcr=regs.tcr & ~(7 << g.IPS) | 5 << g.IPS)
+    wanted = (
+        Fault(FaultKind.ADDRESS_SIZE, 0)
+        if fault
+        else Fault(FaultKind.TRANSLATION, granule_of(page).start_level(52))
+    )
+    assert _both(memory, narrow, 0).fault == wanted
