@@ -1,0 +1,94 @@
+"""Scenarios: files of one-place edits, and what becomes of each."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from relokit.codegen.target import Target
+from relokit.runtime.judge.outcome import Outcome
+from relokit.runtime.kexec.job import Job, KexecPath
+from relokit.runtime.kexec.maintenance import What, maintenance_of
+from relokit.runtime.kexec.programs import Programs
+from relokit.runtime.run.prepare import prepare_machine
+from relokit.runtime.run.verdict import run, run_machine
+from support.edits import edited
+from support.machines import programs, quiet
+from support.spoiling import spoiled
+
+HERE = Path(__file__).parents[1] / "scenarios"
+SMALL = Job(size=64 << 10, max_instructions=200_000)
+RELOCATION = "arm64_relocate_new_kernel"
+KEYS = frozenset(
+    "name series target job routine edit damage forgets rule severity at says also warns fails "
+    "shows".split()
+)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """``fields`` of an entry, for one state of the series; ``file`` is the name it is in."""
+
+    file: str
+    series: int
+    fields: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.fields["name"])
+
+    @property
+    def id(self) -> str:
+        return f"{self.file}, {self.series}: {self.name}"
+
+    @property
+    def target(self) -> Target:
+        return Target(series=self.series, **self.fields.get("target", {}))
+
+    @property
+    def job(self) -> Job:
+        return replace(SMALL, **self.fields.get("job", {}))
+
+    def programs(self) -> Programs:
+        """Those of the target, edited."""
+        built = programs(self.target)
+        edits = self.fields.get("edit")
+        if not edits:
+            return built
+        routine = self.fields.get("routine", RELOCATION)
+        return replace(built, kernel=edited(built.kernel, routine, edits))
+
+
+def scenarios(pattern: str) -> list[Scenario]:
+    """Those of all files that match, by state of the series."""
+    found = []
+    for path in sorted(HERE.glob(pattern)):
+        with path.open("rb") as file:
+            entries = tomllib.load(file)["scenario"]
+        for entry in entries:
+            assert not set(entry) - KEYS, entry
+            found += [Scenario(path.stem, series, entry) for series in entry["series"]]
+    assert found
+    return found
+
+
+def judged(scenario: Scenario, *, plain: bool = False) -> Outcome:
+    """What becomes of it."""
+    target, job = scenario.target, replace(scenario.job, plain=plain)
+    forgotten = [What(name) for name in scenario.fields.get("forgets", ())]
+    with patch("relokit.runtime.run.prehistories.maintenance_of") as maintenance:
+        maintenance.side_effect = lambda *args, **options: tuple(
+            row for row in maintenance_of(*args, **options) if row.what not in forgotten
+        )
+        if job.path is KexecPath.HIBERNATE:
+            return run(target, scenario.programs(), job, quiet)
+        machine = prepare_machine(target, scenario.programs(), job, quiet)
+        try:
+            for what in scenario.fields.get("damage", ()):
+                machine = spoiled(machine, what)
+            return run_machine(machine, job, quiet)
+        finally:
+            machine.close()
