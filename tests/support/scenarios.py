@@ -23,8 +23,24 @@ HERE = Path(__file__).parents[1] / "scenarios"
 SMALL = Job(size=64 << 10, max_instructions=200_000)
 RELOCATION = "arm64_relocate_new_kernel"
 KEYS = frozenset(
-    "name series target job routine edit damage forgets rule severity at says also warns fails "
-    "shows".split()
+    [
+        "name",
+        "series",
+        "target",
+        "job",
+        "routine",
+        "edit",
+        "damage",
+        "forgets",
+        "rule",
+        "severity",
+        "at",
+        "says",
+        "also",
+        "warns",
+        "fails",
+        "shows",
+    ]
 )
 
 
