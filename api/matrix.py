@@ -190,7 +190,9 @@ def _broken(cell: Cell, error: RelokitError, seconds: float) -> CellResult:
 
 
 def _in_short(findings: tuple[Finding, ...]) -> str:
-    first = f"{findings[0].rule}: {findings[0].message}"
+    # A warning may be told before the error that fails the cell.
+    worst = next((finding for finding in findings if finding.is_error), findings[0])
+    first = f"{worst.rule}: {worst.message}"
     more = len(findings) - 1
     return f"{first} (and {more} more)" if more else first
 

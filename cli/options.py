@@ -272,6 +272,11 @@ def some_job_options(*flags: str) -> Callable[[F], F]:
     return add
 
 
+def strict_option(function: F) -> F:
+    """Add ``--strict``."""
+    return click.option("--strict", is_flag=True, help="A warning fails, too.")(function)
+
+
 def json_option(function: F) -> F:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")(

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from relokit.cli.main import EXIT_SIGNAL
-from relokit.cli.options import INPUT_FILE, CountParam, F, Seconds, cache_option, json_option
+from relokit.cli.options import (
+    INPUT_FILE,
+    CountParam,
+    F,
+    Seconds,
+    cache_option,
+    json_option,
+    strict_option,
+)
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
@@ -148,6 +156,7 @@ def _several(
 )
 @click.option("--list", "only_list", is_flag=True, help="Show the cells, run none.")
 @click.option("--ktap", "as_ktap", is_flag=True, help="KTAP version 1 on stdout, for kernel CI.")
+@strict_option
 @cache_option
 @json_option
 def command(
@@ -164,6 +173,8 @@ def command(
     if no_cache and only_list:
         raise click.UsageError("--list builds nothing: leave --no-cache out")
     chosen = list(cells(_selection(options)))
+    if options["strict"] and only_list:
+        raise click.UsageError("--list judges nothing: leave --strict out")
     if only_list:
         _list(chosen, as_json)
         return 0

@@ -16,6 +16,7 @@ from relokit.cli.options import (
     json_option,
     make_job,
     make_target,
+    strict_option,
     target_options,
 )
 from relokit.cli.terminal.output import emit, emit_json
@@ -63,6 +64,7 @@ DEMO_BOOT = 5.0
     type=click.Path(path_type=Path),
     help="Record what the CPU does up to the new kernel, and write that to this file.",
 )
+@strict_option
 @cache_option
 @json_option
 def command(as_json: bool, trace: Path | None, **options: Any) -> int:
@@ -71,8 +73,8 @@ def command(as_json: bool, trace: Path | None, **options: Any) -> int:
 
     files = Files()
     target = make_target(options, files)
-    limits = {name: options.pop(name) for name in ("boot", "timeout", "max_instructions", "plain")}
-    job = make_job(options, **limits)
+    names = ("boot", "timeout", "max_instructions", "plain", "strict")
+    job = make_job(options, **{name: options.pop(name) for name in names})
     if job.boot is None and job.moves_demo:
         job = replace(job, boot=DEMO_BOOT)
 

@@ -95,6 +95,7 @@ def reproduce(cell: Cell, base: Job) -> str:
         ("--templates", job.templates),
     ):
         words += [flag, value] if value is not None else []
+    words += ["--strict"] if job.strict else []
     return shlex.join([str(word) for word in words])
 
 

@@ -114,6 +114,8 @@ def _lines(target: Target, outcome: Outcome) -> Iterator[Line]:
 
 def _verdict(outcome: Outcome) -> Line:
     told = [f"{count} {_counted(name, count)}" for name, count in _counts(outcome.findings)]
+    if not outcome.passed and not any(finding.is_error for finding in outcome.findings):
+        told.append("a warning fails it: --strict")
     if outcome.passed and outcome.rules.not_judged:
         told.append(f"not judged: {_not_judged(outcome.rules.not_judged)}")
     word = ("PASS", "bold green") if outcome.passed else ("FAIL", "bold red")

@@ -178,9 +178,15 @@ class Observation:
 
     @property
     def verdict(self) -> str:
-        """``passes``, or ``fails: `` and the rules that are broken; of a call, always the first."""
+        """``passes``, or ``fails: `` and the rules that are broken; of a call, always the first.
+
+        What is no error is said and fails nothing: ``passes, but: `` and the rules.
+        """
+        failed = dict.fromkeys(f.rule for f in self.findings if f.is_error)
+        if failed:
+            return f"fails: {', '.join(failed)}"
         rules = dict.fromkeys(finding.rule for finding in self.findings)
-        return f"fails: {', '.join(rules)}" if rules else "passes"
+        return f"passes, but: {', '.join(rules)}" if rules else "passes"
 
 
 @dataclass(frozen=True, slots=True)

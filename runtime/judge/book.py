@@ -39,7 +39,12 @@ class Judgement:
     @property
     def failed(self) -> bool:
         """Whether an error is among the findings."""
-        return any(finding.severity is Severity.ERROR for finding in self.findings)
+        return any(finding.is_error for finding in self.findings)
+
+    @property
+    def flawless(self) -> bool:
+        """Whether neither an error nor a warning is among the findings: what is strict asks for."""
+        return all(finding.severity is Severity.NOTE for finding in self.findings)
 
 
 def judge(record: Record, book: Iterable[Rule] = BOOK) -> Judgement:
@@ -82,4 +87,6 @@ def _finding(record: Record, rule: Rule, broken: Broken) -> Finding:
         registers=broken.registers,
         notes=broken.notes,
         cause=cause,
+        consequence=rule.consequence,
+        hint=broken.hint or rule.hint,
     )

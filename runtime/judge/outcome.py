@@ -27,7 +27,8 @@ class Finding:
 
     ``address`` is where (a VA while the MMU was on, a PA else), ``place`` the symbol and source
     line, ``listing`` the disassembly around it (``>`` marks the line), ``registers`` name/value
-    pairs, ``notes`` further facts (page walk, owner of a page), ``cause`` the probable reason.
+    pairs, ``notes`` further facts (page walk, owner of a page), ``cause`` the probable reason,
+    ``consequence`` what becomes of a machine, ``hint`` what right code looks like.
     ``source`` is where it is written that this must not be.
     """
 
@@ -39,8 +40,15 @@ class Finding:
     registers: tuple[tuple[str, int], ...] = field(default=(), metadata=ABSENT)
     notes: tuple[str, ...] = field(default=(), metadata=ABSENT)
     cause: str | None = field(default=None, metadata=ABSENT)
+    consequence: str | None = field(default=None, metadata=ABSENT)
+    hint: str | None = field(default=None, metadata=ABSENT)
     source: str | None = field(default=None, metadata=ABSENT)
     severity: Severity = Severity.ERROR
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it fails a run that is not strict, too."""
+        return self.severity is Severity.ERROR
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +144,7 @@ class Outcome:
     kernel printed when it was let run on. ``maintenance`` is what the C half did to caches (kexec
     only), ``operations`` how often the move executed which maintenance instruction or barrier:
     None if that was not observed. ``trace`` is the file of the run's trace, if there is one.
+    ``strict`` says that a warning fails it, too.
     """
 
     SCHEMA: ClassVar[str] = "relokit.run/1"
@@ -154,6 +163,7 @@ class Outcome:
     console: str | None = field(default=None, metadata=ABSENT)
     ended: str | None = field(default=None, metadata=ABSENT)
     trace: TraceFile | None = field(default=None, metadata=ABSENT)
+    strict: bool = field(default=False, metadata=ABSENT)
 
     @property
     def passed(self) -> bool:

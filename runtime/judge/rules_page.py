@@ -20,7 +20,7 @@ reads the record of a run and nothing else; where it lacks a fact it says *not j
 where the path or the state of the series has nothing for it *not applicable*. All answers are in
 the outcome's JSON under `rules`.
 
-An error fails the run; a warning and a note do not.
+An error fails the run, a warning does if it is `--strict`, a note never does.
 
 | rule | severity | what must hold | source |
 |---|---|---|---|

@@ -79,13 +79,19 @@ def run_machine(
             code=len(machine.routines.relocation),
             crash=job.path is KexecPath.CRASH,
         ),
+        strict=job.strict,
     )
     engine = sum(leg.stop.seconds for leg in record.legs)
     timings = {"build": built, "compare": perf_counter() - started - engine}
     if job.boot and outcome.passed:
         record = replace(record, boot=run_on(machine, cpu, job.boot, report))
         outcome = conclude(
-            record, machine.target, machine.inputs.description, pages, outcome.maintenance
+            record,
+            machine.target,
+            machine.inputs.description,
+            pages,
+            outcome.maintenance,
+            strict=job.strict,
         )
     return replace(outcome, timings=timings, trace=written)
 
@@ -109,7 +115,8 @@ def run_resume(
         home = resume.home
         kind = PayloadKind.PATTERN
         payload = PayloadPart(str(home.owner), kind, home.base, home.size, home.size)
-        outcome = conclude(record, target, (payload,), home.size // target.page_size)
+        pages = home.size // target.page_size
+        outcome = conclude(record, target, (payload,), pages, strict=job.strict)
         engine = sum(leg.stop.seconds for leg in record.legs)
         compared = perf_counter() - started - engine
         timings = {"build": built, "compare": compared}
@@ -132,12 +139,17 @@ def conclude(
     payload: tuple[PayloadPart, ...],
     pages: int,
     maintenance: tuple[Maintenance, ...] = (),
+    *,
+    strict: bool = False,
 ) -> Outcome:
-    """Judge ``record``, and say with it what was moved: ``pages`` of ``payload``."""
+    """Judge ``record``, and say with it what was moved: ``pages`` of ``payload``.
+
+    A warning fails it if it is ``strict``.
+    """
     judged = judge(record)
     boot = record.boot
     return Outcome(
-        status=Status.FAIL if judged.failed else Status.PASS,
+        status=Status.FAIL if judged.failed or (strict and not judged.flawless) else Status.PASS,
         target=JudgedTarget.of(target),
         payload=payload,
         relocation=relocation_run(record, pages, target.page_size),
@@ -149,6 +161,7 @@ def conclude(
         ended=boot.ended if boot else None,
         maintenance=maintenance,
         operations=record.operations,
+        strict=strict,
     )
 
 

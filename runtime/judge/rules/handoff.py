@@ -156,6 +156,9 @@ HANDOFF = (
         _enters_a_kernel,
         _at_each(_entry),
         "kimage.start, or the branch that uses it",
+        consequence="The first word of an Image branches over its header. Entered elsewhere, "
+        "header or data is executed, or a kernel that has skipped its first steps.",
+        hint="branch to kimage.start as it is: a PA, with nothing added and the MMU off",
     ),
     Rule(
         "handoff.stub-error",
@@ -165,6 +168,9 @@ HANDOFF = (
         _enters_a_kernel,
         _at_each(_stub_error),
         "an HVC without its arguments, or vectors that do not know the call",
+        consequence="The stub answers an unknown number with 0xbadca11 in x0 and returns. Code "
+        "that goes on hands that over as the device tree, at EL1 with EL2 left behind.",
+        hint="x0 = 1 (HVC_SOFT_RESTART), x1 the entry, x2 to x4 what becomes x0 to x2; then hvc #0",
     ),
     Rule(
         "handoff.el",
@@ -174,6 +180,9 @@ HANDOFF = (
         _enters_a_kernel,
         _at_each(_level),
         _why_level,
+        consequence="A kernel entered at EL1 has no KVM, and finds the old kernel's vectors in "
+        "VBAR_EL2, whose memory it reuses: the first HVC runs whatever lies there.",
+        hint="without VHE leave by HVC_SOFT_RESTART: the stub branches at EL2 and never returns",
     ),
     Rule(
         "handoff.mmu",
@@ -183,15 +192,21 @@ HANDOFF = (
         _enters_a_kernel,
         _at_each(_mmu),
         "SCTLR was not written, or at another exception level",
+        consequence="The first instructions run by the old kernel's tables, which the new one "
+        "overwrites: it hangs at the first page that is not mapped, or is mapped elsewhere.",
+        hint="from an identity map: isb; msr sctlr_elx with M = 0; isb; only then branch",
     ),
     Rule(
         "handoff.sctlr",
         "the level that had the MMU on during the move is left with the fixed SCTLR value",
-        "series, patch 12: INIT_SCTLR_EL1_MMU_OFF",
-        Severity.ERROR,
+        "series, patch 12: INIT_SCTLR_EL1_MMU_OFF; booting.rst names no bit but M",
+        Severity.WARNING,
         _enters_a_kernel,
         _at_each(_sctlr),
         _why_sctlr,
+        consequence="Linux writes SCTLR itself before it relies on any bit, so it boots. What "
+        "stays of the old value is in force until then: alignment checks, WXN, endianness.",
+        hint="write INIT_SCTLR_EL1_MMU_OFF whole, not what was read with some bits cleared",
     ),
     Rule(
         "handoff.daif",
@@ -201,6 +216,10 @@ HANDOFF = (
         _enters_a_kernel,
         _at_each(_daif),
         _DAIF_CAUSE,
+        consequence="The first interrupt finds no vectors: VBAR still holds the old kernel's, "
+        "which are gone or are no address with the MMU off. Rare on an idle machine, sure on a "
+        "busy one.",
+        hint="msr daifset, #0xf before the jump, and nothing that clears it again",
     ),
     Rule(
         "relocation.daif",
@@ -210,6 +229,9 @@ HANDOFF = (
         _stub_was_called,
         _at_each(_daif_before),
         _DAIF_CAUSE,
+        consequence="The HVC masks everything, so the new kernel looks right; an interrupt during "
+        "the move would have gone to vectors that are no longer mapped.",
+        hint="msr daifset, #0xf before the jump, and nothing that clears it again",
     ),
     Rule(
         "handoff.dtb",
@@ -219,6 +241,10 @@ HANDOFF = (
         _enters_a_kernel,
         _at_each(_dtb),
         "kimage.arch.dtb_mem, or the register it is kept in",
+        consequence="The kernel looks for its memory, its CPUs and its console there. Without a "
+        "tree it stops before it can print a word.",
+        hint="load kimage.arch.dtb_mem early, keep it in a register the copy does not use, and "
+        "move it to x0 (to x2 before an HVC_SOFT_RESTART)",
     ),
     *(
         Rule(
@@ -229,6 +255,10 @@ HANDOFF = (
             _enters_a_kernel,
             _zero(number),
             "a register left over from the copy",
+            consequence="Linux keeps x0 to x3 and warns that the boot protocol is violated, and "
+            "boots: harmless today, until the register is given a meaning.",
+            hint=f"mov x{number}, xzr before the branch (x3 and x4 before an HVC_SOFT_RESTART, "
+            "which moves them down)",
         )
         for number in (1, 2, 3)
     ),

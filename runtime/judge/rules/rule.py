@@ -14,7 +14,7 @@ class Broken:
     """One way in which a rule is broken; the fields are those of a Finding.
 
     ``station`` is the number of what had been entered when it showed, None for what is about no
-    moment: what shows first is told first. ``cause`` takes the place of the rule's.
+    moment: what shows first is told first. ``cause`` and ``hint`` take the place of the rule's.
     """
 
     message: str
@@ -25,6 +25,7 @@ class Broken:
     notes: tuple[str, ...] = ()
     cause: str | None = None
     station: int | None = None
+    hint: str | None = None
 
 
 Applies = Callable[[Record], str | None]
@@ -39,6 +40,8 @@ class Rule:
     """``must`` is what has to hold, in a sentence; ``source`` where that is written.
 
     ``cause`` is the probable reason if it is broken, None where each Broken brings its own.
+    ``consequence`` is what becomes of a machine on which it is broken, and so why it must hold;
+    ``hint`` is what right code looks like.
     """
 
     name: str
@@ -48,6 +51,8 @@ class Rule:
     applies: Applies
     check: Check
     cause: CauseOf | None = None
+    consequence: str | None = None
+    hint: str | None = None
 
 
 def always(record: Record) -> None:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """What a broken rule means: an ERROR fails the run, a WARNING and a NOTE do not."""
+    """What a broken rule means: an ERROR fails the run, a WARNING a strict one."""
 
     ERROR = "error"
     WARNING = "warning"

@@ -35,6 +35,8 @@ FINDING: Shape = {
     "registers?": dict,
     "notes?": [str],
     "cause?": str,
+    "consequence?": str,
+    "hint?": str,
     "source?": str,
     "severity": str,
 }
