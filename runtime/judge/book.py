@@ -1,4 +1,7 @@
-"""The book: every rule there is, in the order in which findings are told."""
+"""The book: every rule there is, in the order in which findings are told.
+
+Rules that read the trace are kept apart (``trace_book.py``): a plain run does not load them.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,29 @@ from dataclasses import dataclass
 from relokit.runtime.judge.outcome import Finding, RuleAnswers
 from relokit.runtime.judge.rules.arrival import ARRIVAL
 from relokit.runtime.judge.rules.boot import BOOT
-from relokit.runtime.judge.rules.caches import CACHES
 from relokit.runtime.judge.rules.damage import DAMAGE
 from relokit.runtime.judge.rules.ending import ENDING
-from relokit.runtime.judge.rules.fetch import FETCH
 from relokit.runtime.judge.rules.handoff import HANDOFF
 from relokit.runtime.judge.rules.relocation import RELOCATION
 from relokit.runtime.judge.rules.resume import RESUME
 from relokit.runtime.judge.rules.rule import Broken, Rule
 from relokit.runtime.judge.rules.setup import SETUP
 from relokit.runtime.judge.rules.severity import Severity
-from relokit.runtime.record.known import UnknownFactError
+from relokit.runtime.record.known import Unknown, UnknownFactError
 from relokit.runtime.record.record import Record
 
 Book = tuple[Rule, ...]
 
-BOOK: Book = (
-    *HANDOFF, *RESUME, *ENDING, *RELOCATION, *ARRIVAL, *SETUP, *DAMAGE, *CACHES, *FETCH,
-    *BOOT,
-)  # fmt: skip
+_STATIONS: Book = (*HANDOFF, *RESUME, *ENDING, *RELOCATION, *ARRIVAL, *SETUP, *DAMAGE)
+TRACE_SUBJECTS = ("caches", "fetch")
+"""What the rules in ``trace_book.py`` are about: the first words of their names."""
+
+
+def whole_book() -> Book:
+    """Every rule there is."""
+    from relokit.runtime.judge.trace_book import TRACE_BOOK
+
+    return (*_STATIONS, *TRACE_BOOK, *BOOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +54,21 @@ class Judgement:
         return all(finding.severity is Severity.NOTE for finding in self.findings)
 
 
-def judge(record: Record, book: Iterable[Rule] = BOOK) -> Judgement:
-    """Apply every rule of ``book`` to ``record``."""
+def judge(record: Record, book: Iterable[Rule] | None = None) -> Judgement:
+    """Apply every rule of ``book`` to ``record``; by default, every rule there is.
+
+    Without a trace, one answer for each of TRACE_SUBJECTS takes the place of those of its rules.
+    """
     told: list[tuple[Rule, Broken]] = []
     applied: list[str] = []
     not_applicable: dict[str, str] = {}
     not_judged: dict[str, str] = {}
+    if book is None:
+        if isinstance(record.trace, Unknown):
+            not_judged = dict.fromkeys(TRACE_SUBJECTS, record.trace.why)
+            book = (*_STATIONS, *BOOT)
+        else:
+            book = whole_book()
     for rule in book:
         why = rule.applies(record)
         if why is not None:

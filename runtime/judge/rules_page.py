@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from relokit.runtime.judge.book import BOOK
+from relokit.runtime.judge.book import whole_book
 
 OTHERS: Mapping[str, str] = {
     "matrix.crash": "the process that ran the cell came down with it",
@@ -60,7 +60,10 @@ Two names come from `relokit matrix` itself, for cells without a verdict:
 
 def page() -> str:
     """All of docs/rules.md."""
-    rows = (f"| `{rule.name}` | {rule.severity} | {rule.must} | {rule.source} |\n" for rule in BOOK)
+    rows = (
+        f"| `{rule.name}` | {rule.severity} | {rule.must} | {rule.source} |\n"
+        for rule in whole_book()
+    )
     others = (f"| `{name}` | {text} |\n" for name, text in OTHERS.items())
     return _TOP + "".join(rows) + _CACHES + _OTHERS + "".join(others)
 

@@ -10,18 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from relokit.codegen.target import Regime
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.payload import PayloadKind
-from relokit.runtime.record.code_seen import CodeSeen
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.memory_facts import Arrival, Damage, Prepared
-from relokit.runtime.record.prehistory import Prehistory
 from relokit.runtime.record.scene import Scene
 from relokit.runtime.record.stations import CpuFacts, Promise
 from relokit.runtime.record.stop import Stop, StopReason
-from relokit.runtime.record.trace import Trace
+
+if TYPE_CHECKING:
+    # A plain run has none of these.
+    from relokit.runtime.record.code_seen import CodeSeen
+    from relokit.runtime.record.prehistory import Prehistory
+    from relokit.runtime.record.trace import Trace
 
 
 class LegName(Enum):
@@ -77,6 +81,15 @@ class SegmentPlace:
     kind: PayloadKind
     base: int
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is recorded beside the stations, if a run is not plain: see Record."""
+
+    trace: Trace | Unknown
+    prehistory: Prehistory | Unknown
+    code: CodeSeen | Unknown
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,10 @@ the move may overwrite is looked at before it does.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from relokit.codegen.series import Feature
 from relokit.runtime.engine.cpu import Cpu
-from relokit.runtime.engine.recorder import Recorder
 from relokit.runtime.guest.content import verify
 from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.kexec.address_space import kernel_ttbr1
@@ -21,15 +21,17 @@ from relokit.runtime.kexec.kimage import total_pages
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.memory_facts import Arrival
-from relokit.runtime.record.record import Record, SegmentPlace
+from relokit.runtime.record.record import Record, Seen, SegmentPlace
 from relokit.runtime.record.stations import Promise, StationRole
-from relokit.runtime.run.code_reading import code_seen
 from relokit.runtime.run.journey import NEVER_REACHED, Journey, Report
 from relokit.runtime.run.keepsake import Keepsake
-from relokit.runtime.run.prehistories import prehistory_of, prehistory_of_resume
 from relokit.runtime.run.prepared import prepared_facts
 
-NOT_RECORDED = Unknown("not recorded: a plain run")
+if TYPE_CHECKING:
+    from relokit.runtime.run.recording import Recording
+
+_PLAIN = Unknown("not recorded: a plain run")
+NOTHING_SEEN = Seen(_PLAIN, _PLAIN, _PLAIN)
 
 
 def execute(
@@ -50,14 +52,13 @@ def execute(
     destinations = [
         (segment.mem, segment.pages(page_size) * page_size) for segment in machine.kimage.segments
     ]
-    prehistory = NOT_RECORDED if job.plain else prehistory_of(machine, job)
-    recorder = None if job.plain else Recorder(cpu)
-    with recorder or nullcontext():
+    recording = _recording(machine, cpu, job)
+    with recording or nullcontext():
         journey.prelude()
         prepared, keepsake = prepared_facts(machine), Keepsake(machine)
         journey.move(destinations, job, report, watch)
         journey.onward()
-    trace = recorder.trace() if recorder else NOT_RECORDED
+    seen = recording.seen() if recording else NOTHING_SEEN
     return Record(
         regime=machine.target.regime,
         stub_by_kimage=machine.kimage.layout.arch is not None
@@ -72,9 +73,9 @@ def execute(
         scene=journey.scene(),
         boot=None,
         operations=journey.operations,
-        trace=trace,
-        prehistory=prehistory,
-        code=NOT_RECORDED if isinstance(trace, Unknown) else code_seen(machine, trace),
+        trace=seen.trace,
+        prehistory=seen.prehistory,
+        code=seen.code,
         segments=tuple(
             SegmentPlace(loaded.segment.name, loaded.kind, loaded.segment.mem, loaded.segment.memsz)
             for loaded in machine.inputs.segments
@@ -97,11 +98,11 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
     )
     journey = Journey(resume, cpu, jump, (promise,))
     home = resume.home
-    recorder = None if job.plain else Recorder(cpu)
-    with recorder or nullcontext():
+    recording = _recording(resume, cpu, job)
+    with recording or nullcontext():
         journey.prelude()
         journey.move([(home.base, home.size)], job, report)
-    trace = recorder.trace() if recorder else NOT_RECORDED
+    seen = recording.seen() if recording else NOTHING_SEEN
     arrived: tuple[Arrival, ...] | Unknown = NEVER_REACHED
     if journey.going:
         result = verify(
@@ -121,12 +122,21 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         scene=journey.scene(),
         boot=None,
         operations=journey.operations,
-        trace=trace,
-        prehistory=NOT_RECORDED if job.plain else prehistory_of_resume(resume),
-        code=NOT_RECORDED if isinstance(trace, Unknown) else code_seen(resume, trace),
+        trace=seen.trace,
+        prehistory=seen.prehistory,
+        code=seen.code,
         segments=(),
         regions=resume.allocator.regions,
     )
+
+
+def _recording(guest: Machine | Resume, cpu: Cpu, job: Job) -> Recording | None:
+    """What records; None for a plain run, which does not import it."""
+    if job.plain:
+        return None
+    from relokit.runtime.run.recording import Recording
+
+    return Recording(guest, cpu, job)
 
 
 def _jump_promise(machine: Machine) -> Promise | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.target import Target
 from relokit.linker.image import Image
-from relokit.linker.kernel.shipped import ShippedCode
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.kexec.arrange import add_purgatory, arrange, stages
 from relokit.runtime.kexec.hibernate import Resume, build_resume
@@ -18,6 +18,9 @@ from relokit.runtime.kexec.opened_inputs import OpenedInputs, open_inputs, targe
 from relokit.runtime.kexec.programs import Programs
 from relokit.runtime.kexec.routines import Routines, routines_of, with_relocation
 from relokit.runtime.run.journey import Report, cpu_in_state
+
+if TYPE_CHECKING:
+    from relokit.linker.kernel.shipped import ShippedCode
 
 
 def prepare_machine(

@@ -16,6 +16,7 @@ import pytest
 
 from relokit.runtime.board.devicetree import virt_dtb, with_chosen
 from relokit.runtime.board.fdt import parse
+from relokit.runtime.judge.book import TRACE_SUBJECTS
 from relokit.runtime.record.trace import TraceKind
 from relokit.runtime.record.trace_file import read_trace
 
@@ -431,9 +432,10 @@ def test_a_plain_run_says_what_it_has_not_judged(cli: Cli, edited: Edit) -> None
     mine = edited("relocate_kernel.S.j2", CLEANS, 'dcache_by_line("ivac"')
     result = cli("run", "--plain", "--templates", mine)
     assert result.code == 0
-    assert result.out.endswith("PASS  not judged: caches, fetch (not recorded: a plain run)\n")
+    subjects = ", ".join(TRACE_SUBJECTS)
+    assert result.out.endswith(f"PASS  not judged: {subjects} (not recorded: a plain run)\n")
     not_judged = cli("run", "--plain", "--json").document["rules"]["not_judged"]
-    assert {name.split(".")[0] for name in not_judged} == {"caches", "fetch"}
+    assert not_judged == dict.fromkeys(TRACE_SUBJECTS, "not recorded: a plain run")
 
 
 def test_a_plain_run_has_no_trace(cli: Cli, tmp_path: Path) -> None:

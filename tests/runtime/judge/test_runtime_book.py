@@ -13,10 +13,11 @@ import pytest
 from relokit.codegen.base.documents import from_json, to_json
 from relokit.runtime.arch.exceptions import ExceptionClass
 from relokit.runtime.arch.translation import WalkRegisters
-from relokit.runtime.judge.book import BOOK, judge
+from relokit.runtime.judge.book import TRACE_SUBJECTS, judge, whole_book
 from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.judge.rules.rule import Broken, Rule
 from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.judge.trace_book import TRACE_BOOK
 from relokit.runtime.record.known import Unknown, known
 from relokit.runtime.record.record import JumpFacts, Record
 from relokit.runtime.record.stop import StopReason
@@ -28,8 +29,8 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_every_rule_has_twins() -> None:
-    assert set(TWINS) == {rule.name for rule in BOOK}
-    assert len(BOOK) == len(TWINS), "a name stands twice"
+    assert set(TWINS) == {rule.name for rule in whole_book()}
+    assert len(whole_book()) == len(TWINS), "a name stands twice"
 
 
 @pytest.mark.parametrize("name", TWINS)
@@ -60,10 +61,20 @@ def test_every_rule_answers(record: Record) -> None:
     judged = judge(record)
     answers = judged.answers
     names = [*answers.applied, *answers.not_applicable, *answers.not_judged]
-    assert sorted(names) == sorted(rule.name for rule in BOOK)
+    assert sorted(names) == sorted(rule.name for rule in whole_book())
     assert judged.findings == ()
     assert not answers.not_judged
     assert all(answers.not_applicable.values())
+
+
+def test_without_a_trace_a_subject_answers_for_its_rules() -> None:
+    whole = judge(r.GOOD).answers
+    answers = judge(replace(r.GOOD, trace=Unknown("not recorded"))).answers
+    assert answers.not_judged == dict.fromkeys(TRACE_SUBJECTS, "not recorded")
+    assert {rule.name.split(".")[0] for rule in TRACE_BOOK} == set(TRACE_SUBJECTS)
+    traced = {rule.name for rule in TRACE_BOOK}
+    assert set(answers.applied) == set(whole.applied) - traced
+    assert answers.not_applicable.keys() == whole.not_applicable.keys() - traced
 
 
 @pytest.mark.parametrize("reason", [one for one in StopReason if one is not StopReason.REACHED])

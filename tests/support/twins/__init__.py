@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relokit.runtime.judge.book import BOOK
+from relokit.runtime.judge.book import whole_book
 from relokit.runtime.judge.rules.rule import Rule
 from support.twins.caches import CACHES
 from support.twins.facts import FACTS
@@ -13,5 +13,5 @@ TWINS: dict[str, Twins] = {**FACTS, **CACHES, **FETCH}
 
 
 def rule_named(name: str) -> Rule:
-    [found] = [rule for rule in BOOK if rule.name == name]
+    [found] = [rule for rule in whole_book() if rule.name == name]
     return found

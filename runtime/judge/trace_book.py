@@ -1,0 +1,9 @@
+"""The rules that nothing but a trace can answer; imported only when there is one to judge."""
+
+from __future__ import annotations
+
+from relokit.runtime.judge.rules.caches import CACHES
+from relokit.runtime.judge.rules.fetch import FETCH
+
+TRACE_BOOK = (*CACHES, *FETCH)
+"""In the order in which findings are told; the subjects stand in ``book.TRACE_SUBJECTS``."""

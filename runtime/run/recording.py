@@ -1,0 +1,42 @@
+"""What a judged run records and a plain one does not; a plain one does not import this either."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.engine.recorder import Recorder
+from relokit.runtime.kexec.hibernate import Resume
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.record.record import Seen
+from relokit.runtime.run.code_reading import code_seen
+from relokit.runtime.run.prehistories import prehistory_of, prehistory_of_resume
+
+
+class Recording:
+    """The facts about caches before ``guest`` runs, and, as a context, the recorder on ``cpu``."""
+
+    def __init__(self, guest: Machine | Resume, cpu: Cpu, job: Job) -> None:
+        self._guest = guest
+        self._recorder = Recorder(cpu)
+        if isinstance(guest, Resume):
+            self._prehistory = prehistory_of_resume(guest)
+        else:
+            self._prehistory = prehistory_of(guest, job)
+
+    def __enter__(self) -> None:
+        self._recorder.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._recorder.__exit__(kind, error, trace)
+
+    def seen(self) -> Seen:
+        """What there is for the Record, once the context is left."""
+        trace = self._recorder.trace()
+        return Seen(trace, self._prehistory, code_seen(self._guest, trace))
