@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from relokit.building import encoder
 from relokit.codegen.base.coercion import argument
 from relokit.codegen.base.documents import ALL, Table
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import RELOCATION
 from relokit.codegen.instruction_forms import RELATIVE
 from relokit.codegen.series import BEFORE, COMPLETE

@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from itertools import groupby
 from time import perf_counter
@@ -21,6 +21,7 @@ from relokit.arguments import job_or_default
 from relokit.building import programs_for, template_overrides
 from relokit.codegen.base.documents import ABSENT, ALL, Table, shown
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
 from relokit.runtime.campaign.cells import MAX_JOBS, Cell
 from relokit.runtime.judge.outcome import Finding, Outcome

@@ -9,7 +9,7 @@ True
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import lru_cache
 from pathlib import Path
 from queue import LifoQueue
@@ -22,6 +22,7 @@ from relokit.codegen.base.coercion import argument
 from relokit.codegen.base.documents import ABSENT, Table, from_json, shown
 from relokit.codegen.base.errors import MachineError, NativeCrashError
 from relokit.codegen.base.host_file import pack as pack_with_files
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job

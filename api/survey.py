@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import unified_diff
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +19,7 @@ from relokit.codegen import facts
 from relokit.codegen.base.coercion import argument
 from relokit.codegen.base.documents import ALL, Table, shown
 from relokit.codegen.base.errors import TargetError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.gas.lexer import parse_line, without_block_comments
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.codegen.series import BEFORE, COMPLETE, PATCHES, Patch

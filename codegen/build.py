@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from relokit.codegen import facts
 from relokit.codegen.base.bits import MASK64
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.base.version import VERSION
 from relokit.codegen.series import Feature
 from relokit.codegen.target import WIDE, Target

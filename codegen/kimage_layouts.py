@@ -5,9 +5,8 @@ They depend on version and configuration; a target names the one its code is gen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from relokit.codegen.base.errors import TargetError
+from relokit.codegen.base.nouns import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ so that an object read from a foreign ``.o`` and one of ours are the same thing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum, IntFlag
+
+from relokit.codegen.base.nouns import dataclass
 
 
 class SectionType(IntEnum):

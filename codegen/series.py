@@ -7,10 +7,10 @@ this module knows that features are numbers. Source: the cover letter and the ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from relokit.codegen.base.errors import TargetError
+from relokit.codegen.base.nouns import dataclass
 
 
 class Feature(Enum):

@@ -8,7 +8,8 @@ GICv3 CPU interface registers: ARM IHI 0069, 12.2.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from relokit.codegen.base.nouns import dataclass
 
 # name=op0:op1:CRn:CRm:op2
 _REGISTERS = """

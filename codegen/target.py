@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.coercion import coerce_fields
 from relokit.codegen.base.errors import TargetError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout, layout_named
 from relokit.codegen.series import BEFORE, COMPLETE, Feature, parse_state
 

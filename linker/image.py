@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntFlag
 from functools import cached_property
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SourceLine, SymbolType
 
 

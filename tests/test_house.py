@@ -49,9 +49,9 @@ ALLOWED = {
     "runtime.kexec": "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.board",
     "runtime.campaign": "codegen, codegen.base, runtime.guest, runtime.kexec",
     "runtime.state": "codegen.*, linker.*, runtime.guest, runtime.kexec",
-    "runtime.judge.model": "codegen, runtime.arch, runtime.record",
+    "runtime.judge.model": "codegen, codegen.base, runtime.arch, runtime.record",
     "runtime.judge.rules": (
-        "codegen, runtime.guest, runtime.arch, runtime.record, runtime.judge.model"
+        "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.judge.model"
     ),
     "runtime.judge": (
         "codegen, codegen.base, runtime.guest, runtime.record, runtime.kexec, runtime.judge.rules"
@@ -311,6 +311,20 @@ def test_no_class_name_with_two_meanings() -> None:
         if isinstance(node, ast.ClassDef)
     ]
     assert twice(names) == []
+
+
+def test_dataclasses_are_those_that_start_fast() -> None:
+    """``from relokit.codegen.base.nouns import dataclass``: ADR 14."""
+    wrong = [
+        name
+        for name, module in modules().items()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ImportFrom)
+        and node.module == "dataclasses"
+        and "dataclass" in {one.name for one in node.names}
+        and name != "codegen.base.nouns"
+    ]
+    assert wrong == []
 
 
 def test_no_test_looks_at_the_wall_clock() -> None:

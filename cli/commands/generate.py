@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ import click
 
 from relokit.cli.options import json_option, make_target, target_options
 from relokit.cli.terminal.output import emit, emit_json, plain
+from relokit.codegen.base.nouns import dataclass
 
 
 @dataclass(frozen=True, slots=True)

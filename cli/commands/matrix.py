@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +22,7 @@ from relokit.cli.options import (
 )
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.base.errors import RelokitError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
 from relokit.codegen.series import BEFORE, COMPLETE, parse_state
 from relokit.codegen.target import NARROW, PAGE_SIZES, VA_BITS, WIDE, Regime

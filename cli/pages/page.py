@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from relokit.cli.pages.page_map import (
     Entry,
@@ -20,6 +19,7 @@ from relokit.cli.pages.page_map import (
 from relokit.cli.pages.page_render import render_page
 from relokit.cli.pages.page_rows import Block, RowBudget, RowPlan, blocks
 from relokit.cli.pages.page_text import Ids, name_shown, shown
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.base.version import VERSION
 from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.model import Action, Diff, RoutineDiff, register_name

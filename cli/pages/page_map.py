@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from relokit.cli.pages.page_text import name_shown
+from relokit.codegen.base.nouns import dataclass
 from relokit.diffing.read.routine import Extent, Routine, Side
 
 MAX_SECTIONS = 400

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
 from itertools import groupby
 
 from relokit.cli.pages.page_text import name_shown, shown
+from relokit.codegen.base.nouns import dataclass
 from relokit.diffing.instructions.decode import Instruction
 from relokit.diffing.read.routine import Routine
 from relokit.diffing.routines.classify import ChangeKind

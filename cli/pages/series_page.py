@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from relokit.cli.pages.page import DiffView, diff_view
 from relokit.cli.pages.page_map import SCALE
 from relokit.cli.pages.page_render import render_page
 from relokit.cli.pages.page_rows import RowBudget, RowPlan
 from relokit.cli.pages.page_text import Ids, shown
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.base.version import VERSION
 from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.model import PatchStep

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from signal import SIGPIPE, Signals
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -14,6 +14,7 @@ from relokit.cli.terminal import ktap
 from relokit.cli.terminal.output import emit, emit_json, plain
 from relokit.cli.terminal.view import Bars
 from relokit.codegen.base.documents import ABSENT, ALL, Table
+from relokit.codegen.base.nouns import dataclass
 from relokit.matrix import CellResult, CellStatus, Tally
 from relokit.runtime.campaign.cells import Cell
 from relokit.runtime.guest.order import Order

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 import click
 
 from relokit.codegen.base.documents import ABSENT, document
 from relokit.codegen.base.errors import RelokitError
+from relokit.codegen.base.nouns import dataclass
 
 WIDTH = 80
 """Columns of text where there is no terminal to say."""

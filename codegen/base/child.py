@@ -28,12 +28,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import NoReturn
 
 from relokit.codegen.base import errors
 from relokit.codegen.base.errors import FormatError, NativeCrashError, RelokitError
+from relokit.codegen.base.nouns import dataclass
 
 Progress = Callable[[bytes], None]
 

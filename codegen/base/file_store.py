@@ -11,12 +11,12 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
 from relokit.codegen.base.atomic import write_atomic
 from relokit.codegen.base.errors import RelokitError
+from relokit.codegen.base.nouns import dataclass
 
 _MAGIC = b"relokit stored 1\n"
 _DIGEST = 32

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 from relokit.codegen.base.bits import MASK64, signed
 from relokit.codegen.base.errors import AssemblyError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import Binding, SymbolType
 
 TOKEN_LIMIT = 256

@@ -5,11 +5,10 @@ Source: ARM DDI 0487, C6.2 (encodings) and AAELF64, "Static AArch64 relocations"
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from relokit.codegen.aarch64_elf import RelocationType as R
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import AssemblyError
+from relokit.codegen.base.nouns import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ and a field to fill; an immediate that is an expression waits until its symbols 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from relokit.codegen.base.bits import signed
 from relokit.codegen.base.errors import AssemblyError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.gas import gnu_sysregs
 from relokit.codegen.gas.arithmetic import Expr, parse
 from relokit.codegen.gas.fields import (

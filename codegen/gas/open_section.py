@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from relokit.codegen.base.errors import AssemblyError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.gas.arithmetic import Expr, Sym
 from relokit.codegen.gas.fields import AbsoluteField, Field
 from relokit.codegen.gas.insn import AsmInstruction

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
+
+from relokit.codegen.base.nouns import dataclass
 
 WORD = 32
 TOP = 24

@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cache
 from typing import Any, ClassVar
 
 from relokit.codegen.base.bits import MASK64, signed
 from relokit.codegen.base.documents import ABSENT, Table, shown
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.gas.gnu_sysregs import HINTS
 from relokit.codegen.instruction_forms import (
     ADD,

@@ -13,11 +13,11 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 from enum import IntFlag
 from functools import lru_cache
 from itertools import combinations, pairwise
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.instruction_forms import (
     ADR,
     B_COND,

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from relokit.codegen.base.bits import MASK64
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.instruction_forms import ADR, ADRP, NOP
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.diffing.instructions.decode import PLACE, Instruction

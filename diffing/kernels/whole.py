@@ -20,13 +20,14 @@ instruction that got another register or another constant is one of each.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from relokit.codegen.base.coercion import choices
 from relokit.codegen.base.documents import ALL, Table, shown
+from relokit.codegen.base.nouns import dataclass
 from relokit.diffing.progress import READING, Progress, untold
 from relokit.diffing.read.routine import DiffError
 from relokit.diffing.routines.classify import WEIGHT, ChangeKind

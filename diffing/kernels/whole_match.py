@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.instruction_forms import SYSTEM
 from relokit.diffing.kernels.whole_align import Aligner, cells, common_anywhere
 from relokit.diffing.kernels.whole_text import (

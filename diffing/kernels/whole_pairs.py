@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.diffing.kernels.whole_text import KernelText
 
 # GCC's copies with constant or fewer arguments are the whole function; .part and .cold are not.

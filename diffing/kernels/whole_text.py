@@ -8,12 +8,13 @@ Encodings: ARM DDI 0487, C4.1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.instruction_forms import (
     ADD,
     ADR,

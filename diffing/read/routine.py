@@ -6,9 +6,10 @@ import json
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from relokit.codegen.base.errors import RelokitError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.codegen.object import SourceLine
 from relokit.codegen.target import Target

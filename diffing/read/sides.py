@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from relokit.codegen.base.coercion import argument, choice
 from relokit.codegen.base.errors import FormatError, TargetError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import RELOCATION
 from relokit.codegen.gas.encoder import Encoder
 from relokit.codegen.kimage_layouts import layout_named

@@ -9,8 +9,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+from relokit.codegen.base.nouns import dataclass
 
 Pair = tuple[int, int]
 Score = Callable[[int, int], int]

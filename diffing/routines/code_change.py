@@ -6,10 +6,11 @@ Nothing is normalised but addresses: another register or encoding is a change he
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import groupby
 
 from relokit.codegen.base.documents import ABSENT
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import SymbolType
 from relokit.diffing.instructions.decode import Instruction
 from relokit.diffing.instructions.normalise import Aspect

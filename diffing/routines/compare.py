@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from relokit.codegen.base.coercion import choices
+from relokit.codegen.base.nouns import dataclass
 from relokit.diffing.instructions.decode import Instruction, decode
 from relokit.diffing.instructions.normalise import (
     Aspect,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import ClassVar
 
 from relokit.codegen.base.documents import ABSENT, Table, shown
+from relokit.codegen.base.nouns import dataclass
 from relokit.diffing.instructions.decode import Instruction
 from relokit.diffing.instructions.normalise import Register
 from relokit.diffing.read.routine import Routine, Side

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from operator import ne
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.diffing.instructions.decode import Instruction
 from relokit.diffing.instructions.live_ranges import Ranges, live_ranges
 from relokit.diffing.instructions.normalise import Key, Register

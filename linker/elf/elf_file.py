@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from relokit.codegen.aarch64_elf import EM_AARCH64
 from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import SectionType
 from relokit.linker.elf_format import (
     EHDR,

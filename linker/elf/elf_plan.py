@@ -7,10 +7,11 @@ header table, contents. The order of the section headers is: contents, then tabl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from relokit.codegen.base.bits import round_up
 from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import Binding, Relocation, SectionFlag, SectionType, SymbolType
 from relokit.linker.elf_format import (
     EHDR,

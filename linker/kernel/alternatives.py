@@ -16,10 +16,11 @@ other data makes runs of a hundred or a thousand, an Image has 14,000 alternativ
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.nouns import dataclass
 from relokit.linker.kernel.kallsyms import Kallsyms
 
 if TYPE_CHECKING:

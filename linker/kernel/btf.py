@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kimage_layouts import KimageLayout
 
 MAGIC = b"\x9f\xeb\x01\x00"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from relokit.codegen.base.bits import signed
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.instruction_forms import BL, BLR, WITHIN_PAGE
 
 CALL_CLOBBERS = range(19)

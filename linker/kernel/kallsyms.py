@@ -21,13 +21,14 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from relokit.codegen.base.bits import MASK64, round_up
 from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.nouns import dataclass
 from relokit.linker.kernel.kernel_file import HEADER, MAX_IMAGE
 
 if TYPE_CHECKING:

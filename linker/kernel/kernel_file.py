@@ -12,12 +12,13 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.host_file import HostFile, open_file
+from relokit.codegen.base.nouns import dataclass
 from relokit.linker.kernel.kernel_magic import COMPRESSIONS, FOREIGN, PE_MACHINES, Magic
 
 MAX_IMAGE = 1 << 30

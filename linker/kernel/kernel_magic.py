@@ -6,7 +6,7 @@ arch/arm/booting.rst (zImage), PE/COFF (machine types), each compression's own f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from relokit.codegen.base.nouns import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ stays right. The bytes are those of the file: no boot-time alternative is applie
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import KEXEC_CONTROL_PAGE_SIZE, RELOCATION, VECTOR_TABLE_SIZE
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from relokit.codegen.base.errors import LinkError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import (
     ABSOLUTE,
     UNDEFINED,

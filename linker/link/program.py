@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.build import Recipe, render_recipe
 from relokit.codegen.gas.assembler import assemble
 from relokit.codegen.gas.encoder import Encoder

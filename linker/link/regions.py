@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from relokit.codegen.base.bits import MASK64
+from relokit.codegen.base.nouns import dataclass
 from relokit.linker.link.sections import Output
 
 

@@ -6,11 +6,11 @@ Source: AAELF64, "Relocation types" (operation, overflow check, field) and ARM D
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from relokit.codegen.aarch64_elf import RelocationType as R
 from relokit.codegen.base.bits import MASK64
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.instruction_forms import NOP
 
 

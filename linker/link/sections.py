@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import Object, Section, SectionFlag, SectionType, SourceLine
 from relokit.linker.script.statements import Assertion, Assignment, Data, Fill, OutputSection
 

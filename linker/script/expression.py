@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from relokit.codegen.base.bits import MASK64, signed
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import ABSOLUTE
 
 SIGN_BIT = 1 << 63

@@ -6,9 +6,8 @@ text; :func:`place` turns that into the template and line it was rendered from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from relokit.codegen.base.errors import LinkError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.source import Unit
 from relokit.linker.elf_format import PT_LOAD, PT_NOTE
 from relokit.linker.script.expression import Assert, Expression

@@ -6,11 +6,12 @@ Source: ARM DDI 0487, D8.3 (VMSAv8-64 descriptor formats, 48 and 52-bit output a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from relokit.codegen.base.nouns import dataclass
 
 PaOrPas = TypeVar("PaOrPas", int, NDArray[np.uint64])
 

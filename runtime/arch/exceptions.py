@@ -6,9 +6,9 @@ encodings, SPSR_ELx). Pure functions and tables; the CPU applies them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import SPSR_DAIF
 from relokit.runtime.arch.walker import fault_of
 

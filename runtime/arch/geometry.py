@@ -7,9 +7,8 @@ FEAT_LPA2 with the others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from relokit.codegen.base.errors import MachineError
+from relokit.codegen.base.nouns import dataclass
 
 LEAF_LEVEL = 3
 ENTRY_SIZE = 8

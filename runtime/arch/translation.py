@@ -6,8 +6,7 @@ clamped, as the engine does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch import geometry as g
 from relokit.runtime.arch.geometry import ENTRY_SIZE, Granule

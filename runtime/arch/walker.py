@@ -8,12 +8,12 @@ does not enable it: stage 2, hardware update of the access flag and of dirty sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.geometry import ENTRY_SIZE, LEAF_LEVEL
 from relokit.runtime.arch.translation import (

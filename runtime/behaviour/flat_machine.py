@@ -5,9 +5,10 @@ called.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from relokit.codegen import facts
+from relokit.codegen.base.nouns import dataclass
 
 PAGE = 4096
 ARGUMENTS = 8

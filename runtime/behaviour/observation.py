@@ -7,11 +7,12 @@ difference is in ``behaviour_compare``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import ClassVar
 
 from relokit.codegen.base.documents import Table, shown
+from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.judge.outcome import Finding
 
 

@@ -7,11 +7,11 @@ the generators are frozen ones.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 
 import numpy as np
 
 from relokit.codegen import facts
+from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.behaviour.flat_machine import (
     ARGUMENTS,
     BLOCK,

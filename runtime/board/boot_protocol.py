@@ -8,11 +8,11 @@ lowest hole, the initrd in the lowest one after it, the device tree in the highe
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 
 from relokit.codegen.base.bits import round_up
 from relokit.codegen.base.errors import MachineError
+from relokit.codegen.base.nouns import dataclass
 from relokit.linker.kernel.kernel_file import BASE_ALIGN, ImageHeader
 from relokit.runtime.board.fdt import MAX_DTB, Range
 from relokit.runtime.guest.payload import PayloadKind

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
 from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.nouns import dataclass
 
 MAX_DTB = 2 << 20
 """Largest device tree a kernel accepts, in bytes (booting.rst)."""

@@ -7,7 +7,7 @@ A cell is a Target, a way out of the old kernel (path) and what its list of page
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar
@@ -15,6 +15,7 @@ from typing import ClassVar
 from relokit.codegen.base.coercion import coerce_fields
 from relokit.codegen.base.documents import ABSENT, Table, shown
 from relokit.codegen.base.errors import TargetError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout, layout_named
 from relokit.codegen.series import BEFORE, COMPLETE, parse_state
 from relokit.codegen.target import (

@@ -8,11 +8,11 @@ store that nothing answers is made twice, once to learn its address.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from unicorn import unicorn_const as u
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.engine import native_hooks
 from relokit.runtime.engine.counting import Counting
 from relokit.runtime.engine.cpu import Cpu

@@ -18,7 +18,6 @@ from __future__ import annotations
 import ctypes
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -27,6 +26,7 @@ from unicorn.arm64_const import UC_ARM64_REG_X1, UC_ARM64_REG_X2, UC_CPU_ARM64_A
 from unicorn.unicorn_const import UC_ARCH_ARM64, UC_HOOK_INTR, UC_MODE_ARM
 
 from relokit.codegen.base.errors import MachineError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.system_registers import REGISTERS, split_key
 
 _FIELDS = struct.Struct("<IIQI")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 
 from relokit.codegen.base import native
 from relokit.codegen.base.errors import MachineError
+from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.arch.exceptions import ALIGNMENT_STATUS
 from relokit.runtime.engine.native_hooks import Words, add_native_hook
 from relokit.runtime.guest.memory import GuestMemory

@@ -7,7 +7,6 @@ operations, so speed is that of memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import MachineError
+from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.guest.memory import Bytes, GuestMemory, Words
 
 CHUNK = 4 << 20

@@ -7,13 +7,13 @@ every destination of the new one, has an owner in it.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relokit.codegen.base.bits import round_up
 from relokit.codegen.base.errors import MachineError
+from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.guest.content import hashed
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.guest.order import Order

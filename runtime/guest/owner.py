@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
+
+from relokit.codegen.base.nouns import dataclass
 
 
 class OwnerKind(Enum):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from relokit.codegen.base.nouns import dataclass
 
 
 class PayloadKind(Enum):

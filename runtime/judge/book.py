@@ -6,8 +6,8 @@ Rules that read the trace are kept apart (``trace_book.py``): a plain run does n
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.judge.outcome import Finding, RuleAnswers
 from relokit.runtime.judge.rules.arrival import ARRIVAL
 from relokit.runtime.judge.rules.boot import BOOT

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import ClassVar
 
 from relokit.codegen.base.documents import ABSENT
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.guest.payload import PayloadPart
 from relokit.runtime.judge.rules.severity import Severity

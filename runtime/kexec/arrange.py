@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from relokit.codegen.base.errors import MachineError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
 from relokit.linker.flat import flatten
 from relokit.linker.image import Image

@@ -8,11 +8,10 @@ of the linear map, and TTBR switches (patches 1 to 3).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from relokit.codegen.base.errors import LinkError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import VECTOR_TABLE_SIZE
 from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime, Target

@@ -9,9 +9,9 @@ machine_kexec and finalise_el2).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import BOOT_CPU_MODE_EL1, BOOT_CPU_MODE_EL2
 from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime, Target

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from relokit.codegen.base.errors import MachineError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import MIB, WIDE, Regime, Target
 from relokit.linker.image import Image
 from relokit.linker.kernel.kernel_file import ImageHeader, KernelFile, parse_header

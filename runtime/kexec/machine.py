@@ -6,10 +6,9 @@ state of the series; what kernel assembly does is executed later by the CPU.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import LinkError, MachineError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime, Target
 from relokit.linker.image import Image

@@ -8,10 +8,10 @@ trans_pgd_copy_el2_vectors).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import VECTOR_TABLE_SIZE
 from relokit.codegen.series import Feature
 from relokit.codegen.target import Target

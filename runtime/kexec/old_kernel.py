@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from relokit.codegen import facts
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Regime, Target
 from relokit.linker.flat import flatten
 from relokit.linker.image import Image

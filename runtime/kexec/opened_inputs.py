@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relokit.codegen.base.errors import TargetError
 from relokit.codegen.base.host_file import HostFile
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.series import BEFORE, COMPLETE, Feature
 from relokit.codegen.target import Target
 from relokit.linker.kernel.opened import Files

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.build import DEMO, KERNEL, PURGATORY, Recipe
 from relokit.linker.stored_image import decode_image
 from relokit.runtime.kexec.job import Job, KexecPath

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from relokit.codegen.base.errors import LinkError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import RELOCATION, VECTOR_TABLE_SIZE
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType
 from relokit.linker.image import Image, ImageSymbol, PlacedSection

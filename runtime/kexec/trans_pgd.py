@@ -7,12 +7,11 @@ kernels: 6.1 has them as the series left them, later ones differ as :data:`COPY_
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from relokit.codegen.base.errors import MachineError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import VECTOR_TABLE_SIZE
 from relokit.codegen.target import Target
 from relokit.runtime.arch import descriptors as d

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.record.scene import SeenWord
 
 AROUND = 2

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeVar
+
+from relokit.codegen.base.nouns import dataclass
 
 Fact = TypeVar("Fact")
 

@@ -6,9 +6,9 @@ unknown of a machine that nobody here has built.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.arch.walker import Fault, Walk
 from relokit.runtime.guest.content import Verification
 from relokit.runtime.guest.ledger import Region

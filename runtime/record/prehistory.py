@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from relokit.codegen.base.nouns import dataclass
 
 Range = tuple[int, int]
 """PA of the first byte, and of the first one after the last."""

@@ -8,10 +8,10 @@ exist on a path or in a state of the series is None.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Regime
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.payload import PayloadKind

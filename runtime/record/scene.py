@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 from relokit.codegen import facts
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import VECTOR_TABLE_SIZE
 from relokit.codegen.instruction_forms import HVC
 from relokit.runtime.arch import descriptors as d

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.arch.translation import SCTLR_M, WalkRegisters
 from relokit.runtime.record.known import Unknown
 

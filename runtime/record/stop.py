@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.arch.exceptions import ExceptionEvent
 
 

@@ -8,7 +8,6 @@ field is for which kind, and what the order says: docs/trace.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from relokit.codegen.base.bits import MASK64
+from relokit.codegen.base.nouns import dataclass
 
 MAX_TRACE_RECORDS = 1 << 24
 """What a trace may hold; one of 2 GiB moved has 4 million records."""

@@ -7,9 +7,9 @@ memory map; the harness only loads the registers that :class:`CpuState` holds.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from relokit.codegen import facts
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.build import HARNESS
 from relokit.codegen.gas.encoder import Encoder
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType

@@ -9,12 +9,12 @@ section on mismatched attributes; the comments name them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import HCR_EL2_E2H
 from relokit.codegen.system_registers import OPERATIONS, REGISTERS
 from relokit.runtime.arch.redirection import TO_EL1, TO_EL2

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.judge.model.synchronising import Missing
 
 MAX_SPANS = 64

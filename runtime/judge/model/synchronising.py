@@ -5,11 +5,11 @@ synchronisation that has to follow. Source: ARM DDI 0487, B2.7.4.2 and D7.5.9.15
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from enum import Enum, auto
 
 import numpy as np
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.system_registers import OPERATIONS
 from relokit.runtime.record.trace import Records, TraceKind
 

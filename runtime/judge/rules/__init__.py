@@ -1,3 +1,3 @@
-"""The rules, a subject a file: small functions over a Record; imports codegen, runtime.guest,
-runtime.arch, runtime.record, runtime.judge.model.
+"""The rules, a subject a file: small functions over a Record; imports codegen, codegen.base,
+runtime.guest, runtime.arch, runtime.record, runtime.judge.model.
 """

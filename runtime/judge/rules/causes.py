@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.system_registers import decode_system
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.exceptions import (

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
+from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.record import Record
 
