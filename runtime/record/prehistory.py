@@ -17,10 +17,12 @@ class Prehistory:
     ``clean`` was cleaned to the point of coherency, and that is complete. All else may be dirty
     in a cache: old data of the old kernel. ``needed`` is what the move still reads, executes or
     translates by, and segments that are where they belong: of that, old data is not old.
+    ``unfetchable`` is code that was changed, and no I-cache was invalidated for it since.
     """
 
     clean: tuple[Range, ...]
     needed: tuple[Range, ...]
+    unfetchable: tuple[Range, ...] = ()
 
 
 def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:

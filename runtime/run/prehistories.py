@@ -14,7 +14,7 @@ from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.kimage import WORD, Kimage, walk_list
 from relokit.runtime.kexec.machine import Machine
-from relokit.runtime.kexec.maintenance import What, maintenance_of
+from relokit.runtime.kexec.maintenance import CacheOperation, What, maintenance_of
 from relokit.runtime.kexec.old_kernel import OldKernel
 from relokit.runtime.record.prehistory import Prehistory, Range, merged
 
@@ -50,13 +50,19 @@ def prehistory_of(machine: Machine, job: Job) -> Prehistory:
         crash=job.path is KexecPath.CRASH,
     )
     sources = _sources(machine)
-    clean = [_text(machine.old)]
+    clean, fetchable = [_text(machine.old)], set[What]()
     for row in rows:
         clean += _cleaned(machine, row.what, sources)
+        if row.operation in (CacheOperation.CODE, CacheOperation.VECTORS):
+            fetchable.add(row.what)
+    copied = [What.VECTORS] if machine.jump is None else [What.CODE, What.VECTORS]
+    unfetchable = [
+        one for what in copied if what not in fetchable for one in _cleaned(machine, what, [])
+    ]
     needed = [*_needed(machine.old), *sources]
     if machine.kimage.in_place:
         needed += _segments(machine.kimage)
-    return Prehistory(merged(clean), merged(needed))
+    return Prehistory(merged(clean), merged(needed), merged(unfetchable))
 
 
 def prehistory_of_resume(resume: Resume) -> Prehistory:

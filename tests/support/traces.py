@@ -25,7 +25,9 @@ SCTLR_ON = 0b1000000000101  # M, C, I
 class Story:
     """What a CPU does, from ``pc`` on; each method is one instruction, at one range."""
 
-    def __init__(self, *, line: int = 64, pc: int = 0x5000_0000, el: int = 1) -> None:
+    def __init__(
+        self, *, line: int = 64, pc: int = 0x5000_0000, el: int = 1, hcr: int = 0
+    ) -> None:
         self.line, self.pc, self.el = line, pc, el
         self.attributes = WRITE_BACK
         self._records: list[dict[str, int]] = []
@@ -33,7 +35,7 @@ class Story:
             "CTR_EL0": (line // 4).bit_length() - 1 << 16 | 4,
             "SCTLR_EL1": SCTLR_ON,
             "SCTLR_EL2": 0,
-            "HCR_EL2": 0,
+            "HCR_EL2": hcr,
             "PC": pc,
         }
 
@@ -69,6 +71,9 @@ class Story:
 
     def dsb(self, kind: int = FULL, domain: int = SYSTEM) -> Story:
         return self._event(TraceKind.DSB, encoding=domain << 2 | kind)
+
+    def dmb(self, kind: int = FULL) -> Story:
+        return self._event(TraceKind.DMB, encoding=SYSTEM << 2 | kind)
 
     def isb(self) -> Story:
         return self._event(TraceKind.ISB, encoding=15)

@@ -15,20 +15,26 @@ import numpy as np
 import numpy.typing as npt
 
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.facts import HCR_EL2_E2H
-from relokit.codegen.system_registers import OPERATIONS, REGISTERS
-from relokit.runtime.arch.redirection import TO_EL1, TO_EL2
-from relokit.runtime.arch.translation import SCTLR_M
+from relokit.codegen.system_registers import OPERATIONS
+from relokit.runtime.judge.model.controls import Controls
 from relokit.runtime.judge.model.lapse import Lapse, LapseKind, Lapses
-from relokit.runtime.judge.model.lines import CLEAN, FIRST_WRITER, NEEDED, Lines, Piece
+from relokit.runtime.judge.model.lines import (
+    CLEAN,
+    COPIED,
+    COPIED_DIRTY,
+    FIRST_WRITER,
+    NEEDED,
+    Lines,
+    Piece,
+)
 from relokit.runtime.judge.model.memory_type import MemoryType, memory_type
+from relokit.runtime.judge.model.ordering import Ordering
 from relokit.runtime.judge.model.synchronising import DSB_FULL, DSB_TYPE, Steps
 from relokit.runtime.record.prehistory import Prehistory
 from relokit.runtime.record.trace import ATTRIBUTE_MMU, Trace, TraceFlag, TraceKind
 
 WRITE_BACK_GRANULE = 2048
 """The most that CTR_EL0.CWG can say, which is what it may be where it says nothing."""
-SCTLR_C = 1 << 2
 MAX_WRITERS = (1 << 16) - 1
 
 _TO_POC = frozenset(
@@ -47,8 +53,12 @@ _BY_SET_AND_WAY = frozenset(
     for name in ("isw", "igsw", "igdsw", "csw", "cgsw", "cgdsw", "cisw", "cigsw", "cigdsw")
 )
 _BY_ADDRESS = OPERATIONS["ic ivau"]
-_SCTLRS = {REGISTERS["SCTLR_EL1"]: 1, REGISTERS["SCTLR_EL2"]: 2}
-_HCR = REGISTERS["HCR_EL2"]
+_OPTIONAL = frozenset(
+    key
+    for name, key in OPERATIONS.items()
+    if name.startswith("dc ") and (name.endswith(("vap", "vadp")) or "g" in name)
+)
+"""What not every CPU has: to the point of persistence (FEAT_DPB, DPB2), of tags (FEAT_MTE)."""
 _OUTER_SHAREABLE, _FULL_SYSTEM = 0, 3
 """Domains of a DSB, bits 3:2 of CRm, that take in an observer with its MMU off."""
 # Plain numbers: an IntFlag takes longer than all else that is done to a record.
@@ -89,9 +99,9 @@ class Coherence:
         self.line = 4 << (cache_type >> 16 & 0xF)
         self._granule = max(WRITE_BACK_GRANULE, self.line)
         self._lines = Lines(self.line, prehistory)
+        self._ordering = Ordering(self._lines)
         self._steps = Steps.of(trace.records)
-        self._sctlr = {el: trace.start.get(f"SCTLR_EL{el}", 0) for el in (1, 2)}
-        self._hcr = trace.start.get("HCR_EL2", 0)
+        self._controls = Controls(trace.start)
         self._numbers: dict[int, int] = {}
         self._pcs: list[int] = [0] * FIRST_WRITER
         self._pending: list[Piece] = []
@@ -113,6 +123,7 @@ class Coherence:
             TraceKind.DC: self._maintain,
             TraceKind.IC: self._invalidate_code,
             TraceKind.DSB: self._complete,
+            TraceKind.DMB: self._order,
             TraceKind.MSR: self._write_register,
         }
         numbers = np.flatnonzero(np.isin(trace.records["kind"], list(carry)))
@@ -133,13 +144,13 @@ class Coherence:
     # Accesses -------------------------------------------------------------------------------------
 
     def _type(self, row: _Row) -> MemoryType:
-        attributes, el = row[10], max(row[12], 1)
+        attributes, el = row[10], row[12]
         if attributes & ATTRIBUTE_MMU and self._emptied:
             # D7.5.1: what is mapped cacheable may be allocated at any time.
             for chunk in self._lines.chunks():
                 chunk.cached[:] = True
             self._emptied = False
-        return memory_type(attributes, bool(self._sctlr[el] & SCTLR_C))
+        return self._controls.data(attributes, el)
 
     def _store(self, row: _Row) -> None:
         _, pc, _, pa, length = row[:5]
@@ -151,17 +162,18 @@ class Coherence:
             for chunk, index in self._lines.pieces(pa, length):
                 chunk.writer[index] = who
                 chunk.pending[index] = chunk.maintained[index] = 0
-                chunk.stored[index] = now
+                self._ordering.store((chunk, index), kind, now)
         elif kind is MemoryType.THROUGH:
-            for chunk, index in self._lines.pieces(pa, length):
-                chunk.stored[index] = now
+            for piece in self._lines.pieces(pa, length):
+                self._ordering.store(piece, kind, now)
         else:
-            self._store_around(row, who)
+            self._store_around(row, who, kind)
 
-    def _store_around(self, row: _Row, who: int) -> None:
+    def _store_around(self, row: _Row, who: int, kind: MemoryType) -> None:
         """A store that no cache takes part in: mismatched attributes, if a line is in one."""
         _, pc, _, pa, length = row[:5]
         self._check_device(row)
+        self._check_mixed(row, kind)
         start = pa & -self._granule
         rounded = (pa + length + self._granule - 1 & -self._granule) - start
         for chunk, index in self._lines.pieces(start, rounded):
@@ -182,7 +194,8 @@ class Coherence:
                     cached, np.where(maintained, maintained, who), chunk.stale[index]
                 )
                 self._hidden = True
-            chunk.stored[index] = chunk.cleaned[index] = self._now
+            chunk.cleaned[index] = self._now
+            self._ordering.store((chunk, index), kind, self._now)
 
     def _culprit(self, maintained: npt.NDArray[np.uint16], pc: int) -> int:
         """The maintenance that reached some of the lines, or all but not enough; else ``pc``."""
@@ -207,6 +220,11 @@ class Coherence:
             self._check_complete((chunk, index), pc)
         if not kind.cacheable:
             self._check_device(row)
+            self._check_mixed(row, kind)
+
+    def _check_mixed(self, row: _Row, kind: MemoryType) -> None:
+        for piece, mixed in self._ordering.mixed(row[3], row[4], kind):
+            self._lapse(LapseKind.MIXED, row[1], piece, mixed)
 
     def _check_device(self, row: _Row) -> None:
         attributes, flags = row[10], row[11]
@@ -220,8 +238,10 @@ class Coherence:
     # Maintenance ----------------------------------------------------------------------------------
 
     def _maintain(self, row: _Row) -> None:
-        _, pc, _, pa, _, _, operands, stride, size, what, _, flags, _ = row
-        self._type(row)
+        _, pc, _, pa, _, _, operands, stride, size, what, _, flags, el = row
+        kind = self._type(row)
+        if what in _OPTIONAL:
+            self.lapses.at(LapseKind.OPTIONAL, pc).times += 1
         if what in _BY_SET_AND_WAY:
             self.lapses.at(LapseKind.SET_WAY, pc).times += 1
             return
@@ -231,11 +251,13 @@ class Coherence:
         pieces = list(self._lines.strided(pa, stride or size, operands))
         for chunk, index in pieces:
             chunk.maintained[index] = who
+        masked = what in _DISCARDS and self._controls.invalidation_cleans(el)
         if what in _DISCARDS:
-            self._discard(pc, pieces)
+            self._discard(pc, pieces, masked)
+        pieces = self._ordering.certain(pieces, kind)
         if what in _INVALIDATES:
             self._invalidate(row, who, pieces)
-        if what in _TO_POC:
+        if what in _TO_POC or masked:
             for piece in pieces:
                 self._clean(piece, who)
             self._pending.extend(pieces)
@@ -257,13 +279,24 @@ class Coherence:
         chunk.writer[index] = CLEAN
         chunk.cleaned[index] = self._now
 
-    def _discard(self, pc: int, pieces: list[Piece]) -> None:
-        """An invalidation without a clean drops what is dirty, up to a granule around it."""
+    def _order(self, row: _Row) -> None:
+        if row[9] & DSB_TYPE == DSB_FULL:
+            self._ordering.barrier(self._now)
+
+    def _discard(self, pc: int, pieces: list[Piece], masked: bool) -> None:
+        """An invalidation without a clean drops what is dirty, up to a granule around it.
+
+        Not if it is ``masked``, by a hypervisor that has it clean.
+        """
         for chunk, index in self._granules(pieces):
             needed = chunk.writer[index] >= NEEDED
             if needed.any():
-                self._lapse(LapseKind.DISCARDED, pc, (chunk, index), needed)
-                chunk.writer[index][needed] = CLEAN
+                kind = LapseKind.MASKED if masked else LapseKind.DISCARDED
+                self._lapse(kind, pc, (chunk, index), needed)
+                if not masked:
+                    chunk.writer[index][needed] = CLEAN
+        if masked:
+            return
         for chunk, index in pieces:
             # What nobody needs is gone now, too.
             chunk.writer[index] = CLEAN
@@ -285,7 +318,7 @@ class Coherence:
                 chunk.pending[index] = np.where(hidden, who, chunk.pending[index])
                 chunk.stale[index] = 0
             self._pending.extend(pieces)
-        if not row[10] & ATTRIBUTE_MMU and not (row[12] < 2 and self._sctlr[2] & SCTLR_M):
+        if not self._controls.may_allocate(row[10], row[12]):
             # Only what this level or one above maps cacheable can be allocated again (D7.5.1).
             if row[9] in _DISCARDS:
                 for chunk, index in pieces:
@@ -295,6 +328,7 @@ class Coherence:
 
     def _complete(self, row: _Row) -> None:
         pc, barrier = row[1], row[9]
+        self._order(row)
         if barrier & DSB_TYPE != DSB_FULL:
             if self._pending:
                 self._partial = pc
@@ -348,16 +382,22 @@ class Coherence:
 
     def _fetch(self, row: _Row) -> None:
         _, pc, va, pa, length = row[:5]
-        kind = self._type(row)
+        self._type(row)
+        kind = self._controls.code(row[10], row[12])
         if row[11] & _NO_PA:
             return
         for chunk, index in self._lines.pieces(pa, length):
-            if not kind.cacheable:
+            if kind is not MemoryType.WRITE_BACK:
                 dirty = chunk.writer[index] != CLEAN
                 if dirty.any():
                     self._lapse(LapseKind.FETCHED_DIRTY, pc, (chunk, index), dirty)
+            if kind.cacheable and self._hidden:
+                stale = chunk.stale[index] != 0
+                if stale.any():
+                    lapse = self._lapse(LapseKind.FETCHED_HIDDEN, pc, (chunk, index), stale)
+                    self._count(lapse.others, chunk.stale[index][stale])
             stored = chunk.stored[index]
-            if stored.any():
+            if stored.any() or chunk.copied is not None:
                 self._fetch_changed(pc, va == pa, (chunk, index))
 
     def _fetch_changed(self, pc: int, identical: bool, piece: Piece) -> None:
@@ -382,6 +422,11 @@ class Coherence:
                 # The clean has to be complete before the invalidation.
                 if any(first < barrier < at for barrier in self._steps.barriers):
                     late &= ~ready
+        if chunk.copied is not None:
+            copied = np.where(changed, 0, chunk.copied[index])
+            never = self._steps.latest(self._now) < 0
+            old |= copied == COPIED_DIRTY
+            old |= (copied == COPIED) & never
         return np.asarray(old | late)
 
     # The hand-over --------------------------------------------------------------------------------
@@ -453,13 +498,7 @@ class Coherence:
     # Bookkeeping ----------------------------------------------------------------------------------
 
     def _write_register(self, row: _Row) -> None:
-        key, value, el = row[9], row[5], row[12]
-        if el == 2 and self._hcr & HCR_EL2_E2H:
-            key = TO_EL1.get(key, TO_EL2.get(key, key))
-        if key in _SCTLRS:
-            self._sctlr[_SCTLRS[key]] = value
-        elif key == _HCR:
-            self._hcr = value
+        self._controls.write(row[9], row[5], row[12])
 
     def _number(self, pc: int) -> int:
         """What stands for the instruction at ``pc`` in an array."""

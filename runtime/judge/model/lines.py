@@ -19,9 +19,10 @@ CHUNK = 1 << 16
 """Bytes of memory whose lines share arrays: a page, whatever the granule."""
 CLEAN, OLD, NEEDED = 0, 1, 2
 """Values of ``writer``: not dirty, dirty with what nobody needs, with what the move needs."""
+COPIED, COPIED_DIRTY = 1, 2
+"""Values of ``copied``: code that was cleaned and not invalidated, or neither."""
 FIRST_WRITER = 3
 """The least value of ``writer`` that stands for an instruction."""
-
 Index = slice | npt.NDArray[np.int64]
 
 
@@ -33,13 +34,16 @@ class Chunk:
     maintenance by address since it was stored to; 0 is nobody.
     ``cached`` tells whether a cache may hold it at all. ``stored``, ``cleaned`` and ``invalidated``
     are when code was last changed, last cleaned (at least to the PoU) and last invalidated by
-    address, as 1 and more; 0 is never.
+    address, as 1 and more; 0 is never. ``around`` is how the last store around the caches went.
+    ``copied`` is code that was changed before the trace, None where there is none.
     """
 
     __slots__ = (
+        "around",
         "base",
         "cached",
         "cleaned",
+        "copied",
         "invalidated",
         "maintained",
         "pending",
@@ -54,6 +58,8 @@ class Chunk:
         self.pending = np.zeros(count, np.uint16)
         self.stale = np.zeros(count, np.uint16)
         self.maintained = np.zeros(count, np.uint16)
+        self.copied: npt.NDArray[np.uint8] | None = None
+        self.around = np.zeros(count, np.uint8)
         self.cached = np.ones(count, np.bool_)
         self.stored = np.zeros(count, np.uint32)
         self.cleaned = np.zeros(count, np.uint32)
@@ -74,6 +80,8 @@ class Lines:
             (NEEDED, prehistory.needed, [start for start, _ in prehistory.needed]),
             (CLEAN, prehistory.clean, [start for start, _ in prehistory.clean]),
         )
+        unfetchable = prehistory.unfetchable
+        self._unfetchable = unfetchable and (unfetchable, [start for start, _ in unfetchable])
 
     def chunks(self) -> Iterator[Chunk]:
         """Those in which anything was done."""
@@ -116,18 +124,27 @@ class Lines:
         if chunk is None:
             chunk = self._chunks[number] = Chunk(number * CHUNK, self._count)
             for value, ranges, starts in self._ranges:
-                self._fill(chunk, value, ranges, starts)
+                self._fill(chunk.writer, chunk.base, value, ranges, starts)
+            if self._unfetchable:
+                chunk.copied = np.zeros(self._count, np.uint8)
+                self._fill(chunk.copied, chunk.base, COPIED, *self._unfetchable)
+                chunk.copied[(chunk.copied != 0) & (chunk.writer != CLEAN)] = COPIED_DIRTY
         return chunk
 
     def _fill(
-        self, chunk: Chunk, value: int, ranges: Sequence[Range], starts: Sequence[int]
+        self,
+        plane: npt.NDArray[Any],
+        base: int,
+        value: int,
+        ranges: Sequence[Range],
+        starts: Sequence[int],
     ) -> None:
-        end = chunk.base + CHUNK
-        at = max(0, bisect_right(starts, chunk.base) - 1)
+        end = base + CHUNK
+        at = max(0, bisect_right(starts, base) - 1)
         while at < len(ranges) and ranges[at][0] < end:
             # A line of which a byte was maintained was maintained whole.
-            first = max(0, (ranges[at][0] - chunk.base) // self.line)
-            last = min(self._count, -(-(ranges[at][1] - chunk.base) // self.line))
+            first = max(0, (ranges[at][0] - base) // self.line)
+            last = min(self._count, -(-(ranges[at][1] - base) // self.line))
             if last > first:
-                chunk.writer[first:last] = value
+                plane[first:last] = value
             at += 1

@@ -53,6 +53,16 @@ def _discard(record: Record, lapse: Lapse) -> Iterator[Broken]:
     )
 
 
+def _masked(record: Record, lapse: Lapse) -> Iterator[Broken]:
+    yield told(
+        record,
+        f"{instruction(record, lapse.pc)} would discard what was stored and never cleaned, if no "
+        f"hypervisor (HCR_EL2.VM) had it clean as well: {amount(lapse)}",
+        lapse,
+        notes=by(record, "stored by", lapse),
+    )
+
+
 def _dirty(record: Record, lapse: Lapse) -> Iterator[Broken]:
     line = coherence(record).line
     notes = list(by(record, "last stored by", lapse))
@@ -167,6 +177,20 @@ def _set_way(record: Record, lapse: Lapse) -> Iterator[Broken]:
     yield told(record, f"{instruction(record, lapse.pc)} is executed{times}", lapse)
 
 
+def _optional(record: Record, lapse: Lapse) -> Iterator[Broken]:
+    what = instruction(record, lapse.pc)
+    yield told(record, f"{what} is UNDEFINED on a CPU without its feature", lapse)
+
+
+def _mixed(record: Record, lapse: Lapse) -> Iterator[Broken]:
+    yield told(
+        record,
+        f"{instruction(record, lapse.pc)} may overtake a store to the same bytes, which was of "
+        f"another type of memory: {amount(lapse)}",
+        lapse,
+    )
+
+
 def _device(record: Record, lapse: Lapse) -> Iterator[Broken]:
     yield told(
         record,
@@ -187,6 +211,17 @@ CACHES = (
         each(LapseKind.DISCARDED, tell=_discard),
         "dc ivac drops a line without writing it to memory: what was copied is lost unless it "
         "happened to be evicted before; dc civac writes it back first",
+    ),
+    Rule(
+        "caches.masked-discard",
+        "below a hypervisor, too, no line is invalidated that holds what was stored and not "
+        "cleaned",
+        ARM + "D7.5.9.2: DC IVAC with HCR_EL2.{VM, DC}",
+        Severity.WARNING,
+        always,
+        each(LapseKind.MASKED, tell=_masked),
+        "dc ivac is a clean as well under a second stage of translation; on bare metal the bytes "
+        "are lost",
     ),
     Rule(
         "caches.image",
@@ -273,6 +308,26 @@ CACHES = (
         always,
         each(LapseKind.SET_WAY, tell=_set_way),
         "it reaches this CPU's own levels only and proves nothing of the point of coherency",
+    ),
+    Rule(
+        "caches.optional",
+        "maintenance is by instructions that every CPU has",
+        ARM + "D7.5.9.2: FEAT_DPB, FEAT_DPB2, FEAT_MTE",
+        Severity.WARNING,
+        always,
+        each(LapseKind.OPTIONAL, tell=_optional),
+        "dc cvap and cvadp are there with FEAT_DPB and FEAT_DPB2, maintenance of tags with "
+        "FEAT_MTE; dc cvac and civac reach the point of coherency everywhere",
+    ),
+    Rule(
+        "caches.mixed",
+        "a barrier is between a store to Device memory and a Non-cacheable access to the same "
+        "bytes, or the other way round",
+        ARM + "B2.16: mismatched memory attributes",
+        Severity.WARNING,
+        always,
+        each(LapseKind.MIXED, tell=_mixed),
+        "accesses by two types of memory are in no order without a DMB or a DSB",
     ),
     Rule(
         "caches.device",

@@ -40,6 +40,11 @@ def _image(record: Record, lapse: Lapse) -> Iterator[Broken]:
 def _fetched(record: Record, lapse: Lapse) -> Iterator[Broken]:
     if lapse.kind is LapseKind.FETCHED_DIRTY:
         message = f"code is fetched from memory while a cache may hold it: {amount(lapse)}"
+    elif lapse.kind is LapseKind.FETCHED_HIDDEN:
+        message = (
+            f"code is fetched through a cache that may hold what was there before it was stored "
+            f"around the caches: {amount(lapse)}"
+        )
     else:
         message = f"code is executed that may be fetched as it was: {amount(lapse)}"
     yield told(record, message, lapse, notes=by(record, "stored by", lapse))
@@ -71,7 +76,12 @@ FETCH = (
         ARM + "B2.7.4.2",
         Severity.ERROR,
         always,
-        each(LapseKind.FETCHED_OLD, LapseKind.FETCHED_DIRTY, tell=_fetched),
+        each(
+            LapseKind.FETCHED_OLD,
+            LapseKind.FETCHED_DIRTY,
+            LapseKind.FETCHED_HIDDEN,
+            tell=_fetched,
+        ),
         "an instruction fetch does not look into the data cache, and not into the store buffer",
     ),
     Rule(

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from relokit.runtime.judge.model.controls import HCR_VM
 from support import records as r
-from support.traces import FULL, INNER, OUTER, STORES, UNALIGNED, Story
+from support.traces import FULL, INNER, NON_CACHEABLE, OUTER, STORES, UNALIGNED, Story
 from support.twins.twins import Twins
+
+
+def _mixed() -> Story:
+    """A store with the MMU off to what is mapped Non-cacheable from then on."""
+    story = r.moved().dc("civac", r.SPARE, 0x1000).fetchable().mmu_off().dc("ivac", r.SPARE, 64)
+    story.dsb().store(r.SPARE, 8).mmu_on()
+    story.attributes = NON_CACHEABLE
+    return story
+
 
 CACHES: dict[str, Twins] = {
     "caches.discard": Twins(
@@ -17,6 +27,18 @@ CACHES: dict[str, Twins] = {
             .dc("civac", r.DTB, 0x1000)
             .fetchable()
         )
+    ),
+    "caches.masked-discard": Twins(
+        r.traced(
+            Story(pc=r.CONTROL, hcr=HCR_VM)
+            .store(r.SPARE, 64)
+            .dc("ivac", r.SPARE, 64)
+            .store(r.KERNEL, r.SIZE)
+            .dc("civac", r.KERNEL, r.SIZE)
+            .store(r.DTB, 0x1000)
+            .dc("civac", r.DTB, 0x1000)
+            .fetchable()
+        ),
     ),
     "caches.image": Twins(
         r.traced(r.moved().store(r.KERNEL, 64).fetchable()),
@@ -73,6 +95,13 @@ CACHES: dict[str, Twins] = {
     "caches.hidden": Twins(
         r.traced(r.moved().fetchable().mmu_off().store(r.DTB, 64)),
         r.traced(r.moved().fetchable().mmu_off().dc("ivac", r.DTB, 64).dsb().store(r.DTB, 64)),
+    ),
+    "caches.optional": Twins(
+        r.traced(r.moved().dc("cvap", r.KERNEL, 64).fetchable()),
+        r.traced(r.moved().dc("cvac", r.KERNEL, 64).fetchable()),
+    ),
+    "caches.mixed": Twins(
+        r.traced(_mixed().load(r.SPARE, 8)), r.traced(_mixed().dmb().load(r.SPARE, 8))
     ),
     "caches.set-way": Twins(r.traced(r.moved().dc_by_way("cisw").fetchable())),
     "caches.device": Twins(

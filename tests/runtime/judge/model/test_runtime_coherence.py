@@ -19,6 +19,7 @@ from support.traces import (
     FULL,
     INNER,
     LOADS,
+    MMU_OFF,
     NON,
     NON_CACHEABLE,
     OUTER,
@@ -287,6 +288,62 @@ def test_no_new_lines_below_a_level_only_while_it_has_its_mmu_off() -> None:
         assert bool(lapses(story, LapseKind.HIDDEN)) == hides
 
 
+def test_an_invalidation_below_a_hypervisor_cleans() -> None:
+    """C9: so nothing is lost there, but would be elsewhere."""
+    story = Story(hcr=1).store(BASE, SIZE).dc("ivac", BASE, SIZE).dsb()
+    [lapse] = lapses(story, LapseKind.MASKED, LapseKind.DISCARDED, LapseKind.DIRTY)
+    assert (lapse.kind, lapse.size) == (LapseKind.MASKED, SIZE)
+    not_completed = Story(hcr=1).store(BASE, SIZE).dc("ivac", BASE, SIZE)
+    assert lapses(not_completed, LapseKind.UNCOMPLETED)
+
+
+def test_maintenance_of_another_cacheability_may_come_before_the_store() -> None:
+    """C17: it is in program order with accesses of its own kind only, else behind a barrier."""
+    for barrier, dirty in ((None, True), ("dmb", False), ("dsb", False), ("isb", True)):
+        story = Story().store(BASE, SIZE)
+        if barrier:
+            getattr(story, barrier)()
+        story.mmu_off().dc("civac", BASE, SIZE).dsb()
+        found = lapses(story, LapseKind.DIRTY)
+        assert bool(found) == dirty, barrier
+        if dirty:
+            # At the maintenance, which does not do it.
+            assert found[0].pc == story.pc - 8
+    for kind in (LOADS, STORES):
+        story = Story().store(BASE, SIZE).dmb(kind).mmu_off().dc("civac", BASE, SIZE).dsb()
+        assert lapses(story, LapseKind.DIRTY)
+    around = Story().mmu_off().store(BASE, SIZE)
+    assert not lapses(around.dc("ivac", BASE, SIZE).dsb(), LapseKind.HIDDEN)
+    around = Story().mmu_off().store(BASE, SIZE).mmu_on()
+    assert lapses(around.dc("civac", BASE, SIZE).dsb(), LapseKind.HIDDEN)
+    around = Story().mmu_off().store(BASE, SIZE).dmb().mmu_on()
+    assert not lapses(around.dc("civac", BASE, SIZE).dsb(), LapseKind.HIDDEN)
+
+
+def test_two_types_of_memory_around_the_caches_are_in_order_behind_a_barrier() -> None:
+    """C25."""
+    for store, load in ((MMU_OFF, NON_CACHEABLE), (NON_CACHEABLE, MMU_OFF)):
+        for barrier, mixed in ((False, True), (True, False)):
+            story = Story()
+            story.attributes = store
+            story.store(BASE, 64)
+            if barrier:
+                story.dmb()
+            story.attributes = load
+            assert bool(lapses(story.load(BASE, 8), LapseKind.MIXED)) == mixed
+            story.attributes = store
+            assert len(lapses(story.load(BASE, 8), LapseKind.MIXED)) == mixed
+
+
+@pytest.mark.parametrize(
+    ("name", "optional"),
+    [("cvap", True), ("cvadp", True), ("cgdvac", True), ("igdvac", True), ("cigdvac", True),
+     ("cvac", False), ("civac", False), ("ivac", False), ("cvau", False)],
+)  # fmt: skip
+def test_what_not_every_cpu_has(name: str, optional: bool) -> None:
+    assert bool(lapses(Story().dc(name, BASE, 64), LapseKind.OPTIONAL)) == optional
+
+
 # Code ---------------------------------------------------------------------------------------------
 
 WHOLE = ("store", "cvau", "dsb", "ic", "dsb", "isb", "fetch")
@@ -323,6 +380,29 @@ def test_with_the_mmu_off_code_has_to_be_in_memory() -> None:
     for name, old in (("cvau", True), ("cvac", False), ("civac", False)):
         story = Story().store(BASE, 64).dc(name, BASE, 64).fetchable().mmu_off().fetch(BASE)
         assert bool(lapses(story, LapseKind.FETCHED_DIRTY)) == old
+
+
+def test_a_fetch_is_cached_as_sctlr_i_has_it() -> None:
+    """F4: with the MMU off a fetch reads memory, or a line that hides what was written to it."""
+    for sctlr, hidden in ((0, False), (1 << 12, True)):
+        story = Story(hcr=0).mmu_off().msr("SCTLR_EL1", sctlr).isb()
+        story.store(BASE, 64).fetchable().fetch(BASE)
+        assert bool(lapses(story, LapseKind.FETCHED_HIDDEN)) == hidden
+    story = Story().msr("SCTLR_EL1", 1).isb().store(OTHER, 64).dc("cvau", OTHER, 64).fetchable()
+    assert not lapses(story.fetch(OTHER), LapseKind.FETCHED_DIRTY), "it was stored around them"
+    story = Story().store(OTHER, 64).dc("cvau", OTHER, 64).msr("SCTLR_EL1", 5).fetchable()
+    assert lapses(story.fetch(OTHER), LapseKind.FETCHED_DIRTY), "a fetch that goes around them"
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_code_changed_before_the_trace(clean: bool) -> None:
+    """F10: C has copied it, and no I-cache was invalidated since."""
+    code = ((BASE, BASE + 0x1000),)
+    prehistory = Prehistory(clean=code if clean else (), needed=code, unfetchable=code)
+    kinds = LapseKind.FETCHED_OLD, LapseKind.FETCHED_DIRTY
+    assert lapses(Story().fetch(BASE), *kinds, prehistory=prehistory)
+    assert not lapses(Story().fetch(OTHER), *kinds, prehistory=prehistory)
+    assert bool(lapses(Story().fetchable().fetch(BASE), *kinds, prehistory=prehistory)) != clean
 
 
 def test_invalidation_by_address_reaches_that_address() -> None:

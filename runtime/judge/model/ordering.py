@@ -1,0 +1,74 @@
+"""Which maintenance and accesses are in no certain order with a store, for want of a barrier.
+
+Source: ARM DDI 0487, D7.5.9.15 (DC), B2.16 (mismatched memory attributes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from relokit.runtime.judge.model.lines import Lines, Piece
+from relokit.runtime.judge.model.memory_type import MemoryType
+
+_AROUND = {kind: number for number, kind in enumerate(MemoryType, 1) if not kind.cacheable}
+
+
+class Ordering:
+    """When the last store through the caches was, the last one around them, and the last barrier
+    for loads and stores: as numbers of records from 1 on, ``now`` as well.
+    """
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._through = self._around = self._barrier = 0
+
+    def barrier(self, now: int) -> None:
+        """A DSB or DMB for loads and stores."""
+        self._barrier = now
+
+    def store(self, piece: Piece, kind: MemoryType, now: int) -> None:
+        """The lines of ``piece`` are stored to."""
+        chunk, index = piece
+        chunk.stored[index] = now
+        if not kind.cacheable:
+            self._around = now
+            chunk.around[index] = _AROUND[kind]
+        else:
+            self._through = now
+            if self._around:
+                chunk.around[index] = 0
+
+    def certain(self, pieces: list[Piece], kind: MemoryType) -> list[Piece]:
+        """``pieces`` without lines whose last store maintenance of ``kind`` may come before.
+
+        They are in program order if both are cacheable or neither is, else behind a barrier only.
+        """
+        other = self._around if kind.cacheable else self._through
+        if other <= self._barrier:
+            return pieces
+        found = []
+        for chunk, index in pieces:
+            early = chunk.stored[index] > self._barrier
+            early &= (chunk.around[index] != 0) == kind.cacheable
+            if early.all():
+                continue
+            if early.any():
+                index = np.arange(len(chunk.around), dtype=np.int64)[index][~early]
+            found.append((chunk, index))
+        return found
+
+    def mixed(
+        self, pa: int, length: int, kind: MemoryType
+    ) -> Iterator[tuple[Piece, npt.NDArray[np.bool_]]]:
+        """Lines that a Device access may find before a Non-cacheable store to them, or v.v."""
+        if self._around <= self._barrier:
+            return
+        for chunk, index in self._lines.pieces(pa, length):
+            around = chunk.around[index]
+            mixed = (around != 0) & (around != _AROUND[kind])
+            mixed &= chunk.stored[index] > self._barrier
+            if mixed.any():
+                yield (chunk, index), mixed
