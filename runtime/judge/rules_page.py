@@ -43,8 +43,8 @@ invalidated, who hands it over has to have it cleaned.
 What is dirty is told where it went wrong: at maintenance that does not do (`dc cvau`) or that
 misses lines (by stride or range), else at the store. Findings are grouped by instruction; the
 bytes are whole lines. `dc ivac` under a hypervisor that makes it a clean as well (HCR_EL2.VM) is
-judged as on bare metal. Not judged here: tags (MTE), system caches that ignore maintenance by
-address, other CPUs.
+a warning, since it is an error on bare metal. Not judged here: tags (MTE), system caches that
+ignore maintenance by address, other CPUs.
 
 A plain run (`relokit run --plain`) has no trace: these are *not judged*, and the verdict says so.
 """

@@ -25,9 +25,7 @@ SCTLR_ON = 0b1000000000101  # M, C, I
 class Story:
     """What a CPU does, from ``pc`` on; each method is one instruction, at one range."""
 
-    def __init__(
-        self, *, line: int = 64, pc: int = 0x5000_0000, el: int = 1, hcr: int = 0
-    ) -> None:
+    def __init__(self, *, line: int = 64, pc: int = 0x5000_0000, el: int = 1, hcr: int = 0) -> None:
         self.line, self.pc, self.el = line, pc, el
         self.attributes = WRITE_BACK
         self._records: list[dict[str, int]] = []
