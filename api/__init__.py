@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from relokit.diffing.routines.classify import ChangeKind
     from relokit.diffs import diff, series_diff
     from relokit.executed_diffs import behave
+    from relokit.explanations import explain
     from relokit.facade import export, generate, run
     from relokit.matrix import CellResult, CellStatus, run_matrix
     from relokit.runtime.campaign.cells import Cell, Payload, Selection, cells
@@ -55,6 +56,7 @@ _EXPORTS = {
     "relokit.diffing.routines.classify": ("ChangeKind",),
     "relokit.diffs": ("diff", "series_diff"),
     "relokit.executed_diffs": ("behave",),
+    "relokit.explanations": ("explain",),
     "relokit.facade": ("export", "generate", "run"),
     "relokit.matrix": ("CellResult", "CellStatus", "run_matrix"),
     "relokit.runtime.campaign.cells": ("Cell", "Payload", "Selection", "cells"),
@@ -99,6 +101,7 @@ __all__ = [
     "build_programs",
     "cells",
     "diff",
+    "explain",
     "export",
     "generate",
     "render",

@@ -65,10 +65,13 @@ DEMO_BOOT = 5.0
     help="Record what the CPU does up to the new kernel, and write that to this file.",
 )
 @strict_option
+@click.option("--verbose", is_flag=True, help="List what each rule answered.")
 @cache_option
 @json_option
-def command(as_json: bool, trace: Path | None, **options: Any) -> int:
+def command(as_json: bool, verbose: bool, trace: Path | None, **options: Any) -> int:
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
+    if as_json and verbose:
+        raise click.UsageError("--json has what each rule answered: leave --verbose out")
     from relokit.linker.kernel.opened import Files
 
     files = Files()
@@ -86,5 +89,5 @@ def command(as_json: bool, trace: Path | None, **options: Any) -> int:
     if as_json:
         emit_json(outcome)
     else:
-        emit(summary(target, outcome))
+        emit(summary(target, outcome, verbose=verbose))
     return 0 if outcome.passed else 1

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from io import StringIO
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from relokit.cli.terminal.findings_view import (
+    Line,
+    answers_in_short,
+    every_answer,
+    not_judged,
+    told,
+)
 from relokit.cli.terminal.output import plain
 from relokit.codegen.base.version import VERSION
 from relokit.codegen.target import MIB, Target
@@ -18,9 +25,6 @@ from relokit.runtime.judge.rules.severity import Severity
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-Line = tuple[str | tuple[str, str], ...]
-"""A line of output: texts, and texts with a style that rich knows."""
-
 STAGES = {
     "prepare": "Scattering the payload",
     "write": "Writing",
@@ -29,7 +33,6 @@ STAGES = {
     "boot": "Letting the new kernel run",
 }
 LABEL_WIDTH = 13
-REGISTERS_IN_ROW = 4
 
 
 class Bars:
@@ -73,9 +76,16 @@ class Bars:
         self._bars.update(self._tasks[stage], completed=done, total=total)
 
 
-def summary(target: Target, outcome: Outcome) -> str:
-    """The whole story and the verdict, with colours if standard output is a terminal."""
-    lines = _lines(target, outcome)
+def summary(target: Target, outcome: Outcome, *, verbose: bool = False) -> str:
+    """The whole story and the verdict, with colours if standard output is a terminal.
+
+    ``verbose`` lists what each rule answered.
+    """
+    return shown(_lines(target, outcome, verbose))
+
+
+def shown(lines: Iterable[Line]) -> str:
+    """``lines`` as text, with colours if standard output is a terminal."""
     if sys.stdout is None or not sys.stdout.isatty():
         texts = (
             "".join(part if isinstance(part, str) else part[0] for part in line) for line in lines
@@ -91,7 +101,7 @@ def summary(target: Target, outcome: Outcome) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def _lines(target: Target, outcome: Outcome) -> Iterator[Line]:
+def _lines(target: Target, outcome: Outcome, verbose: bool) -> Iterator[Line]:
     yield (f"relokit {VERSION}", "bold"), f"  {target.name}"
     for part in outcome.payload:
         yield _row("payload", _payload(part))
@@ -107,19 +117,21 @@ def _lines(target: Target, outcome: Outcome) -> Iterator[Line]:
         yield _row("console", text)
     if outcome.ended:
         yield _row("", f"({outcome.ended})")
-    for finding in outcome.findings:
-        yield from _finding(finding)
+    yield _row("rules", answers_in_short(outcome.rules))
+    if verbose:
+        yield from every_answer(outcome.rules, outcome.findings)
+    yield from told(outcome.findings)
     yield _verdict(outcome)
 
 
 def _verdict(outcome: Outcome) -> Line:
-    told = [f"{count} {_counted(name, count)}" for name, count in _counts(outcome.findings)]
+    texts = [f"{count} {_counted(name, count)}" for name, count in _counts(outcome.findings)]
     if not outcome.passed and not any(finding.is_error for finding in outcome.findings):
-        told.append("a warning fails it: --strict")
-    if outcome.passed and outcome.rules.not_judged:
-        told.append(f"not judged: {_not_judged(outcome.rules.not_judged)}")
+        texts.append("a warning fails it: --strict")
+    if outcome.rules.not_judged:
+        texts.append(f"not judged: {not_judged(outcome.rules)}")
     word = ("PASS", "bold green") if outcome.passed else ("FAIL", "bold red")
-    return (word, "  " + "; ".join(told)) if told else (word,)
+    return (word, "  " + "; ".join(texts)) if texts else (word,)
 
 
 def _counts(findings: Iterable[Finding]) -> Iterator[tuple[str, int]]:
@@ -133,14 +145,6 @@ def _counts(findings: Iterable[Finding]) -> Iterator[tuple[str, int]]:
 
 def _counted(name: str, count: int) -> str:
     return name if count == 1 else f"{name}s"
-
-
-def _not_judged(reasons: Mapping[str, str]) -> str:
-    """Subjects of rules, by why they are not judged: ``caches, fetch (not recorded)``."""
-    subjects: dict[str, dict[str, None]] = {}
-    for rule, why in reasons.items():
-        subjects.setdefault(why, {})[rule.split(".")[0]] = None
-    return "; ".join(f"{', '.join(names)} ({plain(why)})" for why, names in subjects.items())
 
 
 def _row(label: str, text: str) -> Line:
@@ -179,26 +183,3 @@ def _trace(trace: TraceFile) -> str:
     if trace.full_at is not None:
         text += f"; full: whole only up to {trace.full_at:,} instructions"
     return text
-
-
-def _finding(finding: Finding) -> Iterator[Line]:
-    yield ()
-    style = "bold red" if finding.severity is Severity.ERROR else "bold yellow"
-    rule = plain(finding.rule)
-    if finding.severity is not Severity.ERROR:
-        rule += f" ({finding.severity})"
-    yield (rule, style), f"  {plain(finding.message)}"
-    if finding.place:
-        where = f"{finding.address:#x}  " if finding.address is not None else ""
-        yield (f"  at {where}{plain(finding.place)}",)
-    for text in finding.listing:
-        yield (f"    {plain(text)}",)
-    for note in finding.notes:
-        yield (f"  {plain(note)}",)
-    for at in range(0, len(finding.registers), REGISTERS_IN_ROW):
-        row = finding.registers[at : at + REGISTERS_IN_ROW]
-        yield ("  " + "  ".join(f"{name:>4} {value:016x}" for name, value in row),)
-    if finding.cause:
-        yield "  ", ("probable cause:", "bold"), f" {plain(finding.cause)}"
-    if finding.source:
-        yield ((f"  source: {plain(finding.source)}", "dim"),)

@@ -19,6 +19,7 @@ from relokit.runtime.judge.rules.resume import RESUME
 from relokit.runtime.judge.rules.rule import Broken, Rule
 from relokit.runtime.judge.rules.setup import SETUP
 from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.judge.telling import Told, bounded, grouped
 from relokit.runtime.record.known import Unknown, UnknownFactError
 from relokit.runtime.record.record import Record
 
@@ -59,7 +60,7 @@ def judge(record: Record, book: Iterable[Rule] | None = None) -> Judgement:
 
     Without a trace, one answer for each of TRACE_SUBJECTS takes the place of those of its rules.
     """
-    told: list[tuple[Rule, Broken]] = []
+    told: list[Told] = []
     applied: list[str] = []
     not_applicable: dict[str, str] = {}
     not_judged: dict[str, str] = {}
@@ -74,21 +75,26 @@ def judge(record: Record, book: Iterable[Rule] | None = None) -> Judgement:
         if why is not None:
             not_applicable[rule.name] = why
             continue
+        found: list[Broken] = []
         try:
             # One by one: what was found before a fact was missing stays found.
             for broken in rule.check(record):
-                told.append((rule, broken))
+                found.append(broken)
         except UnknownFactError as missing:
             not_judged[rule.name] = str(missing)
         else:
             applied.append(rule.name)
-    end = len(record.promises) + 1
-    told.sort(key=lambda pair: end if pair[1].station is None else pair[1].station)
-    findings = tuple(_finding(record, rule, broken) for rule, broken in told)
+        told.extend(bounded(rule, found))
+    findings = tuple(
+        _finding(record, one, number)
+        for number, group in enumerate(grouped(record, told), 1)
+        for one in group
+    )
     return Judgement(findings, RuleAnswers(tuple(applied), not_applicable, not_judged))
 
 
-def _finding(record: Record, rule: Rule, broken: Broken) -> Finding:
+def _finding(record: Record, told: Told, group: int) -> Finding:
+    rule, broken = told.rule, told.broken
     cause = broken.cause
     if cause is None and rule.cause is not None:
         cause = rule.cause if isinstance(rule.cause, str) else rule.cause(record)
@@ -105,4 +111,5 @@ def _finding(record: Record, rule: Rule, broken: Broken) -> Finding:
         cause=cause,
         consequence=rule.consequence,
         hint=broken.hint or rule.hint,
+        group=group,
     )

@@ -30,7 +30,8 @@ class Finding:
     line, ``listing`` the disassembly around it (``>`` marks the line), ``registers`` name/value
     pairs, ``notes`` further facts (page walk, owner of a page), ``cause`` the probable reason,
     ``consequence`` what becomes of a machine, ``hint`` what right code looks like.
-    ``source`` is where it is written that this must not be.
+    ``source`` is where it is written that this must not be. Findings that have one cause share the
+    number of a ``group``, which counts from 1 in the order in which they are told; 0 is none.
     """
 
     rule: str
@@ -45,6 +46,7 @@ class Finding:
     hint: str | None = field(default=None, metadata=ABSENT)
     source: str | None = field(default=None, metadata=ABSENT)
     severity: Severity = Severity.ERROR
+    group: int = field(default=0, metadata=ABSENT)
 
     @property
     def is_error(self) -> bool:

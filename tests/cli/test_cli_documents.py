@@ -133,6 +133,7 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     yield cli("export", "-o", new, "--series", 12)
     yield cli("export", "-o", directory / "boot.elf", "--type", "bootable")
     yield cli("generate", "-o", directory / "generated")
+    yield cli("explain")
     yield cli("series")
     yield cli("series", 9)
     yield cli("series", 14)

@@ -53,3 +53,32 @@ def test_a_list_of_cells_is_not_judged(cli: Cli) -> None:
     result = cli("matrix", "--list", "--strict")
     assert result.code == 2
     assert "leave --strict out" in result.err
+
+
+# What was judged --------------------------------------------------------------------------------
+
+
+def test_the_screen_counts_what_was_judged_and_names_what_was_not(cli: Cli) -> None:
+    lines = cli("run", "--plain").out.splitlines()
+    [row] = [line for line in lines if line.startswith("  rules")]
+    assert "not applicable" in row
+    assert row.endswith("; not judged: caches, fetch")
+    assert lines[-1].endswith("(not recorded: a plain run)")
+
+
+def test_verbose_lists_every_answer(cli: Cli) -> None:
+    text = cli(*IN_PLACE, "--verbose").out
+    answers = cli(*IN_PLACE, "--json").document["rules"]
+    for rule in answers["applied"]:
+        word = "warning" if rule == "fetch.in-place" else "holds"
+        assert f"    {word:<14}  {rule}\n" in text
+    for rule, why in answers["not_applicable"].items():
+        assert f"    not applicable  {rule}  {why}\n" in text
+    for rule, why in cli("run", "--plain", "--json").document["rules"]["not_judged"].items():
+        assert f"    not judged      {rule}  {why}\n" in cli("run", "--plain", "--verbose").out
+
+
+def test_verbose_is_for_people(cli: Cli) -> None:
+    result = cli("run", "--verbose", "--json")
+    assert result.code == 2
+    assert "leave --verbose out" in result.document["error"]["message"]

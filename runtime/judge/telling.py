@@ -1,0 +1,93 @@
+"""What is told in which order: findings with one cause together, the first occurrence first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from relokit.codegen.base.nouns import dataclass
+from relokit.runtime.judge.rules.rule import Broken, Rule
+from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.record.known import Unknown
+from relokit.runtime.record.record import Record
+
+MAX_TOLD = 8
+"""Findings of one rule that are told one by one."""
+_RANK = list(Severity)
+_NEVER = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A rule and a way in which it is broken."""
+
+    rule: Rule
+    broken: Broken
+
+    @property
+    def rank(self) -> int:
+        """Errors are 0, and what is less comes after."""
+        return _RANK.index(self.rule.severity)
+
+
+def bounded(rule: Rule, found: Sequence[Broken]) -> Iterator[Told]:
+    """The first MAX_TOLD of ``found``, and how many more there are."""
+    yield from (Told(rule, broken) for broken in found[:MAX_TOLD])
+    more = len(found) - MAX_TOLD
+    if more > 0:
+        yield Told(rule, Broken(f"and {more:,} more findings of this rule"))
+
+
+def grouped(record: Record, told: Iterable[Told]) -> tuple[tuple[Told, ...], ...]:
+    """``told`` by cause: what is found at one instruction is one group, its worst finding first.
+
+    Groups with an error come before those with a warning. Among these, what shows at a station
+    comes in the order of the stations, and all else by its instruction's first execution.
+    """
+    groups: dict[object, list[Told]] = {}
+    for number, one in enumerate(told):
+        groups.setdefault(_cause(one.broken, number), []).append(one)
+    occurrence = _Occurrence(record)
+    ordered = [tuple(sorted(group, key=lambda one: one.rank)) for group in groups.values()]
+    if len(ordered) > 1:
+        ordered.sort(key=lambda group: (group[0].rank, *occurrence.of(group[0].broken)))
+    return tuple(ordered)
+
+
+def _cause(broken: Broken, number: int) -> object:
+    """What two findings have in common that are one group: the instruction, and when."""
+    at_an_instruction = broken.listing or broken.place
+    return (broken.address, broken.station) if at_an_instruction else number
+
+
+class _Occurrence:
+    """When what is broken was first seen in ``record``."""
+
+    def __init__(self, record: Record) -> None:
+        self._end = len(record.promises) + 1
+        self._trace = None if isinstance(record.trace, Unknown) else record.trace
+        self._seen: dict[int, int] = {}
+
+    def of(self, broken: Broken) -> tuple[int, int]:
+        """The number of the station, and that of the trace's record."""
+        if broken.station is not None:
+            return broken.station, 0
+        if broken.address is None:
+            return self._end, _NEVER
+        if broken.address not in self._seen:
+            self._seen[broken.address] = self._first(broken.address)
+        return self._end, self._seen[broken.address]
+
+    def _first(self, address: int) -> int:
+        """The number of the first record that is of the instruction at VA ``address``."""
+        if self._trace is None:
+            return _NEVER
+        import numpy as np
+
+        from relokit.runtime.record.trace import TraceKind
+
+        records = self._trace.records
+        pc, length = records["pc"], records["length"]
+        at = np.uint64(address)
+        fetched = (records["kind"] == TraceKind.FETCH) & (at >= pc) & (at - pc < length)
+        found = np.flatnonzero((pc == at) | fetched)
+        return int(found[0]) if len(found) else _NEVER
