@@ -54,3 +54,10 @@ TO_EL1: dict[int, int] = {REGISTERS[name]: REGISTERS[to] for name, to in _TO_EL1
 def is_redirecting(hcr: int, el: int) -> bool:
     """Whether redirection is in force with this HCR_EL2 at exception level ``el``."""
     return el == 2 and bool(hcr & HCR_EL2_E2H)
+
+
+def reached(key: int, hcr: int, el: int) -> int:
+    """The encoding of the register that the name with encoding ``key`` reaches."""
+    if not is_redirecting(hcr, el):
+        return key
+    return TO_EL1.get(key, TO_EL2.get(key, key))

@@ -44,8 +44,8 @@ _REGISTERS = (
         for el in (1, 2)
         for name in ("SCTLR", "TCR", "TTBR0", "TTBR1", "MAIR", "VBAR", "ELR", "SPSR")
     ),
-    "HCR_EL2", "CTR_EL0", "DCZID_EL0", "ID_AA64MMFR0_EL1", "ID_AA64MMFR1_EL1",
-    "ID_AA64MMFR2_EL1",
+    "HCR_EL2", "CPACR_EL1", "CPTR_EL2", "VTTBR_EL2", "VTCR_EL2", "CTR_EL0", "DCZID_EL0",
+    "ID_AA64MMFR0_EL1", "ID_AA64MMFR1_EL1", "ID_AA64MMFR2_EL1",
 )  # fmt: skip
 
 

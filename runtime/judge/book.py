@@ -26,7 +26,7 @@ from relokit.runtime.record.record import Record
 Book = tuple[Rule, ...]
 
 _STATIONS: Book = (*HANDOFF, *RESUME, *ENDING, *RELOCATION, *ARRIVAL, *SETUP, *DAMAGE)
-TRACE_SUBJECTS = ("caches", "fetch")
+TRACE_SUBJECTS = ("caches", "fetch", "context", "errata")
 """What the rules in ``trace_book.py`` are about: the first words of their names."""
 
 

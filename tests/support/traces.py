@@ -40,8 +40,9 @@ class Story:
     def store(self, pa: int, size: int, *, flags: int = 0) -> Story:
         return self._range(TraceKind.STORE, pa, size, size=16, flags=flags)
 
-    def load(self, pa: int, size: int, *, flags: int = 0) -> Story:
-        return self._range(TraceKind.LOAD, pa, size, size=16, flags=flags)
+    def load(self, pa: int, size: int, *, va: int | None = None, flags: int = 0) -> Story:
+        at = pa if va is None else va
+        return self._range(TraceKind.LOAD, pa, size, size=16, flags=flags, va=at)
 
     def fetch(self, pa: int, size: int = 4, *, va: int | None = None) -> Story:
         return self._range(TraceKind.FETCH, pa, size, size=4, va=pa if va is None else va)
@@ -79,9 +80,41 @@ class Story:
     def msr(self, name: str, value: int) -> Story:
         return self._event(TraceKind.MSR, encoding=REGISTERS[name], value=value)
 
+    def eret(self, to: int = 1) -> Story:
+        """A return to level ``to``."""
+        self._event(TraceKind.ERET)
+        self.el = to
+        return self
+
+    def exception(self, to: int = 2, *, offset: int = 0x400) -> Story:
+        """An exception that is taken to level ``to``."""
+        self.el = to
+        return self._event(TraceKind.EXCEPTION, encoding=offset)
+
+    def at(self, name: str = "s1e1r") -> Story:
+        return self._event(TraceKind.AT, encoding=OPERATIONS[f"at {name}"])
+
+    def mrs(self, name: str = "PAR_EL1") -> Story:
+        return self._event(TraceKind.MRS, encoding=REGISTERS[name])
+
+    def tlbi(self, name: str = "vmalle1") -> Story:
+        return self._event(TraceKind.TLBI, encoding=OPERATIONS[f"tlbi {name}"])
+
+    def executed(self, va: int, size: int = 4) -> Story:
+        """Code that is translated to its own PA, and fetched there, with the MMU as it is."""
+        flags = int(TraceFlag.EXECUTABLE | TraceFlag.READABLE)
+        page = va & -4096
+        self._range(TraceKind.FILL, page, 4096, flags=flags)
+        return self.fetch(va, size)
+
+    def starting(self, **registers: int) -> Story:
+        """With other system registers at the start."""
+        self._start |= registers
+        return self
+
     def mmu_off(self) -> Story:
         """From here on all data is Device."""
-        self.msr(f"SCTLR_EL{self.el}", 0).isb()
+        self.isb().msr(f"SCTLR_EL{self.el}", 0).isb()
         self.attributes = MMU_OFF
         return self
 

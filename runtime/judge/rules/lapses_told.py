@@ -67,7 +67,11 @@ def _first_fetch(trace: Trace, pc: int) -> int:
 def lapses(record: Record, *kinds: LapseKind) -> Iterator[Lapse]:
     """Those of ``kinds``; raises UnknownFactError behind them if the trace has a gap."""
     yield from coherence(record).lapses.of(kinds)
-    trace = known(record.trace)
+    ask_whole(known(record.trace))
+
+
+def ask_whole(trace: Trace) -> None:
+    """Raises UnknownFactError if ``trace`` does not have all that was done."""
     if trace.full_at is not None:
         raise UnknownFactError(
             f"there was no more room in the trace after {trace.full_at:,} instructions"
@@ -90,14 +94,18 @@ def told(record: Record, message: str, lapse: Lapse, *, notes: Iterable[str] = (
 
     It has no station: it is told after what went wrong otherwise, as that is often why.
     """
+    return told_at(record, message, lapse.pc, notes=(*owners(record, lapse), *notes))
+
+
+def told_at(record: Record, message: str, pc: int | None, *, notes: Iterable[str] = ()) -> Broken:
+    """A finding at the instruction at ``pc``, with what code is there."""
     code = _code(record)
-    pc = lapse.pc
     return Broken(
         message,
         address=pc,
         place=None if pc is None else code.places.get(pc),
         listing=() if pc is None else listing(code.around(pc), pc),
-        notes=(*owners(record, lapse), *notes),
+        notes=tuple(notes),
     )
 
 

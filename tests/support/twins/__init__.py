@@ -5,11 +5,12 @@ from __future__ import annotations
 from relokit.runtime.judge.book import whole_book
 from relokit.runtime.judge.rules.rule import Rule
 from support.twins.caches import CACHES
+from support.twins.context import CONTEXT
 from support.twins.facts import FACTS
 from support.twins.fetch import FETCH
 from support.twins.twins import Twins
 
-TWINS: dict[str, Twins] = {**FACTS, **CACHES, **FETCH}
+TWINS: dict[str, Twins] = {**FACTS, **CACHES, **FETCH, **CONTEXT}
 
 
 def rule_named(name: str) -> Rule:
