@@ -36,6 +36,13 @@ DEMO_BOOT = 5.0
 @job_options
 @target_options
 @click.option(
+    "--cache-line",
+    type=CountParam(1, 4096),
+    default=64,
+    show_default=True,
+    help="Bytes of the CPU's data cache line, a power of two from 16 to 2048.",
+)
+@click.option(
     "--boot",
     type=Seconds(MAX_BOOT),
     help=f"Let the new kernel run on and show its console. [default: {DEMO_BOOT:g} for the demo "
@@ -75,7 +82,7 @@ def command(as_json: bool, verbose: bool, trace: Path | None, **options: Any) ->
     from relokit.linker.kernel.opened import Files
 
     files = Files()
-    target = make_target(options, files)
+    target = replace(make_target(options, files), cache_line=options.pop("cache_line"))
     names = ("boot", "timeout", "max_instructions", "plain", "strict")
     job = make_job(options, **{name: options.pop(name) for name in names})
     if job.boot is None and job.moves_demo:

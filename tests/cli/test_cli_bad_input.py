@@ -186,6 +186,8 @@ def test_more_memory_than_the_tree_has(cli: Cli, tmp_path: Path) -> None:
         (["--pa-bits", "52"], ["no 52-bit PA with 48-bit VA and 4k pages", "48 goes with it"]),
         (["--va-bits", "52", "--pa-bits", "48"], ["no 48-bit PA", "52 goes with it"]),
         (["--va-bits", "52", "--cpu-bits", "47"], ["no CPU with 47-bit", "choose 48 or 52"]),
+        (["--cache-line", "48"], ["no 48-byte cache line", "powers of two, 16 to 2048"]),
+        (["--cache-line", "0"], ["'0' is out of range"]),
         (["--cpu-bits", "x"], ["'x' is not a whole number"]),
         (["--pa-bits", "0"], ["'0' is out of range"]),
         (["--va-bits", "42"], ["no 42-bit VA with 4k pages", "39, 48"]),

@@ -16,10 +16,13 @@ def _source(machine: Machine) -> int:
     return linear(machine, machine.memory.read_u64(entries(machine) + 8) & ~0xFFF)
 
 
+SPARE = 0x7000_0000
+"""PA of memory that nobody needs."""
 PLACES: Mapping[str, Callable[[Machine], int]] = {
     "destination": destination,
     "source": _source,
     "control page": control,
+    "spare": lambda machine: linear(machine, SPARE),
     "list": lambda machine: linear(machine, entries(machine)),
 }
 """Whose translation `maps` names: the address that the move uses."""

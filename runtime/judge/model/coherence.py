@@ -391,6 +391,7 @@ class Coherence:
                 dirty = chunk.writer[index] != CLEAN
                 if dirty.any():
                     self._lapse(LapseKind.FETCHED_DIRTY, pc, (chunk, index), dirty)
+                    chunk.told(index, dirty)
             if kind.cacheable and self._hidden:
                 stale = chunk.stale[index] != 0
                 if stale.any():
@@ -404,6 +405,7 @@ class Coherence:
         old = self._old_code(piece, identical)
         if old.any():
             self._lapse(LapseKind.FETCHED_OLD, pc, piece, old)
+            piece[0].told(piece[1], old)
 
     def _old_code(self, piece: Piece, identical: bool) -> npt.NDArray[np.bool_]:
         """Lines that may be fetched as they were before they were last stored to."""

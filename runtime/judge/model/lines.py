@@ -65,6 +65,13 @@ class Chunk:
         self.cleaned = np.zeros(count, np.uint32)
         self.invalidated = np.zeros(count, np.uint32)
 
+    def told(self, index: Index, lines: npt.NDArray[np.bool_]) -> None:
+        """Code in ``lines`` of ``index`` was found to be old: once is enough."""
+        self.writer[index] = np.where(lines, CLEAN, self.writer[index])
+        self.stored[index] = np.where(lines, 0, self.stored[index])
+        if self.copied is not None:
+            self.copied[index] = np.where(lines, 0, self.copied[index])
+
 
 Piece = tuple[Chunk, Index]
 

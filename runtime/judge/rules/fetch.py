@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from relokit.runtime.judge.model.lapse import Lapse, LapseKind
@@ -11,6 +12,7 @@ from relokit.runtime.judge.rules.lapses_told import (
     amount,
     by,
     instruction,
+    lapses,
     segments,
     told,
 )
@@ -37,7 +39,25 @@ def _image(record: Record, lapse: Lapse) -> Iterator[Broken]:
     )
 
 
-def _fetched(record: Record, lapse: Lapse) -> Iterator[Broken]:
+def _code(record: Record) -> Iterator[Broken]:
+    """Told at the first instruction of a kind: what is stored in one place is many instructions."""
+    first: dict[object, Lapse] = {}
+    more: dict[object, int] = defaultdict(int)
+    kinds = LapseKind.FETCHED_OLD, LapseKind.FETCHED_DIRTY, LapseKind.FETCHED_HIDDEN
+    try:
+        for lapse in lapses(record, *kinds):
+            cause = lapse.kind, tuple(lapse.others)
+            if cause in first:
+                more[cause] += 1
+            else:
+                first[cause] = lapse
+    finally:
+        # What was found before a fact was missing stays found.
+        for cause, lapse in first.items():
+            yield from _fetched(record, lapse, more[cause])
+
+
+def _fetched(record: Record, lapse: Lapse, more: int) -> Iterator[Broken]:
     if lapse.kind is LapseKind.FETCHED_DIRTY:
         message = f"code is fetched from memory while a cache may hold it: {amount(lapse)}"
     elif lapse.kind is LapseKind.FETCHED_HIDDEN:
@@ -47,6 +67,8 @@ def _fetched(record: Record, lapse: Lapse) -> Iterator[Broken]:
         )
     else:
         message = f"code is executed that may be fetched as it was: {amount(lapse)}"
+    if more:
+        message += f"; and {more:,} more times further on"
     yield told(record, message, lapse, notes=by(record, "stored by", lapse))
 
 
@@ -76,12 +98,7 @@ FETCH = (
         ARM + "B2.7.4.2",
         Severity.ERROR,
         always,
-        each(
-            LapseKind.FETCHED_OLD,
-            LapseKind.FETCHED_DIRTY,
-            LapseKind.FETCHED_HIDDEN,
-            tell=_fetched,
-        ),
+        _code,
         "an instruction fetch does not look into the data cache, and not into the store buffer",
     ),
     Rule(

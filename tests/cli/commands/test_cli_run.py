@@ -439,6 +439,20 @@ def test_a_plain_run_says_what_it_has_not_judged(cli: Cli, edited: Edit) -> None
     assert not_judged == dict.fromkeys(TRACE_SUBJECTS, "not recorded: a plain run")
 
 
+def test_a_cache_line_of_any_length(cli: Cli, edited: Edit) -> None:
+    """The stride of 64 bytes is right with lines of 64, and wrong with shorter ones."""
+    fixed = edited("relocate_kernel.S.j2", '"x15", "x9", ".Lclean"', '"x15", "x9", ".Lclean"')
+    mine = fixed / "relocate_kernel.S.j2"
+    text = mine.read_text()
+    line = '{{ dcache_line_size("x15", "x9") }}'
+    assert line in text
+    mine.write_text(text.replace(line, "\tmov\tx15, #64"))
+    for size, status in (("128", "pass"), ("64", "pass"), ("32", "fail"), ("16", "fail")):
+        document = cli("run", "--json", "--cache-line", size, "--templates", fixed).document
+        assert document["target"]["cache_line"] == int(size)
+        assert document["status"] == status, size
+
+
 def test_a_plain_run_has_no_trace(cli: Cli, tmp_path: Path) -> None:
     result = cli("run", "--plain", "--trace", tmp_path / "trace")
     assert result.code == 2
