@@ -41,7 +41,7 @@ def _image(record: Record, lapse: Lapse) -> Iterator[Broken]:
 
 def _code(record: Record) -> Iterator[Broken]:
     """Told at the first instruction of a kind: what is stored in one place is many instructions."""
-    first: dict[object, Lapse] = {}
+    first: dict[tuple[LapseKind, tuple[int, ...]], Lapse] = {}
     more: dict[object, int] = defaultdict(int)
     kinds = LapseKind.FETCHED_OLD, LapseKind.FETCHED_DIRTY, LapseKind.FETCHED_HIDDEN
     try:
@@ -53,8 +53,8 @@ def _code(record: Record) -> Iterator[Broken]:
                 first[cause] = lapse
     finally:
         # What was found before a fact was missing stays found.
-        for cause, lapse in first.items():
-            yield from _fetched(record, lapse, more[cause])
+        for group, lapse in first.items():
+            yield from _fetched(record, lapse, more[group])
 
 
 def _fetched(record: Record, lapse: Lapse, more: int) -> Iterator[Broken]:
