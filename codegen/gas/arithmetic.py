@@ -28,6 +28,8 @@ class Sym:
 
     A label has ``section`` (an index) and ``offset``; a ``.set`` symbol has ``value``; an
     undefined one has neither. ``pinned``: an expression that is evaluated later refers to it.
+    ``final``: it may not be set again. ``settled``: what it
+    was set to was known then, and type and size were taken over.
     """
 
     name: str
@@ -40,7 +42,8 @@ class Sym:
     size: Expr = 0
     hidden: bool = False
     pinned: bool = False
-    mentioned: bool = False
+    final: bool = False
+    settled: bool = False
 
     @property
     def defined(self) -> bool:

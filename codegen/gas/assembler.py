@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.arithmetic import parse
-from relokit.codegen.gas.directives import directive
+from relokit.codegen.gas.directives import directive, move_to
 from relokit.codegen.gas.emit import Encode, finish, located
 from relokit.codegen.gas.lexer import Statement, StatementKind, parse_line, without_block_comments
 from relokit.codegen.gas.unit import UnitState
@@ -78,5 +78,7 @@ def _carry_out(state: UnitState, statement: Statement) -> None:
         state.label(statement.head)
     elif kind is StatementKind.LOCAL:
         state.local_label(int(statement.head))
+    elif statement.head == ".":
+        move_to(state, statement.rest)
     else:
         state.assign(statement.head, parse(statement.rest))

@@ -193,15 +193,20 @@ def _space(unit: UnitState, rest: str) -> None:
 
 def _org(unit: UnitState, rest: str) -> None:
     operands = _operands(rest, 1, 2)
+    fill = _byte(unit, operands[1], "the fill value") if len(operands) == 2 else 0
+    move_to(unit, operands[0], fill)
+
+
+def move_to(unit: UnitState, place: str, fill: int = 0) -> None:
+    """``. = place``: fill up to there, a place in this section at or behind this one."""
     section = unit.current
-    value = evaluate(unit.bind(parse(operands[0])))
+    value = evaluate(unit.bind(parse(place)))
     if not isinstance(value, int):
         if value.plus is None or value.minus is not None or value.plus.section != section.index:
-            raise AssemblyError(".org wants a place in this section that is known here")
+            raise AssemblyError("wants a place in this section that is known here")
         value = value.plus.offset + value.offset
     if value < section.size:
-        raise AssemblyError(f".org {value:#x} would move backwards from {section.size:#x}")
-    fill = _byte(unit, operands[1], "the fill value") if len(operands) == 2 else 0
+        raise AssemblyError(f"{value:#x} would move backwards from {section.size:#x}")
     unit.fill(value - section.size, bytes([fill]), padding=True)
 
 
@@ -323,7 +328,6 @@ def _bind(binding: Binding) -> Handler:
             # Weak wins over global in either order.
             symbol.binding = max(symbol.binding, binding)
             symbol.bound = True
-            symbol.mentioned |= binding is Binding.GLOBAL
 
     return handler
 
@@ -331,7 +335,7 @@ def _bind(binding: Binding) -> Handler:
 def _hidden(unit: UnitState, rest: str) -> None:
     for operand in _operands(rest, 1, 256):
         symbol = unit.symbol(_name(operand))
-        symbol.hidden = symbol.mentioned = True
+        symbol.hidden = True
 
 
 def _type(unit: UnitState, rest: str) -> None:
@@ -343,20 +347,21 @@ def _type(unit: UnitState, rest: str) -> None:
         raise AssemblyError(f"symbol type `{name}' is not supported")
     symbol = unit.symbol(_name(match["name"]))
     symbol.type = _SYMBOL_TYPES[name]
-    symbol.mentioned = True
 
 
 def _size(unit: UnitState, rest: str) -> None:
     name, size = _operands(rest, 2, 2)
     symbol = unit.symbol(_name(name))
     symbol.size = unit.bind(parse(size))
-    symbol.mentioned = True
 
 
 def _set(once: bool) -> Handler:
     def handler(unit: UnitState, rest: str) -> None:
         name, value = _operands(rest, 2, 2)
-        unit.assign(_name(name), parse(value), once)
+        if name == ".":
+            move_to(unit, value)
+        else:
+            unit.assign(_name(name), parse(value), once)
 
     return handler
 

@@ -107,14 +107,11 @@ class _Output:
 
     def __init__(self, unit: UnitState) -> None:
         self.unit = unit
-        self.kept = [s for s in unit.sections if s.explicit or s.size or self._labelled(s)]
-        self.number = {section.index: at for at, section in enumerate(self.kept)}
+        self.kept: list[SectionState] = []
+        self.number: dict[int, int] = {}
         self.section_symbols: set[int] = set()
         self.named: set[Sym] = set()
         self.relocations: list[list[tuple[int, R, Sym | int, int]]] = [[] for _ in unit.sections]
-
-    def _labelled(self, section: SectionState) -> bool:
-        return any(sym.section == section.index for sym in self.unit.symbols.values())
 
     def object(self, name: str) -> Object:
         for section in self.unit.sections:
@@ -126,13 +123,17 @@ class _Output:
                         self._field(section, fixup, fixup.field)
                 except AssemblyError as error:
                     raise located(error, fixup.source) from None
+        # Only now: a symbol that is defined by itself is told where it is used.
+        named = {at[0] for sym in self.unit.symbols.values() if (at := place(sym)) is not None}
+        self.kept = [s for s in self.unit.sections if s.explicit or s.size or s.index in named]
+        self.number = {section.index: at for at, section in enumerate(self.kept)}
         symbols, index = self._symbols()
         return Object(name, tuple(self._section(s, index) for s in self.kept), symbols)
 
     # Fixups.
 
     def _datum(self, section: SectionState, fixup: Fixup) -> None:
-        value = evaluate(fixup.expr)
+        value = evaluate(fixup.expr, linked=True)
         if isinstance(value, int):
             end = fixup.offset + fixup.size
             section.data[fixup.offset : end] = data_bytes(value, fixup.size)
@@ -155,10 +156,16 @@ class _Output:
         self._relocate(section, fixup.offset, kinds[fixup.size], value.plus, addend)
 
     def _field(self, section: SectionState, fixup: Fixup, field: Field | AbsoluteField) -> None:
-        value = evaluate(fixup.expr)
+        value = evaluate(fixup.expr, linked=True)
         offset = fixup.offset
         (word,) = struct.unpack_from("<I", section.data, offset)
         if isinstance(value, int):
+            if isinstance(field, Field) and not isinstance(fixup.expr, int):
+                # GNU as makes an address of what it could not take for a distance at once.
+                raise AssemblyError(
+                    f"the target {value} was no number yet, and now is an address",
+                    hint="define it before this line for a distance in bytes",
+                )
             # GNU as: a number is a distance in bytes for a PC-relative field, else an address.
             fill = field.fill if isinstance(field, Field) else partial(fill_absolute, field)
             word = fill(word, value)
@@ -229,7 +236,7 @@ class _Output:
             return None
         kind, size = sym.type, self._size(sym)
         if not sym.defined:
-            if not wanted and not sym.mentioned:
+            if binding is Binding.WEAK and not wanted and not sym.pinned:
                 return None
             section, offset = UNDEFINED, 0
             binding = max(binding, Binding.GLOBAL)
@@ -237,7 +244,7 @@ class _Output:
             section, offset = self._value(sym)
             if section == UNDEFINED:
                 return None
-            if sym.value is not None and kind is SymbolType.NOTYPE and not size:
+            if sym.value is not None and not sym.settled and kind is SymbolType.NOTYPE and not size:
                 alias = evaluate(sym.value)
                 if isinstance(alias, Value) and alias.plus is not None:
                     kind, size = alias.plus.type, self._size(alias.plus)
@@ -255,7 +262,7 @@ class _Output:
             raise AssemblyError(f"`{sym.name}' is set to {describe(value)}, which is no address")
         at = place(sym)
         if at is not None:
-            return self.number[at[0]], at[1]
+            return self.number[at[0]], at[1] & MASK64
         if sym.binding is not Binding.LOCAL:
             raise AssemblyError(f"`{sym.name}' is set to `{value.plus.name}', which is not defined")
         return UNDEFINED, 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 
-from relokit.codegen.base.bits import signed
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.gas import gnu_sysregs
@@ -25,6 +24,8 @@ from relokit.codegen.gas.fields import (
     AbsoluteField,
     Field,
 )
+from relokit.codegen.gas.floating import FLOATING, immediate
+from relokit.codegen.gas.keystone_faults import checked
 from relokit.codegen.gas.operands import BARRIERS, CONDITIONS, keyword, register, split_operands
 
 
@@ -54,10 +55,6 @@ _OPERATOR = re.compile(r"#?[ \t]*:(?P<operator>[A-Za-z0-9_]+):(?P<expr>.*)", re.
 _LIST = re.compile(r"\{[a-z0-9_., \t\-]+\}(?:\[[0-9]+\])?", re.ASCII)
 _SYSTEM_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _POOL_SIZES = {"x": 8, "w": 4, "q": 16, "d": 8, "s": 4}
-_OPPOSITE = {"add": "sub", "adds": "subs", "cmp": "cmn"}
-_OPPOSITE |= {other: name for name, other in _OPPOSITE.items()}
-_NO_IMMEDIATE = frozenset(("orn", "eon", "bics"))
-_NARROW_SOURCE = frozenset(("sxtb", "sxth", "sxtw", "uxtb", "uxth"))
 _PC_RELATIVE = {  # mnemonic: number of operands, field of the last one
     "b": (1, BRANCH),
     "bl": (1, CALL),
@@ -284,7 +281,8 @@ def _general(mnemonic: str, operands: tuple[str, ...]) -> AsmInstruction:
     for operand in operands:
         at = operand.find(":")
         if at < 0:
-            parsed.append(_operand(operand))
+            number = immediate(mnemonic, operands[0], operand) if mnemonic in FLOATING else None
+            parsed.append(_operand(operand) if number is None else [number])
             continue
         if field is not None:
             raise AssemblyError("two relocation operators in one instruction")
@@ -292,7 +290,7 @@ def _general(mnemonic: str, operands: tuple[str, ...]) -> AsmInstruction:
         parsed.append(pieces)
     if field is not None and field.group >= 0 and len(operands) != 2:
         raise AssemblyError(f":{field.operator}: says the shift already")
-    mnemonic = _checked(mnemonic, parsed)
+    mnemonic = checked(mnemonic, parsed)
     pieces = [mnemonic]
     for index, operand_pieces in enumerate(parsed):
         pieces += [", " if index else " ", *operand_pieces]
@@ -324,32 +322,3 @@ def _with_operator(mnemonic: str, operand: str) -> tuple[AbsoluteField, Expr, li
     if address:
         return field, target, ["[", *_operand(base), ", #0]"]
     return field, target, [field.operand]
-
-
-def _checked(mnemonic: str, operands: list[list[str | Expr]]) -> str:
-    """Refuse what Keystone encodes wrongly or GNU as refuses; spell what Keystone refuses."""
-    names = [str(operand[0]) if len(operand) == 1 else "" for operand in operands]
-    if mnemonic in _NARROW_SOURCE and len(names) > 1 and names[1][:1] == "x":
-        raise AssemblyError(f"{mnemonic} takes a w register, not {names[1]}")
-    for index, operand in enumerate(operands):
-        if (
-            mnemonic in _OPPOSITE
-            and operand[0] == "lsl"
-            and names[index - 1][:1] == "w"
-            and any(name[:1] == "x" or name == "sp" for name in names[: index - 1])
-        ):
-            # Keystone makes UXTX of it: another register width than the one written.
-            raise AssemblyError("lsl of a w register", hint="uxtw #n widens it")
-        if len(operand) != 2 or operand[0] != "#" or not isinstance(operand[1], int):
-            continue
-        value = operand[1]
-        if value >> 63 == 1:
-            operand[1] = value = signed(value)
-        if names[0][:1] == "w" and not -(1 << 31) <= value < 1 << 32:
-            raise AssemblyError(f"{value} does not fit in 32 bits")
-        if mnemonic in _NO_IMMEDIATE:
-            raise AssemblyError(f"{mnemonic} takes no immediate")
-        if mnemonic in _OPPOSITE and value < 0 and index:
-            operand[1] = -value
-            return _OPPOSITE[mnemonic]
-    return mnemonic

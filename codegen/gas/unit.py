@@ -22,7 +22,7 @@ from relokit.codegen.gas.open_section import (
 )
 from relokit.codegen.gas.operands import split_operands
 from relokit.codegen.gas.values import evaluate
-from relokit.codegen.object import SectionFlag, SectionType, SourceLine
+from relokit.codegen.object import SectionFlag, SectionType, SourceLine, SymbolType
 
 SECTION_LIMIT = 64 << 20
 """Bytes in one section."""
@@ -138,10 +138,14 @@ class UnitState:
         self._backward[number] = symbol
 
     def assign(self, name: str, expr: Expr, once: bool = False) -> None:
-        """``.set``: ``expr`` is bound here, evaluated where the symbol is used."""
+        """``.set``: ``expr`` is bound here, evaluated where the symbol is used.
+
+        ``once`` is ``.equiv``, which neither takes the place of another definition nor lets one.
+        """
         symbol = self.symbol(name)
-        if symbol.section is not None or (once and symbol.value is not None):
+        if symbol.section is not None or (symbol.value is not None and (once or symbol.final)):
             raise AssemblyError(f"symbol `{name}' is already defined")
+        symbol.final = once
         if symbol.value is not None and symbol.pinned:
             raise AssemblyError(
                 f"`{name}' is set again, but its former value is still to be used",
@@ -155,6 +159,10 @@ class UnitState:
                 value = None  # forward references; judged when all is known
             if isinstance(value, int):
                 bound = value
+            elif value is not None and value.plus is not None and value.plus.section is not None:
+                symbol.settled = True
+                if symbol.type is SymbolType.NOTYPE and symbol.size == 0:
+                    symbol.type, symbol.size = value.plus.type, value.plus.size
         symbol.value = bound
 
     def undefined_locals(self) -> list[Sym]:

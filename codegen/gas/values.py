@@ -25,23 +25,25 @@ class Value(NamedTuple):
 _COMPARISONS = frozenset(("==", "!=", "<>", "<", "<=", ">", ">="))
 
 
-def evaluate(expr: Expr) -> int | Value:
+def evaluate(expr: Expr, *, linked: bool = False) -> int | Value:
     """The value of a bound expression, with what is known now.
 
-    A number, or a symbol (perhaps minus another) plus an offset. Raises AssemblyError when it is
-    neither, and on ``.set`` loops.
+    A number, or a symbol (perhaps minus another) plus an offset. ``linked``: a symbol that others
+    see stays one, also if it is a number, since it may be defined anew where it is linked. Raises
+    AssemblyError when it is neither, and on ``.set`` loops.
     """
     if isinstance(expr, int):
         return expr
     if isinstance(expr, Sym) and expr.value is None:
         return Value(expr, None, 0)
-    return _Evaluation().value(expr)
+    return _Evaluation(linked).value(expr)
 
 
 class _Evaluation:
     """One evaluation: its depth and its number of steps are bounded."""
 
-    def __init__(self) -> None:
+    def __init__(self, linked: bool = False) -> None:
+        self.linked = linked
         self.depth = 0
         self.steps = 0
 
@@ -69,13 +71,11 @@ class _Evaluation:
         if sym.section is not None or sym.value is None:
             return Value(sym, None, 0)
         value = self.value(sym.value)
-        if (
-            isinstance(value, Value)
-            and value.minus is None
-            and value.plus is not None
-            and value.plus.section is not None
-            and sym.binding is not Binding.LOCAL
-        ):
+        if sym.binding is Binding.LOCAL:
+            return value
+        if isinstance(value, int):
+            return Value(sym, None, 0) if self.linked else value
+        if value.minus is None and value.plus is not None and value.plus.section is not None:
             # A global alias of a place keeps its name in relocations, as a label would.
             return Value(sym, None, 0)
         return value

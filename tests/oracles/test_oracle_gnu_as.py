@@ -225,6 +225,43 @@ SNIPPETS = {
         a: nop; nop
         b: c = b + 9
     """,
+    "the place assigned": """
+        entry: mov x0, #1
+        . = . + 12
+        mov x0, #2
+        .set ., 32; .equ ., . + 8
+        after: ret
+        .data
+        .byte 1
+        . = 16
+        .byte 2
+    """,
+    "floating immediates": """
+        fmov s7, 0x3fc00000; fmov d3, 0x4004000000000000; fmov s0, #0xC1400000
+        fmov s0, #1; fmov d0, 2; fmov s0, #1.5; fmov d0, #-0.125; fmov s1, .5; fmov s1, #1.
+        fmov d1, #31e0; fmov d1, #+19.0e0; fmov v0.4s, 0x3fc00000; fmov v0.2s, #1
+        fmov v0.2d, 0x3ff8000000000000; fmov v2.2d, #-1.0
+        fmov s0, wzr; fmov d0, xzr; fmov x0, d1; fmov v1.d[1], x2
+        fcmp s0, #0; fcmp s0, #0.0; fcmp d0, 0.0; fcmpe d1, #0; fcmpe s1, s2
+        fcmeq v0.4s, v1.4s, #0; fcmeq v0.4s, v1.4s, #0.0; fcmge s0, s1, #0.0; fcmlt d0, d1, #0
+    """,
+    "widened by a move": "uxtw x8, wzr; uxtw x7, w15; uxtw xzr, w1; uxtb w1, w2",
+    "the last that can be": """
+        ext v0.8b, v1.8b, v2.8b, #7; ext v0.16b, v1.16b, v2.16b, #15
+        eon x0, x1, x2, asr #63; add w0, w1, w2, lsl #31; movk x0, #1, lsl #48
+        st2 {v0.4s, v1.4s}, [x3], x4; ld1r {v1.2s}, [x3], #4
+    """,
+    "numbers that others may define": """
+        .globl c; .quad c, c - 1, 1 - 1; bl c; adr x0, c; c = 1
+        .weak d; d = 4; .quad d; .quad e; .weak e; e = 2
+        .local never; .word gone - gone; .weak nobody; .size f, 4
+    """,
+    "aliases before and after": """
+        .set early, f
+        f: nop; .type f, %function; .size f, . - f
+        .set late, f; g: nop; .set before, g; .type g, %function
+        h = . - 8; i = -1
+    """,
     "ignored": """
         .arch armv8.5-a; .cpu cortex-a72; .arch_extension crc; .file "x.c"
         nop
@@ -254,7 +291,13 @@ REFUSED = [
     '.section .x, "a"; .section .x, "aw"', '.section .x, "q"', ".bss; .byte 1",
     '.section .n, "aw", @nobits; .word 4', ".inst foo", "b a + 2; a: nop", "b . + 0x8000000",
     "tbz x0, #1, . + 0x8000", "adr x0, . + 0x100000", "b.eq . + 0x100000", "nop @ x", "nop # x",
-    "msr 5, x0",
+    "msr 5, x0", "fmov d0, 0x3fc00000", "fmov s0, #0x11", "fmov v2.4s, #-32", "fmov s0, #1.55",
+    "fmov d0, #0.0", "fmov s0, #0e1.5", "fmov s0, #1+1", "fcmp s0, #1.0", "fcmp s0, #-0.0",
+    "ext v5.8b, v6.8b, v7.8b, #8", "ext v0.16b, v1.16b, v2.16b, 20",
+    "ext v1.8b, v0.8b, v0.8b, #-256", "st2 {v10.4s, v11.4s}, [x3], xzr", "ld1r {v1.2s}, [x1], xzr",
+    "ld4 {v1.s-v4.s}[0], [sp], xzr", "uxtw x7, x15", "eon w1, w5, w16, asr #0x100000000",
+    "cmp sp, w15, uxtw #0x100000000", "movk w0, #0x24, lsl #0x100000000", ". = 0; nop; . = 0",
+    ".equiv c, 1; .equ c, 2", ".equiv c, a + 4; c = 2",
 ]  # fmt: skip
 
 

@@ -16,6 +16,8 @@ from relokit.codegen.source import Unit
 
 MARCH = "-march=armv8.8-a+memtag+sve+ssbs+rng+profile"
 
+_SPECIAL = {"SHN_UNDEF": "undefined", "SHN_ABS": "absolute"}
+
 Relocations = list[tuple[int, int, str, int]]
 
 
@@ -70,6 +72,10 @@ def gnu(text: str, folder: Path, *, check: bool = True) -> View | str:
         names = [section.name for section in elf.iter_sections()]
         sections, relocations = {}, {}
         marks: dict[str, list[tuple[int, str]]] = {}
+
+        def place_of(index: int | str) -> str:
+            return _SPECIAL[index] if isinstance(index, str) else names[index]
+
         for section in map(_any, elf.iter_sections()):
             kind = {"SHT_PROGBITS": 1, "SHT_NOTE": 7, "SHT_NOBITS": 8}.get(section["sh_type"])
             size = section["sh_size"]
@@ -81,14 +87,13 @@ def gnu(text: str, folder: Path, *, check: bool = True) -> View | str:
                 found = []
                 for entry in section.iter_relocations():
                     symbol = table.get_symbol(entry["r_info_sym"])
-                    name = symbol.name or names[symbol["st_shndx"]]
+                    name = symbol.name or place_of(symbol["st_shndx"])
                     found.append((entry["r_offset"], entry["r_info_type"], name, entry["r_addend"]))
                 relocations[section.name.removeprefix(".rela")] = sorted(found)
         symbols = {}
         for symbol in table.iter_symbols():
             info, where = symbol["st_info"], symbol["st_shndx"]
-            place = {"SHN_UNDEF": "undefined", "SHN_ABS": "absolute"}.get(where)
-            place = names[where] if place is None else place
+            place = place_of(where)
             if symbol.name in ("$x", "$d"):
                 marks.setdefault(place, []).append((symbol["st_value"], symbol.name))
             elif symbol.name and info["type"] not in ("STT_SECTION", "STT_FILE"):
