@@ -7,21 +7,18 @@ The child is a fresh interpreter (spawned, never forked) that serves one module:
     def serve(request, progress, descriptors: tuple[int, ...]) -> bytes: ...
     def prepare() -> None: ...          # optional: slow imports, run once before the first request
 
-Requests come over a socket, with descriptors, answers over a pipe, both as length-prefixed bytes;
-nothing is ever unpickled. A
-RelokitError raised by ``serve`` travels back, as JSON, and is raised again as the same class.
+How requests and answers travel, and what runs in the child, is in serving.py. A RelokitError raised
+by ``serve`` is raised again as the same class.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib
 import os
 import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -31,43 +28,28 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import NoReturn
 
-from relokit.codegen.base import errors
 from relokit.codegen.base.errors import FormatError, NativeCrashError, RelokitError
-from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.base.serving import (
+    ERROR,
+    ERROR_CLASSES,
+    FAILURE,
+    HEADER,
+    PROGRESS,
+    REQUEST,
+    RESULT,
+    SentError,
+)
 
 Progress = Callable[[bytes], None]
 
-_REQUEST = struct.Struct("<QI")
-"""Bytes of the request, and descriptors that come with it."""
-MAX_FILES = 16
-_HEADER = struct.Struct("<cQ")
-_RESULT, _PROGRESS, _ERROR, _FAILURE = b"R", b"P", b"E", b"F"
 _CHUNK = 1 << 16
 _STDERR_KEPT = 4096
 _ERROR_LIMIT = 1 << 16
-_MESSAGE_LIMIT, _FIELD_LIMIT = 8192, 1024
 _CLOSE_GRACE = 1.0
 _BOOT = (
     "import sys; sys.path[:] = {path!r}\n"
-    "from relokit.codegen.base import child; child.main({module!r})"
+    "from relokit.codegen.base import serving; serving.main({module!r})"
 )
-
-_ERROR_CLASSES: dict[str, type[RelokitError]] = {
-    name: cls
-    for name, cls in vars(errors).items()
-    if isinstance(cls, type) and issubclass(cls, RelokitError)
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _SentError:
-    """An error on its way to the parent: the name of its class, and what it says."""
-
-    name: str
-    message: str
-    where: str | None = None
-    text: str | None = None
-    hint: str | None = None
 
 
 class Child:
@@ -106,7 +88,7 @@ class Child:
     ) -> bytes:
         """Send ``request``, return the answer; ``timeout`` (seconds) bounds the whole exchange.
 
-        The child gets ``descriptors`` of its own for the same opened files, at most MAX_FILES.
+        The child gets ``descriptors`` of its own for the same opened files, at most 16.
         ``progress`` receives each intermediate message, in this thread. Raises
         NativeCrashError when the child dies, hangs or answers nonsense, and whatever
         RelokitError the handler raised. On any other way out (KeyboardInterrupt) the child is
@@ -125,7 +107,7 @@ class Child:
                 raise
             finally:
                 self._busy = False
-        if kind == _RESULT:
+        if kind == RESULT:
             return answer
         raise self._handler_error(kind, answer)
 
@@ -204,7 +186,7 @@ class Child:
         )
         deadline = time.monotonic() + timeout
         unsent = memoryview(request)
-        header = _REQUEST.pack(len(request), len(descriptors))
+        header = REQUEST.pack(len(request), len(descriptors))
         # The socket is empty, the last request having been answered: this never blocks.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             if descriptors:
@@ -251,19 +233,19 @@ class Child:
         self, received: bytearray, progress: Progress | None
     ) -> tuple[bytes, bytes] | None:
         """Take complete messages off ``received``; the final one is returned."""
-        while len(received) >= _HEADER.size:
-            kind, size = _HEADER.unpack_from(received)
-            limit = _ERROR_LIMIT if kind in (_ERROR, _FAILURE) else self.max_response
-            if kind not in (_RESULT, _PROGRESS, _ERROR, _FAILURE) or size > limit:
+        while len(received) >= HEADER.size:
+            kind, size = HEADER.unpack_from(received)
+            limit = _ERROR_LIMIT if kind in (ERROR, FAILURE) else self.max_response
+            if kind not in (RESULT, PROGRESS, ERROR, FAILURE) or size > limit:
                 raise NativeCrashError(
                     f"{self.library} sent a malformed or oversized answer and was stopped"
                 )
-            end = _HEADER.size + size
+            end = HEADER.size + size
             if len(received) < end:
                 return None
-            body = bytes(memoryview(received)[_HEADER.size : end])
+            body = bytes(memoryview(received)[HEADER.size : end])
             del received[:end]
-            if kind != _PROGRESS:
+            if kind != PROGRESS:
                 return kind, body
             if progress is not None:
                 progress(body)
@@ -306,14 +288,14 @@ class Child:
         from relokit.codegen.base.documents import from_json
 
         try:
-            sent = from_json(_SentError, answer)
+            sent = from_json(SentError, answer)
         except FormatError:
             return NativeCrashError(f"{self.library} reported an error that cannot be read")
-        if kind == _FAILURE:
+        if kind == FAILURE:
             return NativeCrashError(
                 f"{self.library} failed: {sent.name}: {sent.message}", text=sent.text
             )
-        cls = _ERROR_CLASSES.get(sent.name, RelokitError)
+        cls = ERROR_CLASSES.get(sent.name, RelokitError)
         return cls(sent.message, where=sent.where, text=sent.text, hint=sent.hint)
 
     def _kill(self) -> None:
@@ -336,103 +318,3 @@ _children: weakref.WeakSet[Child] = weakref.WeakSet()
 def _close_all() -> None:
     for child in list(_children):
         child.close()
-
-
-# What follows runs in the child.
-
-
-def main(module: str) -> NoReturn:
-    """Serve ``module`` until the parent closes our input."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _no_core_file()
-    # The library may print to 1 or read from 0: keep the protocol on descriptors of its own.
-    requests, answers = os.dup(0), os.dup(1)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    os.dup2(2, 1)
-    threading.Thread(target=_end_with_parent, args=(requests,), daemon=True).start()
-    channel = socket.socket(fileno=requests)
-    handler = None
-    while True:
-        try:
-            if handler is None:
-                handler = importlib.import_module(module)
-                prepare = getattr(handler, "prepare", None)
-                if prepare is not None:
-                    prepare()
-            failure = None
-        except Exception as error:
-            handler, failure = None, error
-        request, descriptors = _request(channel)
-        try:
-            if handler is None:
-                assert failure is not None
-                raise failure
-            given = (descriptors,) if descriptors else ()
-            body = handler.serve(
-                request, lambda message: _send(answers, _PROGRESS, message), *given
-            )
-        except Exception as error:
-            _send_error(answers, error)
-        else:
-            _send(answers, _RESULT, body)
-
-
-def _end_with_parent(requests: int) -> None:
-    """Leave as soon as nobody holds the other end, even in the middle of native code."""
-    poll = select.poll()
-    poll.register(requests, 0)  # reports POLLHUP only
-    poll.poll()
-    os._exit(0)
-
-
-def _no_core_file() -> None:
-    import resource
-
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _request(channel: socket.socket) -> tuple[bytes, tuple[int, ...]]:
-    header, descriptors, _, _ = socket.recv_fds(
-        channel, _REQUEST.size, MAX_FILES, socket.MSG_CMSG_CLOEXEC
-    )
-    header += _read(channel.fileno(), _REQUEST.size - len(header))
-    size, count = _REQUEST.unpack(header)
-    assert len(descriptors) == count, "descriptors were lost on the way"
-    return _read(channel.fileno(), size), tuple(descriptors)
-
-
-def _read(fd: int, size: int) -> bytes:
-    parts = []
-    while size:
-        part = os.read(fd, min(size, 1 << 20))
-        if not part:
-            os._exit(0)
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
-
-
-def _send(fd: int, kind: bytes, body: bytes) -> None:
-    message = memoryview(_HEADER.pack(kind, len(body)) + body)
-    while message:
-        message = message[os.write(fd, message) :]
-
-
-def _send_error(fd: int, error: Exception) -> None:
-    from relokit.codegen.base.documents import to_json
-
-    if not isinstance(error, RelokitError):
-        sent = _SentError(type(error).__name__, str(error)[:_MESSAGE_LIMIT])
-        return _send(fd, _FAILURE, to_json(sent))
-    name = next(
-        cls.__name__ for cls in type(error).__mro__ if _ERROR_CLASSES.get(cls.__name__) is cls
-    )
-    where, text, hint = (
-        None if field is None else field[:_FIELD_LIMIT]
-        for field in (error.where, error.text, error.hint)
-    )
-    sent = _SentError(name, error.message[:_MESSAGE_LIMIT], where, text, hint)
-    return _send(fd, _ERROR, to_json(sent))

@@ -6,13 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from relokit import Job, Session
 from relokit.linker.link import build_key
+from support.asked import ModulesRequest
 
 Cli = Callable[..., Any]
 
@@ -89,6 +91,47 @@ def test_the_machine_room_imports_nothing_that_builds() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     needed = {"numpy", "unicorn", "tempfile", "relokit.runtime.run.verdict"}
     assert HEAVY & set(json.loads(done.stdout)) <= needed | {"relokit.runtime.engine.cpu"}
+
+
+MOST_MODULES = 66, 120
+"""Modules of ours that a plain run with a warm cache imports: here, and in the machine room.
+
+Each costs the start of every run half a millisecond: what only some runs need is imported by need.
+"""
+DOORS = "relokit.runtime.judge.trace_book", "relokit.runtime.run.recording"
+"""What only these import is for runs with a trace."""
+BEHIND = """
+import json, sys
+import relokit.runtime.run.verdict
+before = set(sys.modules)
+for door in sys.argv[1:]:
+    __import__(door)
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+def ours(modules: Iterable[str]) -> set[str]:
+    return {name for name in modules if name.partition(".")[0] == "relokit"}
+
+
+def test_a_plain_run_imports_what_it_uses(warm: Path) -> None:
+    """By count: time would not fail, or on a busy machine. See ADR 14."""
+    environment = os.environ | {"RELOKIT_CACHE": str(warm)}
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, "run", "--plain"],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert len(ours(json.loads(done.stderr)[1])) <= MOST_MODULES[0]
+    with Session() as session:
+        assert session.run(job=Job(plain=True)).passed
+        there = set(session.ask(ModulesRequest(), tuple[str, ...], 60))
+    assert len(ours(there)) <= MOST_MODULES[1]
+    done = subprocess.run(
+        [sys.executable, "-c", BEHIND, *DOORS], capture_output=True, text=True, check=True
+    )
+    behind = ours(json.loads(done.stdout))
+    assert {"relokit.runtime.engine.recorder", "relokit.runtime.judge.model.coherence"} < behind
+    assert behind & there == set()
 
 
 # --no-cache -----------------------------------------------------------------------------------

@@ -354,8 +354,8 @@ def test_a_child_starts_no_threads_for_linear_algebra(
 
 
 def test_every_error_class_can_travel() -> None:
-    from relokit.codegen.base.child import _ERROR_CLASSES
+    from relokit.codegen.base.serving import ERROR_CLASSES
 
-    assert set(_ERROR_CLASSES.values()) >= {RelokitError, *RelokitError.__subclasses__()} - {
+    assert set(ERROR_CLASSES.values()) >= {RelokitError, *RelokitError.__subclasses__()} - {
         cls for cls in RelokitError.__subclasses__() if cls.__module__ != RelokitError.__module__
     }

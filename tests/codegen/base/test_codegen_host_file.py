@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from relokit.codegen.base.child import MAX_FILES, Child
+from relokit.codegen.base.child import Child
 from relokit.codegen.base.host_file import HostFile, open_file, pack, unpack
+from relokit.codegen.base.serving import MAX_FILES
 
 SERVED = """
 from relokit.codegen.base.host_file import unpack
