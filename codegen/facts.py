@@ -48,6 +48,10 @@ PSCI_MIGRATE = 0x8400_0005
 PSCI_SYSTEM_OFF = 0x8400_0008
 PSCI_64_BIT = 1 << 30
 
+POISON = 0x6B6B_A5A5_6B6B_A000
+"""What memory and registers hold that nobody has set: no VA, no PA, no zero. x0 to x28
+hold it plus their number, x29 and SP as it is."""
+
 KEXEC_CONTROL_PAGE_SIZE = 4096
 """Bytes that relocation code may have, whatever the page size (the ld script's ASSERT)."""
 VECTOR_TABLE_SIZE = 0x800

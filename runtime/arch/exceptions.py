@@ -6,6 +6,7 @@ encodings, SPSR_ELx). Pure functions and tables; the CPU applies them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import IntEnum
 
 from relokit.codegen.base.nouns import dataclass
@@ -174,6 +175,19 @@ def make_event(esr: int, far: int, *, pc: int, pstate: int, target_el: int) -> E
         target_el=target_el,
         return_address=pc,
         spsr=pstate,
+    )
+
+
+def undefined_call(event: ExceptionEvent) -> ExceptionEvent:
+    """What ``event``, an HVC, is instead where there is no EL2: UNDEFINED, taken to EL1.
+
+    Source: ARM DDI 0487, C6.2 (HVC); the return address is that of the instruction itself.
+    """
+    return replace(
+        event,
+        esr=ExceptionClass.UNKNOWN << 26 | ESR_IL,
+        target_el=1,
+        return_address=event.return_address - 4,
     )
 
 

@@ -18,7 +18,7 @@ from unicorn import unicorn_const as u
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.facts import HCR_EL2_AUTHENTICATION, HCR_EL2_E2H, HCR_EL2_RW, VECTOR_TABLE_SIZE
-from relokit.runtime.arch.address_id import address_id
+from relokit.runtime.arch.address_id import address_id, without_el2
 from relokit.runtime.arch.exceptions import (
     REPORT,
     ExceptionClass,
@@ -27,6 +27,7 @@ from relokit.runtime.arch.exceptions import (
     abort_syndrome,
     entry_pstate,
     make_event,
+    undefined_call,
 )
 from relokit.runtime.arch.geometry import A72_PA_BITS, CPU_BITS
 from relokit.runtime.arch.register_fields import field
@@ -56,12 +57,12 @@ NEVER = (1 << 64) - 1
 
 
 class Cpu(Registers):
-    """A CPU over ``memory``, at EL1h with DAIF masked, MMU off, EL2 present, no devices.
+    """A CPU over ``memory``, at EL1h with DAIF masked, MMU off, no devices.
 
     ``model`` is ``a72`` (no VHE, no 16 KiB pages) or ``max`` (both). ``cache_line`` in bytes is
     what CTR_EL0 shows, the model's own if None. ``cpu_bits`` are the widest addresses, 48 or 52
-    (LVA, LPA and LPA2); ``pa_bits`` is the PA size that ID_AA64MMFR0_EL1 tells. Raises MachineError
-    for what the engine refuses.
+    (LVA, LPA and LPA2); ``pa_bits`` is the PA size that ID_AA64MMFR0_EL1 tells. Where there
+    is no EL2 (``has_el2``), HVC is UNDEFINED. Raises MachineError for what the engine refuses.
 
     ``policy`` says which exceptions the guest handles. ``firmware`` is called for each SMC (and,
     before the EL2 vectors, for each HVC if it wants those); it returns whether it took the call.
@@ -76,6 +77,7 @@ class Cpu(Registers):
         cache_line: int | None = None,
         cpu_bits: int = CPU_BITS,
         pa_bits: int = A72_PA_BITS,
+        has_el2: bool = True,
         policy: Policy = REPORT,
     ) -> None:
         if model not in MODELS:
@@ -84,6 +86,7 @@ class Cpu(Registers):
         self._counter = native_hooks.new_counter()
         pan = self.read("ID_AA64MMFR1_EL1") >> 20 & 0xF
         self._has_pan = bool(pan)
+        self._has_el2 = has_el2
         self._mmu = Mmu(self.uc, memory, cpu_bits, self._counter, has_pan2=pan > 1)
         self.memory = memory
         self.cpu_bits = cpu_bits
@@ -106,6 +109,8 @@ class Cpu(Registers):
             self.uc, u.UC_HOOK_BLOCK, native_hooks.block_counter_address(), self._counter
         )
         answers = address_id(self.read, cpu_bits=cpu_bits, pa_bits=pa_bits, has_16k=model == "max")
+        if not has_el2:
+            answers |= without_el2(self.read)
         self._system = SystemAccess(self, self._mmu, cache_line, answers, self.stop)
 
     def map_device(
@@ -407,6 +412,9 @@ class Cpu(Registers):
         calls = (ExceptionClass.SMC64, ExceptionClass.HVC64)
         if event.exception_class in calls and self.firmware and self.firmware(self, event):
             return
+        if event.exception_class == ExceptionClass.HVC64 and not self._has_el2:
+            event = self._event = undefined_call(event)
+            self.set_pc(event.return_address)
         if self.on_exception:
             self.on_exception(event)
         if event.target_el > 2 or not self.policy.delivers(event):

@@ -58,8 +58,9 @@ class Shape(StrEnum):
     """What the list of pages looks like, beyond the order of its pages.
 
     ONE_PAGE moves a single page, GAPS adds small segments apart from each other, BOUNDARY ends
-    the list in the very last word of a list page, OWN_PLACE has every third source page lie at
-    its own destination already (kexec allows no other source in a destination).
+    the list in the very last word of a list page, OWN_PLACE has most source pages lie at their
+    own destination already, as lists mostly do: a page that is allocated and turns out to be a
+    destination becomes the source of that one (kimage_alloc_page), and of no other.
     """
 
     PLAIN = "plain"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.facts import POISON
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.runtime.guest.ledger import PageAllocator, Region
 from relokit.runtime.guest.memory import GuestMemory, Words
@@ -139,7 +140,10 @@ def build_kimage(
     """
     check_segments(memory, segments, page_size)
     _check_sources(memory, sources, 0 if in_place else total_pages(segments, page_size), page_size)
-    struct = allocator.alloc(Owner(OwnerKind.KIMAGE), layout.size).base
+    page = allocator.alloc(Owner(OwnerKind.KIMAGE), layout.size)
+    struct = page.base
+    # Pointers that nobody here follows, and what else a kernel keeps beside a struct.
+    memory.u64(struct, page.size // WORD).fill(POISON)
     control = allocator.alloc(Owner(OwnerKind.CONTROL_PAGE), page_size).base
     words = np.empty(0, dtype=np.uint64) if in_place else _words(segments, sources, page_size)
     list_pages: Region | None = None
@@ -160,6 +164,9 @@ def build_kimage(
     )
     # entry, last_entry and control_code_page are pointers in the kernel: linear-map VAs. (The
     # last one is a struct page there; no code of the relocation follows it.)
+    for field in WORD_FIELDS:
+        if layout.arch is not None or field not in ARCH_FIELDS:
+            write_field(memory, kimage, field, 0)
     for field, value in (
         ("head", head),
         ("entry", last + linear_offset),
@@ -198,6 +205,10 @@ WORD_FIELDS = (
     "phys_offset",
     "t0sz",
 )
+
+
+ARCH_FIELDS = frozenset(WORD_FIELDS[WORD_FIELDS.index("dtb_mem") :])
+"""Those that only a layout with a struct kimage_arch has."""
 
 
 def _field_pa(kimage: Kimage, field: str) -> int:
@@ -259,6 +270,8 @@ def _write_list(
     table[:-1, per_page] = onward + np.uint64(region.base | IND_INDIRECTION)
     done = rest if rest else per_page
     table[-1, done] = IND_DONE
+    # List pages are not cleared: whoever reads on copies what no list asks for.
+    table[-1, done + 1 :] = region.base | IND_SOURCE
     last_page = region.end - page_size
     return region, last_page + done * WORD, last_page + per_page * WORD
 

@@ -6,9 +6,12 @@ state of the series; what kernel assembly does is executed later by the CPU.
 
 from __future__ import annotations
 
+import numpy as np
+
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import LinkError, MachineError
 from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.facts import POISON
 from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime, Target
 from relokit.linker.image import Image
@@ -31,6 +34,10 @@ IMAGE_FLAGS = {
     KexecPath.IN_PLACE: 1 << 2,
     KexecPath.CRASH: 1 << 2 | 1 << 0,
 }
+
+
+OWN_PLACE_TURN = 8
+"""Of so many pages, one is not at its destination already in Shape.OWN_PLACE."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,8 @@ def build_machine(
         job.order,
     )
     if job.shape is Shape.OWN_PLACE and not in_place:
-        sources[::3] = destinations[::3]
+        moved = np.arange(len(sources)) % OWN_PLACE_TURN == OWN_PLACE_TURN - 1
+        sources = np.where(moved, sources, destinations)
     kimage = build_kimage(
         memory,
         allocator,
@@ -137,6 +145,11 @@ def build_machine(
         in_place=in_place,
     )
     where = destinations if in_place else sources
+    if not in_place:
+        # What the move leaves out must not look like the zeros that belong there.
+        for segment in segments:
+            size = segment.pages(target.page_size) * target.page_size
+            memory.u64(segment.mem, size // 8).fill(POISON)
     _scatter(memory, inputs, where, target.page_size, progress)
     skipped = in_place and target.has(Feature.SKIP_IN_PLACE)
     if not skipped:

@@ -81,16 +81,17 @@ class OldKernel:
             (f"TTBR0_EL{self.el}", to_ttbr(self.zero_page, target.pa_bits)),
             (f"TTBR1_EL{self.el}", kernel_ttbr1(target, self.swapper)),
             (f"SCTLR_EL{self.el}", SCTLR_MMU_ON),
+            (f"VBAR_EL{self.el}", self.image.symbol("vectors")),
         )
-        vectors = ("VBAR_EL2", self.stub_vectors)
         match target.regime:
             case Regime.EL1:
                 return own
             case Regime.NVHE:
+                stub = ("VBAR_EL2", self.stub_vectors)
                 off = ("SCTLR_EL2", facts.SCTLR_EL2_MMU_OFF)
-                return ("HCR_EL2", facts.HCR_EL2_NVHE), vectors, off, *own
+                return ("HCR_EL2", facts.HCR_EL2_NVHE), stub, off, *own
             case Regime.VHE:
-                return ("HCR_EL2", facts.HCR_EL2_VHE), vectors, *own
+                return ("HCR_EL2", facts.HCR_EL2_VHE), *own
 
 
 def load_old_kernel(

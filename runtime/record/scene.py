@@ -18,7 +18,7 @@ from relokit.runtime.record.stop import Stop, StopReason
 UPPER = 1 << 55
 """The VA bit that chooses TTBR1."""
 NULL_PAGE = 4096
-"""An address below this is taken for a null pointer and an offset."""
+"""An address so near to zero, or to the poison of registers, is taken for one and an offset."""
 BEFORE, AFTER = 5, 3
 """Instructions that are looked at on either side of the PC."""
 
@@ -140,9 +140,11 @@ class Scene:
         return pa is not None and not self.stop.pc & UPPER and pa != self.stop.pc
 
     @property
-    def is_null(self) -> bool:
-        """Whether the aborting address is that of a pointer nobody set."""
-        return self.aborted is not None and self.aborted < NULL_PAGE
+    def is_unset(self) -> bool:
+        """Whether the aborting address is that of a pointer nobody set: zero or poison."""
+        if self.aborted is None:
+            return False
+        return self.aborted < NULL_PAGE or abs(self.aborted - facts.POISON) < NULL_PAGE
 
     def in_ram(self, address: int | None) -> bool:
         """Whether ``address``, taken as a PA, is RAM."""

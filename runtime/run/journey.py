@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from relokit.codegen.facts import KEXEC_CONTROL_PAGE_SIZE
-from relokit.codegen.target import Target
+from relokit.codegen.target import Regime, Target
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.operations import OperationCounter
 from relokit.runtime.guest.memory import GuestMemory
@@ -55,6 +55,7 @@ def cpu_in_state(
         cache_line=line,
         cpu_bits=target.cpu_bits,
         pa_bits=cpu_pa_bits(target, memory.end),
+        has_el2=target.regime is not Regime.EL1,
     )
     for name, value in state.sysregs:
         cpu.write(name, value)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+
 from relokit.codegen import facts
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.build import HARNESS
@@ -42,11 +44,12 @@ CODE = (OwnerKind.OLD_KERNEL, OwnerKind.CONTROL_PAGE, OwnerKind.EL2_VECTORS)
 class HarnessState:
     """What the harness template loads; all but ``entry`` (VA) are register values.
 
-    ``mair`` to ``sctlr`` are those of the level the old kernel runs at; what ends in ``_el2``
-    counts only where the machine has an EL2. ``wide``: the machine has to have 52-bit addresses.
+    ``mair`` to ``vbar`` are those of the level the old kernel runs at; what ends in ``_el2`` counts
+    only where the machine has an EL2, ``stub_vectors`` where it has a stub there. ``wide``: the
+    machine has to have 52-bit addresses.
     """
 
-    vbar_el2: int
+    stub_vectors: int
     hcr_el2: int
     cptr_el2: int
     cnthctl_el2: int
@@ -55,6 +58,7 @@ class HarnessState:
     ttbr0: int
     ttbr1: int
     sctlr: int
+    vbar: int
     arguments: tuple[int, ...]
     entry: int
     wide: bool
@@ -116,7 +120,7 @@ def _harness_state(machine: Machine, page: Region) -> HarnessState:
     own = f"_EL{machine.state.el}"
     vhe = target.regime is Regime.VHE
     return HarnessState(
-        vbar_el2=registers.get("VBAR_EL2", 0),
+        stub_vectors=0 if vhe else registers.get("VBAR_EL2", 0),
         hcr_el2=registers.get("HCR_EL2", 0),
         cptr_el2=CPTR_EL2_VHE if vhe else CPTR_EL2_NVHE,
         cnthctl_el2=CNTHCTL_EL2_VHE if vhe else CNTHCTL_EL2_NVHE,
@@ -125,6 +129,7 @@ def _harness_state(machine: Machine, page: Region) -> HarnessState:
         ttbr0=ttbr0,
         ttbr1=registers["TTBR1" + own],
         sctlr=registers["SCTLR" + own],
+        vbar=registers["VBAR" + own],
         arguments=machine.state.x,
         entry=machine.state.pc,
         wide=WIDE in (target.va_bits_at_run, target.pa_bits_at_run),
@@ -134,7 +139,10 @@ def _harness_state(machine: Machine, page: Region) -> HarnessState:
 def _section(machine: Machine, region: Region) -> PlacedSection:
     """One region of guest RAM; the file holds nothing of it where it is all zero."""
     content = machine.memory.view(region.base, region.size)
-    used = content.any()
+    if region.owner.is_destination and not machine.kimage.in_place:
+        used = (content.view(np.uint64) != facts.POISON).any()
+    else:
+        used = content.any()
     code = region.owner.kind in CODE
     return PlacedSection(
         name=".guest." + re.sub("[^a-z0-9]+", "_", str(region.owner).lower()),

@@ -15,6 +15,8 @@ from relokit.runtime.arch.walker import FaultKind
 from relokit.runtime.record.scene import UPPER, Scene
 from relokit.runtime.record.stop import StopReason
 
+_UNMAPPED = frozenset({FaultKind.TRANSLATION, FaultKind.ADDRESS_SIZE})
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -86,11 +88,11 @@ CAUSES: tuple[Cause, ...] = (
         "has to run from an identity map",
     ),
     Cause(
-        lambda s: s.is_fetch and s.is_null and s.fault is FaultKind.TRANSLATION,
+        lambda s: s.is_fetch and s.is_unset and s.fault is FaultKind.TRANSLATION,
         "a branch through a pointer that nobody set (kimage.arch.kern_reloc, or a link register)",
     ),
     Cause(
-        lambda s: s.is_data and s.is_null and s.fault is FaultKind.TRANSLATION,
+        lambda s: s.is_data and s.is_unset and s.fault in _UNMAPPED,
         "an access through a register that nobody set: the code has no stack, and its list has "
         "to begin with an indirection and a destination",
     ),

@@ -55,6 +55,19 @@ def test_hvc_reaches_el2_and_returns_to_the_next_instruction(bench: MakeBench) -
     assert b.cpu.read("ELR_EL2") == CODE + 8
 
 
+def test_without_an_el2_a_call_is_undefined_at_el1(bench: MakeBench) -> None:
+    b = bench(has_el2=False)
+    stop = b.run("mrs x3, id_aa64pfr0_el1\nadd x7, x7, #1\nhvc #0\nadd x7, x7, #1")
+    assert (stop.reason, stop.pc, stop.el) == (StopReason.EXCEPTION, CODE + 8, 1)
+    assert stop.event is not None
+    assert (stop.event.exception_class, stop.event.target_el) == (ExceptionClass.UNKNOWN, 1)
+    assert stop.event.return_address == CODE + 8
+    assert stop.instructions == 2
+    assert b.cpu.x(7) == 1
+    assert b.cpu.x(3) >> 8 & 0xF == 0
+    assert bench().cpu.read("ID_AA64PFR0_EL1") >> 8 & 0xF
+
+
 def test_soft_restart_stays_at_el2(bench: MakeBench) -> None:
     b = bench()
     _vectors(b, VECTORS, at_400=STUB)

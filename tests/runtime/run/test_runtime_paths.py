@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -151,7 +152,10 @@ def test_own_place_has_sources_in_their_own_destinations() -> None:
     destinations, sources = walk_list(machine.memory, machine.kimage.head, target.page_size)
     machine.close()
     same = destinations == sources
-    assert same.sum() == -(-len(same) // 3)
+    # As in lists of real kernels: most of them, and not all.
+    assert len(same) * 3 // 4 < same.sum() < len(same)
+    # No other source is in a destination.
+    assert not np.isin(sources[~same], destinations).any()
 
 
 def test_too_many_segments_are_refused() -> None:
