@@ -75,9 +75,14 @@ struct code_page {
 	struct cached ops[PAGE_WORDS];
 };
 
+/*
+ * What a page is translated by, as its last fill told. `told` has a bit for each kind of access that
+ * a fill with the same `leaf` was recorded for since event number `event`.
+ */
 struct translation {
-	uint64_t tag, pa;
+	uint64_t tag, pa, leaf, event;
 	uint16_t attributes;
+	uint8_t told;
 };
 
 /*
@@ -90,7 +95,7 @@ struct recorder {
 	uint64_t used, instructions, full_at;
 
 	struct guest_ram ram;
-	uint64_t el, page_va, epoch, stamps, generation;
+	uint64_t el, page_va, epoch, stamps, generation, events;
 	struct code_page *page;
 	const uint32_t *words;
 	struct cached *pending;

@@ -49,10 +49,20 @@ static void remember(struct recorder *r, struct translation *to, uint64_t tag,
 		close_streams(r);
 		forget_code(r);
 	}
-	*to = (struct translation){tag, pa, attributes};
+	if (to->tag != tag || to->pa != pa || to->attributes != attributes ||
+	    to->leaf != walk->attributes || to->event != r->events)
+		to->told = 0;
+	to->tag = tag;
+	to->pa = pa;
+	to->leaf = walk->attributes;
+	to->event = r->events;
+	to->attributes = attributes;
 }
 
-/* The access that the fill is made for is still to come. */
+/*
+ * The access that the fill is made for is still to come. The engine may forget at any time and ask
+ * again: between two events, which may change the answer, one like another is recorded once.
+ */
 void record_fill(void *engine, struct recorder *r, const struct fill *fill,
 		 const struct walk_regime *regime, const struct walk_result *walk)
 {
@@ -81,6 +91,9 @@ void record_fill(void *engine, struct recorder *r, const struct fill *fill,
 	remember(r, to, tag, regime, walk);
 	record.pa = to->pa;
 	record.attributes = to->attributes;
+	if (to->told & 1u << record.encoding)
+		return;
+	to->told |= (uint8_t)(1u << record.encoding);
 	/* Else the engine looks, on its own account, at the page where the run is to end. */
 	if (fill->access != MEM_FETCH || fill->va == (fill->pc & -(uint64_t)PAGE_BYTES))
 		record_in_order(r, &record);

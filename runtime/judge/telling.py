@@ -86,8 +86,9 @@ class _Occurrence:
         from relokit.runtime.record.trace import TraceKind
 
         records = self._trace.records
-        pc, length = records["pc"], records["length"]
+        kind, pc, length = records["kind"], records["pc"], records["length"]
         at = np.uint64(address)
-        fetched = (records["kind"] == TraceKind.FETCH) & (at >= pc) & (at - pc < length)
-        found = np.flatnonzero((pc == at) | fetched)
+        fetched = (kind == TraceKind.FETCH) & (at >= pc) & (at - pc < length)
+        # A fill comes when the engine likes.
+        found = np.flatnonzero(((pc == at) & (kind != TraceKind.FILL)) | fetched)
         return int(found[0]) if len(found) else _NEVER

@@ -1,0 +1,149 @@
+"""No rule depends on the engine's habits: what it executes at a time, when it forgets translations
+and in which order it asks for them. The same is found, and the same is in the trace but for fills.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+
+from relokit.codegen.target import Regime
+from relokit.runtime.judge.book import judge
+from relokit.runtime.judge.outcome import Finding
+from relokit.runtime.kexec.job import KexecPath
+from relokit.runtime.record.record import Record
+from relokit.runtime.record.trace import Trace, TraceKind
+from relokit.runtime.run import verdict
+from support.accesses import is_event
+from support.habits import HABITS, Habit, with_habit
+from support.scenarios import Scenario, judged, scenarios
+
+SIZE = 16 << 10
+STEPS = 1 << 30
+"""Blocks of one instruction are counted as the blocks they are of."""
+
+
+def one_state_each() -> list[Any]:
+    """Every scenario, in the last of its states."""
+    last = {(one.file, one.name): one for one in scenarios("*.toml")}
+    return [pytest.param(one, id=one.id) for one in last.values()]
+
+
+@contextmanager
+def kept() -> Iterator[list[Record]]:
+    """The records that are judged while this is entered."""
+    records: list[Record] = []
+
+    def keep(record: Record) -> Record:
+        records.append(record)
+        return record
+
+    execute, resume = verdict.execute, verdict.execute_resume
+    with (
+        patch.object(verdict, "execute", lambda *args: keep(execute(*args))),
+        patch.object(verdict, "execute_resume", lambda *args: keep(resume(*args))),
+    ):
+        yield records
+
+
+def told(findings: tuple[Finding, ...]) -> list[object]:
+    """All that is said, but for how long it took."""
+    return [
+        (one.rule, one.severity, one.address, one.place, one.notes, one.cause,
+         re.sub(r", [0-9.e-]+ s ", " ", one.message))
+        for one in findings
+    ]  # fmt: skip
+
+
+def found(scenario: Scenario, habit: Habit | None = None) -> tuple[list[object], Record]:
+    """What is found with ``habit``, and in which record."""
+    with kept() as records, with_habit(habit):
+        outcome = judged(scenario)
+    [record] = records
+    return told(outcome.findings), record
+
+
+def small(scenario: Scenario) -> Scenario:
+    job = scenario.fields.get("job", {}) | {"max_instructions": STEPS}
+    # What runs without an end would do so for long.
+    if "run.limit" in scenario.fields.get("also", ()):
+        job["max_instructions"] = 200_000
+    return replace(scenario, fields=scenario.fields | {"job": job | {"size": SIZE}})
+
+
+def without_fills(record: Record) -> Any:
+    assert isinstance(record.trace, Trace)
+    records = record.trace.records
+    return records[records["kind"] != TraceKind.FILL]
+
+
+def walked_otherwise(trace: Trace, *, first: bool) -> Trace:
+    """``trace`` with the fills between two events reversed, before or behind all else."""
+    order: list[int] = []
+    fills: list[int] = []
+    others: list[int] = []
+
+    def end() -> None:
+        order.extend([*fills[::-1], *others] if first else [*others, *fills[::-1]])
+        fills.clear()
+        others.clear()
+
+    for number, one in enumerate(trace.records):
+        if is_event(one):
+            end()
+            order.append(number)
+        else:
+            (fills if one["kind"] == TraceKind.FILL else others).append(number)
+    end()
+    return replace(trace, records=trace.records[order])
+
+
+@pytest.mark.parametrize("scenario", one_state_each())
+def test_the_same_is_found(scenario: Scenario) -> None:
+    scenario = small(scenario)
+    findings, record = found(scenario)
+    for name, habit in HABITS.items():
+        if name == "single steps" and scenario.job.max_instructions != STEPS:
+            continue
+        others, other = found(scenario, habit)
+        assert others == findings, name
+        assert np.array_equal(without_fills(other), without_fills(record)), name
+    assert isinstance(record.trace, Trace)
+    for first in (True, False):
+        trace = walked_otherwise(record.trace, first=first)
+        assert told(judge(replace(record, trace=trace)).findings) == findings
+
+
+@pytest.mark.parametrize("series", [0, 5, 9, 12, 15])
+@pytest.mark.parametrize("regime", Regime)
+@pytest.mark.parametrize("path", KexecPath)
+def test_good_code_is_good_whatever_the_engine_does(
+    series: int, regime: Regime, path: KexecPath
+) -> None:
+    fields = {"name": "as it is", "target": {"regime": regime}, "job": {"path": path}}
+    scenario = small(Scenario("none", series, fields))
+    findings, record = found(scenario)
+    for name, habit in HABITS.items():
+        others, other = found(scenario, habit)
+        assert others == findings, name
+        assert np.array_equal(without_fills(other), without_fills(record)), name
+
+
+def test_habits_are_other_habits() -> None:
+    """So that the tests above are some: fills differ in number, and steps are steps."""
+    scenario = small(Scenario("none", 15, {"name": "as it is"}))
+    counts = {}
+    for name, habit in {"none": None, **HABITS}.items():
+        _, record = found(scenario, habit)
+        assert isinstance(record.trace, Trace)
+        counts[name] = len(record.trace.of(TraceKind.FILL)), record.legs[-1].stop.blocks
+    assert counts["forgets at barriers"][0] > counts["none"][0]
+    assert counts["forgets always"][0] > counts["forgets at barriers"][0]
+    assert counts["single steps"][1] > 5 * counts["none"][1]

@@ -1,0 +1,81 @@
+"""The engine brought to other habits: what it executes at a time, and when it forgets translations.
+
+None of it changes what the guest does, so none may change what is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from unicorn import unicorn_const as u
+
+from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.engine.native_hooks import BlockSlot
+from relokit.runtime.run import prepare
+
+Habit = Callable[[Cpu], None]
+BARRIERS = {0xD503309F, 0xD50330BF, 0xD50330DF}
+"""DSB, DMB, ISB: the words without CRm."""
+
+
+def single_steps(cpu: Cpu) -> None:
+    """Blocks of one instruction."""
+    start = cpu.uc.emu_start
+    # Else a stop takes effect at the end of a block only.
+    cpu._faults.check_for_stops(True)
+
+    def step(pc: int, until: int, *rest: Any, **more: Any) -> None:
+        while pc != until:
+            start(pc, until, count=1)
+            if cpu._counter[BlockSlot.REASON] or cpu._pending or cpu.mmu.doomed:
+                return
+            pc = cpu.pc
+
+    cpu.uc.emu_start = step
+
+
+def _flushing(cpu: Cpu, wanted: Callable[[int | None], bool]) -> None:
+    words: dict[int, bool] = {}
+
+    def flush(_uc: object, pc: int, *_: object) -> None:
+        if pc not in words:
+            words[pc] = wanted(cpu.instruction_at(pc))
+        if words[pc]:
+            cpu.flush_tlb()
+
+    cpu.uc.hook_add(u.UC_HOOK_CODE, flush)
+
+
+def forgetting_at_barriers(cpu: Cpu) -> None:
+    """No translation outlives a barrier."""
+    _flushing(cpu, lambda word: (word or 0) & 0xFFFFF0FF in BARRIERS)
+
+
+def forgetting_always(cpu: Cpu) -> None:
+    """No translation outlives an instruction: what is walked for, and when, is another order."""
+    _flushing(cpu, lambda _: True)
+
+
+HABITS: Mapping[str, Habit] = {
+    "single steps": single_steps,
+    "forgets at barriers": forgetting_at_barriers,
+    "forgets always": forgetting_always,
+}
+
+
+@contextmanager
+def with_habit(habit: Habit | None) -> Iterator[None]:
+    """Every CPU that is made while this is entered has ``habit``."""
+    make = prepare.cpu_in_state
+
+    def made(*args: Any) -> Cpu:
+        cpu = make(*args)
+        if habit:
+            habit(cpu)
+        return cpu
+
+    with patch.object(prepare, "cpu_in_state", made):
+        yield
