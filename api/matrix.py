@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import field
 from enum import StrEnum
@@ -49,7 +49,7 @@ class CellResult:
     """``seconds`` is the cell's whole time, ``instructions`` the guest's from the jump on.
 
     ``reason`` says why an unsupported cell is that, or in a few words why one failed;
-    ``findings`` is the long form.
+    ``findings`` is the long form. ``not_judged`` is that of a verdict (RuleAnswers).
     """
 
     DOCUMENT: ClassVar[Table] = {
@@ -63,21 +63,27 @@ class CellResult:
     instructions: int = 0
     reason: str | None = field(default=None, metadata=ABSENT)
     findings: tuple[Finding, ...] = ()
+    not_judged: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Tally:
-    """How many of ``cells`` ended how so far, in wall-clock ``seconds``, ``jobs`` at a time."""
+    """How many of ``cells`` ended how so far, in wall-clock ``seconds``, ``jobs`` at a time.
+
+    ``not_judged`` are rules or subjects that some cell did not judge, and why the first did not.
+    """
 
     cells: int
     jobs: int
     seconds: float = 0.0
     counts: dict[CellStatus, int] = field(default_factory=lambda: dict.fromkeys(CellStatus, 0))
+    not_judged: dict[str, str] = field(default_factory=dict)
 
     def add(self, result: CellResult, seconds: float) -> None:
         """Count one more; ``seconds`` since the beginning."""
         self.counts[result.status] += 1
         self.seconds = seconds
+        self.not_judged = {**result.not_judged, **self.not_judged}
 
     @property
     def done(self) -> int:
@@ -174,6 +180,7 @@ def _run_cell(
         outcome.relocation.instructions,
         None if outcome.passed else _in_short(outcome.findings),
         outcome.findings,
+        outcome.rules.not_judged,
     )
 
 

@@ -272,6 +272,16 @@ def some_job_options(*flags: str) -> Callable[[F], F]:
     return add
 
 
+def plain_option(function: F) -> F:
+    """Add ``--plain``."""
+    return click.option(
+        "--plain",
+        is_flag=True,
+        help="Do not record what the CPU does: faster, and the rules that need a trace judge "
+        "nothing.",
+    )(function)
+
+
 def strict_option(function: F) -> F:
     """Add ``--strict``."""
     return click.option("--strict", is_flag=True, help="A warning fails, too.")(function)

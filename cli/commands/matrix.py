@@ -18,6 +18,7 @@ from relokit.cli.options import (
     Seconds,
     cache_option,
     json_option,
+    plain_option,
     strict_option,
 )
 from relokit.cli.terminal.output import emit, emit_json
@@ -156,6 +157,7 @@ def _several(
 )
 @click.option("--list", "only_list", is_flag=True, help="Show the cells, run none.")
 @click.option("--ktap", "as_ktap", is_flag=True, help="KTAP version 1 on stdout, for kernel CI.")
+@plain_option
 @strict_option
 @cache_option
 @json_option
@@ -173,8 +175,9 @@ def command(
     if no_cache and only_list:
         raise click.UsageError("--list builds nothing: leave --no-cache out")
     chosen = list(cells(_selection(options)))
-    if options["strict"] and only_list:
-        raise click.UsageError("--list judges nothing: leave --strict out")
+    for name in ("plain", "strict"):
+        if options[name] and only_list:
+            raise click.UsageError(f"--list judges nothing: leave --{name} out")
     if only_list:
         _list(chosen, as_json)
         return 0

@@ -16,6 +16,7 @@ from relokit.cli.options import (
     json_option,
     make_job,
     make_target,
+    plain_option,
     strict_option,
     target_options,
 )
@@ -60,12 +61,7 @@ DEMO_BOOT = 5.0
     default=DEFAULT_MAX_INSTRUCTIONS,
     help="Give up on the relocation after this many instructions. [default: 2^40]",
 )
-@click.option(
-    "--plain",
-    is_flag=True,
-    help="Do not record what the CPU does: faster, and the rules on caches and fetches judge "
-    "nothing.",
-)
+@plain_option
 @click.option(
     "--trace",
     type=click.Path(path_type=Path),

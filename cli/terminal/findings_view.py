@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from relokit.cli.terminal.output import plain
@@ -73,10 +73,10 @@ def answers_in_short(answers: RuleAnswers) -> str:
     return text
 
 
-def not_judged(answers: RuleAnswers) -> str:
+def not_judged(reasons: Mapping[str, str]) -> str:
     """Subjects of rules, by why they are not judged: ``caches, fetch (not recorded)``."""
     subjects: dict[str, dict[str, None]] = {}
-    for rule, why in answers.not_judged.items():
+    for rule, why in reasons.items():
         subjects.setdefault(why, {})[_subject(rule)] = None
     return "; ".join(f"{', '.join(names)} ({plain(why)})" for why, names in subjects.items())
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from relokit.cli.terminal import ktap
+from relokit.cli.terminal.findings_view import not_judged
 from relokit.cli.terminal.output import emit, emit_json, plain
 from relokit.cli.terminal.view import Bars
 from relokit.codegen.base.documents import ABSENT, ALL, Table
@@ -51,6 +52,7 @@ class MatrixDocument:
     cells_per_second: float
     jobs: int
     cells: tuple[ReportedCell, ...]
+    not_judged: Mapping[str, str] = field(default_factory=dict)
 
 
 class View(Protocol):
@@ -96,6 +98,7 @@ def reproduce(cell: Cell, base: Job) -> str:
         ("--templates", job.templates),
     ):
         words += [flag, value] if value is not None else []
+    words += ["--plain"] if job.plain else []
     words += ["--strict"] if job.strict else []
     return shlex.join([str(word) for word in words])
 
@@ -105,6 +108,8 @@ def summary(tally: Tally, ended_by: Signals | None) -> str:
     counts = ", ".join(f"{tally.counts[status]} {status}" for status in CellStatus)
     speed = f"{tally.seconds:.1f} s, {tally.rate:.1f} cells/s, {tally.jobs} at a time"
     line = f"{counts}; {speed}"
+    if tally.not_judged:
+        line = f"{line}\nnot judged: {not_judged(tally.not_judged)}"
     if ended_by is None:
         return line
     return f"{line}\ninterrupted ({ended_by.name}): {tally.done} of {tally.cells} cells"
@@ -193,6 +198,7 @@ class JsonView(_Progress):
                 round(tally.rate, 1),
                 tally.jobs,
                 tuple(self._cells),
+                tally.not_judged,
             )
         )
 

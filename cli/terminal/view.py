@@ -129,7 +129,7 @@ def _verdict(outcome: Outcome) -> Line:
     if not outcome.passed and not any(finding.is_error for finding in outcome.findings):
         texts.append("a warning fails it: --strict")
     if outcome.rules.not_judged:
-        texts.append(f"not judged: {not_judged(outcome.rules)}")
+        texts.append(f"not judged: {not_judged(outcome.rules.not_judged)}")
     word = ("PASS", "bold green") if outcome.passed else ("FAIL", "bold red")
     return (word, "  " + "; ".join(texts)) if texts else (word,)
 

@@ -27,6 +27,7 @@ from relokit.cli.terminal import ktap
 from relokit.cli.terminal.matrix_view import reproduce
 from relokit.linker.kernel.opened import Files
 from relokit.runtime.campaign.cells import Cell, Selection, cells
+from relokit.runtime.judge.book import TRACE_SUBJECTS
 from relokit.runtime.kexec.job import MAX_SEED, Job
 from support.bounds import eventually
 from support.processes import children, gone
@@ -45,6 +46,7 @@ IDS = [
     "series15/4k/va48/el1/in-place/no-list",
 ]
 STATUSES = ["unsupported", "pass", "unsupported", "unsupported", "pass"]
+CLEANS_NOT = ("relocate_kernel.S.j2", 'dcache_by_line("civac"', 'dcache_by_line("ivac"')
 X1_NOT_ZERO = ("relocate_kernel.S.j2", "\tmov\tx1, xzr\n", "\tmov\tx1, #1\n")
 
 
@@ -115,6 +117,28 @@ def test_json_is_one_document(cli: Cli) -> None:
     assert unmade["path"] is None
 
 
+def test_a_plain_matrix_says_what_it_has_not_judged(cli: Cli, edited: Edit) -> None:
+    mine = edited(*CLEANS_NOT)
+    spoiled = ("matrix", *SHUFFLED, "--templates", mine)
+    judged = cli(*spoiled, "--json")
+    assert judged.code == 1
+    assert judged.document["not_judged"] == {}
+    document = cli(*spoiled, "--plain", "--json").document
+    assert document["status"] == "pass"
+    assert document["not_judged"] == dict.fromkeys(TRACE_SUBJECTS, "not recorded: a plain run")
+    told = f"not judged: {', '.join(TRACE_SUBJECTS)} (not recorded: a plain run)"
+    assert cli(*spoiled, "--plain").out.splitlines()[-1] == told
+    assert cli(*spoiled, "--plain", "--ktap").out.splitlines()[-1] == f"# {told}"
+    counts = [
+        [
+            cell["instructions"]
+            for cell in cli("matrix", *SHUFFLED, *more, "--json").document["cells"]
+        ]
+        for more in ([], ["--plain"])
+    ]
+    assert counts[0] == counts[1]
+
+
 def test_ktap_skips_what_is_unsupported(cli: Cli) -> None:
     result = cli("matrix", *SHUFFLED, "--ktap")
     assert result.code == 0
@@ -174,19 +198,20 @@ def test_every_kind_of_cell_can_be_reproduced(cli: Cli, edited: Edit) -> None:
 @given(
     cell=st.sampled_from(list(cells(Selection(series=(0, 15), full=True, cpu_bits=(48, 52))))),
     seed=st.integers(0, MAX_SEED),
+    plain=st.booleans(),
     kernel=st.sampled_from([None, Path("my kernel"), Path("--odd")]),
     templates=st.sampled_from([None, Path("mine")]),
 )
 def test_reproducing_command_asks_for_the_same(
-    cell: Cell, seed: int, kernel: Path | None, templates: Path | None
+    cell: Cell, seed: int, plain: bool, kernel: Path | None, templates: Path | None
 ) -> None:
     if cell.target is None:
         return
-    base = Job(kernel=kernel, seed=seed, templates=templates)
+    base = Job(kernel=kernel, seed=seed, templates=templates, plain=plain)
     _, _, *words = shlex.split(reproduce(cell, base))
     options = run.command.make_context("run", words).params
     assert make_target(options, Files()) == cell.target
-    assert make_job(options) == cell.job(base)
+    assert make_job(options, plain=options["plain"]) == cell.job(base)
 
 
 def test_list_runs_nothing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,6 +267,8 @@ def test_ranges_of_states(cli: Cli, given: str, states: list[int]) -> None:
         (("--timeout", "nan"), "'nan'"),
         (("--ktap", "--json"), "--ktap"),
         (("--ktap", "--list"), "--ktap"),
+        (("--list", "--plain"), "--list judges nothing: leave --plain out"),
+        (("--list", "--strict"), "--list judges nothing: leave --strict out"),
         (("--kernel", "/nowhere"), "/nowhere"),
         (("--templates", "/nowhere"), "/nowhere"),
     ],
