@@ -83,6 +83,7 @@ class Cpu(Registers):
         if model not in MODELS:
             raise MachineError(f"no CPU model {model!r}", hint=f"one of {', '.join(MODELS)}")
         super().__init__(_open(MODELS[model], memory))
+        self.model = model
         self._counter = native_hooks.new_counter()
         pan = self.read("ID_AA64MMFR1_EL1") >> 20 & 0xF
         self._has_pan = bool(pan)
@@ -150,7 +151,11 @@ class Cpu(Registers):
     @property
     def cache_type(self) -> int:
         """CTR_EL0 as the guest reads it."""
-        return self._system.cache_type
+        return self.seen("CTR_EL0")
+
+    def seen(self, name: str) -> int:
+        """A system register as the guest reads it at EL1: an ID register may be told otherwise."""
+        return self._system.seen(name)
 
     @property
     def mmu(self) -> Mmu:

@@ -56,11 +56,11 @@ class SystemAccess:
         if keys:
             self._hook(keys)
 
-    @property
-    def cache_type(self) -> int:
-        """CTR_EL0 as an MRS reads it."""
-        key = REGISTERS["CTR_EL0"]
-        return self._fixed.get(key, self._registers.read_key(key))
+    def seen(self, name: str) -> int:
+        """The register ``name`` as an MRS reads it, but for redirection."""
+        key = REGISTERS[name]
+        fixed = self._fixed.get(key)
+        return self._registers.read_key(key, name) if fixed is None else fixed
 
     def emulate(self, word: int, added: Container[int]) -> bool:
         """Carry out the instruction ``word`` that the engine took for UNDEF, if it is not.

@@ -11,6 +11,7 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.judge.outcome import Finding, RuleAnswers
 from relokit.runtime.judge.rules.arrival import ARRIVAL
 from relokit.runtime.judge.rules.boot import BOOT
+from relokit.runtime.judge.rules.boot_registers import BOOT_REGISTERS
 from relokit.runtime.judge.rules.damage import DAMAGE
 from relokit.runtime.judge.rules.ending import ENDING
 from relokit.runtime.judge.rules.handoff import HANDOFF
@@ -25,7 +26,16 @@ from relokit.runtime.record.record import Record
 
 Book = tuple[Rule, ...]
 
-_STATIONS: Book = (*HANDOFF, *RESUME, *ENDING, *RELOCATION, *ARRIVAL, *SETUP, *DAMAGE)
+_STATIONS: Book = (
+    *HANDOFF,
+    *BOOT_REGISTERS,
+    *RESUME,
+    *ENDING,
+    *RELOCATION,
+    *ARRIVAL,
+    *SETUP,
+    *DAMAGE,
+)
 TRACE_SUBJECTS = ("caches", "fetch", "context", "errata")
 """What the rules in ``trace_book.py`` are about: the first words of their names."""
 

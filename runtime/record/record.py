@@ -17,6 +17,7 @@ from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.memory_facts import Arrival, Damage, Prepared
+from relokit.runtime.record.platform_facts import PlatformFacts
 from relokit.runtime.record.scene import Scene
 from relokit.runtime.record.stations import CpuFacts, Promise
 from relokit.runtime.record.stop import Stop, StopReason
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from relokit.runtime.record.code_seen import CodeSeen
     from relokit.runtime.record.prehistory import Prehistory
     from relokit.runtime.record.trace import Trace
+
+
+NOBODY_LOOKED = Unknown("nobody has looked")
 
 
 class LegName(Enum):
@@ -106,7 +110,8 @@ class Record:
 
     ``trace`` is what the CPU did from the first instruction to the last; ``prehistory`` what the
     caches were like before, ``code`` what it executed. ``segments`` are what the new kernel is
-    given (none, if one is resumed), and ``regions`` who owns RAM, ascending.
+    given (none, if one is resumed), and ``regions`` who owns RAM, ascending. ``platform`` is the
+    machine as the old kernel found it.
     """
 
     regime: Regime | Unknown
@@ -126,6 +131,7 @@ class Record:
     code: CodeSeen | Unknown
     segments: tuple[SegmentPlace, ...]
     regions: tuple[Region, ...]
+    platform: PlatformFacts | Unknown = NOBODY_LOOKED
 
     @property
     def complete(self) -> bool:

@@ -81,6 +81,7 @@ def execute(
             for loaded in machine.inputs.segments
         ),
         regions=machine.allocator.regions,
+        platform=journey.platform,
     )
 
 
@@ -127,6 +128,7 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         code=seen.code,
         segments=(),
         regions=resume.allocator.regions,
+        platform=journey.platform,
     )
 
 

@@ -19,7 +19,7 @@ from relokit.runtime.record.record import JumpFacts, Leg, LegName
 from relokit.runtime.record.scene import Scene
 from relokit.runtime.record.stations import CpuFacts, Promise
 from relokit.runtime.record.stop import Stop, StopReason
-from relokit.runtime.run.cpu_facts import cpu_facts
+from relokit.runtime.run.cpu_facts import cpu_facts, entry_facts, platform_facts
 from relokit.runtime.run.scenes import Guest, scene_of
 
 Report = Callable[[str, int, int], None]
@@ -82,6 +82,7 @@ class Journey:
         self.reached: list[CpuFacts] = []
         self.jump: JumpFacts | Unknown | None = NEVER_JUMPED if jump else None
         self.operations: dict[str, int] | None = None
+        self.platform = platform_facts(cpu)
 
     @property
     def going(self) -> bool:
@@ -164,4 +165,4 @@ class Journey:
     def _enter(self, name: LegName, stop: Stop) -> None:
         self.legs.append(Leg(name, stop))
         if self.going:
-            self.reached.append(cpu_facts(self._cpu))
+            self.reached.append(entry_facts(self._cpu))

@@ -23,6 +23,7 @@ from relokit.runtime.record.memory_facts import (
     ListFacts,
     Prepared,
 )
+from relokit.runtime.record.platform_facts import IDENTITY, PlatformFacts
 from relokit.runtime.record.prehistory import Prehistory
 from relokit.runtime.record.record import (
     BootFacts,
@@ -44,6 +45,24 @@ EL1H, EL2H, ALL_MASKED = 0b0101, 0b1001, 0xF << 6
 MASKED_BUT_I = ALL_MASKED & ~(1 << 7) | EL1H
 
 
+PROVIDED_REGISTERS = {
+    "CNTFRQ_EL0": 62_500_000,
+    "CNTVOFF_EL2": 0,
+    "CNTHCTL_EL2": 3,
+    "CPTR_EL2": 0,
+    "MDCR_EL2": 0,
+    "SCR_EL3": 0x531,
+    "CPTR_EL3": 0,
+    "MDCR_EL3": 0,
+}
+"""What firmware has set up, on a CPU that has EL2, EL3 and floating point, and nothing else."""
+PLATFORM = PlatformFacts(
+    identity=dict.fromkeys(IDENTITY, 0)
+    | {"ID_AA64PFR0_EL1": 0x1111, "MIDR_EL1": 0x410F_D083, "CTR_EL0": 0x8444_C004},
+    provided=PROVIDED_REGISTERS,
+)
+
+
 def cpu(
     *,
     el: int = 2,
@@ -63,6 +82,7 @@ def cpu(
         "SPSR_EL2": ALL_MASKED | EL1H,
         "VBAR_EL1": 0x7000_0000,
         "VBAR_EL2": 0x7000_0000,
+        **PROVIDED_REGISTERS,
     }
     general = {0: DTB} | dict(x)
     return CpuFacts(
@@ -149,6 +169,7 @@ GOOD = Record(
         Region(destination(1, "device tree"), DTB, 0x1000),
         Region(Owner(OwnerKind.CONTROL_PAGE), CONTROL, 0x1000),
     ),
+    platform=PLATFORM,
 )
 """A kexec that went well: all states of the series complete, an EL2 stub."""
 
@@ -175,6 +196,21 @@ RAN_ON = replace(GOOD, boot=BOOT)
 def arrived(**changed: object) -> Record:
     """GOOD, with the CPU at the new kernel's first instruction as :func:`cpu` makes it."""
     return replace(GOOD, reached=(cpu(**changed),))  # type: ignore[arg-type]
+
+
+def provided(identity: Mapping[str, int], registers: Mapping[str, int], *, el: int = 1) -> Record:
+    """GOOD on a CPU with these ID registers as well, and these registers, entered at ``el``."""
+    known = {"SCR_EL3": 0x531} | dict(registers)
+    return replace(
+        GOOD,
+        promises=(replace(BOOTED, el=el),),
+        reached=(cpu(el=el, system=known),),
+        platform=replace(
+            PLATFORM,
+            identity={**PLATFORM.identity, **identity},
+            provided={**PROVIDED_REGISTERS, **known},
+        ),
+    )
 
 
 def awoken(**changed: object) -> Record:

@@ -18,7 +18,8 @@ ALL_MASKED = 0b1111
 BOOTING = "Documentation/arch/arm64/booting.rst"
 
 
-def _enters_a_kernel(record: Record) -> str | None:
+def enters_a_kernel(record: Record) -> str | None:
+    """Why no kernel is booted."""
     if any(promise.role is StationRole.RESUMED for promise in record.promises):
         return "a kernel is resumed, none is booted"
     return None
@@ -27,7 +28,7 @@ def _enters_a_kernel(record: Record) -> str | None:
 def _stub_was_called(record: Record) -> str | None:
     if record.regime in (Regime.EL1, Regime.VHE):
         return "no stub waits at EL2 in this regime"
-    return _enters_a_kernel(record)
+    return enters_a_kernel(record)
 
 
 def _at_each(broken: Callable[[Record, Promise, CpuFacts], str | None]) -> Check:
@@ -153,7 +154,7 @@ HANDOFF = (
         "what is entered is entered at its first instruction",
         BOOTING,
         Severity.ERROR,
-        _enters_a_kernel,
+        enters_a_kernel,
         _at_each(_entry),
         "kimage.start, or the branch that uses it",
         consequence="The first word of an Image branches over its header. Entered elsewhere, "
@@ -165,7 +166,7 @@ HANDOFF = (
         "the EL2 stub has refused no call",
         "arch/arm64/include/asm/virt.h: HVC_STUB_ERR",
         Severity.ERROR,
-        _enters_a_kernel,
+        enters_a_kernel,
         _at_each(_stub_error),
         "an HVC without its arguments, or vectors that do not know the call",
         consequence="The stub answers an unknown number with 0xbadca11 in x0 and returns. Code "
@@ -177,7 +178,7 @@ HANDOFF = (
         "the new kernel is entered at the level at which the old one was: EL2 where there is one",
         BOOTING,
         Severity.ERROR,
-        _enters_a_kernel,
+        enters_a_kernel,
         _at_each(_level),
         _why_level,
         consequence="A kernel entered at EL1 has no KVM, and finds the old kernel's vectors in "
@@ -189,7 +190,7 @@ HANDOFF = (
         "the MMU is off at the level that is entered",
         BOOTING,
         Severity.ERROR,
-        _enters_a_kernel,
+        enters_a_kernel,
         _at_each(_mmu),
         "SCTLR was not written, or at another exception level",
         consequence="The first instructions run by the old kernel's tables, which the new one "
@@ -201,7 +202,7 @@ HANDOFF = (
         "the level that had the MMU on during the move is left with the fixed SCTLR value",
         "series, patch 12: INIT_SCTLR_EL1_MMU_OFF; booting.rst names no bit but M",
         Severity.WARNING,
-        _enters_a_kernel,
+        enters_a_kernel,
         _at_each(_sctlr),
         _why_sctlr,
         consequence="Linux writes SCTLR itself before it relies on any bit, so it boots. What "
@@ -213,7 +214,7 @@ HANDOFF = (
         "debug exceptions, SErrors, interrupts and fast interrupts are masked",
         BOOTING,
         Severity.ERROR,
-        _enters_a_kernel,
+        enters_a_kernel,
         _at_each(_daif),
         _DAIF_CAUSE,
         consequence="The first interrupt finds no vectors: VBAR still holds the old kernel's, "
@@ -238,7 +239,7 @@ HANDOFF = (
         "x0 is the PA of the device tree; 0 for a purgatory, which brings its own",
         BOOTING,
         Severity.ERROR,
-        _enters_a_kernel,
+        enters_a_kernel,
         _at_each(_dtb),
         "kimage.arch.dtb_mem, or the register it is kept in",
         consequence="The kernel looks for its memory, its CPUs and its console there. Without a "
@@ -252,7 +253,7 @@ HANDOFF = (
             f"x{number} is 0: reserved",
             BOOTING,
             Severity.ERROR,
-            _enters_a_kernel,
+            enters_a_kernel,
             _zero(number),
             "a register left over from the copy",
             consequence="Linux keeps x0 to x3 and warns that the boot protocol is violated, and "

@@ -41,7 +41,8 @@ class Rule:
 
     ``cause`` is the probable reason if it is broken, None where each Broken brings its own.
     ``consequence`` is what becomes of a machine on which it is broken, and so why it must hold;
-    ``hint`` is what right code looks like.
+    ``hint`` is what right code looks like. ``executed`` is False if nothing that is emulated has
+    what it is about: it is tried on records made by hand only.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Rule:
     cause: CauseOf | None = None
     consequence: str | None = None
     hint: str | None = None
+    executed: bool = True
 
 
 def always(record: Record) -> None:

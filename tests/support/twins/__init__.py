@@ -8,9 +8,10 @@ from support.twins.caches import CACHES
 from support.twins.context import CONTEXT
 from support.twins.facts import FACTS
 from support.twins.fetch import FETCH
+from support.twins.handover import HANDOVER
 from support.twins.twins import Twins
 
-TWINS: dict[str, Twins] = {**FACTS, **CACHES, **FETCH, **CONTEXT}
+TWINS: dict[str, Twins] = {**FACTS, **HANDOVER, **CACHES, **FETCH, **CONTEXT}
 
 
 def rule_named(name: str) -> Rule:

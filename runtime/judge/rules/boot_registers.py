@@ -1,0 +1,192 @@
+"""The clauses of booting.rst on system registers, each a rule, all by one check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from relokit.codegen.system_registers import REGISTERS
+from relokit.runtime.arch.redirection import TO_EL2
+from relokit.runtime.judge.rules.boot_contract import CONTRACT, Bits, Clause, Entry, Wanted
+from relokit.runtime.judge.rules.disassembly import listing
+from relokit.runtime.judge.rules.handoff import BOOTING, enters_a_kernel
+from relokit.runtime.judge.rules.rule import Applies, Broken, Check, Rule
+from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.record.known import Unknown, UnknownFactError, known
+from relokit.runtime.record.record import Record
+from relokit.runtime.record.stations import CpuFacts, StationRole
+
+_E2H = 1 << 34
+
+
+def _applies(clause: Clause) -> Applies:
+    """Where one of its bits counts on this CPU, for this entry; unknown facts come up later."""
+
+    def applies(record: Record) -> str | None:
+        if enters_a_kernel(record) is not None:
+            return enters_a_kernel(record)
+        try:
+            el = known(record.promises[-1].el)
+            if any(_counts(record, row, el) for row in clause.rows):
+                return None
+        except UnknownFactError:
+            return None
+        return f"nothing of it is asked of this CPU, entered at EL{el}"
+
+    return applies
+
+
+def _counts(record: Record, row: Bits, el: int) -> bool:
+    """Whether ``row`` is asked for of this CPU, for a kernel entered at ``el``."""
+    if row.entry is not Entry.ANY and row.entry.value != el:
+        return False
+    identity = known(record.platform).identity
+    return all(feature.on(identity) for feature in row.features)
+
+
+def _check(clause: Clause) -> Check:
+    def check(record: Record) -> Iterator[Broken]:
+        for number, promise, cpu in record.stations():
+            if promise.role is not StationRole.KERNEL:
+                continue
+            for row in clause.rows:
+                if _counts(record, row, cpu.level) and _has_this_format(row, cpu):
+                    yield from _broken(record, row, cpu, number)
+        if not record.complete:
+            raise UnknownFactError("the new kernel was never entered")
+
+    return check
+
+
+def _has_this_format(row: Bits, cpu: CpuFacts) -> bool:
+    if row.host is None:
+        return True
+    return bool(known(cpu.register("HCR_EL2")) & _E2H) == row.host
+
+
+def _broken(record: Record, row: Bits, cpu: CpuFacts, number: int) -> Iterator[Broken]:
+    value = known(cpu.register(row.register))
+    before = known(record.platform).provided.get(row.register)
+    if not _is_wrong(row, value, before):
+        return
+    writer = _writer(record, row.register)
+    yield Broken(
+        f"{row.register} = {value:#x}: {_bits(row.mask)} must be {_as_wanted(row, before)}",
+        address=cpu.pc if writer is None else writer,
+        place=_place(record, writer),
+        listing=_listing(record, writer),
+        cause=_cause(value, before),
+        station=number,
+    )
+
+
+def _is_wrong(row: Bits, value: int, before: int | None) -> bool:
+    masked = value & row.mask
+    match row.wanted:
+        case Wanted.ONES:
+            return masked != row.mask
+        case Wanted.ZEROS:
+            return masked != 0
+        case Wanted.NOT_ZERO:
+            return masked == 0
+        case Wanted.UNCHANGED:
+            if before is None:
+                raise UnknownFactError(f"{row.register} was not recorded before machine_kexec")
+            return masked != before & row.mask
+
+
+def _as_wanted(row: Bits, before: int | None) -> str:
+    unchanged = row.wanted is Wanted.UNCHANGED
+    return f"{before:#x}, as before machine_kexec" if unchanged else row.wanted.value
+
+
+def _bits(mask: int) -> str:
+    numbers = [number for number in range(64) if mask >> number & 1]
+    if len(numbers) == 64:
+        return "it"
+    name = "bit" if len(numbers) == 1 else "bits"
+    return f"{name} {', '.join(map(str, numbers))}"
+
+
+def _cause(value: int, before: int | None) -> str:
+    if before is None:
+        return "it was left so by the old kernel, or by whoever booted that"
+    if value == before:
+        return "it was so before machine_kexec: whoever booted the old kernel has left it so"
+    return f"it was {before:#x} before machine_kexec, and was changed since"
+
+
+def _writer(record: Record, name: str) -> int | None:
+    """VA of the last instruction that wrote the register, if it is in the trace."""
+    key = REGISTERS.get(name)
+    if key is None or isinstance(record.trace, Unknown):
+        return None
+    from relokit.runtime.record.trace import TraceKind
+
+    writes = record.trace.of(TraceKind.MSR)
+    by_host = [low for low, high in TO_EL2.items() if high == key]
+    written = (writes["el"] == 2) & np.isin(writes["encoding"], by_host)
+    found = np.flatnonzero(written | (writes["encoding"] == key))
+    return int(writes["pc"][found[-1]]) if len(found) else None
+
+
+def _place(record: Record, pc: int | None) -> str | None:
+    if pc is None or isinstance(record.code, Unknown):
+        return None
+    return record.code.places.get(pc)
+
+
+def _listing(record: Record, pc: int | None) -> tuple[str, ...]:
+    if pc is None or isinstance(record.code, Unknown):
+        return ()
+    return listing(record.code.around(pc), pc)
+
+
+def _unwritten(record: Record) -> Iterator[Broken]:
+    names = known(record.platform).unwritten
+    for number, promise, cpu in record.stations():
+        if promise.role is not StationRole.KERNEL:
+            continue
+        for name in names:
+            if int(name[-1]) <= cpu.level and _writer(record, name) is None:
+                yield Broken(
+                    f"{name} may hold anything: nobody has written it since reset",
+                    address=cpu.pc,
+                    station=number,
+                )
+    if not record.complete:
+        raise UnknownFactError("the new kernel was never entered")
+
+
+INITIALISED = Rule(
+    "handoff.initialised",
+    "all writable system registers at or below the level that is entered have been written once",
+    BOOTING,
+    Severity.WARNING,
+    enters_a_kernel,
+    _unwritten,
+    "the old kernel never used it, and whoever booted that had no need to",
+    consequence="Linux writes what it uses before it uses it, so it boots; another kernel may "
+    "trust what it finds.",
+    hint="write each of them in early boot, as init_el2_state does for EL2",
+    executed=False,
+)
+BOOT_REGISTERS = (
+    INITIALISED,
+    *(
+        Rule(
+            clause.rule,
+            clause.must,
+            BOOTING,
+            Severity.ERROR,
+            _applies(clause),
+            _check(clause),
+            consequence=clause.consequence,
+            hint="leave it as whoever booted the old kernel has set it up: nothing between "
+            "machine_kexec and the new kernel has to write it",
+            executed=clause.executed,
+        )
+        for clause in CONTRACT
+    ),
+)
