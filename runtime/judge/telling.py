@@ -13,15 +13,16 @@ from relokit.runtime.record.record import Record
 MAX_TOLD = 8
 """Findings of one rule that are told one by one."""
 _RANK = list(Severity)
-_NEVER = 1 << 62
+_NEVER, _LAST = 1 << 62, 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A rule and a way in which it is broken."""
+    """A rule and a way in which it is broken; or, if it is the ``rest``, how many ways more."""
 
     rule: Rule
     broken: Broken
+    rest: bool = False
 
     @property
     def rank(self) -> int:
@@ -34,14 +35,15 @@ def bounded(rule: Rule, found: Sequence[Broken]) -> Iterator[Told]:
     yield from (Told(rule, broken) for broken in found[:MAX_TOLD])
     more = len(found) - MAX_TOLD
     if more > 0:
-        yield Told(rule, Broken(f"and {more:,} more findings of this rule"))
+        yield Told(rule, Broken(f"and {more:,} more findings of this rule"), rest=True)
 
 
 def grouped(record: Record, told: Iterable[Told]) -> tuple[tuple[Told, ...], ...]:
     """``told`` by cause: what is found at one instruction is one group, its worst finding first.
 
     Groups with an error come before those with a warning. Among these, what shows at a station
-    comes in the order of the stations, and all else by its instruction's first execution.
+    comes in the order of the stations, then what is about memory and no instruction (it is often
+    why), then all else by its instruction's first execution.
     """
     groups: dict[object, list[Told]] = {}
     for number, one in enumerate(told):
@@ -49,14 +51,17 @@ def grouped(record: Record, told: Iterable[Told]) -> tuple[tuple[Told, ...], ...
     occurrence = _Occurrence(record)
     ordered = [tuple(sorted(group, key=lambda one: one.rank)) for group in groups.values()]
     if len(ordered) > 1:
-        ordered.sort(key=lambda group: (group[0].rank, *occurrence.of(group[0].broken)))
+        ordered.sort(key=lambda group: (group[0].rank, *occurrence.of(group[0])))
     return tuple(ordered)
 
 
 def _cause(broken: Broken, number: int) -> object:
     """What two findings have in common that are one group: the instruction, and when."""
-    at_an_instruction = broken.listing or broken.place
-    return (broken.address, broken.station) if at_an_instruction else number
+    return (broken.address, broken.station) if _at_an_instruction(broken) else number
+
+
+def _at_an_instruction(broken: Broken) -> bool:
+    return bool(broken.listing or broken.place)
 
 
 class _Occurrence:
@@ -67,12 +72,15 @@ class _Occurrence:
         self._trace = None if isinstance(record.trace, Unknown) else record.trace
         self._seen: dict[int, int] = {}
 
-    def of(self, broken: Broken) -> tuple[int, int]:
+    def of(self, told: Told) -> tuple[int, int]:
         """The number of the station, and that of the trace's record."""
+        broken = told.broken
+        if told.rest:
+            return self._end, _LAST
         if broken.station is not None:
             return broken.station, 0
-        if broken.address is None:
-            return self._end, _NEVER
+        if broken.address is None or not _at_an_instruction(broken):
+            return self._end, -1
         if broken.address not in self._seen:
             self._seen[broken.address] = self._first(broken.address)
         return self._end, self._seen[broken.address]

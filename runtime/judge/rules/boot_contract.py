@@ -13,7 +13,7 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.judge.rules.cpu_features import CpuFeature as F
 
 
-class Entry(Enum):
+class EntryLevel(Enum):
     """The level at which the new kernel is entered."""
 
     ANY = 0
@@ -40,7 +40,7 @@ class Bits:
     register: str
     mask: int
     wanted: Wanted = Wanted.ONES
-    entry: Entry = Entry.ANY
+    entry: EntryLevel = EntryLevel.ANY
     features: tuple[F, ...] = ()
     host: bool | None = None
 
@@ -75,7 +75,7 @@ def _below(
     host: bool | None = None,
 ) -> Bits:
     """A register of EL2 that has to let a kernel at EL1 have the feature."""
-    return Bits(register, mask, wanted, Entry.EL1, (F.EL2, *features), host)
+    return Bits(register, mask, wanted, EntryLevel.EL1, (F.EL2, *features), host)
 
 
 def _fine_grained(name: str, mask: int, *features: F) -> tuple[Bits, ...]:
@@ -121,7 +121,7 @@ CONTRACT: tuple[Clause, ...] = (
     Clause(
         "handoff.hvc",
         "SCR_EL3.HCE is 1 for a kernel that is entered at EL2",
-        (Bits("SCR_EL3", _bits(8), entry=Entry.EL2, features=(F.EL3,)),),
+        (Bits("SCR_EL3", _bits(8), entry=EntryLevel.EL2, features=(F.EL3,)),),
         "HVC is undefined: a kernel that drops to EL1 cannot come back, and has no KVM.",
         executed=True,
     ),
@@ -168,9 +168,9 @@ CONTRACT: tuple[Clause, ...] = (
         "handoff.fgt",
         "EL3 lets a kernel at EL2 set fine-grained traps and HCRX_EL2",
         (
-            Bits("SCR_EL3", _bits(27), entry=Entry.EL2, features=(F.EL3, F.FGT)),
-            Bits("SCR_EL3", _bits(59), entry=Entry.EL2, features=(F.EL3, F.FGT2)),
-            Bits("SCR_EL3", _bits(38), entry=Entry.EL2, features=(F.EL3, F.HCX)),
+            Bits("SCR_EL3", _bits(27), entry=EntryLevel.EL2, features=(F.EL3, F.FGT)),
+            Bits("SCR_EL3", _bits(59), entry=EntryLevel.EL2, features=(F.EL3, F.FGT2)),
+            Bits("SCR_EL3", _bits(38), entry=EntryLevel.EL2, features=(F.EL3, F.HCX)),
         ),
         _TRAPPED + "init_el2_state writes them before there is a console.",
     ),

@@ -8,7 +8,7 @@ import numpy as np
 
 from relokit.codegen.system_registers import REGISTERS
 from relokit.runtime.arch.redirection import TO_EL2
-from relokit.runtime.judge.rules.boot_contract import CONTRACT, Bits, Clause, Entry, Wanted
+from relokit.runtime.judge.rules.boot_contract import CONTRACT, Bits, Clause, EntryLevel, Wanted
 from relokit.runtime.judge.rules.disassembly import listing
 from relokit.runtime.judge.rules.handoff import BOOTING, enters_a_kernel
 from relokit.runtime.judge.rules.rule import Applies, Broken, Check, Rule
@@ -39,7 +39,7 @@ def _applies(clause: Clause) -> Applies:
 
 def _counts(record: Record, row: Bits, el: int) -> bool:
     """Whether ``row`` is asked for of this CPU, for a kernel entered at ``el``."""
-    if row.entry is not Entry.ANY and row.entry.value != el:
+    if row.entry is not EntryLevel.ANY and row.entry.value != el:
         return False
     identity = known(record.platform).identity
     return all(feature.on(identity) for feature in row.features)

@@ -47,13 +47,10 @@ def test_the_first_occurrence_comes_first() -> None:
     assert names(RECORD, *rules) == ["t.first", "t.second", "t.late"]
 
 
-def test_what_no_instruction_is_known_for_comes_last() -> None:
-    rules = (
-        rule("t.nowhere", at(None)),
-        rule("t.elsewhere", at(0x900)),
-        rule("t.first", at(0x100)),
-    )
-    assert names(RECORD, *rules)[0] == "t.first"
+def test_what_never_ran_comes_last_and_what_is_about_memory_first() -> None:
+    memory = Broken("a page was changed", address=r.KERNEL)
+    rules = (rule("t.never", at(0x900)), rule("t.first", at(0x100)), rule("t.memory", memory))
+    assert names(RECORD, *rules) == ["t.memory", "t.first", "t.never"]
 
 
 def test_stations_come_before_what_is_of_no_moment() -> None:
