@@ -111,8 +111,11 @@ def test_a_fill_says_what_for_and_what_is_allowed(bench: MakeBench) -> None:
 
 
 def test_a_block_zeroed_is_a_store(bench: MakeBench) -> None:
-    trace, stop = Mapped(bench()).record("dc zva, x0; ldr x1, [x0]", x0=HIGH + 100)
+    mapped = Mapped(bench())
+    with watched(mapped.bench.cpu) as seen:
+        trace, stop = mapped.record("dc zva, x0; ldr x1, [x0]", x0=HIGH + 100)
     assert stop.reason is StopReason.REACHED
+    assert merged(recorded(trace)) == merged(seen.spans)
     (store,) = trace.of(TraceKind.STORE)
     assert (store["va"], store["length"]) == (HIGH + 64, 64)
     assert store["flags"] == TraceFlag.ZERO_BLOCK
