@@ -1,20 +1,16 @@
 """Running the matrix: every cell in a machine of its own, on all cores.
 
-One thread a machine room of a Session carries requests there and verdicts back; programs are
-built here, once for each target. A cell that takes its room down has failed, and nothing
-else has: the next one gets a fresh room.
+Workers carry requests there and verdicts back; programs are built here, once for each target.
+A cell that takes its room down has failed, and nothing else has: the next one gets a fresh room.
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
 from itertools import groupby
-from time import perf_counter
 from typing import ClassVar
 
 from relokit.arguments import job_or_default
@@ -29,11 +25,10 @@ from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.opened_inputs import OpenedInputs, open_inputs
 from relokit.runtime.kexec.programs import StoredPrograms
 from relokit.runtime.room.requests import RunRequest, Setup
-from relokit.session import Session
+from relokit.workers import Done, RoomWorkers, Task, carried_out
 
 AHEAD = 64
 """Cells a room may be ahead of the one that is reported next, so that a slow one holds up none."""
-_WAIT = 0.05
 
 
 class CellStatus(StrEnum):
@@ -120,24 +115,33 @@ def run_matrix(
     template_overrides(shared.templates)
     opened = open_inputs(shared)
     count = max(1, min(jobs or default_jobs(), MAX_JOBS, len(cells)))
-    session = Session(count)
-    session.start(count)
-    threads = ThreadPoolExecutor(count, thread_name_prefix="room")
-    pending: deque[Future[CellResult]] = deque()
-    try:
-        # One target's cells come one after the other.
-        for target, group in groupby(cells, lambda cell: cell.target):
-            together = list(group)
-            prepared = _build(target, together, shared)
-            for cell in together:
-                pending.append(threads.submit(_run_cell, cell, shared, prepared, opened, session))
-                if len(pending) > count * AHEAD:
-                    yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)
-        _stop(session, pending)
+    tasks = _tasks(cells, shared, opened)
+    with RoomWorkers(count) as workers:
+        for done in carried_out(workers, tasks, ahead=AHEAD):
+            yield _result(done)
+
+
+def _tasks(
+    cells: Sequence[Cell], shared: Job, opened: OpenedInputs
+) -> Iterator[Task[_Asked, Outcome]]:
+    """One for each cell; one target's cells come one after the other, and share its programs."""
+    for target, group in groupby(cells, lambda cell: cell.target):
+        together = list(group)
+        prepared = _build(target, together, shared)
+        for cell in together:
+            request = None
+            if cell.target is not None and prepared.programs is not None:
+                setup = Setup(cell.target, prepared.programs, cell.job(shared), opened)
+                request = RunRequest(setup)
+            yield Task(_Asked(cell, prepared.error), request, Outcome, shared.timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A cell, and what went wrong with its programs."""
+
+    cell: Cell
+    error: RelokitError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,26 +161,23 @@ def _build(target: Target | None, cells: Sequence[Cell], shared: Job) -> _Prepar
         return _Prepared(error=error)
 
 
-def _run_cell(
-    cell: Cell, shared: Job, prepared: _Prepared, opened: OpenedInputs, session: Session
-) -> CellResult:
-    """One cell, in whichever room is idle; runs in a thread."""
+def _result(done: Done[_Asked, Outcome]) -> CellResult:
+    """What became of one cell."""
+    cell = done.about.cell
     if cell.target is None:
         return CellResult(cell, CellStatus.UNSUPPORTED, reason=cell.reason)
-    if prepared.error is not None:
-        return _broken(cell, prepared.error, 0.0)
-    assert prepared.programs is not None
-    # As many threads as rooms: nothing waits for one.
-    started = perf_counter()
+    if done.future is None:
+        assert done.about.error is not None
+        return _broken(cell, done.about.error, 0.0)
+    answered = done.future.result()
     try:
-        request = RunRequest(Setup(cell.target, prepared.programs, cell.job(shared), opened))
-        outcome = session.ask(request, Outcome, shared.timeout)
+        outcome = answered.answer
     except RelokitError as error:
-        return _broken(cell, error, round(perf_counter() - started, 6))
+        return _broken(cell, error, answered.seconds)
     return CellResult(
         cell,
         CellStatus.PASS if outcome.passed else CellStatus.FAIL,
-        round(perf_counter() - started, 6),
+        answered.seconds,
         outcome.relocation.instructions,
         None if outcome.passed else _in_short(outcome.findings),
         outcome.findings,
@@ -203,14 +204,3 @@ def _in_short(findings: tuple[Finding, ...]) -> str:
     first = f"{worst.rule}: {worst.message}"
     more = len(findings) - 1
     return f"{first} (and {more} more)" if more else first
-
-
-def _stop(session: Session, pending: Iterable[Future[CellResult]]) -> None:
-    """End every room; one that is busy is killed, and again if its thread has just begun."""
-    running = [future for future in pending if not future.done()]
-    while running:
-        session.abort()
-        running = [future for future in running if not future.done()]
-        if running:
-            wait(running, timeout=_WAIT)
-    session.close()

@@ -14,6 +14,7 @@ COMMANDS = {
     "export": "Write an ELF: executable, relocatable, or bootable in QEMU.",
     "generate": "Write the rendered assembly, the ld script and a Makefile.",
     "matrix": "Run every combination of state, page size, regime, path and payload.",
+    "mutate": "Put one thing wrong, run, judge: does the book find it? For every thing there is.",
     "series": "The fifteen patches with measured evidence; or one of them from every side.",
     "explain": "What a rule asks for, why, and what mends it.",
     "diff": "Compare machine code: states, objects, ELF files, shipped kernels.",

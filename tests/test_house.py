@@ -64,22 +64,27 @@ ALLOWED = {
         "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
         "runtime.kexec, runtime.judge, runtime.run"
     ),
+    "runtime.mutation": (
+        "codegen, codegen.base, linker, linker.kernel, runtime.guest, runtime.record, "
+        "runtime.kexec, runtime.judge, runtime.judge.rules, runtime.run"
+    ),
     "runtime.room": (
         "codegen.*, linker.*, runtime.kexec, runtime.judge, runtime.run, runtime.state, "
-        "runtime.behaviour"
+        "runtime.behaviour, runtime.mutation"
     ),
     "": "codegen.*, linker.*, diffing.*, runtime.*",
     "cli.pages": "codegen.base, diffing.*",
     "cli.terminal": (
         "relokit, codegen, codegen.base, diffing.*, runtime.guest, runtime.kexec, "
-        "runtime.campaign, runtime.judge, runtime.judge.rules, runtime.behaviour, cli.pages"
+        "runtime.campaign, runtime.judge, runtime.judge.rules, runtime.behaviour, "
+        "runtime.mutation, cli.pages"
     ),
     "cli": (
         "relokit, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, cli.terminal"
     ),
     "cli.commands": (
         "relokit, codegen, codegen.base, linker.kernel, diffing.*, runtime.kexec, "
-        "runtime.campaign, runtime.behaviour, cli, cli.pages, cli.terminal"
+        "runtime.campaign, runtime.behaviour, runtime.mutation, cli, cli.pages, cli.terminal"
     ),
 }
 

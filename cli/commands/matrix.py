@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
+from relokit.cli.lists import States, several
 from relokit.cli.main import EXIT_SIGNAL
 from relokit.cli.options import (
     INPUT_FILE,
     CountParam,
-    F,
     Seconds,
     cache_option,
     json_option,
@@ -22,10 +21,8 @@ from relokit.cli.options import (
     strict_option,
 )
 from relokit.cli.terminal.output import emit, emit_json
-from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
-from relokit.codegen.series import BEFORE, COMPLETE, parse_state
 from relokit.codegen.target import NARROW, PAGE_SIZES, VA_BITS, WIDE, Regime
 from relokit.runtime.campaign.cells import (
     MAX_JOBS,
@@ -51,57 +48,6 @@ class CellList:
     cells: tuple[Cell, ...]
 
 
-class Several(click.ParamType[tuple[Any, ...]]):
-    """Names with commas between them, as values: each once, in the order of ``known``."""
-
-    name = "list"
-
-    def __init__(self, known: Mapping[str, Any]) -> None:
-        self.known = known
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Any, ...]:
-        chosen: set[Any] = set()
-        for word in value.split(","):
-            chosen.update(self.values(word.strip()))
-        return tuple(known for known in self.known.values() if known in chosen)
-
-    def values(self, word: str) -> Iterable[Any]:
-        """What ``word`` stands for."""
-        if word.lower() not in self.known:
-            self.fail(f"{word!r} is none of {', '.join(self.known)}")
-        return [self.known[word.lower()]]
-
-
-class States(Several):
-    """States of the series and ranges of them: ``0,5-15``."""
-
-    def __init__(self) -> None:
-        super().__init__({str(state): state for state in range(BEFORE, COMPLETE + 1)})
-
-    def values(self, word: str) -> Iterable[Any]:
-        first, dash, last = word.partition("-")
-        try:
-            # No longer than any state: Python refuses to convert thousands of digits.
-            low = parse_state(first[:20])
-            high = parse_state(last[:20]) if dash else low
-        except RelokitError as error:
-            self.fail(f"{error.message}; {error.hint}, or a range such as 5-15")
-        if high < low:
-            self.fail(f"{word!r} is a range that ends before it begins")
-        return range(low, high + 1)
-
-
-def _several(
-    flag: str, known: Iterable[Any] | Mapping[str, Any], help_text: str, *names: str
-) -> Callable[[F], F]:
-    words = known if isinstance(known, Mapping) else {str(value): value for value in known}
-    return click.option(
-        flag, *names, type=Several(words), metavar="A,B,..", help=f"{help_text} {', '.join(words)}."
-    )
-
-
 @click.command(
     "matrix",
     help="Run every combination of state, page size, VA size, regime, path and payload. Without "
@@ -110,16 +56,16 @@ def _several(
 @click.option(
     "--series", type=States(), metavar="0,5-15", help="States of the series. [default: all]"
 )
-@_several("--page-size", PAGE_SIZES, "Translation granules:", "page_sizes")
-@_several(
+@several("--page-size", PAGE_SIZES, "Translation granules:", "page_sizes")
+@several(
     "--va-bits",
     sorted({bits for legal in VA_BITS.values() for bits in legal}),
     "VA sizes, by default those of each page size:",
 )
-@_several("--cpu-bits", (NARROW, WIDE), "Addresses of the CPU, by default as the kernel's:")
-@_several("--el", Regime, "Regimes:", "regimes")
-@_several("--path", KexecPath, "Ways out:", "paths")
-@_several("--payload", Payload, "What is moved, in what kind of list:", "payloads")
+@several("--cpu-bits", (NARROW, WIDE), "Addresses of the CPU, by default as the kernel's:")
+@several("--el", Regime, "Regimes:", "regimes")
+@several("--path", KexecPath, "Ways out:", "paths")
+@several("--payload", Payload, "What is moved, in what kind of list:", "payloads")
 @click.option(
     "--full",
     is_flag=True,

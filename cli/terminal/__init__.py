@@ -1,3 +1,4 @@
 """What is shown on a terminal; imports relokit, codegen, codegen.base, diffing.*, runtime.guest,
-runtime.kexec, runtime.campaign, runtime.judge, runtime.judge.rules, runtime.behaviour, cli.pages.
+runtime.kexec, runtime.campaign, runtime.judge, runtime.judge.rules, runtime.behaviour,
+runtime.mutation, cli.pages.
 """

@@ -31,6 +31,7 @@ STAGES = {
     "relocate": "Relocating",
     "verify": "Comparing every byte",
     "boot": "Letting the new kernel run",
+    "mutate": "Trying mutants",
 }
 LABEL_WIDTH = 13
 

@@ -1,0 +1,178 @@
+"""What a campaign of mutants comes to: counts by operator, rule and place; who survived."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import field
+from typing import ClassVar, TypeVar
+
+from relokit.codegen.base.documents import ABSENT
+from relokit.codegen.base.nouns import dataclass
+from relokit.mutate import SurveyDone, Tried
+from relokit.runtime.mutation.mutant import FindingPlace, MutantStatus, RoutineName
+from relokit.runtime.mutation.mutant_survey import LayoutFacts, RoutineFacts
+
+K = TypeVar("K")
+
+RIGHT = frozenset({FindingPlace.AT, FindingPlace.NAMED, FindingPlace.SHOWN})
+"""Places of a finding from which a person sees the mutated instruction."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetTried:
+    """A target by name: the moves that mutants were tried in, the code they are of.
+
+    ``why_not`` says why there is none of it.
+    """
+
+    target: str
+    layouts: tuple[LayoutFacts, ...] = ()
+    routines: tuple[RoutineFacts, ...] = ()
+    why_not: str | None = field(default=None, metadata=ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class MutantRow:
+    """How many mutants of one kind ended how; ``right`` is of the killed, at the right place."""
+
+    killed: int
+    right: int
+    survived: int
+    no_answer: int
+
+    @property
+    def all(self) -> int:
+        """All of the kind."""
+        return self.killed + self.survived + self.no_answer
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A mutant that was not killed."""
+
+    target: str
+    id: str
+    operator: str
+    place: str
+    text: str
+    warnings: tuple[str, ...] = field(default=(), metadata=ABSENT)
+    not_judged: tuple[str, ...] = field(default=(), metadata=ABSENT)
+    why: str | None = field(default=None, metadata=ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class MutationReport:
+    """``status`` is ``pass`` where all were killed, ``fail``, ``nothing`` or ``interrupted``.
+
+    ``rules`` says how many each rule was the first to kill, ``places`` where those findings were.
+    """
+
+    SCHEMA: ClassVar[str] = "relokit.mutants/1"
+
+    status: str
+    targets: tuple[TargetTried, ...]
+    all: MutantRow
+    routines: Mapping[RoutineName, MutantRow]
+    operators: Mapping[str, MutantRow]
+    rules: Mapping[str, int]
+    places: Mapping[FindingPlace, int]
+    survivors: tuple[Left, ...]
+    unanswered: tuple[Left, ...]
+
+
+class Campaign:
+    """Results as they come, in whatever order; the report does not depend on it."""
+
+    def __init__(self) -> None:
+        self._surveys: list[SurveyDone] = []
+        self._tried: list[Tried] = []
+
+    def add(self, event: SurveyDone | Tried) -> None:
+        """Count one more."""
+        if isinstance(event, SurveyDone):
+            self._surveys.append(event)
+        else:
+            self._tried.append(event)
+
+    @property
+    def known(self) -> int:
+        """Mutants that there are, so far."""
+        return sum(len(one.survey.mutants) for one in self._surveys if one.survey)
+
+    @property
+    def done(self) -> int:
+        """Mutants with a result."""
+        return len(self._tried)
+
+    def report(self, *, interrupted: bool = False) -> MutationReport:
+        """All there is to say so far."""
+        tried = sorted(self._tried, key=self._order())
+        killed = [one.result for one in tried if one.result.status is MutantStatus.KILLED]
+        survivors = tuple(_left(one) for one in tried if _ended(one, MutantStatus.SURVIVED))
+        unanswered = tuple(_left(one) for one in tried if _ended(one, MutantStatus.NO_ANSWER))
+        status = "fail" if survivors or unanswered else "pass" if tried else "nothing"
+        rules = Counter(result.rule or "" for result in killed)
+        places = Counter(result.place for result in killed)
+        return MutationReport(
+            status="interrupted" if interrupted else status,
+            targets=tuple(_target(one) for one in self._surveys),
+            all=_row(tried),
+            routines=dict(_rows(tried, lambda one: one.mutant.routine)),
+            operators=dict(_rows(tried, lambda one: one.mutant.operator)),
+            rules=dict(sorted(rules.items(), key=lambda pair: (-pair[1], pair[0]))),
+            places={place: places[place] for place in FindingPlace if places[place]},
+            survivors=survivors,
+            unanswered=unanswered,
+        )
+
+    def _order(self) -> Callable[[Tried], tuple[int, int]]:
+        targets = {one.target: number for number, one in enumerate(self._surveys)}
+        numbers = {
+            (one.target, mutant.id): number
+            for one in self._surveys
+            if one.survey
+            for number, mutant in enumerate(one.survey.mutants)
+        }
+        return lambda one: (targets[one.target], numbers[one.target, one.mutant.id])
+
+
+def _ended(one: Tried, status: MutantStatus) -> bool:
+    return one.result.status is status
+
+
+def _target(one: SurveyDone) -> TargetTried:
+    if one.survey is None:
+        return TargetTried(one.target.name, why_not=one.why_not)
+    return TargetTried(one.target.name, one.survey.layouts, one.survey.routines)
+
+
+def _left(one: Tried) -> Left:
+    mutant, result = one.mutant, one.result
+    return Left(
+        one.target.name,
+        mutant.id,
+        mutant.operator,
+        mutant.place,
+        mutant.text,
+        result.warnings,
+        result.not_judged,
+        result.why,
+    )
+
+
+def _rows(tried: Sequence[Tried], kind: Callable[[Tried], K]) -> Iterator[tuple[K, MutantRow]]:
+    kinds: dict[K, list[Tried]] = {}
+    for one in tried:
+        kinds.setdefault(kind(one), []).append(one)
+    return ((name, _row(ones)) for name, ones in kinds.items())
+
+
+def _row(tried: Sequence[Tried]) -> MutantRow:
+    counts = Counter(one.result.status for one in tried)
+    return MutantRow(
+        killed=counts[MutantStatus.KILLED],
+        right=sum(one.result.place in RIGHT for one in tried),
+        survived=counts[MutantStatus.SURVIVED],
+        no_answer=counts[MutantStatus.NO_ANSWER],
+    )

@@ -1,0 +1,145 @@
+"""``relokit mutate``."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from relokit.cli.lists import States, several
+from relokit.cli.main import EXIT_SIGNAL
+from relokit.cli.options import INPUT_FILE, CountParam, cache_option, json_option
+from relokit.cli.terminal.output import emit, emit_json
+from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
+from relokit.codegen.target import PAGE_SIZES, Regime, Target
+from relokit.runtime.campaign.cells import MAX_JOBS
+from relokit.runtime.kexec.job import MAX_SEED, Job
+from relokit.runtime.mutation.mutant import RoutineName
+from relokit.runtime.mutation.operators import OPERATOR_NAMES
+
+if TYPE_CHECKING:
+    from relokit.mutate import MutationPlan
+    from relokit.workers import Workers
+
+EXIT_NOTHING = 5
+"""As pytest says that it has collected nothing."""
+_EXITS = {"pass": 0, "fail": 1, "nothing": EXIT_NOTHING}
+
+
+@click.command(
+    "mutate",
+    help="Make every mutant of the code that has one thing wrong, run each, and see whether the "
+    "rules find it. Exit code 0 if all were killed, 1 if some were not, 5 if there was none.",
+    epilog="Examples:  relokit mutate --operator drop,weaken;  relokit mutate --series 0,9,12,15 "
+    "--el el1,nvhe,vhe --jobs 2;  relokit mutate --code-from vmlinuz --routine relocation.",
+)
+@click.option(
+    "--series",
+    type=States(),
+    metavar="0,5-15",
+    default="complete",
+    show_default=True,
+    help="States of the series.",
+)
+@several("--page-size", PAGE_SIZES, "Translation granules, by default 4k:", "page_sizes")
+@several("--el", Regime, "Regimes, by default nvhe:", "regimes")
+@click.option(
+    "--layout",
+    type=click.Choice(list(LAYOUTS)),
+    default="6.1",
+    show_default=True,
+    help="struct kimage of this kernel version.",
+)
+@several("--routine", RoutineName, "Code to mutate, by default all:", "routines")
+@several("--operator", OPERATOR_NAMES, "Mutation operators, by default all:", "operators")
+@click.option(
+    "--code-from",
+    type=INPUT_FILE,
+    metavar="VMLINUZ",
+    help="Mutate this shipped kernel's relocation code and EL2 vectors.",
+)
+@click.option(
+    "--templates",
+    type=INPUT_FILE,
+    metavar="DIR",
+    help="Templates in DIR win over the built-in ones.",
+)
+@click.option(
+    "--seed",
+    type=CountParam(0, MAX_SEED),
+    default=0,
+    show_default=True,
+    help="Decides the shuffling and the payload.",
+)
+@click.option(
+    "-j", "--jobs", type=CountParam(1, MAX_JOBS), help="Mutants at a time. [default: one a core]"
+)
+@cache_option
+@json_option
+def command(
+    as_json: bool,
+    no_cache: bool,
+    jobs: int | None,
+    code_from: Path | None,
+    templates: Path | None,
+    seed: int,
+    **options: Any,
+) -> int:
+    """Arguments in, one call of the facade, a view out; the result is the exit code."""
+    from relokit.matrix import default_jobs
+    from relokit.mutate import MutationPlan
+    from relokit.workers import RoomWorkers
+
+    operators = options["operators"]
+    plan = MutationPlan(
+        _targets(**options),
+        options["routines"] or tuple(RoutineName),
+        None if operators is None else frozenset(operators),
+    )
+    job = Job(code_from=code_from, templates=templates, seed=seed)
+    with RoomWorkers(jobs or default_jobs()) as workers:
+        return _run(plan, job, workers, as_json)
+
+
+def _targets(
+    series: tuple[int, ...],
+    page_sizes: tuple[int, ...] | None,
+    regimes: tuple[Regime, ...] | None,
+    layout: str,
+    **_: object,
+) -> tuple[Target, ...]:
+    kimage = layout_named(layout)
+    return tuple(
+        Target(series=state, page_size=page_size, regime=regime, layout=kimage)
+        for state in series
+        for page_size in page_sizes or (PAGE_SIZES["4k"],)
+        for regime in regimes or (Regime.NVHE,)
+    )
+
+
+def _run(plan: MutationPlan, job: Job, workers: Workers, as_json: bool) -> int:
+    """Try them all; on the way out, early or not, say how far that got."""
+    from relokit.cli.terminal.mutation_view import text_of
+    from relokit.cli.terminal.view import Bars
+    from relokit.mutate import try_mutants
+    from relokit.mutation_report import Campaign
+
+    campaign = Campaign()
+    ended_by = None
+    with Bars() as bars:
+        try:
+            with closing(try_mutants(plan, job, workers=workers)) as events:
+                for event in events:
+                    campaign.add(event)
+                    bars.progress("mutate", campaign.done, campaign.known)
+        except KeyboardInterrupt as interrupt:
+            ended_by = signal.Signals(interrupt.args[0] if interrupt.args else signal.SIGINT)
+    report = campaign.report(interrupted=ended_by is not None)
+    if as_json:
+        emit_json(report)
+    else:
+        emit(text_of(report))
+    return _EXITS[report.status] if ended_by is None else EXIT_SIGNAL + ended_by

@@ -1,0 +1,91 @@
+"""What a person sees of a campaign of mutants: one screen, and a line or two for each survivor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from relokit.cli.terminal.output import plain
+from relokit.mutation_report import Left, MutantRow, MutationReport, TargetTried
+from relokit.runtime.mutation.mutant import FindingPlace
+
+WORDS = {"pass": "PASS", "fail": "FAIL", "nothing": "NOTHING", "interrupted": "INTERRUPTED"}
+_PLACES = {
+    FindingPlace.AT: "at the mutated instruction",
+    FindingPlace.NAMED: "elsewhere, and names it",
+    FindingPlace.SHOWN: "near it: it is in the listing",
+    FindingPlace.ELSEWHERE: "elsewhere",
+}
+
+
+def text_of(report: MutationReport) -> str:
+    """The whole report."""
+    return plain("\n".join(_lines(report)))
+
+
+def _lines(report: MutationReport) -> Iterator[str]:
+    for target in report.targets:
+        yield from _target(target)
+    yield from _table("routine", report.routines)
+    yield from _table("operator", report.operators)
+    yield ""
+    yield "killed first by"
+    for rule, count in report.rules.items():
+        yield f"  {count:>6}  {rule}"
+    yield ""
+    yield "the first finding is"
+    for place, count in report.places.items():
+        yield f"  {count:>6}  {_PLACES[place]}"
+    for heading, ones in (("survived", report.survivors), ("no answer", report.unanswered)):
+        if ones:
+            yield ""
+            yield heading
+            for one in ones:
+                yield from _left(one)
+    yield ""
+    yield f"{WORDS[report.status]}  {_summary(report.all)}"
+
+
+def _target(target: TargetTried) -> Iterator[str]:
+    yield target.target
+    if target.why_not:
+        yield f"  not tried: {target.why_not}"
+    for routine in target.routines:
+        text = f"  {routine.name}: {routine.instructions} instructions"
+        if routine.not_executed:
+            text += f", {routine.not_executed} of them never executed and not mutated"
+        yield text
+    for layout in target.layouts:
+        if layout.why_not:
+            yield f"  not tried in {layout.name}: the code fails as it is: {layout.why_not}"
+
+
+def _table(what: str, rows: Mapping[Any, MutantRow]) -> Iterator[str]:
+    yield ""
+    yield f"{what:<16} mutants  killed  right place  survived  no answer"
+    for name, row in rows.items():
+        yield (
+            f"{name:<16} {row.all:>7} {row.killed:>7} {row.right:>12} {row.survived:>9} "
+            f"{row.no_answer:>10}"
+        )
+
+
+def _left(one: Left) -> Iterator[str]:
+    yield f"  {one.target}  {one.id}"
+    yield f"    {one.place}: {one.text}"
+    if one.warnings:
+        yield f"    warned: {', '.join(one.warnings)}"
+    if one.not_judged:
+        yield f"    not judged: {', '.join(one.not_judged)}"
+    if one.why:
+        yield f"    {one.why}"
+
+
+def _summary(row: MutantRow) -> str:
+    if not row.all:
+        return "no mutants"
+    share = f"{row.killed / row.all:.1%}"
+    text = f"{row.all:,} mutants: {row.killed:,} killed ({share})"
+    if row.killed:
+        text += f", {row.right / row.killed:.1%} of them at the right place"
+    return f"{text}; {row.survived:,} survived, {row.no_answer:,} without an answer"

@@ -1,0 +1,85 @@
+"""Mutant: one thing that is wrong, in code or in data, and by which operator."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from enum import StrEnum
+
+from relokit.codegen.base.documents import ABSENT
+from relokit.codegen.base.nouns import dataclass
+
+
+class RoutineName(StrEnum):
+    """Code that mutants are made of, or what it reads."""
+
+    RELOCATION = "relocation"
+    VECTORS = "vectors"
+    SOFT_RESTART = "soft-restart"
+    HIBERNATE_EXIT = "hibernate-exit"
+
+
+@dataclass(frozen=True, slots=True)
+class WordEdit:
+    """The instruction at link-time VA ``va`` becomes ``word``."""
+
+    va: int
+    word: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """``edits`` are the words that differ. ``text`` says what was made of what, as disassembly.
+
+    ``place`` is the first changed instruction's, as findings call it. ``layouts`` are those in
+    which the good code executes one of them.
+    """
+
+    id: str
+    operator: str
+    routine: RoutineName
+    place: str
+    text: str
+    layouts: tuple[str, ...]
+    edits: tuple[WordEdit, ...] = ()
+
+
+class MutantStatus(StrEnum):
+    """What became of a mutant: NO_ANSWER where the host's limits ended it, which kills nothing."""
+
+    KILLED = "killed"
+    SURVIVED = "survived"
+    NO_ANSWER = "no answer"
+
+
+class FindingPlace(StrEnum):
+    """Where the first finding is, seen from the mutated instructions.
+
+    AT one of them; NAMED: elsewhere, but its text names one; SHOWN: one is in its listing.
+    """
+
+    AT = "at"
+    NAMED = "named"
+    SHOWN = "shown"
+    ELSEWHERE = "elsewhere"
+
+
+@dataclass(frozen=True, slots=True)
+class MutantResult:
+    """``layout`` is where that was seen, ``rule`` killed first, ``rules`` are all that did there.
+
+    ``found`` is the first finding's message and ``at`` its place. ``warnings`` are the rules that
+    warned in any layout and ``not_judged`` those that could not tell: of survivors. ``why`` says
+    why there is no answer.
+    """
+
+    id: str
+    status: MutantStatus
+    layout: str | None = field(default=None, metadata=ABSENT)
+    rule: str | None = field(default=None, metadata=ABSENT)
+    place: FindingPlace | None = field(default=None, metadata=ABSENT)
+    found: str | None = field(default=None, metadata=ABSENT)
+    at: str | None = field(default=None, metadata=ABSENT)
+    rules: tuple[str, ...] = field(default=(), metadata=ABSENT)
+    warnings: tuple[str, ...] = field(default=(), metadata=ABSENT)
+    not_judged: tuple[str, ...] = field(default=(), metadata=ABSENT)
+    why: str | None = field(default=None, metadata=ABSENT)

@@ -1,0 +1,170 @@
+"""All mutants of a target: of what the good code executes, by every operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import field, replace
+
+from relokit.codegen.base.documents import ABSENT
+from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.target import Target
+from relokit.linker.image import Image
+from relokit.runtime.judge.rules.disassembly import disassemble
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.mutation.encodings import encoding_of
+from relokit.runtime.mutation.layouts import MoveLayout, fits, layouts_for
+from relokit.runtime.mutation.mutant import Mutant, RoutineName, WordEdit
+from relokit.runtime.mutation.mutated import CodeSet, words_of
+from relokit.runtime.mutation.operators import MOVE, OPERATORS, SWAP, Surroundings
+from relokit.runtime.mutation.rearranging import moved, swapped
+from relokit.runtime.mutation.trial import CodeTrial, tried
+from relokit.runtime.record.known import Unknown
+from relokit.runtime.record.trace import TraceKind
+from relokit.runtime.run.scenes import place_in
+
+SLACK = 4
+"""How often the good code's instructions a mutant may execute."""
+FEWEST = 10_000
+"""Instructions that every mutant may execute."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutFacts:
+    """How the good code fared: ``instructions`` of its move; ``why_not`` is what it failed by."""
+
+    name: str
+    instructions: int
+    why_not: str | None = field(default=None, metadata=ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutineFacts:
+    """``instructions`` of a routine, and how many of them no layout executes."""
+
+    name: RoutineName
+    instructions: int
+    not_executed: int
+
+
+@dataclass(frozen=True, slots=True)
+class MutantSurvey:
+    """What there is to try for a target."""
+
+    layouts: tuple[LayoutFacts, ...]
+    routines: tuple[RoutineFacts, ...]
+    mutants: tuple[Mutant, ...]
+
+
+def survey(
+    target: Target, code: CodeSet, base: Job, routines: Iterable[RoutineName]
+) -> MutantSurvey:
+    """Run the good code in every layout that ``routines`` need, and make their mutants.
+
+    A layout in which the good code fails is none: its mutants would all be found.
+    """
+    routines = tuple(routines)
+    executed: dict[str, frozenset[int]] = {}
+    facts = []
+    for layout in layouts_for(target, base):
+        if not any(fits(layout, routine, target) for routine in routines):
+            continue
+        with tried(target, code, layout.job) as trial:
+            instructions = sum(leg.stop.instructions for leg in trial.record.legs)
+            if trial.errors:
+                first = trial.errors[0]
+                why = f"{first.rule}: {first.message}"
+                facts.append(LayoutFacts(layout.name, instructions, why))
+                continue
+            executed[layout.name] = frozenset(_executed(trial))
+            facts.append(LayoutFacts(layout.name, instructions))
+    anywhere = frozenset().union(*executed.values())
+    mutants: list[Mutant] = []
+    found = []
+    for routine in routines:
+        image = code.image_of(routine)
+        words = words_of(image, routine, target)
+        ran = {va: word for va, word in words.items() if va in anywhere}
+        if ran:
+            found.append(RoutineFacts(routine, len(words), len(words) - len(ran)))
+            mutants += _mutants_of(image, routine, ran, executed)
+    return MutantSurvey(tuple(facts), tuple(found), tuple(mutants))
+
+
+def limited(layout: MoveLayout, facts: Iterable[LayoutFacts]) -> MoveLayout:
+    """``layout`` with the instructions that a mutant may execute in it."""
+    good = next(one.instructions for one in facts if one.name == layout.name)
+    limit = SLACK * good + FEWEST
+    return replace(layout, job=replace(layout.job, max_instructions=limit))
+
+
+def _executed(trial: CodeTrial) -> Iterator[int]:
+    """Link-time VAs of what ran."""
+    trace = trial.record.trace
+    assert not isinstance(trace, Unknown)
+    fetched = trace.of(TraceKind.FETCH)
+    for va, length in set(zip(fetched["va"].tolist(), fetched["length"].tolist(), strict=True)):
+        for at in range(va, va + length, 4):
+            located = trial.locate(at)
+            if located:
+                yield located[1]
+
+
+def _mutants_of(
+    image: Image,
+    routine: RoutineName,
+    words: Mapping[int, int],
+    executed: Mapping[str, frozenset[int]],
+) -> Iterator[Mutant]:
+    seen: set[tuple[tuple[int, int], ...]] = set()
+    for operator, edits in _edits(words):
+        key = tuple(sorted(edits.items()))
+        if key in seen or not edits:
+            continue
+        seen.add(key)
+        names = tuple(name for name, vas in executed.items() if vas & edits.keys())
+        yield _mutant(image, routine, operator, words, edits, names)
+
+
+def _edits(words: Mapping[int, int]) -> Iterator[tuple[str, dict[int, int]]]:
+    """Operator's name, and words by VA that differ."""
+    around = Surroundings(_registers(words))
+    for operator in OPERATORS:
+        for va, word in words.items():
+            for other in dict.fromkeys(operator.change(word, around)):
+                if other != word:
+                    yield operator.name, {va: other}
+    yield from ((SWAP, edits) for edits in swapped(words))
+    yield from ((MOVE, edits) for edits in moved(words))
+
+
+def _registers(words: Mapping[int, int]) -> tuple[int, ...]:
+    used: set[int] = set()
+    for word in words.values():
+        encoding = encoding_of(word)
+        used |= {one.get(word) for one in encoding.registers} if encoding else set()
+    return tuple(sorted(used - {31}))
+
+
+def _mutant(
+    image: Image,
+    routine: RoutineName,
+    operator: str,
+    words: Mapping[int, int],
+    edits: Mapping[int, int],
+    layouts: tuple[str, ...],
+) -> Mutant:
+    first = min(edits)
+    start = min(words)
+    text = "; ".join(
+        f"{disassemble(words[va], va)} -> {disassemble(edits[va], va)}" for va in sorted(edits)
+    )
+    spelt = ",".join(f"{edits[va]:08x}" for va in sorted(edits))
+    return Mutant(
+        id=f"{routine}+{first - start:#x}/{operator}/{spelt}",
+        operator=operator,
+        routine=routine,
+        place=place_in(image, first),
+        text=text,
+        layouts=layouts,
+        edits=tuple(WordEdit(va, word) for va, word in sorted(edits.items())),
+    )

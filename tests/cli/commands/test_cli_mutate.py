@@ -1,0 +1,60 @@
+"""``relokit mutate``: what is shown, and the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Cli = Callable[..., Any]
+SOME = ("mutate", "--routine", "relocation", "--jobs", "1", "--operator")
+
+
+def test_survivors_are_listed_and_fail(cli: Cli) -> None:
+    result = cli(*SOME, "weaken")
+    assert result.code == 1
+    assert "dc civac, x10 -> dc cvac, x10" in result.out
+    assert "caches.discard" in result.out
+    assert "relocation: 69 instructions, 5 of them never executed and not mutated" in result.out
+    assert result.out.splitlines()[-1].startswith("FAIL  ")
+
+
+def test_the_document_has_what_the_screen_has(cli: Cli) -> None:
+    document = cli(*SOME, "weaken", "--json").document
+    assert (document["schema"], document["status"]) == ("relokit.mutants/1", "fail")
+    assert document["all"] == document["operators"]["weaken"] == document["routines"]["relocation"]
+    texts = [one["text"] for one in document["survivors"]]
+    assert "dc civac, x10 -> dc cvac, x10" in texts
+    assert len(texts) == document["all"]["survived"]
+
+
+def test_all_killed_is_a_pass(cli: Cli) -> None:
+    result = cli("mutate", "--routine", "soft-restart", "--operator", "condition")
+    assert (result.code, result.out.splitlines()[-1].split()[0]) == (0, "PASS")
+
+
+def test_nothing_to_try_has_an_exit_code_of_its_own(cli: Cli) -> None:
+    result = cli(*SOME, "mask")
+    assert result.code == 5
+    assert result.out.splitlines()[-1] == "NOTHING  no mutants"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (("--operator", "rewrite"), "'rewrite' is none of drop, weaken"),
+        (("--routine", "main"), "'main' is none of relocation, vectors"),
+        (("--series", "15-3"), "ends before it begins"),
+        (("--jobs", "0"), "give 1 to 256"),
+    ],
+)
+def test_what_is_no_choice_is_refused(cli: Cli, arguments: tuple[str, ...], wrong: str) -> None:
+    result = cli("mutate", *arguments)
+    assert result.code == 2
+    assert wrong in result.err
+
+
+def test_help_has_examples(cli: Cli) -> None:
+    result = cli("mutate", "--help")
+    assert "Examples:" in result.out

@@ -1,0 +1,118 @@
+"""Mutants tried: what kills them, where, and what never comes to an answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from relokit.codegen.target import Regime, Target
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.mutation.layouts import layouts_for
+from relokit.runtime.mutation.mutant import (
+    FindingPlace,
+    Mutant,
+    MutantResult,
+    MutantStatus,
+    RoutineName,
+)
+from relokit.runtime.mutation.mutant_survey import MutantSurvey, limited, survey
+from relokit.runtime.mutation.mutated import CodeSet, words_of
+from relokit.runtime.mutation.trial import result_of
+from support.machines import programs
+
+STATES = (0, 9, 15)
+
+
+def code(target: Target) -> CodeSet:
+    return CodeSet(programs(target))
+
+
+@cache
+def surveyed(target: Target) -> MutantSurvey:
+    return survey(target, code(target), Job(), RoutineName)
+
+
+def tried(target: Target, mutant: Mutant, **limits: object) -> MutantResult:
+    found = surveyed(target)
+    layouts = tuple(
+        replace(one, job=replace(one.job, **limits))  # type: ignore[arg-type]
+        for one in (limited(one, found.layouts) for one in layouts_for(target, Job()))
+    )
+    return result_of(mutant, target, code(target), layouts)
+
+
+def mutant(target: Target, routine: str, text: str) -> Mutant:
+    [found] = [
+        one
+        for one in surveyed(target).mutants
+        if one.routine == routine and one.text == text and one.operator != "move"
+    ]
+    return found
+
+
+@pytest.mark.parametrize("series", STATES)
+def test_good_code_is_surveyed_in_every_layout_and_all_that_ran_is_mutated(series: int) -> None:
+    target = Target(series=series, regime=Regime.NVHE)
+    found = surveyed(target)
+    assert [one.why_not for one in found.layouts] == [None] * 4
+    ids = [one.id for one in found.mutants]
+    assert len(set(ids)) == len(ids)
+    for routine in found.routines:
+        words = words_of(code(target).image_of(routine.name), routine.name, target)
+        assert len(words) == routine.instructions
+        dropped = [
+            one for one in found.mutants if (one.routine, one.operator) == (routine.name, "drop")
+        ]
+        assert len(dropped) == routine.instructions - routine.not_executed
+
+
+def test_one_that_caches_reveal_is_killed_at_its_instruction() -> None:
+    target = Target(series=15, regime=Regime.NVHE)
+    result = tried(target, mutant(target, "relocation", "dc civac, x10 -> dc ivac, x10"))
+    assert result.status is MutantStatus.KILLED
+    assert (result.rule, result.place) == ("caches.discard", FindingPlace.AT)
+    assert result.layout == "shuffled"
+
+
+@pytest.mark.parametrize(
+    ("series", "routine", "text"),
+    [
+        (15, "vectors", "br x4 -> nop"),
+        (9, "vectors", "mov x0, x2 -> nop"),
+        (0, "soft-restart", "hvc #0 -> nop"),
+        (15, "soft-restart", "hvc #0 -> nop"),
+        (15, "hibernate-exit", "stnp x0, x1, [x13] -> nop"),
+        (0, "hibernate-exit", "br x20 -> nop"),
+    ],
+)
+def test_every_routine_has_mutants_that_are_killed(series: int, routine: str, text: str) -> None:
+    target = Target(series=series, regime=Regime.NVHE)
+    assert tried(target, mutant(target, routine, text)).status is MutantStatus.KILLED
+
+
+def test_what_changes_nothing_survives() -> None:
+    """One neighbour of a pair of loads before the other: neither needs the other."""
+    target = Target(series=15, regime=Regime.NVHE)
+    swapped = next(
+        one
+        for one in surveyed(target).mutants
+        if one.operator == "swap" and one.text.count("ldr") == 4
+    )
+    result = tried(target, swapped)
+    assert result == MutantResult(swapped.id, MutantStatus.SURVIVED)
+
+
+def test_a_loop_without_an_end_is_killed_and_not_waited_for() -> None:
+    target = Target(series=15, regime=Regime.NVHE)
+    result = tried(target, mutant(target, "relocation", "add x10, x10, x15 -> nop"))
+    assert (result.status, result.rule) == (MutantStatus.KILLED, "run.limit")
+
+
+def test_the_hosts_clock_kills_nobody() -> None:
+    target = Target(series=15, regime=Regime.NVHE)
+    endless = mutant(target, "relocation", "add x10, x10, x15 -> nop")
+    result = tried(target, endless, max_instructions=1 << 60, timeout=0.05)
+    assert result.status is MutantStatus.NO_ANSWER
+    assert (result.layout, result.why) == ("shuffled", "timeout")
