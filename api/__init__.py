@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from relokit.diffs import diff, series_diff
     from relokit.executed_diffs import behave
     from relokit.explanations import explain
-    from relokit.facade import export, generate, run
+    from relokit.facade import export, generate, judge, run
     from relokit.matrix import CellResult, CellStatus, run_matrix
     from relokit.runtime.campaign.cells import Cell, Payload, Selection, cells
     from relokit.runtime.guest.order import Order
@@ -57,7 +57,7 @@ _EXPORTS = {
     "relokit.diffs": ("diff", "series_diff"),
     "relokit.executed_diffs": ("behave",),
     "relokit.explanations": ("explain",),
-    "relokit.facade": ("export", "generate", "run"),
+    "relokit.facade": ("export", "generate", "judge", "run"),
     "relokit.matrix": ("CellResult", "CellStatus", "run_matrix"),
     "relokit.runtime.campaign.cells": ("Cell", "Payload", "Selection", "cells"),
     "relokit.runtime.judge.outcome": ("Finding", "Outcome", "Status"),
@@ -104,6 +104,7 @@ __all__ = [
     "explain",
     "export",
     "generate",
+    "judge",
     "render",
     "run",
     "run_matrix",

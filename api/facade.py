@@ -80,6 +80,17 @@ def export(
     return process_session().export(path, target, job, files=files, progress=progress)
 
 
+def judge(path: Path, *, strict: bool = False) -> Outcome:
+    """Judge the trace in the file ``path``, which :func:`run` wrote, and run nothing.
+
+    A warning fails it if it is ``strict``. Raises FormatError for whatever else the file is.
+    """
+    from relokit.runtime.evidence.evidence_file import judge_file
+
+    _, outcome = judge_file(path, strict=strict)
+    return outcome
+
+
 def run(
     target: Target | None = None,
     job: Job | None = None,

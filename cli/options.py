@@ -287,6 +287,17 @@ def strict_option(function: F) -> F:
     return click.option("--strict", is_flag=True, help="A warning fails, too.")(function)
 
 
+def verbose_option(function: F) -> F:
+    """Add ``--verbose``; see :func:`check_verbose`."""
+    return click.option("--verbose", is_flag=True, help="List what each rule answered.")(function)
+
+
+def check_verbose(as_json: bool, verbose: bool) -> None:
+    """Refuse ``--verbose`` where it does nothing."""
+    if as_json and verbose:
+        raise click.UsageError("--json has what each rule answered: leave --verbose out")
+
+
 def json_option(function: F) -> F:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")(

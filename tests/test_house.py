@@ -56,13 +56,16 @@ ALLOWED = {
     "runtime.judge": (
         "codegen, codegen.base, runtime.guest, runtime.record, runtime.kexec, runtime.judge.rules"
     ),
+    "runtime.evidence": (
+        "codegen.base, runtime.guest, runtime.record, runtime.kexec, runtime.judge"
+    ),
     "runtime.run": (
         "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
-        "runtime.board, runtime.kexec, runtime.judge"
+        "runtime.board, runtime.kexec, runtime.judge, runtime.evidence"
     ),
     "runtime.behaviour": (
         "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
-        "runtime.kexec, runtime.judge, runtime.run"
+        "runtime.kexec, runtime.judge, runtime.evidence, runtime.run"
     ),
     "runtime.mutation": (
         "codegen, codegen.base, linker, linker.kernel, runtime.guest, runtime.record, "
@@ -93,6 +96,7 @@ NEVER = (
     ("runtime.kexec", {"runtime.engine"}),
     ("runtime.engine", {"runtime.kexec"}),
     ("runtime.judge", {"runtime.engine", "runtime.board", "runtime.run"}),
+    ("runtime.evidence", {"runtime.engine", "runtime.board", "runtime.run"}),
     ("runtime.judge.rules", {"runtime.engine", "runtime.board", "runtime.run", "runtime.kexec"}),
     ("diffing.routines", {"runtime.engine", "runtime.kexec", "runtime.run", "runtime.judge"}),
     ("diffing.kernels", {"runtime.engine", "runtime.kexec", "runtime.run", "runtime.judge"}),

@@ -12,6 +12,7 @@ from relokit.cli.options import (
     CountParam,
     Seconds,
     cache_option,
+    check_verbose,
     job_options,
     json_option,
     make_job,
@@ -19,6 +20,7 @@ from relokit.cli.options import (
     plain_option,
     strict_option,
     target_options,
+    verbose_option,
 )
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.runtime.kexec.job import (
@@ -68,13 +70,12 @@ DEMO_BOOT = 5.0
     help="Record what the CPU does up to the new kernel, and write that to this file.",
 )
 @strict_option
-@click.option("--verbose", is_flag=True, help="List what each rule answered.")
+@verbose_option
 @cache_option
 @json_option
 def command(as_json: bool, verbose: bool, trace: Path | None, **options: Any) -> int:
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
-    if as_json and verbose:
-        raise click.UsageError("--json has what each rule answered: leave --verbose out")
+    check_verbose(as_json, verbose)
     from relokit.linker.kernel.opened import Files
 
     files = Files()
@@ -92,5 +93,5 @@ def command(as_json: bool, verbose: bool, trace: Path | None, **options: Any) ->
     if as_json:
         emit_json(outcome)
     else:
-        emit(summary(target, outcome, verbose=verbose))
+        emit(summary(target.name, outcome, verbose=verbose))
     return 0 if outcome.passed else 1

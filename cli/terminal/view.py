@@ -17,7 +17,7 @@ from relokit.cli.terminal.findings_view import (
 )
 from relokit.cli.terminal.output import plain
 from relokit.codegen.base.version import VERSION
-from relokit.codegen.target import MIB, Target
+from relokit.codegen.target import MIB
 from relokit.runtime.guest.payload import PayloadPart
 from relokit.runtime.judge.outcome import Finding, Outcome, TraceFile
 from relokit.runtime.judge.rules.severity import Severity
@@ -34,6 +34,8 @@ STAGES = {
     "mutate": "Trying mutants",
 }
 LABEL_WIDTH = 13
+DIGEST_SHOWN = 16
+"""Digits of a digest that a person compares."""
 
 
 class Bars:
@@ -77,12 +79,12 @@ class Bars:
         self._bars.update(self._tasks[stage], completed=done, total=total)
 
 
-def summary(target: Target, outcome: Outcome, *, verbose: bool = False) -> str:
-    """The whole story and the verdict, with colours if standard output is a terminal.
+def summary(of: str, outcome: Outcome, *, verbose: bool = False) -> str:
+    """The whole story of the target called ``of`` and the verdict, with colours on a terminal.
 
     ``verbose`` lists what each rule answered.
     """
-    return shown(_lines(target, outcome, verbose))
+    return shown(_lines(of, outcome, verbose))
 
 
 def shown(lines: Iterable[Line]) -> str:
@@ -102,8 +104,8 @@ def shown(lines: Iterable[Line]) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def _lines(target: Target, outcome: Outcome, verbose: bool) -> Iterator[Line]:
-    yield (f"relokit {VERSION}", "bold"), f"  {target.name}"
+def _lines(of: str, outcome: Outcome, verbose: bool) -> Iterator[Line]:
+    yield (f"relokit {VERSION}", "bold"), f"  {plain(of)}"
     for part in outcome.payload:
         yield _row("payload", _payload(part))
     yield _row("relocation", _relocation(outcome))
@@ -163,8 +165,10 @@ def _relocation(outcome: Outcome) -> str:
     moved = outcome.relocation
     text = (
         f"{moved.pages:,} pages at EL{moved.el}, MMU {'on' if moved.mmu else 'off'}: "
-        f"{moved.instructions:,} instructions in {moved.seconds:.3f} s"
+        f"{moved.instructions:,} instructions"
     )
+    if moved.seconds:
+        text += f" in {moved.seconds:.3f} s"
     if outcome.handoff is not None and moved.seconds:
         text += f", {moved.bytes / moved.seconds / MIB:,.0f} MiB/s"
     return text
@@ -180,7 +184,9 @@ def _handoff(outcome: Outcome) -> str:
 
 
 def _trace(trace: TraceFile) -> str:
-    text = f"{trace.records:,} records, {trace.bytes:,} bytes"
+    text = f"{trace.records:,} records, {trace.bytes:,} bytes, {trace.digest[:DIGEST_SHOWN]}"
+    if trace.version != VERSION:
+        text += f", written by relokit {plain(trace.version)}"
     if trace.full_at is not None:
         text += f"; full: whole only up to {trace.full_at:,} instructions"
     return text

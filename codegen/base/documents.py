@@ -5,7 +5,8 @@ has a table of it, :data:`DOCUMENT`: by key the attribute that is shown (a field
 method without arguments, or one of what one of these holds: ``"outcome.status"``), or a table of an
 object within. The key ``*`` stands for all keys of an attribute. A field with the metadata
 :data:`ABSENT` is left out where it has its default. Enums are their values, a tuple of (name,
-value) is an object.
+value) is an object, bytes are hexadecimal, and numbers that are keys decimal. Where one of several
+types may be, a dataclass is an object within one that has its name as the only key.
 
 Reading is strict: what has another type, another key or not all keys is refused, since a document
 comes out of the process in which guests run. What was computed to be shown is not read.
@@ -35,6 +36,8 @@ DOCUMENT = "DOCUMENT"
 SCHEMA = "SCHEMA"
 """Name of the class attribute with name and version of the document, of one that is printed."""
 SCHEMA_KEY = "schema"
+MAX_DIGITS = 40
+"""Digits of a number that is a key."""
 ALL = "*"
 ABSENT: Mapping[str, bool] = MappingProxyType({"absent": True})
 """Metadata of a field that is left out of the document where it has its default."""
@@ -56,6 +59,19 @@ def to_data(value: object) -> Any:
     return _writer(cls)(value)
 
 
+def hints_of(cls: type, *named: type) -> Mapping[str, Any]:
+    """By field, the types of the dataclass ``cls``, for :func:`data_of` and :func:`from_data`.
+
+    ``named`` are those that its module imports for types only.
+    """
+    return get_type_hints(cls, localns={one.__name__: one for one in named})
+
+
+def data_of(hint: Any, value: object) -> Any:
+    """``value``, of a type that an annotation says, as JSON data."""
+    return _writer(hint)(value)
+
+
 def to_json(value: object) -> bytes:
     """A dataclass, or a tuple of them, as JSON text for :func:`from_json`."""
     data = [to_data(one) for one in value] if isinstance(value, tuple) else to_data(value)
@@ -63,7 +79,10 @@ def to_json(value: object) -> bytes:
 
 
 def from_data(wanted: type[T], data: Any) -> T:
-    """Read what :func:`to_data` wrote of a ``wanted``; raises FormatError for anything else."""
+    """Read what :func:`to_data` or :func:`data_of` wrote of a ``wanted``.
+
+    Raises FormatError for anything else.
+    """
     hint: Any = wanted
     reader: Callable[[Any], T] = _reader(hint)
     try:
@@ -151,20 +170,45 @@ def _writer(hint: Any) -> Writer:
         return lambda value: [put(one) for put, one in zip(writers, value, strict=True)]
     if origin is not None and _is_subclass(origin, Mapping):
         names, each = _writer(arguments[0]), _writer(arguments[1])
+        if arguments[0] is int:
+            names = str
         return lambda value: {names(name): each(one) for name, one in value.items()}
+    if origin is frozenset:
+        each = _writer(arguments[0])
+        return lambda value: sorted(map(each, value))
     if origin is not None and _is_subclass(origin, Iterable):
         each = _writer(arguments[0])
         return lambda value: [each(one) for one in value]
     if origin in (Union, UnionType):
         if _without_none(hint) is hint:
-            return _same
+            return _choice_writer(arguments)
         inner = _writer(_without_none(hint))
         return lambda value: None if value is None else inner(value)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return lambda value: value.value
+    if hint is bytes:
+        return bytes.hex
     if hint is Path:
         return str
     return _same
+
+
+def _choice_writer(hints: Iterable[Any]) -> Writer:
+    """Of a value that has one of several types."""
+    chosen: dict[Any, Writer] = {}
+    for hint in hints:
+        put = _writer(hint)
+        chosen[get_origin(hint) or hint] = _named(hint.__name__, put) if _is_record(hint) else put
+
+    def write(value: Any) -> Any:
+        put = chosen.get(type(value))
+        return value if put is None else put(value)
+
+    return write
+
+
+def _named(name: str, put: Writer) -> Writer:
+    return lambda value: {name: put(value)}
 
 
 def _same(value: Any) -> Any:
@@ -248,16 +292,65 @@ def _reader(hint: Any) -> Reader:
         readers = [_reader(one) for one in arguments]
         return lambda data: tuple(get(one) for get, one in zip(readers, _array(data), strict=True))
     if _is_subclass(origin, Mapping):
-        names, each = _reader(arguments[0]), _reader(arguments[1])
+        names = _whole_number if arguments[0] is int else _reader(arguments[0])
+        each = _reader(arguments[1])
         return lambda data: {names(name): each(one) for name, one in _object(data).items()}
+    if origin is frozenset:
+        each = _reader(arguments[0])
+        return lambda data: frozenset(map(each, _array(data)))
     if origin in (Union, UnionType):
         if all(one in _SCALARS for one in arguments):
             return _scalar_reader(tuple(kind for one in arguments for kind in _SCALARS[one]))
+        if _without_none(hint) is hint:
+            return _choice_reader(arguments)
         inner = _reader(_without_none(hint))
         return lambda data: None if data is None else inner(data)
+    if hint is bytes:
+        return lambda data: bytes.fromhex(_text(data))
     assert _is_subclass(hint, Enum), f"{hint} is not read"
     members = {one.value: one for one in hint}
     return lambda data: _member(members, data)
+
+
+def _choice_reader(hints: Iterable[Any]) -> Reader:
+    """Of a value that has one of several types, told by the kind of the data.
+
+    A dataclass among them is an object with its name, once more. No two of the others may look the
+    same in JSON.
+    """
+    named: dict[str, Reader] = {}
+    plain: dict[type, Reader] = {}
+    for hint in hints:
+        get = _reader(hint)
+        if _is_record(hint):
+            named[hint.__name__] = get
+            continue
+        for kind in _SCALARS.get(hint) or (_kind(hint),):
+            assert kind not in plain, f"{hint} is not told from another"
+            plain[kind] = get
+    assert not named or dict not in plain, f"{named} are not told from a mapping"
+
+    def read(data: Any) -> Any:
+        if isinstance(data, dict) and named:
+            if len(data) != 1 or not data.keys() <= named.keys():
+                raise ValueError(f"an object that is none of {', '.join(named)}")
+            name, inner = next(iter(data.items()))
+            return named[name](inner)
+        if type(data) not in plain:
+            raise ValueError(f"{type(data).__name__} where that cannot be")
+        return plain[type(data)](data)
+
+    return read
+
+
+def _kind(hint: Any) -> type:
+    """What the type ``hint``, which is no dataclass and no scalar, is in JSON."""
+    origin = get_origin(hint)
+    if _is_subclass(hint, Enum):
+        return type(next(iter(hint)).value)
+    if (origin is tuple and _is_object(get_args(hint))) or _is_subclass(origin, Mapping):
+        return dict
+    return str if hint is bytes else list
 
 
 def _scalar_reader(kinds: tuple[type, ...]) -> Reader:
@@ -269,10 +362,23 @@ def _scalar_reader(kinds: tuple[type, ...]) -> Reader:
     return read
 
 
-def _member(members: Mapping[str, Enum], data: Any) -> Enum:
-    if not isinstance(data, str) or data not in members:
-        raise ValueError(f"{str(data)[:40]!r} is none of {', '.join(members)}")
+def _member(members: Mapping[str | int, Enum], data: Any) -> Enum:
+    if type(data) not in (str, int) or data not in members:
+        raise ValueError(f"{str(data)[:40]!r} is none of {', '.join(map(str, members))}")
     return members[data]
+
+
+def _whole_number(data: str) -> int:
+    """An integer that is a key: only as :class:`str` writes it."""
+    if len(data) > MAX_DIGITS or not data.lstrip("-").isdecimal() or str(int(data)) != data:
+        raise ValueError(f"the key {data[:40]!r} where a number belongs")
+    return int(data)
+
+
+def _text(data: Any) -> str:
+    if not isinstance(data, str):
+        raise ValueError(f"{type(data).__name__} where text belongs")
+    return data
 
 
 def _object(data: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from relokit.runtime.behaviour.observation import (
 )
 from relokit.runtime.behaviour.watch import Watch, general_registers
 from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.evidence.conclusion import before_the_move
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.judge.book import judge
 from relokit.runtime.kexec.job import Job
@@ -34,7 +35,6 @@ from relokit.runtime.record.stop import Stop, StopReason
 from relokit.runtime.run.execute import execute
 from relokit.runtime.run.journey import Report
 from relokit.runtime.run.prepare import open_cpu, prepare_machine
-from relokit.runtime.run.verdict import before_the_move
 
 TRIAL = "the kexec machine"
 FREE = "free memory"

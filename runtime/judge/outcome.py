@@ -128,14 +128,17 @@ class JudgedTarget:
 
 @dataclass(frozen=True, slots=True)
 class TraceFile:
-    """A trace that was written: its size in bytes and its records.
+    """A trace that was written or read: its size in bytes, its records, its digest in hexadecimal.
 
-    ``full_at`` is where there was no more room for records: what came after that many instructions
-    is not in it, or not all.
+    ``of`` is the target's name, ``version`` the relokit that wrote it. ``full_at`` is where there
+    was no more room for records: what came after that many instructions is not in it, or not all.
     """
 
     bytes: int
     records: int
+    digest: str
+    of: str
+    version: str
     full_at: int | None = field(default=None, metadata=ABSENT)
 
 

@@ -1,6 +1,7 @@
-"""The file of a trace: docs/trace.md says what is in it, byte by byte.
+"""The file of a trace and of facts beside it: docs/trace.md says what is in it, byte by byte.
 
-Reading is strict: a file is what :func:`trace_chunks` gives for some trace, or it is refused.
+Reading is strict: a file is what :func:`trace_chunks` gives for some trace, or it is refused. What
+the facts say is not looked at here.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.host_file import open_file
+from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.record.trace import (
     ATTRIBUTE_MMU,
     ATTRIBUTE_SHAREABILITY,
@@ -28,29 +30,52 @@ from relokit.runtime.record.trace import (
     TraceKind,
 )
 
-TRACE_MAGIC = b"relokit trace 1\n"
+TRACE_NAME = b"relokit trace "
+TRACE_MAGIC = TRACE_NAME + b"2\n"
 """The first line; the number is the version of the format."""
 MAX_HEADER = 1 << 16
 """Bytes of the second line, its end included."""
-MAX_TRACE_FILE = len(TRACE_MAGIC) + MAX_HEADER + MAX_TRACE_RECORDS * RECORD.itemsize + 32
+MAX_FACTS = 1 << 24
+"""Bytes of the facts."""
 _DIGEST = 32
-_HEADER_KEYS = {"columns", "full_at", "instructions", "records", "start"}
+MAX_TRACE_FILE = (
+    len(TRACE_MAGIC) + MAX_HEADER + MAX_FACTS + MAX_TRACE_RECORDS * RECORD.itemsize + _DIGEST
+)
+_HEADER_KEYS = {"columns", "facts", "full_at", "instructions", "records", "start"}
 _COLUMNS = [[name, RECORD[name].str] for name in RECORD.names or ()]
 _ALL_FLAGS = sum(TraceFlag)
 _ALL_ATTRIBUTES = ATTRIBUTE_MMU | 3 << ATTRIBUTE_SHAREABILITY | 0xFF
 
 
-def trace_chunks(trace: Trace) -> Iterator[bytes]:
-    """The file of ``trace``, piece by piece; equal traces have equal files."""
+@dataclass(frozen=True, slots=True)
+class StoredTrace:
+    """What a file of ``size`` bytes has: the trace, the text of the facts, and its digest."""
+
+    trace: Trace
+    facts: memoryview
+    digest: bytes
+    size: int
+
+
+def trace_chunks(trace: Trace, facts: bytes) -> Iterator[bytes]:
+    """The file of ``trace``, piece by piece, the digest last; equal traces have equal files.
+
+    Raises FormatError for more ``facts`` than MAX_FACTS.
+    """
+    if len(facts) > MAX_FACTS:
+        raise FormatError(
+            f"{len(facts):,} bytes of facts, and a trace file may have {MAX_FACTS:,}",
+            hint="move less, or in fewer pieces",
+        )
     digest = hashlib.blake2b(digest_size=_DIGEST)
-    for chunk in (TRACE_MAGIC, _header_line(trace), *_columns(trace.records)):
+    for chunk in (TRACE_MAGIC, _header_line(trace, facts), facts, *_columns(trace.records)):
         digest.update(chunk)
         yield chunk
     yield digest.digest()
 
 
-def read_trace(path: str | Path) -> Trace:
-    """The trace in the file ``path``; FormatError for whatever else it is.
+def read_trace(path: str | Path) -> StoredTrace:
+    """What is in the file ``path``; FormatError for whatever else it is.
 
     Takes memory in proportion to the file, which may have MAX_TRACE_FILE bytes.
     """
@@ -58,23 +83,28 @@ def read_trace(path: str | Path) -> Trace:
     return parse_trace(file.content, where=file.where)
 
 
-def parse_trace(data: bytes | memoryview, *, where: str) -> Trace:
-    """The trace that ``data`` is the file of; ``where`` names it in a FormatError."""
+def parse_trace(data: bytes | memoryview, *, where: str) -> StoredTrace:
+    """What ``data`` is the file of; ``where`` names it in a FormatError."""
     view = memoryview(data)
     if view[: len(TRACE_MAGIC)] != TRACE_MAGIC:
-        raise _bad(where, "is no trace of version 1")
+        raise _bad(where, _other_file(bytes(view[: len(TRACE_MAGIC)])))
     line = bytes(view[len(TRACE_MAGIC) : len(TRACE_MAGIC) + MAX_HEADER])
     end = line.find(b"\n")
     if end < 0:
         raise _bad(where, f"its header has no end within {MAX_HEADER} bytes")
     header = _header(line[:end], where)
-    count = header["records"]
+    count, facts = header["records"], header["facts"]
     first = len(TRACE_MAGIC) + end + 1
-    if len(view) != first + count * RECORD.itemsize + _DIGEST:
-        raise _bad(where, f"{len(view)} bytes are not those of {count} records")
-    if hashlib.blake2b(view[:-_DIGEST], digest_size=_DIGEST).digest() != view[-_DIGEST:]:
+    if len(view) != first + facts + count * RECORD.itemsize + _DIGEST:
+        raise _bad(
+            where, f"{len(view)} bytes are not those of {count} records and {facts} bytes of facts"
+        )
+    digest = hashlib.blake2b(view[:-_DIGEST], digest_size=_DIGEST).digest()
+    if digest != view[-_DIGEST:]:
         raise _bad(where, "its contents are not those that its digest was made of")
+    stored = view[first : first + facts]
     records = np.empty(count, RECORD)
+    first += facts
     for name in RECORD.names or ():
         column = RECORD[name]
         records[name] = np.frombuffer(view, column, count, first)
@@ -84,7 +114,14 @@ def parse_trace(data: bytes | memoryview, *, where: str) -> Trace:
     problem = _problem(trace)
     if problem:
         raise _bad(where, problem)
-    return trace
+    return StoredTrace(trace, stored, digest, len(view))
+
+
+def _other_file(first: bytes) -> str:
+    if first.startswith(TRACE_NAME):
+        version = first[len(TRACE_NAME) :].split(b"\n")[0].decode("ascii", "replace")[:20]
+        return f"is a trace of version {version!r}, not 2: it has not the facts to judge it by"
+    return "is no trace that relokit wrote"
 
 
 def _columns(records: Records) -> Iterator[bytes]:
@@ -92,9 +129,10 @@ def _columns(records: Records) -> Iterator[bytes]:
         yield np.ascontiguousarray(records[name]).tobytes()
 
 
-def _header_line(trace: Trace) -> bytes:
+def _header_line(trace: Trace, facts: bytes) -> bytes:
     header = {
         "columns": _COLUMNS,
+        "facts": len(facts),
         "full_at": trace.full_at,
         "instructions": trace.instructions,
         "records": len(trace.records),
@@ -111,7 +149,9 @@ def _header(line: bytes, where: str) -> dict[str, Any]:
     if not isinstance(header, dict) or set(header) != _HEADER_KEYS:
         raise _bad(where, f"its header has not the keys {', '.join(sorted(_HEADER_KEYS))}")
     if header["columns"] != _COLUMNS:
-        raise _bad(where, "its columns are not those of version 1")
+        raise _bad(where, "its columns are not those of version 2")
+    if not _is_number(header["facts"], MAX_FACTS):
+        raise _bad(where, f"its number of bytes of facts is none up to {MAX_FACTS}")
     if not _is_number(header["records"], MAX_TRACE_RECORDS):
         raise _bad(where, f"its number of records is none up to {MAX_TRACE_RECORDS}")
     if not _is_number(header["instructions"], MASK64):

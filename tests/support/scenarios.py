@@ -91,8 +91,8 @@ def scenarios(pattern: str) -> list[Scenario]:
     return found
 
 
-def judged(scenario: Scenario, *, plain: bool = False) -> Outcome:
-    """What becomes of it."""
+def judged(scenario: Scenario, *, plain: bool = False, trace: Path | None = None) -> Outcome:
+    """What becomes of it, recorded to the file ``trace``, if there is one to be."""
     target, job = scenario.target, replace(scenario.job, plain=plain)
     forgotten = [What(name) for name in scenario.fields.get("forgets", ())]
     with patch("relokit.runtime.run.prehistories.maintenance_of") as maintenance:
@@ -100,11 +100,11 @@ def judged(scenario: Scenario, *, plain: bool = False) -> Outcome:
             row for row in maintenance_of(*args, **options) if row.what not in forgotten
         )
         if job.path is KexecPath.HIBERNATE:
-            return run(target, scenario.programs(), job, quiet)
+            return run(target, scenario.programs(), job, quiet, trace=trace)
         machine = prepare_machine(target, scenario.programs(), job, quiet)
         try:
             for what in scenario.fields.get("damage", ()):
                 machine = spoiled(machine, what)
-            return run_machine(machine, job, quiet)
+            return run_machine(machine, job, quiet, trace)
         finally:
             machine.close()

@@ -78,7 +78,9 @@ def _message(scene: Scene) -> str:
         return f"spins at {stop.pc:#x}, entered by VBAR_EL{el} {vector_text(offset)}"
     if stop.reason is StopReason.SPIN:
         return f"spins at {stop.pc:#x}, {at}"
-    if stop.reason in (StopReason.INSTRUCTION_LIMIT, StopReason.TIMEOUT):
+    if stop.reason is StopReason.INSTRUCTION_LIMIT:
+        return f"no end after {stop.instructions} instructions ({stop.reason}), {at}"
+    if stop.reason is StopReason.TIMEOUT:
         return (
             f"no end after {stop.instructions} instructions, {stop.seconds:.3g} s "
             f"({stop.reason}), {at}"

@@ -119,7 +119,7 @@ def test_summary_does_not_let_a_guest_drive_the_terminal() -> None:
         console="hello\x1b[31m\r\nworld\x00[red]",
         ended="off\udc80",
     )
-    text = summary(Target(), outcome)
+    text = summary(Target().name, outcome)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]", text)
     for part in ("a[bold]b", "world", "[red]", "message", "[/] ", "off", "FAIL  2 findings"):
         assert part in text

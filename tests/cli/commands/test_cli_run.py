@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from relokit.codegen.base.version import VERSION
 from relokit.runtime.board.devicetree import virt_dtb, with_chosen
 from relokit.runtime.board.fdt import parse
 from relokit.runtime.judge.book import TRACE_SUBJECTS
@@ -94,7 +95,7 @@ OUTCOME: Shape = {
     "operations?": dict,
     "console?": (str, type(None)),
     "ended?": (str, type(None)),
-    "trace?": {"bytes": int, "records": int},
+    "trace?": {"bytes": int, "records": int, "digest": str, "of": str, "version": str},
 }
 
 
@@ -345,10 +346,14 @@ def test_a_run_is_recorded_into_a_file(cli: Cli, tmp_path: Path) -> None:
     result = cli("run", "--json", "--size", "256k", "--trace", path)
     assert (result.code, result.err) == (0, "")
     check_shape(result.document, OUTCOME)
-    trace = read_trace(path)
+    found = read_trace(path)
+    trace = found.trace
     assert result.document["trace"] == {
         "bytes": path.stat().st_size,
         "records": len(trace.records),
+        "digest": found.digest.hex(),
+        "of": "series:15,page=4k,va=48,el=nvhe",
+        "version": VERSION,
     }
     # From machine_kexec, which the move is a part of, to the new kernel's first instruction.
     assert trace.instructions > result.document["relocation"]["instructions"]
@@ -366,7 +371,7 @@ def test_the_same_run_gives_the_same_trace(cli: Cli, tmp_path: Path, path: str) 
     for name in ("first", "second"):
         assert cli("run", "--path", path, "--trace", tmp_path / name).code == 0
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
-    assert len(read_trace(tmp_path / "first").of(TraceKind.ISB)) > 0
+    assert len(read_trace(tmp_path / "first").trace.of(TraceKind.ISB)) > 0
 
 
 def test_a_run_is_the_same_with_a_trace_and_without(cli: Cli, tmp_path: Path) -> None:
@@ -385,14 +390,14 @@ def test_the_trace_of_a_run_that_fails_ends_where_it_does(
     templates = edited("relocate_kernel.S.j2", LOAD, "\tudf\t#7\n" + LOAD)
     result = cli("run", "--json", "--templates", templates, "--trace", tmp_path / "trace")
     assert result.code == 1
-    last = read_trace(tmp_path / "trace").records[-1]
+    last = read_trace(tmp_path / "trace").trace.records[-1]
     assert last["kind"] == TraceKind.EXCEPTION
     assert last["pc"] == result.document["findings"][0]["address"]
 
 
 def test_the_screen_tells_of_the_trace(cli: Cli, tmp_path: Path) -> None:
     lines = cli("run", "--trace", tmp_path / "trace").out.splitlines()
-    records = len(read_trace(tmp_path / "trace").records)
+    records = len(read_trace(tmp_path / "trace").trace.records)
     assert any(line.split()[:3] == ["trace", f"{records:,}", "records,"] for line in lines)
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from relokit.codegen.base.errors import FormatError
 from relokit.runtime.record.trace import RECORD, Trace, TraceFlag, TraceKind
 from relokit.runtime.record.trace_file import (
+    MAX_FACTS,
     MAX_HEADER,
     TRACE_MAGIC,
     parse_trace,
@@ -42,8 +43,11 @@ SMALL = trace_of(
 )
 
 
+FACTS = b'{"what":"is not looked at"}'
+
+
 def stored(trace: Trace, folder: Path) -> bytes:
-    data = b"".join(trace_chunks(trace))
+    data = b"".join(trace_chunks(trace, FACTS))
     (folder / "trace").write_bytes(data)
     return data
 
@@ -61,8 +65,11 @@ def _small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.mark.parametrize("trace", [SMALL, trace_of(), trace_of({}, start={})])
 def test_what_was_written_is_read(trace: Trace, tmp_path: Path) -> None:
     data = stored(trace, tmp_path)
-    read = read_trace(tmp_path / "trace")
+    found = read_trace(tmp_path / "trace")
+    read = found.trace
     assert read == trace
+    assert bytes(found.facts) == FACTS
+    assert (found.digest, found.size) == (data[-DIGEST:], len(data))
     assert read.records.dtype == RECORD
     assert not read.records.flags.writeable
     # And the same again.
@@ -71,9 +78,11 @@ def test_what_was_written_is_read(trace: Trace, tmp_path: Path) -> None:
 
 def test_the_file_is_what_the_documentation_says(small: bytes) -> None:
     magic, header, _ = small.split(b"\n", 2)
-    assert magic == b"relokit trace 1"
+    assert magic == b"relokit trace 2"
     columns = json.loads(header)["columns"]
     at = len(magic) + len(header) + 2
+    assert small[at : at + json.loads(header)["facts"]] == FACTS
+    at += len(FACTS)
     for name, kind in columns:
         column = np.frombuffer(small, kind, len(SMALL.records), at)
         assert column.tolist() == SMALL.records[name].tolist()
@@ -109,7 +118,7 @@ def test_a_file_that_was_altered_is_refused(data: st.DataObject, small: bytes) -
         else:
             del altered[at:]
     if altered == small:
-        assert parse_trace(bytes(altered), where="x") == SMALL
+        assert parse_trace(bytes(altered), where="x").trace == SMALL
         return
     with pytest.raises(FormatError) as caught:
         parse_trace(bytes(altered), where="x")
@@ -131,8 +140,13 @@ JSON = st.recursive(
 )
 
 
-@given(key=st.sampled_from(["columns", "full_at", "instructions", "records", "start"]), value=JSON)
+KEYS = ["columns", "facts", "full_at", "instructions", "records", "start"]
+
+
+@given(key=st.sampled_from(KEYS), value=JSON)
 @example(key="records", value=1 << 60)
+@example(key="facts", value=-1)
+@example(key="facts", value=1 << 60)
 @example(key="records", value=True)
 @example(key="instructions", value=-1)
 @example(key="start", value={"PC": 2**64})
@@ -143,7 +157,7 @@ def test_a_header_of_another_kind_is_refused_or_a_trace(key: str, value: Any, sm
     changed = json.loads(header) | {key: value}
     data = sealed(b"\n".join([first, json.dumps(changed).encode(), rest[:-DIGEST]]))
     try:
-        read = parse_trace(data, where="x")
+        read = parse_trace(data, where="x").trace
     except FormatError:
         return
     assert read.instructions >= 9
@@ -183,7 +197,7 @@ def test_records_out_of_order_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("last", [{"va": 2**64 - 8}, {"pa": 2**64 - 8}])
 def test_the_last_bytes_there_are_may_be_accessed(last: dict[str, int], tmp_path: Path) -> None:
     stored(trace_of(last), tmp_path)
-    assert len(read_trace(tmp_path / "trace").records) == 1
+    assert len(read_trace(tmp_path / "trace").trace.records) == 1
 
 
 def test_a_header_without_end_takes_no_memory() -> None:
@@ -206,6 +220,25 @@ def test_a_header_that_promises_much_takes_no_memory(small: bytes) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1 << 20
+
+
+def test_no_more_facts_are_written_than_are_read() -> None:
+    with pytest.raises(FormatError, match="16,777,217 bytes of facts"):
+        list(trace_chunks(SMALL, bytes(MAX_FACTS + 1)))
+
+
+@pytest.mark.parametrize(
+    ("first", "problem"),
+    [
+        (b"relokit trace 1\n", "version '1', not 2"),
+        (b"relokit trace 23\n", "version '23', not 2"),
+        (b"relokit", "no trace"),
+        (b"\x7fELF", "no trace"),
+    ],
+)
+def test_another_file_is_refused_by_its_version(first: bytes, problem: str) -> None:
+    with pytest.raises(FormatError, match=problem):
+        parse_trace(first + bytes(100), where="x")
 
 
 def test_deep_json_is_refused(small: bytes) -> None:

@@ -1,0 +1,31 @@
+"""Evidence: a Record and what it is of, which is all that an Outcome is made from."""
+
+from __future__ import annotations
+
+from relokit.codegen.base.nouns import dataclass
+from relokit.runtime.guest.payload import PayloadPart
+from relokit.runtime.judge.outcome import JudgedTarget
+from relokit.runtime.kexec.maintenance import Maintenance
+from relokit.runtime.record.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What was run: ``name`` is the target's, ``pages`` of ``payload`` were to be copied.
+
+    ``maintenance`` is what the C half did to caches (kexec only).
+    """
+
+    name: str
+    target: JudgedTarget
+    payload: tuple[PayloadPart, ...]
+    pages: int
+    maintenance: tuple[Maintenance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """``record`` is one of ``subject``."""
+
+    subject: Subject
+    record: Record
