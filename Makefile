@@ -8,7 +8,7 @@ SOURCES := $(ROOMS) tests bench setup.py build_backend.py
 NATIVE := $(wildcard $(ROOMS:=/*.[ch]) $(ROOMS:=/*/*.[ch])) codegen/base/native_sources.py
 TREE := build/tree/relokit
 
-.PHONY: run test check bench tools format clean docs/rules.md
+.PHONY: run test check bench tools format clean docs/rules.md docs/caches.md
 .DELETE_ON_ERROR:
 
 run: $(STAMP)  ## run the main job: relocate the demo kernel (ARGS= passes options on)
@@ -26,6 +26,9 @@ check: $(STAMP) $(TREE)  ## lint, formatting, types, and who imports whom
 
 bench: $(STAMP) tools  ## speed, side by side with GNU tools, QEMU and memcpy
 	$(BIN)/python bench/suite.py $(ARGS)
+
+docs/caches.md: $(STAMP)  ## its table of what three machines find, by running them
+	cd tests && ../$(BIN)/python -m support.side_by_side
 
 docs/rules.md: $(STAMP)  ## the page of the rules, from the book
 	$(BIN)/python -m relokit.runtime.judge.rules_page > $@
