@@ -14,6 +14,7 @@ from relokit.runtime.kexec.job import Job
 from support.qemu import boot, export
 
 TEMPLATES = Path(templates.__file__).parent
+CLEAN = 'dcache_by_line("civac"'
 RELOCATION, CACHE = "relocate_kernel.S.j2", "macros/cache.j2"
 SUBJECTS = ("caches", "fetch")
 BEGIN, END = "<!-- side by side -->", "<!-- end -->"
@@ -37,8 +38,8 @@ class Change:
 CHANGES = (
     Change("nothing", 15),
     Change("nothing", 0),
-    Change("`dc civac` to `dc ivac`", 15, old='dcache_by_line("civac"', new='dcache_by_line("ivac"'),
-    Change("`dc civac` to `dc cvau`", 15, old='dcache_by_line("civac"', new='dcache_by_line("cvau"'),
+    Change("`dc civac` to `dc ivac`", 15, old=CLEAN, new=CLEAN.replace("civac", "ivac")),
+    Change("`dc civac` to `dc cvau`", 15, old=CLEAN, new=CLEAN.replace("civac", "cvau")),
     Change(
         "every other line is cleaned", 15, CACHE,
         "add\t{{ start }}, {{ start }}, {{ line }}",
