@@ -32,10 +32,17 @@ MAX_PASSES = 10
 _DOT_PLUS_0 = binary("+", Dot(), Number(0))
 
 
-def _marks_place(output: Output) -> bool:
+def marks_place(output: Output) -> bool:
     """Whether an empty section moves the walk: any assignment but ``. += 0`` does in GNU ld."""
+    return moves_dot(output) or any(
+        isinstance(item, Assignment) and item.name != "." for item in output.items
+    )
+
+
+def moves_dot(output: Output) -> bool:
+    """Whether a section assigns the location counter, ``. += 0`` left aside."""
     return any(
-        isinstance(item, Assignment) and (item.name != "." or item.value != _DOT_PLUS_0)
+        isinstance(item, Assignment) and item.name == "." and item.value != _DOT_PLUS_0
         for item in output.items
     )
 
@@ -62,13 +69,17 @@ class Layout:
         self.values: dict[str, Value] = {}
         self.hidden: set[str] = set()
         self.aliases: dict[str, str] = {}
-        self.near: dict[str, int] = {}
+        # Symbols set to a place outside of sections: the last one before, and the one that comes
+        # next if the location counter was assigned since.
+        self.near: dict[str, tuple[int, int | None]] = {}
         self._previous: dict[str, Value] = {}
         self._pass = 0
         self._forward = False
         self._fault: tuple[int, str] | None = None
         self._line = 0
         self._last = NOWHERE
+        self._dot_moved = False
+        self._next = 0
         self._regions: dict[str | None, RegionState] = {}
         self.section = ABSOLUTE
         self.dot = 0
@@ -100,25 +111,26 @@ class Layout:
         self._forward = False
         self._fault = None
         self._last = NOWHERE
+        self._dot_moved = False
         self.near = {}
         self.section = ABSOLUTE
         self.dot = 0
+        self._next = 0
         self._regions = {None: RegionState("", 0, 1 << 64, 0)}
         for region in self.script.regions:
             self._line = region.line
             origin = absolute(self, region.origin.evaluate(self))
             length = absolute(self, region.length.evaluate(self))
             self._regions[region.name] = RegionState(region.name, origin, length, origin)
-        index = 0
         for statement in self.script.statements:
             self._line = statement.line
             if isinstance(statement, Assignment):
                 self._assign(statement)
             elif isinstance(statement, Assertion):
                 statement.check.evaluate(self)
-            elif index < len(self.outputs) and self.outputs[index].statement is statement:
-                self._place(index, self.outputs[index])
-                index += 1
+            elif self._next < len(self.outputs) and self.outputs[self._next].statement is statement:
+                self._next += 1
+                self._place(self._next - 1, self.outputs[self._next - 1])
 
     # Statements
 
@@ -141,13 +153,14 @@ class Layout:
         if statement.alias is not None:
             self.aliases[name] = statement.alias
         if here == ABSOLUTE and section == ABSOLUTE and self.dot_used:
-            self.near[name] = self._last
+            self.near[name] = (self._last, self._next if self._dot_moved else None)
         else:
             self.near.pop(name, None)
 
     def _move_dot(self, to: int) -> None:
         if self.section == ABSOLUTE:
             self.dot = to
+            self._dot_moved = True
         elif to < self.dot:
             self.fault(f"the location counter moves backwards, from {self.dot:#x} to {to:#x}")
         elif to - self.outputs[self.section].vma > MAX_SECTION:
@@ -164,14 +177,14 @@ class Layout:
     def _place(self, index: int, output: Output) -> None:
         statement = output.statement
         region = self._region(output)
-        outer = self.dot
+        before = self.dot
         output.align = align = self._align_of(output)
         if not output.alloc:
             start = 0
         elif statement.address is not None:
             # GNU ld: ALIGN() counts here, what the input sections ask for does not.
-            outer = absolute(self, statement.address.evaluate(self))
-            start = align_up(outer, self._power(statement.align))
+            address = absolute(self, statement.address.evaluate(self))
+            start = align_up(address, self._power(statement.align))
         else:
             start = align_up(region.current if statement.region is not None else self.dot, align)
         output.vma = self.dot = start
@@ -187,18 +200,19 @@ class Layout:
         if self.dot > MASK64 + 1:
             self.fault(f"section {statement.name} runs past the end of the address space")
         if not output.alloc or not output.items:
-            self.dot = outer
+            self.dot = before
             return
         output.lma = self._load_address(output, region)
-        if not (output.size or _marks_place(output)):
-            # GNU ld leaves an empty section out, with what its alignment would have done.
-            self.dot = outer
+        if not (output.size or marks_place(output)):
+            # GNU ld leaves an empty section out, with what its address and alignment would do.
+            self.dot = before
             region.remember(output, self.dot)
             return
         region.remember(output, self.dot)
         self._account(output, region)
         if output.size:
             self._last = index
+            self._dot_moved = False
 
     def _align_of(self, output: Output) -> int:
         align = self._power(output.statement.align)
@@ -269,7 +283,10 @@ class Layout:
         if statement.load_address is not None:
             return absolute(self, statement.load_address.evaluate(self))
         if output.load_region is not None:
-            return align_up(self._regions[output.load_region].current, self._power(statement.align))
+            # GNU ld aligns as for the address where both come from one region.
+            same = output.load_region == statement.region
+            align = output.align if same else self._power(statement.align)
+            return align_up(self._regions[output.load_region].current, align)
         return region.load_address(output)
 
     def _account(self, output: Output, region: RegionState) -> None:
@@ -314,10 +331,15 @@ class Layout:
             self._fault = (self._line, message)
 
     def symbol(self, name: str) -> Value:
-        """Value of a symbol: the script's own first, then the objects'."""
+        """Value of a symbol: the script's own first, also a later one, then the objects'."""
         value = self.values.get(name)
         if value is not None:
             return value
+        if name in self.assigned:
+            # What a later statement gives it counts everywhere; before that is known, another walk.
+            self._forward = True
+            if name in self._previous:
+                return self._previous[name]
         definition = self.definitions.get(name)
         if definition is not None:
             piece, offset = definition
@@ -329,10 +351,6 @@ class Layout:
             if piece.walked != self._pass:
                 self._forward = True
             return (piece.output, piece.offset + offset)
-        if name in self.assigned:
-            self._forward = True
-            if name in self._previous:
-                return self._previous[name]
         self.fault(f"symbol {name} is not defined")
         return (ABSOLUTE, 0)
 

@@ -15,12 +15,13 @@ from relokit.codegen.object import (
     Binding,
     Object,
     SectionFlag,
+    SectionType,
     Symbol,
     SymbolType,
 )
 from relokit.linker.image import ImageSymbol
-from relokit.linker.link.layout import Layout
-from relokit.linker.link.sections import Piece, place_of
+from relokit.linker.link.layout import Layout, moves_dot
+from relokit.linker.link.sections import Output, Piece, place_of
 from relokit.linker.script.statements import Script
 
 
@@ -185,27 +186,63 @@ class Symbols:
             address = (offset + self._outputs[section].vma) & MASK64
             number = self._number(section, address)
         elif name in layout.near:
-            number = self._number(layout.near[name], address)
-        source = self._definitions.globals.get(layout.aliases.get(name, ""))
+            number = self._beside(*layout.near[name], address)
+        own = self._definitions.globals.get(name)
+        source = self._definitions.globals.get(layout.aliases.get(name, "")) or own
         kind = source[1].type if source else SymbolType.NOTYPE
+        size = own[1].size if own else 0
         binding = Binding.LOCAL if name in layout.hidden else Binding.GLOBAL
-        return ImageSymbol(name, address, 0, binding, kind, number)
+        return ImageSymbol(name, address, size, binding, kind, number)
+
+    def _beside(self, last: int, following: int | None, address: int) -> int:
+        """Number in the Image of the section that a place outside of any counts to, as in GNU ld.
+
+        It is ``last``, or where the location counter was assigned since, what is ``following``.
+        """
+        behind = [
+            index
+            for index, output in enumerate(self._outputs)
+            if output.alloc and index > last and (output.size or moves_dot(output))
+        ]
+        if following is None:
+            chosen = last if last >= 0 else next(iter(behind), None)
+        else:
+            chosen = next((index for index in behind if index >= following), last)
+        return ABSOLUTE if chosen is None or chosen < 0 else self._number(chosen, address)
 
     def _number(self, index: int, address: int) -> int:
-        """Number in the Image of output ``index`` for a symbol at ``address``.
+        """Number in the Image of output ``index``, or of the one that stands in for it.
 
-        A symbol that lies outside its section (or whose section was left out) goes to the
-        allocated section that holds it or ends there, else it is absolute.
+        A symbol of a section that is left out goes to a neighbour, as GNU ld has it: to the one
+        that is more like it, by what would put it into the same segment. ABSOLUTE if there is none.
         """
         if index in self._numbers:
-            output = self._outputs[index]
-            if output.vma <= address <= output.vma + output.size:
-                return self._numbers[index]
-        for other, number in self._numbers.items():
-            output = self._outputs[other]
-            if (
-                output.flags & SectionFlag.ALLOC
-                and output.vma <= address <= output.vma + output.size
-            ):
-                return number
-        return ABSOLUTE
+            return self._numbers[index]
+        before = max((one for one in self._numbers if one < index), default=None)
+        after = min((one for one in self._numbers if one > index), default=None)
+        if before is None or after is None:
+            one = before if after is None else after
+            return ABSOLUTE if one is None else self._numbers[one]
+        own, low, high = (self._outputs[one] for one in (index, before, after))
+        if (loaded(low), low.alloc) != (loaded(high), high.alloc):
+            other = high.alloc != own.alloc or (loaded(low) and not loaded(high))
+        else:
+            differing = next(
+                (
+                    flag
+                    for flag in (SectionFlag.WRITE, SectionFlag.EXEC)
+                    if (low.flags ^ high.flags) & flag
+                ),
+                None,
+            )
+            if differing is None:
+                # Alike: the one behind, if the symbol does not lie before it.
+                other = address < high.vma
+            else:
+                other = bool((high.flags ^ own.flags) & differing)
+        return self._numbers[before if other else after]
+
+
+def loaded(output: Output) -> bool:
+    """Whether its bytes are loaded from the file."""
+    return output.alloc and output.type is not SectionType.NOBITS

@@ -248,7 +248,7 @@ class Builder(Transformer[Token, Any]):
         return items
 
     def input(self, items: Children) -> InputSections:
-        word, patterns = items
+        exclude, word, patterns = items
         ordered = any(flag for _, flag in patterns)
         if ordered and len(patterns) > 1:
             raise ScriptError(
@@ -256,9 +256,9 @@ class Builder(Transformer[Token, Any]):
                 "SORT beside other patterns",
                 hint="give SORT(...) an input statement of its own",
             )
-        return InputSections(
-            word.line, _pattern(word), tuple(pattern for pattern, _ in patterns), ordered
-        )
+        # In front of the file it holds for every pattern.
+        found = tuple(Pattern(one.section, (*one.exclude, *(exclude or ()))) for one, _ in patterns)
+        return InputSections(word.line, _pattern(word), found, ordered)
 
     # Expressions
 

@@ -192,7 +192,9 @@ class Absolute(Expression):
     names: frozenset[str]
 
     def evaluate(self, scope: Scope) -> Value:
-        return (ABSOLUTE, absolute(scope, self.operand.evaluate(scope)))
+        value = absolute(scope, self.operand.evaluate(scope))
+        scope.dot_used = False
+        return (ABSOLUTE, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +232,9 @@ class RegionFact(Expression):
     names: frozenset[str] = frozenset()
 
     def evaluate(self, scope: Scope) -> Value:
-        return (NUMBER, scope.region_fact(self.fact, self.name))
+        value = scope.region_fact(self.fact, self.name)
+        # An origin is an address, a length is a number.
+        return _relative_to_here(scope, value) if self.fact == "ORIGIN" else (NUMBER, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +312,8 @@ def combine(scope: Scope, operator: str, left: Value, right: Value) -> Value:
         elif other != NUMBER:
             a, b = absolute(scope, left), absolute(scope, right)
             section, same = ABSOLUTE, True
+            # A place among others is one no more.
+            scope.dot_used = False
     if operator in LOGICAL:
         return (NUMBER, int(LOGICAL[operator](a, b)))
     if operator in SELECTING:

@@ -231,6 +231,61 @@ data_b: .quad in_b
 }
 
 SCRIPTS = {
+    "files left out of all patterns": """
+SECTIONS {
+ . = 0x1000;
+ .text : { KEEP(EXCLUDE_FILE(*b.o *x.o) *(.text.*)) }
+ .data : { EXCLUDE_FILE(*a.o) *(.data.x EXCLUDE_FILE(*b.o) .ro) }
+ .rest : { *(.data.x .ro .bss.x COMMON) } .code : { *(.text.*) }
+}
+""",
+    "load addresses aligned as addresses": """
+MEMORY { ram : ORIGIN = 0x40000, LENGTH = 0x100000  rom : ORIGIN = 0x1004, LENGTH = 64K }
+SECTIONS {
+ .ro : { *(.ro) } >ram AT>ram
+ .text : { *(.text.*) } >ram AT>ram
+ .data : { *(.data.x) } >ram AT>rom
+ .bss : { *(.bss.x COMMON) } >ram AT>rom
+}
+""",
+    "what is assigned later": """
+SECTIONS {
+ . = 0x1000;
+ .text : { LONG(s1) *(.text.*) LONG(s2) QUAD(ext1) s1 = 7; }
+ s1 = 1; s2 = 3; s2 = 4;
+ .data : { LONG(s1) . = ALIGN(8); *(.data.x .ro) ext1 = .; LONG(ext1) }
+ s1 = 5; ext1 = . + 8;
+ .bss : { *(.bss.x COMMON) }
+}
+""",
+    "empty sections with addresses": """
+SECTIONS {
+ . = 0x1000; .text : { *(.text.*) }
+ .x 0x5000 : { } e1 = .;
+ .y 0x6000 : { *(.none) } e2 = .;
+ .z ALIGN(0x1000) : { *(.none) } e3 = .;
+ .w 0x7000 : { inside = .; } e4 = .;
+ .data : { *(.data.x .ro) } . = . + 1; e5 = .; .v : { *(.none) e6 = .; } e7 = .;
+ .bss (NOLOAD) : { *(.bss.x COMMON) } e8 = .; . = .; e9 = .;
+}
+""",
+    "whose section a symbol is": """
+MEMORY { ram : ORIGIN = 0x20000000, LENGTH = 1M  rom : ORIGIN = 0x80000, LENGTH = 4K }
+SECTIONS {
+ a1 = .; .text : { *(.text.*) } >ram
+ b1 = .; b2 = 5; b3 = . + 1; b4 = ABSOLUTE(.); b5 = . - ea; b6 = b1 + 1; b7 = MAX(., ea);
+ b8 = ADDR(.text) + .; b9 = ALIGN(0x1000); c1 = ORIGIN(rom); c2 = ORIGIN(rom) + 1;
+ c3 = LENGTH(ram) + 1; c4 = ORIGIN(ram) - ORIGIN(rom); c5 = SIZEOF(.text) + .; c6 = ea + 1;
+ .data : { *(.data.x) d1 = ORIGIN(rom); d2 = 5; d3 = ORIGIN(rom) + 1; d4 = b1; d5 = . - b1; } >ram
+ . = . + 4; f1 = .;
+ .none : { *(.none) } >ram
+ f2 = .; .gone : { *(.none) f3 = .; } >ram
+ f4 = .; .ro : { *(.ro) } >ram
+ f5 = .; . = . + 8; f7 = .; .still : { . = .; } >ram
+ .bss : { *(.bss.x COMMON) } >ram
+ . = ALIGN(0x1000); f6 = .;
+}
+""",
     "expressions": """
 abs0 = 0x10;
 pre = .;

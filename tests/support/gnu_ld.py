@@ -71,11 +71,26 @@ def symbols(image: Image) -> list[tuple[object, ...]]:
     )
 
 
+def sections_of(image: Image) -> dict[str, str]:
+    """By symbol, the section it is in, if that holds anything: we keep no empty ones."""
+    sections = image.sections
+    return {
+        s.name: "absolute" if s.section < 0 else sections[s.section].name
+        for s in image.symbols
+        if not s.name.startswith("$") and (s.section < 0 or sections[s.section].size)
+    }
+
+
 def compare(folder: Path, script: str, objects: list[Path], *options: str) -> None:
     reference, said = gnu_ld(folder, script, objects, *options)
     assert reference is not None, said
     image = ours(script, objects)
     assert contents(image) == contents(reference)
     assert symbols(image) == symbols(reference)
+    wanted = sections_of(reference)
+    found = sections_of(image)
+    wrong = {name: (found.get(name), where) for name, where in wanted.items()}
+    wrong = {name: both for name, both in wrong.items() if both[0] != both[1]}
+    assert not wrong, wrong
     if ".text" in contents(image):
         assert hex(image.entry) == hex(reference.entry)
