@@ -80,14 +80,15 @@ def export(
     return process_session().export(path, target, job, files=files, progress=progress)
 
 
-def judge(path: Path, *, strict: bool = False) -> Outcome:
+def judge(path: Path, *, strict: bool = False, profile: str | None = None) -> Outcome:
     """Judge the trace in the file ``path``, which :func:`run` wrote, and run nothing.
 
-    A warning fails it if it is ``strict``. Raises FormatError for whatever else the file is.
+    A warning fails it if it is ``strict``; ``profile`` names the CPU that is shown beside the
+    worst machine. Raises FormatError for whatever else the file is.
     """
     from relokit.runtime.evidence.evidence_file import judge_file
 
-    _, outcome = judge_file(path, strict=strict)
+    _, outcome = judge_file(path, strict=strict, profile=profile)
     return outcome
 
 

@@ -134,6 +134,10 @@ class Session:
         trace = path_or_none("trace", trace)
         if trace is not None and job is not None and job.plain:
             raise MachineError("a plain run has no trace", hint="leave --plain or --trace out")
+        if job is not None and job.profile is not None:
+            from relokit.runtime.judge.rules.profile import profile_named
+
+            profile_named(job.profile)
         setup = self._setup(target, job, files)
         seconds = seconds_of(setup.job)
         if trace is None:

@@ -287,6 +287,16 @@ def strict_option(function: F) -> F:
     return click.option("--strict", is_flag=True, help="A warning fails, too.")(function)
 
 
+def profile_option(function: F) -> F:
+    """Add ``--profile``."""
+    return click.option(
+        "--profile",
+        metavar="CPU",
+        help="Say which findings would not bite on this CPU; the worst machine decides all the "
+        "same. [default: the emulated one]",
+    )(function)
+
+
 def verbose_option(function: F) -> F:
     """Add ``--verbose``; see :func:`check_verbose`."""
     return click.option("--verbose", is_flag=True, help="List what each rule answered.")(function)

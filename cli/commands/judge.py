@@ -10,6 +10,7 @@ from relokit.cli.options import (
     INPUT_FILE,
     check_verbose,
     json_option,
+    profile_option,
     strict_option,
     verbose_option,
 )
@@ -19,15 +20,16 @@ from relokit.cli.terminal.output import emit, emit_json
 @click.command("judge", help="Judge a trace of 'run --trace' without running.")
 @click.argument("file", type=INPUT_FILE)
 @strict_option
+@profile_option
 @verbose_option
 @json_option
-def command(file: Path, strict: bool, verbose: bool, as_json: bool) -> int:
+def command(file: Path, strict: bool, profile: str | None, verbose: bool, as_json: bool) -> int:
     """A file in, one call of the facade, a view out; the result is the exit code."""
     check_verbose(as_json, verbose)
     from relokit.cli.terminal.view import summary
     from relokit.facade import judge
 
-    outcome = judge(file, strict=strict)
+    outcome = judge(file, strict=strict, profile=profile)
     if as_json:
         emit_json(outcome)
     else:

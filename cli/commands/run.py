@@ -18,6 +18,7 @@ from relokit.cli.options import (
     make_job,
     make_target,
     plain_option,
+    profile_option,
     strict_option,
     target_options,
     verbose_option,
@@ -70,6 +71,7 @@ DEMO_BOOT = 5.0
     help="Record what the CPU does up to the new kernel, and write that to this file.",
 )
 @strict_option
+@profile_option
 @verbose_option
 @cache_option
 @json_option
@@ -80,7 +82,7 @@ def command(as_json: bool, verbose: bool, trace: Path | None, **options: Any) ->
 
     files = Files()
     target = replace(make_target(options, files), cache_line=options.pop("cache_line"))
-    names = ("boot", "timeout", "max_instructions", "plain", "strict")
+    names = ("boot", "timeout", "max_instructions", "plain", "strict", "profile")
     job = make_job(options, **{name: options.pop(name) for name in names})
     if job.boot is None and job.moves_demo:
         job = replace(job, boot=DEMO_BOOT)

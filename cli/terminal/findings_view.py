@@ -49,6 +49,7 @@ def _paragraph(group: list[Finding]) -> Iterator[Line]:
         ("probable cause", finding.cause),
         ("consequence", finding.consequence),
         ("hint", finding.hint),
+        ("does not bite here", finding.spared),
     ):
         if told_text:
             yield "  ", (f"{label}:", "bold"), f" {plain(told_text)}"

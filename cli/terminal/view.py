@@ -131,6 +131,9 @@ def _verdict(outcome: Outcome) -> Line:
     texts = [f"{count} {_counted(name, count)}" for name, count in _counts(outcome.findings)]
     if not outcome.passed and not any(finding.is_error for finding in outcome.findings):
         texts.append("a warning fails it: --strict")
+    spared = sum(finding.spared is not None for finding in outcome.findings)
+    if spared:
+        texts.append(f"{spared} of these would not bite on {plain(outcome.profile or '')}")
     if outcome.rules.not_judged:
         texts.append(f"not judged: {not_judged(outcome.rules.not_judged)}")
     word = ("PASS", "bold green") if outcome.passed else ("FAIL", "bold red")

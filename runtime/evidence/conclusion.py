@@ -10,10 +10,13 @@ from relokit.runtime.record.record import JumpFacts, LegName, Record
 from relokit.runtime.record.stations import CpuFacts
 
 
-def conclude(evidence: Evidence, *, strict: bool = False) -> Outcome:
-    """Judge what was recorded, and say with it what was moved; a warning fails it if ``strict``."""
+def conclude(evidence: Evidence, *, strict: bool = False, profile: str | None = None) -> Outcome:
+    """Judge what was recorded, and say with it what was moved; a warning fails it if ``strict``.
+
+    ``profile`` names a CPU: findings say if they would not bite on it.
+    """
     subject, record = evidence.subject, evidence.record
-    judged = judge(record)
+    judged = judge(record, profile=profile)
     boot = record.boot
     page_size = subject.target.page_size
     return Outcome(
@@ -30,6 +33,7 @@ def conclude(evidence: Evidence, *, strict: bool = False) -> Outcome:
         maintenance=subject.maintenance,
         operations=record.operations,
         strict=strict,
+        profile=judged.profile,
     )
 
 

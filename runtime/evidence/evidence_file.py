@@ -102,10 +102,12 @@ def _timeless_stop(stop: Stop) -> Stop:
     return stop if stop.reason is StopReason.TIMEOUT else replace(stop, seconds=0.0)
 
 
-def judge_file(path: str | Path, *, strict: bool = False) -> tuple[Evidence, Outcome]:
+def judge_file(
+    path: str | Path, *, strict: bool = False, profile: str | None = None
+) -> tuple[Evidence, Outcome]:
     """The evidence in the file ``path``, and what the book says of it.
 
-    A warning fails it if it is ``strict``. Raises FormatError for whatever else the file is, and
+    A warning fails it if it is ``strict``; ``profile`` is as for a run. Raises FormatError for whatever else the file is, and
     for what no machine here could judge.
     """
     stored = read_trace(path)
@@ -115,7 +117,7 @@ def judge_file(path: str | Path, *, strict: bool = False) -> tuple[Evidence, Out
     if problem:
         raise FormatError(problem, where=where, hint="judge it where there is more memory")
     try:
-        outcome = conclude(evidence, strict=strict)
+        outcome = conclude(evidence, strict=strict, profile=profile)
     except CONTRADICTIONS as error:
         raise FormatError(
             f"its facts contradict each other ({type(error).__name__}: {str(error)[:80]})",

@@ -15,6 +15,7 @@ from relokit.runtime.judge.rules.boot_registers import BOOT_REGISTERS
 from relokit.runtime.judge.rules.damage import DAMAGE
 from relokit.runtime.judge.rules.ending import ENDING
 from relokit.runtime.judge.rules.handoff import HANDOFF
+from relokit.runtime.judge.rules.profile import Profile, profile_named, profile_of
 from relokit.runtime.judge.rules.relocation import RELOCATION
 from relokit.runtime.judge.rules.resume import RESUME
 from relokit.runtime.judge.rules.rule import Broken, Rule
@@ -53,6 +54,7 @@ class Judgement:
 
     findings: tuple[Finding, ...]
     answers: RuleAnswers
+    profile: str | None = None
 
     @property
     def failed(self) -> bool:
@@ -65,8 +67,13 @@ class Judgement:
         return all(finding.severity is Severity.NOTE for finding in self.findings)
 
 
-def judge(record: Record, book: Iterable[Rule] | None = None) -> Judgement:
+def judge(
+    record: Record, book: Iterable[Rule] | None = None, profile: str | None = None
+) -> Judgement:
     """Apply every rule of ``book`` to ``record``; by default, every rule there is.
+
+    The worst machine decides. Findings say if they would not bite on the CPU that ``profile``
+    names (raises MachineError if it names none): by default on the record's, if that is known.
 
     Without a trace, one answer for each of TRACE_SUBJECTS takes the place of those of its rules.
     """
@@ -95,15 +102,23 @@ def judge(record: Record, book: Iterable[Rule] | None = None) -> Judgement:
         else:
             applied.append(rule.name)
         told.extend(bounded(rule, found))
+    beside = _beside(record, profile)
     findings = tuple(
-        _finding(record, one, number)
+        _finding(record, one, number, beside)
         for number, group in enumerate(grouped(record, told), 1)
         for one in group
     )
-    return Judgement(findings, RuleAnswers(tuple(applied), not_applicable, not_judged))
+    answers = RuleAnswers(tuple(applied), not_applicable, not_judged)
+    return Judgement(findings, answers, beside.name if beside else None)
 
 
-def _finding(record: Record, told: Told, group: int) -> Finding:
+def _beside(record: Record, name: str | None) -> Profile | None:
+    if name is not None:
+        return profile_named(name)
+    return None if isinstance(record.platform, Unknown) else profile_of(record.platform.identity)
+
+
+def _finding(record: Record, told: Told, group: int, profile: Profile | None) -> Finding:
     rule, broken = told.rule, told.broken
     cause = broken.cause
     if cause is None and rule.cause is not None:
@@ -122,4 +137,5 @@ def _finding(record: Record, told: Told, group: int) -> Finding:
         consequence=rule.consequence,
         hint=broken.hint or rule.hint,
         group=group,
+        spared=profile.spares(rule.name, broken.spared_by or rule.spared_by) if profile else None,
     )

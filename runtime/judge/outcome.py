@@ -32,6 +32,7 @@ class Finding:
     ``consequence`` what becomes of a machine, ``hint`` what right code looks like.
     ``source`` is where it is written that this must not be. Findings that have one cause share the
     number of a ``group``, which counts from 1 in the order in which they are told; 0 is none.
+    ``spared`` says why it does not bite on the outcome's ``profile``, if it does not.
     """
 
     rule: str
@@ -47,6 +48,7 @@ class Finding:
     source: str | None = field(default=None, metadata=ABSENT)
     severity: Severity = Severity.ERROR
     group: int = field(default=0, metadata=ABSENT)
+    spared: str | None = field(default=None, metadata=ABSENT)
 
     @property
     def is_error(self) -> bool:
@@ -150,7 +152,8 @@ class Outcome:
     kernel printed when it was let run on. ``maintenance`` is what the C half did to caches (kexec
     only), ``operations`` how often the move executed which maintenance instruction or barrier:
     None if that was not observed. ``trace`` is the file of the run's trace, if there is one.
-    ``strict`` says that a warning fails it, too.
+    ``strict`` says that a warning fails it, too. ``profile`` is the CPU that is shown beside the
+    worst machine, which decides.
     """
 
     SCHEMA: ClassVar[str] = "relokit.run/1"
@@ -170,6 +173,7 @@ class Outcome:
     ended: str | None = field(default=None, metadata=ABSENT)
     trace: TraceFile | None = field(default=None, metadata=ABSENT)
     strict: bool = field(default=False, metadata=ABSENT)
+    profile: str | None = field(default=None, metadata=ABSENT)
 
     @property
     def passed(self) -> bool:

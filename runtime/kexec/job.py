@@ -80,9 +80,10 @@ class Job:
     vectors run in place of ours. ``boot`` lets the new kernel run on after the hand-over for at
     most that many seconds. ``cmdline`` None keeps what ``dtb`` says, or is DEFAULT_CMDLINE without
     one. ``observe`` counts the maintenance instructions of the move; ``plain`` records no trace, so
-    that the rules that read one judge nothing; ``strict`` has a warning fail it. Order, path and
-    shape may be spelled, and files named as text. Raises MachineError for what is of another
-    type, no such choice or a number out of range, whatever the files are.
+    that the rules that read one judge nothing; ``strict`` has a warning fail it; ``profile`` names
+    a CPU on which some findings would not bite, the emulated one if None. Order, path and shape may
+    be spelled, and files named as text. Raises MachineError for what is of another type, no such
+    choice or a number out of range, whatever the files are.
 
     >>> Job(path="crash", order="reversed").path
     <KexecPath.CRASH: 'crash'>
@@ -107,6 +108,7 @@ class Job:
     observe: bool = False
     plain: bool = False
     strict: bool = False
+    profile: str | None = None
     timeout: float = DEFAULT_TIMEOUT
     max_instructions: int = DEFAULT_MAX_INSTRUCTIONS
 

@@ -56,13 +56,13 @@ def run_machine(
     cpu = open_cpu(machine)
     started = perf_counter()
     evidence = Evidence(_subject(machine, job), execute(machine, cpu, job, report))
-    outcome = conclude(evidence, strict=job.strict)
+    outcome = conclude(evidence, strict=job.strict, profile=job.profile)
     engine = sum(leg.stop.seconds for leg in evidence.record.legs)
     timings = {"build": built, "compare": perf_counter() - started - engine}
     if job.boot and outcome.passed:
         boot = run_on(machine, cpu, job.boot, report)
         evidence = replace(evidence, record=replace(evidence.record, boot=boot))
-        outcome = conclude(evidence, strict=job.strict)
+        outcome = conclude(evidence, strict=job.strict, profile=job.profile)
     return replace(outcome, timings=timings, trace=_written(evidence, trace))
 
 
@@ -87,7 +87,7 @@ def run_resume(
         pages = home.size // target.page_size
         subject = Subject(target.name, JudgedTarget.of(target), (payload,), pages)
         evidence = Evidence(subject, record)
-        outcome = conclude(evidence, strict=job.strict)
+        outcome = conclude(evidence, strict=job.strict, profile=job.profile)
         engine = sum(leg.stop.seconds for leg in record.legs)
         compared = perf_counter() - started - engine
         timings = {"build": built, "compare": compared}

@@ -124,6 +124,7 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     yield cli("run", "--templates", left_over, "--el", "el1")
     yield cli("run", "--templates", nonsense)
     yield cli("run", "--path", "hibernate", "--strict")
+    yield cli("run", "--path", "in-place", "--profile", "best")
     traced = relokit.run(job=relokit.Job(observe=True), trace=directory / "trace")
     assert traced.trace is not None
     # It takes some gigabytes of payload to fill one.

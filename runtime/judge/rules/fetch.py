@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
 from relokit.runtime.judge.model.lapse import Lapse, LapseKind
 from relokit.runtime.judge.model.synchronising import Missing
@@ -16,10 +17,13 @@ from relokit.runtime.judge.rules.lapses_told import (
     segments,
     told,
 )
+from relokit.runtime.judge.rules.profile import Guarantee
 from relokit.runtime.judge.rules.rule import Broken, Rule, always
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.record import Record
 
+NO_IC = frozenset({Guarantee.DIC})
+"""What spares a CPU whose instruction cache nobody invalidates."""
 _WHAT_IS_MISSING = {
     Missing.DSB_BEFORE: "no DSB between {step} and an IC IALLU",
     Missing.IC: "no IC IALLU behind {step}",
@@ -31,12 +35,13 @@ _WHAT_IS_MISSING = {
 def _image(record: Record, lapse: Lapse) -> Iterator[Broken]:
     assert lapse.missing is not None
     text = _WHAT_IS_MISSING[lapse.missing].format(step=instruction(record, lapse.pc))
-    yield told(
+    broken = told(
         record,
         f"{segments(record, lapse)} may be fetched as what was there before: {text}; "
         f"{amount(lapse)}",
         lapse,
     )
+    yield replace(broken, spared_by=NO_IC) if lapse.missing is Missing.IC else broken
 
 
 def _code(record: Record) -> Iterator[Broken]:
@@ -110,5 +115,6 @@ FETCH = (
         each(LapseKind.NEVER_INVALIDATED, tell=_in_place),
         "patch 5 skips the relocation code, and its IC IALLU with it; memory that was reserved "
         "for the image and is mapped execute-never has hardly been fetched from",
+        spared_by=NO_IC,
     ),
 )

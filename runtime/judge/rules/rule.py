@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from relokit.codegen.base.nouns import dataclass
+from relokit.runtime.judge.rules.profile import Guarantee
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.record import Record
 
@@ -14,7 +15,8 @@ class Broken:
     """One way in which a rule is broken; the fields are those of a Finding.
 
     ``station`` is the number of what had been entered when it showed, None for what is about no
-    moment: what shows first is told first. ``cause`` and ``hint`` take the place of the rule's.
+    moment: what shows first is told first. ``cause``, ``hint`` and ``spared_by`` take the place of
+    the rule's.
     """
 
     message: str
@@ -26,6 +28,7 @@ class Broken:
     cause: str | None = None
     station: int | None = None
     hint: str | None = None
+    spared_by: frozenset[Guarantee] = frozenset()
 
 
 Applies = Callable[[Record], str | None]
@@ -42,7 +45,8 @@ class Rule:
     ``cause`` is the probable reason if it is broken, None where each Broken brings its own.
     ``consequence`` is what becomes of a machine on which it is broken, and so why it must hold;
     ``hint`` is what right code looks like. ``executed`` is False if nothing that is emulated has
-    what it is about: it is tried on records made by hand only.
+    what it is about: it is tried on records made by hand only. ``spared_by`` are
+    guarantees of which one is enough for a CPU on which it does not bite.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Rule:
     consequence: str | None = None
     hint: str | None = None
     executed: bool = True
+    spared_by: frozenset[Guarantee] = frozenset()
 
 
 def always(record: Record) -> None:

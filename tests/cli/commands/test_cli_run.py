@@ -42,6 +42,7 @@ FINDING: Shape = {
     "source?": str,
     "severity": str,
     "group?": int,
+    "spared?": str,
 }
 HANDOFF: Shape = {
     "pc": int,
@@ -95,6 +96,7 @@ OUTCOME: Shape = {
     "operations?": dict,
     "console?": (str, type(None)),
     "ended?": (str, type(None)),
+    "profile": str,
     "trace?": {"bytes": int, "records": int, "digest": str, "of": str, "version": str},
 }
 

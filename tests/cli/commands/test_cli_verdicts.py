@@ -62,7 +62,7 @@ def test_the_screen_counts_what_was_judged_and_names_what_was_not(cli: Cli) -> N
     lines = cli("run", "--plain").out.splitlines()
     [row] = [line for line in lines if line.startswith("  rules")]
     assert "not applicable" in row
-    assert row.endswith("; not judged: caches, fetch")
+    assert "; not judged: caches, fetch" in row
     assert lines[-1].endswith("(not recorded: a plain run)")
 
 
@@ -82,3 +82,28 @@ def test_verbose_is_for_people(cli: Cli) -> None:
     result = cli("run", "--verbose", "--json")
     assert result.code == 2
     assert "leave --verbose out" in result.document["error"]["message"]
+
+
+# Profiles ---------------------------------------------------------------------------------------
+
+
+def test_a_profile_is_shown_beside_the_verdict_and_decides_nothing(cli: Cli) -> None:
+    result = cli(*IN_PLACE, "--profile", "coherent-fetch", "--strict")
+    assert result.code == 1
+    assert "  does not bite here: it has DIC\n" in result.out
+    assert "1 of these would not bite on coherent-fetch" in result.out.splitlines()[-1]
+    document = cli(*IN_PLACE, "--profile", "coherent-fetch", "--json").document
+    assert document["profile"] == "coherent-fetch"
+    assert [finding["spared"] for finding in document["findings"]] == ["it has DIC"]
+
+
+def test_the_emulated_cpu_is_the_profile_by_default(cli: Cli) -> None:
+    document = cli(*IN_PLACE, "--json").document
+    assert document["profile"] == "Cortex-A72 (emulated)"
+    assert "spared" not in document["findings"][0]
+
+
+def test_a_profile_that_is_none_is_refused_at_once(cli: Cli) -> None:
+    result = cli("run", "--profile", "cortex")
+    assert result.code == 2
+    assert "one of cortex-a55, " in result.err
