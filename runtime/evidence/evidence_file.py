@@ -107,8 +107,8 @@ def judge_file(
 ) -> tuple[Evidence, Outcome]:
     """The evidence in the file ``path``, and what the book says of it.
 
-    A warning fails it if it is ``strict``; ``profile`` is as for a run. Raises FormatError for whatever else the file is, and
-    for what no machine here could judge.
+    A warning fails it if it is ``strict``; ``profile`` is as for a run. Raises FormatError for
+    whatever else the file is, and for what no machine here could judge.
     """
     stored = read_trace(path)
     where = str(path)

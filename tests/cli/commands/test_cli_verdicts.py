@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,7 +104,18 @@ def test_the_emulated_cpu_is_the_profile_by_default(cli: Cli) -> None:
     assert "spared" not in document["findings"][0]
 
 
-def test_a_profile_that_is_none_is_refused_at_once(cli: Cli) -> None:
-    result = cli("run", "--profile", "cortex")
-    assert result.code == 2
-    assert "one of cortex-a55, " in result.err
+def test_a_stored_trace_is_judged_beside_another_cpu(cli: Cli, tmp_path: Path) -> None:
+    assert cli(*IN_PLACE, "--trace", tmp_path / "trace").code == 0
+    judged = ("judge", tmp_path / "trace")
+    assert cli(*judged, "--json").document["profile"] == "Cortex-A72 (emulated)"
+    document = cli(*judged, "--profile", "best", "--json").document
+    assert [finding["spared"] for finding in document["findings"]] == ["it has DIC"]
+
+
+def test_a_profile_that_is_none_is_refused(cli: Cli, tmp_path: Path) -> None:
+    assert cli("run", "--trace", tmp_path / "trace").code == 0
+    for command in (["run"], ["judge", tmp_path / "trace"]):
+        result = cli(*command, "--profile", "cortex")
+        assert result.code == 2
+        assert "no profile 'cortex'" in result.err
+        assert "one of cortex-a55, " in result.err
