@@ -38,9 +38,12 @@ def spoiled(machine: Machine, what: Mapping[str, Any]) -> Machine:
     - `page`: the word at `offset` in the first page of that owner;
     - `register`: that system register at the start.
 
-    It is `set` to a value, or those bits of it are changed that `xor`, `orr` or `clear` names.
+    It is `set` to a value, or those bits of it are changed that `xor`, `orr` or `clear` names, or it
+    `leads_to` the first page of that owner and keeps its bits 11:0.
     """
     memory = machine.memory
+    if "leads_to" in what:
+        what = dict(what) | {"page_at": owned(machine, what["leads_to"])}
     match what:
         case {"field": name}:
             word = changed(read_field(memory, machine.kimage, name), what)
@@ -52,15 +55,19 @@ def spoiled(machine: Machine, what: Mapping[str, Any]) -> Machine:
             at = trail(machine, PLACES[place](machine))[what.get("level", -1)].entry
             memory.write_u64(at, changed(memory.read_u64(at), what))
         case {"page": owner}:
-            base = next(one.base for one in machine.allocator.regions if str(one.owner) == owner)
-            at = base + what["offset"]
+            at = owned(machine, owner) + what["offset"]
             memory.write_u64(at, changed(memory.read_u64(at), what))
         case {"register": name}:
             registers = dict(machine.state.sysregs)
-            registers[name] = changed(registers[name], what)
+            registers[name] = changed(registers.get(name, 0), what)
             state = replace(machine.state, sysregs=tuple(registers.items()))
             return replace(machine, state=state)
     return machine
+
+
+def owned(machine: Machine, owner: str) -> int:
+    """PA of the first page of ``owner``, as that is shown."""
+    return next(one.base for one in machine.allocator.regions if str(one.owner) == owner)
 
 
 def changed(word: int, what: Mapping[str, Any]) -> int:
@@ -73,4 +80,6 @@ def changed(word: int, what: Mapping[str, Any]) -> int:
             return word | int(bits)
         case {"clear": bits}:
             return word & ~int(bits)
+        case {"page_at": page}:
+            return int(page) | word & 0xFFF
     raise AssertionError(f"nothing is changed by {what}")

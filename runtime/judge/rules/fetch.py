@@ -24,6 +24,8 @@ from relokit.runtime.record.record import Record
 
 NO_IC = frozenset({Guarantee.DIC})
 """What spares a CPU whose instruction cache nobody invalidates."""
+CODE_PAGE = 4096
+"""Bytes of code that are told of once."""
 _WHAT_IS_MISSING = {
     Missing.DSB_BEFORE: "no DSB between {step} and an IC IALLU",
     Missing.IC: "no IC IALLU behind {step}",
@@ -45,13 +47,13 @@ def _image(record: Record, lapse: Lapse) -> Iterator[Broken]:
 
 
 def _code(record: Record) -> Iterator[Broken]:
-    """Told at the first instruction of a kind: what is stored in one place is many instructions."""
-    first: dict[tuple[LapseKind, tuple[int, ...]], Lapse] = {}
+    """Told at the first instruction of a page: what is stored in one place is many of them."""
+    first: dict[tuple[LapseKind, int], Lapse] = {}
     more: dict[object, int] = defaultdict(int)
     kinds = LapseKind.FETCHED_OLD, LapseKind.FETCHED_DIRTY, LapseKind.FETCHED_HIDDEN
     try:
         for lapse in lapses(record, *kinds):
-            cause = lapse.kind, tuple(lapse.others)
+            cause = lapse.kind, lapse.spans[0][0] // CODE_PAGE
             if cause in first:
                 more[cause] += 1
             else:
