@@ -38,8 +38,8 @@ def spoiled(machine: Machine, what: Mapping[str, Any]) -> Machine:
     - `page`: the word at `offset` in the first page of that owner;
     - `register`: that system register at the start.
 
-    It is `set` to a value, or those bits of it are changed that `xor`, `orr` or `clear` names, or it
-    `leads_to` the first page of that owner and keeps its bits 11:0.
+    It is `set` to a value, or those bits of it are changed that `xor`, `orr` or `clear` names,
+    or it `leads_to` the first page of that owner and keeps its bits 11:0.
     """
     memory = machine.memory
     if "leads_to" in what:
