@@ -37,6 +37,7 @@ enum trace_kind {
 	KIND_ERET,
 	KIND_EXCEPTION,
 	KIND_UNKNOWN,
+	KIND_VECTORS,
 	KIND_ACCESS,
 };
 

@@ -82,6 +82,8 @@ void record_fill(void *engine, struct recorder *recorder, const struct fill *fil
 		 const struct walk_regime *regime, const struct walk_result *walk);
 
 uint64_t mmu_read(void *engine, const struct mmu *mmu, int reg);
+uint64_t mmu_system(void *engine, const struct mmu *mmu, unsigned op1, unsigned crn, unsigned crm,
+		    unsigned op2);
 uint64_t mmu_pstate(void *engine, struct mmu *mmu);
 const struct walk_regime *mmu_regime(const struct mmu *mmu, uint64_t pstate);
 

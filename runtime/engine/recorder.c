@@ -15,6 +15,7 @@ const struct shared recorder_shared[] = {
 	SHARED(KIND_MSR), SHARED(KIND_MSR_FIELD), SHARED(KIND_MRS), SHARED(KIND_DSB),
 	SHARED(KIND_DMB), SHARED(KIND_ISB), SHARED(KIND_SB), SHARED(KIND_SVC), SHARED(KIND_HVC),
 	SHARED(KIND_SMC), SHARED(KIND_ERET), SHARED(KIND_EXCEPTION), SHARED(KIND_UNKNOWN),
+	SHARED(KIND_VECTORS),
 	SHARED(FLAG_EXCLUSIVE), SHARED(FLAG_ACQUIRE), SHARED(FLAG_RELEASE),
 	SHARED(FLAG_UNPRIVILEGED), SHARED(FLAG_ATOMIC), SHARED(FLAG_ZERO_BLOCK),
 	SHARED(FLAG_UNALIGNED), SHARED(FLAG_NO_PA), SHARED(FLAG_READABLE), SHARED(FLAG_WRITABLE),
@@ -201,6 +202,8 @@ static SLOW void record_step(void *engine, struct recorder *r, uint64_t pc)
 		r->instructions++;
 		return;
 	}
+	if (!r->vectors_told)
+		record_vectors(engine, r, pc);
 	at = &r->page->ops[pc / 4 % PAGE_WORDS];
 	if (is_new(r, at, pc))
 		look_at(engine, r, at, pc);

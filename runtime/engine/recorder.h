@@ -99,7 +99,8 @@ struct recorder {
 	struct code_page *page;
 	const uint32_t *words;
 	struct cached *pending;
-	uint64_t pending_pc, pending_va;
+	uint64_t pending_pc, pending_va, vectors_told;
+	struct record vectors;
 	uint32_t open;
 	struct stream streams[STREAMS];
 	struct translation translations[TRANSLATIONS];
@@ -141,6 +142,7 @@ void close_streams(struct recorder *r);
 
 /* recorder_events.c */
 void record_system(void *engine, struct recorder *r, const struct cached *done);
+void record_vectors(void *engine, struct recorder *r, uint64_t pc);
 void record_call(void *engine, struct recorder *r, const struct decoded *op, uint64_t pc);
 
 /* recorder_pages.c */

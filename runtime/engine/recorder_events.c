@@ -2,6 +2,81 @@
 
 #include "recorder.h"
 
+/* op2 of SPSR_ELx and ELR_ELx, S3_x_C4_C0 (DDI 0487, D24.2). */
+enum { SPSR, ELR };
+/* From VBAR_ELx: IRQ, from a lower level, or from the same by the stack pointer in use. */
+enum { IRQ = 0x80, FROM_SP_ELX = 0x200, FROM_LOWER = 0x400 };
+enum { PSTATE_SPSEL = 1, PSTATE_DAIF = 0x3c0 };
+
+static struct mmu *mmu_of(const struct recorder *r)
+{
+	return (struct mmu *)(uintptr_t)r->mmu;
+}
+
+/* What op1 is in the encoding of a register of this level. */
+static unsigned op1_of(uint64_t el)
+{
+	return el >= 2 ? 4 : 0;
+}
+
+static uint64_t special_register(void *engine, const struct recorder *r, unsigned op2)
+{
+	return mmu_system(engine, mmu_of(r), op1_of(r->el), 4, 0, op2);
+}
+
+static void change_level(struct recorder *r)
+{
+	begin_epoch(r);
+	r->el = NO_ADDRESS;
+	r->vectors_told = 0;
+}
+
+/* Where the vectors of `el` are, and the first instruction of the slot at `slot`. */
+static void find_vectors(const struct recorder *r, const struct walk_regime *regime, uint64_t slot,
+			 struct record *to)
+{
+	struct walk_result at;
+
+	walk_stage1(&r->ram, regime, to->va, &at);
+	if (at.fault != WALK_OK) {
+		to->pa = NO_ADDRESS;
+		to->flags = FLAG_NO_PA;
+		return;
+	}
+	to->pa = at.pa;
+	if (at.pa - r->ram.base >= r->ram.size || !(walk_rights(regime, &at, 0, 0) & RIGHT_EXECUTE))
+		return;
+	to->flags = FLAG_EXECUTABLE;
+	slot += at.pa - r->ram.base;
+	if (slot <= r->ram.size - 4)
+		to->value = *(const uint32_t *)(uintptr_t)(r->ram.host + (slot & ~3ull));
+}
+
+/* What an exception would find from the instruction at `pc` on, if that is another thing now. */
+void record_vectors(void *engine, struct recorder *r, uint64_t pc)
+{
+	struct mmu *mmu = mmu_of(r);
+	uint64_t pstate = mmu_pstate(engine, mmu);
+	uint64_t el = r->el ? r->el : mmu->hcr & HCR_TGE ? 2 : 1;
+	uint64_t from = r->el < el ? FROM_LOWER : pstate & PSTATE_SPSEL ? FROM_SP_ELX : 0;
+	struct record found = {
+		.kind = KIND_VECTORS, .pc = pc, .el = (uint8_t)el, .count = 1,
+		.va = mmu_system(engine, mmu, op1_of(el), 12, 0, 0),
+		.encoding = (uint16_t)(pstate & (PSTATE_DAIF | PSTATE_SPSEL)),
+		.before = r->instructions,
+	};
+	const struct record *last = &r->vectors;
+
+	r->vectors_told = 1;
+	find_vectors(r, el == 2 ? &mmu->el2 : &mmu->el1, from + IRQ, &found);
+	if (last->kind == found.kind && last->va == found.va && last->pa == found.pa &&
+	    last->value == found.value && last->encoding == found.encoding &&
+	    last->flags == found.flags && last->el == found.el)
+		return;
+	r->vectors = found;
+	record_event(r, &found);
+}
+
 void record_system(void *engine, struct recorder *r, const struct cached *done)
 {
 	const struct decoded *op = &done->decoded;
@@ -12,6 +87,8 @@ void record_system(void *engine, struct recorder *r, const struct cached *done)
 	};
 
 	record_event(r, &event);
+	if (op->kind == KIND_MSR || op->kind == KIND_MSR_FIELD)
+		r->vectors_told = 0;
 	if (op->kind == KIND_MSR || op->kind == KIND_ISB || op->kind == KIND_TLBI ||
 	    op->kind == KIND_IC)
 		begin_epoch(r);
@@ -25,11 +102,13 @@ void record_call(void *engine, struct recorder *r, const struct decoded *op, uin
 		.count = 1, .before = r->instructions,
 	};
 
-	if (op->kind != KIND_ERET)
-		call.value = read_x(engine, r, 0);
+	call.value = read_x(engine, r, 0);
+	if (op->kind == KIND_ERET) {
+		call.va = special_register(engine, r, ELR);
+		call.encoding = (uint16_t)special_register(engine, r, SPSR);
+	}
 	record_event(r, &call);
-	begin_epoch(r);
-	r->el = NO_ADDRESS;
+	change_level(r);
 }
 
 /* An exception taken to `el`, `pc` being the address it returns to. */
@@ -45,6 +124,5 @@ void record_exception(void *engine, struct recorder *r, uint64_t pc, uint64_t fa
 		record_pending(engine, r, pc);
 	taken.before = r->instructions;
 	record_event(r, &taken);
-	begin_epoch(r);
-	r->el = NO_ADDRESS;
+	change_level(r);
 }

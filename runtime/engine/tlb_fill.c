@@ -27,8 +27,8 @@ uint64_t mmu_read(void *engine, const struct mmu *mmu, int reg)
 }
 
 /* A register that the CPU lacks is zero. */
-static uint64_t read_system(void *engine, const struct mmu *mmu, unsigned op1, unsigned crn,
-			    unsigned crm, unsigned op2)
+uint64_t mmu_system(void *engine, const struct mmu *mmu, unsigned op1, unsigned crn, unsigned crm,
+		    unsigned op2)
 {
 	struct system_access reg = {crn, crm, 3, op1, op2, 0};
 
@@ -39,17 +39,17 @@ static uint64_t read_system(void *engine, const struct mmu *mmu, unsigned op1, u
 static void read_regime(void *engine, const struct mmu *mmu, unsigned op1,
 			struct walk_regime *regime)
 {
-	regime->sctlr = read_system(engine, mmu, op1, 1, 0, 0);
-	regime->tcr = read_system(engine, mmu, op1, 2, 0, 2);
-	regime->ttbr0 = read_system(engine, mmu, op1, 2, 0, 0);
-	regime->ttbr1 = read_system(engine, mmu, op1, 2, 0, 1);
-	regime->mair = read_system(engine, mmu, op1, 10, 2, 0);
+	regime->sctlr = mmu_system(engine, mmu, op1, 1, 0, 0);
+	regime->tcr = mmu_system(engine, mmu, op1, 2, 0, 2);
+	regime->ttbr0 = mmu_system(engine, mmu, op1, 2, 0, 0);
+	regime->ttbr1 = mmu_system(engine, mmu, op1, 2, 0, 1);
+	regime->mair = mmu_system(engine, mmu, op1, 10, 2, 0);
 	regime->cpu_bits = mmu->cpu_bits;
 }
 
 static void read_registers(void *engine, struct mmu *mmu)
 {
-	mmu->hcr = read_system(engine, mmu, 4, 1, 1, 0);
+	mmu->hcr = mmu_system(engine, mmu, 4, 1, 1, 0);
 	read_regime(engine, mmu, 0, &mmu->el1);
 	read_regime(engine, mmu, 4, &mmu->el2);
 	mmu->el1.two_ranges = 1;

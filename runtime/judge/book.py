@@ -37,7 +37,7 @@ _STATIONS: Book = (
     *SETUP,
     *DAMAGE,
 )
-TRACE_SUBJECTS = ("caches", "fetch", "context", "errata")
+TRACE_SUBJECTS = ("caches", "fetch", "context", "errata", "interrupt", "call", "stack")
 """What the rules in ``trace_book.py`` are about: the first words of their names."""
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from relokit.runtime.judge.rules.caches import CACHES
 from relokit.runtime.judge.rules.context import CONTEXT
 from relokit.runtime.judge.rules.fetch import FETCH
+from relokit.runtime.judge.rules.interrupts import INTERRUPTS
+from relokit.runtime.judge.rules.stack import STACK
+from relokit.runtime.judge.rules.stub_calls import CALLS
 
-TRACE_BOOK = (*CACHES, *FETCH, *CONTEXT)
+TRACE_BOOK = (*CACHES, *FETCH, *CONTEXT, *INTERRUPTS, *CALLS, *STACK)
 """In the order in which findings are told; the subjects stand in ``book.TRACE_SUBJECTS``."""

@@ -46,13 +46,14 @@ class TraceKind(IntEnum):
     ERET = 20
     EXCEPTION = 21
     UNKNOWN = 22
+    VECTORS = 23
 
 
 class TraceFlag(IntFlag):
     """How an access was made, or what a fill allows.
 
     UNALIGNED: not to the size of its elements (registers, of a pair). NO_PA: nothing translates it.
-    ZERO_BLOCK: DC ZVA. READABLE, WRITABLE and EXECUTABLE are of fills.
+    ZERO_BLOCK: DC ZVA. READABLE, WRITABLE and EXECUTABLE are of fills, the last of vectors, too.
     """
 
     EXCLUSIVE = 1 << 3

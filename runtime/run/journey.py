@@ -8,6 +8,7 @@ from typing import Protocol
 
 from relokit.codegen.facts import KEXEC_CONTROL_PAGE_SIZE
 from relokit.codegen.target import Regime, Target
+from relokit.runtime.arch.exceptions import PSTATE_DAIF
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.operations import OperationCounter
 from relokit.runtime.guest.memory import GuestMemory
@@ -60,6 +61,8 @@ def cpu_in_state(
     for name, value in state.sysregs:
         cpu.write(name, value)
     cpu.set_el(state.el)
+    # Nothing is masked yet: that is the old kernel's next step.
+    cpu.set_pstate(cpu.pstate & ~PSTATE_DAIF)
     for number, value in enumerate(state.x):
         cpu.set_x(number, value)
     return cpu

@@ -131,7 +131,13 @@ NOP = 0xD503201F
 
 def moved(*, device_tree: bool = True) -> Story:
     """A kernel and a device tree that are stored and cleaned, and nothing else yet."""
-    story = Story(pc=CONTROL).store(KERNEL, SIZE).dc("civac", KERNEL, SIZE).dsb()
+    story = (
+        Story(pc=CONTROL)
+        .vectors(SPARE, daif=0xF)
+        .store(KERNEL, SIZE)
+        .dc("civac", KERNEL, SIZE)
+        .dsb()
+    )
     return story.store(DTB, 0x1000).dc("civac", DTB, 0x1000).dsb() if device_tree else story
 
 

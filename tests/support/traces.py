@@ -19,6 +19,8 @@ NON_CACHEABLE = ATTRIBUTE_MMU | 3 << ATTRIBUTE_SHAREABILITY | 0x44
 MMU_OFF = 0
 FULL, LOADS, STORES = 3, 1, 2
 SYSTEM, INNER, NON, OUTER = 3, 2, 1, 0
+B = 0x1400_0000
+"""A branch to itself, as in vectors."""
 SCTLR_ON = 0b1000000000101  # M, C, I
 
 
@@ -80,10 +82,24 @@ class Story:
     def msr(self, name: str, value: int) -> Story:
         return self._event(TraceKind.MSR, encoding=REGISTERS[name], value=value)
 
-    def eret(self, to: int = 1) -> Story:
-        """A return to level ``to``."""
-        self._event(TraceKind.ERET)
+    def eret(self, to: int = 1, *, x0: int = 0, mode: int | None = None, back: int = 0) -> Story:
+        """A return to level ``to``, with SPSR.M of that unless ``mode`` is something else."""
+        self._event(
+            TraceKind.ERET, encoding=to << 2 | 1 if mode is None else mode, value=x0, va=back
+        )
         self.el = to
+        return self
+
+    def hvc(self) -> Story:
+        return self._event(TraceKind.HVC)
+
+    def vectors(self, va: int, *, daif: int = 0, pa: int | None = None, word: int = B) -> Story:
+        """What exceptions find from here on: vectors at ``pa``, nothing if that is None."""
+        here = {"flags": int(TraceFlag.NO_PA), "pa": (1 << 64) - 1}
+        if pa is not None:
+            here = {"flags": int(TraceFlag.EXECUTABLE), "pa": pa}
+        self._event(TraceKind.VECTORS, va=va, encoding=daif << 6 | 1, value=word, **here)
+        self.pc -= 4
         return self
 
     def exception(self, to: int = 2, *, offset: int = 0x400) -> Story:

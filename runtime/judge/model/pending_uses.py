@@ -39,7 +39,9 @@ _REDIRECTED = sorted(TO_EL1.keys() | TO_EL2.keys())
 _OF_EL1 = sorted(
     key
     for name, key in OPERATIONS.items()
-    if name.startswith(("tlbi", "at")) and ("e1" in name or "s12" in name) and "alle1" not in name
+    if name.startswith(("tlbi", "at"))
+    and ("e1" in name or "s12" in name)
+    and not name.startswith("tlbi alle1")
 )
 """TLBI and AT whose regime HCR_EL2 decides, or whose VMID VTTBR_EL2 has."""
 _VECTOR_LENGTHS = sorted(

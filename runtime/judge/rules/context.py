@@ -15,7 +15,13 @@ from relokit.runtime.judge.model.pending import (
 )
 from relokit.runtime.judge.model.pending_uses import HOST, SCTLR_EE, counts_at_entry, first_use
 from relokit.runtime.judge.rules.caches import ARM
-from relokit.runtime.judge.rules.lapses_told import ask_whole, bounded, instruction, told_at
+from relokit.runtime.judge.rules.lapses_told import (
+    ask_whole,
+    bounded,
+    instruction,
+    placed,
+    told_at,
+)
 from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.known import known
@@ -62,11 +68,11 @@ def _values(write: Pending) -> str:
 
 def _use(record: Record, row: Any) -> str:
     pc, kind = int(row["pc"]), TraceKind(int(row["kind"]))
-    place = known(record.code).places.get(pc)
-    where = f", {place}" if place else ""
     if kind is TraceKind.FETCH:
-        return f"the instruction at {pc:#x}{where} is fetched by it: {instruction(record, pc)}"
-    return f"{instruction(record, pc)} at {pc:#x}{where} goes by it"
+        return (
+            f"the instruction at {placed(record, pc)} is fetched by it: {instruction(record, pc)}"
+        )
+    return f"{instruction(record, pc)} at {placed(record, pc)} goes by it"
 
 
 def _entered(record: Record) -> Iterator[Broken]:

@@ -50,14 +50,14 @@ def _delivered(record: Record) -> Iterator[Delivered]:
         if promise.role is StationRole.RESUMED:
             continue
         last = promise.role is StationRole.KERNEL
-        before = kernel if last else _first_fetch(trace, cpu.pc)
+        before = kernel if last else first_fetch(trace, cpu.pc)
         for number, segment in enumerate(record.segments):
             if (segment.kind is PayloadKind.PURGATORY) != last:
                 executed = segment.kind not in READ_THROUGH_CACHES
                 yield Delivered(number, executed, segment.base, segment.size, before)
 
 
-def _first_fetch(trace: Trace, pc: int) -> int:
+def first_fetch(trace: Trace, pc: int) -> int:
     """The number of the first record in which ``pc`` is executed."""
     records = trace.records
     at = (records["kind"] == TraceKind.FETCH) & (records["va"] == pc)
@@ -115,16 +115,19 @@ def instruction(record: Record, pc: int | None) -> str:
     return "the code" if word is None or pc is None else f"`{disassemble(word, pc)}`"
 
 
+def placed(record: Record, pc: int) -> str:
+    """``pc`` in hex and what it is called."""
+    place = _code(record).places.get(pc)
+    return f"{pc:#x}, {place}" if place else f"{pc:#x}"
+
+
 def by(record: Record, did: str, lapse: Lapse) -> Iterator[str]:
     """A note for each instruction that takes part."""
-    code = _code(record)
     for pc, size in list(lapse.others.items())[:MAX_NOTES]:
         if not pc:
             continue
-        place = code.places.get(pc)
         amount = f"{size:,} bytes " if size else ""
-        where = f", {place}" if place else ""
-        yield f"{amount}{did} {instruction(record, pc)} at {pc:#x}{where}"
+        yield f"{amount}{did} {instruction(record, pc)} at {placed(record, pc)}"
 
 
 def owners(record: Record, lapse: Lapse) -> Iterator[str]:

@@ -24,7 +24,7 @@ MakeBench = Callable[..., Any]
 RAM, CODE = 0x4000_0000, 0x4010_0000
 DATA = RAM + 0x20_0000
 PAGE, GRANULE, LINE = 4096, 2048, 64
-NOISE = TraceKind.FETCH, TraceKind.FILL
+NOISE = TraceKind.FETCH, TraceKind.FILL, TraceKind.VECTORS
 
 
 def record(bench: Any, text: str, *, room: int = 10_000, **registers: int) -> Trace:
@@ -38,7 +38,7 @@ def record(bench: Any, text: str, *, room: int = 10_000, **registers: int) -> Tr
 
 
 def shown(trace: Trace) -> list[tuple[Any, ...]]:
-    """Kind, offset from DATA, bytes and count of each record but fetches and fills."""
+    """Kind, offset from DATA, bytes and count of each record but fetches, fills and vectors."""
     keep = ~np.isin(trace.records["kind"], [int(kind) for kind in NOISE])
     return [
         (TraceKind(one["kind"]).name, int(one["va"]) - DATA, int(one["length"]), int(one["count"]))

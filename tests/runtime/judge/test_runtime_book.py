@@ -94,7 +94,7 @@ def test_what_was_never_reached_is_not_judged_and_says_why() -> None:
     judged = judge(record)
     assert [finding.rule for finding in judged.findings] == ["run.spin"]
     reasons = judged.answers.not_judged
-    assert {name.split(".")[0] for name in reasons} == {"handoff", "relocation", "memory"}
+    assert {name.split(".")[0] for name in reasons} == {"handoff", "relocation", "memory", "stack"}
     assert "never entered" in reasons["handoff.x1"]
     assert "never entered" in reasons["relocation.el"]
     assert "setup.kimage" in judged.answers.applied

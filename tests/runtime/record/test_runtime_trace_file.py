@@ -168,7 +168,7 @@ def test_a_header_of_another_kind_is_refused_or_a_trace(key: str, value: Any, sm
     ("row", "problem"),
     [
         ({"kind": 0}, "kind"),
-        ({"kind": 23}, "kind"),
+        ({"kind": 24}, "kind"),
         ({"flags": 1}, "flag"),
         ({"flags": 1 << 14}, "flag"),
         ({"attributes": 1 << 11}, "attributes"),

@@ -9,9 +9,10 @@ from support.twins.context import CONTEXT
 from support.twins.facts import FACTS
 from support.twins.fetch import FETCH
 from support.twins.handover import HANDOVER
+from support.twins.interrupts import INTERRUPTS
 from support.twins.twins import Twins
 
-TWINS: dict[str, Twins] = {**FACTS, **HANDOVER, **CACHES, **FETCH, **CONTEXT}
+TWINS: dict[str, Twins] = {**FACTS, **HANDOVER, **CACHES, **FETCH, **CONTEXT, **INTERRUPTS}
 
 
 def rule_named(name: str) -> Rule:

@@ -37,7 +37,7 @@ def _tables(*, isb: bool) -> Story:
 
 def _at_el2(*, isb: bool) -> Story:
     story = _good().exception().starting(HCR_EL2=0).msr("HCR_EL2", HOST)
-    return (story.isb() if isb else story).eret()
+    return (story.isb() if isb else story).eret(2)
 
 
 def _with_exs(*, eis: int) -> Story:

@@ -1,0 +1,134 @@
+"""call.*: HVC and ERET lead where there is somebody, and are heard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from relokit.codegen.facts import HVC_STUB_ERR
+from relokit.codegen.system_registers import REGISTERS
+from relokit.codegen.target import Regime
+from relokit.runtime.arch.redirection import reached
+from relokit.runtime.arch.register_fields import field
+from relokit.runtime.judge.rules.caches import ARM
+from relokit.runtime.judge.rules.lapses_told import (
+    ask_whole,
+    bounded,
+    instruction,
+    placed,
+    told_at,
+)
+from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
+from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.record.known import known
+from relokit.runtime.record.record import Record
+from relokit.runtime.record.trace import TraceKind
+
+_LEVELS = {0b00000: 0, 0b00100: 1, 0b00101: 1, 0b01000: 2, 0b01001: 2}
+"""SPSR.M of a return within AArch64, and the level it names (D24.2, SPSR_EL2)."""
+_MODE = 0b11111
+
+
+def _events(record: Record, *kinds: TraceKind) -> Iterator[tuple[int, int, Any]]:
+    """HCR_EL2 as it is then, PC and record of each event of ``kinds``."""
+    trace = known(record.trace)
+    hcr = trace.start.get("HCR_EL2", 0)
+    for row in trace.of(TraceKind.MSR, *kinds):
+        if row["kind"] != TraceKind.MSR:
+            yield hcr, int(row["pc"]), row
+        elif reached(int(row["encoding"]), hcr, int(row["el"])) == REGISTERS["HCR_EL2"]:
+            hcr = int(row["value"])
+    ask_whole(trace)
+
+
+def _once(check: Check) -> Check:
+    """What ``check`` finds, once at each instruction, and not without bounds."""
+
+    def found(record: Record) -> Iterator[Broken]:
+        told: set[int | None] = set()
+        for broken in check(record):
+            if broken.address not in told:
+                told.add(broken.address)
+                yield broken
+
+    return lambda record: bounded(found(record))
+
+
+def _calls(record: Record) -> Iterator[Broken]:
+    regime = known(record.regime)
+    for hcr, pc, row in _events(record, TraceKind.HVC):
+        if row["el"] == 2:
+            why = "it is made at EL2, and comes back to the vectors of who makes it"
+        elif regime is Regime.EL1:
+            why = "the kernel was entered at EL1: there is no EL2, or it is another's"
+        elif field("HCR_EL2", hcr, "HCD"):
+            why = "HCR_EL2.HCD is 1, and makes it UNDEFINED where there is no EL3"
+        else:
+            continue
+        yield told_at(record, f"{instruction(record, pc)} reaches no stub: {why}", pc)
+
+
+def _refusals(record: Record) -> Iterator[Broken]:
+    for _, pc, row in _events(record, TraceKind.ERET):
+        if row["el"] == 2 and row["value"] == HVC_STUB_ERR:
+            back = int(row["va"])
+            yield told_at(
+                record,
+                f"the call before {placed(record, back)} is refused: x0 is {HVC_STUB_ERR:#x}",
+                back - 4,
+                notes=(f"{instruction(record, pc)} at {placed(record, pc)} says so",),
+            )
+
+
+def _returns(record: Record) -> Iterator[Broken]:
+    for hcr, pc, row in _events(record, TraceKind.ERET):
+        mode, level = int(row["encoding"]) & _MODE, int(row["el"])
+        to = _LEVELS.get(mode)
+        if to is None:
+            why = "it names no level in AArch64"
+        elif to > level:
+            why = f"it names EL{to}, above EL{level}"
+        elif to == 1 and level == 2 and field("HCR_EL2", hcr, "TGE"):
+            why = "it names EL1, which HCR_EL2.TGE takes away"
+        elif to == 0:
+            why = "it names EL0, where nobody is"
+        else:
+            continue
+        yield told_at(
+            record,
+            f"{instruction(record, pc)} is no return: SPSR_EL{level}.M is {mode:#07b}, {why}",
+            pc,
+        )
+
+
+CALLS = (
+    Rule(
+        "call.hvc",
+        "an HVC is made where a stub waits: at EL1, under an EL2 that is the kernel's own and "
+        "takes it",
+        ARM + "C6.2, HVC; series: is_hyp_nvhe",
+        Severity.ERROR,
+        always,
+        _once(_calls),
+        "whether there is a stub was asked wrongly, or not at all",
+    ),
+    Rule(
+        "call.refused",
+        "the stub takes every call that is made",
+        "arch/arm64/include/asm/virt.h: HVC_STUB_ERR",
+        Severity.ERROR,
+        always,
+        _once(_refusals),
+        "x0 holds no function that this stub has",
+    ),
+    Rule(
+        "call.return",
+        "an ERET returns to a level that there is and that is not above: not to EL0, nor to EL1 "
+        "under TGE",
+        ARM + "D1.3.4: legal and illegal returns",
+        Severity.ERROR,
+        always,
+        _once(_returns),
+        "SPSR was not set, or for another level",
+    ),
+)

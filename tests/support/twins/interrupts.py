@@ -1,0 +1,58 @@
+"""Twins of interrupt.*, call.* and stack.*."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from relokit.codegen.facts import HVC_STUB_ERR
+from relokit.runtime.record.code_seen import CodeSeen
+from relokit.runtime.record.scene import SeenWord
+from support import records as r
+from support.traces import Story
+from support.twins.twins import Twins
+
+VECTORS = 0xFFFF_8000_0000_0800
+VECTORS_AT = r.SPARE + 0x800
+ALL, NONE = 0xF, 0
+IMO, HCD = 1 << 4, 1 << 29
+STP_SP, STP_X1 = 0xA900_07E0, 0xA900_0420
+AARCH32 = 0b10011
+
+
+def _good() -> Story:
+    return r.moved().fetchable()
+
+
+def _switched(daif: int) -> r.Record:
+    """The vectors are mapped, and then not."""
+    story = _good().vectors(VECTORS, daif=daif, pa=VECTORS_AT)
+    return r.traced(story.msr("TTBR1_EL1", 0).isb().vectors(VECTORS, daif=daif))
+
+
+def _saving(word: int) -> r.Record:
+    """The first instruction of the code that moves is ``word``."""
+    words = dict(r.CODE.words) | {r.CONTROL: SeenWord(r.CONTROL, word, None)}
+    story = r.moved().fetchable().executed(r.CONTROL, 8)
+    return replace(r.traced(story), code=CodeSeen(words, r.CODE.places))
+
+
+INTERRUPTS: dict[str, Twins] = {
+    "interrupt.masked": Twins(_switched(NONE), _switched(ALL)),
+    "interrupt.alignment": Twins(
+        r.traced(_good().exception().msr("VBAR_EL2", 0x5004_0400).eret()),
+        r.traced(_good().exception().msr("VBAR_EL2", 0x5004_0800).eret()),
+    ),
+    "interrupt.routed": Twins(
+        r.traced(_good().starting(HCR_EL2=IMO).fetch(r.CONTROL)),
+        r.traced(_good().starting(HCR_EL2=0).fetch(r.CONTROL)),
+    ),
+    "call.hvc": Twins(r.traced(_good().starting(HCR_EL2=HCD).hvc()), r.traced(_good().hvc())),
+    "call.refused": Twins(
+        r.traced(_good().hvc().exception().eret(x0=HVC_STUB_ERR)),
+        r.traced(_good().hvc().exception().eret(x0=0)),
+    ),
+    "call.return": Twins(
+        r.traced(_good().exception().eret(mode=AARCH32)), r.traced(_good().exception().eret())
+    ),
+    "stack.used": Twins(_saving(STP_SP), _saving(STP_X1)),
+}
