@@ -6,7 +6,6 @@ A cell that takes its room down has failed, and nothing else has: the next one g
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
@@ -25,7 +24,7 @@ from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.opened_inputs import OpenedInputs, open_inputs
 from relokit.runtime.kexec.programs import StoredPrograms
 from relokit.runtime.room.requests import RunRequest, Setup
-from relokit.workers import Done, RoomWorkers, Task, carried_out
+from relokit.workers import Done, RoomWorkers, Task, Workers, carried_out, default_jobs
 
 AHEAD = 64
 """Cells a room may be ahead of the one that is reported next, so that a slow one holds up none."""
@@ -97,16 +96,16 @@ class Tally:
         return run / self.seconds if self.seconds else 0.0
 
 
-def default_jobs() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def run_matrix(
-    cells: Sequence[Cell], job: Job | None = None, *, jobs: int | None = None
+    cells: Sequence[Cell],
+    job: Job | None = None,
+    *,
+    jobs: int | None = None,
+    workers: Workers | None = None,
 ) -> Generator[CellResult, None, None]:
     """Run ``cells`` in ``jobs`` machine rooms (None: one a core); results in the cells' order.
 
+    ``workers`` take the place of these rooms, and are ended with them.
     ``job`` has what all cells share: kernel, seed, templates, limits. Closing the iterator, or
     an exception in it (KeyboardInterrupt), stops every room at once. Raises RelokitError for a
     kernel or a directory of templates that no cell could use; other errors are their cell's.
@@ -116,8 +115,8 @@ def run_matrix(
     opened = open_inputs(shared)
     count = max(1, min(jobs or default_jobs(), MAX_JOBS, len(cells)))
     tasks = _tasks(cells, shared, opened)
-    with RoomWorkers(count) as workers:
-        for done in carried_out(workers, tasks, ahead=AHEAD):
+    with workers or RoomWorkers(count) as those:
+        for done in carried_out(those, tasks, ahead=AHEAD):
             yield _result(done)
 
 

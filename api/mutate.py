@@ -8,13 +8,18 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from hashlib import blake2b
+from pathlib import Path
 
 from relokit.arguments import job_or_default
 from relokit.building import programs_for
-from relokit.codegen.base.errors import NativeCrashError, RelokitError
+from relokit.codegen.base.documents import from_json, to_json
+from relokit.codegen.base.errors import FormatError, NativeCrashError, RelokitError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
+from relokit.runtime.campaign.result_file import KEY_BYTES, ResultFile
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.opened_inputs import open_inputs, target_for
 from relokit.runtime.mutation.layouts import SECONDS, MoveLayout, layouts_for
@@ -22,6 +27,7 @@ from relokit.runtime.mutation.mutant import Mutant, MutantResult, MutantStatus, 
 from relokit.runtime.mutation.mutant_survey import MutantSurvey, limited
 from relokit.runtime.room.mutation_requests import SurveyRequest, TrialRequest
 from relokit.runtime.room.requests import Setup
+from relokit.source_digest import source_digest
 from relokit.workers import Task, Workers, carried_out
 
 TOGETHER = 16
@@ -55,11 +61,56 @@ class SurveyDone:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What became of one mutant."""
+    """What became of one mutant; ``taken`` says that it was known already."""
 
     target: Target
     mutant: Mutant
     result: MutantResult
+    taken: bool = False
+
+
+class _Keys:
+    """The mutants of ``setup`` in the file ``known``, if there is one."""
+
+    def __init__(self, setup: Setup, known: ResultFile | None) -> None:
+        self._known = known
+        self._prefix = b"" if known is None else _digest_of(setup)
+
+    def result_of(self, mutant: Mutant) -> MutantResult | None:
+        """What is known to have become of it."""
+        if self._known is None:
+            return None
+        found = self._known.get(self._key(mutant))
+        if found is None:
+            return None
+        result = from_json(MutantResult, found)
+        if result.id != mutant.id:
+            raise FormatError("a result of another mutant", where=str(self._known.path))
+        return result
+
+    def keep(self, results: Iterable[MutantResult], mutants: Iterable[Mutant]) -> None:
+        """Write down the ``results`` of ``mutants``, but for those without an answer."""
+        if self._known is not None:
+            self._known.put(
+                (self._key(mutant), to_json(result))
+                for mutant, result in zip(mutants, results, strict=True)
+                if result.status is not MutantStatus.NO_ANSWER
+            )
+
+    def _key(self, mutant: Mutant) -> bytes:
+        return blake2b(self._prefix + to_json(mutant), digest_size=KEY_BYTES).digest()
+
+
+def _digest_of(setup: Setup) -> bytes:
+    """What results of ``setup`` depend on, beside the mutant and our own code."""
+    code = setup.opened.code
+    shipped = b"" if code is None else b"".join(bytes(one.data) for one in code.image.sections)
+    moves = layouts_for(setup.target, replace(setup.job, code_from=None))
+    named = repr((asdict(setup.target), moves))
+    digest = blake2b(digest_size=KEY_BYTES)
+    for part in (named.encode(), setup.programs.kernel, shipped):
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +120,7 @@ class _Together:
     setup: Setup
     layouts: tuple[MoveLayout, ...]
     mutants: tuple[Mutant, ...]
+    keys: _Keys
 
     @property
     def request(self) -> TrialRequest:
@@ -80,16 +132,31 @@ class _Together:
         return SECONDS * len(self.layouts) * len(self.mutants)
 
     def one_by_one(self) -> Iterator[_Together]:
-        return (_Together(self.setup, self.layouts, (one,)) for one in self.mutants)
+        return (replace(self, mutants=(one,)) for one in self.mutants)
+
+
+@contextmanager
+def opened_results(path: Path | None) -> Iterator[ResultFile | None]:
+    """The results in the file at ``path``, by this very code; None without one."""
+    if path is None:
+        yield None
+        return
+    with ResultFile(path, source_digest()) as known:
+        yield known
 
 
 def try_mutants(
-    plan: MutationPlan, job: Job | None = None, *, workers: Workers
+    plan: MutationPlan,
+    job: Job | None = None,
+    *,
+    workers: Workers,
+    known: ResultFile | None = None,
 ) -> Generator[SurveyDone | Tried, None, None]:
     """MutantSurvey the targets of ``plan``, then try every mutant; results as they come.
 
     Of ``job`` count seed, templates and the shipped kernel whose code runs. Raises RelokitError
-    for what no target could use. A mutant that takes the machine room down has no answer.
+    for what no target could use. A mutant that takes the machine room down has no answer. What
+    the file ``known`` has is not tried again, and what it has not is kept there.
     """
     shared = job_or_default(job)
     opened = open_inputs(shared)
@@ -113,11 +180,19 @@ def try_mutants(
             continue
         wanted = replace(found, mutants=tuple(one for one in found.mutants if plan.wants(one)))
         yield SurveyDone(setup.target, wanted)
-        batches += _batches(setup, wanted)
+        keys = _Keys(setup, known)
+        taken = {one.id: result for one in wanted.mutants if (result := keys.result_of(one))}
+        yield from (
+            Tried(setup.target, one, taken[one.id], taken=True)
+            for one in wanted.mutants
+            if one.id in taken
+        )
+        rest = tuple(one for one in wanted.mutants if one.id not in taken)
+        batches += _batches(setup, replace(wanted, mutants=rest), keys)
     yield from _try_all(workers, batches)
 
 
-def _batches(setup: Setup, found: MutantSurvey) -> Iterator[_Together]:
+def _batches(setup: Setup, found: MutantSurvey, keys: _Keys) -> Iterator[_Together]:
     good = {one.name for one in found.layouts if one.why_not is None}
     layouts = tuple(
         limited(one, found.layouts)
@@ -125,7 +200,7 @@ def _batches(setup: Setup, found: MutantSurvey) -> Iterator[_Together]:
         if one.name in good
     )
     for at in range(0, len(found.mutants), TOGETHER):
-        yield _Together(setup, layouts, found.mutants[at : at + TOGETHER])
+        yield _Together(setup, layouts, found.mutants[at : at + TOGETHER], keys)
 
 
 def _try_all(workers: Workers, batches: Iterable[_Together]) -> Iterator[Tried]:
@@ -144,6 +219,7 @@ def _try_all(workers: Workers, batches: Iterable[_Together]) -> Iterator[Tried]:
                 continue
             [mutant] = batch.mutants
             results = (MutantResult(mutant.id, MutantStatus.NO_ANSWER, why=error.message),)
+        batch.keys.keep(results, batch.mutants)
         for mutant, result in zip(batch.mutants, results, strict=True):
             yield Tried(batch.setup.target, mutant, result)
     if lost:

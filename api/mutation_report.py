@@ -105,6 +105,11 @@ class Campaign:
         """Mutants with a result."""
         return len(self._tried)
 
+    @property
+    def taken(self) -> int:
+        """Of these, how many were known already."""
+        return sum(one.taken for one in self._tried)
+
     def report(self, *, interrupted: bool = False) -> MutationReport:
         """All there is to say so far."""
         tried = sorted(self._tried, key=self._order())

@@ -6,6 +6,7 @@ and nothing else has.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -22,6 +23,11 @@ A = TypeVar("A")
 T = TypeVar("T")
 _WAIT = 0.05
 """Seconds between two attempts to end a room that is busy."""
+
+
+def default_jobs() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,6 @@ class RoomWorkers:
     def __init__(self, count: int) -> None:
         self.count = count
         self._session = Session(count)
-        self._session.start(count)
         # As many threads as rooms: nothing waits for one.
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="room")
         self._running: WeakSet[Future[Any]] = WeakSet()
@@ -75,6 +80,8 @@ class RoomWorkers:
         return future
 
     def __enter__(self) -> RoomWorkers:
+        """Have all of them import what they need while this process does something else."""
+        self._session.start(self.count)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -1,3 +1,4 @@
-"""The commands: arguments in, one call of the facade, a view out; its own modules import
-relokit, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, cli.terminal.
+"""The commands: arguments in, one call of the facade, a view out; its own modules import relokit,
+codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, runtime.campaign,
+cli.terminal.
 """

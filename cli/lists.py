@@ -1,15 +1,19 @@
-"""Options that take several values, with commas between them."""
+"""Options of campaigns: several values with commas between them, and who does the work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from relokit.cli.options import F
+from relokit.cli.options import CountParam, F
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.series import BEFORE, COMPLETE, parse_state
+from relokit.runtime.campaign.cells import MAX_JOBS
+
+if TYPE_CHECKING:
+    from relokit.workers import Workers
 
 
 class Several(click.ParamType[tuple[Any, ...]]):
@@ -62,3 +66,33 @@ def several(
     return click.option(
         flag, *names, type=Several(words), metavar="A,B,..", help=f"{help_text} {', '.join(words)}."
     )
+
+
+def workers_options(function: F) -> F:
+    """Add ``--jobs`` and ``--cluster``, of which there can be one."""
+    jobs = click.option(
+        "-j",
+        "--jobs",
+        type=CountParam(1, MAX_JOBS),
+        help="How many at a time. [default: one a core]",
+    )
+    cluster = click.option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Use the workers of this Dask scheduler (tcp://host:8786) instead; needs "
+        "relokit[cluster].",
+    )
+    return jobs(cluster(function))
+
+
+def workers_of(jobs: int | None, cluster: str | None, most: int = MAX_JOBS) -> Workers:
+    """Those that the options ask for, at most so many here; raises RelokitError without any."""
+    from relokit.workers import RoomWorkers, default_jobs
+
+    if cluster is None:
+        return RoomWorkers(max(1, min(jobs or default_jobs(), most)))
+    if jobs is not None:
+        raise click.UsageError("--jobs is for this machine: leave it out with --cluster")
+    from relokit.cluster import ClusterWorkers
+
+    return ClusterWorkers(cluster)

@@ -83,7 +83,8 @@ ALLOWED = {
         "runtime.mutation, cli.pages"
     ),
     "cli": (
-        "relokit, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, cli.terminal"
+        "relokit, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, "
+        "runtime.campaign, cli.terminal"
     ),
     "cli.commands": (
         "relokit, codegen, codegen.base, linker.kernel, diffing.*, runtime.kexec, "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from relokit.cli.lists import States, several
+from relokit.cli.lists import States, several, workers_of, workers_options
 from relokit.cli.main import EXIT_SIGNAL
 from relokit.cli.options import (
     INPUT_FILE,
@@ -25,7 +25,6 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
 from relokit.codegen.target import NARROW, PAGE_SIZES, VA_BITS, WIDE, Regime
 from relokit.runtime.campaign.cells import (
-    MAX_JOBS,
     Cell,
     Payload,
     Selection,
@@ -35,6 +34,7 @@ from relokit.runtime.kexec.job import MAX_SEED, MAX_TIMEOUT, Job, KexecPath
 
 if TYPE_CHECKING:
     from relokit.cli.terminal.matrix_view import View
+    from relokit.workers import Workers
 
 CELL_TIMEOUT = 60.0
 
@@ -94,7 +94,7 @@ class CellList:
     show_default=True,
     help="Decides the shuffling and the synthetic payload.",
 )
-@click.option("--jobs", type=CountParam(1, MAX_JOBS), help="Cells at a time. [default: one a core]")
+@workers_options
 @click.option(
     "--timeout",
     type=Seconds(MAX_TIMEOUT),
@@ -112,6 +112,7 @@ def command(
     as_ktap: bool,
     as_json: bool,
     jobs: int | None,
+    cluster: str | None,
     no_cache: bool,
     **options: Any,
 ) -> int:
@@ -130,14 +131,16 @@ def command(
     job = Job(**options)
 
     from relokit.cli.terminal import matrix_view
-    from relokit.matrix import default_jobs
 
-    jobs = jobs or default_jobs()
+    workers = workers_of(jobs, cluster, most=len(chosen))
+    view: View
     if as_json:
-        return _run(chosen, job, jobs, matrix_view.JsonView(job))
-    if as_ktap:
-        return _run(chosen, job, jobs, matrix_view.KtapView(job))
-    return _run(chosen, job, jobs, matrix_view.view_for_people(chosen, job))
+        view = matrix_view.JsonView(job)
+    elif as_ktap:
+        view = matrix_view.KtapView(job)
+    else:
+        view = matrix_view.view_for_people(chosen, job)
+    return _run(chosen, job, workers, view)
 
 
 def _selection(options: dict[str, Any]) -> Selection:
@@ -160,16 +163,16 @@ def _list(chosen: list[Cell], as_json: bool) -> None:
         )
 
 
-def _run(chosen: list[Cell], job: Job, jobs: int, view: View) -> int:
+def _run(chosen: list[Cell], job: Job, workers: Workers, view: View) -> int:
     """Run the cells into ``view``; on the way out, early or not, it says how far they got."""
     from relokit.matrix import Tally, run_matrix
 
-    tally = Tally(cells=len(chosen), jobs=jobs)
+    tally = Tally(cells=len(chosen), jobs=workers.count)
     started = perf_counter()
     ended_by = None
-    with view:
+    with workers, view:
         try:
-            with closing(run_matrix(chosen, job, jobs=jobs)) as results:
+            with closing(run_matrix(chosen, job, workers=workers)) as results:
                 for result in results:
                     tally.add(result, perf_counter() - started)
                     if not view.show(result, tally):

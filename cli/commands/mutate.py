@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relokit.cli.lists import States, several
+from relokit.cli.lists import States, several, workers_of, workers_options
 from relokit.cli.main import EXIT_SIGNAL
 from relokit.cli.options import INPUT_FILE, CountParam, cache_option, json_option
-from relokit.cli.terminal.output import emit, emit_json
+from relokit.cli.terminal.output import emit, emit_json, plain
 from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
 from relokit.codegen.target import PAGE_SIZES, Regime, Target
-from relokit.runtime.campaign.cells import MAX_JOBS
 from relokit.runtime.kexec.job import MAX_SEED, Job
 from relokit.runtime.mutation.mutant import RoutineName
 from relokit.runtime.mutation.operators import OPERATOR_NAMES
 
 if TYPE_CHECKING:
     from relokit.mutate import MutationPlan
+    from relokit.mutation_report import Campaign
+    from relokit.runtime.campaign.result_file import ResultFile
     from relokit.workers import Workers
 
 EXIT_NOTHING = 5
@@ -75,23 +76,28 @@ _EXITS = {"pass": 0, "fail": 1, "nothing": EXIT_NOTHING}
     help="Decides the shuffling and the payload.",
 )
 @click.option(
-    "-j", "--jobs", type=CountParam(1, MAX_JOBS), help="Mutants at a time. [default: one a core]"
+    "--results",
+    type=INPUT_FILE,
+    metavar="FILE",
+    help="Keep results in this SQLite file, and do not try again what it has: a campaign that was "
+    "interrupted goes on.",
 )
+@workers_options
 @cache_option
 @json_option
 def command(
     as_json: bool,
     no_cache: bool,
     jobs: int | None,
+    cluster: str | None,
+    results: Path | None,
     code_from: Path | None,
     templates: Path | None,
     seed: int,
     **options: Any,
 ) -> int:
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
-    from relokit.matrix import default_jobs
-    from relokit.mutate import MutationPlan
-    from relokit.workers import RoomWorkers
+    from relokit.mutate import MutationPlan, opened_results
 
     operators = options["operators"]
     plan = MutationPlan(
@@ -100,8 +106,8 @@ def command(
         None if operators is None else frozenset(operators),
     )
     job = Job(code_from=code_from, templates=templates, seed=seed)
-    with RoomWorkers(jobs or default_jobs()) as workers:
-        return _run(plan, job, workers, as_json)
+    with opened_results(results) as known, workers_of(jobs, cluster) as workers:
+        return _run(plan, job, workers, known, as_json)
 
 
 def _targets(
@@ -120,7 +126,9 @@ def _targets(
     )
 
 
-def _run(plan: MutationPlan, job: Job, workers: Workers, as_json: bool) -> int:
+def _run(
+    plan: MutationPlan, job: Job, workers: Workers, known: ResultFile | None, as_json: bool
+) -> int:
     """Try them all; on the way out, early or not, say how far that got."""
     from relokit.cli.terminal.mutation_view import text_of
     from relokit.cli.terminal.view import Bars
@@ -131,15 +139,26 @@ def _run(plan: MutationPlan, job: Job, workers: Workers, as_json: bool) -> int:
     ended_by = None
     with Bars() as bars:
         try:
-            with closing(try_mutants(plan, job, workers=workers)) as events:
+            with closing(try_mutants(plan, job, workers=workers, known=known)) as events:
                 for event in events:
                     campaign.add(event)
                     bars.progress("mutate", campaign.done, campaign.known)
         except KeyboardInterrupt as interrupt:
             ended_by = signal.Signals(interrupt.args[0] if interrupt.args else signal.SIGINT)
+    if known is not None:
+        _say(campaign, known)
     report = campaign.report(interrupted=ended_by is not None)
     if as_json:
         emit_json(report)
     else:
         emit(text_of(report))
     return _EXITS[report.status] if ended_by is None else EXIT_SIGNAL + ended_by
+
+
+def _say(campaign: Campaign, known: ResultFile) -> None:
+    """What was taken from the file, and what in it was of no use; beside the report."""
+    text = f"{campaign.taken:,} results were in {known.path}"
+    others = known.of_other_code()
+    if others:
+        text += f"; {others:,} more are of other templates, rules or engine code, and tried again"
+    click.echo(plain(text), err=True)

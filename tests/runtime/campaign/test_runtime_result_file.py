@@ -1,0 +1,158 @@
+"""Results in a file: kept, found again, and a hostile file is refused or harmless."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from relokit.codegen.base.errors import FormatError, RelokitError
+from relokit.runtime.campaign.result_file import (
+    APPLICATION_ID,
+    KEY_BYTES,
+    MAX_DOCUMENT,
+    MAX_FILE,
+    SCHEMA_TEXT,
+    ResultFile,
+)
+
+CODE = b"c" * 32
+KEYS = [bytes([number]) * KEY_BYTES for number in range(64)]
+
+
+def document(key: bytes) -> bytes:
+    return b'{"id": "%d"}' % key[0]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "results"
+    with ResultFile(path, CODE) as results:
+        results.put((key, document(key)) for key in KEYS)
+    return path
+
+
+def test_what_was_put_is_found_again_and_nothing_else(file: Path) -> None:
+    with ResultFile(file, CODE) as results:
+        assert [results.get(key) for key in KEYS] == [document(key) for key in KEYS]
+        assert results.get(b"\xff" * KEY_BYTES) is None
+        assert results.of_other_code() == 0
+
+
+def test_results_of_other_code_are_counted_not_given_out_and_replaced(file: Path) -> None:
+    with ResultFile(file, b"d" * 32) as results:
+        assert results.get(KEYS[0]) is None
+        assert results.of_other_code() == len(KEYS)
+        results.put([(KEYS[0], b"new")])
+        assert results.get(KEYS[0]) == b"new"
+        assert results.of_other_code() == len(KEYS) - 1
+
+
+def test_results_that_cannot_all_be_kept_are_not_kept_at_all(file: Path) -> None:
+    with ResultFile(file, CODE) as results:
+        with pytest.raises(FormatError):
+            results.put([(KEYS[0], b"new"), (KEYS[1], b"x" * (4 * MAX_DOCUMENT))])
+        assert results.get(KEYS[0]) == document(KEYS[0])
+
+
+def test_two_campaigns_write_to_one_file(file: Path) -> None:
+    with ResultFile(file, CODE) as one, ResultFile(file, CODE) as other:
+        one.put([(KEYS[0], b"one")])
+        other.put([(KEYS[1], b"other")])
+        assert (one.get(KEYS[1]), other.get(KEYS[0])) == (b"other", b"one")
+
+
+def database(path: Path, *statements: str) -> Path:
+    path.unlink(missing_ok=True)
+    connection = sqlite3.connect(path)
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+    return path
+
+
+OURS = (f"PRAGMA application_id = {APPLICATION_ID}", "PRAGMA user_version = 1")
+
+
+@pytest.mark.parametrize(
+    ("statements", "why"),
+    [
+        (("CREATE TABLE other (a)",), "another program"),
+        ((*OURS, "CREATE TABLE results (key)"), "other tables"),
+        ((OURS[0], "PRAGMA user_version = 2", SCHEMA_TEXT), "version 2"),
+        (
+            (
+                *OURS,
+                SCHEMA_TEXT,
+                "CREATE TRIGGER t AFTER INSERT ON results BEGIN DELETE FROM results; END",
+            ),
+            "other tables",
+        ),
+        ((*OURS, "CREATE VIEW results AS SELECT 1 AS key, 2 AS code, 3 AS document"), "other"),
+    ],
+)
+def test_a_database_that_is_not_ours_is_refused(
+    tmp_path: Path, statements: tuple[str, ...], why: str
+) -> None:
+    path = database(tmp_path / "file", *statements)
+    before = path.read_bytes()
+    with pytest.raises(FormatError, match=why):
+        ResultFile(path, CODE)
+    assert path.read_bytes() == before
+
+
+def test_a_result_of_another_type_or_size_is_refused(tmp_path: Path) -> None:
+    for value in ("1", "x'00'", f"printf('%.*c', {MAX_DOCUMENT + 1}, 'x')"):
+        key = f"x'{KEYS[0].hex()}'"
+        insert = f"INSERT INTO results VALUES ({key}, x'{CODE.hex()}', {value})"
+        path = database(tmp_path / "file", *OURS, SCHEMA_TEXT, insert)
+        if value == "1":
+            # Affinity makes it a text; what it says is for its reader to refuse.
+            with ResultFile(path, CODE) as results:
+                assert results.get(KEYS[0]) == b"1"
+            continue
+        with ResultFile(path, CODE) as results, pytest.raises(FormatError):
+            results.get(KEYS[0])
+
+
+def test_what_is_no_file_is_never_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "text").write_text("hello")
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(MAX_FILE + 1)
+    for name, why in (("fifo", "not a file"), ("text", "not an SQLite"), ("large", "more than")):
+        with pytest.raises(FormatError, match=why):
+            ResultFile(tmp_path / name, CODE)
+    with pytest.raises(RelokitError, match="not a file"):
+        ResultFile(tmp_path, CODE)
+    with pytest.raises(RelokitError, match="cannot be used"):
+        ResultFile(tmp_path / "nowhere" / "file", CODE)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    edits=st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), max_size=12),
+    cut=st.none() | st.integers(0, 1 << 16),
+)
+def test_fuzz_a_damaged_file_is_refused_or_says_what_it_said(
+    file: Path, edits: list[tuple[int, int]], cut: int | None
+) -> None:
+    """Whatever bytes are others: an error of ours, or texts of a result's size."""
+    content = bytearray(file.read_bytes())
+    for at, value in edits:
+        content[at % len(content)] = value
+    damaged = file.with_name("damaged")
+    damaged.write_bytes(content if cut is None else content[: cut % len(content)])
+    file.with_name("damaged-journal").unlink(missing_ok=True)
+    with suppress(RelokitError), ResultFile(damaged, CODE) as results:
+        for key in KEYS:
+            found = results.get(key)
+            assert found is None or len(found) <= MAX_DOCUMENT
+        results.of_other_code()
+        results.put([(KEYS[0], b"new")])
