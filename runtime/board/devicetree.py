@@ -201,7 +201,7 @@ def memory_of(dtb: bytes, *, where: str = "device tree") -> tuple[Range, ...]:
         entry
         for node in root.children
         if node.properties.get("device_type") == b"memory\0" and node.enabled
-        for entry in _reg(node, root)
+        for entry in reg_of(node, root)
         if entry[1]
     ]
     if not found:
@@ -225,7 +225,7 @@ def reserved_of(dtb: bytes) -> tuple[Range, ...]:
     if parent is not None:
         for node in parent.children:
             if node.enabled and "reg" in node.properties:
-                found += _reg(node, parent)
+                found += reg_of(node, parent)
     return tuple(sorted(entry for entry in found if entry[1]))
 
 
@@ -299,7 +299,7 @@ def _bootargs(cmdline: str) -> bytes:
     return text + b"\0" if text else b""
 
 
-def _reg(node: Node, parent: Node) -> list[Range]:
+def reg_of(node: Node, parent: Node) -> list[Range]:
     """The ``reg`` of ``node`` by its parent's cell counts (section 2.3.6; defaults 2 and 1)."""
     address_size = 4 * parent.cell("#address-cells", 2)
     size_size = 4 * parent.cell("#size-cells", 1)

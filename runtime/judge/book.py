@@ -11,6 +11,7 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.judge.outcome import Finding, RuleAnswers
 from relokit.runtime.judge.rules.arrival import ARRIVAL
 from relokit.runtime.judge.rules.boot import BOOT
+from relokit.runtime.judge.rules.boot_memory import BOOT_MEMORY
 from relokit.runtime.judge.rules.boot_registers import BOOT_REGISTERS
 from relokit.runtime.judge.rules.damage import DAMAGE
 from relokit.runtime.judge.rules.ending import ENDING
@@ -30,6 +31,7 @@ Book = tuple[Rule, ...]
 _STATIONS: Book = (
     *HANDOFF,
     *BOOT_REGISTERS,
+    *BOOT_MEMORY,
     *RESUME,
     *ENDING,
     *RELOCATION,

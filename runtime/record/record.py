@@ -15,6 +15,7 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Regime
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.payload import PayloadKind
+from relokit.runtime.record.given import Given
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.memory_facts import Arrival, Damage, Prepared
 from relokit.runtime.record.platform_facts import PlatformFacts
@@ -111,7 +112,8 @@ class Record:
     ``trace`` is what the CPU did from the first instruction to the last; ``prehistory`` what the
     caches were like before, ``code`` what it executed. ``segments`` are what the new kernel is
     given (none, if one is resumed), and ``regions`` who owns RAM, ascending. ``platform`` is the
-    machine as the old kernel found it.
+    machine as the old kernel found it, ``given`` what the new one finds in RAM (None if one is
+    resumed).
     """
 
     regime: Regime | Unknown
@@ -132,6 +134,7 @@ class Record:
     segments: tuple[SegmentPlace, ...]
     regions: tuple[Region, ...]
     platform: PlatformFacts | Unknown = NOBODY_LOOKED
+    given: Given | Unknown | None = NOBODY_LOOKED
 
     @property
     def complete(self) -> bool:

@@ -19,10 +19,12 @@ from relokit.runtime.kexec.hibernate import HOME, Resume
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.kimage import total_pages
 from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.record.given import Given
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.memory_facts import Arrival
 from relokit.runtime.record.record import Record, Seen, SegmentPlace
 from relokit.runtime.record.stations import Promise, StationRole
+from relokit.runtime.run.given_reading import given
 from relokit.runtime.run.journey import NEVER_REACHED, Journey, Report
 from relokit.runtime.run.keepsake import Keepsake
 from relokit.runtime.run.prepared import prepared_facts
@@ -82,6 +84,7 @@ def execute(
         ),
         regions=machine.allocator.regions,
         platform=journey.platform,
+        given=_given(machine) if journey.going else NEVER_REACHED,
     )
 
 
@@ -129,6 +132,7 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         segments=(),
         regions=resume.allocator.regions,
         platform=journey.platform,
+        given=None,
     )
 
 
@@ -163,6 +167,12 @@ def _promise(machine: Machine, stage: Stage) -> Promise:
         mmu=False,
         x0=stage.x0,
     )
+
+
+def _given(machine: Machine) -> Given:
+    """What the new kernel finds where it is entered, and where its device tree is to be."""
+    kernel = machine.stages[-1]
+    return given(machine.memory, kernel.pc, kernel.x0 or None)
 
 
 def _arrivals(machine: Machine, report: Report) -> tuple[Arrival, ...]:

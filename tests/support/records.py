@@ -14,6 +14,7 @@ from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.owner import Owner, OwnerKind, destination
 from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.record.code_seen import CodeSeen
+from relokit.runtime.record.given import CpuNode, Given, ImageGiven, TreeGiven
 from relokit.runtime.record.memory_facts import (
     Arrival,
     CodeCopy,
@@ -61,6 +62,18 @@ PLATFORM = PlatformFacts(
     | {"ID_AA64PFR0_EL1": 0x1111, "MIDR_EL1": 0x410F_D083, "CTR_EL0": 0x8444_C004},
     provided=PROVIDED_REGISTERS,
 )
+
+
+TREE = TreeGiven(
+    at=DTB,
+    size=0x600,
+    memory=((KERNEL, 1 << 31),),
+    chosen=True,
+    cpus=(CpuNode("cpu@0", "psci"),),
+    psci=True,
+)
+IMAGE = ImageGiven(KERNEL, text_offset=0, image_size=0x4000, flags=0b1010)
+"""A kernel with pages of 4 KiB that may be placed anywhere."""
 
 
 def cpu(
@@ -176,6 +189,7 @@ GOOD = Record(
         Region(Owner(OwnerKind.CONTROL_PAGE), CONTROL, 0x1000),
     ),
     platform=PLATFORM,
+    given=Given(IMAGE, TREE),
 )
 """A kexec that went well: all states of the series complete, an EL2 stub."""
 
@@ -186,6 +200,7 @@ AWAKE = replace(
     prepared=None,
     damage=None,
     segments=(),
+    given=None,
 )
 """A kernel that was resumed well."""
 
@@ -202,6 +217,16 @@ RAN_ON = replace(GOOD, boot=BOOT)
 def arrived(**changed: object) -> Record:
     """GOOD, with the CPU at the new kernel's first instruction as :func:`cpu` makes it."""
     return replace(GOOD, reached=(cpu(**changed),))  # type: ignore[arg-type]
+
+
+def image(**changed: int) -> Record:
+    """GOOD, with another header."""
+    return replace(GOOD, given=Given(replace(IMAGE, **changed), TREE))  # type: ignore[arg-type]
+
+
+def tree(**changed: object) -> Record:
+    """GOOD, with another device tree."""
+    return replace(GOOD, given=Given(IMAGE, replace(TREE, **changed)))  # type: ignore[arg-type]
 
 
 def provided(identity: Mapping[str, int], registers: Mapping[str, int], *, el: int = 1) -> Record:

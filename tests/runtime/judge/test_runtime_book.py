@@ -122,7 +122,7 @@ def _unknown_everywhere(record: Record) -> Iterable[tuple[str, Record]]:
     gone = Unknown("lost")
     for name in (
         "regime", "stub_by_kimage", "jump", "prepared", "damage", "arrived", "trace",
-        "prehistory", "platform",
+        "prehistory", "platform", "given",
     ):  # fmt: skip
         yield name, replace(record, **{name: gone})
     for name in ("pc", "el", "mmu", "x0", "ttbr1", "vectors"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from relokit.runtime.record.given import CpuNode, Given
+from relokit.runtime.record.record import Record
 from support import records as r
 from support.twins.twins import Twins
 
@@ -19,6 +21,15 @@ def _twins(
     identity: dict[str, int], good: dict[str, int], bad: dict[str, int], *, el: int = 1
 ) -> Twins:
     return Twins(r.provided(identity, {**good, **bad}, el=el), r.provided(identity, good, el=el))
+
+
+PEN = 0x5800_0000
+RESERVED = ((PEN, 0x1000),)
+
+
+def _spins(release: int | None, held: int | None = 0) -> Record:
+    spinning = CpuNode("cpu@1", "spin-table", release, held)
+    return r.tree(cpus=(*r.TREE.cpus, spinning), reserved=RESERVED)
 
 
 HANDOVER: dict[str, Twins] = {
@@ -99,4 +110,27 @@ HANDOVER: dict[str, Twins] = {
         el=2,
     ),
     "handoff.ls64": _twins({ISAR1: 2 << 60}, {"HCRX_EL2": 6}, {"HCRX_EL2": 2}),
+    "handoff.tree": Twins(r.tree(problem="its first word is 0x00000000")),
+    "handoff.tree-place": Twins(r.tree(at=r.DTB + 4)),
+    "handoff.cpus": Twins(r.tree(psci=False)),
+    "handoff.spin-table": Twins(_spins(PEN + 0x1008), _spins(PEN + 8)),
+    "handoff.image-base": Twins(r.image(text_offset=0x1000)),
+    "handoff.image-range": Twins(
+        replace(
+            r.image(at=1 << 48),
+            given=Given(replace(r.IMAGE, at=1 << 48), replace(r.TREE, memory=((0, 1 << 49),))),
+        )
+    ),
+    "handoff.image-room": Twins(r.tree(reserved=((r.KERNEL + 0x3000, 0x1000),))),
+    "handoff.image-pages": Twins(r.image(flags=0b1100), r.image(flags=0b1000)),
+    "handoff.initrd": Twins(
+        replace(
+            r.GOOD,
+            given=Given(
+                r.IMAGE,
+                replace(r.TREE, memory=((0, 1 << 40),), initrd=(r.KERNEL + (32 << 30), 0x1000)),
+            ),
+        ),
+        r.tree(initrd=(r.KERNEL + 0x10_0000, 0x1000)),
+    ),
 }

@@ -1,0 +1,109 @@
+"""Guest RAM to Given: the Image's header and the device tree that the new kernel finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+
+from relokit.codegen.base.errors import FormatError
+from relokit.linker.kernel.kernel_file import HEADER, IMAGE_MAGIC
+from relokit.runtime.board.devicetree import memory_of, reg_of, reserved_of
+from relokit.runtime.board.fdt import HEADER as TREE_HEADER
+from relokit.runtime.board.fdt import MAGIC, MAX_DTB, Node, parse
+from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.record.given import CpuNode, Extent, Given, ImageGiven, TreeGiven
+
+MAX_PROBLEM = 200
+"""Characters of a reason that is kept."""
+MAX_CPUS = 4096
+SPIN_TABLE = "spin-table"
+
+
+def given(memory: GuestMemory, image: int, tree: int | None) -> Given:
+    """What is at PA ``image`` and at PA ``tree`` (None: no tree is promised)."""
+    return Given(_image(memory, image), None if tree is None else _tree(memory, tree))
+
+
+def _image(memory: GuestMemory, at: int) -> ImageGiven | None:
+    if not memory.contains(at, HEADER.size):
+        return None
+    words = HEADER.unpack(memory.read(at, HEADER.size))
+    if words[8] != IMAGE_MAGIC:
+        return None
+    return ImageGiven(at, text_offset=words[2], image_size=words[3], flags=words[4])
+
+
+def _tree(memory: GuestMemory, at: int) -> TreeGiven:
+    if not memory.contains(at, TREE_HEADER.size):
+        return TreeGiven(at=at, size=0, problem="it is not in RAM")
+    magic, size, *_ = TREE_HEADER.unpack(memory.read(at, TREE_HEADER.size))
+    if magic != MAGIC:
+        return TreeGiven(at=at, size=0, problem=f"its first word is {magic:#010x}, not {MAGIC:#x}")
+    if not memory.contains(at, size):
+        return TreeGiven(at=at, size=size, problem="it does not end in RAM")
+    if size > MAX_DTB:
+        return TreeGiven(at=at, size=size, problem=f"a kernel accepts {MAX_DTB} bytes at most")
+    found = _parsed(at, memory.read(at, size))
+    if all(cpu.release is None for cpu in found.cpus):
+        return found
+    return _with_pens(memory, found)
+
+
+@lru_cache(maxsize=4)
+def _parsed(at: int, blob: bytes) -> TreeGiven:
+    """Cells of a matrix have the same tree at the same place."""
+    try:
+        root = parse(blob).root
+        chosen = root.child("chosen")
+        return TreeGiven(
+            at=at,
+            size=len(blob),
+            memory=memory_of(blob),
+            reserved=reserved_of(blob),
+            unmapped=tuple(_unmapped(root)),
+            initrd=_initrd(chosen),
+            chosen=chosen is not None,
+            cpus=tuple(_cpus(root)),
+            psci=root.child("psci") is not None,
+        )
+    except FormatError as error:
+        return TreeGiven(at=at, size=len(blob), problem=error.message[:MAX_PROBLEM])
+
+
+def _unmapped(root: Node) -> Iterator[Extent]:
+    parent = root.child("reserved-memory")
+    for node in parent.children if parent else ():
+        if node.enabled and "no-map" in node.properties:
+            yield from reg_of(node, parent or root)
+
+
+def _initrd(chosen: Node | None) -> Extent | None:
+    if chosen is None:
+        return None
+    names = ("linux,initrd-start", "linux,initrd-end")
+    start, end = (int.from_bytes(chosen.properties.get(name, b"")[:8], "big") for name in names)
+    return (start, end - start) if 0 < start < end else None
+
+
+def _cpus(root: Node) -> Iterator[CpuNode]:
+    parent = root.child("cpus")
+    nodes = parent.children if parent else ()
+    for node in nodes[:MAX_CPUS]:
+        if node.properties.get("device_type") != b"cpu\0":
+            continue
+        method = node.properties.get("enable-method")
+        text = None if method is None else method.rstrip(b"\0").decode("ascii", "replace")
+        release = node.properties.get("cpu-release-addr")
+        at = int.from_bytes(release[:8], "big") if release and text == SPIN_TABLE else None
+        yield CpuNode(node.name, text, at)
+
+
+def _with_pens(memory: GuestMemory, tree: TreeGiven) -> TreeGiven:
+    def filled(cpu: CpuNode) -> CpuNode:
+        if cpu.release is None or not memory.contains(cpu.release, 8):
+            return cpu
+        held = int.from_bytes(memory.read(cpu.release, 8), "little")
+        return replace(cpu, held=held)
+
+    return replace(tree, cpus=tuple(filled(cpu) for cpu in tree.cpus))
