@@ -170,9 +170,13 @@ def _promise(machine: Machine, stage: Stage) -> Promise:
 
 
 def _given(machine: Machine) -> Given:
-    """What the new kernel finds where it is entered, and where its device tree is to be."""
+    """What the new kernel finds where it is entered, and where its device tree is to be.
+
+    What is moved may be a single page, and no device tree.
+    """
     kernel = machine.stages[-1]
-    return given(machine.memory, kernel.pc, kernel.x0 or None)
+    has_tree = any(one.kind is PayloadKind.DEVICE_TREE for one in machine.inputs.segments)
+    return given(machine.memory, kernel.pc, kernel.x0 if has_tree else None)
 
 
 def _arrivals(machine: Machine, report: Report) -> tuple[Arrival, ...]:
