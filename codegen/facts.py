@@ -52,6 +52,10 @@ POISON = 0x6B6B_A5A5_6B6B_A000
 """What memory and registers hold that nobody has set: no VA, no PA, no zero. x0 to x28
 hold it plus their number, x29 and SP as it is."""
 
+NEVER_CLEANED = 0x60DE_CADE_60DE_CADE
+"""What a run with effects finds in memory that no cache was cleaned to: no VA, no PA, no zero, and
+twice a word that is no instruction (DDI 0487, C4.1: reserved)."""
+
 KEXEC_CONTROL_PAGE_SIZE = 4096
 """Bytes that relocation code may have, whatever the page size (the ld script's ASSERT)."""
 VECTOR_TABLE_SIZE = 0x800

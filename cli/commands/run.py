@@ -66,6 +66,12 @@ DEMO_BOOT = 5.0
 )
 @plain_option
 @click.option(
+    "--effects",
+    is_flag=True,
+    help="Let caches take effect: what was not cleaned is not in memory, and what was discarded "
+    "is lost.",
+)
+@click.option(
     "--trace",
     type=click.Path(path_type=Path),
     help="Record what the CPU does up to the new kernel, and write that to this file.",
@@ -82,7 +88,7 @@ def command(as_json: bool, verbose: bool, trace: Path | None, **options: Any) ->
 
     files = Files()
     target = replace(make_target(options, files), cache_line=options.pop("cache_line"))
-    names = ("boot", "timeout", "max_instructions", "plain", "strict", "profile")
+    names = ("boot", "timeout", "max_instructions", "plain", "strict", "profile", "effects")
     job = make_job(options, **{name: options.pop(name) for name in names})
     if job.boot is None and job.moves_demo:
         job = replace(job, boot=DEMO_BOOT)

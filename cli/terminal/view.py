@@ -114,6 +114,8 @@ def _lines(of: str, outcome: Outcome, verbose: bool) -> Iterator[Line]:
         yield _row("verified", f"{outcome.verified_bytes:,} bytes where they belong")
     else:
         yield _row("hand-over", "never: the new kernel was not reached")
+    if outcome.effects is not None and (outcome.handoff or outcome.effects.lost):
+        yield _row("effects", outcome.effects.told())
     if outcome.trace is not None:
         yield _row("trace", _trace(outcome.trace))
     for text in (outcome.console or "").splitlines():

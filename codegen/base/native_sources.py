@@ -16,6 +16,8 @@ SOURCES = (
     "runtime/engine/native_hooks.c",
     "runtime/engine/walker.h",
     "runtime/engine/walker.c",
+    "runtime/engine/effects.h",
+    "runtime/engine/effects.c",
     "runtime/engine/mmu.h",
     "runtime/engine/tlb_fill.c",
     "runtime/engine/maintenance.c",

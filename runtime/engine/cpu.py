@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic, perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 from unicorn import Uc, UcError
 from unicorn import arm64_const as a64
@@ -31,7 +31,7 @@ from relokit.runtime.arch.exceptions import (
 )
 from relokit.runtime.arch.geometry import A72_PA_BITS, CPU_BITS
 from relokit.runtime.arch.register_fields import field
-from relokit.runtime.arch.translation import WalkRegisters
+from relokit.runtime.arch.translation import SCTLR_M, WalkRegisters
 from relokit.runtime.arch.walker import Access, Walk, walk
 from relokit.runtime.engine import native_hooks
 from relokit.runtime.engine.engine_fault import FaultReader
@@ -56,6 +56,13 @@ NEVER = (1 << 64) - 1
 """A ``until`` that no PC equals."""
 
 
+class Behind(Protocol):
+    """Memory behind the caches."""
+
+    def read(self, pa: int, size: int) -> bytes:
+        """``size`` bytes at PA ``pa``, within a page."""
+
+
 class Cpu(Registers):
     """A CPU over ``memory``, at EL1h with DAIF masked, MMU off, no devices.
 
@@ -67,6 +74,7 @@ class Cpu(Registers):
     ``policy`` says which exceptions the guest handles. ``firmware`` is called for each SMC (and,
     before the EL2 vectors, for each HVC if it wants those); it returns whether it took the call.
     ``on_exception`` is told of every other exception, before it is delivered or ends the run.
+    ``behind`` is what memory has where caches have no part, if that differs from ``memory``.
     """
 
     def __init__(
@@ -94,6 +102,7 @@ class Cpu(Registers):
         self.policy = policy
         self.firmware: Callable[[Cpu, ExceptionEvent], bool] | None = None
         self.on_exception: Callable[[ExceptionEvent], None] | None = None
+        self.behind: Behind | None = None
         self._pending: tuple[StopReason, str | None] | None = None
         self._event: ExceptionEvent | None = None
         self._access: BusAccess | None = None
@@ -143,6 +152,11 @@ class Cpu(Registers):
         self._mmu.add_window(memory.base, memory.size)
         rights = u.UC_PROT_READ | u.UC_PROT_WRITE
         self.uc.mem_map_ptr(memory.base, memory.size, rights, memory.address)
+
+    def add_memory(self, memory: GuestMemory) -> None:
+        """Have ``memory`` answer where fills lead to it: it is at no PA that a walk could give."""
+        self._kept = memory
+        self.uc.mem_map_ptr(memory.base, memory.size, u.UC_PROT_ALL, memory.address)
 
     def count_operations(self, counters: Words | None) -> None:
         """Count each SYS instruction in ``counters`` (ENCODINGS words); None ends that."""
@@ -197,7 +211,8 @@ class Cpu(Registers):
         pa = self.walk(va).pa
         if pa is None or not self.memory.contains(pa, size):
             return None
-        return self.memory.read(pa, size)
+        memory = self.behind if self.behind and not self.walk_registers().sctlr & SCTLR_M else None
+        return (memory or self.memory).read(pa, size)
 
     def instruction_at(self, va: int) -> int | None:
         """The instruction word at ``va``, or None if it cannot be fetched."""

@@ -11,7 +11,6 @@
 #define FLUSH_TLB (1 << 30 | 11)
 /* What sharing PAR_EL1 has for Device and Non-cacheable memory: outer. */
 #define OUTER_SHAREABLE 2ull
-#define NORMAL_NC 0x44
 
 typedef int call_engine(void *engine);
 typedef int call_control(void *engine, int what, ...);
@@ -64,6 +63,17 @@ static uint32_t refuse(void *engine, struct mmu *mmu, uint64_t fault, uint64_t a
 	return 1;
 }
 
+/* With effects: DC IVAC, CVAC, CVAP, CVADP and CIVAC reach the point of coherency. */
+static void take_effect(struct mmu *mmu, const struct system_access *access)
+{
+	unsigned crm = access->crm;
+	uint64_t pa = (mmu->kept_pa & PAGE_MASK) | (access->value & ~PAGE_MASK);
+
+	if (mmu->effects && crm != 5 && crm != 11)
+		effects_maintain((struct effects *)(uintptr_t)mmu->effects, pa, crm != 6,
+				 crm == 6 || crm == 14);
+}
+
 /* Which SYS instruction it is. */
 static uint64_t key_of(const struct system_access *access)
 {
@@ -75,6 +85,8 @@ static uint32_t keep(struct mmu *mmu, const struct system_access *access, enum o
 {
 	int done = operation != OPERATION_ZERO && access->crm != 12 && access->crm != 13;
 
+	if (operation != OPERATION_ZERO)
+		take_effect(mmu, access);
 	mmu->kept_key = done ? key_of(access) : 0;
 	return (uint32_t)done;
 }
@@ -112,6 +124,7 @@ static uint32_t maintain(void *engine, struct mmu *mmu, const struct system_acce
 			return refuse(engine, mmu, FAULT_PERMISSION + at.level, va);
 	}
 	mmu->kept_page = va | 0xfff;
+	mmu->kept_pa = at.pa;
 	mmu->kept_operation = (uint64_t)operation;
 	mmu->kept_el = PSTATE_EL(pstate);
 	return keep(mmu, access, operation);
@@ -176,8 +189,10 @@ uint32_t watch_operations(void *engine, int32_t reg, const struct system_access 
 	 * it was. There is nothing left for the engine to do: it would check rights once more.
 	 */
 	if (mmu->kept_page == (access->value | 0xfff) && mmu->kept_key == key_of(access) &&
-	    ((const uint64_t *)(uintptr_t)mmu->blocks)[BLOCK_REPEATS] && !mmu->operations)
+	    ((const uint64_t *)(uintptr_t)mmu->blocks)[BLOCK_REPEATS] && !mmu->operations) {
+		take_effect(mmu, access);
 		return 1;
+	}
 	if (mmu->doomed)
 		return 1;
 	if (mmu->operations)

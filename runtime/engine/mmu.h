@@ -3,6 +3,7 @@
 #ifndef RELOKIT_MMU_H
 #define RELOKIT_MMU_H
 
+#include "effects.h"
 #include "native_hooks.h"
 #include "walker.h"
 
@@ -23,6 +24,8 @@ enum { MAINTENANCE = 0x100 };
 #define HCR_E2H 0x400000000
 #define HCR_AT 0x100000000000
 #define SCTLR_UCI 0x4000000
+#define SCTLR_C 0x4
+#define SCTLR_I 0x1000
 
 /* Beside the codes of DFSC: a second stage should have a part in it; nothing answers there. */
 enum { FAULT_STAGE2 = 0x41, FAULT_BUS = 0x42 };
@@ -30,6 +33,8 @@ enum { FAULT_ALIGNMENT = 0x21 };
 
 /* What a system instruction does to a line. Only INVALIDATE needs the right to write it. */
 enum operation { OPERATION_NONE, OPERATION_CLEAN, OPERATION_INVALIDATE, OPERATION_ZERO };
+
+#define NORMAL_NC 0x44
 
 enum { WINDOWS = 8 };
 
@@ -54,9 +59,10 @@ struct engine_calls {
  * for maintenance, else the engine knows it. `doomed` says that the engine has not stopped yet:
  * the rest of its block must do nothing that `context` cannot undo.
  *
- * `invented` counts the answers that are to be forgotten, `recorder` is told of fills, or is none.
+ * `invented` counts the answers that are to be forgotten, `recorder` is told of fills, or is none;
+ * `effects` is struct effects, or none.
  * `code_page` and `kept_page` are not 0 where what goes with them holds: the page of the code, and
- * the one last translated for data (`kept_key` is 0, or the instruction).
+ * the one last translated for data, to `kept_pa` (`kept_key` is 0, or the instruction).
  */
 struct mmu {
 	struct guest_ram ram;
@@ -67,10 +73,19 @@ struct mmu {
 	uint64_t stale, hcr;
 	struct walk_regime el1, el2;
 	uint64_t code_page, code_regime, code_offset;
-	uint64_t kept_page, kept_operation, kept_el, kept_key;
+	uint64_t kept_page, kept_operation, kept_el, kept_key, kept_pa;
 	uint64_t fault, access, pc, address, doomed;
-	uint64_t fills, invented, recorder;
+	uint64_t fills, invented, recorder, effects;
 };
+
+/* Unicorn's uc_tlb_entry. */
+struct tlb_entry {
+	uint64_t pa;
+	uint32_t rights;
+};
+
+void effects_fill(struct effects *effects, const struct walk_regime *regime,
+		  const struct walk_result *at, int32_t type, struct tlb_entry *entry);
 
 /* A fill of the TLB, for the recorder: what the page is accessed for, and what is given. */
 struct fill {

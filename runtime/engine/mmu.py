@@ -80,9 +80,9 @@ class _State(ctypes.Structure):
         ("el1", NativeRegime),
         ("el2", NativeRegime),
         *_words("code_page", "code_regime", "code_offset"),
-        *_words("kept_page", "kept_operation", "kept_el", "kept_key"),
+        *_words("kept_page", "kept_operation", "kept_el", "kept_key", "kept_pa"),
         *_words("fault", "access", "pc", "address", "doomed"),
-        *_words("fills", "invented", "recorder"),
+        *_words("fills", "invented", "recorder", "effects"),
     )
 
 
@@ -238,6 +238,11 @@ class Mmu:
     def tell(self, recorder: int) -> None:
         """Tell the recorder at a native address of fills, or nobody (0)."""
         self._state.recorder = recorder
+
+    def take_effect(self, effects: int) -> None:
+        """Have the effects at a native address take place, or none (0)."""
+        self._state.effects = effects
+        self._state.kept_page = 0
 
     def refusal(self) -> Refusal | None:
         """The refused access that ended a run, told once; registers are as they were then."""

@@ -152,6 +152,16 @@ static void watch_stores(struct recorder *r, uint64_t pa)
 	}
 }
 
+/* The host address of RAM, or with effects of what an instruction fetch around caches finds. */
+static uint64_t code_host(const struct recorder *r, const struct translation *to)
+{
+	const struct mmu *mmu = (const struct mmu *)(uintptr_t)r->mmu;
+
+	if (mmu->effects && !(to->attributes & ATTRIBUTE_MMU))
+		return ((const struct effects *)(uintptr_t)mmu->effects)->memory;
+	return r->ram.host;
+}
+
 /* Returns 0 where the PC is in no RAM. */
 int enter_code_page(void *engine, struct recorder *r, uint64_t pc)
 {
@@ -171,6 +181,6 @@ int enter_code_page(void *engine, struct recorder *r, uint64_t pc)
 	}
 	r->page = page;
 	r->page_va = pc & -(uint64_t)PAGE_BYTES;
-	r->words = (const uint32_t *)(uintptr_t)(r->ram.host + (to->pa - r->ram.base));
+	r->words = (const uint32_t *)(uintptr_t)(code_host(r, to) + (to->pa - r->ram.base));
 	return 1;
 }

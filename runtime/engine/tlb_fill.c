@@ -4,12 +4,6 @@
 
 #include "mmu.h"
 
-/* Unicorn's uc_tlb_entry. */
-struct tlb_entry {
-	uint64_t pa;
-	uint32_t rights;
-};
-
 const struct shared mmu_shared[] = {
 	SHARED(REG_PC), SHARED(REG_PSTATE), SHARED(REG_CP), SHARED(MEM_READ), SHARED(MEM_WRITE),
 	SHARED(MEM_FETCH), SHARED(MAINTENANCE), SHARED(WALK_OK), SHARED(FAULT_STAGE2),
@@ -169,9 +163,13 @@ static uint64_t translate(void *engine, struct mmu *mmu, uint64_t va, int32_t ty
 			    &(struct fill){va, pc, PSTATE_EL(pstate), (uint64_t)type,
 					   entry->rights},
 			    regime, &result);
+	if (mmu->effects)
+		effects_fill((struct effects *)(uintptr_t)mmu->effects, regime, &result, type,
+			     entry);
 	/* Maintenance of a line finds what loads and stores do. */
 	if (type != MEM_FETCH && rights & RIGHT_READ) {
 		mmu->kept_page = va | 0xfff;
+		mmu->kept_pa = result.pa;
 		mmu->kept_operation = OPERATION_CLEAN;
 		mmu->kept_key = 0;
 		mmu->kept_el = PSTATE_EL(pstate);

@@ -33,6 +33,7 @@ def conclude(evidence: Evidence, *, strict: bool = False, profile: str | None = 
         maintenance=subject.maintenance,
         operations=record.operations,
         strict=strict,
+        effects=record.effects,
         profile=judged.profile,
     )
 

@@ -13,6 +13,7 @@ from relokit.codegen.target import Regime, Target
 from relokit.runtime.guest.payload import PayloadPart
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.kexec.maintenance import Maintenance
+from relokit.runtime.record.effect_facts import EffectFacts
 
 
 class Status(StrEnum):
@@ -152,7 +153,8 @@ class Outcome:
     kernel printed when it was let run on. ``maintenance`` is what the C half did to caches (kexec
     only), ``operations`` how often the move executed which maintenance instruction or barrier:
     None if that was not observed. ``trace`` is the file of the run's trace, if there is one.
-    ``strict`` says that a warning fails it, too. ``profile`` is the CPU that is shown beside the
+    ``strict`` says that a warning fails it, too; ``effects`` what caches did, if that took place.
+    ``profile`` is the CPU that is shown beside the
     worst machine, which decides.
     """
 
@@ -173,6 +175,7 @@ class Outcome:
     ended: str | None = field(default=None, metadata=ABSENT)
     trace: TraceFile | None = field(default=None, metadata=ABSENT)
     strict: bool = field(default=False, metadata=ABSENT)
+    effects: EffectFacts | None = field(default=None, metadata=ABSENT)
     profile: str | None = field(default=None, metadata=ABSENT)
 
     @property

@@ -80,7 +80,8 @@ class Job:
     vectors run in place of ours. ``boot`` lets the new kernel run on after the hand-over for at
     most that many seconds. ``cmdline`` None keeps what ``dtb`` says, or is DEFAULT_CMDLINE without
     one. ``observe`` counts the maintenance instructions of the move; ``plain`` records no trace, so
-    that the rules that read one judge nothing; ``strict`` has a warning fail it; ``profile`` names
+    that the rules that read one judge nothing; ``strict`` has a warning fail it; ``effects`` has
+    memory hold what caches were cleaned to it, and no more (docs/effects.md); ``profile`` names
     a CPU on which some findings would not bite, the emulated one if None. Order, path and shape may
     be spelled, and files named as text. Raises MachineError for what is of another type, no such
     choice or a number out of range, whatever the files are.
@@ -109,6 +110,7 @@ class Job:
     plain: bool = False
     strict: bool = False
     profile: str | None = None
+    effects: bool = False
     timeout: float = DEFAULT_TIMEOUT
     max_instructions: int = DEFAULT_MAX_INSTRUCTIONS
 

@@ -15,6 +15,7 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Regime
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.payload import PayloadKind
+from relokit.runtime.record.effect_facts import EffectFacts
 from relokit.runtime.record.given import Given
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.memory_facts import Arrival, Damage, Prepared
@@ -135,6 +136,7 @@ class Record:
     regions: tuple[Region, ...]
     platform: PlatformFacts | Unknown = NOBODY_LOOKED
     given: Given | Unknown | None = NOBODY_LOOKED
+    effects: EffectFacts | None = None
 
     @property
     def complete(self) -> bool:

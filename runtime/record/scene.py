@@ -146,6 +146,13 @@ class Scene:
             return False
         return self.aborted < NULL_PAGE or abs(self.aborted - facts.POISON) < NULL_PAGE
 
+    @property
+    def is_never_cleaned(self) -> bool:
+        """Whether the instruction, or the aborting address, is what memory has of no line."""
+        never = facts.NEVER_CLEANED
+        near = self.aborted is not None and abs(self.aborted - never) < NULL_PAGE
+        return near or self.word == never & 0xFFFF_FFFF
+
     def in_ram(self, address: int | None) -> bool:
         """Whether ``address``, taken as a PA, is RAM."""
         base, size = self.ram

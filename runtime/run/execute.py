@@ -30,6 +30,7 @@ from relokit.runtime.run.keepsake import Keepsake
 from relokit.runtime.run.prepared import prepared_facts
 
 if TYPE_CHECKING:
+    from relokit.runtime.run.behind_caches import BehindCaches
     from relokit.runtime.run.recording import Recording
 
 _PLAIN = Unknown("not recorded: a plain run")
@@ -54,12 +55,15 @@ def execute(
     destinations = [
         (segment.mem, segment.pages(page_size) * page_size) for segment in machine.kimage.segments
     ]
-    recording = _recording(machine, cpu, job)
+    recording, effects = _recording(machine, cpu, job), _effects(machine, cpu, job)
     with recording or nullcontext():
         journey.prelude()
         prepared, keepsake = prepared_facts(machine), Keepsake(machine)
         journey.move(destinations, job, report, watch)
         journey.onward()
+    # What the CPU saw where it ended, before RAM is what memory is.
+    scene = journey.scene()
+    felt = effects.end(entered=bool(journey.reached)) if effects else None
     seen = recording.seen() if recording else NOTHING_SEEN
     return Record(
         regime=machine.target.regime,
@@ -72,7 +76,7 @@ def execute(
         prepared=prepared,
         damage=keepsake.damage(),
         arrived=_arrivals(machine, report) if journey.going else NEVER_REACHED,
-        scene=journey.scene(),
+        scene=scene,
         boot=None,
         operations=journey.operations,
         trace=seen.trace,
@@ -85,6 +89,7 @@ def execute(
         regions=machine.allocator.regions,
         platform=journey.platform,
         given=_given(machine) if journey.going else NEVER_REACHED,
+        effects=felt,
     )
 
 
@@ -102,10 +107,13 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
     )
     journey = Journey(resume, cpu, jump, (promise,))
     home = resume.home
-    recording = _recording(resume, cpu, job)
+    recording, effects = _recording(resume, cpu, job), _effects(resume, cpu, job)
     with recording or nullcontext():
         journey.prelude()
         journey.move([(home.base, home.size)], job, report)
+    # What the CPU saw where it ended, before RAM is what memory is.
+    scene = journey.scene()
+    felt = effects.end(entered=bool(journey.reached)) if effects else None
     seen = recording.seen() if recording else NOTHING_SEEN
     arrived: tuple[Arrival, ...] | Unknown = NEVER_REACHED
     if journey.going:
@@ -123,7 +131,7 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         prepared=None,
         damage=None,
         arrived=arrived,
-        scene=journey.scene(),
+        scene=scene,
         boot=None,
         operations=journey.operations,
         trace=seen.trace,
@@ -133,6 +141,7 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         regions=resume.allocator.regions,
         platform=journey.platform,
         given=None,
+        effects=felt,
     )
 
 
@@ -143,6 +152,15 @@ def _recording(guest: Machine | Resume, cpu: Cpu, job: Job) -> Recording | None:
     from relokit.runtime.run.recording import Recording
 
     return Recording(guest, cpu, job)
+
+
+def _effects(guest: Machine | Resume, cpu: Cpu, job: Job) -> BehindCaches | None:
+    """What has caches take effect; None for a run without, which does not import it."""
+    if not job.effects:
+        return None
+    from relokit.runtime.run.behind_caches import BehindCaches
+
+    return BehindCaches(guest, cpu, job)
 
 
 def _jump_promise(machine: Machine) -> Promise | None:

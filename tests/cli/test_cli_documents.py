@@ -119,7 +119,7 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     crash = edited("crash", relocate, "\tldr\tx28, [x0", "\tudf\t#7\n\tldr\tx28, [x0")
     left_over = edited("left", relocate, "\tmov\tx2, xzr\n", "\tmov\tx2, #9\n")
     nonsense = edited("nonsense", relocate, "\tmov\tx2, xzr\n", "\tmov\tx2, y9\n")
-    yield cli("run")
+    yield cli("run", "--effects")
     yield cli("run", "--templates", crash)
     yield cli("run", "--templates", left_over, "--el", "el1")
     yield cli("run", "--templates", nonsense)

@@ -10,7 +10,12 @@ from relokit.runtime.record.known import known
 from relokit.runtime.record.record import Record
 from relokit.runtime.record.stations import StationRole
 
-CAUSE = "a list entry, a table entry or the copy itself sent a page elsewhere"
+
+def _cause(record: Record) -> str:
+    felt = record.effects
+    if felt is None or not felt.lost:
+        return "a list entry, a table entry or the copy itself sent a page elsewhere"
+    return f"{felt.told()} (--effects): the rules on caches say where"
 
 
 def _resumes(record: Record) -> bool:
@@ -59,7 +64,7 @@ ARRIVAL = (
         Severity.ERROR,
         _moves_segments,
         _segment,
-        CAUSE,
+        _cause,
     ),
     Rule(
         "memory.resumed",
@@ -68,6 +73,6 @@ ARRIVAL = (
         Severity.ERROR,
         _restores,
         _resumed,
-        CAUSE,
+        _cause,
     ),
 )

@@ -28,6 +28,11 @@ class Cause:
 
 CAUSES: tuple[Cause, ...] = (
     Cause(
+        lambda s: s.is_never_cleaned,
+        "no cache was cleaned to this memory, and caches have no part in the access (--effects): "
+        "the rules on caches say where that should have been done",
+    ),
+    Cause(
         lambda s: s.is_exception(ExceptionClass.UNKNOWN) and s.is_hvc,
         "HVC is disabled here (SCR_EL3.HCE = 0 or HCR_EL2.HCD = 1): there is no EL2 to call, "
         "yet the code was told there is",

@@ -97,6 +97,7 @@ OUTCOME: Shape = {
     "console?": (str, type(None)),
     "ended?": (str, type(None)),
     "profile": str,
+    "effects?": dict.fromkeys(("line", "discarded", "overwritten", "stale", "absent"), int),
     "trace?": {"bytes": int, "records": int, "digest": str, "of": str, "version": str},
 }
 
@@ -472,3 +473,25 @@ def test_a_warning_is_shown_and_does_not_fail(cli: Cli) -> None:
     assert result.code == 0
     assert "fetch.in-place (warning)  kernel was loaded where it is entered" in result.out
     assert result.out.endswith("PASS  1 warning\n")
+
+
+# --effects --------------------------------------------------------------------------------------
+
+
+def test_with_effects_a_plain_run_loses_what_is_not_cleaned(cli: Cli, edited: Edit) -> None:
+    templates = edited("relocate_kernel.S.j2", CLEANS, 'dcache_by_line("ivac"')
+    assert cli("run", "--plain", "--templates", templates).code == 0
+    result = cli("run", "--plain", "--effects", "--json", "--templates", templates)
+    assert result.code == 1
+    document = result.document
+    check_shape(document, OUTCOME)
+    assert document["verified_bytes"] == 0
+    assert document["effects"]["absent"] > 4000
+    assert "memory.segment" in {one["rule"] for one in document["findings"]}
+
+
+def test_with_effects_a_good_run_says_that_nothing_was_lost(cli: Cli) -> None:
+    result = cli("run", "--effects")
+    assert result.code == 0
+    assert "  effects      no line was lost" in result.out.splitlines()
+    assert any(line.startswith("  console") for line in result.out.splitlines())
