@@ -7,8 +7,11 @@ from dataclasses import field
 from enum import IntFlag
 from functools import cached_property
 
+from relokit.codegen.base.errors import LinkError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SourceLine, SymbolType
+
+MAX_FLAT = 1 << 30
 
 
 class SegmentFlag(IntFlag):
@@ -113,6 +116,34 @@ class Image:
         if at < 0 or self._by_value[at].value < section.va:
             return None
         return self._by_value[at].name, va - self._by_value[at].value
+
+    @cached_property
+    def flat(self) -> bytes:
+        """What a boot loader copies to memory, like objcopy -O binary.
+
+        The bytes from the lowest to the highest loaded PA; gaps are zero, NOBITS is left out.
+        Raises LinkError if that spans more than 1 GiB.
+        """
+        loaded = [
+            section
+            for section in self.sections
+            if section.flags & SectionFlag.ALLOC
+            and section.type is not SectionType.NOBITS
+            and section.size
+        ]
+        if not loaded:
+            return b""
+        base = min(section.pa for section in loaded)
+        end = max(section.pa + section.size for section in loaded)
+        if end - base > MAX_FLAT:
+            raise LinkError(
+                f"{self.name}: its sections span {end - base:#x} bytes",
+                hint="place them closer together in the ld script",
+            )
+        flat = bytearray(end - base)
+        for section in loaded:
+            flat[section.pa - base : section.pa - base + section.size] = section.data
+        return bytes(flat)
 
     @cached_property
     def _by_value(self) -> list[ImageSymbol]:

@@ -9,7 +9,6 @@ from relokit.diffing.read.routine import DiffError
 from relokit.diffing.read.sides import MAX_FILE
 from relokit.linker.elf.elf_reader import read_code
 from relokit.linker.elf_format import ELF_MAGIC
-from relokit.linker.flat import flatten
 from relokit.linker.kernel.kallsyms import Kallsyms
 from relokit.linker.kernel.opened import Files
 
@@ -26,7 +25,7 @@ def read_program(path: str, files: Files) -> tuple[memoryview, Kallsyms]:
         return kernel.file.image, kernel.symbols
     image = read_code(content, path)
     code = [one for one in image.sections if one.flags & SectionFlag.EXEC and one.data]
-    flat = memoryview(flatten(replace(image, sections=tuple(code))))
+    flat = memoryview(replace(image, sections=tuple(code)).flat)
     base = min((section.va for section in code), default=0)
     named = sorted(
         (symbol.value - base, symbol.name, "t" if symbol.type is SymbolType.FUNC else "d")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from relokit.codegen.base.errors import FormatError, MachineError
@@ -33,6 +34,9 @@ from relokit.runtime.guest.memory import MAX_PA
 
 MAX_CMDLINE = 2048
 """COMMAND_LINE_SIZE of arm64, in bytes with the final NUL."""
+
+TREES = 4
+"""How many results are kept of what depends on its arguments alone: machines are much alike."""
 
 UART_CLOCK_HZ = 24_000_000
 
@@ -65,6 +69,7 @@ def check_dtb(data: bytes | memoryview, *, where: str = "device tree") -> bytes:
     return tree.blob
 
 
+@lru_cache(maxsize=TREES)
 def virt_dtb(memory_base: int, memory_size: int, *, regime: Regime = Regime.EL1) -> bytes:
     """The tree of QEMU's ``virt`` with a GICv3 and ``memory_size`` bytes of RAM from that PA.
 
@@ -146,6 +151,7 @@ def virt_dtb(memory_base: int, memory_size: int, *, regime: Regime = Regime.EL1)
     return _flatten(root)
 
 
+@lru_cache(maxsize=TREES)
 def with_chosen(
     dtb: bytes, *, cmdline: str | None = None, initrd: tuple[int, int] | None = None
 ) -> bytes:
@@ -214,6 +220,7 @@ def memory_of(dtb: bytes, *, where: str = "device tree") -> tuple[Range, ...]:
     return tuple(sorted(found))
 
 
+@lru_cache(maxsize=TREES)
 def reserved_of(dtb: bytes) -> tuple[Range, ...]:
     """What nothing may be placed on, ascending: reservations and fixed /reserved-memory nodes.
 

@@ -7,6 +7,7 @@ every destination of the new one, has an owner in it.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,14 +164,15 @@ class PageAllocator:
                 return runs
         raise self._out_of_memory(owner, count * page_size)
 
-    def _gaps(self) -> list[tuple[int, int]]:
+    def _gaps(self) -> Iterator[tuple[int, int]]:
         """Free ``(base, end)`` ranges, ascending."""
-        bounds = [self.memory.base]
+        at = self.memory.base
         for region in self._regions:
-            bounds += [region.base, region.end]
-        bounds.append(self.memory.end)
-        pairs = zip(bounds[::2], bounds[1::2], strict=True)
-        return [(base, end) for base, end in pairs if end > base]
+            if region.base > at:
+                yield at, region.base
+            at = region.base + region.size
+        if self.memory.end > at:
+            yield at, self.memory.end
 
     def _enter(self, region: Region) -> Region:
         at = bisect_left(self._bases, region.base)

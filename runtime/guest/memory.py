@@ -183,14 +183,14 @@ def host_limit() -> tuple[int, str]:
     if "MemAvailable" in fields:
         # Swap is left out on purpose: a guest in swap would look like a hang.
         candidates.append((fields["MemAvailable"], "/proc/meminfo, MemAvailable"))
-    used = _kilobytes(Path("/proc/self/status"))
     for limit, name, field in (
         (resource.RLIMIT_AS, "RLIMIT_AS", "VmSize"),
         (resource.RLIMIT_DATA, "RLIMIT_DATA", "VmData"),
     ):
         soft, _ = resource.getrlimit(limit)
         if soft != resource.RLIM_INFINITY:
-            candidates.append((max(0, soft - used.get(field, 0)), name))
+            used = _kilobytes(Path("/proc/self/status")).get(field, 0)
+            candidates.append((max(0, soft - used), name))
     return min(candidates)
 
 
@@ -200,8 +200,8 @@ def _kilobytes(path: Path) -> dict[str, int]:
         lines = path.read_text().splitlines()
     except OSError:
         return {}
-    rows = [line.replace(":", " ").split() for line in lines]
-    return {row[0]: int(row[1]) * 1024 for row in rows if len(row) == 3 and row[2] == "kB"}
+    rows = (line.split() for line in lines if line.endswith(" kB"))
+    return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if len(row) == 3}
 
 
 def _host_memory(size: int) -> Bytes:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
-from relokit.linker.flat import flatten
 from relokit.linker.image import Image
 from relokit.runtime.guest.content import BytesContent, PatternContent
 from relokit.runtime.guest.payload import PayloadKind, PayloadPart
@@ -49,7 +48,7 @@ def arrange(inputs: Inputs, target: Target, shape: Shape, seed: int) -> Inputs:
 
 def add_purgatory(inputs: Inputs, target: Target, purgatory: Image) -> tuple[Inputs, int]:
     """Add the purgatory as a segment; returns it and the PA of its entry."""
-    code = bytearray(flatten(purgatory))
+    code = bytearray(purgatory.flat)
     data = purgatory.symbol("purgatory_kernel") - purgatory.entry
     code[data : data + 8] = inputs.start.to_bytes(8, "little")
     code[data + 8 : data + 16] = inputs.dtb_at.to_bytes(8, "little")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import MIB, WIDE, Regime, Target
-from relokit.linker.image import Image
 from relokit.linker.kernel.kernel_file import ImageHeader, KernelFile, parse_header
 from relokit.runtime.board import boot_protocol, devicetree
 from relokit.runtime.guest.content import BytesContent, Content, PatternContent
@@ -16,7 +15,6 @@ from relokit.runtime.kexec.address_space import cpu_pa_bits
 from relokit.runtime.kexec.job import DEFAULT_CMDLINE, RAM_BASE, Job, KexecPath
 from relokit.runtime.kexec.kimage import KexecSegment
 from relokit.runtime.kexec.opened_inputs import OpenedInputs
-from relokit.runtime.kexec.programs import demo_kernel
 
 DEFAULT_RAM = 2048 * MIB
 OLD_KERNEL_ALIGN = 2 * MIB
@@ -60,9 +58,9 @@ class Inputs:
 
 
 def load_inputs(
-    target: Target, job: Job, opened: OpenedInputs, demo: Image | None, old_kernel_size: int
+    target: Target, job: Job, opened: OpenedInputs, demo: bytes | None, old_kernel_size: int
 ) -> Inputs:
-    """Open what ``job`` names and place it. ``demo`` is the linked demo kernel.
+    """Open what ``job`` names and place it. ``demo`` is the demo kernel's file.
 
     Raises RelokitError subclasses naming the file or the rule that is broken.
     """
@@ -154,7 +152,7 @@ def load_inputs(
 
 
 def _kernel(
-    job: Job, file: KernelFile | None, demo: Image | None
+    job: Job, file: KernelFile | None, demo: bytes | None
 ) -> tuple[PayloadKind, str, ImageHeader, Content]:
     if job.size is not None:
         header = ImageHeader(
@@ -167,8 +165,7 @@ def _kernel(
         return PayloadKind.KERNEL, file.name, file.header, BytesContent(file.image)
     kind = PayloadKind.DEMO_KERNEL
     assert demo is not None, "programs without a demo kernel for a job that moves it"
-    data = demo_kernel(demo)
-    return kind, kind.value, parse_header(data, where=kind.value), BytesContent(data)
+    return kind, kind.value, parse_header(demo, where=kind.value), BytesContent(demo)
 
 
 def _ram(target: Target, job: Job, dtb: bytes | None, moved: int) -> tuple[int, int]:

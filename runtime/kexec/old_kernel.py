@@ -5,7 +5,6 @@ from __future__ import annotations
 from relokit.codegen import facts
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Regime, Target
-from relokit.linker.flat import flatten
 from relokit.linker.image import Image
 from relokit.runtime.arch import descriptors, geometry
 from relokit.runtime.arch.translation import SCTLR_M, to_ttbr
@@ -103,7 +102,7 @@ def load_old_kernel(
     is the PA that the linear map starts with.
     """
     memory = allocator.memory
-    memory.write(region.base, flatten(image))
+    memory.write(region.base, image.flat)
     tables = page_tables(target, image, region, allocator, memstart, OwnerKind.SWAPPER)
     return OldKernel(
         target=target,

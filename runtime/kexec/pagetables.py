@@ -107,8 +107,9 @@ class PageTables:
         """Word indices of the entries of ``level`` for a range; missing tables are made."""
         granule = self.granule
         offset = va - self.low
-        tables = np.array([self.root], dtype=np.uint64)
-        for at in range(granule.start_level(self.va_bits), LEAF_LEVEL + 1):
+        root, start = self._one_table(offset, size, level)
+        tables = np.array([root], dtype=np.uint64)
+        for at in range(start, LEAF_LEVEL + 1):
             shift = granule.shift(at)
             first, last = offset >> shift, (offset + size - 1) >> shift
             entries = np.arange(first, last + 1, dtype=np.uint64)
@@ -119,6 +120,25 @@ class PageTables:
                 break
             tables = self._tables_below(slots, va, at)
         return slots
+
+    def _one_table(self, offset: int, size: int, level: int) -> tuple[int, int]:
+        """The lowest table over all of a range down to ``level``, as far as it is there already.
+
+        Its PA, and its level. For a range within one entry, numpy costs ten times as much.
+        """
+        granule, table = self.granule, self.root
+        at = granule.start_level(self.va_bits)
+        while at < level:
+            shift = granule.shift(at)
+            if offset >> shift != (offset + size - 1) >> shift:
+                break
+            index = offset >> shift & granule.entries - 1
+            word = self.memory.read_u64(table + index * ENTRY_SIZE)
+            if word & d.TYPE != d.TABLE:
+                break
+            table = self.output.decode(word)
+            at += 1
+        return table, at
 
     def _tables_below(self, slots: NDArray[np.intp], va: int, level: int) -> Words:
         """PAs of the tables that entries of ``level`` point to; absent ones are allocated."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from relokit.codegen.base.nouns import dataclass
@@ -14,16 +15,20 @@ if TYPE_CHECKING:
     from relokit.linker.image import Image
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Programs:
-    """Linked Images; :func:`demo_kernel` makes a kernel's Image file of ``demo``.
-
-    ``demo`` and ``purgatory`` are None where no job has a use for them (:func:`recipes_for`).
+    """Linked Images; ``demo`` and ``purgatory`` are None where no job has a use for them
+    (:func:`recipes_for`).
     """
 
     kernel: Image
     demo: Image | None = None
     purgatory: Image | None = None
+
+    @cached_property
+    def demo_file(self) -> bytes | None:
+        """The demo kernel as the Image file of a kernel."""
+        return None if self.demo is None else demo_kernel(self.demo)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +67,8 @@ def demo_kernel(image: Image) -> bytes:
     # Here, so that the parent process, which never runs a guest, does without.
     import numpy as np
 
-    from relokit.linker.flat import flatten
-
     base = min(section.va for section in image.sections)
-    flat = bytearray(flatten(image))
+    flat = bytearray(image.flat)
     flat += bytes(image.symbol("_end") - base - len(flat))
     at = image.symbol("__checksum") - base
     words = np.frombuffer(flat, dtype="<u8", count=at // 8)

@@ -47,7 +47,7 @@ def prepare_machine(
     target, routines = _routines(target, image, opened.code)
     if relocation is not None:
         routines = with_relocation(routines, relocation)
-    inputs = load_inputs(target, job, opened, programs.demo, kernel_size(image))
+    inputs = load_inputs(target, job, opened, programs.demo_file, kernel_size(image))
     inputs = arrange(inputs, target, job.shape, job.seed)
     entry = None
     if job.path is KexecPath.PURGATORY:
@@ -69,7 +69,7 @@ def prepare_resume(
 ) -> tuple[Resume, Cpu]:
     """The resume side of hibernation and its CPU, ready to run; the caller closes the former."""
     opened = opened or open_inputs(job)
-    inputs = load_inputs(target, job, opened, programs.demo, kernel_size(programs.kernel))
+    inputs = load_inputs(target, job, opened, programs.demo_file, kernel_size(programs.kernel))
     resume = build_resume(target, programs.kernel, inputs, job)
     return resume, cpu_in_state(target, inputs.cpu, resume.memory, resume.state)
 

@@ -9,7 +9,6 @@ import pytest
 
 from relokit.codegen.base.errors import LinkError, MachineError
 from relokit.codegen.target import MIB, PAGE_SIZES, VA_BITS, Regime, Target
-from relokit.linker.flat import flatten
 from relokit.runtime.arch.translation import WalkRegisters
 from relokit.runtime.arch.walker import Access, Walk, walk
 from relokit.runtime.guest.owner import OwnerKind
@@ -89,7 +88,7 @@ def test_the_old_kernel_runs_where_it_is_linked(target: Target) -> None:
         found = translate(machine, machine.state.pc)
         assert found.pa == old.base + machine.state.pc - target.kimage_vaddr
         assert found.fault_for(Access.EXECUTE) is None
-        assert machine.memory.read(old.base, 64) == flatten(image)[:64]
+        assert machine.memory.read(old.base, 64) == image.flat[:64]
         # Its linear alias can be read, but neither written nor run.
         alias = translate(machine, old.base + machine.old.linear_offset & MASK64)
         assert alias.pa == old.base

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.object import SectionFlag, SectionType
-from relokit.linker.flat import MAX_FLAT, flatten
-from relokit.linker.image import Image, PlacedSection
+from relokit.linker.image import MAX_FLAT, Image, PlacedSection
 
 
 def section(
@@ -29,35 +28,31 @@ def image(*sections: PlacedSection) -> Image:
 
 
 def test_gaps_are_zero_and_order_is_that_of_addresses() -> None:
-    assert flatten(image(section(0x108, b"def"), section(0x100, b"abc"))) == (
+    assert image(section(0x108, b"def"), section(0x100, b"abc")).flat == (
         b"abc" + bytes(5) + b"def"
     )
 
 
 def test_what_is_not_loaded_is_left_out() -> None:
     nothing = SectionFlag(0)
-    assert (
-        flatten(
-            image(
-                section(0x10, b"ab"),
-                section(0x20, b"", size=64, kind=SectionType.NOBITS),
-                section(0x0, b"comment", flags=nothing),
-                section(0x1000, b""),
-            )
-        )
-        == b"ab"
+    linked = image(
+        section(0x10, b"ab"),
+        section(0x20, b"", size=64, kind=SectionType.NOBITS),
+        section(0x0, b"comment", flags=nothing),
+        section(0x1000, b""),
     )
+    assert linked.flat == b"ab"
 
 
 def test_nothing_loaded_is_nothing() -> None:
-    assert flatten(image()) == b""
-    assert flatten(image(section(0, b"", size=8, kind=SectionType.NOBITS))) == b""
+    assert image().flat == b""
+    assert image(section(0, b"", size=8, kind=SectionType.NOBITS)).flat == b""
 
 
 def test_sections_far_apart_are_refused() -> None:
     far = image(section(0, b"a"), section(MAX_FLAT, b"b"))
     with pytest.raises(LinkError, match="span 0x40000001 bytes") as caught:
-        flatten(far)
+        _ = far.flat
     assert caught.value.hint
 
 
@@ -70,7 +65,7 @@ def test_every_byte_is_at_its_address(pieces: list[tuple[int, bytes]]) -> None:
         sections.append(section(at, data))
         wanted |= {at + n: byte for n, byte in enumerate(data)}
         at += len(data)
-    flat = flatten(image(*sections))
+    flat = image(*sections).flat
     if not wanted:
         assert flat == b""
         return
