@@ -40,3 +40,6 @@ RELA = struct.Struct("<QQq")
 ELF_MAGIC = b"\x7fELF"
 IDENT = ELF_MAGIC + b"\x02\x01\x01" + bytes(9)
 """e_ident: 64-bit, little-endian, version 1, System V."""
+
+PAGE = 4096
+"""Bytes of the pages that segments are cut for, as with ld's -z max-page-size=4096."""

@@ -13,6 +13,7 @@ from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.object import ABSOLUTE, SectionType
 from relokit.codegen.source import Unit
+from relokit.linker.elf_format import EHDR, PHDR
 from relokit.linker.link.regions import RegionState
 from relokit.linker.link.sections import MAX_SECTION, MAX_SECTION_ALIGN, NOWHERE, Output, Piece
 from relokit.linker.script.expression import (
@@ -30,13 +31,6 @@ from relokit.linker.script.statements import Assertion, Assignment, Data, Fill, 
 MAX_PASSES = 10
 
 _DOT_PLUS_0 = binary("+", Dot(), Number(0))
-
-
-def marks_place(output: Output) -> bool:
-    """Whether an empty section moves the walk: any assignment but ``. += 0`` does in GNU ld."""
-    return moves_dot(output) or any(
-        isinstance(item, Assignment) and item.name != "." for item in output.items
-    )
 
 
 def moves_dot(output: Output) -> bool:
@@ -178,6 +172,8 @@ class Layout:
         statement = output.statement
         region = self._region(output)
         before = self.dot
+        subalign = output.statement.input_align
+        self._input_align = None if subalign is None else self._power(subalign)
         output.align = align = self._align_of(output)
         if not output.alloc:
             start = 0
@@ -202,8 +198,9 @@ class Layout:
         if not output.alloc or not output.items:
             self.dot = before
             return
-        output.lma = self._load_address(output, region)
-        if not (output.size or marks_place(output)):
+        begun = region.current if statement.region is not None else before
+        output.lma = self._load_address(output, region, begun)
+        if not (output.size or self._marks_place(output)):
             # GNU ld leaves an empty section out, with what its address and alignment would do.
             self.dot = before
             region.remember(output, self.dot)
@@ -214,12 +211,21 @@ class Layout:
             self._last = index
             self._dot_moved = False
 
+    def _marks_place(self, output: Output) -> bool:
+        """Whether an empty section moves the walk: any assignment but ``. += 0`` does in GNU ld."""
+        return moves_dot(output) or any(
+            isinstance(item, Assignment)
+            and item.name != "."
+            and not (item.provide and item.name not in self.provided)
+            for item in output.items
+        )
+
     def _align_of(self, output: Output) -> int:
         align = self._power(output.statement.align)
         for item in output.items:
             if isinstance(item, list):
                 for piece in item:
-                    align = max(align, piece.section.align)
+                    align = max(align, self._input_align or piece.section.align)
         return align
 
     def _walk_body(self, output: Output) -> None:
@@ -244,8 +250,9 @@ class Layout:
 
     def _put(self, output: Output, pieces: list[Piece]) -> None:
         start, dot, fill, number = output.vma, self.dot, self._fill, self._pass
+        forced = self._input_align
         for piece in pieces:
-            align = piece.section.align
+            align = forced or piece.section.align
             at = (dot + align - 1) & -align
             if fill and at > dot:
                 output.gaps.append((dot - start, at - start, fill))
@@ -278,15 +285,19 @@ class Layout:
             )
         return self._regions[statement.region]
 
-    def _load_address(self, output: Output, region: RegionState) -> int:
+    def _load_address(self, output: Output, region: RegionState, before: int) -> int:
+        """PA of ``output``; ``before`` is the address that it was rounded up from."""
         statement = output.statement
         if statement.load_address is not None:
             return absolute(self, statement.load_address.evaluate(self))
         if output.load_region is not None:
+            current = self._regions[output.load_region].current
+            if statement.load_aligned:
+                # What the address was rounded up by, not rounding of its own.
+                return current + output.vma - before
             # GNU ld aligns as for the address where both come from one region.
             same = output.load_region == statement.region
-            align = output.align if same else self._power(statement.align)
-            return align_up(self._regions[output.load_region].current, align)
+            return align_up(current, output.align if same else self._power(statement.align))
         return region.load_address(output)
 
     def _account(self, output: Output, region: RegionState) -> None:
@@ -318,6 +329,7 @@ class Layout:
         return pattern if any(pattern) else b""
 
     _fill = b""
+    _input_align: int | None = None
 
     # The scope of expressions (relokit.linker.script.expression.Scope)
 
@@ -372,6 +384,13 @@ class Layout:
         if fact == "LOADADDR":
             return (ABSOLUTE, output.lma)
         return (NUMBER, output.size if fact == "SIZEOF" else output.align)
+
+    def headers_size(self) -> int:
+        """The ELF header and the program headers of PHDRS; without, a fault."""
+        if not self.script.headers:
+            # GNU ld takes as many as it will make, which depends on where sections come to lie.
+            self.fault("SIZEOF_HEADERS without PHDRS")
+        return EHDR.size + len(self.script.headers) * PHDR.size
 
     def region_fact(self, fact: str, name: str) -> int:
         """ORIGIN or LENGTH of a memory region."""

@@ -8,10 +8,19 @@ names object and place.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from relokit.codegen.base.errors import LinkError
-from relokit.codegen.object import Object, Relocation, SectionFlag, SectionType, SourceLine
+from relokit.codegen.object import (
+    UNDEFINED,
+    Binding,
+    Object,
+    Relocation,
+    SectionFlag,
+    SectionType,
+    SourceLine,
+)
 from relokit.codegen.source import Unit
 from relokit.linker.image import Image, PlacedSection
 from relokit.linker.link.layout import Layout
@@ -53,14 +62,20 @@ class _Link:
             for piece in pieces:
                 self._check_section(piece)
         self.definitions = Definitions(objects, self.pieces)
+        self.outputs: list[Output] = []
+        self.apart: dict[str, frozenset[str]] = {}
+        for _, names in self.script.apart:
+            for one in names:
+                self.apart[one] = self.apart.get(one, frozenset()) | frozenset(names)
         self.undefined: dict[str, str] = {}
 
     def run(self) -> Image:
-        outputs = distribute(
+        statements, outputs = distribute(
             self.objects, [p for unit in self.pieces for p in unit], self.script, self.source
         )
+        self.outputs = outputs
         layout = Layout(
-            self.script,
+            replace(self.script, statements=statements),
             self.source,
             outputs,
             self.definitions.placed(),
@@ -145,6 +160,7 @@ class _Link:
         self, data: bytearray, output: Output, piece: Piece, relocation: Relocation
     ) -> None:
         at = piece.offset + relocation.offset
+        self._refuse_crossing(output, piece, relocation)
         try:
             address = self.symbols.address(piece.unit, relocation.symbol)
             relocate(data, at, relocation.type, address, relocation.addend, output.vma + at)
@@ -169,6 +185,27 @@ class _Link:
                 text=_text(piece, relocation),
                 hint=error.hint,
             ) from None
+
+    def _refuse_crossing(self, output: Output, piece: Piece, relocation: Relocation) -> None:
+        """NOCROSSREFS: ``output`` may not refer to another section of a list that it is in."""
+        name = output.statement.name
+        if name not in self.apart:
+            return
+        symbol = self.objects[piece.unit].symbols[relocation.symbol]
+        defined = self.definitions.globals.get(symbol.name, (piece.unit, symbol))
+        if symbol.binding is Binding.LOCAL:
+            defined = piece.unit, symbol
+        if defined[1].section == UNDEFINED:
+            return
+        target = self.definitions.piece_of(*defined)
+        to = None if target is None or target.output < 0 else self.outputs[target.output]
+        if to is not None and to is not output and to.statement.name in self.apart[name]:
+            raise LinkError(
+                f"{name} refers to {symbol.name or to.statement.name} in {to.statement.name}, "
+                "which NOCROSSREFS forbids",
+                where=self._place(piece, relocation),
+                text=_text(piece, relocation),
+            )
 
     def _place(self, piece: Piece, relocation: Relocation) -> str:
         return place_of(self.objects, piece, relocation.offset)

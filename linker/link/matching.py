@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import translate
 from functools import lru_cache
 
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.object import Object, SectionFlag
 from relokit.codegen.source import Unit
+from relokit.linker.link.orphans import MAX_ORPHANS, place_orphans
 from relokit.linker.link.sections import DISCARDED, NOWHERE, Item, Output, Piece, classify
 from relokit.linker.script.statements import (
     DISCARD,
@@ -17,6 +18,8 @@ from relokit.linker.script.statements import (
     OutputSection,
     Pattern,
     Script,
+    SortKey,
+    Statement,
     script_error,
 )
 
@@ -58,9 +61,28 @@ def _take(item: InputSections, free: list[Piece], objects: Sequence[Object]) -> 
             if matches(item.file, objects[piece.unit].name)
             and _wanted(item.patterns, objects[piece.unit].name, piece.section.name)
         ]
-    if item.ordered:
-        taken.sort(key=lambda piece: piece.section.name)
+    # Sorting is stable: the key that counts most comes last.
+    for key in reversed(item.order):
+        taken.sort(key=_SORT_KEYS[key])
     return taken
+
+
+def _priority(piece: Piece) -> int:
+    """What GNU ld's SORT_BY_INIT_PRIORITY goes by: the number at the end of the section's name.
+
+    That of .ctors.N and .dtors.N counts from 65535 down; without a number a section comes last.
+    """
+    name, _, number = piece.section.name.rpartition(".")
+    if not (number.isascii() and number.isdigit() and len(number) <= 5):
+        return 1 << 16
+    return 65535 - int(number) if name in (".ctors", ".dtors") else int(number)
+
+
+_SORT_KEYS: dict[SortKey, Callable[[Piece], str | int]] = {
+    SortKey.NAME: lambda piece: piece.section.name,
+    SortKey.ALIGNMENT: lambda piece: -piece.section.align,
+    SortKey.PRIORITY: _priority,
+}
 
 
 def _load_region(statement: OutputSection, before: Output | None) -> str | None:
@@ -79,11 +101,11 @@ def _load_region(statement: OutputSection, before: Output | None) -> str | None:
 
 def distribute(
     objects: Sequence[Object], pieces: Sequence[Piece], script: Script, source: Unit
-) -> list[Output]:
+) -> tuple[tuple[Statement, ...], list[Output]]:
     """Give every piece its output section (in ``piece.output``) and return those, in order.
 
-    The first pattern that matches has the section. Raises LinkError for an allocated section
-    that none matches: GNU ld would find a place for such an orphan, relokit does not guess.
+    The first pattern that matches has the section; an allocated one that none matches is placed as
+    GNU ld does. The statements are the script's and what these orphans add. Raises LinkError.
     """
     outputs: list[Output] = []
     seen: set[str] = set()
@@ -120,12 +142,17 @@ def distribute(
             output = Output(statement, items, _load_region(statement, before))
             classify(output)
             outputs.append(output)
-    for piece in free:
-        section = piece.section
-        if section.size and section.flags & SectionFlag.ALLOC:
-            raise LinkError(
-                f"section {section.name} is not placed by the script",
-                where=objects[piece.unit].name,
-                hint=f"add *({section.name}) to an output section, or to {DISCARD}",
-            )
-    return outputs
+    orphans = [piece for piece in free if piece.section.flags & SectionFlag.ALLOC]
+    # With MEMORY, what is empty may join a section, and no other orphan finds a region.
+    homeless = [piece for piece in orphans if piece.section.size or not script.regions]
+    others = len({piece.section.name for piece in homeless}) - 1
+    if homeless and (script.regions or others >= MAX_ORPHANS):
+        name = homeless[0].section.name
+        raise LinkError(
+            f"section {name} is not placed by the script"
+            + (f", nor are {others} others" if others > 1 else ""),
+            where=objects[homeless[0].unit].name,
+            hint=f"add *({name}) to an output section, or to {DISCARD}: with MEMORY no place is "
+            f"found for it, and without for {MAX_ORPHANS} at most",
+        )
+    return place_orphans(orphans, script, outputs) if orphans else (script.statements, outputs)

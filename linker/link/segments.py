@@ -8,14 +8,13 @@ from dataclasses import replace
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.object import SectionFlag, SectionType
 from relokit.codegen.source import Unit
-from relokit.linker.elf_format import PT_LOAD, PT_NOTE
+from relokit.linker.elf_format import PAGE, PT_LOAD, PT_NOTE
 from relokit.linker.image import PlacedSection, Segment, SegmentFlag
 from relokit.linker.link.layout import Layout
 from relokit.linker.link.sections import MAX_GAP, Output
 from relokit.linker.script.expression import absolute
 from relokit.linker.script.statements import script_error
 
-PAGE = 4096
 MAX_SEGMENT_ALIGN = 65536
 """Largest p_align: a section's own alignment may be 1 GiB, a file's must not be."""
 

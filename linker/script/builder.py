@@ -6,29 +6,18 @@ Imported only when a script is parsed: it needs lark.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
 
-from lark import Token, Transformer
+from lark import Token
 
-from relokit.codegen.base.bits import MASK64
-from relokit.linker.script.expression import (
-    MAX_DEPTH,
-    Absolute,
-    AlignHere,
-    Assert,
-    Defined,
-    Dot,
-    Expression,
-    Name,
-    Number,
-    RegionFact,
-    SectionFact,
-    Ternary,
-    TooDeepError,
-    Unary,
-    binary,
-    chain,
-    node_shape,
+from relokit.codegen.base.nouns import dataclass
+from relokit.linker.script.expression import Expression, Name, Number, binary
+from relokit.linker.script.expression_builder import (
+    Children,
+    ExpressionBuilder,
+    expression_named,
+    unquoted,
+    within,
 )
 from relokit.linker.script.statements import (
     DISCARD,
@@ -45,6 +34,7 @@ from relokit.linker.script.statements import (
     Pattern,
     Script,
     ScriptError,
+    SortKey,
     Statement,
 )
 
@@ -54,16 +44,35 @@ ARCHITECTURES = frozenset({"aarch64", "aarch64:armv8-r", "arm64"})
 FORMATS = frozenset({"elf64-littleaarch64", "elf64-bigaarch64"})
 
 DATA_WIDTHS = {"BYTE": 1, "SHORT": 2, "LONG": 4, "QUAD": 8, "SQUAD": 8}
-SUFFIXES = {"k": 1024, "m": 1024 * 1024}
-
-Children = list[Any]
+_SORTS = {
+    "SORT": SortKey.NAME,
+    "SORT_NONE": None,
+    **{key.value: key for key in SortKey},
+}
 
 
 class _Entry(str):
     """The name given to ENTRY."""
 
 
-class Builder(Transformer[Token, Any]):
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """The sections given to NOCROSSREFS."""
+
+    line: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Alignment:
+    """What stands between the colon of an output section and its body."""
+
+    section: Expression | None = None
+    input: Expression | None = None
+    load: bool = False
+
+
+class Builder(ExpressionBuilder):
     """One method a production, called as the parser reduces it: nothing here recurses."""
 
     # The script as a whole
@@ -73,6 +82,7 @@ class Builder(Transformer[Token, Any]):
         regions: list[MemoryRegion] = []
         headers: list[Header] = []
         entry: str | None = None
+        apart: list[tuple[int, tuple[str, ...]]] = []
         for item in _flatten(items):
             if isinstance(item, MemoryRegion):
                 regions.append(item)
@@ -80,6 +90,8 @@ class Builder(Transformer[Token, Any]):
                 headers.append(item)
             elif isinstance(item, _Entry):
                 entry = str(item)
+            elif isinstance(item, _Apart):
+                apart.append((item.line, item.names))
             elif item is not None:
                 statements.append(item)
         _refuse_twice(regions, "memory region")
@@ -90,6 +102,7 @@ class Builder(Transformer[Token, Any]):
             tuple(regions),
             tuple(headers),
             entry,
+            tuple(apart),
             frozenset(item.name for item in assignments if not item.provide and item.name != "."),
             frozenset(item.name for item in assignments if item.provide),
             _names_read(statements),
@@ -110,13 +123,16 @@ class Builder(Transformer[Token, Any]):
 
     def output_format(self, items: Children) -> None:
         # With three names GNU ld takes the first unless -EB or -EL is given.
-        if _unquote(items[0]) != "elf64-littleaarch64":
+        if unquoted(items[0]) != "elf64-littleaarch64":
             raise ScriptError(
                 items[0].line, f"no output format {items[0]}", hint="elf64-littleaarch64 is"
             )
 
     def entry(self, items: Children) -> _Entry:
         return _Entry(items[0])
+
+    def apart(self, items: Children) -> _Apart:
+        return _Apart(items[0].line, tuple(str(name) for name in items))
 
     def assign_op(self, items: Children) -> str:
         return str(items[0])
@@ -125,7 +141,7 @@ class Builder(Transformer[Token, Any]):
         name, operator, value = items
         target = _symbol(name)
         if operator != "=":
-            value = _within(name.line, binary, operator[:-1], _name(target), value)
+            value = within(name.line, binary, operator[:-1], expression_named(target), value)
         return Assignment(name.line, target, value, _alias(value))
 
     def provide_kind(self, items: Children) -> str:
@@ -183,7 +199,9 @@ class Builder(Transformer[Token, Any]):
             address,
             noload,
             load,
-            align,
+            align.section,
+            align.input,
+            align.load,
             into,
             load_into,
             phdrs,
@@ -213,8 +231,29 @@ class Builder(Transformer[Token, Any]):
     def at(self, items: Children) -> Expression | None:
         return items[-1] if items else None
 
-    align = at
     fill = at
+
+    def align(self, items: Children) -> _Alignment:
+        """The parts, in any order; the last of a kind counts, as in GNU ld."""
+        alignment = _Alignment()
+        for item in items:
+            if isinstance(item, _Alignment):
+                alignment = replace(
+                    alignment, input=item.input or alignment.input, load=item.load or alignment.load
+                )
+            elif isinstance(item, Expression):
+                alignment = replace(alignment, section=item)
+        return alignment
+
+    def align_part(self, items: Children) -> Expression:
+        value: Expression = items[-1]
+        return value
+
+    def align_with_input(self, _: Children) -> _Alignment:
+        return _Alignment(load=True)
+
+    def subalign(self, items: Children) -> _Alignment:
+        return _Alignment(input=items[0])
 
     def into(self, items: Children) -> str | None:
         return str(items[0]) if items else None
@@ -237,20 +276,22 @@ class Builder(Transformer[Token, Any]):
     def exclude(self, items: Children) -> tuple[str, ...]:
         return tuple(_pattern(item) for item in items)
 
-    def pattern(self, items: Children) -> tuple[Pattern, bool]:
-        exclude, word = items
-        return Pattern(_pattern(word), exclude or ()), False
+    def pattern(self, items: Children) -> tuple[Pattern, tuple[SortKey, ...]]:
+        *sorts, exclude, word = items
+        keys = (_SORTS[sort] for sort in sorts)
+        order = tuple(dict.fromkeys(key for key in keys if key is not None))
+        return Pattern(_pattern(word), exclude or ()), order
 
-    def sorted_pattern(self, items: Children) -> tuple[Pattern, bool]:
-        return self.pattern(items)[0], True
+    sorted_pattern = pattern
+    sorted_twice = pattern
 
     def patterns(self, items: Children) -> Children:
         return items
 
     def input(self, items: Children) -> InputSections:
         exclude, word, patterns = items
-        ordered = any(flag for _, flag in patterns)
-        if ordered and len(patterns) > 1:
+        order = next((keys for _, keys in patterns if keys), ())
+        if order and len(patterns) > 1:
             raise ScriptError(
                 word.line,
                 "SORT beside other patterns",
@@ -258,83 +299,7 @@ class Builder(Transformer[Token, Any]):
             )
         # In front of the file it holds for every pattern.
         found = tuple(Pattern(one.section, (*one.exclude, *(exclude or ()))) for one, _ in patterns)
-        return InputSections(word.line, _pattern(word), found, ordered)
-
-    # Expressions
-
-    def number(self, items: Children) -> Number:
-        return _number(items[0])
-
-    def name(self, items: Children) -> Expression:
-        return _name(str(items[0]))
-
-    def operand(self, items: Children) -> Expression:
-        *signs, value = items
-        for sign in reversed(signs):
-            value = _within(sign.line, _unary, sign, value)
-        result: Expression = value
-        return result
-
-    def expr(self, items: Children) -> Expression:
-        if len(items) == 1:
-            only: Expression = items[0]
-            return only
-        return _within(items[1].line, chain, items)
-
-    def ternary(self, items: Children) -> Expression:
-        *condition, question, yes, no = items
-        line = question.line
-        test = _within(line, chain, condition)
-        return _within(line, lambda: Ternary(test, yes, no, *node_shape(test, yes, no)))
-
-    def align_to(self, items: Children) -> Expression:
-        token, *operands = items
-        if len(operands) == 2:
-            return _within(token.line, binary, "ALIGN", *operands)
-        return _within(token.line, lambda: AlignHere(operands[0], *node_shape(operands[0])))
-
-    def extreme(self, items: Children) -> Expression:
-        which, left, right = items
-        return _within(which.line, binary, str(which), left, right)
-
-    def absolute(self, items: Children) -> Expression:
-        token, operand = items
-        return _within(token.line, lambda: Absolute(operand, *node_shape(operand)))
-
-    def section_fact(self, items: Children) -> Expression:
-        return SectionFact(str(items[0]), str(items[1]))
-
-    def region_fact(self, items: Children) -> Expression:
-        return RegionFact(str(items[0]), str(items[1]))
-
-    def defined(self, items: Children) -> Expression:
-        return Defined(str(items[0]))
-
-    def assert_value(self, items: Children) -> Assert:
-        token, operand, message = items
-        result = _within(
-            token.line,
-            lambda: Assert(operand, _unquote(message) or "assertion failed", *node_shape(operand)),
-        )
-        assert isinstance(result, Assert)
-        return result
-
-
-def _unary(operator: Token, operand: Expression) -> Expression:
-    return Unary(str(operator), operand, *node_shape(operand))
-
-
-def _within(line: int, build: Any, *arguments: Any) -> Expression:
-    """Build a node; an expression too deep becomes an error at ``line``."""
-    try:
-        result: Expression = build(*arguments)
-    except TooDeepError:
-        raise ScriptError(
-            line,
-            f"an expression more than {MAX_DEPTH} levels deep",
-            hint="give parts of it names of their own",
-        ) from None
-    return result
+        return InputSections(word.line, _pattern(word), found, order)
 
 
 def _flatten(items: Children) -> Children:
@@ -352,7 +317,7 @@ def _names_read(statements: Sequence[Statement]) -> frozenset[str]:
     names: set[str] = set()
     for item in _all_items(statements):
         if isinstance(item, OutputSection):
-            for part in (item.address, item.load_address, item.align):
+            for part in (item.address, item.load_address, item.align, item.input_align):
                 if part is not None:
                     names |= part.names
         elif isinstance(item, Assertion):
@@ -370,13 +335,10 @@ def _refuse_twice(items: Sequence[MemoryRegion] | Sequence[Header], what: str) -
         seen.add(item.name)
 
 
-def _name(text: str) -> Expression:
-    return Dot() if text == "." else Name(text, frozenset((text,)))
-
-
 def _symbol(token: Token) -> str:
     text = str(token)
-    if any(c in "*?[]!^+-~/" for c in text) or text[:1].isdigit():
+    quoted = token.end_pos is not None and token.end_pos - (token.start_pos or 0) > len(text)
+    if not quoted and (text[:1].isdigit() or any(c in "*?[]!^+-~/" for c in text)):
         raise ScriptError(
             token.line,
             f"{text!r} is no symbol name",
@@ -394,25 +356,6 @@ def _pattern(token: Token) -> str:
     if len(text) > MAX_PATTERN:
         raise ScriptError(token.line, f"a pattern of {len(text)} characters")
     return text
-
-
-def _unquote(token: Token) -> str:
-    return str(token).strip('"')
-
-
-def _number(token: Token) -> Number:
-    text = str(token)
-    scale = SUFFIXES.get(text[-1].lower(), 1)
-    digits = text if scale == 1 else text[:-1]
-    octal = len(digits) > 1 and digits[0] == "0" and digits[1:].isdigit()
-    try:
-        value = int(digits, 8 if octal else 0) if len(digits) < 64 else MASK64 + 1
-    except ValueError:
-        raise ScriptError(token.line, f"{text} is no number") from None
-    if value * scale > MASK64:
-        raise ScriptError(token.line, f"{text[:64]} does not fit 64 bits")
-    hex_digits = len(text) - 2 if text[:2] in ("0x", "0X") and scale == 1 else 0
-    return Number(value * scale, hex_digits=hex_digits)
 
 
 def _fill(value: Expression, line: int) -> Fill:

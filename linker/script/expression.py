@@ -53,6 +53,9 @@ class Scope(Protocol):
     def region_fact(self, fact: str, name: str) -> int:
         """ORIGIN or LENGTH of a memory region."""
 
+    def headers_size(self) -> int:
+        """SIZEOF_HEADERS, in bytes."""
+
     def fault(self, message: str) -> None:
         """Note an error; it stands if the layout settles with it."""
 
@@ -195,6 +198,30 @@ class Absolute(Expression):
         value = absolute(scope, self.operand.evaluate(scope))
         scope.dot_used = False
         return (ABSOLUTE, value)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadersSize(Expression):
+    """``SIZEOF_HEADERS``."""
+
+    depth: int = 0
+    names: frozenset[str] = frozenset()
+
+    def evaluate(self, scope: Scope) -> Value:
+        return (NUMBER, scope.headers_size())
+
+
+@dataclass(frozen=True, slots=True)
+class Log2Ceil(Expression):
+    """``LOG2CEIL(x)``: the power of two that is x or the next above; 0 of 0."""
+
+    operand: Expression
+    depth: int
+    names: frozenset[str]
+
+    def evaluate(self, scope: Scope) -> Value:
+        section, value = self.operand.evaluate(scope)
+        return (section, (value - 1).bit_length() if value else 0)
 
 
 @dataclass(frozen=True, slots=True)

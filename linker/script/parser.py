@@ -17,12 +17,12 @@ MAX_TEXT = 256 * 1024
 
 # Words of GNU ld's language that relokit knows and does not carry out.
 _REFUSED = (
-    "AFTER AS_NEEDED BEFORE BLOCK CONSTANT CONSTRUCTORS COPY CREATE_OBJECT_SYMBOLS "
+    "AFTER AS_NEEDED BEFORE BLOCK COPY CREATE_OBJECT_SYMBOLS "
     "DATA_SEGMENT_ALIGN DATA_SEGMENT_END DATA_SEGMENT_RELRO_END DSECT EXTERN "
     "FORCE_COMMON_ALLOCATION GROUP INCLUDE INFO INHIBIT_COMMON_ALLOCATION INPUT INSERT "
-    "INPUT_SECTION_FLAGS LD_FEATURE LOG2CEIL NEXT NOCROSSREFS NOCROSSREFS_TO ONLY_IF_RO "
+    "INPUT_SECTION_FLAGS LD_FEATURE NEXT NOCROSSREFS_TO ONLY_IF_RO "
     "ONLY_IF_RW OUTPUT OVERLAY READONLY REGION_ALIAS SEARCH_DIR SEGMENT_START "
-    "SIZEOF_HEADERS SORT_BY_ALIGNMENT SORT_BY_INIT_PRIORITY SORT_NONE STARTUP SUBALIGN TARGET "
+    "STARTUP TARGET "
     "TYPE VERSION"
 )
 REFUSED_WORDS = frozenset(_REFUSED.split())
@@ -95,7 +95,11 @@ def _syntax_fault(text: str, error: UnexpectedInput) -> ScriptError:
         or getattr(error, "expected", None)
         or getattr(error, "allowed", None)
     )
-    wanted = ", ".join(sorted(_readable(name) for name in names or ())[:12])
+    # What it may be before the words it may be.
+    readable = sorted(
+        (_readable(name) for name in names or ()), key=lambda one: (one[0] == "'", one)
+    )
+    wanted = ", ".join(readable[:12])
     return ScriptError(
         line,
         f"syntax error at {got}",
@@ -119,6 +123,7 @@ _TERMINALS = {
     "_ORIGIN": "ORIGIN",
     "_LENGTH": "LENGTH",
     "ATTRIBUTES": "region attributes",
+    "SORT": "SORT",
     "DISCARD": DISCARD,
     "REFUSED_OPTION": "FLAGS",
 }

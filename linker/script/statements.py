@@ -6,6 +6,8 @@ text; :func:`place` turns that into the template and line it was rendered from.
 
 from __future__ import annotations
 
+from enum import Enum
+
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.source import Unit
@@ -39,6 +41,14 @@ class Assertion:
     check: Assert
 
 
+class SortKey(Enum):
+    """What SORT_BY_* goes by."""
+
+    NAME = "SORT_BY_NAME"
+    ALIGNMENT = "SORT_BY_ALIGNMENT"
+    PRIORITY = "SORT_BY_INIT_PRIORITY"
+
+
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """One section pattern of an input statement, with the files it leaves out."""
@@ -49,12 +59,15 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class InputSections:
-    """``file(patterns)``; ``ordered`` sorts what a single pattern finds by section name."""
+    """``file(patterns)``; ``order`` is what a single pattern's find is sorted by, first key first.
+
+    Without keys sections come as they are found.
+    """
 
     line: int
     file: str
     patterns: tuple[Pattern, ...]
-    ordered: bool = False
+    order: tuple[SortKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +93,11 @@ BodyItem = Assignment | Assertion | InputSections | Data | Fill
 
 @dataclass(frozen=True, slots=True)
 class OutputSection:
-    """An output section description; the name DISCARD throws its input away."""
+    """An output section description; the name DISCARD throws its input away.
+
+    ``input_align`` (SUBALIGN) takes the place of every input section's alignment; ``load_aligned``
+    (ALIGN_WITH_INPUT) has the load address aligned as the address.
+    """
 
     line: int
     name: str
@@ -89,6 +106,8 @@ class OutputSection:
     noload: bool = False
     load_address: Expression | None = None
     align: Expression | None = None
+    input_align: Expression | None = None
+    load_aligned: bool = False
     region: str | None = None
     load_region: str | None = None
     headers: tuple[str, ...] = ()
@@ -123,13 +142,16 @@ Statement = Assignment | Assertion | OutputSection
 class Script:
     """A parsed script, statements in order.
 
-    ``assigned`` and ``provided`` are the symbols it defines, ``read`` those its expressions use.
+    ``apart`` are lists of output sections that may not refer to one another (NOCROSSREFS), with
+    their lines. ``assigned`` and ``provided`` are the symbols it defines, ``read`` those its
+    expressions use.
     """
 
     statements: tuple[Statement, ...]
     regions: tuple[MemoryRegion, ...]
     headers: tuple[Header, ...]
     entry: str | None
+    apart: tuple[tuple[int, tuple[str, ...]], ...]
     assigned: frozenset[str]
     provided: frozenset[str]
     read: frozenset[str]

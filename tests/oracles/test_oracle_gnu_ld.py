@@ -269,6 +269,61 @@ SECTIONS {
  .bss (NOLOAD) : { *(.bss.x COMMON) } e8 = .; . = .; e9 = .;
 }
 """,
+    "what an empty section does to the place": """
+SECTIONS {
+ . = 0x1000; .text : { *(.text.*) }
+ .a : ALIGN(64) { PROVIDE(nobody = .); } a1 = .;
+ .b : ALIGN(64) { PROVIDE(number = .); } b1 = .;
+ .c : ALIGN(64) { c1 = .; *(.none) } c2 = .;
+ .d : ALIGN(64) { HIDDEN(d1 = .); } d2 = .;
+ .data : { *(.data.x .ro) } .bss : { *(.bss.x COMMON) }
+}
+""",
+    "sorted": """
+SECTIONS {
+ . = 0x1000;
+ .text : { *(SORT_BY_ALIGNMENT(.text.*)) }
+ .ro : { *(SORT_BY_NAME(SORT_BY_ALIGNMENT(.ro*))) *(SORT_NONE(.none)) }
+ .data : { *(SORT_BY_ALIGNMENT(SORT_BY_NAME(.data.*))) CONSTRUCTORS }
+ .bss : { *(SORT_BY_INIT_PRIORITY(.bss.*)) *(COMMON) }
+}
+""",
+    "alignments": """
+MEMORY { ram : ORIGIN = 0x20000001, LENGTH = 1M  rom : ORIGIN = 0x1001, LENGTH = 64K }
+SECTIONS {
+ .text : SUBALIGN(64) { *(.text.*) } >ram AT>rom
+ .data : ALIGN_WITH_INPUT { *(.data.x .ro) } >ram AT>rom
+ .bss : ALIGN(16) SUBALIGN(2) { *(.bss.x COMMON) } >ram
+}
+""",
+    "numbers that the linker knows": """
+SECTIONS {
+ . = 0x10000;
+ page = CONSTANT(MAXPAGESIZE); common = CONSTANT(COMMONPAGESIZE);
+ l0 = LOG2CEIL(0); l1 = LOG2CEIL(1); l5 = LOG2CEIL(5); l8 = LOG2CEIL(8); l9 = LOG2CEIL(0x101);
+ .text : { *(.text.*) }
+ ASSERT(SIZEOF(.text) > 0, "empty") last = .;
+ .data : { *(.data.x .ro) ASSERT(. != 0, "nothing"); } ASSERT(1, "no")
+ .bss : { *(.bss.x COMMON) }
+}
+""",
+    "orphans": """
+SECTIONS {
+ . = 0x1000; .code : { *(.text.b) } end = .; . = 0x8000;
+ .data : { *(.none) } . = 0x20000;
+ .last : { *(.text.c) }
+}
+""",
+    "headers": """
+PHDRS { text PT_LOAD FLAGS(5); data PT_LOAD FLAGS(6); note PT_NOTE; }
+SECTIONS {
+ . = 0x10000 + SIZEOF_HEADERS; start = .; size = SIZEOF_HEADERS + 0;
+ .text : { *(.text.*) } :text
+ .data : { *(.data.x .ro) } :data
+ .bss : { *(.bss.x COMMON) } :data
+}
+""",
+    "nothing but orphans": "SECTIONS { . = 0x1000; . = 0x2000; a0 = .; }",
     "whose section a symbol is": """
 MEMORY { ram : ORIGIN = 0x20000000, LENGTH = 1M  rom : ORIGIN = 0x80000, LENGTH = 4K }
 SECTIONS {

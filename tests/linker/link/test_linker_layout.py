@@ -148,10 +148,14 @@ def test_patterns_take_the_first_that_matches_file_by_file() -> None:
 
 
 def test_sections_without_a_place() -> None:
-    error = refused("SECTIONS { .o : { *(.a) } }", ONE)
+    memory = "MEMORY { ram : ORIGIN = 0x1000, LENGTH = 64K } "
+    error = refused(memory + "SECTIONS { .o : { *(.a) } >ram }", ONE)
     assert error.message == "section .b is not placed by the script"
     assert error.where == "u.o"
     assert "/DISCARD/" in (error.hint or "")
+    assert [s.name for s in laid("SECTIONS { .o : { *(.a) } }", ONE).sections] == [".o", ".b"]
+    many = unit(*(section(f".x{n}", b"a") for n in range(4097)))
+    assert "4096 others" in refused("SECTIONS { }", many).message
     silent = unit(
         section(".a", b"a"), section(".empty", b""), section(".comment", b"x", 1, SectionFlag(0))
     )

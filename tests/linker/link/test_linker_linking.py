@@ -279,3 +279,19 @@ def test_the_inputs_are_not_changed_and_the_result_is_the_same_again() -> None:
     before = repr((CALLER, CALLEE))
     assert linked(CALLER, CALLEE) == linked(CALLER, CALLEE)
     assert repr((CALLER, CALLEE)) == before
+
+
+def test_sections_that_are_kept_apart_do_not_refer_to_one_another() -> None:
+    reader = Object(
+        "reader.o",
+        (text(0x58000000, relocations=(Relocation(0, R.LD_PREL_LO19, 0, 0),)), data()),
+        (shared("value", 1),),
+    )
+    apart = "NOCROSSREFS(.text .data) " + SCRIPT
+    error = refused(reader, script=apart)
+    assert "value in .data" in error.message
+    assert error.where == "reader.o:(.text+0x0)"
+    others = "NOCROSSREFS(.text .init) NOCROSSREFS(.data .init) " + SCRIPT
+    assert linked(reader, script=others).sections[0].size == 4
+    # What one section has of its own is no crossing.
+    assert linked(CALLER, CALLEE, script=apart).sections[0].size == 16

@@ -19,6 +19,7 @@ from relokit.linker.script.statements import (
     OutputSection,
     Pattern,
     Script,
+    SortKey,
 )
 
 
@@ -69,7 +70,7 @@ def test_the_body_of_an_output_section() -> None:
     )
     assert section.body[:3] == (
         InputSections(1, "*", (Pattern(".a"), Pattern(".b*"))),
-        InputSections(1, "f.o", (Pattern(".c.*"),), ordered=True),
+        InputSections(1, "f.o", (Pattern(".c.*"),), (SortKey.NAME,)),
         InputSections(1, "*", (Pattern(".d", ("a.o", "*b.o")),)),
     )
     assert [item.width for item in section.body if isinstance(item, Data)] == [1, 2, 4, 8, 8]
@@ -166,6 +167,8 @@ def test_a_syntax_error_names_place_line_and_what_could_stand_there() -> None:
         ("SECTIONS { /DISCARD/ : { x = 1; } }", "input sections only"),
         ("SECTIONS { .t : { *(SORT(.a) .b) } }", "SORT"),
         (f"SECTIONS {{ .t : {{ *({'a' * 300}) }} }}", "300"),
+        ("a = CONSTANT(PAGESIZE);", "MAXPAGESIZE"),
+        ('SECTIONS { .t : { ASSERT(1, "x") *(.t) } }', "syntax error"),
         ("a = FOO(1);", "'('"),
         ("a = 1 ^ 2;", "'^'"),
     ],
@@ -181,10 +184,8 @@ def test_what_is_refused_says_why(text: str, words: str) -> None:
     ("text", "word"),
     [
         ("INCLUDE other.ld", "INCLUDE"),
-        ("SECTIONS { .t : { *(SORT_BY_ALIGNMENT(.x)) } }", "SORT_BY_ALIGNMENT"),
-        ("SECTIONS { .t : SUBALIGN(4) { *(.x) } }", "SUBALIGN"),
-        ("SECTIONS { . = SIZEOF_HEADERS (1); }", "SIZEOF_HEADERS"),
-        ("a = CONSTANT(MAXPAGESIZE);", "CONSTANT"),
+        ("SECTIONS { . = SEGMENT_START(x, 1); }", "SEGMENT_START"),
+        ("a = DATA_SEGMENT_ALIGN(1, 2);", "DATA_SEGMENT_ALIGN"),
         ("SECTIONS { OVERLAY 0x1000 { } }", "OVERLAY"),
     ],
 )
