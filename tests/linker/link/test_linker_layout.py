@@ -153,7 +153,7 @@ def test_sections_without_a_place() -> None:
     assert error.message == "section .b is not placed by the script"
     assert error.where == "u.o"
     assert "/DISCARD/" in (error.hint or "")
-    assert [s.name for s in laid("SECTIONS { .o : { *(.a) } }", ONE).sections] == [".o", ".b"]
+    assert [s.name for s in laid("SECTIONS { .o : { *(.a) } }", ONE).sections] == [".o", ".b", ".z"]
     many = unit(*(section(f".x{n}", b"a") for n in range(4097)))
     assert "4096 others" in refused("SECTIONS { }", many).message
     silent = unit(
