@@ -31,7 +31,7 @@ _XZR = 31
 class SystemAccess:
     """Hooks on the MRS and MSR of the engine behind ``registers``; must live as long as it does.
 
-    ``cache_line`` in bytes is what CTR_EL0 shows, the model's own if None; MachineError if CTR_EL0
+    ``cache_line`` in bytes is what CTR_EL0 shows of data, the model's own if None; MachineError if CTR_EL0
     cannot say it. ``answers`` are other registers that do not read as the model has them, by name.
     ``stop`` is called when an access cannot be carried out.
     """
@@ -137,13 +137,16 @@ class SystemAccess:
 
 
 def _with_line(ctr: int, line: int) -> int:
-    """CTR_EL0 with IminLine and DminLine of ``line`` bytes."""
+    """CTR_EL0 with DminLine of ``line`` bytes, and of another number as IminLine.
+
+    So that who takes the one for the other is seen to be wrong.
+    """
     if line < 16 or line > 2048 or line & line - 1:
         raise MachineError(
             f"no {line}-byte cache line", hint="CTR_EL0 allows powers of two, 16 to 2048"
         )
     words = (line // 4).bit_length() - 1
-    return ctr & ~0xF000F | words << 16 | words
+    return ctr & ~0xF000F | words << 16 | (words + 1 if line < 2048 else words - 1)
 
 
 def _key_of(access: UcRegCP64) -> int:

@@ -210,6 +210,8 @@ def test_ctr_shows_the_cache_line_asked_for(bench: MakeBench, line: int) -> None
     b = bench(cache_line=line)
     assert b.run("mrs x0, ctr_el0\nubfx x0, x0, #16, #4\nmov x1, #4\nlsl x0, x1, x0").reason
     assert b.cpu.x(0) == line
+    b.run("mrs x0, ctr_el0\nand x0, x0, #0xf\nmov x1, #4\nlsl x0, x1, x0")
+    assert b.cpu.x(0) == (2 * line if line < 2048 else 1024)
 
 
 def test_never_is_not_reached(bench: MakeBench) -> None:
