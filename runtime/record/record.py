@@ -112,9 +112,9 @@ class Record:
 
     ``trace`` is what the CPU did from the first instruction to the last; ``prehistory`` what the
     caches were like before, ``code`` what it executed. ``segments`` are what the new kernel is
-    given (none, if one is resumed), and ``regions`` who owns RAM, ascending. ``platform`` is the
-    machine as the old kernel found it, ``given`` what the new one finds in RAM (None if one is
-    resumed).
+    given, or one that is resumed finds back, and ``regions`` who owns RAM, ascending. ``platform``
+    is the machine as the old kernel found it, ``given`` what the new one finds in RAM (None if one
+    is resumed).
     """
 
     regime: Regime | Unknown

@@ -137,7 +137,7 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         trace=seen.trace,
         prehistory=seen.prehistory,
         code=seen.code,
-        segments=(),
+        segments=(SegmentPlace(HOME, PayloadKind.PATTERN, home.base, home.size),),
         regions=resume.allocator.regions,
         platform=journey.platform,
         given=None,

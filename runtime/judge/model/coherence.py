@@ -29,7 +29,7 @@ from relokit.runtime.judge.model.lines import (
 )
 from relokit.runtime.judge.model.memory_type import MemoryType, memory_type
 from relokit.runtime.judge.model.ordering import Ordering
-from relokit.runtime.judge.model.synchronising import DSB_FULL, DSB_TYPE, Steps
+from relokit.runtime.judge.model.synchronising import DSB_FULL, DSB_TYPE, Missing, Steps
 from relokit.runtime.record.prehistory import Prehistory
 from relokit.runtime.record.trace import ATTRIBUTE_MMU, Trace, TraceFlag, TraceKind
 
@@ -78,7 +78,8 @@ _BLOCK = 1 << 16
 class Delivered:
     """A segment that is handed over when ``before`` records of the trace have happened.
 
-    ``executed`` says that it is entered with the MMU off, so that all of it has to be in memory.
+    ``executed`` says that it is entered with the MMU off, so that all of it has to be in memory;
+    ``resumed`` that it goes on with the MMU on, so that it has to be fetched as it is.
     """
 
     number: int
@@ -86,6 +87,7 @@ class Delivered:
     pa: int
     size: int
     before: int
+    resumed: bool = False
 
 
 class Coherence:
@@ -264,6 +266,8 @@ class Coherence:
         elif what == _TO_POU:
             for chunk, index in pieces:
                 chunk.cleaned[index] = self._now
+                writer = chunk.writer[index]
+                self._cleaner[int(writer[0])] = self._cleaner[int(writer[-1])] = who
 
     def _clean(self, piece: Piece, who: int) -> None:
         chunk, index = piece
@@ -434,6 +438,10 @@ class Coherence:
     # The hand-over --------------------------------------------------------------------------------
 
     def _deliver(self, one: Delivered) -> None:
+        if one.resumed:
+            self._deliver_uncleaned_code(one)
+            self._deliver_code(one)
+            return
         for piece in self._lines.pieces(one.pa, one.size):
             self._check_complete(piece, None, one)
         self._deliver_dirty(one)
@@ -482,6 +490,18 @@ class Coherence:
                 lapse.add(inside, self.line)
                 lapse.others.setdefault(barrier, 0)
 
+    def _deliver_uncleaned_code(self, one: Delivered) -> None:
+        stored = self._lines.gathered("stored", one.pa, one.size)
+        cleaned = self._lines.gathered("cleaned", one.pa, one.size)
+        writer = self._lines.gathered("writer", one.pa, one.size)
+        maintained = self._lines.gathered("maintained", one.pa, one.size)
+        old = (cleaned < stored) & (writer >= FIRST_WRITER)
+        for who in np.unique(writer[old]).tolist():
+            missed = old & (writer == who)
+            at = self._culprit(maintained[missed], self._pcs[self._cleaner.get(who, who)])
+            lapse = self._handed_over(LapseKind.OLD_CODE, at, one, missed)
+            lapse.missing = Missing.CLEAN
+
     def _deliver_code(self, one: Delivered) -> None:
         stored = self._lines.gathered("stored", one.pa, one.size)
         cleaned = self._lines.gathered("cleaned", one.pa, one.size)
@@ -494,7 +514,7 @@ class Coherence:
             lapse = self._handed_over(LapseKind.OLD_CODE, at, one, late)
             lapse.missing = found[0]
         in_place = stored == 0
-        if in_place.any() and latest < 0:
+        if in_place.any() and latest < 0 and not one.resumed:
             self._handed_over(LapseKind.NEVER_INVALIDATED, None, one, in_place)
 
     # Bookkeeping ----------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ NEVER = 1 << 62
 class Missing(Enum):
     """The first step that is not there."""
 
+    CLEAN = auto()
     DSB_BEFORE = auto()
     IC = auto()
     DSB_AFTER = auto()

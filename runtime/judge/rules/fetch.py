@@ -27,6 +27,7 @@ NO_IC = frozenset({Guarantee.DIC})
 CODE_PAGE = 4096
 """Bytes of code that are told of once."""
 _WHAT_IS_MISSING = {
+    Missing.CLEAN: "{step} leaves lines that are not cleaned to the point of unification",
     Missing.DSB_BEFORE: "no DSB between {step} and an IC IALLU",
     Missing.IC: "no IC IALLU behind {step}",
     Missing.DSB_AFTER: "no DSB behind {step}",
@@ -91,11 +92,11 @@ def _in_place(record: Record, lapse: Lapse) -> Iterator[Broken]:
 FETCH = (
     Rule(
         "fetch.image",
-        "no instruction cache holds what was at the new kernel's addresses before it: clean, "
-        "DSB, IC, DSB, ISB, in this order",
+        "no instruction cache holds what was at the addresses of the new kernel, or of one that is "
+        "resumed, before it: clean, DSB, IC, DSB, ISB, in this order",
         "Documentation/arch/arm64/booting.rst: no stale entries; " + ARM + "B2.7.4.2, D7.5.9.15",
         Severity.ERROR,
-        hands_over,
+        always,
         each(LapseKind.OLD_CODE, tell=_image),
         "it was written, and the I-cache was not invalidated after that, or not for certain",
     ),

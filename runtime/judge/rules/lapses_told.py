@@ -48,6 +48,8 @@ def _delivered(record: Record) -> Iterator[Delivered]:
     kernel = len(trace.records)
     for _, promise, cpu in record.stations():
         if promise.role is StationRole.RESUMED:
+            for number, segment in enumerate(record.segments):
+                yield Delivered(number, False, segment.base, segment.size, kernel, resumed=True)
             continue
         last = promise.role is StationRole.KERNEL
         before = kernel if last else first_fetch(trace, cpu.pc)

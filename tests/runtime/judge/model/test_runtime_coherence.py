@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from relokit.runtime.judge.model.coherence import Coherence, Delivered
 from relokit.runtime.judge.model.lapse import Lapse, LapseKind
 from relokit.runtime.judge.model.memory_type import MemoryType, memory_type
+from relokit.runtime.judge.model.synchronising import Missing
 from relokit.runtime.record.prehistory import Prehistory, merged
 from relokit.runtime.record.trace import ATTRIBUTE_MMU
 from support.traces import (
@@ -416,6 +417,24 @@ def test_the_image_is_invalidated_after_it_was_cleaned() -> None:
     early = Story().ic().dsb().isb().store(BASE, SIZE).dc("civac", BASE, SIZE).dsb().isb()
     assert lapses(early, LapseKind.OLD_CODE)
     assert not lapses(early.fetchable(), LapseKind.OLD_CODE)
+
+
+def test_what_is_resumed_has_to_be_fetched_as_it_is() -> None:
+    """With its MMU on, so that the point of unification is as far as it need be cleaned."""
+    for steps, missing in (
+        (WHOLE[:-1], None),
+        (("store", "dsb", "ic", "dsb", "isb"), Missing.CLEAN),
+        (("store", "cvau", "ic", "dsb", "isb"), Missing.IC),
+        (("store", "cvau", "ic", "isb"), Missing.DSB_BEFORE),
+        (("store", "cvau", "dsb", "isb"), Missing.IC),
+        (("store", "cvau", "dsb", "ic", "isb"), Missing.DSB_AFTER),
+        (("store", "cvau", "dsb", "ic", "dsb"), Missing.CONTEXT),
+        (("cvau", "dsb", "ic", "dsb", "isb"), None),
+    ):
+        trace = _told(steps).trace()
+        one = Delivered(0, False, BASE, SIZE, len(trace.records), resumed=True)
+        found = list(Coherence(trace, CLEAN, (one,)).lapses.of(LapseKind))
+        assert [lapse.missing for lapse in found] == [missing] * (missing is not None), steps
 
 
 # Facts --------------------------------------------------------------------------------------------
