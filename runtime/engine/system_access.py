@@ -32,8 +32,8 @@ class SystemAccess:
     """Hooks on the MRS and MSR of the engine behind ``registers``; must live as long as it does.
 
     ``cache_line`` in bytes is what CTR_EL0 shows of data, the model's own if None; MachineError if
-    it cannot say that. ``answers`` are other registers that do not read as the model has them, by name.
-    ``stop`` is called when an access cannot be carried out.
+    it cannot say that. ``answers`` are other registers that do not read as the model has them, by
+    name. ``stop`` is called when an access cannot be carried out.
     """
 
     def __init__(
