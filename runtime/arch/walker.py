@@ -154,7 +154,7 @@ class WalkMany:
     attr_index: NDArray[np.int8]
 
 
-def _inherit(limits: Words, table: Words) -> Words:
+def inherited(limits: Words, table: Words) -> Words:
     """Fold the limits of table descriptors into leaf attribute positions."""
     access = table & np.uint64(d.TABLE_AP_READ_ONLY | d.TABLE_AP_NO_EL0)
     never = table & np.uint64(d.TABLE_UXN | d.TABLE_PXN)
@@ -162,7 +162,7 @@ def _inherit(limits: Words, table: Words) -> Words:
     return folded
 
 
-def _effective(leaf: Words, limits: Words) -> Words:
+def effective(leaf: Words, limits: Words) -> Words:
     """The permission bits of leaves under their tables' limits; a no-EL0 limit clears AP[1]."""
     kept = leaf & ~(limits & np.uint64(d.AP_EL0))
     bits: Words = kept | limits & np.uint64(d.AP_READ_ONLY | d.PXN | d.UXN)
@@ -224,8 +224,8 @@ def _leaf(
     words = np.array([[step.descriptor] for step in trail], dtype=np.uint64)
     limits = np.zeros(1, dtype=np.uint64)
     for table in words[:-1] if r.hierarchical else ():
-        limits = _inherit(limits, table)
-    writable, executable = _permissions(_effective(words[-1], limits), regs, el)
+        limits = inherited(limits, table)
+    writable, executable = permissions(effective(words[-1], limits), regs, el)
     index = (descriptor & d.ATTR_INDEX) >> d.ATTR_INDEX_SHIFT
     return Walk(
         va=va,
@@ -241,7 +241,7 @@ def _leaf(
     )
 
 
-def _permissions(
+def permissions(
     bits: Words, regs: WalkRegisters, el: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """(writable, executable) at the privileged level, from effective leaf bits."""
@@ -370,15 +370,15 @@ class _Batch:
         self._finish(leaf, level)
         self._keep(~leaf)
         if r.hierarchical:
-            self.limits = _inherit(self.limits, self.descriptor)
+            self.limits = inherited(self.limits, self.descriptor)
 
     def _finish(self, leaf: NDArray[np.bool_], level: int) -> None:
         out, at = self.out, self.elements[leaf]
         within = np.uint64(self.range.granule.span(level) - 1)
         out.pa[at] = self.table[leaf] | self.va[leaf] & within
         out.level[at] = level
-        bits = _effective(self.descriptor[leaf], self.limits[leaf])
-        out.writable[at], out.executable[at] = _permissions(bits, self.regs, self.el)
+        bits = effective(self.descriptor[leaf], self.limits[leaf])
+        out.writable[at], out.executable[at] = permissions(bits, self.regs, self.el)
         out.attr_index[at] = (bits & np.uint64(d.ATTR_INDEX)) >> np.uint64(d.ATTR_INDEX_SHIFT)
 
     def _end(self, faulted: NDArray[np.bool_], kind: FaultKind, level: int) -> None:

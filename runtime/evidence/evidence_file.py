@@ -26,6 +26,7 @@ from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.prehistory import Prehistory
 from relokit.runtime.record.record import Leg, Record
 from relokit.runtime.record.stop import Stop, StopReason
+from relokit.runtime.record.tables import TableFacts
 from relokit.runtime.record.trace import Trace
 from relokit.runtime.record.trace_file import StoredTrace, read_trace, trace_chunks
 
@@ -42,7 +43,7 @@ TRACE = "trace"
 FACTS: Mapping[str, Any] = MappingProxyType(
     {
         name: hint
-        for name, hint in hints_of(Record, CodeSeen, Prehistory, Trace).items()
+        for name, hint in hints_of(Record, CodeSeen, Prehistory, TableFacts, Trace).items()
         if name != TRACE
     }
 )

@@ -39,7 +39,9 @@ _STATIONS: Book = (
     *SETUP,
     *DAMAGE,
 )
-TRACE_SUBJECTS = ("caches", "fetch", "context", "errata", "interrupt", "call", "stack")
+TRACE_SUBJECTS = (
+    "caches", "fetch", "context", "bbm", "tlb", "errata", "interrupt", "call", "stack",
+)  # fmt: skip
 """What the rules in ``trace_book.py`` are about: the first words of their names."""
 
 

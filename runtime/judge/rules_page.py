@@ -48,6 +48,21 @@ ignore maintenance by address, other CPUs.
 
 A plain run (`relokit run --plain`) has no trace: these are *not judged*, and the verdict says so.
 """
+_TRANSLATIONS = """
+## Translations
+
+`tlb.*` and `bbm.*` follow the same trace with sets of translations: all that the tables map that
+were in a TTBR may be held by a TLB, from the MSR on, until a TLBI has ended it that was executed
+behind the next ISB, exception or return, covers it, and is complete by a DSB for loads and stores.
+Two sets clash where both map an address and lead to another PA, memory type, size, nG or
+permission; identical ones do not. What was held before the trace: what TTBR1 maps; for TTBR0, the
+user space of whoever asked for the reboot, of which nothing is known; anything in a regime that
+is off. A finding is told at the step that is wrong, or where the one that is missing was needed.
+
+Not judged here: a second stage, other CPUs, values that are stored to tables (a store to a valid
+entry of live ones is a finding, whatever it stores). Errata are told where the code does what they
+are about.
+"""
 _OTHERS = """
 ## Without a verdict
 
@@ -65,7 +80,7 @@ def page() -> str:
         for rule in whole_book()
     )
     others = (f"| `{name}` | {text} |\n" for name, text in OTHERS.items())
-    return _TOP + "".join(rows) + _CACHES + _OTHERS + "".join(others)
+    return _TOP + "".join(rows) + _CACHES + _TRANSLATIONS + _OTHERS + "".join(others)
 
 
 if __name__ == "__main__":

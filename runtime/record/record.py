@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     # A plain run has none of these.
     from relokit.runtime.record.code_seen import CodeSeen
     from relokit.runtime.record.prehistory import Prehistory
+    from relokit.runtime.record.tables import TableFacts
     from relokit.runtime.record.trace import Trace
 
 
@@ -96,6 +97,7 @@ class Seen:
     trace: Trace | Unknown
     prehistory: Prehistory | Unknown
     code: CodeSeen | Unknown
+    tables: TableFacts | Unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +113,10 @@ class Record:
     by name, if that was asked for.
 
     ``trace`` is what the CPU did from the first instruction to the last; ``prehistory`` what the
-    caches were like before, ``code`` what it executed. ``segments`` are what the new kernel is
-    given, or one that is resumed finds back, and ``regions`` who owns RAM, ascending. ``platform``
-    is the machine as the old kernel found it, ``given`` what the new one finds in RAM (None if one
-    is resumed).
+    caches were like before, ``code`` what it executed, ``tables`` what it may have been translated
+    by. ``segments`` are what the new kernel is given, or one that is resumed finds back, and
+    ``regions`` who owns RAM, ascending. ``platform`` is the machine as the old kernel found it,
+    ``given`` what the new one finds in RAM (None if one is resumed).
     """
 
     regime: Regime | Unknown
@@ -132,6 +134,7 @@ class Record:
     trace: Trace | Unknown
     prehistory: Prehistory | Unknown
     code: CodeSeen | Unknown
+    tables: TableFacts | Unknown
     segments: tuple[SegmentPlace, ...]
     regions: tuple[Region, ...]
     platform: PlatformFacts | Unknown = NOBODY_LOOKED

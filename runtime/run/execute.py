@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from relokit.runtime.run.recording import Recording
 
 _PLAIN = Unknown("not recorded: a plain run")
-NOTHING_SEEN = Seen(_PLAIN, _PLAIN, _PLAIN)
+NOTHING_SEEN = Seen(_PLAIN, _PLAIN, _PLAIN, _PLAIN)
 
 
 def execute(
@@ -82,6 +82,7 @@ def execute(
         trace=seen.trace,
         prehistory=seen.prehistory,
         code=seen.code,
+        tables=seen.tables,
         segments=tuple(
             SegmentPlace(loaded.segment.name, loaded.kind, loaded.segment.mem, loaded.segment.memsz)
             for loaded in machine.inputs.segments
@@ -137,6 +138,7 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         trace=seen.trace,
         prehistory=seen.prehistory,
         code=seen.code,
+        tables=seen.tables,
         segments=(SegmentPlace(HOME, PayloadKind.PATTERN, home.base, home.size),),
         regions=resume.allocator.regions,
         platform=journey.platform,

@@ -12,14 +12,16 @@ from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.record.record import Seen
 from relokit.runtime.run.code_reading import code_seen
 from relokit.runtime.run.prehistories import prehistory_of, prehistory_of_resume
+from relokit.runtime.run.tables_kept import TablesKept
 
 
 class Recording:
-    """The facts about caches before ``guest`` runs, and, as a context, the recorder on ``cpu``."""
+    """Facts about caches and tables before ``guest`` runs; as a context, a recorder of ``cpu``."""
 
     def __init__(self, guest: Machine | Resume, cpu: Cpu, job: Job) -> None:
         self._guest = guest
         self._recorder = Recorder(cpu)
+        self._tables = TablesKept(guest)
         if isinstance(guest, Resume):
             self._prehistory = prehistory_of_resume(guest)
         else:
@@ -39,4 +41,6 @@ class Recording:
     def seen(self) -> Seen:
         """What there is for the Record, once the context is left."""
         trace = self._recorder.trace()
-        return Seen(trace, self._prehistory, code_seen(self._guest, trace))
+        return Seen(
+            trace, self._prehistory, code_seen(self._guest, trace), self._tables.facts(trace)
+        )

@@ -37,6 +37,7 @@ from relokit.runtime.record.record import (
 from relokit.runtime.record.scene import Scene, SeenWord
 from relokit.runtime.record.stations import SYSTEM, CpuFacts, Promise, StationRole
 from relokit.runtime.record.stop import BusAccess, Stop, StopReason
+from support.tables import NOTHING, Maps, tables_of
 from support.traces import Story
 
 KERNEL, DTB, CONTROL, KIMAGE, ZERO_PAGE = (
@@ -179,6 +180,7 @@ GOOD = Record(
     trace=TRACE,
     prehistory=PREHISTORY,
     code=CODE,
+    tables=tables_of(TRACE, NOTHING),
     segments=(
         SegmentPlace("kernel", PayloadKind.KERNEL, KERNEL, SIZE),
         SegmentPlace("device tree", PayloadKind.DEVICE_TREE, DTB, 0x1000),
@@ -262,9 +264,10 @@ def damaged(kind: OwnerKind, *, in_destination: bool = False) -> Record:
     return replace(GOOD, damage=(damage,))
 
 
-def traced(story: Story, good: Record = GOOD) -> Record:
-    """``good``, with the trace of ``story``."""
-    return replace(good, trace=story.trace())
+def traced(story: Story, good: Record = GOOD, maps: Maps = NOTHING) -> Record:
+    """``good``, with the trace of ``story``, and tables that map ``maps``."""
+    trace = story.trace()
+    return replace(good, trace=trace, tables=tables_of(trace, maps))
 
 
 def misplaced(kind: PayloadKind = PayloadKind.KERNEL) -> tuple[Arrival, ...]:

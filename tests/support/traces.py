@@ -39,8 +39,9 @@ class Story:
             "PC": pc,
         }
 
-    def store(self, pa: int, size: int, *, flags: int = 0) -> Story:
-        return self._range(TraceKind.STORE, pa, size, size=16, flags=flags)
+    def store(self, pa: int, size: int, *, va: int | None = None, flags: int = 0) -> Story:
+        at = pa if va is None else va
+        return self._range(TraceKind.STORE, pa, size, size=16, flags=flags, va=at)
 
     def load(self, pa: int, size: int, *, va: int | None = None, flags: int = 0) -> Story:
         at = pa if va is None else va
@@ -113,8 +114,8 @@ class Story:
     def mrs(self, name: str = "PAR_EL1") -> Story:
         return self._event(TraceKind.MRS, encoding=REGISTERS[name])
 
-    def tlbi(self, name: str = "vmalle1") -> Story:
-        return self._event(TraceKind.TLBI, encoding=OPERATIONS[f"tlbi {name}"])
+    def tlbi(self, name: str = "vmalle1", operand: int = 0) -> Story:
+        return self._event(TraceKind.TLBI, encoding=OPERATIONS[f"tlbi {name}"], value=operand)
 
     def executed(self, va: int, size: int = 4) -> Story:
         """Code that is translated to its own PA, and fetched there, with the MMU as it is."""

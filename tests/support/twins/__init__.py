@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from relokit.runtime.judge.book import whole_book
 from relokit.runtime.judge.rules.rule import Rule
+from support.twins.break_before_make import BREAK_BEFORE_MAKE
 from support.twins.caches import CACHES
 from support.twins.context import CONTEXT
 from support.twins.facts import FACTS
 from support.twins.fetch import FETCH
 from support.twins.handover import HANDOVER
 from support.twins.interrupts import INTERRUPTS
+from support.twins.tlb import TLB
 from support.twins.twins import Twins
 
-TWINS: dict[str, Twins] = {**FACTS, **HANDOVER, **CACHES, **FETCH, **CONTEXT, **INTERRUPTS}
+_TRACED = {**CACHES, **FETCH, **CONTEXT, **BREAK_BEFORE_MAKE, **TLB, **INTERRUPTS}
+TWINS: dict[str, Twins] = {**FACTS, **HANDOVER, **_TRACED}
 
 
 def rule_named(name: str) -> Rule:
