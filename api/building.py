@@ -16,6 +16,7 @@ from relokit.codegen.target import Target
 if TYPE_CHECKING:
     from relokit.codegen.source import Source
     from relokit.linker.image import Image
+    from relokit.linker.link.image_cache import Sources
     from relokit.linker.link.program import Program
     from relokit.runtime.kexec.job import Job
     from relokit.runtime.kexec.programs import Programs, StoredPrograms
@@ -60,14 +61,23 @@ def build_programs(target: Target | None = None, *, templates: Path | None = Non
     )
 
 
-def programs_for(target: Target, *jobs: Job) -> StoredPrograms:
-    """What machines for ``target`` need to carry out ``jobs``, which share their templates."""
+def sources_of(job: Job) -> Sources:
+    """What programs for ``job`` are built from; TemplateError for templates that replace none."""
+    from relokit.linker.link.image_cache import Sources
+
+    return Sources(template_overrides(job.templates))
+
+
+def programs_for(target: Target, *jobs: Job, sources: Sources | None = None) -> StoredPrograms:
+    """What machines for ``target`` need to carry out ``jobs``, which share their templates.
+
+    ``sources`` are those of the jobs; who asks for many targets reads them once.
+    """
     from relokit.linker.link.image_cache import stored_images
     from relokit.runtime.kexec.programs import StoredPrograms, recipes_for
 
-    overrides = template_overrides(jobs[0].templates)
     recipes = recipes_for(jobs)
-    images = stored_images(recipes, target, encoder(), overrides=overrides)
+    images = stored_images(recipes, target, encoder(), sources or sources_of(jobs[0]))
     return StoredPrograms(
         **{recipe.name: image for recipe, image in zip(recipes, images, strict=True)}
     )

@@ -10,10 +10,10 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
 from itertools import groupby
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from relokit.arguments import job_or_default
-from relokit.building import programs_for, template_overrides
+from relokit.building import programs_for, sources_of
 from relokit.codegen.base.documents import ABSENT, ALL, Table, shown
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.base.nouns import dataclass
@@ -25,6 +25,9 @@ from relokit.runtime.kexec.opened_inputs import OpenedInputs, open_inputs
 from relokit.runtime.kexec.programs import StoredPrograms
 from relokit.runtime.room.requests import RunRequest, Setup
 from relokit.workers import Done, RoomWorkers, Task, Workers, carried_out, default_jobs
+
+if TYPE_CHECKING:
+    from relokit.linker.link.image_cache import Sources
 
 AHEAD = 64
 """Cells a room may be ahead of the one that is reported next, so that a slow one holds up none."""
@@ -111,26 +114,28 @@ def run_matrix(
     kernel or a directory of templates that no cell could use; other errors are their cell's.
     """
     shared = job_or_default(job)
-    template_overrides(shared.templates)
+    sources = sources_of(shared)
     opened = open_inputs(shared)
     count = max(1, min(jobs or default_jobs(), MAX_JOBS, len(cells)))
-    tasks = _tasks(cells, shared, opened)
+    tasks = _tasks(cells, shared, opened, sources)
     with workers or RoomWorkers(count) as those:
         for done in carried_out(those, tasks, ahead=AHEAD):
             yield _result(done)
 
 
 def _tasks(
-    cells: Sequence[Cell], shared: Job, opened: OpenedInputs
+    cells: Sequence[Cell], shared: Job, opened: OpenedInputs, sources: Sources
 ) -> Iterator[Task[_Asked, Outcome]]:
     """One for each cell; one target's cells come one after the other, and share its programs."""
     for target, group in groupby(cells, lambda cell: cell.target):
         together = list(group)
-        prepared = _build(target, together, shared)
+        jobs = [cell.job(shared) for cell in together if cell.target is not None]
+        prepared = _build(target, jobs, sources)
+        given = iter(jobs)
         for cell in together:
             request = None
             if cell.target is not None and prepared.programs is not None:
-                setup = Setup(cell.target, prepared.programs, cell.job(shared), opened)
+                setup = Setup(cell.target, prepared.programs, next(given), opened)
                 request = RunRequest(setup)
             yield Task(_Asked(cell, prepared.error), request, Outcome, shared.timeout)
 
@@ -151,11 +156,11 @@ class _Prepared:
     error: RelokitError | None = None
 
 
-def _build(target: Target | None, cells: Sequence[Cell], shared: Job) -> _Prepared:
+def _build(target: Target | None, jobs: Sequence[Job], sources: Sources) -> _Prepared:
     if target is None:
         return _Prepared()
     try:
-        return _Prepared(programs_for(target, *(cell.job(shared) for cell in cells)))
+        return _Prepared(programs_for(target, *jobs, sources=sources))
     except RelokitError as error:
         return _Prepared(error=error)
 

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from relokit.arguments import job_or_default
-from relokit.building import programs_for
+from relokit.building import programs_for, sources_of
 from relokit.codegen.base.documents import from_json, to_json
 from relokit.codegen.base.errors import FormatError, NativeCrashError, RelokitError
 from relokit.codegen.base.nouns import dataclass
@@ -160,11 +160,11 @@ def try_mutants(
     """
     shared = job_or_default(job)
     opened = open_inputs(shared)
-    setups = []
+    setups, sources = [], sources_of(shared)
     for target in plan.targets:
         target = target_for(target, opened.code)
         jobs = [layout.job for layout in layouts_for(target, shared)]
-        setups.append(Setup(target, programs_for(target, *jobs), shared, opened))
+        setups.append(Setup(target, programs_for(target, *jobs, sources=sources), shared, opened))
     batches: list[_Together] = []
     asked = (
         Task(setup, SurveyRequest(setup, plan.routines), MutantSurvey, GRACE_OF_SURVEY)

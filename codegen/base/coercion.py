@@ -42,8 +42,10 @@ def coerce_fields(instance: Any, error: type[RelokitError], spellings: Spellings
     there is an instance, one of these or None, and a tuple of many. Raises ``error`` naming the
     field and what it takes.
     """
-    for name, wanted in _annotations(instance.__class__).items():
+    for name, (wanted, right) in _annotations(instance.__class__).items():
         given = getattr(instance, name)
+        if type(given) in right:
+            continue
         value = _coerced(name, given, wanted, error, spellings.get(name))
         if value is not given:
             object.__setattr__(instance, name, value)
@@ -92,9 +94,17 @@ def _is_no(value: object) -> str:
 
 
 @lru_cache
-def _annotations(cls: type) -> dict[str, Any]:
+def _annotations(cls: type) -> dict[str, tuple[Any, frozenset[type]]]:
+    """What each field wants, and the types whose values are that as they are."""
     hints = get_type_hints(cls)
-    return {field.name: hints[field.name] for field in fields(cls)}
+    return {field.name: (hints[field.name], _right(hints[field.name])) for field in fields(cls)}
+
+
+def _right(wanted: Any) -> frozenset[type]:
+    ones = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
+    return frozenset(
+        type(Path()) if one is Path else one for one in ones if get_origin(one) is None
+    )
 
 
 def _coerced(

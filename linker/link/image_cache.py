@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,31 +37,42 @@ MAX_TOTAL = 128 << 20
 _enabled = True
 
 
+class Sources:
+    """What programs are built from; read once for all that are asked for with the same one.
+
+    ``overrides`` is a directory of templates that win over the built-in ones.
+    """
+
+    def __init__(self, overrides: Path | None = None) -> None:
+        self.overrides = overrides
+
+    @cached_property
+    def digest(self) -> bytes | None:
+        """See :func:`sources_digest`."""
+        return sources_digest(self.overrides)
+
+
 def stored_images(
-    recipes: Sequence[Recipe],
-    target: Target,
-    encoder: Encoder,
-    *,
-    overrides: Path | None = None,
+    recipes: Sequence[Recipe], target: Target, encoder: Encoder, sources: Sources
 ) -> tuple[bytes, ...]:
     """The linked program of each of ``recipes`` for ``target``, built or as it was built before.
 
-    ``overrides`` is a directory of templates that win over the built-in ones. Raises
-    TemplateError, AssemblyError or LinkError, naming template, line and cause.
+    What is kept is of ``sources`` as they were when they were read. Raises TemplateError,
+    AssemblyError or LinkError, naming template, line and cause.
     """
-    store = _store()
-    sources = sources_digest(overrides) if store is not None else None
-    if store is None or sources is None:
+    store, overrides = _store(), sources.overrides
+    digest = sources.digest if store is not None else None
+    if store is None or digest is None:
         return tuple(_built(recipe, target, encoder, overrides) for recipe in recipes)
     images, fresh = [], {}
     for recipe in recipes:
-        key = build_key(sources, recipe, target)
+        key = build_key(digest, recipe, target)
         image = _kept(store, key)
         if image is None:
             image = fresh[key] = _built(recipe, target, encoder, overrides)
         images.append(image)
     # Whatever was edited meanwhile may or may not have gone into it.
-    if fresh and sources_digest(overrides) == sources:
+    if fresh and sources_digest(overrides) == digest:
         for key, image in fresh.items():
             store.put(key, image)
     return tuple(images)
@@ -74,7 +86,7 @@ def linked_images(
     overrides: Path | None = None,
 ) -> tuple[Image, ...]:
     """What :func:`stored_images` are of."""
-    return tuple(map(decode_image, stored_images(recipes, target, encoder, overrides=overrides)))
+    return tuple(map(decode_image, stored_images(recipes, target, encoder, Sources(overrides))))
 
 
 @contextmanager

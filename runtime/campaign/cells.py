@@ -168,14 +168,13 @@ class Cell:
         """What to run: ``base`` (its files, seed and limits) in this cell's way."""
         assert self.path is not None
         assert self.payload is not None
-        job = replace(
-            base, path=self.path, order=_ORDERS.get(self.payload, Order.SHUFFLED), shape=Shape.PLAIN
-        )
+        shape, kernel, size = _SHAPES.get(self.payload, Shape.PLAIN), base.kernel, base.size
         if self.payload is Payload.LARGE:
-            return replace(job, kernel=None, size=LARGE)
-        if self.payload is Payload.ONE_PAGE and self.path is KexecPath.HIBERNATE:
-            return replace(job, kernel=None, size=self.page_size)
-        return replace(job, shape=_SHAPES.get(self.payload, Shape.PLAIN))
+            shape, kernel, size = Shape.PLAIN, None, LARGE
+        elif self.payload is Payload.ONE_PAGE and self.path is KexecPath.HIBERNATE:
+            shape, kernel, size = Shape.PLAIN, None, self.page_size
+        order = _ORDERS.get(self.payload, Order.SHUFFLED)
+        return replace(base, path=self.path, order=order, shape=shape, kernel=kernel, size=size)
 
 
 def is_costly(page_size: int, payload: Payload) -> bool:

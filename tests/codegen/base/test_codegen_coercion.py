@@ -138,7 +138,8 @@ def test_choices_of_a_diff_are_spelled_too() -> None:
 TARGET_TYPES = {"regime": Regime, "layout": type(LAYOUTS["6.1"])}
 JOB_TYPES: dict[str, Any] = {
     "kernel": Path, "initrd": Path, "dtb": Path, "code_from": Path, "templates": Path,
-    "cmdline": str, "order": Order, "path": KexecPath, "shape": Shape, "observe": bool,
+    "cmdline": str, "profile": str, "order": Order, "path": KexecPath, "shape": Shape,
+    "observe": bool,
     "boot": (int, float), "timeout": (int, float),
 }  # fmt: skip
 
