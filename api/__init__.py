@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from relokit.runtime.campaign.cells import Cell, Payload, Selection, cells
     from relokit.runtime.guest.order import Order
     from relokit.runtime.judge.outcome import Finding, Outcome, Status
-    from relokit.runtime.kexec.job import Job, KexecPath, Shape
+    from relokit.runtime.kexec.job import Job, KexecPath, Shape, TraceFormat
     from relokit.session import Exported, Session
 
 _EXPORTS = {
@@ -62,7 +62,7 @@ _EXPORTS = {
     "relokit.runtime.campaign.cells": ("Cell", "Payload", "Selection", "cells"),
     "relokit.runtime.judge.outcome": ("Finding", "Outcome", "Status"),
     "relokit.runtime.guest.order": ("Order",),
-    "relokit.runtime.kexec.job": ("Job", "KexecPath", "Shape"),
+    "relokit.runtime.kexec.job": ("Job", "KexecPath", "Shape", "TraceFormat"),
     "relokit.session": ("Exported", "Session"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
@@ -95,6 +95,7 @@ __all__ = [
     "Target",
     "TargetError",
     "TemplateError",
+    "TraceFormat",
     "__version__",
     "behave",
     "build",

@@ -12,7 +12,7 @@ from relokit.codegen.base.coercion import argument
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.target import Target
 from relokit.runtime.judge.outcome import Outcome
-from relokit.runtime.kexec.job import Job
+from relokit.runtime.kexec.job import Job, TraceFormat
 from relokit.session import Exported, Progress, process_session
 
 if TYPE_CHECKING:
@@ -80,15 +80,28 @@ def export(
     return process_session().export(path, target, job, files=files, progress=progress)
 
 
-def judge(path: Path, *, strict: bool = False, profile: str | None = None) -> Outcome:
+def judge(
+    path: Path,
+    *,
+    strict: bool = False,
+    profile: str | None = None,
+    trace: Path | None = None,
+    trace_format: TraceFormat = TraceFormat.RELOKIT,
+) -> Outcome:
     """Judge the trace in the file ``path``, which :func:`run` wrote, and run nothing.
 
     A warning fails it if it is ``strict``; ``profile`` names the CPU that is shown beside the
-    worst machine. Raises FormatError for whatever else the file is.
+    worst machine. The trace is written again to the file ``trace``, if there is one to be, in
+    ``trace_format``. Raises FormatError for whatever else the file is.
     """
+    from relokit.codegen.base.atomic import replacing
     from relokit.runtime.evidence.evidence_file import judge_file
+    from relokit.runtime.evidence.trace_formats import write_trace
 
-    _, outcome = judge_file(path, strict=strict, profile=profile)
+    evidence, outcome = judge_file(path, strict=strict, profile=profile)
+    if trace is not None:
+        with replacing(Path(trace)) as temporary:
+            write_trace(evidence, outcome, temporary, TraceFormat(trace_format))
     return outcome
 
 

@@ -22,6 +22,7 @@ from relokit.runtime.kexec.job import (
     Job,
     KexecPath,
     Shape,
+    TraceFormat,
 )
 
 if TYPE_CHECKING:
@@ -295,6 +296,28 @@ def profile_option(function: F) -> F:
         help="Say which findings would not bite on this CPU; the worst machine decides all the "
         "same. [default: the emulated one]",
     )(function)
+
+
+def trace_options(help_text: str) -> Callable[[F], F]:
+    """Add ``--trace`` with this help, and ``--trace-format``; see :func:`trace_format`."""
+
+    def add(function: F) -> F:
+        function = click.option(
+            "--trace-format",
+            type=click.Choice([str(form) for form in TraceFormat]),
+            help="Of the trace: ours, which 'judge' takes, or a time line for ui.perfetto.dev. "
+            f"[default: {TraceFormat.RELOKIT}]",
+        )(function)
+        return click.option("--trace", type=click.Path(path_type=Path), help=help_text)(function)
+
+    return add
+
+
+def trace_format(trace: Path | None, name: str | None) -> TraceFormat:
+    """What ``--trace-format`` says; refused where it does nothing."""
+    if name is not None and trace is None:
+        raise click.UsageError("--trace-format is that of --trace FILE, which is not there")
+    return TraceFormat(name or TraceFormat.RELOKIT)
 
 
 def verbose_option(function: F) -> F:

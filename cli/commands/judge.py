@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +13,8 @@ from relokit.cli.options import (
     json_option,
     profile_option,
     strict_option,
+    trace_format,
+    trace_options,
     verbose_option,
 )
 from relokit.cli.terminal.output import emit, emit_json
@@ -19,17 +22,19 @@ from relokit.cli.terminal.output import emit, emit_json
 
 @click.command("judge", help="Judge a trace of 'run --trace' without running.")
 @click.argument("file", type=INPUT_FILE)
+@trace_options("Write the trace again, to this file.")
 @strict_option
 @profile_option
 @verbose_option
 @json_option
-def command(file: Path, strict: bool, profile: str | None, verbose: bool, as_json: bool) -> int:
+def command(file: Path, trace: Path | None, verbose: bool, as_json: bool, **options: Any) -> int:
     """A file in, one call of the facade, a view out; the result is the exit code."""
     check_verbose(as_json, verbose)
     from relokit.cli.terminal.view import summary
     from relokit.facade import judge
 
-    outcome = judge(file, strict=strict, profile=profile)
+    form = trace_format(trace, options.pop("trace_format"))
+    outcome = judge(file, trace=trace, trace_format=form, **options)
     if as_json:
         emit_json(outcome)
     else:

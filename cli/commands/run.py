@@ -21,6 +21,8 @@ from relokit.cli.options import (
     profile_option,
     strict_option,
     target_options,
+    trace_format,
+    trace_options,
     verbose_option,
 )
 from relokit.cli.terminal.output import emit, emit_json
@@ -71,11 +73,7 @@ DEMO_BOOT = 5.0
     help="Let caches take effect: what was not cleaned is not in memory, and what was discarded "
     "is lost.",
 )
-@click.option(
-    "--trace",
-    type=click.Path(path_type=Path),
-    help="Record what the CPU does up to the new kernel, and write that to this file.",
-)
+@trace_options("Record what the CPU does up to the new kernel, and write that to this file.")
 @strict_option
 @profile_option
 @verbose_option
@@ -89,7 +87,9 @@ def command(as_json: bool, verbose: bool, trace: Path | None, **options: Any) ->
     files = Files()
     target = replace(make_target(options, files), cache_line=options.pop("cache_line"))
     names = ("boot", "timeout", "max_instructions", "plain", "strict", "profile", "effects")
-    job = make_job(options, **{name: options.pop(name) for name in names})
+    form = trace_format(trace, options.pop("trace_format"))
+    more = {name: options.pop(name) for name in names}
+    job = make_job(options, **more, trace_format=form)
     if job.boot is None and job.moves_demo:
         job = replace(job, boot=DEMO_BOOT)
 

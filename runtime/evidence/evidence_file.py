@@ -8,14 +8,14 @@ what asks for it is not judged. Reading is strict, and bounded before memory is 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 
 from relokit.codegen.base.documents import data_of, from_data, hints_of
-from relokit.codegen.base.errors import FormatError, RelokitError
+from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.version import VERSION
 from relokit.runtime.evidence.bounds import too_much
 from relokit.runtime.evidence.conclusion import conclude
@@ -51,28 +51,11 @@ FACTS: Mapping[str, Any] = MappingProxyType(
 MAKE_AGAIN = "make it again with 'relokit run --trace'"
 
 
-def write_evidence(evidence: Evidence, path: Path) -> TraceFile:
-    """Write ``evidence`` to ``path``; raises RelokitError for a place that cannot be written.
-
-    Its trace is known.
-    """
+def evidence_chunks(evidence: Evidence) -> Iterator[bytes]:
+    """The file of ``evidence``, whose trace is known, piece by piece."""
     trace = evidence.record.trace
     assert isinstance(trace, Trace)
-    digest = b""
-    try:
-        with path.open("wb") as file:
-            for chunk in trace_chunks(trace, facts_of(evidence)):
-                file.write(digest := chunk)
-            size = file.tell()
-    except OSError as error:
-        raise RelokitError(
-            f"cannot be written: {error.strerror or error}",
-            where=str(path.parent),
-            hint="check that there is room; a trace takes some 100 bytes for each page moved",
-        ) from None
-    return TraceFile(
-        size, len(trace.records), digest.hex(), evidence.subject.name, VERSION, trace.full_at
-    )
+    return trace_chunks(trace, facts_of(evidence))
 
 
 def facts_of(evidence: Evidence) -> bytes:

@@ -70,6 +70,13 @@ class Shape(StrEnum):
     OWN_PLACE = "own-place"
 
 
+class TraceFormat(StrEnum):
+    """Whose format a trace is written in: our own, which can be judged again, or another tool's."""
+
+    RELOKIT = "relokit"
+    PERFETTO = "perfetto"
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """Input files, places and limits of one run.
@@ -81,7 +88,8 @@ class Job:
     most that many seconds. ``cmdline`` None keeps what ``dtb`` says, or is DEFAULT_CMDLINE without
     one. ``observe`` counts the maintenance instructions of the move; ``plain`` records no trace, so
     that the rules that read one judge nothing; ``strict`` has a warning fail it; ``effects`` has
-    memory hold what caches were cleaned to it, and no more (docs/effects.md); ``profile`` names
+    memory hold what caches were cleaned to it, and no more (docs/effects.md); ``trace_format`` is
+    that of the trace, if one is written; ``profile`` names
     a CPU on which some findings would not bite, the emulated one if None. Order, path and shape may
     be spelled, and files named as text. Raises MachineError for what is of another type, no such
     choice or a number out of range, whatever the files are.
@@ -111,6 +119,7 @@ class Job:
     strict: bool = False
     profile: str | None = None
     effects: bool = False
+    trace_format: TraceFormat = TraceFormat.RELOKIT
     timeout: float = DEFAULT_TIMEOUT
     max_instructions: int = DEFAULT_MAX_INSTRUCTIONS
 

@@ -17,7 +17,6 @@ from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.kexec.maintenance import maintenance_of
 from relokit.runtime.kexec.opened_inputs import OpenedInputs
 from relokit.runtime.kexec.programs import Programs
-from relokit.runtime.record.known import Unknown
 from relokit.runtime.run.console import run_on
 from relokit.runtime.run.execute import execute, execute_resume
 from relokit.runtime.run.journey import Report
@@ -63,7 +62,7 @@ def run_machine(
         boot = run_on(machine, cpu, job.boot, report)
         evidence = replace(evidence, record=replace(evidence.record, boot=boot))
         outcome = conclude(evidence, strict=job.strict, profile=job.profile)
-    return replace(outcome, timings=timings, trace=_written(evidence, trace))
+    return replace(outcome, timings=timings, trace=_written(evidence, outcome, job, trace))
 
 
 def run_resume(
@@ -91,7 +90,7 @@ def run_resume(
         engine = sum(leg.stop.seconds for leg in record.legs)
         compared = perf_counter() - started - engine
         timings = {"build": built, "compare": compared}
-        return replace(outcome, timings=timings, trace=_written(evidence, trace))
+        return replace(outcome, timings=timings, trace=_written(evidence, outcome, job, trace))
     finally:
         resume.close()
 
@@ -113,9 +112,9 @@ def _subject(machine: Machine, job: Job) -> Subject:
     )
 
 
-def _written(evidence: Evidence, path: Path | None) -> TraceFile | None:
-    if path is None or isinstance(evidence.record.trace, Unknown):
+def _written(evidence: Evidence, outcome: Outcome, job: Job, path: Path | None) -> TraceFile | None:
+    if path is None:
         return None
-    from relokit.runtime.evidence.evidence_file import write_evidence
+    from relokit.runtime.evidence.trace_formats import write_trace
 
-    return write_evidence(evidence, path)
+    return write_trace(evidence, outcome, path, job.trace_format)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,3 +80,38 @@ def test_what_is_no_trace_is_refused(cli: Cli, content: bytes, tmp_path: Path) -
 
 def test_a_file_that_is_not_there_is_refused(cli: Cli, tmp_path: Path) -> None:
     assert cli("judge", tmp_path / "none").code == 2
+
+
+# --trace-format ---------------------------------------------------------------------------------
+
+
+def test_a_trace_is_written_for_another_tool_by_either_command(cli: Cli, tmp_path: Path) -> None:
+    ours, one, other = (tmp_path / name for name in ("ours", "one.json", "other.json"))
+    form = ("--trace-format", "perfetto")
+    assert cli("run", "--trace", ours).code == 0
+    assert cli("run", "--trace", one, *form).code == 0
+    assert cli("judge", ours, "--trace", other, *form).code == 0
+    assert one.read_bytes() == other.read_bytes()
+    assert json.loads(one.read_bytes())["traceEvents"]
+
+
+def test_a_trace_that_is_written_again_is_the_same(cli: Cli, tmp_path: Path) -> None:
+    ours, again = tmp_path / "ours", tmp_path / "again"
+    assert cli("run", "--trace", ours).code == 0
+    assert cli("judge", ours, "--trace", again).code == 0
+    assert again.read_bytes() == ours.read_bytes()
+
+
+@pytest.mark.parametrize("command", [["run"], ["judge", "x"]])
+def test_a_format_without_a_trace_is_refused(cli: Cli, command: list[str]) -> None:
+    result = cli(*command, "--trace-format", "perfetto")
+    assert result.code == 2
+    assert "--trace FILE" in result.err
+
+
+def test_another_tools_trace_is_not_judged(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    assert cli("run", "--trace", path, "--trace-format", "perfetto").code == 0
+    result = cli("judge", path)
+    assert result.code == 2
+    assert "no trace that relokit wrote" in result.err

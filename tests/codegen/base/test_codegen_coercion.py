@@ -18,7 +18,7 @@ from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime, Target
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.runtime.campaign.cells import Payload, Selection, cells
-from relokit.runtime.kexec.job import Job, KexecPath, Order, Shape
+from relokit.runtime.kexec.job import Job, KexecPath, Order, Shape, TraceFormat
 
 
 class Foreign(StrEnum):
@@ -140,6 +140,7 @@ JOB_TYPES: dict[str, Any] = {
     "kernel": Path, "initrd": Path, "dtb": Path, "code_from": Path, "templates": Path,
     "cmdline": str, "profile": str, "order": Order, "path": KexecPath, "shape": Shape,
     "observe": bool,
+    "trace_format": TraceFormat,
     "boot": (int, float), "timeout": (int, float),
 }  # fmt: skip
 

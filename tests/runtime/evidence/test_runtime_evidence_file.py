@@ -25,10 +25,10 @@ from relokit.runtime.evidence.evidence import Evidence, Subject
 from relokit.runtime.evidence.evidence_file import (
     FACTS,
     MAX_FACT_VALUES,
+    evidence_chunks,
     facts_of,
     judge_file,
     parse_evidence,
-    write_evidence,
 )
 from relokit.runtime.judge.outcome import JudgedTarget, Outcome
 from relokit.runtime.kexec.job import Job, KexecPath
@@ -120,7 +120,7 @@ def test_every_fact_travels(evidence: Evidence) -> None:
 
 def stored(evidence: Evidence, folder: Path) -> Path:
     path = folder / "trace"
-    write_evidence(evidence, path)
+    path.write_bytes(b"".join(evidence_chunks(evidence)))
     return path
 
 
