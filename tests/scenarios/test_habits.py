@@ -29,6 +29,9 @@ SIZE = 16 << 10
 STEPS = 1 << 30
 """Blocks of one instruction are counted as the blocks they are of."""
 
+RUNS_WILD = {"damage.code", "damage.tables"}
+"""Where code or tables are overwritten and used, what is done with them is the machine's own."""
+
 
 def one_state_each() -> list[Any]:
     """Every scenario, in the last of its states."""
@@ -53,7 +56,7 @@ def kept() -> Iterator[list[Record]]:
         yield records
 
 
-def told(findings: tuple[Finding, ...]) -> list[object]:
+def told(findings: tuple[Finding, ...]) -> list[Any]:
     """All that is said, but for how long it took."""
     return [
         (one.rule, one.severity, one.address, one.place, one.notes, one.cause,
@@ -62,7 +65,7 @@ def told(findings: tuple[Finding, ...]) -> list[object]:
     ]  # fmt: skip
 
 
-def found(scenario: Scenario, habit: Habit | None = None) -> tuple[list[object], Record]:
+def found(scenario: Scenario, habit: Habit | None = None) -> tuple[list[Any], Record]:
     """What is found with ``habit``, and in which record."""
     with kept() as records, with_habit(habit):
         outcome = judged(scenario)
@@ -76,6 +79,10 @@ def small(scenario: Scenario) -> Scenario:
     if "run.limit" in scenario.fields.get("also", ()):
         job["max_instructions"] = 200_000
     return replace(scenario, fields=scenario.fields | {"job": job | {"size": SIZE}})
+
+
+def of_its_rule(scenario: Scenario, findings: list[Any]) -> list[Any]:
+    return [one for one in findings if one[0] == scenario.fields["rule"]]
 
 
 def without_fills(record: Record) -> Any:
@@ -113,6 +120,9 @@ def test_the_same_is_found(scenario: Scenario) -> None:
         if name == "single steps" and scenario.job.max_instructions != STEPS:
             continue
         others, other = found(scenario, habit)
+        if RUNS_WILD & set(scenario.fields.get("also", ())):
+            assert of_its_rule(scenario, others) == of_its_rule(scenario, findings), name
+            continue
         assert others == findings, name
         assert np.array_equal(without_fills(other), without_fills(record)), name
     assert isinstance(record.trace, Trace)
