@@ -31,13 +31,13 @@ Book = tuple[Rule, ...]
 _STATIONS: Book = (
     *HANDOFF,
     *BOOT_REGISTERS,
-    *BOOT_MEMORY,
     *RESUME,
     *ENDING,
     *RELOCATION,
     *ARRIVAL,
     *SETUP,
     *DAMAGE,
+    *BOOT_MEMORY,
 )
 TRACE_SUBJECTS = (
     "caches", "fetch", "context", "bbm", "tlb", "errata", "interrupt", "call", "stack",

@@ -56,8 +56,8 @@ def grouped(record: Record, told: Iterable[Told]) -> tuple[tuple[Told, ...], ...
 
 
 def _cause(broken: Broken, number: int) -> object:
-    """What two findings have in common that are one group: the instruction, and when."""
-    return (broken.address, broken.station) if _at_an_instruction(broken) else number
+    """What two findings have in common that are one group: the instruction."""
+    return ("at", broken.address) if _at_an_instruction(broken) else number
 
 
 def _at_an_instruction(broken: Broken) -> bool:

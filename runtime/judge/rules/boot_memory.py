@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.judge.rules.handoff import BOOTING, enters_a_kernel
 from relokit.runtime.judge.rules.rule import Applies, Broken, Check, Rule
 from relokit.runtime.judge.rules.severity import Severity
@@ -26,6 +27,9 @@ _GRANULES = {1: (4, 28, {0xF}), 2: (16, 20, {0}), 3: (64, 24, {0xF})}
 _MMFR0 = "ID_AA64MMFR0_EL1"
 
 
+_LOOKED_AT = frozenset({PayloadKind.DEVICE_TREE, PayloadKind.KERNEL, PayloadKind.DEMO_KERNEL})
+
+
 def _given(record: Record) -> Given:
     assert record.given is not None
     return known(record.given)
@@ -37,9 +41,20 @@ def _with(part: Callable[[Given], object], why: str) -> Applies:
             return enters_a_kernel(record) or "no kernel is booted"
         if isinstance(record.given, Unknown):
             return None
-        return None if part(record.given) else why
+        if not part(record.given):
+            return why
+        lost = _lost(record)
+        return f"the {lost} is not what was loaded: memory.segment" if lost else None
 
     return applies
+
+
+def _lost(record: Record) -> str | None:
+    """What did not arrive of those that are looked at here: it says nothing of how it was made."""
+    if isinstance(record.arrived, Unknown):
+        return None
+    wrong = (arrival for arrival in record.arrived if arrival.result.first is not None)
+    return next((arrival.name for arrival in wrong if arrival.kind in _LOOKED_AT), None)
 
 
 _HAS_IMAGE = _with(lambda given: given.image, "what is entered is no Image")

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
-from relokit.codegen.system_registers import REGISTERS
-from relokit.runtime.arch.redirection import TO_EL2
 from relokit.runtime.judge.rules.boot_contract import CONTRACT, Bits, Clause, EntryLevel, Wanted
-from relokit.runtime.judge.rules.disassembly import listing
 from relokit.runtime.judge.rules.handoff import BOOTING, enters_a_kernel
+from relokit.runtime.judge.rules.provenance import located, system_writer
 from relokit.runtime.judge.rules.rule import Applies, Broken, Check, Rule
 from relokit.runtime.judge.rules.severity import Severity
-from relokit.runtime.record.known import Unknown, UnknownFactError, known
+from relokit.runtime.record.known import UnknownFactError, known
 from relokit.runtime.record.record import Record
 from relokit.runtime.record.stations import CpuFacts, StationRole
 
@@ -70,15 +66,9 @@ def _broken(record: Record, row: Bits, cpu: CpuFacts, number: int) -> Iterator[B
     before = known(record.platform).provided.get(row.register)
     if not _is_wrong(row, value, before):
         return
-    writer = _writer(record, row.register)
-    yield Broken(
-        f"{row.register} = {value:#x}: {_bits(row.mask)} must be {_as_wanted(row, before)}",
-        address=cpu.pc if writer is None else writer,
-        place=_place(record, writer),
-        listing=_listing(record, writer),
-        cause=_cause(value, before),
-        station=number,
-    )
+    message = f"{row.register} = {value:#x}: {_bits(row.mask)} must be {_as_wanted(row, before)}"
+    cause = _cause(value, before)
+    yield located(record, message, number, system_writer(record, row.register), cause=cause)
 
 
 def _is_wrong(row: Bits, value: int, before: int | None) -> bool:
@@ -117,44 +107,15 @@ def _cause(value: int, before: int | None) -> str:
     return f"it was {before:#x} before machine_kexec, and was changed since"
 
 
-def _writer(record: Record, name: str) -> int | None:
-    """VA of the last instruction that wrote the register, if it is in the trace."""
-    key = REGISTERS.get(name)
-    if key is None or isinstance(record.trace, Unknown):
-        return None
-    from relokit.runtime.record.trace import TraceKind
-
-    writes = record.trace.of(TraceKind.MSR)
-    by_host = [low for low, high in TO_EL2.items() if high == key]
-    written = (writes["el"] == 2) & np.isin(writes["encoding"], by_host)
-    found = np.flatnonzero(written | (writes["encoding"] == key))
-    return int(writes["pc"][found[-1]]) if len(found) else None
-
-
-def _place(record: Record, pc: int | None) -> str | None:
-    if pc is None or isinstance(record.code, Unknown):
-        return None
-    return record.code.places.get(pc)
-
-
-def _listing(record: Record, pc: int | None) -> tuple[str, ...]:
-    if pc is None or isinstance(record.code, Unknown):
-        return ()
-    return listing(record.code.around(pc), pc)
-
-
 def _unwritten(record: Record) -> Iterator[Broken]:
     names = known(record.platform).unwritten
     for number, promise, cpu in record.stations():
         if promise.role is not StationRole.KERNEL:
             continue
         for name in names:
-            if int(name[-1]) <= cpu.level and _writer(record, name) is None:
-                yield Broken(
-                    f"{name} may hold anything: nobody has written it since reset",
-                    address=cpu.pc,
-                    station=number,
-                )
+            if int(name[-1]) <= cpu.level and system_writer(record, name) is None:
+                message = f"{name} may hold anything: nobody has written it since reset"
+                yield located(record, message, number, None)
     if not record.complete:
         raise UnknownFactError("the new kernel was never entered")
 

@@ -8,6 +8,15 @@ from relokit.codegen import facts
 from relokit.codegen.target import Regime
 from relokit.runtime.arch.translation import SCTLR_M
 from relokit.runtime.guest.owner import OwnerKind
+from relokit.runtime.judge.rules.provenance import (
+    Whence,
+    called_with,
+    leaving,
+    located,
+    mask_writer,
+    origin,
+    system_writer,
+)
 from relokit.runtime.judge.rules.rule import Broken, Check, Rule
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.known import Unknown, UnknownFactError, known
@@ -16,6 +25,11 @@ from relokit.runtime.record.stations import CpuFacts, Promise, StationRole
 
 ALL_MASKED = 0b1111
 BOOTING = "Documentation/arch/arm64/booting.rst"
+
+Wrong = Callable[[Record, Promise, CpuFacts], str | None]
+"""What is wrong with a CPU that has entered something, or None."""
+Where = Callable[[Record, int], Whence | None]
+"""The instruction at which that is told, for a station by its number."""
 
 
 def enters_a_kernel(record: Record) -> str | None:
@@ -31,26 +45,52 @@ def _stub_was_called(record: Record) -> str | None:
     return enters_a_kernel(record)
 
 
-def _at_each(broken: Callable[[Record, Promise, CpuFacts], str | None]) -> Check:
-    """A check of everything that is entered, as far as the record goes."""
+def _at_each(broken: Wrong, where: Where) -> Check:
+    """A check of everything that is entered, as far as the record goes, told at ``where``."""
 
     def check(record: Record) -> Iterator[Broken]:
         for number, promise, cpu in record.stations():
             message = broken(record, promise, cpu)
             if message:
-                yield Broken(message, address=cpu.pc, station=number)
+                yield _told(record, message, number, where)
         if not record.complete:
             raise UnknownFactError("the new kernel was never entered")
 
     return check
 
 
-def _zero(number: int) -> Check:
+def _told(record: Record, message: str, number: int, where: Where) -> Broken:
+    if isinstance(record.trace, Unknown):
+        return Broken(message, address=record.reached[number].pc, station=number)
+    return located(record, message, number, where(record, number) or leaving(record, number))
+
+
+def _left(record: Record, station: int) -> Whence | None:
+    """At the instruction by which the code was left."""
+    return None
+
+
+def _set_in(register: int) -> Where:
+    def where(record: Record, station: int) -> Whence | None:
+        return origin(record, station, register)
+
+    return where
+
+
+def _sctlr_written(record: Record, station: int) -> Whence | None:
+    return system_writer(record, f"SCTLR_EL{_moving_level(record)}")
+
+
+def _masks_written(record: Record, station: int) -> Whence | None:
+    return mask_writer(record)
+
+
+def _zero(number: int) -> Wrong:
     def broken(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
         value = cpu.x[number]
         return f"x{number} = {value:#x}, and it is reserved: 0" if value else None
 
-    return _at_each(broken)
+    return broken
 
 
 def _entry(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
@@ -155,7 +195,7 @@ HANDOFF = (
         BOOTING,
         Severity.ERROR,
         enters_a_kernel,
-        _at_each(_entry),
+        _at_each(_entry, _left),
         "kimage.start, or the branch that uses it",
         consequence="The first word of an Image branches over its header. Entered elsewhere, "
         "header or data is executed, or a kernel that has skipped its first steps.",
@@ -167,7 +207,7 @@ HANDOFF = (
         "arch/arm64/include/asm/virt.h: HVC_STUB_ERR",
         Severity.ERROR,
         enters_a_kernel,
-        _at_each(_stub_error),
+        _at_each(_stub_error, _left),
         "an HVC without its arguments, or vectors that do not know the call",
         consequence="The stub answers an unknown number with 0xbadca11 in x0 and returns. Code "
         "that goes on hands that over as the device tree, at EL1 with EL2 left behind.",
@@ -179,7 +219,7 @@ HANDOFF = (
         BOOTING,
         Severity.ERROR,
         enters_a_kernel,
-        _at_each(_level),
+        _at_each(_level, called_with),
         _why_level,
         consequence="A kernel entered at EL1 has no KVM, and finds the old kernel's vectors in "
         "VBAR_EL2, whose memory it reuses: the first HVC runs whatever lies there.",
@@ -191,7 +231,7 @@ HANDOFF = (
         BOOTING,
         Severity.ERROR,
         enters_a_kernel,
-        _at_each(_mmu),
+        _at_each(_mmu, _sctlr_written),
         "SCTLR was not written, or at another exception level",
         consequence="The first instructions run by the old kernel's tables, which the new one "
         "overwrites: it hangs at the first page that is not mapped, or is mapped elsewhere.",
@@ -203,7 +243,7 @@ HANDOFF = (
         "series, patch 12: INIT_SCTLR_EL1_MMU_OFF; booting.rst names no bit but M",
         Severity.WARNING,
         enters_a_kernel,
-        _at_each(_sctlr),
+        _at_each(_sctlr, _sctlr_written),
         _why_sctlr,
         consequence="Linux writes SCTLR itself before it relies on any bit, so it boots. What "
         "stays of the old value is in force until then: alignment checks, WXN, endianness.",
@@ -215,7 +255,7 @@ HANDOFF = (
         BOOTING,
         Severity.ERROR,
         enters_a_kernel,
-        _at_each(_daif),
+        _at_each(_daif, _masks_written),
         _DAIF_CAUSE,
         consequence="The first interrupt finds no vectors: VBAR still holds the old kernel's, "
         "which are gone or are no address with the MMU off. Rare on an idle machine, sure on a "
@@ -228,7 +268,7 @@ HANDOFF = (
         "series: machine_kexec masks DAIF before the jump",
         Severity.ERROR,
         _stub_was_called,
-        _at_each(_daif_before),
+        _at_each(_daif_before, _masks_written),
         _DAIF_CAUSE,
         consequence="The HVC masks everything, so the new kernel looks right; an interrupt during "
         "the move would have gone to vectors that are no longer mapped.",
@@ -240,7 +280,7 @@ HANDOFF = (
         BOOTING,
         Severity.ERROR,
         enters_a_kernel,
-        _at_each(_dtb),
+        _at_each(_dtb, _set_in(0)),
         "kimage.arch.dtb_mem, or the register it is kept in",
         consequence="The kernel looks for its memory, its CPUs and its console there. Without a "
         "tree it stops before it can print a word.",
@@ -254,7 +294,7 @@ HANDOFF = (
             BOOTING,
             Severity.ERROR,
             enters_a_kernel,
-            _zero(number),
+            _at_each(_zero(number), _set_in(number)),
             "a register left over from the copy",
             consequence="Linux keeps x0 to x3 and warns that the boot protocol is violated, and "
             "boots: harmless today, until the register is given a meaning.",

@@ -162,3 +162,8 @@ def test_the_window_of_an_initrd(initrd: tuple[int, int], right: bool) -> None:
 def test_what_nobody_looked_at_is_not_judged() -> None:
     judged = judge(replace(r.GOOD, given=Unknown("lost")), (rule_named("handoff.tree"),))
     assert judged.answers.not_judged == {"handoff.tree": "lost"}
+
+
+def test_a_tree_that_did_not_arrive_is_told_as_that() -> None:
+    lost = replace(r.tree(problem="no"), arrived=r.misplaced())
+    assert [finding.rule for finding in judge(lost).findings] == ["memory.segment"]

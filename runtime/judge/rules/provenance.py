@@ -1,0 +1,218 @@
+"""Where what is wrong at a hand-over comes from: the instruction that set it on the way out.
+
+The trace has no general registers, but the instructions that were executed, in order where it
+counts: from the last ISB on, each one. There it is followed back from register to register.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.system_registers import REGISTERS, encode_key
+from relokit.runtime.arch.redirection import TO_EL2
+from relokit.runtime.judge.rules.disassembly import disassemble, listing
+from relokit.runtime.judge.rules.rule import Broken
+from relokit.runtime.record.code_seen import CodeSeen
+from relokit.runtime.record.known import Unknown
+from relokit.runtime.record.record import Record
+
+MAX_BACK = 4096
+"""Instructions that are looked at."""
+_MOVE_MASK, _MOVE = 0xFFE0FFE0, 0xAA0003E0  # mov xd, xm
+_ZERO = 31
+_INSTRUCTION = 4
+_NO_IMMEDIATE = 0xFFFF ^ encode_key(0, 0, 0, 0xF, 0)
+_DAIF_FIELDS = [encode_key(0, 3, 4, 0, op2) for op2 in (6, 7)]  # DAIFSet, DAIFClr
+
+
+@dataclass(frozen=True, slots=True)
+class Whence:
+    """The instruction at VA ``pc`` is where a finding is told; ``notes`` say what it has done."""
+
+    pc: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """The code up to what is entered: executed addresses, the last one first.
+
+    ``out`` of them come after the last store, so on the way out. Number ``left`` is the instruction
+    by which the code was left: the HVC to EL2 if there is one, else the branch.
+    """
+
+    addresses: list[int]
+    out: int
+    left: int
+    by_call: bool
+
+    @property
+    def leaves(self) -> int:
+        """VA of the instruction by which the code was left."""
+        return self.addresses[self.left]
+
+
+def origin(record: Record, station: int, register: int) -> Whence | None:
+    """Who set x``register`` to what it holds where station number ``station`` is entered.
+
+    What the stub moves on is told where it is called. What nobody has set on the way out is told
+    where that ends.
+    """
+    way = _way_to(record, station)
+    if way is None or isinstance(record.code, Unknown):
+        return None
+    return _followed(record.code, way, 0, register)
+
+
+def called_with(record: Record, station: int) -> Whence | None:
+    """Who set the number of the call by which what was before station number ``station`` was left;
+    where it was left, if that was no call.
+    """
+    way = _way_to(record, station)
+    if way is None or isinstance(record.code, Unknown):
+        return None
+    return _followed(record.code, way, way.left, 0) if way.by_call else Whence(way.leaves)
+
+
+def _followed(code: CodeSeen, way: _Way, start: int, register: int) -> Whence:
+    """Who set x``register``, going back from instruction number ``start``."""
+    wanted = register
+    told: int | None = None
+    notes: list[str] = []
+    for number, pc in enumerate(way.addresses[start:], start):
+        word = code.word(pc)
+        if word is None or wanted not in _written(word, pc):
+            continue
+        notes.append(f"x{wanted} was set by `{disassemble(word, pc)}` at {_called(code, pc)}")
+        if way.left <= number < way.out:
+            told = pc
+        if word & _MOVE_MASK != _MOVE or (word >> 16 & 31) == _ZERO:
+            break
+        wanted = word >> 16 & 31
+    if told is None:
+        notes.append("and by nothing on the way out")
+    return Whence(way.leaves if told is None else told, tuple(notes))
+
+
+def leaving(record: Record, station: int) -> Whence | None:
+    """The instruction by which what was before station number ``station`` was left."""
+    way = _way_to(record, station)
+    return Whence(way.leaves) if way else None
+
+
+def located(
+    record: Record, message: str, station: int, where: Whence | None, *, cause: str | None = None
+) -> Broken:
+    """A finding at station number ``station``, told at ``where``; else at what is entered."""
+    if where is None or isinstance(record.code, Unknown):
+        return Broken(message, address=record.reached[station].pc, station=station, cause=cause)
+    code = record.code
+    return Broken(
+        message,
+        address=where.pc,
+        place=code.places.get(where.pc),
+        listing=listing(code.around(where.pc), where.pc),
+        notes=where.notes,
+        station=station,
+        cause=cause,
+    )
+
+
+def system_writer(record: Record, *names: str) -> Whence | None:
+    """The last MSR to one of these registers, by whatever name; None if there is none."""
+    keys = {REGISTERS[name] for name in names if name in REGISTERS}
+    by_host = [low for low, high in TO_EL2.items() if high in keys]
+    if not keys or isinstance(record.trace, Unknown):
+        return None
+    import numpy as np
+
+    from relokit.runtime.record.trace import TraceKind
+
+    writes = record.trace.of(TraceKind.MSR)
+    hosts = (writes["el"] == 2) & np.isin(writes["encoding"], by_host)
+    found = writes["pc"][hosts | np.isin(writes["encoding"], list(keys))]
+    return Whence(int(found[-1])) if len(found) else None
+
+
+def mask_writer(record: Record) -> Whence | None:
+    """The last instruction that wrote PSTATE.DAIF; None if there is none."""
+    if isinstance(record.trace, Unknown):
+        return None
+    import numpy as np
+
+    from relokit.runtime.record.trace import TraceKind
+
+    writes = record.trace.of(TraceKind.MSR, TraceKind.MSR_FIELD)
+    encodings = writes["encoding"]
+    fields = (writes["kind"] == TraceKind.MSR_FIELD) & np.isin(
+        encodings & _NO_IMMEDIATE, _DAIF_FIELDS
+    )
+    found = writes["pc"][fields | (encodings == REGISTERS["DAIF"])]
+    return Whence(int(found[-1])) if len(found) else None
+
+
+def _way_to(record: Record, station: int) -> _Way | None:
+    """The way to station number ``station``; None without a trace of it."""
+    if isinstance(record.trace, Unknown):
+        return None
+    import numpy as np
+
+    from relokit.runtime.record.trace import TraceKind
+
+    records = record.trace.records
+    kinds = records["kind"]
+    if station < len(record.promises) - 1:
+        entered = np.flatnonzero(
+            (kinds == TraceKind.FETCH) & (records["va"] == record.reached[station].pc)
+        )
+        records = records[: entered[0]] if len(entered) else records
+        kinds = records["kind"]
+    stores = np.flatnonzero(kinds == TraceKind.STORE)
+    last_store = int(stores[-1]) if len(stores) else -1
+    addresses: list[int] = []
+    out = 0
+    for at in np.flatnonzero(kinds == TraceKind.FETCH)[::-1].tolist():
+        va, length = int(records["va"][at]), int(records["length"][at])
+        addresses += range(va + length - _INSTRUCTION, va - _INSTRUCTION, -_INSTRUCTION)
+        if at > last_store:
+            out = len(addresses)
+        if len(addresses) >= MAX_BACK:
+            break
+    if not addresses:
+        return None
+    called = records["pc"][kinds == TraceKind.HVC]
+    by_call = len(called) > 0 and int(called[-1]) in addresses[:out]
+    return _Way(addresses, out, addresses.index(int(called[-1])) if by_call else 0, by_call)
+
+
+def _called(code: CodeSeen, pc: int) -> str:
+    place = code.places.get(pc)
+    return f"{pc:#x}, {place}" if place else f"{pc:#x}"
+
+
+def _written(word: int, pc: int) -> set[int]:
+    """Numbers of the general registers that an instruction writes."""
+    return set(_numbers(word, pc))
+
+
+def _numbers(word: int, pc: int) -> Iterator[int]:
+    engine = _capstone()
+    for instruction in engine.disasm(word.to_bytes(_INSTRUCTION, "little"), pc):
+        for register in instruction.regs_access()[1]:
+            name = engine.reg_name(register)
+            if name[0] in "wx" and name[1:].isdigit():
+                yield int(name[1:])
+            elif name in ("fp", "lr"):
+                yield 29 if name == "fp" else 30
+
+
+@cache
+def _capstone() -> Any:
+    import capstone
+
+    engine = capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_LITTLE_ENDIAN)
+    engine.detail = True
+    return engine
