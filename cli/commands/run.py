@@ -66,6 +66,12 @@ DEMO_BOOT = 5.0
     default=DEFAULT_MAX_INSTRUCTIONS,
     help="Give up on the relocation after this many instructions. [default: 2^40]",
 )
+@click.option(
+    "--interrupts",
+    type=CountParam(0, MAX_INSTRUCTIONS),
+    metavar="N",
+    help="Raise an interrupt when N instructions have been begun; it waits while it is masked.",
+)
 @plain_option
 @click.option(
     "--effects",
@@ -86,11 +92,14 @@ def command(as_json: bool, verbose: bool, trace: Path | None, **options: Any) ->
 
     files = Files()
     target = replace(make_target(options, files), cache_line=options.pop("cache_line"))
-    names = ("boot", "timeout", "max_instructions", "plain", "strict", "profile", "effects")
+    names = (
+        "boot", "timeout", "max_instructions", "interrupts", "plain", "strict", "profile",
+        "effects",
+    )  # fmt: skip
     form = trace_format(trace, options.pop("trace_format"))
     more = {name: options.pop(name) for name in names}
     job = make_job(options, **more, trace_format=form)
-    if job.boot is None and job.moves_demo:
+    if job.boot is None and job.moves_demo and job.interrupts is None:
         job = replace(job, boot=DEMO_BOOT)
 
     from relokit.cli.terminal.view import Bars, summary

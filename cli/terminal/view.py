@@ -116,6 +116,8 @@ def _lines(of: str, outcome: Outcome, verbose: bool) -> Iterator[Line]:
         yield _row("hand-over", "never: the new kernel was not reached")
     if outcome.effects is not None and (outcome.handoff or outcome.effects.lost):
         yield _row("effects", outcome.effects.told())
+    if outcome.interrupt is not None:
+        yield _row("interrupt", _interrupt(outcome))
     if outcome.trace is not None:
         yield _row("trace", _trace(outcome.trace))
     for text in (outcome.console or "").splitlines():
@@ -186,6 +188,18 @@ def _handoff(outcome: Outcome) -> str:
         f"EL{state.el} at {state.pc:#x}, x0 = {state.x0:#x}, MMU {'on' if state.mmu else 'off'}, "
         f"DAIF {state.daif:#x}, SCTLR {state.sctlr:#x}"
     )
+
+
+def _interrupt(outcome: Outcome) -> str:
+    seen = outcome.interrupt
+    assert seen is not None
+    asked = f"raised when {seen.asked:,} instructions had been begun"
+    if not seen.raised:
+        return f"never raised: there were not {seen.asked:,} instructions"
+    if seen.after is None:
+        return f"{asked}: masked, and pending to the end"
+    waited = "" if seen.after == seen.asked else f", pending until there were {seen.after:,}"
+    return f"{asked}{waited}: taken to EL{seen.el} before {seen.pc:#x}"
 
 
 def _trace(trace: TraceFile) -> str:

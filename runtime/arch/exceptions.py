@@ -97,6 +97,7 @@ _FROM = {
 }
 _KIND = {0x000: "synchronous", 0x080: "IRQ", 0x100: "FIQ", 0x180: "SError"}
 VECTOR_SLOT_SIZE = 0x80
+IRQ_OFFSET = 0x080
 
 PSTATE_NZCV = 0xF << 28
 PSTATE_PAN = 1 << 22
@@ -106,7 +107,7 @@ PSTATE_SPSEL = 1
 
 @dataclass(frozen=True, slots=True)
 class ExceptionEvent:
-    """One synchronous exception, as it would be taken.
+    """One exception, as it would be taken: synchronous, or an IRQ, which has no syndrome.
 
     ``esr`` is the syndrome, ``far`` the faulting VA (None where the class has none),
     ``return_address`` what ELR gets, ``spsr`` the PSTATE that SPSR gets.
@@ -118,6 +119,7 @@ class ExceptionEvent:
     target_el: int
     return_address: int
     spsr: int
+    is_irq: bool = False
 
     @property
     def exception_class(self) -> int:
@@ -127,9 +129,10 @@ class ExceptionEvent:
     @property
     def vector_offset(self) -> int:
         """Offset from VBAR of the target level."""
+        kind = IRQ_OFFSET if self.is_irq else 0
         if self.source_el < self.target_el:
-            return 0x400
-        return 0x200 if self.spsr & PSTATE_SPSEL else 0x000
+            return 0x400 + kind
+        return (0x200 if self.spsr & PSTATE_SPSEL else 0x000) + kind
 
     @property
     def status(self) -> int | None:
@@ -146,7 +149,7 @@ class ExceptionEvent:
     @property
     def text(self) -> str:
         """``data abort at 0x1000 (write): translation fault, level 2``."""
-        return describe_syndrome(self.esr, self.far)
+        return "interrupt" if self.is_irq else describe_syndrome(self.esr, self.far)
 
 
 def abort_syndrome(
@@ -188,6 +191,19 @@ def undefined_call(event: ExceptionEvent) -> ExceptionEvent:
         esr=ExceptionClass.UNKNOWN << 26 | ESR_IL,
         target_el=1,
         return_address=event.return_address - 4,
+    )
+
+
+def make_irq(*, pc: int, pstate: int, target_el: int) -> ExceptionEvent:
+    """An interrupt that comes before the instruction at ``pc``."""
+    return ExceptionEvent(
+        esr=0,
+        far=None,
+        source_el=pstate >> 2 & 3,
+        target_el=target_el,
+        return_address=pc,
+        spsr=pstate,
+        is_irq=True,
     )
 
 
@@ -251,8 +267,8 @@ class Policy:
     delivered: frozenset[int] | None
 
     def delivers(self, event: ExceptionEvent) -> bool:
-        """Whether the guest's handler gets ``event``."""
-        return self.delivered is None or event.exception_class in self.delivered
+        """Whether the guest's handler gets ``event``; of an interrupt, always."""
+        return event.is_irq or self.delivered is None or event.exception_class in self.delivered
 
 
 REPORT = Policy(frozenset({ExceptionClass.HVC64}))

@@ -27,6 +27,7 @@ from relokit.runtime.arch.exceptions import (
     abort_syndrome,
     entry_pstate,
     make_event,
+    make_irq,
     undefined_call,
 )
 from relokit.runtime.arch.geometry import A72_PA_BITS, CPU_BITS
@@ -73,6 +74,7 @@ class Cpu(Registers):
 
     ``policy`` says which exceptions the guest handles. ``firmware`` is called for each SMC (and,
     before the EL2 vectors, for each HVC if it wants those); it returns whether it took the call.
+    ``interrupt`` is asked which level takes an interrupt, if one is, where the engine has stopped.
     ``on_exception`` is told of every other exception, before it is delivered or ends the run.
     ``behind`` is what memory has where caches have no part, if that differs from ``memory``.
     """
@@ -103,6 +105,7 @@ class Cpu(Registers):
         self.firmware: Callable[[Cpu, ExceptionEvent], bool] | None = None
         self.on_exception: Callable[[ExceptionEvent], None] | None = None
         self.behind: Behind | None = None
+        self.interrupt: Callable[[], int | None] | None = None
         self._pending: tuple[StopReason, str | None] | None = None
         self._event: ExceptionEvent | None = None
         self._access: BusAccess | None = None
@@ -179,6 +182,14 @@ class Cpu(Registers):
     def flush_code(self) -> None:
         """Drop translated code: needed after a hook is added to code that ran."""
         self.uc.ctl_flush_tb()
+
+    def stop_at_once(self, wanted: bool) -> None:
+        """Whether a stop from inside a hook takes effect before the next instruction.
+
+        That takes longer; else it is at the end of a block.
+        """
+        self._faults.check_for_stops(wanted)
+        self.flush_code()
 
     # Translation ----------------------------------------------------------------------------
 
@@ -289,6 +300,8 @@ class Cpu(Registers):
                 if self._pending:
                     return None
                 self._abort(refusal)
+            elif not caught and self.interrupt and (target_el := self.interrupt()) is not None:
+                self._interrupted(target_el)
             elif caught or not self._only_looks_endless():
                 return caught
             pc = self.pc
@@ -427,6 +440,12 @@ class Cpu(Registers):
             far = self._faults.refused_address()
         self._deliver(make_event(esr, far, pc=pc, pstate=pstate, target_el=target_el))
 
+    def _interrupted(self, target_el: int) -> None:
+        """Raise an interrupt: the engine has stopped before the instruction it is at."""
+        pc = self.pc
+        self._uncount(pc)
+        self._deliver(make_irq(pc=pc, pstate=self.pstate, target_el=target_el))
+
     def _deliver(self, event: ExceptionEvent) -> None:
         self._event = event
         calls = (ExceptionClass.SMC64, ExceptionClass.HVC64)
@@ -456,7 +475,8 @@ class Cpu(Registers):
         span = field("SCTLR", self.read(f"SCTLR_EL{el}"), "SPAN")
         self.write(f"ELR_EL{el}", event.return_address)
         self.write(f"SPSR_EL{el}", event.spsr)
-        self.write(f"ESR_EL{el}", event.esr)
+        if not event.is_irq:
+            self.write(f"ESR_EL{el}", event.esr)
         if event.far is not None:
             self.write(f"FAR_EL{el}", event.far)
         pan = self._has_pan and not span and (el == 1 or self._is_host())

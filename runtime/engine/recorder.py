@@ -147,6 +147,8 @@ class Recorder(Counting):
         )
 
     def _on_exception(self, event: ExceptionEvent) -> None:
+        if event.is_irq:
+            self._call("withdraw_instruction", event.return_address)
         self._call(
             "record_exception",
             event.return_address,

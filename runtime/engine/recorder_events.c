@@ -126,3 +126,20 @@ void record_exception(void *engine, struct recorder *r, uint64_t pc, uint64_t fa
 	record_event(r, &taken);
 	change_level(r);
 }
+
+/* The instruction at `pc` was begun, as the hook was told, and an interrupt came before it. */
+void withdraw_instruction(void *engine, struct recorder *r, uint64_t pc)
+{
+	const struct record *last = (struct record *)(uintptr_t)r->records + r->used;
+
+	(void)engine;
+	r->instructions--;
+	r->pending = NULL;
+	if (!r->used)
+		return;
+	last--;
+	/* Calls are noted before they are made. */
+	if (last->kind >= KIND_SVC && last->kind <= KIND_ERET && last->pc == pc &&
+	    last->before == r->instructions)
+		r->used--;
+}

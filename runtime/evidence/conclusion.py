@@ -32,6 +32,7 @@ def conclude(evidence: Evidence, *, strict: bool = False, profile: str | None = 
         ended=boot.ended if boot else None,
         maintenance=subject.maintenance,
         operations=record.operations,
+        interrupt=None if isinstance(record.interrupt, Unknown) else record.interrupt,
         strict=strict,
         effects=record.effects,
         profile=judged.profile,

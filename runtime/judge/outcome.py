@@ -14,6 +14,7 @@ from relokit.runtime.guest.payload import PayloadPart
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.kexec.maintenance import Maintenance
 from relokit.runtime.record.effect_facts import EffectFacts
+from relokit.runtime.record.stop import InterruptSeen
 
 
 class Status(StrEnum):
@@ -152,10 +153,10 @@ class Outcome:
     ``handoff`` is None when the new kernel was never reached. ``console`` is what the new
     kernel printed when it was let run on. ``maintenance`` is what the C half did to caches (kexec
     only), ``operations`` how often the move executed which maintenance instruction or barrier:
-    None if that was not observed. ``trace`` is the file of the run's trace, if there is one.
-    ``strict`` says that a warning fails it, too; ``effects`` what caches did, if that took place.
-    ``profile`` is the CPU that is shown beside the
-    worst machine, which decides.
+    None if that was not observed. ``interrupt`` is what became of one that was asked for.
+    ``trace`` is the file of the run's trace, if there is one. ``strict`` says that a warning fails
+    it, too; ``effects`` what caches did, if that took place. ``profile`` is the CPU that is shown
+    beside the worst machine, which decides.
     """
 
     SCHEMA: ClassVar[str] = "relokit.run/1"
@@ -171,6 +172,7 @@ class Outcome:
     timings: Mapping[str, float] = field(default_factory=dict)
     maintenance: tuple[Maintenance, ...] = ()
     operations: Mapping[str, int] | None = field(default=None, metadata=ABSENT)
+    interrupt: InterruptSeen | None = field(default=None, metadata=ABSENT)
     console: str | None = field(default=None, metadata=ABSENT)
     ended: str | None = field(default=None, metadata=ABSENT)
     trace: TraceFile | None = field(default=None, metadata=ABSENT)

@@ -31,6 +31,7 @@ LIMITS: Mapping[str, tuple[float, float, str]] = {
     "boot": (1e-6, MAX_BOOT, "seconds"),
     "timeout": (1e-6, MAX_TIMEOUT, "seconds"),
     "max_instructions": (1, MAX_INSTRUCTIONS, "instructions"),
+    "interrupts": (0, MAX_INSTRUCTIONS, "instructions"),
 }
 """Least, most and unit of the numbers in a Job."""
 
@@ -89,10 +90,10 @@ class Job:
     one. ``observe`` counts the maintenance instructions of the move; ``plain`` records no trace, so
     that the rules that read one judge nothing; ``strict`` has a warning fail it; ``effects`` has
     memory hold what caches were cleaned to it, and no more (docs/effects.md); ``trace_format`` is
-    that of the trace, if one is written; ``profile`` names
-    a CPU on which some findings would not bite, the emulated one if None. Order, path and shape may
-    be spelled, and files named as text. Raises MachineError for what is of another type, no such
-    choice or a number out of range, whatever the files are.
+    that of the trace, if one is written; ``profile`` names a CPU on which some findings would not
+    bite, the emulated one if None. ``interrupts`` raises an IRQ when so many instructions have been
+    begun. Order, path and shape may be spelled, and files named as text. Raises MachineError for
+    what is of another type, no such choice or a number out of range, whatever the files are.
 
     >>> Job(path="crash", order="reversed").path
     <KexecPath.CRASH: 'crash'>
@@ -122,6 +123,7 @@ class Job:
     trace_format: TraceFormat = TraceFormat.RELOKIT
     timeout: float = DEFAULT_TIMEOUT
     max_instructions: int = DEFAULT_MAX_INSTRUCTIONS
+    interrupts: int | None = None
 
     def __post_init__(self) -> None:
         coerce_fields(self, MachineError)
@@ -140,6 +142,11 @@ class Job:
             raise MachineError(
                 "a synthetic payload is no kernel that could run on",
                 hint="give --kernel, or leave --boot out",
+            )
+        if self.interrupts is not None and self.boot is not None:
+            raise MachineError(
+                "an interrupt is of the move: no device of the new kernel has asked for it",
+                hint="leave --interrupts or --boot out",
             )
 
     @property

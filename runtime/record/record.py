@@ -22,7 +22,7 @@ from relokit.runtime.record.memory_facts import Arrival, Damage, Prepared
 from relokit.runtime.record.platform_facts import PlatformFacts
 from relokit.runtime.record.scene import Scene
 from relokit.runtime.record.stations import CpuFacts, Promise
-from relokit.runtime.record.stop import Stop, StopReason
+from relokit.runtime.record.stop import InterruptSeen, Stop, StopReason
 
 if TYPE_CHECKING:
     # A plain run has none of these.
@@ -110,7 +110,7 @@ class Record:
     each of those that were. ``prepared`` and ``damage`` are None where no kimage takes part.
     ``arrived`` are all segments. ``scene`` is where the way ended before its end; ``boot`` is None
     unless the new kernel was let run on. ``operations`` counts maintenance instructions of the move
-    by name, if that was asked for.
+    by name, ``interrupt`` is what became of one, if that was asked for.
 
     ``trace`` is what the CPU did from the first instruction to the last; ``prehistory`` what the
     caches were like before, ``code`` what it executed, ``tables`` what it may have been translated
@@ -131,6 +131,7 @@ class Record:
     scene: Scene | None
     boot: BootFacts | None
     operations: dict[str, int] | None
+    interrupt: InterruptSeen | Unknown | None
     trace: Trace | Unknown
     prehistory: Prehistory | Unknown
     code: CodeSeen | Unknown

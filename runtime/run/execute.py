@@ -30,6 +30,7 @@ from relokit.runtime.run.keepsake import Keepsake
 from relokit.runtime.run.prepared import prepared_facts
 
 if TYPE_CHECKING:
+    from relokit.runtime.engine.interruption import Interruption
     from relokit.runtime.run.behind_caches import BehindCaches
     from relokit.runtime.run.recording import Recording
 
@@ -56,7 +57,8 @@ def execute(
         (segment.mem, segment.pages(page_size) * page_size) for segment in machine.kimage.segments
     ]
     recording, effects = _recording(machine, cpu, job), _effects(machine, cpu, job)
-    with recording or nullcontext():
+    interruption = _interruption(cpu, job)
+    with recording or nullcontext(), interruption or nullcontext():
         journey.prelude()
         prepared, keepsake = prepared_facts(machine), Keepsake(machine)
         journey.move(destinations, job, report, watch)
@@ -79,6 +81,7 @@ def execute(
         scene=scene,
         boot=None,
         operations=journey.operations,
+        interrupt=interruption.seen() if interruption else None,
         trace=seen.trace,
         prehistory=seen.prehistory,
         code=seen.code,
@@ -109,7 +112,8 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
     journey = Journey(resume, cpu, jump, (promise,))
     home = resume.home
     recording, effects = _recording(resume, cpu, job), _effects(resume, cpu, job)
-    with recording or nullcontext():
+    interruption = _interruption(cpu, job)
+    with recording or nullcontext(), interruption or nullcontext():
         journey.prelude()
         journey.move([(home.base, home.size)], job, report)
     # What the CPU saw where it ended, before RAM is what memory is.
@@ -135,6 +139,7 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         scene=scene,
         boot=None,
         operations=journey.operations,
+        interrupt=interruption.seen() if interruption else None,
         trace=seen.trace,
         prehistory=seen.prehistory,
         code=seen.code,
@@ -145,6 +150,15 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         given=None,
         effects=felt,
     )
+
+
+def _interruption(cpu: Cpu, job: Job) -> Interruption | None:
+    """What raises an interrupt, if one is asked for; it is entered behind what records."""
+    if job.interrupts is None:
+        return None
+    from relokit.runtime.engine.interruption import Interruption
+
+    return Interruption(cpu, job.interrupts)
 
 
 def _recording(guest: Machine | Resume, cpu: Cpu, job: Job) -> Recording | None:

@@ -177,6 +177,7 @@ GOOD = Record(
     scene=None,
     boot=None,
     operations=None,
+    interrupt=None,
     trace=TRACE,
     prehistory=PREHISTORY,
     code=CODE,

@@ -30,6 +30,7 @@ class Story:
     def __init__(self, *, line: int = 64, pc: int = 0x5000_0000, el: int = 1, hcr: int = 0) -> None:
         self.line, self.pc, self.el = line, pc, el
         self.attributes = WRITE_BACK
+        self._came = 0
         self._records: list[dict[str, int]] = []
         self._start = {
             "CTR_EL0": (line // 4).bit_length() - 1 << 16 | 4,
@@ -83,10 +84,18 @@ class Story:
     def msr(self, name: str, value: int) -> Story:
         return self._event(TraceKind.MSR, encoding=REGISTERS[name], value=value)
 
-    def eret(self, to: int = 1, *, x0: int = 0, mode: int | None = None, back: int = 0) -> Story:
-        """A return to level ``to``, with SPSR.M of that unless ``mode`` is something else."""
+    def eret(
+        self, to: int = 1, *, x0: int = 0, mode: int | None = None, back: int | None = None
+    ) -> Story:
+        """A return to level ``to``, with SPSR.M of that unless ``mode`` is something else.
+
+        It goes ``back`` to where the last exception came, unless that is something else.
+        """
         self._event(
-            TraceKind.ERET, encoding=to << 2 | 1 if mode is None else mode, value=x0, va=back
+            TraceKind.ERET,
+            encoding=to << 2 | 1 if mode is None else mode,
+            value=x0,
+            va=self._came if back is None else back,
         )
         self.el = to
         return self
@@ -105,7 +114,7 @@ class Story:
 
     def exception(self, to: int = 2, *, offset: int = 0x400) -> Story:
         """An exception that is taken to level ``to``."""
-        self.el = to
+        self.el, self._came = to, self.pc
         return self._event(TraceKind.EXCEPTION, encoding=offset)
 
     def at(self, name: str = "s1e1r") -> Story:

@@ -101,6 +101,23 @@ def _returns(record: Record) -> Iterator[Broken]:
         )
 
 
+def _resumptions(record: Record) -> Iterator[Broken]:
+    came: dict[int, int] = {}
+    for _, pc, row in _events(record, TraceKind.EXCEPTION, TraceKind.ERET):
+        level = int(row["el"])
+        if row["kind"] == TraceKind.EXCEPTION:
+            came[level] = pc
+            continue
+        from_, back = came.pop(level, None), int(row["va"])
+        if from_ is not None and back != from_:
+            yield told_at(
+                record,
+                f"{instruction(record, pc)} goes to {placed(record, back)}, and what was called or "
+                f"interrupted goes on at {placed(record, from_)}",
+                pc,
+            )
+
+
 CALLS = (
     Rule(
         "call.hvc",
@@ -120,6 +137,15 @@ CALLS = (
         always,
         _once(_refusals),
         "x0 holds no function that this stub has",
+    ),
+    Rule(
+        "call.resumes",
+        "an ERET goes on where the exception came: behind the call, at what was interrupted",
+        ARM + "D1.3.1: the preferred return address",
+        Severity.ERROR,
+        always,
+        _once(_resumptions),
+        "ELR is set by the exception; of a call, it is behind the HVC already",
     ),
     Rule(
         "call.return",

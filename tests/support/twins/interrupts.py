@@ -29,6 +29,13 @@ def _switched(daif: int) -> r.Record:
     return r.traced(story.msr("TTBR1_EL1", 0).isb().vectors(VECTORS, daif=daif))
 
 
+def _called(*, behind: int) -> r.Record:
+    """A call that goes on so many bytes behind the HVC."""
+    story = _good()
+    call = story.pc
+    return r.traced(story.hvc().exception().eret(back=call + behind))
+
+
 def _saving(word: int) -> r.Record:
     """The first instruction of the code that moves is ``word``."""
     words = dict(r.CODE.words) | {r.CONTROL: SeenWord(r.CONTROL, word, None)}
@@ -51,6 +58,7 @@ INTERRUPTS: dict[str, Twins] = {
         r.traced(_good().hvc().exception().eret(x0=HVC_STUB_ERR)),
         r.traced(_good().hvc().exception().eret(x0=0)),
     ),
+    "call.resumes": Twins(_called(behind=8), _called(behind=4)),
     "call.return": Twins(
         r.traced(_good().exception().eret(mode=AARCH32)), r.traced(_good().exception().eret())
     ),
