@@ -9,6 +9,7 @@ import numpy as np
 from relokit.runtime.judge.model.tlb_contents import Clash, Held, Tlb, Why
 from relokit.runtime.judge.model.tlb_uses import Stored, TableStore
 from relokit.runtime.judge.model.translations import Differs
+from relokit.runtime.judge.rules.profile import Guarantee
 from relokit.runtime.judge.rules.rule import Broken, Rule, always
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.judge.rules.translations_told import (
@@ -58,6 +59,12 @@ def clash_notes(record: Record, clash: Clash) -> Iterator[str]:
         yield _CONSEQUENCES[what]
 
 
+def spared(clash: Clash) -> frozenset[Guarantee]:
+    """Which CPUs ``clash`` does not harm: with BBML2 another size alone is no conflict."""
+    sizes_only = clash.where.what == (Differs.SIZE,)
+    return frozenset({Guarantee.BBML2}) if sizes_only else frozenset()
+
+
 def _replaced(record: Record, clash: Clash) -> Broken:
     name = register(clash.new)
     if clash.why is Why.STEP:
@@ -70,6 +77,7 @@ def _replaced(record: Record, clash: Clash) -> Broken:
         f"{text(record, clash.cause)} puts {tables(record, clash.new)} into {name} while a TLB "
         f"may hold {tables(record, clash.old)}, {how}; {where(clash)}",
         tuple(clash_notes(record, clash)),
+        spared_by=spared(clash),
     )
 
 
@@ -197,6 +205,9 @@ BREAK_BEFORE_MAKE = (
         always,
         _switch,
         "the write of the empty table, its ISB or the TLBI is missing, or comes too late",
+        consequence="a TLB conflict abort, a permission fault by a stale read-only block, or the "
+        "old page read and written; most machines get away with it as long as attributes agree",
+        hint="msr ttbr1_el1, EMPTY; isb; tlbi vmalle1; dsb nsh; msr ttbr1_el1, NEW; isb",
     ),
     Rule(
         "bbm.empty-table",
@@ -206,6 +217,8 @@ BREAK_BEFORE_MAKE = (
         always,
         _empty_table,
         "another page than the zero page, or something was stored to it",
+        consequence="what it maps may be held by a TLB, beside what the new tables map",
+        hint="msr ttbr1_el1, EMPTY; isb; tlbi vmalle1; dsb nsh; msr ttbr1_el1, NEW; isb",
     ),
     Rule(
         "bbm.control",
@@ -216,6 +229,10 @@ BREAK_BEFORE_MAKE = (
         always,
         _control,
         "T0SZ, for one, may change while TTBR0 holds a table that maps nothing, and after a TLBI",
+        consequence="an entry may be used as the old values have it: with another size, granule "
+        "or output size",
+        hint="put a table that maps nothing into the TTBR first: msr ttbr0_el1, EMPTY; isb; tlbi "
+        "vmalle1; dsb nsh; isb; msr tcr_el1, NEW; isb",
     ),
     Rule(
         "bbm.store",
@@ -226,6 +243,9 @@ BREAK_BEFORE_MAKE = (
         always,
         _store,
         "a destination that overlaps tables still in a TTBR, or that a TLB still leads to",
+        consequence="a walk, which may be made at any time, goes where the data says",
+        hint="keep tables out of every destination; use a TTBR only until a copy of its tables "
+        "elsewhere is in force",
     ),
     Rule(
         "tlb.enable",
@@ -235,5 +255,7 @@ BREAK_BEFORE_MAKE = (
         always,
         _enable,
         "no TLBI between the last use of this regime and SCTLR.M",
+        consequence="what the TLB held before counts again",
+        hint="tlbi vmalle1; dsb nsh; isb before SCTLR.M is set",
     ),
 )

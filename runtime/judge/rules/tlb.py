@@ -10,7 +10,8 @@ from relokit.codegen.system_registers import REGISTERS
 from relokit.runtime.judge.model.invalidation import Broadcast
 from relokit.runtime.judge.model.tlb_contents import Clash, Why
 from relokit.runtime.judge.model.tlb_uses import StaleUse
-from relokit.runtime.judge.rules.break_before_make import clash_notes, where
+from relokit.runtime.judge.rules.break_before_make import clash_notes, spared, where
+from relokit.runtime.judge.rules.profile import Guarantee
 from relokit.runtime.judge.rules.rule import Broken, Rule, always
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.judge.rules.translations_told import (
@@ -34,6 +35,7 @@ from relokit.runtime.record.trace import TraceKind
 
 _ARM = "ARM DDI 0487, "
 _CNP = 1 << 0
+_BY_ETS = frozenset({Guarantee.ETS2})
 _HALF = np.uint64(1 << 55)
 _TTBRS = {
     REGISTERS[f"TTBR{number}_EL{level}"]: f"TTBR{number}_EL{level}"
@@ -53,6 +55,7 @@ def _attempted(record: Record, clash: Clash, says: str, number: int | None = Non
         f"{tables(record, clash.new)} in force while a TLB may hold {tables(record, clash.old)}; "
         f"{where(clash)}",
         tuple(clash_notes(record, clash)),
+        spared_by=spared(clash),
     )
 
 
@@ -63,7 +66,14 @@ def _used(record: Record, use: StaleUse, says: str, number: int) -> Broken:
         f"{text(record, number)} {says}: {placed(record, use.number)} may go by "
         f"{tables(record, use.held)}; VA {use.va:#x}",
         tuple(_use_notes(record, use)),
+        spared_by=_BY_ETS if _is_late(record, use) else frozenset(),
     )
+
+
+def _is_late(record: Record, use: StaleUse) -> bool:
+    """Whether only the context synchronisation behind a DSB is missing, and for no fetch."""
+    fetched = known(record.trace).records["kind"][use.number] == TraceKind.FETCH
+    return use.why is Why.UNSYNCHRONISED and not fetched
 
 
 def _use_notes(record: Record, use: StaleUse) -> Iterator[str]:
@@ -207,6 +217,25 @@ def _repeat(record: Record) -> Iterator[Broken]:
             yield at(record, one.number, f"{text(record, one.number)} and its DSB come once")
 
 
+def _falkor(record: Record) -> Iterator[Broken]:
+    """Writes of a TTBR that change ASID and tables at once."""
+    held = followed(record).tlb.held
+    for new in held:
+        if new.cause is None or new.register != f"TTBR{new.view.upper:d}":
+            continue
+        for old in held:
+            beside = (old.view.level, old.view.upper) == (new.view.level, new.view.upper)
+            known_before = old.replaced == new.cause and old.view.tables is not None
+            both = old.view.asid != new.view.asid and old.view.tables != new.view.tables
+            if beside and known_before and both:
+                yield at(
+                    record,
+                    new.cause,
+                    f"{text(record, new.cause)} changes the ASID from {old.view.asid:#x} to "
+                    f"{new.view.asid:#x}, and the tables as well",
+                )
+
+
 TLB = (
     Rule(
         "tlb.scope",
@@ -218,6 +247,9 @@ TLB = (
         _scope,
         "vmalle1 ends all of the current regime; aside1 leaves global entries, vale1 tables, alle2 "
         "is EL2's",
+        consequence="the old translation may still be used once the new tables are in force: a "
+        "conflict abort, a permission fault, or the old page",
+        hint="msr ttbr1_el1, EMPTY; isb; tlbi vmalle1; dsb nsh; msr ttbr1_el1, NEW; isb",
     ),
     Rule(
         "tlb.operand",
@@ -228,6 +260,10 @@ TLB = (
         always,
         _operand,
         "the VA was not shifted by 12, or by the page size; TTL, TG or ASID are another's",
+        consequence="the old translation may still be used once the new tables are in force: a "
+        "conflict abort, a permission fault, or the old page",
+        hint="bits 43:0 of the operand are VA[55:12] for pages of any size; or invalidate all: "
+        "tlbi vmalle1",
     ),
     Rule(
         "tlb.synchronised",
@@ -238,6 +274,8 @@ TLB = (
         always,
         _synchronised,
         "no ISB between MSR and TLBI: a walk by the old value may fill the TLB again",
+        consequence="the TLB may be filled again from the old tables, behind the TLBI",
+        hint="msr ttbr1_el1, EMPTY; isb; tlbi vmalle1; dsb nsh; msr ttbr1_el1, NEW; isb",
     ),
     Rule(
         "tlb.completion",
@@ -247,6 +285,10 @@ TLB = (
         always,
         _completion,
         "a DSB is missing behind the TLBI, or it is one for loads (ld) or stores (st) only",
+        consequence="the old translation may still be used once the new tables are in force: a "
+        "conflict abort, a permission fault, or the old page",
+        hint="dsb nsh (ish behind a TLBI for all CPUs), for loads and stores, before the next MSR "
+        "TTBR",
     ),
     Rule(
         "tlb.stale",
@@ -256,6 +298,8 @@ TLB = (
         always,
         _stale,
         "the tables were replaced, and no TLBI was executed since",
+        consequence="the access may go to the old page, or fault",
+        hint="a TLBI, its DSB and an ISB before it",
     ),
     Rule(
         "tlb.legality",
@@ -265,6 +309,8 @@ TLB = (
         always,
         _legality,
         "alle1, vmalls12e1 and all of EL2's are UNDEFINED at EL1",
+        consequence="an undefined instruction exception",
+        hint="tlbi vmalle1 at EL1; alle2, vae2 and alle1 at EL2",
     ),
     Rule(
         "tlb.root",
@@ -274,6 +320,9 @@ TLB = (
         always,
         _root,
         "the value is no table's: a field of kimage mistaken, a PA that was not folded",
+        consequence="a walk, which may be made at any time, reads whatever is there: an SError, "
+        "or a device's registers",
+        hint="the PA of the first table, whose bits 51:48 go to bits 5:2 with 52-bit addresses",
     ),
     Rule(
         "tlb.domain",
@@ -283,6 +332,9 @@ TLB = (
         always,
         _domain,
         "dsb nsh completes it for this CPU, and kexec has no other",
+        consequence="another CPU may use the old translation",
+        hint="dsb ish behind an IS form, dsb sy behind an OS form; vmalle1 and dsb nsh where one "
+        "CPU is left",
     ),
     Rule(
         "errata.thunderx2-219",
@@ -301,5 +353,14 @@ TLB = (
         always,
         _repeat,
         "some CPUs complete the first one early; forms for this CPU only are not affected",
+    ),
+    Rule(
+        "errata.e1003",
+        "the ASID in a TTBR does not change together with the tables, but by way of a reserved one",
+        "Linux, QCOM_FALKOR_ERRATUM_1003",
+        Severity.NOTE,
+        always,
+        _falkor,
+        "Falkor v1 may keep entries of the new tables under the old ASID",
     ),
 )

@@ -11,6 +11,7 @@ from relokit.runtime.judge.model.tlb_contents import Clash, Held, Tlb, Why
 from relokit.runtime.judge.model.tlb_uses import StaleUse, TableStore, table_stores, uses
 from relokit.runtime.judge.rules.disassembly import listing
 from relokit.runtime.judge.rules.lapses_told import instruction
+from relokit.runtime.judge.rules.profile import Guarantee
 from relokit.runtime.judge.rules.rule import Broken
 from relokit.runtime.record.known import UnknownFactError, known
 from relokit.runtime.record.record import Record
@@ -69,7 +70,12 @@ def stale_uses(record: Record, *whys: Why) -> Iterator[StaleUse]:
 
 
 def at(
-    record: Record, number: int, message: str, notes: Iterator[str] | tuple[str, ...] = ()
+    record: Record,
+    number: int,
+    message: str,
+    notes: Iterator[str] | tuple[str, ...] = (),
+    *,
+    spared_by: frozenset[Guarantee] = frozenset(),
 ) -> Broken:
     """A finding at the instruction that is record ``number``."""
     pc = pc_of(record, number)
@@ -80,6 +86,7 @@ def at(
         place=code.places.get(pc),
         listing=listing(code.around(pc), pc),
         notes=tuple(notes),
+        spared_by=spared_by,
     )
 
 

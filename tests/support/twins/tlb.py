@@ -47,6 +47,10 @@ TLB: dict[str, Twins] = {
     "errata.thunderx2-219": Twins(
         told(invalidated().msr("TTBR1_EL1", B).load(r.SPARE, 16).isb()), SWITCHED
     ),
+    "errata.e1003": Twins(
+        told(begun().msr("TTBR0_EL1", EMPTY | 1 << 48).isb()),
+        told(begun().msr("TTBR0_EL1", EMPTY).isb()),
+    ),
     "errata.repeat-tlbi": Twins(
         told(switched(emptied().tlbi("vmalle1is").dsb(FULL, INNER))),
         told(
