@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from relokit.runtime.judge.book import whole_book
+from relokit.runtime.judge.boot_musts import MUSTS, Must
+from relokit.runtime.judge.rules.profile import ERRATA, PROFILES, Erratum
 
 OTHERS: Mapping[str, str] = {
     "matrix.crash": "the process that ran the cell came down with it",
@@ -63,6 +65,30 @@ Not judged here: a second stage, other CPUs, values that are stored to tables (a
 entry of live ones is a finding, whatever it stores). Errata are told where the code does what they
 are about.
 """
+_HANDOVER = """
+## The hand-over
+
+Each must of booting.rst, and of the calls by which a kexec leaves for EL2, with the rules that
+judge it. Rules on registers are one table (`runtime/judge/rules/boot_contract.py`): bits, for which
+features, for which level of entry. What is wrong in a register is told at the instruction that set
+it on the way out, followed back through moves and through the stub.
+
+| must | rules |
+|---|---|
+"""
+_BY_HAND = """
+No CPU or machine that is emulated here has what these are about; they are tried on records made by
+hand: {names}.
+
+## Profiles
+
+The worst machine that the architecture allows decides. Beside the verdict, a finding says if it
+would not bite on the CPU that is emulated, or on that of `--profile`: one of {profiles}. A CPU
+spares what it guarantees to need no step for (IDC, DIC, ETS2, BBML), and the errata of others:
+
+| rule | CPUs | what | source |
+|---|---|---|---|
+"""
 _OTHERS = """
 ## Without a verdict
 
@@ -79,8 +105,29 @@ def page() -> str:
         f"| `{rule.name}` | {rule.severity} | {rule.must} | {rule.source} |\n"
         for rule in whole_book()
     )
+    rules = whole_book()
+    musts = (f"| {one.must} | {_judged_by(one)} |\n" for one in MUSTS)
+    by_hand = _BY_HAND.format(
+        names=", ".join(f"`{rule.name}`" for rule in rules if not rule.executed),
+        profiles=", ".join(f"`{name}`" for name in PROFILES),
+    )
+    errata = (_erratum(one, {rule.name for rule in rules}) for one in ERRATA)
     others = (f"| `{name}` | {text} |\n" for name, text in OTHERS.items())
-    return _TOP + "".join(rows) + _CACHES + _TRANSLATIONS + _OTHERS + "".join(others)
+    parts = (
+        _TOP, *rows, _CACHES, _TRANSLATIONS, _HANDOVER, *musts, by_hand, *errata, _OTHERS, *others,
+    )  # fmt: skip
+    return "".join(parts)
+
+
+def _judged_by(must: Must) -> str:
+    names = ", ".join(f"`{rule}`" for rule in must.rules)
+    return f"{names}: {must.why}" if names and must.why else names or f"not judged: {must.why}"
+
+
+def _erratum(one: Erratum, judged: set[str]) -> str:
+    rule = f"`{one.rule}`" if one.rule in judged else f"`{one.rule}` (not judged)"
+    cpus = ", ".join(model.name for model in one.models) or "any"
+    return f"| {rule} | {cpus} | {one.what} | {one.source} |\n"
 
 
 if __name__ == "__main__":

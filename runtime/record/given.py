@@ -36,7 +36,8 @@ class TreeGiven:
 
     ``problem`` says why it is none; all else is empty then. ``reserved`` is what nothing may be
     placed on, ``unmapped`` that part of it which may not be mapped. ``initrd`` is what /chosen
-    says, ``psci`` whether there is firmware to call.
+    says, ``psci`` whether there is firmware to call, ``gicv2`` whether the interrupt controller is
+    one without system registers.
     """
 
     at: int
@@ -49,6 +50,7 @@ class TreeGiven:
     chosen: bool = False
     cpus: tuple[CpuNode, ...] = ()
     psci: bool = False
+    gicv2: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ MAX_PROBLEM = 200
 """Characters of a reason that is kept."""
 MAX_CPUS = 4096
 SPIN_TABLE = "spin-table"
+GICV2 = frozenset({b"arm,gic-400", b"arm,cortex-a15-gic", b"arm,cortex-a7-gic"})
 
 
 def given(memory: GuestMemory, image: int, tree: int | None) -> Given:
@@ -66,9 +67,17 @@ def _parsed(at: int, blob: bytes) -> TreeGiven:
             chosen=chosen is not None,
             cpus=tuple(_cpus(root)),
             psci=root.child("psci") is not None,
+            gicv2=_has_gicv2(root),
         )
     except FormatError as error:
         return TreeGiven(at=at, size=len(blob), problem=error.message[:MAX_PROBLEM])
+
+
+def _has_gicv2(root: Node) -> bool:
+    """Bindings: interrupt-controller/arm,gic.yaml."""
+    found = [node for node in root.children if "interrupt-controller" in node.properties]
+    names = {name for node in found for name in node.properties.get("compatible", b"").split(b"\0")}
+    return bool(names & GICV2)
 
 
 def _unmapped(root: Node) -> Iterator[Extent]:

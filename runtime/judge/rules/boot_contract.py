@@ -34,7 +34,8 @@ class Wanted(Enum):
 class Bits:
     """``mask`` of ``register`` must be as ``wanted`` if all ``features`` are there.
 
-    ``host`` is the value of HCR_EL2.E2H for which the register has this format, None for both.
+    ``host`` is the value of HCR_EL2.E2H for which the register has this format, None for both;
+    ``gicv2`` whether the device tree has a GICv2, None if that does not matter.
     """
 
     register: str
@@ -43,6 +44,7 @@ class Bits:
     entry: EntryLevel = EntryLevel.ANY
     features: tuple[F, ...] = ()
     host: bool | None = None
+    gicv2: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ def _fine_grained(name: str, mask: int, *features: F) -> tuple[Bits, ...]:
 
 
 ALL = (1 << 64) - 1
+_GIC = (F.EL2, F.GICV3)
 _TRAPPED = "The first instruction that uses it traps to a level that knows nothing of it: "
 
 CONTRACT: tuple[Clause, ...] = (
@@ -129,10 +132,19 @@ CONTRACT: tuple[Clause, ...] = (
         "handoff.gicv3",
         "the GICv3 system registers are enabled for the level that is entered",
         (
-            _el3("ICC_SRE_EL3", _bits(3, 0), F.GICV3),
-            _below("ICC_SRE_EL2", _bits(3, 0), F.GICV3),
+            Bits("ICC_SRE_EL3", _bits(3, 0), features=(F.EL3, F.GICV3), gicv2=False),
+            Bits("ICC_SRE_EL2", _bits(3, 0), Wanted.ONES, EntryLevel.EL1, _GIC, gicv2=False),
         ),
         "The kernel's first access to the CPU interface is undefined: it panics in its GIC driver.",
+    ),
+    Clause(
+        "handoff.gicv2",
+        "a GICv3 that the device tree calls a GICv2 has its system registers disabled",
+        (
+            Bits("ICC_SRE_EL3", _bits(0), Wanted.ZEROS, features=(F.EL3, F.GICV3), gicv2=True),
+            Bits("ICC_SRE_EL2", _bits(0), Wanted.ZEROS, EntryLevel.EL1, _GIC, gicv2=True),
+        ),
+        "Interrupts are signalled to system registers that a driver for a GICv2 never reads.",
     ),
     Clause(
         "handoff.gicv5",

@@ -9,7 +9,7 @@ from relokit.runtime.judge.rules.handoff import BOOTING, enters_a_kernel
 from relokit.runtime.judge.rules.provenance import located, system_writer
 from relokit.runtime.judge.rules.rule import Applies, Broken, Check, Rule
 from relokit.runtime.judge.rules.severity import Severity
-from relokit.runtime.record.known import UnknownFactError, known
+from relokit.runtime.record.known import Unknown, UnknownFactError, known
 from relokit.runtime.record.record import Record
 from relokit.runtime.record.stations import CpuFacts, StationRole
 
@@ -37,8 +37,16 @@ def _counts(record: Record, row: Bits, el: int) -> bool:
     """Whether ``row`` is asked for of this CPU, for a kernel entered at ``el``."""
     if row.entry is not EntryLevel.ANY and row.entry.value != el:
         return False
+    if row.gicv2 is not None and row.gicv2 != _has_gicv2(record):
+        return False
     identity = known(record.platform).identity
     return all(feature.on(identity) for feature in row.features)
+
+
+def _has_gicv2(record: Record) -> bool:
+    """What the device tree says, if there is one."""
+    given = record.given
+    return not isinstance(given, Unknown) and bool(given and given.tree and given.tree.gicv2)
 
 
 def _check(clause: Clause) -> Check:

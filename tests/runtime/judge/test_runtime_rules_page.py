@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from relokit.runtime.judge.book import whole_book
+from relokit.runtime.judge.boot_musts import MUSTS
 from relokit.runtime.judge.rules_page import OTHERS, page
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -39,3 +40,15 @@ def test_every_name_that_a_finding_can_have_is_on_the_page() -> None:
                 and _NAME.fullmatch(node.value)
             }
             assert names <= known_names, path
+
+
+def test_every_must_is_judged_by_rules_that_there_are_or_says_why_not() -> None:
+    names = {rule.name for rule in whole_book()}
+    for must in MUSTS:
+        assert must.rules or must.why, must
+        assert set(must.rules) <= names, must
+
+
+def test_every_rule_on_the_hand_over_is_of_some_must() -> None:
+    told = {rule for must in MUSTS for rule in must.rules}
+    assert {rule.name for rule in whole_book() if rule.name.startswith("handoff.")} <= told

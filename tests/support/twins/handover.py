@@ -46,6 +46,18 @@ HANDOVER: dict[str, Twins] = {
         {"ICC_SRE_EL3": 0xF, "ICC_CTLR_EL3": 0, "ICC_SRE_EL2": 9},
         {"ICC_SRE_EL2": 1},
     ),
+    "handoff.gicv2": Twins(
+        *(
+            replace(
+                r.provided(
+                    {PFR0: BASE | 1 << 24},
+                    {"ICC_SRE_EL3": 8, "ICC_CTLR_EL3": 0, "ICC_SRE_EL2": 8 | enabled},
+                ),
+                given=Given(r.IMAGE, replace(r.TREE, gicv2=True)),
+            )
+            for enabled in (1, 0)
+        )
+    ),
     "handoff.gicv5": _twins(
         {PFR2: 1 << 12},
         {"ICH_HFGRTR_EL2": 0x1F00FF, "ICH_HFGWTR_EL2": 0x1E0065, "ICH_HFGITR_EL2": 0x7FF},
