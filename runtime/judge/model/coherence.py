@@ -179,8 +179,9 @@ class Coherence:
         start = pa & -self._granule
         rounded = (pa + length + self._granule - 1 & -self._granule) - start
         for chunk, index in self._lines.pieces(start, rounded):
-            dirty = chunk.writer[index] != CLEAN
-            if dirty.any():
+            writer = chunk.writer[index]
+            if writer.any():
+                dirty = writer != CLEAN
                 # Any dirty line may be written back later, a whole granule of it at that.
                 at = self._culprit(chunk.maintained[index], pc)
                 lapse = self._lapse(LapseKind.WRITTEN_AROUND, at, (chunk, index), dirty)
@@ -216,9 +217,9 @@ class Coherence:
                     lapse = self._lapse(LapseKind.READ_HIDDEN, pc, (chunk, index), stale)
                     self._count(lapse.others, chunk.stale[index][stale])
                 continue
-            dirty = chunk.writer[index] != CLEAN
-            if dirty.any():
-                self._lapse(LapseKind.READ_AROUND, pc, (chunk, index), dirty)
+            writer = chunk.writer[index]
+            if writer.any():
+                self._lapse(LapseKind.READ_AROUND, pc, (chunk, index), writer != CLEAN)
             self._check_complete((chunk, index), pc)
         if not kind.cacheable:
             self._check_device(row)
@@ -356,6 +357,8 @@ class Coherence:
 
         It is told at the barrier that does not complete it, or at the maintenance.
         """
+        if not self._pending:
+            return
         chunk, index = piece
         pending = chunk.pending[index]
         if not pending.any():
@@ -379,10 +382,9 @@ class Coherence:
 
     def _invalidate_code(self, row: _Row) -> None:
         _, _, va, pa, _, _, operands, stride, size, what, _, flags, _ = row
-        # By address it reaches this VA's lines only: what is executed at another is not certain.
-        if what == _BY_ADDRESS and va == pa and not flags & _NO_PA:
+        if what == _BY_ADDRESS and not flags & _NO_PA:
             for chunk, index in self._lines.strided(pa, stride or size, operands):
-                chunk.invalidated[index] = self._now
+                chunk.invalidate(va - pa, index, self._now)
 
     def _fetch(self, row: _Row) -> None:
         _, pc, va, pa, length = row[:5]
@@ -403,23 +405,24 @@ class Coherence:
                     self._count(lapse.others, chunk.stale[index][stale])
             stored = chunk.stored[index]
             if stored.any() or chunk.copied is not None:
-                self._fetch_changed(pc, va == pa, (chunk, index))
+                self._fetch_changed(pc, va - pa, (chunk, index))
 
-    def _fetch_changed(self, pc: int, identical: bool, piece: Piece) -> None:
-        old = self._old_code(piece, identical)
+    def _fetch_changed(self, pc: int, offset: int, piece: Piece) -> None:
+        old = self._old_code(piece, offset)
         if old.any():
             self._lapse(LapseKind.FETCHED_OLD, pc, piece, old)
             piece[0].told(piece[1], old)
 
-    def _old_code(self, piece: Piece, identical: bool) -> npt.NDArray[np.bool_]:
-        """Lines that may be fetched as they were before they were last stored to."""
+    def _old_code(self, piece: Piece, offset: int) -> npt.NDArray[np.bool_]:
+        """Lines that may be fetched, ``offset`` above their PA, as before they were stored to."""
         chunk, index = piece
         stored, cleaned = chunk.stored[index], chunk.cleaned[index]
         changed = stored != 0
         old = changed & (cleaned < stored)
         late = changed & ~old & (cleaned > max(0, self._steps.latest(self._now)))
-        if identical and late.any():
-            by_address = chunk.invalidated[index]
+        if offset in chunk.invalidated and late.any():
+            # By address an IC reaches this VA's lines only: at another they are not certain.
+            by_address = chunk.invalidated[offset][index]
             for at in np.unique(by_address[late]).tolist():
                 if not at or self._steps.missing_after(at, self._now):
                     continue

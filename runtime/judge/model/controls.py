@@ -27,9 +27,11 @@ class Controls:
     def __init__(self, start: Mapping[str, int]) -> None:
         self._sctlr = {el: start.get(f"SCTLR_EL{el}", 0) for el in (1, 2)}
         self._hcr = start.get("HCR_EL2", 0)
+        self._data: dict[tuple[int, int], MemoryType] = {}
 
     def write(self, encoding: int, value: int, el: int) -> None:
         """MSR of ``value`` at ``el`` to the register of ``encoding``, as in the instruction."""
+        self._data.clear()
         if el == 2 and self._hcr & HCR_EL2_E2H:
             encoding = TO_EL1.get(encoding, TO_EL2.get(encoding, encoding))
         if encoding in _SCTLRS:
@@ -39,7 +41,10 @@ class Controls:
 
     def data(self, attributes: int, el: int) -> MemoryType:
         """How a load, a store or maintenance with ``attributes`` of a record goes, at ``el``."""
-        return self._type(attributes, el, SCTLR_C, HCR_CD)
+        found = self._data.get((attributes, el))
+        if found is None:
+            found = self._data[attributes, el] = self._type(attributes, el, SCTLR_C, HCR_CD)
+        return found
 
     def code(self, attributes: int, el: int) -> MemoryType:
         """How a fetch goes. With the MMU off it is Normal: Write-Through if SCTLR.I is set."""

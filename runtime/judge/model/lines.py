@@ -23,6 +23,9 @@ COPIED, COPIED_DIRTY = 1, 2
 """Values of ``copied``: code that was cleaned and not invalidated, or neither."""
 FIRST_WRITER = 3
 """The least value of ``writer`` that stands for an instruction."""
+MAX_OFFSETS = 8
+"""VAs of a line, as distances from its PA, that invalidations by address are remembered for."""
+
 Index = slice | npt.NDArray[np.int64]
 
 
@@ -34,7 +37,7 @@ class Chunk:
     maintenance by address since it was stored to; 0 is nobody.
     ``cached`` tells whether a cache may hold it at all. ``stored``, ``cleaned`` and ``invalidated``
     are when code was last changed, last cleaned (at least to the PoU) and last invalidated by
-    address, as 1 and more; 0 is never. ``around`` is how the last store around the caches went.
+    address (by how far the VA was above the PA), as 1 and more; 0 is never. ``around`` is how the last store around the caches went.
     ``copied`` is code that was changed before the trace, None where there is none.
     """
 
@@ -63,7 +66,15 @@ class Chunk:
         self.cached = np.ones(count, np.bool_)
         self.stored = np.zeros(count, np.uint32)
         self.cleaned = np.zeros(count, np.uint32)
-        self.invalidated = np.zeros(count, np.uint32)
+        self.invalidated: dict[int, npt.NDArray[np.uint32]] = {}
+
+    def invalidate(self, offset: int, index: Index, now: int) -> None:
+        """By address, ``offset`` above their PA, as far as there is room for one more of these."""
+        plane = self.invalidated.get(offset)
+        if plane is None and len(self.invalidated) < MAX_OFFSETS:
+            plane = self.invalidated[offset] = np.zeros(len(self.cleaned), np.uint32)
+        if plane is not None:
+            plane[index] = now
 
     def told(self, index: Index, lines: npt.NDArray[np.bool_]) -> None:
         """Code in ``lines`` of ``index`` was found to be old: once is enough."""

@@ -24,6 +24,7 @@ class Ordering:
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
         self._through = self._around = self._barrier = 0
+        self._types: set[MemoryType] = set()
 
     def barrier(self, now: int) -> None:
         """A DSB or DMB for loads and stores."""
@@ -35,6 +36,7 @@ class Ordering:
         chunk.stored[index] = now
         if not kind.cacheable:
             self._around = now
+            self._types.add(kind)
             chunk.around[index] = _AROUND[kind]
         else:
             self._through = now
@@ -64,7 +66,7 @@ class Ordering:
         self, pa: int, length: int, kind: MemoryType
     ) -> Iterator[tuple[Piece, npt.NDArray[np.bool_]]]:
         """Lines that a Device access may find before a Non-cacheable store to them, or v.v."""
-        if self._around <= self._barrier:
+        if self._around <= self._barrier or self._types <= {kind}:
             return
         for chunk, index in self._lines.pieces(pa, length):
             around = chunk.around[index]

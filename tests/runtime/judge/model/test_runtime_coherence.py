@@ -407,10 +407,23 @@ def test_code_changed_before_the_trace(clean: bool) -> None:
 
 
 def test_invalidation_by_address_reaches_that_address() -> None:
-    for va, old in ((BASE, False), (BASE | 0xFFFF << 48, True)):
+    high = BASE | 0xFFFF << 48
+    for va, executed, old in (
+        (BASE, BASE, False), (high, BASE, True), (high, high, False), (BASE, high, True)
+    ):  # fmt: skip
         story = Story().store(BASE, 64).dc("civac", BASE, 64).dsb()
-        story.ic_by_address(BASE, 64, va=va).dsb().isb().fetch(BASE)
+        story.ic_by_address(BASE, 64, va=va).dsb().isb().fetch(BASE, va=executed)
         assert bool(lapses(story, LapseKind.FETCHED_OLD)) == old
+
+
+def test_no_trace_can_have_memory_used_up_by_aliases() -> None:
+    story = Story().store(BASE, 64).dc("civac", BASE, 64).dsb()
+    for number in range(100):
+        story.ic_by_address(BASE, 64, va=BASE + (number << 20))
+    story.dsb().isb().fetch(BASE, va=BASE + (99 << 20)).fetch(BASE)
+    # The first ones count; of others nothing is certain.
+    [lapse] = lapses(story, LapseKind.FETCHED_OLD)
+    assert lapse.pc == story.pc - 8
 
 
 def test_the_image_is_invalidated_after_it_was_cleaned() -> None:
