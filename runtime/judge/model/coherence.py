@@ -414,7 +414,7 @@ class Coherence:
             piece[0].told(piece[1], old)
 
     def _old_code(self, piece: Piece, offset: int) -> npt.NDArray[np.bool_]:
-        """Lines that may be fetched, ``offset`` above their PA, as before they were stored to."""
+        """Lines that may be fetched ``offset`` above their PA as before they were stored to."""
         chunk, index = piece
         stored, cleaned = chunk.stored[index], chunk.cleaned[index]
         changed = stored != 0
