@@ -38,7 +38,8 @@ class Chunk:
     ``cached`` tells whether a cache may hold it at all. ``stored``, ``cleaned`` and ``invalidated``
     are when code was last changed, last cleaned (at least to the PoU) and last invalidated by
     address (by how far the VA was above the PA), as 1 and more; 0 is never. ``around`` is how the
-    last store around the caches went, ``copied`` code that was changed before the trace, None where there is none.
+    last store around the caches went, ``copied`` code that was changed before the trace (None
+    where there is none).
     """
 
     __slots__ = (
