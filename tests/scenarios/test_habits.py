@@ -23,7 +23,7 @@ from relokit.runtime.record.trace import Trace, TraceKind
 from relokit.runtime.run import verdict
 from support.accesses import is_event
 from support.habits import HABITS, Habit, with_habit
-from support.scenarios import Scenario, judged, scenarios
+from support.scenarios import Scenario, judged, scenarios, under
 
 SIZE = 16 << 10
 STEPS = 1 << 30
@@ -70,7 +70,7 @@ def found(scenario: Scenario, habit: Habit | None = None) -> tuple[list[Any], Re
     with kept() as records, with_habit(habit):
         outcome = judged(scenario)
     [record] = records
-    return told(outcome.findings), record
+    return told(outcome.findings), under(scenario.fields.get("under", {}), record)
 
 
 def small(scenario: Scenario) -> Scenario:

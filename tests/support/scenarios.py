@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.maintenance import What, maintenance_of
 from relokit.runtime.kexec.programs import Programs
+from relokit.runtime.record.known import Unknown
+from relokit.runtime.record.record import Record
+from relokit.runtime.run import verdict
 from relokit.runtime.run.prepare import prepare_machine
 from relokit.runtime.run.verdict import run, run_machine
 from support.edits import edited
@@ -32,6 +36,7 @@ KEYS = frozenset(
         "edit",
         "damage",
         "forgets",
+        "under",
         "rule",
         "severity",
         "at",
@@ -91,11 +96,27 @@ def scenarios(pattern: str) -> list[Scenario]:
     return found
 
 
+def under(registers: Mapping[str, int], record: Record) -> Record:
+    """``record``, as if its trace had begun with ``registers``."""
+    if isinstance(record.trace, Unknown):
+        return record
+    start = {**record.trace.start, **registers}
+    return replace(record, trace=replace(record.trace, start=start))
+
+
+def _executing(registers: Mapping[str, int]) -> Callable[..., Record]:
+    execute = verdict.execute
+    return lambda *args: under(registers, execute(*args))
+
+
 def judged(scenario: Scenario, *, plain: bool = False, trace: Path | None = None) -> Outcome:
     """What becomes of it, recorded to the file ``trace``, if there is one to be."""
     target, job = scenario.target, replace(scenario.job, plain=plain)
     forgotten = [What(name) for name in scenario.fields.get("forgets", ())]
-    with patch("relokit.runtime.run.prehistories.maintenance_of") as maintenance:
+    with (
+        patch("relokit.runtime.run.prehistories.maintenance_of") as maintenance,
+        patch.object(verdict, "execute", _executing(scenario.fields.get("under", {}))),
+    ):
         maintenance.side_effect = lambda *args, **options: tuple(
             row for row in maintenance_of(*args, **options) if row.what not in forgotten
         )
