@@ -18,7 +18,7 @@ from relokit.building import programs_for, sources_of
 from relokit.codegen.base.documents import from_json, to_json
 from relokit.codegen.base.errors import FormatError, NativeCrashError, RelokitError
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.target import Target
+from relokit.codegen.target import Regime, Target
 from relokit.runtime.campaign.result_file import KEY_BYTES, ResultFile
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.opened_inputs import open_inputs, target_for
@@ -34,14 +34,17 @@ TOGETHER = 16
 """Mutants in one request: it costs as much to carry one as to try a tenth of one."""
 AHEAD = 4
 """Requests a worker may be ahead."""
-GRACE_OF_SURVEY = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class MutationPlan:
-    """What to make mutants of. ``operators`` None are all."""
+    """What to make mutants of, and in which ``regimes`` to try them. ``operators`` None are all.
+
+    Code is the same in every regime, so a target's own does not count.
+    """
 
     targets: tuple[Target, ...] = (Target(),)
+    regimes: tuple[Regime, ...] = tuple(Regime)
     routines: tuple[RoutineName, ...] = tuple(RoutineName)
     operators: frozenset[str] | None = None
 
@@ -70,11 +73,11 @@ class Tried:
 
 
 class _Keys:
-    """The mutants of ``setup`` in the file ``known``, if there is one."""
+    """The mutants of ``asked`` in the file ``known``, if there is one."""
 
-    def __init__(self, setup: Setup, known: ResultFile | None) -> None:
+    def __init__(self, asked: SurveyRequest, known: ResultFile | None) -> None:
         self._known = known
-        self._prefix = b"" if known is None else _digest_of(setup)
+        self._prefix = b"" if known is None else _digest_of(asked)
 
     def result_of(self, mutant: Mutant) -> MutantResult | None:
         """What is known to have become of it."""
@@ -101,12 +104,14 @@ class _Keys:
         return blake2b(self._prefix + to_json(mutant), digest_size=KEY_BYTES).digest()
 
 
-def _digest_of(setup: Setup) -> bytes:
-    """What results of ``setup`` depend on, beside the mutant and our own code."""
+def _digest_of(asked: SurveyRequest) -> bytes:
+    """What results depend on, beside the mutant and our own code."""
+    setup = asked.setup
     code = setup.opened.code
     shipped = b"" if code is None else b"".join(bytes(one.data) for one in code.image.sections)
-    moves = layouts_for(setup.target, replace(setup.job, code_from=None))
-    named = repr((asdict(setup.target), moves))
+    # Not which file the code was in.
+    layouts = [replace(one, job=replace(one.job, code_from=None)) for one in asked.layouts]
+    named = repr((asdict(setup.target), layouts))
     digest = blake2b(digest_size=KEY_BYTES)
     for part in (named.encode(), setup.programs.kernel, shipped):
         digest.update(len(part).to_bytes(8, "little") + part)
@@ -160,47 +165,42 @@ def try_mutants(
     """
     shared = job_or_default(job)
     opened = open_inputs(shared)
-    setups, sources = [], sources_of(shared)
+    asked, sources = [], sources_of(shared)
     for target in plan.targets:
         target = target_for(target, opened.code)
-        jobs = [layout.job for layout in layouts_for(target, shared)]
-        setups.append(Setup(target, programs_for(target, *jobs, sources=sources), shared, opened))
+        layouts = layouts_for(target, shared, plan.regimes)
+        programs = programs_for(target, *(layout.job for layout in layouts), sources=sources)
+        setup = Setup(target, programs, shared, opened)
+        request = SurveyRequest(setup, layouts, plan.routines)
+        asked.append(Task(request, request, MutantSurvey, SECONDS * len(layouts)))
     batches: list[_Together] = []
-    asked = (
-        Task(setup, SurveyRequest(setup, plan.routines), MutantSurvey, GRACE_OF_SURVEY)
-        for setup in setups
-    )
-    for done in carried_out(workers, asked, ahead=len(setups)):
+    for done in carried_out(workers, asked, ahead=len(asked)):
         assert done.future is not None
-        setup = done.about
+        target = done.about.setup.target
         try:
             found = done.future.result().answer
         except RelokitError as error:
-            yield SurveyDone(setup.target, None, str(error))
+            yield SurveyDone(target, None, str(error))
             continue
         wanted = replace(found, mutants=tuple(one for one in found.mutants if plan.wants(one)))
-        yield SurveyDone(setup.target, wanted)
-        keys = _Keys(setup, known)
+        yield SurveyDone(target, wanted)
+        keys = _Keys(done.about, known)
         taken = {one.id: result for one in wanted.mutants if (result := keys.result_of(one))}
         yield from (
-            Tried(setup.target, one, taken[one.id], taken=True)
+            Tried(target, one, taken[one.id], taken=True)
             for one in wanted.mutants
             if one.id in taken
         )
         rest = tuple(one for one in wanted.mutants if one.id not in taken)
-        batches += _batches(setup, replace(wanted, mutants=rest), keys)
+        batches += _batches(done.about, replace(wanted, mutants=rest), keys)
     yield from _try_all(workers, batches)
 
 
-def _batches(setup: Setup, found: MutantSurvey, keys: _Keys) -> Iterator[_Together]:
+def _batches(asked: SurveyRequest, found: MutantSurvey, keys: _Keys) -> Iterator[_Together]:
     good = {one.name for one in found.layouts if one.why_not is None}
-    layouts = tuple(
-        limited(one, found.layouts)
-        for one in layouts_for(setup.target, setup.job)
-        if one.name in good
-    )
+    layouts = tuple(limited(one, found.layouts) for one in asked.layouts if one.name in good)
     for at in range(0, len(found.mutants), TOGETHER):
-        yield _Together(setup, layouts, found.mutants[at : at + TOGETHER], keys)
+        yield _Together(asked.setup, layouts, found.mutants[at : at + TOGETHER], keys)
 
 
 def _try_all(workers: Workers, batches: Iterable[_Together]) -> Iterator[Tried]:

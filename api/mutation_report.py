@@ -10,7 +10,7 @@ from typing import ClassVar, TypeVar
 from relokit.codegen.base.documents import ABSENT
 from relokit.codegen.base.nouns import dataclass
 from relokit.mutate import SurveyDone, Tried
-from relokit.runtime.mutation.mutant import FindingPlace, MutantStatus, RoutineName
+from relokit.runtime.mutation.mutant import FindingPlace, Likeness, MutantStatus, RoutineName
 from relokit.runtime.mutation.mutant_survey import LayoutFacts, RoutineFacts
 
 K = TypeVar("K")
@@ -56,6 +56,7 @@ class Left:
     operator: str
     place: str
     text: str
+    likeness: Likeness | None = field(default=None, metadata=ABSENT)
     warnings: tuple[str, ...] = field(default=(), metadata=ABSENT)
     not_judged: tuple[str, ...] = field(default=(), metadata=ABSENT)
     why: str | None = field(default=None, metadata=ABSENT)
@@ -160,6 +161,7 @@ def _left(one: Tried) -> Left:
         mutant.operator,
         mutant.place,
         mutant.text,
+        result.likeness,
         result.warnings,
         result.not_judged,
         result.why,

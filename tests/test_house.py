@@ -68,8 +68,9 @@ ALLOWED = {
         "runtime.kexec, runtime.judge, runtime.evidence, runtime.run"
     ),
     "runtime.mutation": (
-        "codegen, codegen.base, linker, linker.kernel, runtime.guest, runtime.record, "
-        "runtime.kexec, runtime.judge, runtime.judge.rules, runtime.run"
+        "codegen, codegen.base, linker, linker.kernel, runtime.guest, runtime.arch, "
+        "runtime.record, runtime.board, runtime.kexec, runtime.judge, runtime.judge.rules, "
+        "runtime.run"
     ),
     "runtime.room": (
         "codegen.*, linker.*, runtime.kexec, runtime.judge, runtime.run, runtime.state, "

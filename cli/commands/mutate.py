@@ -35,7 +35,7 @@ _EXITS = {"pass": 0, "fail": 1, "nothing": EXIT_NOTHING}
     help="Make every mutant of the code that has one thing wrong, run each, and see whether the "
     "rules find it. Exit code 0 if all were killed, 1 if some were not, 5 if there was none.",
     epilog="Examples:  relokit mutate --operator drop,weaken;  relokit mutate --series 0,9,12,15 "
-    "--el el1,nvhe,vhe --jobs 2;  relokit mutate --code-from vmlinuz --routine relocation.",
+    "--jobs 2 --results mutants.sqlite;  relokit mutate --code-from vmlinuz --routine relocation.",
 )
 @click.option(
     "--series",
@@ -46,7 +46,7 @@ _EXITS = {"pass": 0, "fail": 1, "nothing": EXIT_NOTHING}
     help="States of the series.",
 )
 @several("--page-size", PAGE_SIZES, "Translation granules, by default 4k:", "page_sizes")
-@several("--el", Regime, "Regimes, by default nvhe:", "regimes")
+@several("--el", Regime, "Regimes to try them in, by default all:", "regimes")
 @click.option(
     "--layout",
     type=click.Choice(list(LAYOUTS)),
@@ -102,6 +102,7 @@ def command(
     operators = options["operators"]
     plan = MutationPlan(
         _targets(**options),
+        options["regimes"] or tuple(Regime),
         options["routines"] or tuple(RoutineName),
         None if operators is None else frozenset(operators),
     )
@@ -113,16 +114,14 @@ def command(
 def _targets(
     series: tuple[int, ...],
     page_sizes: tuple[int, ...] | None,
-    regimes: tuple[Regime, ...] | None,
     layout: str,
     **_: object,
 ) -> tuple[Target, ...]:
     kimage = layout_named(layout)
     return tuple(
-        Target(series=state, page_size=page_size, regime=regime, layout=kimage)
+        Target(series=state, page_size=page_size, layout=kimage)
         for state in series
         for page_size in page_sizes or (PAGE_SIZES["4k"],)
-        for regime in regimes or (Regime.NVHE,)
     )
 
 

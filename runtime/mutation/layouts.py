@@ -1,14 +1,18 @@
-"""Which moves a mutant is tried in: enough for every instruction of its routine to be executed."""
+"""Which moves a mutant is tried in: enough for every instruction of its routine to matter."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from relokit.codegen.base.host_file import HostFile
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.series import Feature
-from relokit.codegen.target import Target
+from relokit.codegen.target import Regime, Target
+from relokit.runtime.board.devicetree import virt_dtb
 from relokit.runtime.guest.order import Order
+from relokit.runtime.kexec.inputs import DEFAULT_RAM
 from relokit.runtime.kexec.job import Job, KexecPath, Shape
 from relokit.runtime.mutation.mutant import RoutineName
 
@@ -16,28 +20,57 @@ SECONDS = 10.0
 """What a mutant may take, by the host's clock, before there is no answer."""
 PAGES = 4
 """Pages of the payload: as many as it takes for a first, a last and two between."""
+HIGH = 0x81_4000_0000
+"""PA of RAM where addresses do not fit 32 bits: a cut one must not be right by chance."""
 
 
 @dataclass(frozen=True, slots=True)
 class MoveLayout:
-    """A move by name: what is moved, which way, and what its list looks like."""
+    """A move by name: in which regime, what is moved, which way, and what its list looks like.
+
+    ``ram`` is the PA of its RAM, None for the machine's own.
+    """
 
     name: str
+    regime: Regime
     job: Job
+    ram: int | None = None
+
+    def target(self, target: Target) -> Target:
+        """The same code is the old kernel's in every regime."""
+        return replace(target, regime=self.regime)
+
+    def device_tree(self) -> HostFile | None:
+        """Of a machine with its RAM where the layout has it."""
+        if self.ram is None:
+            return None
+        tree = virt_dtb(self.ram, DEFAULT_RAM, regime=self.regime)
+        file = os.memfd_create("device-tree")
+        os.write(file, tree)
+        return HostFile(file, len(tree), f"the device tree of {self.name}")
 
 
-def layouts_for(target: Target, base: Job) -> tuple[MoveLayout, ...]:
-    """All that a target's mutants are tried in; ``base`` has templates, code and seed."""
-    size = PAGES * target.page_size
-    job = replace(base, size=size, timeout=SECONDS)
-    shapes = (
-        MoveLayout("shuffled", replace(job, order=Order.SHUFFLED)),
-        MoveLayout("own-place", replace(job, shape=Shape.OWN_PLACE)),
+def layouts_for(target: Target, base: Job, regimes: Iterable[Regime]) -> tuple[MoveLayout, ...]:
+    """All that a target's mutants are tried in; ``base`` has templates, code and seed.
+
+    The first ones kill most: addresses that do not fit 32 bits, where a stub waits at EL2.
+    """
+    job = replace(base, size=PAGES * target.page_size, timeout=SECONDS)
+    moves: dict[str, tuple[Job, int | None]] = {
+        "shuffled": (replace(job, order=Order.SHUFFLED), HIGH),
+        "own-place": (replace(job, shape=Shape.OWN_PLACE), None),
+        "in-place": (replace(job, path=KexecPath.IN_PLACE), HIGH),
+        "hibernate": (replace(job, path=KexecPath.HIBERNATE), HIGH),
+    }
+    if base.code_from is not None:
+        # The resume side of hibernation is ours alone: nothing of a shipped kernel runs there.
+        del moves["hibernate"]
+    order = [one for one in (Regime.NVHE, Regime.EL1, Regime.VHE) if one in set(regimes)]
+    return tuple(
+        MoveLayout(f"{name}, {regime}", regime, asked, ram)
+        for name, (asked, ram) in moves.items()
+        for regime in order
     )
-    in_place = MoveLayout("in-place", replace(job, path=KexecPath.IN_PLACE))
-    # The resume side of hibernation is ours alone: nothing of a shipped kernel runs there.
-    resume = MoveLayout("hibernate", replace(job, path=KexecPath.HIBERNATE))
-    return (*shapes, in_place) if base.code_from else (*shapes, in_place, resume)
 
 
 def fits(layout: MoveLayout, routine: RoutineName, target: Target) -> bool:
@@ -47,7 +80,7 @@ def fits(layout: MoveLayout, routine: RoutineName, target: Target) -> bool:
 
 def _paths(routine: RoutineName, target: Target) -> Iterator[KexecPath]:
     match routine:
-        case RoutineName.RELOCATION:
+        case RoutineName.RELOCATION | RoutineName.DATA:
             yield KexecPath.NORMAL
         case RoutineName.VECTORS:
             yield from (KexecPath.NORMAL, KexecPath.HIBERNATE)

@@ -10,12 +10,13 @@ from relokit.codegen.base.nouns import dataclass
 
 
 class RoutineName(StrEnum):
-    """Code that mutants are made of, or what it reads."""
+    """What mutants are made of: a routine, or DATA, what the relocation reads."""
 
     RELOCATION = "relocation"
     VECTORS = "vectors"
     SOFT_RESTART = "soft-restart"
     HIBERNATE_EXIT = "hibernate-exit"
+    DATA = "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,34 @@ class WordEdit:
     word: int
 
 
+class DataPlace(StrEnum):
+    """A word of struct kimage, an entry of its list, an entry of the tables during the move."""
+
+    FIELD = "field"
+    ENTRY = "entry"
+    DESCRIPTOR = "descriptor"
+
+
+@dataclass(frozen=True, slots=True)
+class DataEdit:
+    """What is changed in a machine that is ready to go; where, as every layout has it."""
+
+    place: DataPlace
+    name: str
+    change: str
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        return f"{self.place} {self.name}: {self.change}"
+
+
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """``edits`` are the words that differ. ``text`` says what was made of what, as disassembly.
 
     ``place`` is the first changed instruction's, as findings call it. ``layouts`` are those in
-    which the good code executes one of them.
+    which the good code executes one of them. Of DATA, ``data`` is changed instead.
     """
 
     id: str
@@ -41,6 +64,7 @@ class Mutant:
     text: str
     layouts: tuple[str, ...]
     edits: tuple[WordEdit, ...] = ()
+    data: DataEdit | None = field(default=None, metadata=ABSENT)
 
 
 class MutantStatus(StrEnum):
@@ -63,13 +87,26 @@ class FindingPlace(StrEnum):
     ELSEWHERE = "elsewhere"
 
 
+class Likeness(StrEnum):
+    """What the model of the rules cannot tell apart, of a survivor and the good code.
+
+    EFFECTS: every access, barrier and register write, in their order. STATE: what is handed over:
+    registers, RAM and what caches may hold of it. NONE: they differ, and no rule is broken.
+    """
+
+    EFFECTS = "same effects"
+    STATE = "same state"
+    NONE = "differs"
+
+
 @dataclass(frozen=True, slots=True)
 class MutantResult:
     """``layout`` is where that was seen, ``rule`` killed first, ``rules`` are all that did there.
 
     ``found`` is the first finding's message and ``at`` its place. ``warnings`` are the rules that
-    warned in any layout and ``not_judged`` those that could not tell: of survivors. ``why`` says
-    why there is no answer.
+    warned in any layout and ``not_judged`` those that could not tell: of survivors. ``likeness``
+    is how a survivor differs from the good code, in all scenes. ``why`` says why there is no
+    answer.
     """
 
     id: str
@@ -82,4 +119,5 @@ class MutantResult:
     rules: tuple[str, ...] = field(default=(), metadata=ABSENT)
     warnings: tuple[str, ...] = field(default=(), metadata=ABSENT)
     not_judged: tuple[str, ...] = field(default=(), metadata=ABSENT)
+    likeness: Likeness | None = field(default=None, metadata=ABSENT)
     why: str | None = field(default=None, metadata=ABSENT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 
 from relokit.codegen.base.documents import ABSENT
@@ -10,14 +10,14 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
 from relokit.linker.image import Image
 from relokit.runtime.judge.rules.disassembly import disassemble
-from relokit.runtime.kexec.job import Job
+from relokit.runtime.mutation.data_edits import data_edits
 from relokit.runtime.mutation.encodings import encoding_of
-from relokit.runtime.mutation.layouts import MoveLayout, fits, layouts_for
+from relokit.runtime.mutation.layouts import MoveLayout, fits
 from relokit.runtime.mutation.mutant import Mutant, RoutineName, WordEdit
 from relokit.runtime.mutation.mutated import CodeSet, words_of
 from relokit.runtime.mutation.operators import MOVE, OPERATORS, SWAP, Surroundings
 from relokit.runtime.mutation.rearranging import moved, swapped
-from relokit.runtime.mutation.trial import CodeTrial, tried
+from relokit.runtime.mutation.trial import CodeTrial, prepared, tried
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.trace import TraceKind
 from relokit.runtime.run.scenes import place_in
@@ -56,19 +56,22 @@ class MutantSurvey:
 
 
 def survey(
-    target: Target, code: CodeSet, base: Job, routines: Iterable[RoutineName]
+    target: Target,
+    code: CodeSet,
+    layouts: Iterable[MoveLayout],
+    routines: Iterable[RoutineName],
 ) -> MutantSurvey:
-    """Run the good code in every layout that ``routines`` need, and make their mutants.
+    """Run the good code in those of ``layouts`` that ``routines`` need, and make their mutants.
 
     A layout in which the good code fails is none: its mutants would all be found.
     """
-    routines = tuple(routines)
+    routines, layouts = tuple(routines), tuple(layouts)
     executed: dict[str, frozenset[int]] = {}
     facts = []
-    for layout in layouts_for(target, base):
+    for layout in layouts:
         if not any(fits(layout, routine, target) for routine in routines):
             continue
-        with tried(target, code, layout.job) as trial:
+        with tried(target, code, layout) as trial:
             instructions = sum(leg.stop.instructions for leg in trial.record.legs)
             if trial.errors:
                 first = trial.errors[0]
@@ -81,13 +84,40 @@ def survey(
     mutants: list[Mutant] = []
     found = []
     for routine in routines:
+        if routine is RoutineName.DATA:
+            continue
         image = code.image_of(routine)
         words = words_of(image, routine, target)
         ran = {va: word for va, word in words.items() if va in anywhere}
         if ran:
             found.append(RoutineFacts(routine, len(words), len(words) - len(ran)))
             mutants += _mutants_of(image, routine, ran, executed)
+    if RoutineName.DATA in routines:
+        moves = [
+            one for one in layouts if one.name in executed and fits(one, RoutineName.DATA, target)
+        ]
+        mutants += _mutants_of_data(target, code, moves)
     return MutantSurvey(tuple(facts), tuple(found), tuple(mutants))
+
+
+def _mutants_of_data(
+    target: Target, code: CodeSet, layouts: Sequence[MoveLayout]
+) -> Iterator[Mutant]:
+    names = tuple(one.name for one in layouts)
+    for layout in layouts[:1]:
+        with prepared(target, code, layout) as machine:
+            edits = dict.fromkeys(data_edits(machine))
+        for edit in edits:
+            spelt = f"{edit.name}: {edit.change}".replace(" ", "-").replace(",", "")
+            yield Mutant(
+                id=f"{RoutineName.DATA}/{edit.place}/{spelt}",
+                operator=str(edit.place),
+                routine=RoutineName.DATA,
+                place=f"{edit.place} {edit.name}",
+                text=edit.text,
+                layouts=names,
+                data=edit,
+            )
 
 
 def limited(layout: MoveLayout, facts: Iterable[LayoutFacts]) -> MoveLayout:

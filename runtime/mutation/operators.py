@@ -22,6 +22,7 @@ from relokit.runtime.mutation.encodings import (
     encoding_of,
     valid_bitmask,
 )
+from relokit.runtime.mutation.mutant import DataPlace
 
 ZERO_REGISTER = 31
 
@@ -291,4 +292,18 @@ REARRANGING: dict[str, tuple[str, str]] = {
 }
 """Operators on several words (rearranging), with what they do and what that models."""
 
-OPERATOR_NAMES: tuple[str, ...] = (*(one.name for one in OPERATORS), *REARRANGING)
+ON_DATA: dict[str, tuple[str, str]] = {
+    DataPlace.FIELD: ("another value in a word of struct kimage", "a field confused or forgotten"),
+    DataPlace.ENTRY: (
+        "an entry dropped, repeated, of another kind, a page off",
+        "a wrong list",
+    ),
+    DataPlace.DESCRIPTOR: ("another attribute or address in a table", "a wrong map"),
+}
+"""Operators on what the code reads (data_edits)."""
+
+OPERATOR_NAMES: tuple[str, ...] = (
+    *(one.name for one in OPERATORS),
+    *REARRANGING,
+    *map(str, ON_DATA),
+)

@@ -11,14 +11,26 @@ from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
 from relokit.linker.image import Image
+from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.judge.book import Judgement, judge
 from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.judge.rules.severity import Severity
-from relokit.runtime.kexec.job import Job, KexecPath
+from relokit.runtime.kexec.job import KexecPath
+from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.kexec.opened_inputs import OpenedInputs
+from relokit.runtime.mutation.data_edits import NoSuchDataError, spoil
 from relokit.runtime.mutation.layouts import MoveLayout
+from relokit.runtime.mutation.likeness import (
+    SCENES,
+    Imprint,
+    MutantScene,
+    imprint_of,
+    likeness_of,
+)
 from relokit.runtime.mutation.mutant import (
+    DataEdit,
     FindingPlace,
+    Likeness,
     Mutant,
     MutantResult,
     MutantStatus,
@@ -36,11 +48,17 @@ NO_ANSWERS = frozenset({StopReason.TIMEOUT, StopReason.ENGINE})
 
 @dataclass(frozen=True, slots=True)
 class CodeTrial:
-    """A run that is over; ``locate`` leads from a PC to the Image and VA of its code."""
+    """A run that is over; ``locate`` leads from a PC to the Image and VA of its code.
+
+    ``memory`` is as the run left it. ``names`` are what was changed in it before, as findings may
+    call that.
+    """
 
     record: Record
     judgement: Judgement
+    memory: GuestMemory
     locate: Callable[[int], tuple[Image, int] | None]
+    names: tuple[str, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -55,21 +73,36 @@ class CodeTrial:
 
 
 @contextmanager
-def tried(target: Target, code: CodeSet, job: Job) -> Iterator[CodeTrial]:
-    """Build the machine, run it, judge it; it is there as long as the context lasts."""
-    opened = OpenedInputs(code=code.shipped)
+def tried(
+    target: Target, code: CodeSet, layout: MoveLayout, data: DataEdit | None = None
+) -> Iterator[CodeTrial]:
+    """Build the machine, run it, judge it; it is there as long as the context lasts.
+
+    What ``data`` says is changed before it runs; NoSuchDataError where there is no such thing.
+    """
+    job = layout.job
     if job.path is KexecPath.HIBERNATE:
-        resume, cpu = prepare_resume(target, code.programs, job, opened)
+        opened = OpenedInputs(dtb=layout.device_tree())
+        resume, cpu = prepare_resume(layout.target(target), code.programs, job, opened)
         try:
             record = execute_resume(resume, cpu, job, _quiet)
-            yield CodeTrial(record, judge(record), resume.locate)
+            yield CodeTrial(record, judge(record), resume.memory, resume.locate)
         finally:
             resume.close()
         return
-    machine = prepare_machine(target, code.programs, job, _quiet, opened)
-    try:
+    with prepared(target, code, layout) as machine:
+        names = () if data is None else spoil(machine, data)
         record = execute(machine, open_cpu(machine), job, _quiet)
-        yield CodeTrial(record, judge(record), machine.locate)
+        yield CodeTrial(record, judge(record), machine.memory, machine.locate, names)
+
+
+@contextmanager
+def prepared(target: Target, code: CodeSet, layout: MoveLayout) -> Iterator[Machine]:
+    """The machine of a kexec, ready to go, as long as the context lasts."""
+    opened = OpenedInputs(code=code.shipped, dtb=layout.device_tree())
+    machine = prepare_machine(layout.target(target), code.programs, layout.job, _quiet, opened)
+    try:
+        yield machine
     finally:
         machine.close()
 
@@ -78,25 +111,50 @@ def _quiet(stage: str, done: int, total: int) -> None:
     pass
 
 
-def result_of(
-    mutant: Mutant, target: Target, code: CodeSet, layouts: tuple[MoveLayout, ...]
-) -> MutantResult:
-    """Try ``mutant`` in those of ``layouts`` that it is for, until one kills it."""
-    mutated = code.with_edits(mutant.routine, mutant.edits)
-    survived = MutantResult(mutant.id, MutantStatus.SURVIVED)
-    for layout in layouts:
-        if layout.name not in mutant.layouts:
-            continue
-        try:
-            with tried(target, mutated, layout.job) as trial:
-                if trial.no_answer:
-                    return _unanswered(mutant, layout, trial.no_answer)
-                if trial.errors:
-                    return _killed(mutant, layout, trial)
-                survived = _with_doubts(survived, trial)
-        except RelokitError as error:
-            return _unanswered(mutant, layout, error.message)
-    return survived
+class Trier:
+    """Tries mutants of ``code``, which is good, in ``layouts``."""
+
+    def __init__(self, target: Target, code: CodeSet, layouts: tuple[MoveLayout, ...]) -> None:
+        self._target, self._code, self._layouts = target, code, layouts
+        self._good: dict[tuple[str, MutantScene], Imprint] = {}
+
+    def result_of(self, mutant: Mutant) -> MutantResult:
+        """Try ``mutant`` in the layouts that it is for, until one kills it.
+
+        A survivor is compared with the good code, in more scenes if it is alike in the first.
+        """
+        mutated = self._code.with_edits(mutant.routine, mutant.edits)
+        survived = MutantResult(mutant.id, MutantStatus.SURVIVED)
+        layouts = tuple(one for one in self._layouts if one.name in mutant.layouts)
+        found: list[Likeness] = []
+        for scene in SCENES:
+            for layout in layouts:
+                target, move = scene.of(self._target, layout)
+                try:
+                    with tried(target, mutated, move, mutant.data) as trial:
+                        if trial.no_answer:
+                            return _unanswered(mutant, layout, trial.no_answer)
+                        if trial.errors:
+                            return _killed(mutant, layout, trial)
+                        survived = _with_doubts(survived, trial)
+                        imprint = imprint_of(trial.record, trial.memory)
+                        found.append(likeness_of(self._good_in(layout, scene), imprint))
+                except NoSuchDataError:
+                    continue
+                except RelokitError as error:
+                    return _unanswered(mutant, layout, error.message)
+            if Likeness.NONE in found:
+                break
+        return replace(survived, likeness=max(found, key=list(Likeness).index))
+
+    def _good_in(self, layout: MoveLayout, scene: MutantScene) -> Imprint:
+        known = self._good.get((layout.name, scene))
+        if known is None:
+            target, move = scene.of(self._target, layout)
+            with tried(target, self._code, move) as trial:
+                known = imprint_of(trial.record, trial.memory)
+                self._good[layout.name, scene] = known
+        return known
 
 
 def _unanswered(mutant: Mutant, layout: MoveLayout, why: str) -> MutantResult:
@@ -134,6 +192,8 @@ def _place_of(finding: Finding, mutant: Mutant, trial: CodeTrial) -> FindingPlac
     if located and located[1] in changed:
         return FindingPlace.AT
     text = "\n".join((finding.message, *finding.notes))
+    if any(_names(text, name) for name in trial.names):
+        return FindingPlace.NAMED
     if any(_names(text, place_in(located[0], va)) for va in changed) if located else False:
         return FindingPlace.NAMED
     if located and finding.address is not None:
@@ -144,4 +204,4 @@ def _place_of(finding: Finding, mutant: Mutant, trial: CodeTrial) -> FindingPlac
 
 
 def _names(text: str, place: str) -> bool:
-    return re.search(re.escape(place) + r"(?![0-9a-f])", text) is not None
+    return re.search(rf"(?<!\w){re.escape(place)}(?![0-9a-z_])", text) is not None

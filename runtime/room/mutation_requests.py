@@ -10,21 +10,22 @@ from relokit.runtime.mutation.layouts import MoveLayout
 from relokit.runtime.mutation.mutant import Mutant, MutantResult, RoutineName
 from relokit.runtime.mutation.mutant_survey import MutantSurvey, survey
 from relokit.runtime.mutation.mutated import CodeSet
-from relokit.runtime.mutation.trial import result_of
+from relokit.runtime.mutation.trial import Trier
 from relokit.runtime.room.requests import Report, Setup
 
 
 @dataclass(frozen=True, slots=True)
 class SurveyRequest:
-    """Run the good code of ``setup``, and say which mutants of ``routines`` there are."""
+    """Run the good code of ``setup`` in ``layouts``: which mutants of ``routines`` are there?"""
 
     setup: Setup
+    layouts: tuple[MoveLayout, ...]
     routines: tuple[RoutineName, ...]
 
     def carry_out(self, report: Report) -> MutantSurvey:
         """See Request."""
         setup = self.setup
-        return survey(setup.target, _code(setup), setup.job, self.routines)
+        return survey(setup.target, _code(setup), self.layouts, self.routines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,22 @@ class TrialRequest:
 
     def carry_out(self, report: Report) -> tuple[MutantResult, ...]:
         """See Request."""
-        target, code = self.setup.target, _code(self.setup)
-        return tuple(result_of(one, target, code, self.layouts) for one in self.mutants)
+        trier = _trier(self)
+        return tuple(trier.result_of(one) for one in self.mutants)
+
+
+_last: tuple[object, Trier] | None = None
+
+
+def _trier(request: TrialRequest) -> Trier:
+    """The last one, if it is for the same code: it knows what the good code does."""
+    global _last
+    setup, code = request.setup, request.setup.opened.code
+    shipped = () if code is None else tuple(bytes(one.data) for one in code.image.sections)
+    asked = setup.target, setup.programs, shipped, request.layouts
+    if _last is None or _last[0] != asked:
+        _last = asked, Trier(setup.target, _code(setup), request.layouts)
+    return _last[1]
 
 
 def _code(setup: Setup) -> CodeSet:

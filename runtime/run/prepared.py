@@ -149,7 +149,7 @@ def _empty_table(machine: Machine) -> EmptyTable:
     return EmptyTable(pa, pa + int(page.argmax()) if page.any() else None)
 
 
-def _translation(machine: Machine) -> tuple[WalkRegisters, int]:
+def translation_of(machine: Machine) -> tuple[WalkRegisters, int]:
     """The translation registers during the move, and their level."""
     own = dict(machine.state.sysregs)
     el = machine.state.el
@@ -166,7 +166,7 @@ def _translation(machine: Machine) -> tuple[WalkRegisters, int]:
 
 def _misled(machine: Machine, destinations: Words, sources: Words) -> Iterator[MisledPage]:
     """Where the tables do not send a page of the list to where the list says; each use once."""
-    registers, el = _translation(machine)
+    registers, el = translation_of(machine)
     offset = np.uint64(machine.old.linear_offset & MASK64)
     for use, pas in ((PageUse.DESTINATION, destinations), (PageUse.SOURCE, sources)):
         walks = walk_many(machine.memory, registers, pas + offset, el=el)

@@ -14,7 +14,7 @@ from distributed import LocalCluster
 import relokit.cluster
 from relokit.cluster import ClusterWorkers
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
-from relokit.codegen.target import Regime, Target
+from relokit.codegen.target import Regime
 from relokit.matrix import run_matrix
 from relokit.mutate import MutationPlan, SurveyDone, Tried, try_mutants
 from relokit.runtime.campaign.cells import Selection, cells
@@ -22,7 +22,7 @@ from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.mutation.mutant import MutantResult, RoutineName
 from relokit.workers import RoomWorkers, Workers
 
-PLAN = MutationPlan((Target(),), (RoutineName.SOFT_RESTART,), frozenset({"drop", "weaken"}))
+PLAN = MutationPlan(routines=(RoutineName.SOFT_RESTART,), operators=frozenset({"drop", "weaken"}))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_the_matrix_has_the_same_verdicts_in_the_same_order(cluster: LocalCluste
 
 
 def test_a_worker_that_is_killed_loses_nothing(cluster: LocalCluster) -> None:
-    plan = MutationPlan((Target(),), (RoutineName.RELOCATION,), frozenset({"weaken"}))
+    plan = MutationPlan(routines=(RoutineName.RELOCATION,), operators=frozenset({"weaken"}))
     found = {}
     with ClusterWorkers(cluster.scheduler_address) as workers:
         for event in try_mutants(plan, workers=workers):

@@ -27,7 +27,9 @@ from relokit.runtime.kexec.job import Job
 from relokit.runtime.mutation.mutant import MutantResult, MutantStatus, RoutineName
 from relokit.workers import RoomWorkers
 
-WEAKER = MutationPlan((Target(),), (RoutineName.RELOCATION,), frozenset({"weaken"}))
+WEAKER = MutationPlan(
+    routines=(RoutineName.RELOCATION,), regimes=(Regime.NVHE,), operators=frozenset({"weaken"})
+)
 
 
 Event = SurveyDone | Tried
@@ -64,7 +66,7 @@ def test_code_that_fails_as_it_is_has_no_mutants(tmp_path: Path) -> None:
     name = "relocate_kernel.S.j2"
     good = (Path(relokit.templates.__path__[0]) / name).read_text()
     (tmp_path / name).write_text(good.replace("\tbr\t{{", "\tb\t.\n\tbr\t{{"))
-    plan = replace(WEAKER, targets=(Target(regime=Regime.EL1),))
+    plan = replace(WEAKER, regimes=(Regime.EL1,))
     with RoomWorkers(1) as workers:
         found = list(try_mutants(plan, Job(templates=tmp_path), workers=workers))
     [only] = found
@@ -100,13 +102,16 @@ def test_a_mutant_that_takes_its_room_down_has_no_answer_and_all_others_have(
     assert len(tried) > len(lost)
 
 
-def test_the_regimes_are_targets_of_their_own() -> None:
-    targets = tuple(Target(regime=regime) for regime in Regime)
-    plan = MutationPlan(targets, (RoutineName.SOFT_RESTART,), frozenset({"drop"}))
-    found = events_of(plan)
-    assert [one.target for one in found if isinstance(one, SurveyDone)] == list(targets)
-    tried = {one.target.regime for one in found if isinstance(one, Tried)}
-    assert tried == set(Regime)
+def test_one_that_a_regime_does_not_execute_is_killed_in_another() -> None:
+    """At EL1 the new kernel is entered by a branch, from a kernel with a stub by HVC."""
+    plan = MutationPlan(routines=(RoutineName.SOFT_RESTART,), operators=frozenset({"drop"}))
+    killed = {
+        one.mutant.text: one.result.layout
+        for one in events_of(plan)
+        if isinstance(one, Tried) and one.result.status is MutantStatus.KILLED
+    }
+    assert killed["hvc #0 -> nop"] == "in-place, nvhe"
+    assert killed["br x8 -> nop"] == "in-place, el1"
 
 
 def test_a_campaign_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:

@@ -117,6 +117,14 @@ class Coherence:
         self._records = trace.records
         self._follow(trace, sorted(delivered, key=lambda one: one.before))
 
+    def dirty(self) -> frozenset[int]:
+        """PAs of the lines that an instruction may have left dirty, at the end."""
+        return frozenset(
+            chunk.base + int(at) * self.line
+            for chunk in self._lines.chunks()
+            for at in np.flatnonzero(chunk.writer >= FIRST_WRITER)
+        )
+
     def _follow(self, trace: Trace, delivered: list[Delivered]) -> None:
         carry: dict[int, Callable[[_Row], None]] = {
             TraceKind.STORE: self._store,

@@ -9,9 +9,11 @@ import pytest
 
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.kexec.job import Job
+from relokit.runtime.mutation.data_edits import spoil
 from relokit.runtime.mutation.layouts import layouts_for
 from relokit.runtime.mutation.mutant import (
     FindingPlace,
+    Likeness,
     Mutant,
     MutantResult,
     MutantStatus,
@@ -19,7 +21,7 @@ from relokit.runtime.mutation.mutant import (
 )
 from relokit.runtime.mutation.mutant_survey import MutantSurvey, limited, survey
 from relokit.runtime.mutation.mutated import CodeSet, words_of
-from relokit.runtime.mutation.trial import result_of
+from relokit.runtime.mutation.trial import Trier, prepared
 from support.machines import programs
 
 STATES = (0, 9, 15)
@@ -31,16 +33,16 @@ def code(target: Target) -> CodeSet:
 
 @cache
 def surveyed(target: Target) -> MutantSurvey:
-    return survey(target, code(target), Job(), RoutineName)
+    return survey(target, code(target), layouts_for(target, Job(), Regime), RoutineName)
 
 
 def tried(target: Target, mutant: Mutant, **limits: object) -> MutantResult:
     found = surveyed(target)
     layouts = tuple(
         replace(one, job=replace(one.job, **limits))  # type: ignore[arg-type]
-        for one in (limited(one, found.layouts) for one in layouts_for(target, Job()))
+        for one in (limited(one, found.layouts) for one in layouts_for(target, Job(), Regime))
     )
-    return result_of(mutant, target, code(target), layouts)
+    return Trier(target, code(target), layouts).result_of(mutant)
 
 
 def mutant(target: Target, routine: str, text: str) -> Mutant:
@@ -56,7 +58,7 @@ def mutant(target: Target, routine: str, text: str) -> Mutant:
 def test_good_code_is_surveyed_in_every_layout_and_all_that_ran_is_mutated(series: int) -> None:
     target = Target(series=series, regime=Regime.NVHE)
     found = surveyed(target)
-    assert [one.why_not for one in found.layouts] == [None] * 4
+    assert [one.why_not for one in found.layouts] == [None] * 12
     ids = [one.id for one in found.mutants]
     assert len(set(ids)) == len(ids)
     for routine in found.routines:
@@ -73,7 +75,7 @@ def test_one_that_caches_reveal_is_killed_at_its_instruction() -> None:
     result = tried(target, mutant(target, "relocation", "dc civac, x10 -> dc ivac, x10"))
     assert result.status is MutantStatus.KILLED
     assert (result.rule, result.place) == ("caches.discard", FindingPlace.AT)
-    assert result.layout == "shuffled"
+    assert result.layout == "shuffled, nvhe"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_what_changes_nothing_survives() -> None:
         if one.operator == "swap" and one.text.count("ldr") == 4
     )
     result = tried(target, swapped)
-    assert result == MutantResult(swapped.id, MutantStatus.SURVIVED)
+    assert result == MutantResult(swapped.id, MutantStatus.SURVIVED, likeness=Likeness.EFFECTS)
 
 
 def test_a_loop_without_an_end_is_killed_and_not_waited_for() -> None:
@@ -115,4 +117,46 @@ def test_the_hosts_clock_kills_nobody() -> None:
     endless = mutant(target, "relocation", "add x10, x10, x15 -> nop")
     result = tried(target, endless, max_instructions=1 << 60, timeout=0.05)
     assert result.status is MutantStatus.NO_ANSWER
-    assert (result.layout, result.why) == ("shuffled", "timeout")
+    assert (result.layout, result.why) == ("shuffled, nvhe", "timeout")
+
+
+def of_data(target: Target) -> dict[str, Mutant]:
+    found = survey(
+        target, code(target), layouts_for(target, Job(), [Regime.NVHE]), [RoutineName.DATA]
+    )
+    return {one.text: one for one in found.mutants}
+
+
+def test_what_the_code_reads_is_mutated_and_what_is_wrong_is_named() -> None:
+    target = Target(series=15, regime=Regime.NVHE)
+    mutants = of_data(target)
+    result = tried(target, mutants["field ttbr1: as zero_page"])
+    assert result.status is MutantStatus.KILLED
+    assert "setup.kimage" in result.rules
+    result = tried(target, mutants["descriptor destination, level 2: read-only"])
+    assert (result.status, result.place) == (MutantStatus.KILLED, FindingPlace.NAMED)
+    for text in (
+        "entry 1: a page further",
+        "entry 0: a source",
+        "descriptor control page, level 3: never executable",
+        "descriptor control page, level 0: invalid",
+    ):
+        assert tried(target, mutants[text]).status is MutantStatus.KILLED, text
+
+
+def test_every_mutant_of_data_changes_something() -> None:
+    target = Target(series=15, regime=Regime.NVHE)
+    [layout, *_] = layouts_for(target, Job(), [Regime.NVHE])
+    for one in of_data(target).values():
+        assert one.data is not None
+        with prepared(target, code(target), layout) as machine:
+            assert spoil(machine, one.data)
+
+
+def test_before_there_is_a_kimage_argument_other_words_are_read() -> None:
+    before, after = (
+        {one.place for one in of_data(Target(series=n)).values() if one.operator == "field"}
+        for n in (0, 15)
+    )
+    assert before < after
+    assert "field ttbr1" in after - before
