@@ -8,6 +8,7 @@ from typing import ClassVar
 from relokit.codegen.base.documents import ABSENT
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
+from relokit.runtime.judge.advice import advice_on
 from relokit.runtime.judge.book import whole_book
 from relokit.runtime.judge.rules.rule import Rule
 from relokit.runtime.judge.rules.severity import Severity
@@ -21,7 +22,9 @@ class Explanation:
     """A rule: ``must`` is what has to hold, and ``source`` says where that is written.
 
     ``consequence`` is what becomes of a machine on which it is broken, ``hint`` what right code
-    looks like, ``cause`` the probable reason, unless that depends on the finding.
+    looks like, ``cause`` the probable reason, unless that depends on the finding. ``executed`` is
+    False if no emulated machine has what it is about. ``spared_by`` are guarantees (CTR_EL0.DIC) of
+    CPUs on which it would not bite.
     """
 
     rule: str
@@ -31,13 +34,24 @@ class Explanation:
     consequence: str | None = field(default=None, metadata=ABSENT)
     cause: str | None = field(default=None, metadata=ABSENT)
     hint: str | None = field(default=None, metadata=ABSENT)
+    executed: bool = True
+    spared_by: tuple[str, ...] = field(default=(), metadata=ABSENT)
 
     @classmethod
     def of(cls, rule: Rule) -> Explanation:
         """What ``rule`` says of itself."""
         cause = rule.cause if isinstance(rule.cause, str) else None
+        advice = advice_on(rule)
         return cls(
-            rule.name, rule.severity, rule.must, rule.source, rule.consequence, cause, rule.hint
+            rule.name,
+            rule.severity,
+            rule.must,
+            rule.source,
+            advice.consequence,
+            cause,
+            advice.hint,
+            rule.executed,
+            tuple(sorted(guarantee.name for guarantee in rule.spared_by)),
         )
 
 

@@ -18,10 +18,16 @@ def explained(rule: Explanation) -> str:
         ("probable cause", rule.cause),
         ("right code", rule.hint),
         ("source", rule.source),
+        ("does not bite", _spared(rule)),
+        ("tried", None if rule.executed else "on records made by hand: nothing emulated has it"),
     )
     return "\n".join(
         [f"{rule.rule} ({rule.severity})", *(_row(name, text) for name, text in rows if text)]
     )
+
+
+def _spared(rule: Explanation) -> str | None:
+    return f"on a CPU with {' or '.join(rule.spared_by)}" if rule.spared_by else None
 
 
 def listed(found: Explanations) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from relokit.codegen.base.nouns import dataclass
+from relokit.runtime.judge.advice import advice_on
 from relokit.runtime.judge.outcome import Finding, RuleAnswers
 from relokit.runtime.judge.rules.arrival import ARRIVAL
 from relokit.runtime.judge.rules.boot import BOOT
@@ -124,6 +125,7 @@ def _beside(record: Record, name: str | None) -> Profile | None:
 
 def _finding(record: Record, told: Told, group: int, profile: Profile | None) -> Finding:
     rule, broken = told.rule, told.broken
+    advice = advice_on(rule)
     cause = broken.cause
     if cause is None and rule.cause is not None:
         cause = rule.cause if isinstance(rule.cause, str) else rule.cause(record)
@@ -138,8 +140,8 @@ def _finding(record: Record, told: Told, group: int, profile: Profile | None) ->
         registers=broken.registers,
         notes=broken.notes,
         cause=cause,
-        consequence=rule.consequence,
-        hint=broken.hint or rule.hint,
+        consequence=advice.consequence,
+        hint=broken.hint or advice.hint,
         group=group,
         spared=profile.spares(rule.name, broken.spared_by or rule.spared_by) if profile else None,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from relokit.runtime.judge.advice import advice_on
 from relokit.runtime.judge.book import whole_book
 
 Cli = Callable[..., Any]
@@ -25,8 +26,10 @@ def test_a_rule_says_all_it_knows(cli: Cli, rule: Any) -> None:
     assert result.code == 0
     text = " ".join(result.out.split())
     assert text.startswith(f"{rule.name} ({rule.severity})")
-    for part in (rule.must, rule.source, rule.consequence, rule.hint):
-        assert " ".join((part or "").split()) in text
+    advice = advice_on(rule)
+    for part in (rule.must, rule.source, advice.consequence, advice.hint):
+        assert part
+        assert " ".join(part.split()) in text
     [told] = cli("explain", rule.name, "--json").document["rules"]
     assert (told["rule"], told["must"], told["source"]) == (rule.name, rule.must, rule.source)
 
@@ -59,3 +62,13 @@ def test_what_is_like_nothing_is_told_where_the_list_is(cli: Cli, name: str) -> 
     assert result.code == 2
     assert "'relokit explain' lists all rules" in result.err
     assert "\x1b" not in result.err
+
+
+def test_what_spares_a_cpu_and_what_nothing_emulated_has(cli: Cli) -> None:
+    assert "does not bite on a CPU with DIC" in " ".join(
+        cli("explain", "fetch.in-place").out.split()
+    )
+    [told] = cli("explain", "fetch.in-place", "--json").document["rules"]
+    assert (told["executed"], told["spared_by"]) == (True, ["DIC"])
+    assert "records made by hand" in cli("explain", "handoff.gcs").out
+    assert cli("explain", "handoff.gcs", "--json").document["rules"][0]["executed"] is False
