@@ -6,12 +6,15 @@ the move may overwrite is looked at before it does.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from relokit.codegen.series import Feature
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.guest.content import verify
+from relokit.runtime.guest.ledger import Region
+from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.kexec.address_space import kernel_ttbr1
 from relokit.runtime.kexec.arrange import Stage
@@ -100,7 +103,13 @@ def execute(
 def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record:
     """Run the resume side of hibernation up to where the resumed kernel goes on."""
     old = resume.old
-    jump = Promise(role=StationRole.RELOCATION, pc=resume.jump, el=old.el, mmu=True)
+    jump = Promise(
+        role=StationRole.RELOCATION,
+        pc=resume.jump,
+        el=old.el,
+        mmu=True,
+        vectors=_safe_vectors(resume.allocator.regions),
+    )
     promise = Promise(
         role=StationRole.RESUMED,
         pc=resume.entry,
@@ -188,7 +197,14 @@ def _jump_promise(machine: Machine) -> Promise | None:
         pc=machine.jump,
         el=machine.el_at_jump,
         mmu=machine.target.has(Feature.MMU_ON),
+        vectors=_safe_vectors(machine.allocator.regions),
     )
+
+
+def _safe_vectors(regions: Iterable[Region]) -> int | None:
+    """PA of the copy of the EL2 vectors, if there is one."""
+    kind = OwnerKind.EL2_VECTORS
+    return next((region.base for region in regions if region.owner.kind is kind), None)
 
 
 def _promise(machine: Machine, stage: Stage) -> Promise:

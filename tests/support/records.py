@@ -114,7 +114,7 @@ def stop(reason: StopReason = StopReason.REACHED, *, pc: int = KERNEL, el: int =
     return Stop(reason, pc, el, instructions=100, blocks=10, exceptions=0, seconds=0.5)
 
 
-RELOCATION = Promise(role=StationRole.RELOCATION, pc=CONTROL, el=1, mmu=True)
+RELOCATION = Promise(role=StationRole.RELOCATION, pc=CONTROL, el=1, mmu=True, vectors=0x7000_0000)
 BOOTED = Promise(role=StationRole.KERNEL, pc=KERNEL, el=2, mmu=False, x0=DTB)
 RESUMED = Promise(
     role=StationRole.RESUMED, pc=KERNEL, el=1, mmu=True, ttbr1=0x6000_0000, vectors=0x7000_0000

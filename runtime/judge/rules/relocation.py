@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from relokit.runtime.judge.rules.rule import Broken, Rule
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.known import known
+from relokit.runtime.record.memory_facts import Prepared
 from relokit.runtime.record.record import JumpFacts, Record
 
 
@@ -40,6 +41,30 @@ def _mmu(record: Record) -> Iterator[Broken]:
         )
 
 
+def _has_vectors(record: Record) -> str | None:
+    if isinstance(record.jump, JumpFacts) and record.jump.promise.vectors is None:
+        return "no vectors are copied for the move in this state or regime"
+    return _moves(record)
+
+
+def _vectors(record: Record) -> Iterator[Broken]:
+    jump = _jump(record)
+    held, wanted = known(jump.cpu.register("VBAR_EL2")), jump.promise.vectors
+    assert wanted is not None
+    prepared = record.prepared
+    if isinstance(prepared, Prepared):
+        word = prepared.word("el2_vectors")
+        # What kimage says wrongly is told of kimage.
+        if word is not None and held == word.held:
+            return
+    if held != known(wanted):
+        yield Broken(
+            f"VBAR_EL2 is {held:#x} at the jump, and the vectors that survive the move are at "
+            f"{known(wanted):#x}",
+            address=jump.cpu.pc,
+        )
+
+
 RELOCATION = (
     Rule(
         "relocation.el",
@@ -59,5 +84,15 @@ RELOCATION = (
         _mmu,
         "the way from machine_kexec to the control page: by a call, or through the "
         "soft restart, which turns the MMU off",
+    ),
+    Rule(
+        "relocation.vectors",
+        "the copy of the EL2 vectors is installed before the jump: the old kernel's own may be "
+        "overwritten by then",
+        "series, patches 2 and 8; arch/arm64/kernel/machine_kexec.c",
+        Severity.ERROR,
+        _has_vectors,
+        _vectors,
+        "HVC_SET_VECTORS was not called, was refused, or had another address",
     ),
 )

@@ -76,6 +76,9 @@ FACTS: dict[str, Twins] = {
     "run.engine": Twins(r.ended(StopReason.ENGINE)),
     "relocation.el": Twins(_jump(el=2, pc=r.CONTROL, mmu=True)),
     "relocation.mmu": Twins(_jump(el=1, pc=r.CONTROL, mmu=False)),
+    "relocation.vectors": Twins(
+        _jump(el=1, pc=r.CONTROL, mmu=True, system={"VBAR_EL2": 0x4020_2000})
+    ),
     "memory.segment": Twins(replace(r.GOOD, arrived=r.misplaced())),
     "memory.resumed": Twins(replace(r.AWAKE, arrived=r.misplaced()), r.AWAKE),
     "setup.kimage": Twins(r.prepared(words=(KimageWord("head", 0, 2, None),))),
