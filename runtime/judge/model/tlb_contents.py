@@ -119,9 +119,9 @@ class Tlb:
         self.unknown: list[Unknown] = []
         self._tables = {one.key: one for one in facts.tables}
         self.held = [*self._before(), *self._held()]
-        ranges = sum(len(held.tables.leaves) for held in self.held if held.tables is not None)
+        ranges = sum(_ranges(held.tables) for held in self.held if held.tables is not None)
         if ranges * len(self.held) > MAX_COMPARED:
-            raise UnknownFactError(f"{len(self.held):,} tables that map {ranges:,} ranges")
+            raise UnknownFactError(f"{len(self.held):,} tables of {ranges:,} ranges")
         for held in self.held:
             self._invalidate(held)
         self.clashes = list(self._clashes())
@@ -279,6 +279,10 @@ def entry_size(page: int, level: int) -> int:
     """Bytes that an entry of ``level`` maps."""
     shift = page.bit_length() - 1
     return 1 << shift + (3 - level) * (shift - 3)
+
+
+def _ranges(tables: Tables) -> int:
+    return len(tables.leaves) + len(tables.pages) + len(tables.entries)
 
 
 def _why(found: UnknownTables | None) -> Unknown:

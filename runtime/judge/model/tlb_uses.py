@@ -5,8 +5,10 @@ Source: ARM DDI 0487, D8.17.6 (completion), D8.2.6.1 (visibility of tables), D8.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from enum import Enum
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,15 @@ from relokit.runtime.judge.model.synchronising import DSB_FULL, DSB_TYPE
 from relokit.runtime.judge.model.tlb_contents import Attempt, Held, Tlb, Why, reason
 from relokit.runtime.judge.model.translations import leaf_at, without
 from relokit.runtime.record.known import Unknown
+from relokit.runtime.record.prehistory import Range
 from relokit.runtime.record.tables import Leaves, Tables
 from relokit.runtime.record.trace import ATTRIBUTE_MMU, TraceFlag, TraceKind
 from relokit.runtime.record.views import NEVER
 
+MAX_LOOKED_AT = 1 << 16
+"""Accesses that are looked at one by one: only where something old may be held at all."""
+MAX_STORES = 1 << 10
+"""Stores to one set of tables that are looked at, the first ones."""
 _DSB_STORES = 0b10
 _TRANSLATED = (TraceKind.LOAD, TraceKind.STORE, TraceKind.FETCH, TraceKind.DC, TraceKind.IC)
 _HALF = np.uint64(1 << 55)
@@ -87,16 +94,17 @@ def _accesses(tlb: Tlb, held: Held, end: int) -> list[int]:
     chosen &= (records["el"] == 2) == (held.view.level == 2)
     chosen &= (records["va"] & _HALF != 0) == held.view.upper
     found: list[int] = (np.flatnonzero(chosen) + held.end).tolist()
-    return found
+    if len(found) > MAX_LOOKED_AT:
+        tlb.unknown.append(Unknown(f"{len(found):,} accesses while old translations may be held"))
+    return found[:MAX_LOOKED_AT]
 
 
 def _use(tlb: Tlb, held: Held, tables: Tables, number: int) -> StaleUse | None:
     record = tlb.trace.records[number]
     va, end = int(record["va"]), int(record["va"]) + int(record["length"])
     now = tlb.in_force(held.view, number)
-    for leaves in tables.leaves:
-        if leaves.va >= end or leaves.end <= va:
-            continue
+    first = bisect_right(tables.leaves, va, key=lambda leaves: leaves.end)
+    for leaves in takewhile(lambda leaves: leaves.va < end, tables.leaves[first:]):
         for start, stop in without(max(va, leaves.va), min(end, leaves.end), held.holes_at(number)):
             at = start
             while at < stop:
@@ -134,13 +142,19 @@ def table_stores(tlb: Tlb) -> Iterator[TableStore]:
     end = first + records["length"][stores]
     for held in tlb.held:
         if held.tables is not None:
-            hit = np.zeros(len(stores), np.bool_)
-            for start, stop in held.tables.pages:
-                hit |= (first < stop) & (end > start)
+            hit = _touches(held.tables.pages, first, end)
             if hit.any():
                 found = _table_store(tlb, held, held.tables, stores[hit])
                 if found is not None:
                     yield found
+
+
+def _touches(ranges: Sequence[Range], first: Numbers, end: Numbers) -> Numbers:
+    """Which of the stores from PA ``first`` to ``end`` touch one of ``ranges``, which ascend."""
+    starts, stops = np.array(ranges, np.uint64).reshape(-1, 2).T
+    at = np.searchsorted(starts, end)
+    hit: Numbers = (at > 0) & (stops[np.maximum(at, 1) - 1] > first) if len(ranges) else at > 0
+    return hit
 
 
 def _table_store(tlb: Tlb, held: Held, tables: Tables, stores: Numbers) -> TableStore | None:
@@ -153,7 +167,7 @@ def _table_store(tlb: Tlb, held: Held, tables: Tables, stores: Numbers) -> Table
     until = held.end if tables.empty else held.gone
     during = [
         number
-        for number in stores[(stores >= held.begin) & (stores < until)].tolist()
+        for number in stores[(stores >= held.begin) & (stores < until)][:MAX_STORES].tolist()
         if tlb.is_on(held.view.level, number)
     ]
     if not during:
@@ -178,8 +192,8 @@ def _seen(tlb: Tlb, store: int, cause: int) -> bool:
 def _overlaps(tlb: Tlb, number: int, tables: Tables) -> bool:
     record = tlb.trace.records[number]
     start = int(record["pa"])
-    stop = start + int(record["length"])
-    return any(first < stop and end > start for first, end in tables.entries)
+    at = bisect_right(tables.entries, start, key=lambda entries: entries[1])
+    return at < len(tables.entries) and tables.entries[at][0] < start + int(record["length"])
 
 
 def _told(tlb: Tlb, held: Held, tables: Tables, numbers: Numbers, what: Stored) -> TableStore:
