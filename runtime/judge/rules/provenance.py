@@ -30,10 +30,14 @@ _DAIF_FIELDS = [encode_key(0, 3, 4, 0, op2) for op2 in (6, 7)]  # DAIFSet, DAIFC
 
 @dataclass(frozen=True, slots=True)
 class Whence:
-    """The instruction at VA ``pc`` is where a finding is told; ``notes`` say what it has done."""
+    """The instruction at VA ``pc`` is where a finding is told; ``notes`` say what it has done.
+
+    ``chosen`` says that it sets the value itself, on the way out.
+    """
 
     pc: int
     notes: tuple[str, ...] = ()
+    chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ def _followed(code: CodeSeen, way: _Way, start: int, register: int) -> Whence:
         wanted = word >> 16 & 31
     if told is None:
         notes.append("and by nothing on the way out")
-    return Whence(way.leaves if told is None else told, tuple(notes))
+    return Whence(way.leaves if told is None else told, tuple(notes), chosen=told is not None)
 
 
 def leaving(record: Record, station: int) -> Whence | None:
