@@ -82,6 +82,11 @@ ON_MOVES: Mapping[str, tuple[str, str]] = {
         "Addresses are taken for what they are not: with the MMU off a linear-map address is none.",
         "since patch 12 call the control page by the identity map; before, by the soft restart",
     ),
+    "relocation.vectors": (
+        "The HVC at the end of the move goes to vectors that may lie in a destination: the stub's "
+        "code has become a page of the new kernel.",
+        "set el2_vectors to the copy in a page of its own, and have machine_kexec install it",
+    ),
     "memory.segment": (
         _LATE,
         "each source page whole to its destination, in the list's order, none of them twice",

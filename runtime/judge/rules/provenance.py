@@ -7,6 +7,7 @@ counts: from the last ISB on, each one. There it is followed back from register 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -78,7 +79,9 @@ def called_with(record: Record, station: int) -> Whence | None:
     way = _way_to(record, station)
     if way is None or isinstance(record.code, Unknown):
         return None
-    return _followed(record.code, way, way.left, 0) if way.by_call else Whence(way.leaves)
+    if not way.by_call:
+        return Whence(way.leaves)
+    return replace(_followed(record.code, way, way.left, 0), chosen=False)
 
 
 def _followed(code: CodeSeen, way: _Way, start: int, register: int) -> Whence:
