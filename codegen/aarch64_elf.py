@@ -24,6 +24,9 @@ class RelocationType(IntEnum):
     MOVW_UABS_G2 = 267
     MOVW_UABS_G2_NC = 268
     MOVW_UABS_G3 = 269
+    MOVW_SABS_G0 = 270
+    MOVW_SABS_G1 = 271
+    MOVW_SABS_G2 = 272
     LD_PREL_LO19 = 273
     ADR_PREL_LO21 = 274
     ADR_PREL_PG_HI21 = 275

@@ -70,3 +70,11 @@ RELATIVE = (
     (*LITERAL, 5, 19),
 )
 """Mask, value, lowest bit and width of the field; its unit is a word."""
+
+_MOVE_KEEPS = 1 << 30
+"""Of MOVN, MOVZ: set in MOVZ (C4.1.93, "Move wide (immediate)", opc)."""
+
+
+def signed_move(word: int, value: int) -> tuple[int, int]:
+    """MOVZ or MOVN for a signed ``value``, and what its field is of: MOVN stores the inverse."""
+    return (word & ~_MOVE_KEEPS, ~value) if value < 0 else (word | _MOVE_KEEPS, value)

@@ -16,7 +16,7 @@ from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import Binding, SymbolType
 
-TOKEN_LIMIT = 256
+TOKEN_LIMIT = 2048
 """Tokens in one expression."""
 NESTING_LIMIT = 48
 """Parentheses and prefix operators inside one another."""
@@ -27,9 +27,10 @@ class Sym:
     """A symbol while its unit is being assembled.
 
     A label has ``section`` (an index) and ``offset``; a ``.set`` symbol has ``value``; an
-    undefined one has neither. ``pinned``: an expression that is evaluated later refers to it.
-    ``final``: it may not be set again. ``settled``: what it
-    was set to was known then, and type and size were taken over.
+    undefined one has neither. ``sized``: its ``.size`` was given. ``pinned``: an expression that is
+    evaluated later refers to it. ``final``: it may not be set again. ``instance``: of a numeric
+    label, the how manieth of its number it is. ``settled``: what it was set to was known then, and
+    type and size were taken over.
     """
 
     name: str
@@ -40,10 +41,12 @@ class Sym:
     bound: bool = False
     type: SymbolType = SymbolType.NOTYPE
     size: Expr = 0
+    sized: bool = False
     hidden: bool = False
     pinned: bool = False
     final: bool = False
     settled: bool = False
+    instance: int = 0
 
     @property
     def defined(self) -> bool:
@@ -279,3 +282,13 @@ INTEGERS: dict[str, Callable[[int, int], int]] = {
     "&&": lambda a, b: int(a != 0 and b != 0),
     "||": lambda a, b: int(a != 0 or b != 0),
 }
+
+
+def left_spine(expr: AsmBinary) -> tuple[list[AsmBinary], Expr]:
+    """The operators of ``a + b - c ...`` from the last to the first, and the first operand."""
+    spine: list[AsmBinary] = []
+    node: Expr = expr
+    while isinstance(node, AsmBinary):
+        spine.append(node)
+        node = node.left
+    return spine, node

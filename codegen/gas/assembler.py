@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.arithmetic import parse
 from relokit.codegen.gas.directives import directive, move_to
 from relokit.codegen.gas.emit import Encode, finish, located
-from relokit.codegen.gas.lexer import Statement, StatementKind, parse_line, without_block_comments
+from relokit.codegen.gas.expansion import LANGUAGE, Expansion
+from relokit.codegen.gas.lexer import (
+    LINE_MARKER,
+    Statement,
+    StatementKind,
+    parse_line,
+    without_block_comments,
+)
 from relokit.codegen.gas.unit import UnitState
 from relokit.codegen.object import Object, SourceLine
 from relokit.codegen.source import Origin, Unit
@@ -22,8 +30,8 @@ STATEMENT_LIMIT = 1_000_000
 def assemble(unit: Unit, encode: Encode) -> Object:
     """Assemble ``unit``; ``encode`` turns a list of instructions into 4 bytes each, or a message.
 
-    The text is GNU as syntax: sections, labels, alignment, data, symbols, expressions and
-    relocation operators, without macros and conditionals. A statement that is not understood is
+    The text is GNU as syntax: sections, labels, alignment, data, symbols, expressions, relocation
+    operators, macros and conditionals. A statement that is not understood is
     an AssemblyError naming the template and line it came from; nothing is dropped. Raises
     NativeCrashError if the encoder dies.
     """
@@ -34,10 +42,12 @@ def assemble(unit: Unit, encode: Encode) -> Object:
     except AssemblyError as error:
         raise AssemblyError(error.message, where=unit.name) from None
     state = UnitState()
+    lines = _lines(unit, text)
+    expansion = Expansion(state) if LANGUAGE.search(text) else None
+    if expansion is not None:
+        lines = expansion.statements(lines)
     count = 0
-    origins = unit.origins
-    for number, line in enumerate(text.split("\n")):
-        origin = origins[number] if number < len(origins) else Origin(unit.name, number + 1)
+    for line, origin in lines:
         source = None
         try:
             for statement in parse_line(line):
@@ -45,12 +55,12 @@ def assemble(unit: Unit, encode: Encode) -> Object:
                 state.source = source = _source(origin.file, origin.line, statement.text)
                 _carry_out(state, statement)
         except AssemblyError as error:
+            if expansion is not None:
+                error.message += expansion.context
             raise located(error, source or _source(origin.file, origin.line, line)) from None
         if count > STATEMENT_LIMIT:
             raise AssemblyError(f"more than {STATEMENT_LIMIT} statements", where=unit.name)
     try:
-        if state.stack:
-            raise AssemblyError(".pushsection without .popsection")
         for symbol in state.undefined_locals():
             raise AssemblyError(f"no label `{symbol.name[:-1]}:' for `{symbol.name}'")
         return finish(state, unit.name, encode)
@@ -60,6 +70,22 @@ def assemble(unit: Unit, encode: Encode) -> Object:
         raise AssemblyError(
             error.message, where=unit.name, text=error.text, hint=error.hint
         ) from None
+
+
+def _lines(unit: Unit, text: str) -> Iterator[tuple[str, Origin]]:
+    """Each line with where it is from: what the C preprocessor said last, else the unit's own."""
+    origins = unit.origins
+    marked: Origin | None = None
+    for number, line in enumerate(text.split("\n")):
+        marker = LINE_MARKER.match(line) if line.startswith("#") else None
+        if marker is not None:
+            marked = Origin(marker["file"], int(marker["line"]) - 1)
+            continue
+        if marked is not None:
+            marked = Origin(marked.file, marked.line + 1)
+            yield line, marked
+        else:
+            yield line, origins[number] if number < len(origins) else Origin(unit.name, number + 1)
 
 
 @lru_cache(maxsize=16384)

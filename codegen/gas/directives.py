@@ -1,6 +1,6 @@
 """The directives of GNU as that relokit understands, one function each.
 
-Macros, conditionals and repetition belong to the templates; what is not here is an error.
+Macros, loops and conditions are carried out before (expansion.py); what is not here is an error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _STRING = re.compile(r'"((?:\\.|[^"\\])*)"')
 _ESCAPE = re.compile(r"\\(?:(?P<octal>[0-7]{1,3})|[xX](?P<hex>[0-9a-fA-F]+)|(?P<char>.))")
 _ESCAPES = {"n": 10, "t": 9, "r": 13, "b": 8, "f": 12, "\\": 92, '"': 34}
 _TYPE = re.compile(
-    r'(?P<name>[\w.$]+)[ \t]*,[ \t]*(?:[@%#]?(?P<type>\w+)|"(?P<quoted>\w+)")', re.ASCII
+    r'(?P<name>[\w.$]+)[ \t]*[, \t][ \t]*(?:[@%#]?(?P<type>\w+)|"(?P<quoted>\w+)")', re.ASCII
 )
 
 _FLAGS = {
@@ -62,15 +62,8 @@ IGNORED = frozenset(
 )  # fmt: skip
 """Directives without effect here: unwind and debug information, and the choice of a CPU."""
 
-_TEMPLATES = "generate it in the template: macros, loops and conditions are Jinja's"
 _REFUSED = dict.fromkeys(
-    (
-        ".macro", ".endm", ".purgem", ".rept", ".irp", ".irpc", ".endr", ".if", ".ifdef",
-        ".ifndef", ".ifc", ".ifeq", ".ifne", ".ifge", ".ifgt", ".ifle", ".iflt", ".ifb", ".ifnb",
-        ".ifnc", ".ifeqs", ".ifnes", ".else", ".elseif", ".endif", ".altmacro", ".noaltmacro",
-        ".req", ".unreq",
-    ),
-    _TEMPLATES,
+    (".altmacro", ".noaltmacro"), "relokit has the ordinary macro language only"
 ) | dict.fromkeys(
     (".include", ".incbin"), "no other file is read; put the text in the template"
 )  # fmt: skip
@@ -250,9 +243,9 @@ def _pool(unit: UnitState, rest: str) -> None:
 
 def _plain_section(name: str) -> Handler:
     def handler(unit: UnitState, rest: str) -> None:
-        if rest.strip() not in ("", "0"):
-            raise AssemblyError("subsections are not supported")
         unit.switch(name)
+        if rest.strip():
+            _subsection(unit, rest)
 
     return handler
 
@@ -306,6 +299,11 @@ def _attributes(rest: str) -> tuple[str, SectionFlag | None, SectionType | None,
     return name, flags, kind, entsize
 
 
+def _subsection(unit: UnitState, rest: str) -> None:
+    (number,) = _operands(rest, 1, 1)
+    unit.switch_subsection(unit.number(parse(number), "a subsection"))
+
+
 def _popsection(unit: UnitState, rest: str) -> None:
     _operands(rest, 0, 0)
     unit.pop()
@@ -352,7 +350,7 @@ def _type(unit: UnitState, rest: str) -> None:
 def _size(unit: UnitState, rest: str) -> None:
     name, size = _operands(rest, 2, 2)
     symbol = unit.symbol(_name(name))
-    symbol.size = unit.bind(parse(size))
+    symbol.size, symbol.sized = unit.bind(parse(size)), True
 
 
 def _set(once: bool) -> Handler:
@@ -387,6 +385,7 @@ _HANDLERS: dict[str, Handler] = {
     ".pushsection": _pushsection,
     ".popsection": _popsection,
     ".previous": _previous,
+    ".subsection": _subsection,
     **dict.fromkeys((".globl", ".global"), _bind(Binding.GLOBAL)),
     ".weak": _bind(Binding.WEAK),
     ".local": _bind(Binding.LOCAL),

@@ -60,6 +60,7 @@ def finish(unit: UnitState, name: str, encode: Encode) -> Object:
                 unit.place_literals()
             except AssemblyError as error:
                 raise located(error, source) from None
+    unit.join_subsections()
     _encode(unit.sections, encode)
     return _Output(unit).object(name)
 
@@ -153,7 +154,8 @@ class _Output:
             addend += fixup.offset - origin[1]
         if fixup.size not in kinds:
             raise AssemblyError(f"{describe(value)} does not fit in {fixup.size} byte")
-        self._relocate(section, fixup.offset, kinds[fixup.size], value.plus, addend)
+        whole = value.offset or value.minus is not None
+        self._relocate(section, fixup.offset, kinds[fixup.size], value.plus, addend, bool(whole))
 
     def _field(self, section: SectionState, fixup: Fixup, field: Field | AbsoluteField) -> None:
         value = evaluate(fixup.expr, linked=True)
@@ -181,7 +183,7 @@ class _Output:
         kind = field.relocation
         if field is LO12:
             kind = lo12_relocation(word)
-        self._relocate(section, offset, kind, symbol, value.offset)
+        self._relocate(section, offset, kind, symbol, value.offset, bool(value.offset))
 
     @staticmethod
     def _fixed(symbol: Sym) -> bool:
@@ -189,13 +191,23 @@ class _Output:
         return symbol.binding is Binding.LOCAL and symbol.section is not None
 
     def _relocate(
-        self, section: SectionState, offset: int, kind: R, symbol: Sym, addend: int
+        self,
+        section: SectionState,
+        offset: int,
+        kind: R,
+        symbol: Sym,
+        addend: int,
+        computed: bool,
     ) -> None:
+        """``computed`` says that the datum is more than the symbol: an offset, or a difference.
+
+        Strings that are merged move apart, so that only their own symbol leads to one of them then.
+        """
         against: Sym | int = symbol
         if self._fixed(symbol):
             assert symbol.section is not None
             target = self.unit.sections[symbol.section]
-            if not (target.flags & SectionFlag.MERGE and addend):
+            if not (target.flags & SectionFlag.MERGE and computed):
                 against, addend = target.index, addend + symbol.offset
         elif not symbol.defined and (symbol.name.startswith(".L") or symbol.name[0].isdigit()):
             raise AssemblyError(f"label `{symbol.name}' is not defined")
@@ -221,7 +233,11 @@ class _Output:
             for offset, code in section.mapping:
                 if offset < section.size:
                     table.append(Symbol("$x" if code else "$d", at, offset))
-        entries = [(sym, self._symbol(sym)) for sym in self.unit.symbols.values()]
+        numeric = sorted(
+            (sym for sym in self.named if sym.instance), key=lambda sym: (sym.name, sym.instance)
+        )
+        listed = (*self.unit.symbols.values(), *numeric)
+        entries = [(sym, self._symbol(sym)) for sym in listed]
         for local in (True, False):
             for sym, symbol in entries:
                 if symbol is not None and (symbol.binding is Binding.LOCAL) is local:
@@ -248,7 +264,11 @@ class _Output:
                 alias = evaluate(sym.value)
                 if isinstance(alias, Value) and alias.plus is not None:
                     kind, size = alias.plus.type, self._size(alias.plus)
-        return Symbol(sym.name, section, offset, size, binding, kind, sym.hidden)
+        name = sym.name
+        if sym.instance:
+            # As GNU as calls them; the name in messages is the number.
+            name = f".L{name.rstrip('f')}\x02{sym.instance}"
+        return Symbol(name, section, offset, size, binding, kind, sym.hidden)
 
     def _value(self, sym: Sym) -> tuple[int, int]:
         """Section number (or ABSOLUTE) and value; UNDEFINED for an alias of an undefined symbol."""

@@ -6,9 +6,10 @@ Source: ARM DDI 0487, C6.2 (encodings) and AAELF64, "Static AArch64 relocations"
 from __future__ import annotations
 
 from relokit.codegen.aarch64_elf import RelocationType as R
-from relokit.codegen.base.bits import MASK64
+from relokit.codegen.base.bits import MASK64, signed
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.instruction_forms import signed_move
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class AbsoluteField:
     """A field filled from an absolute address, by the linker unless the address is a number.
 
     ``operand`` is what the assembler is given in its stead. ``group`` is the 16-bit group of a
-    MOVW relocation, whose unsigned range is checked if ``checked``; LO12 has none.
+    MOVW relocation, whose range is checked if ``checked``; LO12 has none. A ``signed`` one makes a
+    MOVN of the instruction for a negative value.
     """
 
     operator: str
@@ -58,6 +60,7 @@ class AbsoluteField:
     operand: str = "#0"
     group: int = -1
     checked: bool = False
+    signed: bool = False
 
 
 LO12 = AbsoluteField("lo12", R.ADD_ABS_LO12_NC)
@@ -76,6 +79,9 @@ OPERATORS = {
         AbsoluteField("abs_g2", R.MOVW_UABS_G2, "#0, lsl #32", 2, True),
         AbsoluteField("abs_g2_nc", R.MOVW_UABS_G2_NC, "#0, lsl #32", 2),
         AbsoluteField("abs_g3", R.MOVW_UABS_G3, "#0, lsl #48", 3),
+        AbsoluteField("abs_g0_s", R.MOVW_SABS_G0, "#0", 0, True, True),
+        AbsoluteField("abs_g1_s", R.MOVW_SABS_G1, "#0, lsl #16", 1, True, True),
+        AbsoluteField("abs_g2_s", R.MOVW_SABS_G2, "#0, lsl #32", 2, True, True),
     )
 }
 """``:operator:`` prefixes, as GNU as spells them."""
@@ -105,6 +111,13 @@ def lo12_relocation(word: int) -> R:
 def fill_absolute(field: AbsoluteField, word: int, value: int) -> int:
     """``word`` with ``field`` of the number ``value``; raises AssemblyError out of range."""
     value &= MASK64
+    if field.signed:
+        number = signed(value)
+        reach = 1 << 16 * (field.group + 1) - 1
+        if not -reach <= number < reach:
+            raise AssemblyError(f"{number} does not fit in :{field.operator}:")
+        word, number = signed_move(word, number)
+        return word | (number >> 16 * field.group & 0xFFFF) << 5
     if field.group >= 0:
         part = value >> (16 * field.group)
         if field.checked and part > 0xFFFF:

@@ -11,7 +11,7 @@ from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.insn import AsmInstruction, parse_instruction
 from relokit.codegen.gas.operands import split_operands
 
-LINE_LIMIT = 4096
+LINE_LIMIT = 16384
 """Characters in one line of source."""
 
 
@@ -47,6 +47,10 @@ _PIECE = re.compile(
 )
 _PREPROCESSOR = re.compile(r"#(?:include|define|undef|if|ifdef|ifndef|else|elif|endif|pragma)\b")
 _LABEL = re.compile(r"(?:(?P<name>[A-Za-z_.$][\w.$]*)|(?P<number>[0-9]+))[ \t]*:[ \t]*", re.ASCII)
+LABELS = re.compile(r"(?:(?:[A-Za-z_.$][\w.$]*|[0-9]+)[ \t]*:[ \t]*)+", re.ASCII)
+"""What may stand before a statement."""
+LINE_MARKER = re.compile(r'#(?:line)?[ \t]+(?P<line>[0-9]{1,9})[ \t]+"(?P<file>[^"\n]{1,1024})"')
+"""``# 12 "file"``, with which the C preprocessor says where the next line is from."""
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_.$][\w.$]*)[ \t]*=(?!=)[ \t]*(?P<value>.*)", re.ASCII)
 _WORD = re.compile(r"(?P<word>[A-Za-z_.][\w.]*)(?:[ \t]+(?P<rest>.*))?", re.ASCII)
 _DIRECTIVE = re.compile(r"(?P<word>\.[\w.]+)[ \t]*(?P<rest>.*)", re.ASCII)
@@ -87,21 +91,26 @@ def without_block_comments(text: str) -> str:
 @lru_cache(maxsize=16384)
 def parse_line(line: str) -> tuple[Statement, ...]:
     """The statements of one line (without block comments). Raises AssemblyError, no position."""
+    statements: list[Statement] = []
+    for text in cut(line):
+        _statement(text, statements)
+    return tuple(statements)
+
+
+def cut(line: str) -> list[str]:
+    """The texts of a line's statements. Raises AssemblyError, no position."""
     if len(line) > LINE_LIMIT:
         raise AssemblyError(f"line of more than {LINE_LIMIT} characters")
     stripped = line.strip(" \t\r")
     if not stripped or stripped.startswith("//"):
-        return ()
+        return []
     if stripped[0] == "#":
         if _PREPROCESSOR.match(stripped):
             raise AssemblyError(
                 "C preprocessor directive", hint="preprocess the file, or make it a template"
             )
-        return ()
-    statements: list[Statement] = []
-    for text in _cut(stripped):
-        _statement(text, statements)
-    return tuple(statements)
+        return []
+    return _cut(stripped)
 
 
 def _cut(line: str) -> list[str]:

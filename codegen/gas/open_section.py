@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import field
 
 from relokit.codegen.base.errors import AssemblyError
@@ -11,13 +12,39 @@ from relokit.codegen.gas.fields import AbsoluteField, Field
 from relokit.codegen.gas.insn import AsmInstruction
 from relokit.codegen.object import SectionFlag, SectionType, SourceLine
 
-# Name: type and flags, also for name.anything (GNU as; gABI, "Special Sections").
+_CODE = SectionType.PROGBITS, SectionFlag.ALLOC | SectionFlag.EXEC
+_DATA = SectionType.PROGBITS, SectionFlag.ALLOC | SectionFlag.WRITE
+_ZEROS = SectionType.NOBITS, SectionFlag.ALLOC | SectionFlag.WRITE
+_CONSTANTS = SectionType.PROGBITS, SectionFlag.ALLOC
+# Type and flags of a section that comes without (GNU as; gABI, "Special Sections"): those of a name
+# and of name.anything, and those of a name only.
 _KNOWN = {
-    ".text": (SectionType.PROGBITS, SectionFlag.ALLOC | SectionFlag.EXEC),
-    ".data": (SectionType.PROGBITS, SectionFlag.ALLOC | SectionFlag.WRITE),
-    ".bss": (SectionType.NOBITS, SectionFlag.ALLOC | SectionFlag.WRITE),
-    ".rodata": (SectionType.PROGBITS, SectionFlag.ALLOC),
+    ".text": _CODE,
+    ".data": _DATA,
+    ".bss": _ZEROS,
+    ".rodata": _CONSTANTS,
+    ".noinit": _ZEROS,
+    ".persistent": _DATA,
+    ".gnu.linkonce.b": _ZEROS,
+    ".gnu.linkonce.n": _ZEROS,
+    ".gnu.linkonce.p": _DATA,
 }
+_EXACT = {
+    ".init": _CODE,
+    ".fini": _CODE,
+    ".plt": _CODE,
+    ".got": _DATA,
+    ".data1": _DATA,
+    ".rodata1": _CONSTANTS,
+    ".persistent.bss": _ZEROS,
+    ".note.GNU-stack": (SectionType.PROGBITS, SectionFlag(0)),
+}
+# GNU as gives these types or flags that an Object does not have.
+_OTHER = re.compile(
+    r"\.(?:(?:preinit|init|fini)_array|tdata|tbss|rela?)(?:\..*)?"
+    r"|\.(?:dynamic|hash|symtab|strtab|stab|stabstr|gnu\.lto_.*)",
+    re.DOTALL,
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -43,7 +70,10 @@ class Literal:
 
 @dataclass(slots=True, eq=False)
 class SectionState:
-    """A section being filled. ``data`` stays empty for NOBITS; ``size`` always counts."""
+    """A section being filled. ``data`` stays empty for NOBITS; ``size`` always counts.
+
+    A ``subsection`` is filled as a section of its own until the unit is complete.
+    """
 
     index: int
     name: str
@@ -51,6 +81,7 @@ class SectionState:
     flags: SectionFlag
     entsize: int = 0
     explicit: bool = True
+    subsection: int = 0
     align: int = 1
     size: int = 0
     data: bytearray = field(default_factory=bytearray)
@@ -74,6 +105,19 @@ class SectionState:
             mapping.pop()
         mapping.append((self.size, code))
 
+    def append(self, other: SectionState) -> None:
+        """Put all of ``other`` behind what is there, which must be aligned for it."""
+        base = self.size
+        self.align = max(self.align, other.align)
+        self.data += other.data
+        self.size += other.size
+        self.lines += [(base + offset, line) for offset, line in other.lines]
+        for fixup in other.fixups:
+            fixup.offset += base
+        self.fixups += other.fixups
+        self.pending += [(base + offset, one, source) for offset, one, source in other.pending]
+        self.mapping += [(base + offset, code) for offset, code in other.mapping]
+
 
 def data_bytes(value: int, size: int) -> bytes:
     """``value`` in ``size`` little-endian bytes, signed or unsigned; AssemblyError if too big."""
@@ -84,7 +128,14 @@ def data_bytes(value: int, size: int) -> bytes:
 
 
 def usual_attributes(name: str) -> tuple[SectionType, SectionFlag]:
-    """Type and flags of a section that comes without: by its name, as GNU as does."""
+    """Type and flags of a section that comes without: by its name, as GNU as does.
+
+    Raises AssemblyError for a name that stands for a type which relokit does not write.
+    """
+    if _OTHER.fullmatch(name):
+        raise AssemblyError(f"{name} is a section of a type that relokit does not write")
+    if name in _EXACT:
+        return _EXACT[name]
     for known, attributes in _KNOWN.items():
         if name == known or name.startswith(known + "."):
             return attributes

@@ -11,6 +11,7 @@ from relokit.codegen.gas.arithmetic import (
     Expr,
     Local,
     Sym,
+    left_spine,
 )
 from relokit.codegen.gas.insn import AsmInstruction, parse_instruction
 from relokit.codegen.gas.open_section import (
@@ -35,6 +36,9 @@ SYMBOL_COUNT = 200_000
 ALIGN_LIMIT = 1 << 30
 """Bytes an ``.align`` may ask for (the section limit still holds for the padding)."""
 
+MAX_SUBSECTION = 8192
+"""Highest number of a subsection (GNU as)."""
+
 NOP = bytes.fromhex("1f2003d5")
 
 
@@ -51,6 +55,8 @@ class UnitState:
         self.stored = 0
         self._backward: dict[int, Sym] = {}
         self._forward: dict[int, Sym] = {}
+        self._instances: dict[int, int] = {}
+        self._placed: list[Sym] = []
 
     # Sections.
 
@@ -76,7 +82,7 @@ class UnitState:
         entsize: int = 0,
     ) -> None:
         """Make ``name`` the current section; attributes not given are the usual or known ones."""
-        section = next((s for s in self.sections if s.name == name), None)
+        section = self._find(name, 0)
         if section is None:
             usual_kind, usual_flags = usual_attributes(name)
             section = self._create(
@@ -94,6 +100,51 @@ class UnitState:
             )
         section.explicit = True
         self.previous, self.current = self.current, section
+
+    def _find(self, name: str, subsection: int) -> SectionState | None:
+        wanted = name, subsection
+        return next((s for s in self.sections if (s.name, s.subsection) == wanted), None)
+
+    def switch_subsection(self, number: int) -> None:
+        """``.subsection``: what stands behind all lower ones of the current section at the end."""
+        if not 0 <= number <= MAX_SUBSECTION:
+            raise AssemblyError(f"subsection {number} is not within 0 to {MAX_SUBSECTION}")
+        current = self.current
+        section = self._find(current.name, number)
+        if section is None:
+            section = self._create(current.name, current.type, current.flags, current.entsize)
+            section.subsection = number
+        self.previous, self.current = current, section
+
+    def join_subsections(self) -> None:
+        """Put every subsection behind the lower ones of its section, symbols and all."""
+        moved: dict[int, tuple[SectionState, int]] = {}
+        for section in sorted(self.sections, key=lambda one: one.subsection):
+            if not section.subsection:
+                continue
+            first = self._find(section.name, 0)
+            assert first is not None
+            if first.size % section.align:
+                raise AssemblyError(
+                    f"subsection {section.subsection} of {section.name} wants an alignment of "
+                    f"{section.align}, and begins at offset {first.size:#x}",
+                    hint="align the end of what is before it",
+                )
+            moved[section.index] = first, first.size
+            first.append(section)
+        if not moved:
+            return
+        kept = [section for section in self.sections if not section.subsection]
+        places = {section.index: (at, 0) for at, section in enumerate(kept)}
+        numbers = {section.index: at for at, section in enumerate(kept)}
+        places |= {index: (numbers[first.index], base) for index, (first, base) in moved.items()}
+        for symbol in self._placed:
+            assert symbol.section is not None
+            symbol.section, base = places[symbol.section]
+            symbol.offset += base
+        for at, section in enumerate(kept):
+            section.index = at
+        self.sections = kept
 
     def push(self) -> None:
         """``.pushsection``: remember the current and the previous section."""
@@ -129,13 +180,18 @@ class UnitState:
         symbol = self.symbol(name)
         if symbol.section is not None or symbol.value is not None:
             raise AssemblyError(f"symbol `{name}' is already defined")
+        self._place(symbol)
+
+    def _place(self, symbol: Sym) -> Sym:
         symbol.section, symbol.offset = self.current.index, self.current.size
+        self._placed.append(symbol)
+        return symbol
 
     def local_label(self, number: int) -> None:
         """Define ``number:`` here."""
         symbol = self._forward.pop(number, None) or Sym(f"{number}")
-        symbol.section, symbol.offset = self.current.index, self.current.size
-        self._backward[number] = symbol
+        self._instances[number] = symbol.instance = self._instances.get(number, 0) + 1
+        self._backward[number] = self._place(symbol)
 
     def assign(self, name: str, expr: Expr, once: bool = False) -> None:
         """``.set``: ``expr`` is bound here, evaluated where the symbol is used.
@@ -161,8 +217,10 @@ class UnitState:
                 bound = value
             elif value is not None and value.plus is not None and value.plus.section is not None:
                 symbol.settled = True
-                if symbol.type is SymbolType.NOTYPE and symbol.size == 0:
-                    symbol.type, symbol.size = value.plus.type, value.plus.size
+                if symbol.type is SymbolType.NOTYPE:
+                    symbol.type = value.plus.type
+                if not symbol.sized:
+                    symbol.size = value.plus.size
         symbol.value = bound
 
     def undefined_locals(self) -> list[Sym]:
@@ -173,7 +231,7 @@ class UnitState:
 
     def here(self) -> Sym:
         """``.``"""
-        return Sym(".", self.current.index, self.current.size)
+        return self._place(Sym("."))
 
     def bind(self, expr: Expr) -> Expr:
         """Replace names by symbols, ``.`` by this place, known constants by their value."""
@@ -191,7 +249,11 @@ class UnitState:
             return self._local(expr)
         if isinstance(expr, AsmUnary):
             return AsmUnary(expr.op, self.bind(expr.operand))
-        return AsmBinary(expr.op, self.bind(expr.left), self.bind(expr.right))
+        spine, first = left_spine(expr)
+        bound = self.bind(first)
+        for node in reversed(spine):
+            bound = AsmBinary(node.op, bound, self.bind(node.right))
+        return bound
 
     def _local(self, local: Local) -> Sym:
         if not local.forward:
@@ -351,7 +413,7 @@ class UnitState:
                 self.align(size, 0, 0)
             for literal in sized:
                 self.source = literal.source
-                literal.label.section, literal.label.offset = section.index, section.size
+                self._place(literal.label)
                 if size == 16:
                     if not isinstance(literal.expr, int):
                         raise AssemblyError("a 16-byte literal is a number")

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from relokit.codegen.base.errors import AssemblyError
-from relokit.codegen.gas.arithmetic import INTEGERS, AsmBinary, AsmUnary, Expr, Sym, prefixed, wrap
+from relokit.codegen.gas.arithmetic import (
+    INTEGERS,
+    AsmBinary,
+    AsmUnary,
+    Expr,
+    Sym,
+    left_spine,
+    prefixed,
+    wrap,
+)
 from relokit.codegen.object import Binding
 
 DEPTH_LIMIT = 150
@@ -89,19 +98,27 @@ class _Evaluation:
         raise AssemblyError(f"`{expr.op}' needs a number, not {describe(value)}")
 
     def binary(self, expr: AsmBinary) -> int | Value:
-        left, right = self.value(expr.left), self.value(expr.right)
+        # A chain leans to the left, and may be long: it takes no depth.
+        spine, first = left_spine(expr)
+        self.steps += len(spine)
+        left = self.value(first)
+        for node in reversed(spine):
+            left = self.operation(node.op, left, self.value(node.right))
+        return left
+
+    def operation(self, op: str, left: int | Value, right: int | Value) -> int | Value:
         if isinstance(left, int) and isinstance(right, int):
-            return INTEGERS[expr.op](left, right)
-        if expr.op == "+":
+            return INTEGERS[op](left, right)
+        if op == "+":
             return self.sum(left, right)
-        if expr.op == "-":
+        if op == "-":
             return self.sum(left, _negative(right))
-        if expr.op in _COMPARISONS:
+        if op in _COMPARISONS:
             distance = self.sum(left, _negative(right))
             if isinstance(distance, int):
-                return INTEGERS[expr.op](distance, 0)
+                return INTEGERS[op](distance, 0)
         wrong = right if isinstance(left, int) else left
-        raise AssemblyError(f"`{expr.op}' needs numbers, not {describe(wrong)}")
+        raise AssemblyError(f"`{op}' needs numbers, not {describe(wrong)}")
 
     def sum(self, left: int | Value, right: int | Value) -> int | Value:
         """Add; symbols that cancel, or lie in one section, become a number."""

@@ -11,7 +11,7 @@ from enum import Enum
 from relokit.codegen.aarch64_elf import RelocationType as R
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.instruction_forms import NOP
+from relokit.codegen.instruction_forms import NOP, signed_move
 
 
 class RelocationFormula(Enum):
@@ -28,7 +28,8 @@ class RelocationRule:
     """One type. The result must lie in low <= X < high and be a multiple of ``multiple``.
 
     Data fields are ``width`` bytes, overwritten. Instruction fields take X >> ``shift`` in
-    ``bits`` bits from ``lsb``; ``split`` marks ADR's immlo:immhi.
+    ``bits`` bits from ``lsb``; ``split`` marks ADR's immlo:immhi, ``inverts`` a MOVZ that becomes a
+    MOVN of ~X where X is negative.
     """
 
     operation: RelocationFormula
@@ -40,6 +41,7 @@ class RelocationRule:
     lsb: int = 0
     bits: int = 0
     split: bool = False
+    inverts: bool = False
 
 
 def _data(
@@ -57,6 +59,13 @@ def _move(group: int, checked: bool) -> RelocationRule:
     high = 1 << 16 * (group + 1) if checked else None
     return RelocationRule(
         RelocationFormula.ABSOLUTE, 4, 0 if checked else None, high, 1, 16 * group, 5, 16
+    )
+
+
+def _signed_move(group: int) -> RelocationRule:
+    reach = 1 << 16 * (group + 1)
+    return RelocationRule(
+        RelocationFormula.ABSOLUTE, 4, -reach, reach, 1, 16 * group, 5, 16, inverts=True
     )
 
 
@@ -78,6 +87,9 @@ RULES: dict[int, RelocationRule] = {
     R.MOVW_UABS_G2: _move(2, True),
     R.MOVW_UABS_G2_NC: _move(2, False),
     R.MOVW_UABS_G3: _move(3, False),
+    R.MOVW_SABS_G0: _signed_move(0),
+    R.MOVW_SABS_G1: _signed_move(1),
+    R.MOVW_SABS_G2: _signed_move(2),
     R.LD_PREL_LO19: _branch(19, 5),
     R.ADR_PREL_LO21: RelocationRule(
         RelocationFormula.RELATIVE, 4, -(1 << 20), 1 << 20, bits=21, split=True
@@ -159,8 +171,10 @@ def relocate(
     if not rule.bits:
         data[offset : offset + width] = (value & ((1 << 8 * width) - 1)).to_bytes(width, "little")
         return
-    field = (value >> rule.shift) & ((1 << rule.bits) - 1)
     word = int.from_bytes(data[offset : offset + 4], "little")
+    if rule.inverts:
+        word, value = signed_move(word, value)
+    field = (value >> rule.shift) & ((1 << rule.bits) - 1)
     if rule.split:
         word = word & ~(0x3 << 29 | 0x7FFFF << 5) | (field & 3) << 29 | (field >> 2) << 5
     else:

@@ -262,6 +262,86 @@ SNIPPETS = {
         .set late, f; g: nop; .set before, g; .type g, %function
         h = . - 8; i = -1
     """,
+    "macros": """
+        .macro one a, b=2, c:req
+        .quad \\a, \\b, \\c ; .byte \\@
+        .endm
+        .macro rest first, others:vararg
+        .irp each, \\others
+        .byte \\first, \\each
+        .endr
+        .endm
+        .macro nested n
+        .if \\n
+        one \\n, c=\\n + 1
+        nested "(\\n - 1)"
+        .elseif 0
+        .error "never"
+        .else
+        .exitm
+        .byte 99
+        .endif
+        .endm
+        .data
+        one 1,,3; one 4 5 6; one c = 7, a = "8"; lab: one (1 + 2), [1] + 3, 4
+        rest 1, 2, 3
+        nested 3
+        .irpc d, 0123
+        .byte \\d\\d, 0x1\\d
+        .endr
+        .rept 3; .byte 5; .endr
+        .rept 0; frob; .endr
+        .macro other name, val
+        .set \\name\\()_x, \\val&1 & 3
+        .quad \\name\\()_x
+        .ascii "\\name: &val"
+        .endm
+        other foo, 7
+        .purgem other
+        .macro other; .byte 42; .endm
+        other
+        """,
+    "conditions": """
+        .set four, 4
+        .ifdef four; .byte 1; .else; .byte 2; .endif
+        .ifndef five; .byte 3; .endif
+        .ifc a b,a b; .byte 4; .endif
+        .ifc "x",x; .byte 5; .else; .byte 6; .endif
+        .ifnc x0, x1; .byte 7; .endif
+        .ifb; .byte 8; .endif
+        .ifnb  q; .byte 9; .endif
+        .ifeq four - 4; .byte 10; .endif
+        .ifge -1; .byte 11; .endif
+        .iflt -1; .byte 12; .endif
+        .ifgt four; .byte 13; .endif
+        .ifle 0; .byte 14; .endif
+        .if 0; .if 1; .byte 15; .else; .byte 16; .endif; .elseif four == 4; .byte 17; .endif
+        """,
+    "names of registers": """
+        tmp .req x9
+        wide .req tmp
+        add tmp, wide, x1 ; ldr x0, [tmp, #8]
+        .unreq tmp
+        """,
+    "subsections": """
+        nop; 1: b 3f; .subsection 2; 2: ret; .previous; nop
+        .subsection 1; 3: b 2b; .p2align 2; 4: nop; .text 0; b 4b
+        .pushsection .rodata, "a"; .quad 3b, 2b - 1b, 4b - 3b; .popsection
+        .subsection 1; .org . - (4b - 3b) + 4; nop
+        """,
+    "numbers in groups": """
+        movz x0, :abs_g1_s:0x30d00800 ; movk x0, :abs_g0_nc:0x30d00800
+        movz x1, :abs_g1_s:-5; movz x2, :abs_g2_s:-0x100000001; movz x3, :abs_g0_s:-1
+        movz x4, :abs_g0_s:32767; movz x5, #:abs_g2_s:sym; movz x6, #:abs_g3:0x1122334455667788
+        """,
+    "sections by their names": """
+        .section .noinit; .skip 4; .section .persistent; .byte 1
+        .section .init; nop; .section .data1; .byte 1; .section .note.GNU-stack; .byte 0
+        """,
+    "labels in strings that are merged": """
+        .section .r, "aMS", @progbits, 1; 1: .asciz "x"; 1: .asciz "y"; l: .asciz "z"
+        .data; .quad 1b + 1, 1b, l, l + 1; .long 1b - .
+        """,
     "ignored": """
         .arch armv8.5-a; .cpu cortex-a72; .arch_extension crc; .file "x.c"
         nop
@@ -284,7 +364,11 @@ REFUSED = [
     "tlbi vae1is", "tlbi vmalle1, x0", "dc cvap", "dc civac", "ic iallu, x0", "sxtw x0, x1",
     "orn x0, x1, #1", "eon w0, w1, #1", "svc #65536", "hint #128", "ldr x0, [x1, #32768]",
     "ldp x0, x1, [x2, #4]", "movk x0, #1, lsl #8", "udf #65536", "sub x0, sp, #1, lsl #3",
-    ".macro", ".frob 1", ".byte foo", ".quad 1.5", ".quad (1", ".quad 1)", ".quad 08",
+    ".macro", ".macro a b b; .endm", ".macro a; .endm; .macro a; .endm", ".macro a; nop",
+    ".rept 2", ".rept -1; .endr", ".if", ".endif", ".else", ".if 1; .else; .else; .endif",
+    ".if foo; .endif", ".macro a b:req; .endm; a", ".macro a b; .endm; a 1 2", '.error "x"',
+    ".macro a b; .endm; a c=1", ".macro a b c; .endm; a b=1, 2", ".macro a; a; .endm; a",
+    ".unreq nothing", ".frob 1", ".byte foo", ".quad 1.5", ".quad (1", ".quad 1)", ".quad 08",
     ".quad foo + bar", ".quad foo - bar", ".quad -foo", ".quad foo * 2", ".quad 5 6", ".balign 3",
     ".org . - 4", "nop; .org 0", ".zero foo", ".set a, b; .set b, a; .quad a",
     ".equiv a, 4; .equiv a, 5", "a: nop; a: nop", "a: nop; a = 4", ".type a, %frob", ".globl a b",

@@ -219,8 +219,11 @@ def test_random_constant_expressions(
         except AssemblyError:
             continue  # a shift too far, a division by zero: GNU as warns and goes on
         accepted.append(f".quad {expression}")
-    theirs = gnu("\n".join([".data", *accepted, ""]), folder)
-    assert isinstance(theirs, View)
+    theirs = gnu("\n".join([".data", *accepted, ""]), folder, check=False)
+    if isinstance(theirs, str):
+        # It crashes on the one quotient that does not fit: the least number by -1.
+        assert "Internal error (Floating point exception)" in theirs
+        return
     assert theirs.sections.get(".data", (b"",))[-1] == values
 
 

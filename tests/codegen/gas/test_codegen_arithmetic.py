@@ -17,6 +17,7 @@ from relokit.codegen.gas.arithmetic import (
     AsmUnary,
     Expr,
     Sym,
+    left_spine,
     parse,
 )
 from relokit.codegen.gas.values import Value, describe, evaluate, place
@@ -102,7 +103,11 @@ def test_the_deepest_expression_that_parses_also_evaluates() -> None:
         if isinstance(expr, AsmUnary):
             return AsmUnary(expr.op, bind(expr.operand))
         if isinstance(expr, AsmBinary):
-            return AsmBinary(expr.op, bind(expr.left), bind(expr.right))
+            spine, first = left_spine(expr)
+            bound = bind(first)
+            for node in reversed(spine):
+                bound = AsmBinary(node.op, bound, bind(node.right))
+            return bound
         return expr
 
     terms = TOKEN_LIMIT // 4

@@ -121,10 +121,10 @@ def test_the_line_map_names_template_line_and_statement() -> None:
 def test_an_error_names_the_template_line_the_statement_and_a_way_out() -> None:
     origins = (Origin("relocate.S.j2", 7), Origin("macros/cache.j2", 41))
     with pytest.raises(AssemblyError) as caught:
-        assemble(Unit("relocate.S", "nop\nnop; .macro foo\n", origins), encode)
+        assemble(Unit("relocate.S", 'nop\nnop; .include "foo"\n', origins), encode)
     assert caught.value.where == "macros/cache.j2:41"
-    assert caught.value.text == ".macro foo"
-    assert "Jinja" in (caught.value.hint or "")
+    assert caught.value.text == '.include "foo"'
+    assert "template" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(
@@ -150,10 +150,14 @@ def test_an_error_names_the_template_line_the_statement_and_a_way_out() -> None:
         ('.section .x, "aG"\n', 1, "flag `G'"),
         ('.section .x, "a", @init_array\n', 1, "type"),
         ('.section .x, "aM"\n', 1, "entry size"),
-        (".text 1\n", 1, "subsections"),
+        (".text 9000\n", 1, "subsection"),
+        (".altmacro\n", 1, ".altmacro"),
+        (".endm\n", 1, "without its beginning"),
+        (".purgem nothing\n", 1, "no macro"),
+        ("x .req y\n.if 1\n.endif\n", 1, "no register"),
+        ("nop\n.macro m\n.frob\n.endm\nm\n", 5, "macro m (line 2)"),
         ('.incbin "/etc/passwd"\n', 1, ".incbin"),
         ('.include "x"\n', 1, ".include"),
-        (".if 1\n", 1, ".if"),
         ("nop\n#include <x.h>\n", 2, "preprocessor"),
         ('.ascii "abc\n', 1, "never closed"),
         ('.ascii "\\q"\n', 1, "escape"),
@@ -183,7 +187,9 @@ def test_errors(text: str, line: int, words_of_it: str) -> None:
     ("text", "words_of_it"),
     [
         ("b 1f\n", "`1:'"),
-        ('.pushsection .x, "a"\n', ".pushsection"),
+        (".if 1\n", ".if without .endif"),
+        (".macro m\n.if 1\n.endm\nm\n", "in macro m"),
+        (".macro m\n", ".endm is missing"),
         ("nop /* open\n\n", "line 1"),
         (".globl x\n.set x, ext\n", "`ext'"),
         (".size x, ext\n", ".size"),
@@ -195,6 +201,11 @@ def test_errors_about_the_whole_unit(text: str, words_of_it: str) -> None:
     error = failure(text)
     assert (error.where or "").startswith("t.S")
     assert words_of_it in str(error)
+
+
+def doubling(body: str) -> str:
+    """Forty macros, each of which calls the next as ``body`` says."""
+    return "".join(f".macro m{n} a\n{body.format(n + 1)}\n.endm\n" for n in range(40))
 
 
 def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +221,15 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
             ".data\n" + ".zero 0x2000000\n" * 3,
             "".join(f'.section .s{n}, "a"\n.zero 0x3000000\n' for n in range(4)),
             '.pushsection .x, "a"\n' * 100,
-            "nop ;" * 2000 + "\n",
+            "nop ;" * 4000 + "\n",
+            ".macro m; m; .endm; m\n",
+            ".macro m; m; m; .endm; m\n",
+            ".rept 0x7fffffff; .rept 0x7fffffff; .endr; .endr\n",
+            ".rept 0x7fffffff\n.if 0\n.endif\n.endr\n",
+            doubling("m{} \\a\\a") + "m0 xxxxxxxx\n",
+            doubling("m{0} \\a\nm{0} \\a") + "m0 1\n",
+            ".irpc c, " + "x" * 16000 + "\n.irpc d, " + "x" * 16000 + "\n.endr\n.endr\n",
+            ".if 1\n" * 200,
             "".join(f'.section .s{n}, "a"\n' for n in range(2000)),
         ):
             failure(text)
