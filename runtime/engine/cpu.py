@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic, perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 from unicorn import Uc, UcError
-from unicorn import arm64_const as a64
 from unicorn import unicorn_const as u
 
 from relokit.codegen.base.bits import MASK64
-from relokit.codegen.base.errors import MachineError
-from relokit.codegen.facts import HCR_EL2_AUTHENTICATION, HCR_EL2_E2H, HCR_EL2_RW, VECTOR_TABLE_SIZE
+from relokit.codegen.facts import HCR_EL2_AUTHENTICATION, HCR_EL2_RW
 from relokit.runtime.arch.address_id import address_id, without_el2
 from relokit.runtime.arch.exceptions import (
     REPORT,
@@ -25,27 +23,24 @@ from relokit.runtime.arch.exceptions import (
     ExceptionEvent,
     Policy,
     abort_syndrome,
-    entry_pstate,
     make_event,
     make_irq,
     undefined_call,
 )
 from relokit.runtime.arch.geometry import A72_PA_BITS, CPU_BITS
 from relokit.runtime.arch.register_fields import field
-from relokit.runtime.arch.translation import SCTLR_M, WalkRegisters
-from relokit.runtime.arch.walker import Access, Walk, walk
 from relokit.runtime.engine import native_hooks
+from relokit.runtime.engine.addresses import Addresses
 from relokit.runtime.engine.engine_fault import FaultReader
+from relokit.runtime.engine.engines import open_engine
+from relokit.runtime.engine.exception_entry import enter
 from relokit.runtime.engine.mmu import FAULT_BUS, FAULT_STAGE2, Mmu, Refusal
 from relokit.runtime.engine.native_hooks import BlockSlot, NativeStop, Words
-from relokit.runtime.engine.registers import Registers
 from relokit.runtime.engine.spinning import is_endless
 from relokit.runtime.engine.system_access import SystemAccess
 from relokit.runtime.engine.watchdog import looked_after
-from relokit.runtime.guest.memory import MIN_PAGE, GuestMemory
+from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.record.stop import BusAccess, Stop, StopReason
-
-MODELS = {"a72": a64.UC_CPU_ARM64_A72, "max": a64.UC_CPU_ARM64_MAX}
 
 # What EL3 firmware leaves behind: non-secure, HVC enabled, lower levels AArch64, pointer
 # authentication and SVE not trapped where they exist, and RES1 bits (DDI 0487, SCR_EL3,
@@ -57,14 +52,7 @@ NEVER = (1 << 64) - 1
 """A ``until`` that no PC equals."""
 
 
-class Behind(Protocol):
-    """Memory behind the caches."""
-
-    def read(self, pa: int, size: int) -> bytes:
-        """``size`` bytes at PA ``pa``, within a page."""
-
-
-class Cpu(Registers):
+class Cpu(Addresses):
     """A CPU over ``memory``, at EL1h with DAIF masked, MMU off, no devices.
 
     ``model`` is ``a72`` (no VHE, no 16 KiB pages) or ``max`` (both). ``cache_line`` in bytes is
@@ -76,7 +64,6 @@ class Cpu(Registers):
     before the EL2 vectors, for each HVC if it wants those); it returns whether it took the call.
     ``interrupt`` is asked which level takes an interrupt, if one is, where the engine has stopped.
     ``on_exception`` is told of every other exception, before it is delivered or ends the run.
-    ``behind`` is what memory has where caches have no part, if that differs from ``memory``.
     """
 
     def __init__(
@@ -90,41 +77,52 @@ class Cpu(Registers):
         has_el2: bool = True,
         policy: Policy = REPORT,
     ) -> None:
-        if model not in MODELS:
-            raise MachineError(f"no CPU model {model!r}", hint=f"one of {', '.join(MODELS)}")
-        super().__init__(_open(MODELS[model], memory))
+        self._engine = open_engine(model, memory)
+        super().__init__(self._engine.uc, memory, cpu_bits)
         self.model = model
         self._counter = native_hooks.new_counter()
         pan = self.read("ID_AA64MMFR1_EL1") >> 20 & 0xF
         self._has_pan = bool(pan)
         self._has_el2 = has_el2
         self._mmu = Mmu(self.uc, memory, cpu_bits, self._counter, has_pan2=pan > 1)
-        self.memory = memory
-        self.cpu_bits = cpu_bits
         self.policy = policy
         self.firmware: Callable[[Cpu, ExceptionEvent], bool] | None = None
         self.on_exception: Callable[[ExceptionEvent], None] | None = None
-        self.behind: Behind | None = None
         self.interrupt: Callable[[], int | None] | None = None
         self._pending: tuple[StopReason, str | None] | None = None
         self._event: ExceptionEvent | None = None
         self._access: BusAccess | None = None
         self._exceptions = 0
         self._until: int | None = None
+        self._has_more = False
         self._timed_out = False
         self.write("SCR_EL3", SCR_RESET)
         self.write("CPTR_EL3", CPTR_EZ)
         self.write("HCR_EL2", HCR_EL2_RW | HCR_EL2_AUTHENTICATION)
         self._faults = FaultReader(self.uc)
         self._faults.check_for_stops(False)
-        self.uc.hook_add(u.UC_HOOK_INTR, self._on_exception)
-        native_hooks.add_native_hook(
+        self._on_interrupt = self.uc.hook_add(u.UC_HOOK_INTR, self._on_exception)
+        self._on_block = native_hooks.add_native_hook(
             self.uc, u.UC_HOOK_BLOCK, native_hooks.block_counter_address(), self._counter
         )
         answers = address_id(self.read, cpu_bits=cpu_bits, pa_bits=pa_bits, has_16k=model == "max")
         if not has_el2:
             answers |= without_el2(self.read)
         self._system = SystemAccess(self, self._mmu, cache_line, answers, self.stop)
+
+    def retire(self) -> None:
+        """Give the engine to the next guest that is alike; this CPU is not used any more.
+
+        For a CPU that has run well and is between runs, with nobody else's hooks on it.
+        """
+        if self._has_more:
+            return
+        self._system.close()
+        self._mmu.close()
+        self.uc.hook_del(self._on_interrupt)
+        native_hooks.remove_native_hook(self.uc, self._on_block)
+        self._faults.check_for_stops(True)
+        self._engine.give_back()
 
     def map_device(
         self,
@@ -144,6 +142,7 @@ class Cpu(Registers):
         def write(_uc: Any, offset: int, size: int, value: int, _data: Any) -> None:
             store(offset, size, value)
 
+        self._has_more = True
         self._mmu.add_window(base, size)
         self.uc.mmio_map(base, size, read, None, write, None)
 
@@ -152,12 +151,14 @@ class Cpu(Registers):
 
         No table walk looks there, and a fetch from it ends the run (StopReason.ENGINE).
         """
+        self._has_more = True
         self._mmu.add_window(memory.base, memory.size)
         rights = u.UC_PROT_READ | u.UC_PROT_WRITE
         self.uc.mem_map_ptr(memory.base, memory.size, rights, memory.address)
 
     def add_memory(self, memory: GuestMemory) -> None:
         """Have ``memory`` answer where fills lead to it: it is at no PA that a walk could give."""
+        self._has_more = True
         self._kept = memory
         self.uc.mem_map_ptr(memory.base, memory.size, u.UC_PROT_ALL, memory.address)
 
@@ -197,38 +198,6 @@ class Cpu(Registers):
         """Drop every TLB entry; registers of translation are read again."""
         self._mmu.forget_registers()
         super().flush_tlb()
-
-    def walk_registers(self, el: int | None = None) -> WalkRegisters:
-        """The translation registers in force at ``el`` (1 or 2), the current level by default."""
-        level = max(self.el if el is None else el, 1)
-        e2h = level == 2 and bool(self.read("HCR_EL2") & HCR_EL2_E2H)
-        return WalkRegisters(
-            sctlr=self.read(f"SCTLR_EL{level}"),
-            tcr=self.read(f"TCR_EL{level}"),
-            ttbr0=self.read(f"TTBR0_EL{level}"),
-            ttbr1=self.read(f"TTBR1_EL{level}") if level == 1 or e2h else 0,
-            mair=self.read(f"MAIR_EL{level}"),
-            e2h=e2h,
-            cpu_bits=self.cpu_bits,
-        )
-
-    def walk(self, va: int, el: int | None = None) -> Walk:
-        """Translate ``va`` at ``el`` (the current level by default), by our own walk."""
-        level = max(self.el if el is None else el, 1)
-        return walk(self.memory, self.walk_registers(level), va, el=level)
-
-    def read_virtual(self, va: int, size: int) -> bytes | None:
-        """``size`` bytes at ``va`` within one page, or None if they cannot be read."""
-        pa = self.walk(va).pa
-        if pa is None or not self.memory.contains(pa, size):
-            return None
-        memory = self.behind if self.behind and not self.walk_registers().sctlr & SCTLR_M else None
-        return (memory or self.memory).read(pa, size)
-
-    def instruction_at(self, va: int) -> int | None:
-        """The instruction word at ``va``, or None if it cannot be fetched."""
-        data = self.read_virtual(va, 4) if va % 4 == 0 else None
-        return int.from_bytes(data, "little") if data else None
 
     # Running --------------------------------------------------------------------------------
 
@@ -459,45 +428,11 @@ class Cpu(Registers):
         if event.target_el > 2 or not self.policy.delivers(event):
             self.stop(StopReason.EXCEPTION)
             return
-        self.take(event)
-
-    def take(self, event: ExceptionEvent) -> None:
-        """Enter the target level's handler (DDI 0487, D1.3.2), or stop if its vector is no use."""
-        el = event.target_el
-        vbar = self.read(f"VBAR_EL{el}")
-        vector = vbar + event.vector_offset & MASK64
-        problem = self._vector_problem(vbar, vector, el)
-        if problem is None and vector == event.return_address:
-            problem = f"the vector at {vector:#x} raises the exception it handles"
+        problem = enter(self, event, has_pan=self._has_pan)
         if problem:
             self.stop(StopReason.BAD_VECTOR, problem)
-            return
-        span = field("SCTLR", self.read(f"SCTLR_EL{el}"), "SPAN")
-        self.write(f"ELR_EL{el}", event.return_address)
-        self.write(f"SPSR_EL{el}", event.spsr)
-        if not event.is_irq:
-            self.write(f"ESR_EL{el}", event.esr)
-        if event.far is not None:
-            self.write(f"FAR_EL{el}", event.far)
-        pan = self._has_pan and not span and (el == 1 or self._is_host())
-        self.set_pstate(entry_pstate(event, set_pan=pan))
-        self.set_pc(vector)
-        self._exceptions += 1
-
-    def _vector_problem(self, vbar: int, vector: int, el: int) -> str | None:
-        if vbar % VECTOR_TABLE_SIZE:
-            return f"VBAR_EL{el} = {vbar:#x} is not 2 KiB aligned"
-        walked = self.walk(vector, el)
-        fault = walked.fault_for(Access.EXECUTE)
-        if fault:
-            return f"VBAR_EL{el} = {vbar:#x}: the vector at {vector:#x} cannot be fetched: {fault}"
-        if walked.pa is None or not self.memory.contains(walked.pa, 4):
-            return f"VBAR_EL{el} = {vbar:#x}: the vector at {vector:#x} is not in RAM"
-        return None
-
-    def _is_host(self) -> bool:
-        hcr = self.read("HCR_EL2")
-        return bool(field("HCR", hcr, "E2H") and field("HCR", hcr, "TGE"))
+        else:
+            self._exceptions += 1
 
     def _emulate_access(self, pc: int) -> bool:
         if not self._system.emulate(self.instruction_at(pc) or 0, self._absent):
@@ -512,14 +447,3 @@ class Cpu(Registers):
         kinds = {u.UC_MEM_WRITE_UNMAPPED: "write", u.UC_MEM_FETCH_UNMAPPED: "fetch"}
         self._access = BusAccess(kinds.get(access, "read"), address, size, value & MASK64)
         return False
-
-
-def _open(model: int, memory: GuestMemory) -> Uc:
-    try:
-        uc = Uc(u.UC_ARCH_ARM64, u.UC_MODE_ARM)
-        uc.ctl_set_cpu_model(model)
-        uc.ctl_set_page_size(MIN_PAGE)
-        uc.mem_map_ptr(memory.base, memory.size, u.UC_PROT_ALL, memory.address)
-    except UcError as error:
-        raise MachineError(f"Unicorn cannot hold this guest: {error}") from None
-    return uc

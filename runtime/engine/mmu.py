@@ -23,7 +23,7 @@ from relokit.codegen.base import native
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.arch.exceptions import ALIGNMENT_STATUS
-from relokit.runtime.engine.native_hooks import Words, add_native_hook
+from relokit.runtime.engine.native_hooks import Words, add_native_hook, remove_native_hook
 from relokit.runtime.guest.memory import GuestMemory
 
 WALK_OK = 0x40
@@ -147,6 +147,7 @@ class Mmu:
     ) -> None:
         self._uc = uc
         self._kept: list[Words] = [blocks]
+        self._hooks: list[int] = []
         self._context: Any = uc.context_save()
         self._state = _State(
             ram=NativeRam(memory.base, memory.size, memory.address),
@@ -177,7 +178,12 @@ class Mmu:
             (u.UC_HOOK_INSN, "watch_operations", a64.UC_ARM64_INS_SYS),
         ):
             address = native.address(_library, function)
-            add_native_hook(uc, kind, address, data, instruction=instruction)
+            self._hooks.append(add_native_hook(uc, kind, address, data, instruction=instruction))
+
+    def close(self) -> None:
+        """Take the hooks off the engine, which has no MMU then."""
+        for hook in self._hooks:
+            remove_native_hook(self._uc, hook)
 
     @property
     def fills(self) -> int:

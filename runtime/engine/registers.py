@@ -58,7 +58,7 @@ class Registers:
     def __init__(self, uc: Uc) -> None:
         self.uc = uc
         # The engine's own reg_read looks for the kind of a register each time: five times as slow.
-        self._engine = uc._uch
+        self._handle = uc._uch
         self._x_ids = (ctypes.c_int * len(_X))(*_X)
         self._x_values = (ctypes.c_uint64 * len(_X))()
         first = ctypes.addressof(self._x_values)
@@ -87,7 +87,7 @@ class Registers:
     @property
     def registers(self) -> tuple[int, ...]:
         """x0..x30."""
-        uclib.uc_reg_read_batch(self._engine, self._x_ids, self._x_pointers, len(_X))
+        uclib.uc_reg_read_batch(self._handle, self._x_ids, self._x_pointers, len(_X))
         return tuple(self._x_values)
 
     @property
@@ -151,9 +151,15 @@ class Registers:
         if key in self._absent:
             return self._absent[key]
         access = _access(key)
-        if uclib.uc_reg_read(self._engine, _CP, ctypes.byref(access)) != u.UC_ERR_OK:
+        if uclib.uc_reg_read(self._handle, _CP, ctypes.byref(access)) != u.UC_ERR_OK:
             raise self._lacks(key, name)
         return int(access.val)
+
+    def value(self, key: int) -> int:
+        """A system register by 16-bit encoding, 0 if the engine does not have it."""
+        access = _access(key)
+        found = uclib.uc_reg_read(self._handle, _CP, ctypes.byref(access)) == u.UC_ERR_OK
+        return int(access.val) if found else 0
 
     def write_key(self, key: int, value: int, name: str = "") -> None:
         """As :meth:`write`, by 16-bit encoding."""
@@ -161,19 +167,19 @@ class Registers:
             self._absent[key] = value & MASK64
             return
         access = _access(key, value & MASK64)
-        if uclib.uc_reg_write(self._engine, _CP, ctypes.byref(access)) != u.UC_ERR_OK:
+        if uclib.uc_reg_write(self._handle, _CP, ctypes.byref(access)) != u.UC_ERR_OK:
             raise self._lacks(key, name)
         if key in _TRANSLATION:
             self.flush_tlb()
 
     def _read(self, register: int) -> int:
         value = ctypes.c_uint64()
-        uclib.uc_reg_read(self._engine, register, ctypes.byref(value))
+        uclib.uc_reg_read(self._handle, register, ctypes.byref(value))
         return value.value
 
     def _write(self, register: int, value: int) -> None:
         given = ctypes.c_uint64(value & MASK64)
-        uclib.uc_reg_write(self._engine, register, ctypes.byref(given))
+        uclib.uc_reg_write(self._handle, register, ctypes.byref(given))
 
     @staticmethod
     def _lacks(key: int, name: str) -> MachineError:

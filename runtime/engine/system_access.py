@@ -53,8 +53,14 @@ class SystemAccess:
         keys = frozenset(self._fixed)
         if registers.read("ID_AA64MMFR1_EL1") >> 8 & 0xF:  # VHE
             keys |= redirection.TO_EL2.keys()
+        self._hook_on_reads: int | None = None
         if keys:
             self._hook(keys)
+
+    def close(self) -> None:
+        """Take the hook off the engine."""
+        if self._hook_on_reads is not None:
+            native_hooks.remove_native_hook(self._registers.uc, self._hook_on_reads)
 
     def seen(self, name: str) -> int:
         """The register ``name`` as an MRS reads it, but for redirection."""
@@ -94,7 +100,7 @@ class SystemAccess:
         ]
         self._filters = [native_hooks.new_filter(keys, handler) for handler in self._handlers]
         reads, writes = self._filters
-        native_hooks.add_native_hook(
+        self._hook_on_reads = native_hooks.add_native_hook(
             self._registers.uc,
             u.UC_HOOK_INSN,
             native_hooks.system_filter_address(),

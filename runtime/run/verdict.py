@@ -62,6 +62,8 @@ def run_machine(
         boot = run_on(machine, cpu, job.boot, report)
         evidence = replace(evidence, record=replace(evidence.record, boot=boot))
         outcome = conclude(evidence, strict=job.strict, profile=job.profile)
+    elif outcome.passed:
+        cpu.retire()
     return replace(outcome, timings=timings, trace=_written(evidence, outcome, job, trace))
 
 
@@ -87,6 +89,8 @@ def run_resume(
         subject = Subject(target.name, JudgedTarget.of(target), (payload,), pages)
         evidence = Evidence(subject, record)
         outcome = conclude(evidence, strict=job.strict, profile=job.profile)
+        if outcome.passed:
+            cpu.retire()
         engine = sum(leg.stop.seconds for leg in record.legs)
         compared = perf_counter() - started - engine
         timings = {"build": built, "compare": compared}
