@@ -17,7 +17,7 @@ from relokit.codegen.gas import gnu_sysregs
 from relokit.codegen.gas.assembler import assemble
 from relokit.codegen.gas.encoder import Encoder
 from relokit.codegen.source import Unit
-from support.gnu_as import MARCH, View, _section, agree, gnu, view
+from support.gnu_as import MARCH, _section, agree, gnu, view
 
 pytestmark = pytest.mark.oracle
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from oracles.kernel_source import FILES, preprocessed
+
 from relokit.codegen.gas.encoder import Encoder
 from support.gnu_as import agree
 
