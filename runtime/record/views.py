@@ -34,7 +34,7 @@ from relokit.runtime.record.trace import Trace, TraceKind
 
 NEVER = 1 << 62
 MAX_WRITES = 1 << 8
-"""Writes of these registers in a trace: a move has less than ten."""
+"""Register writes in a trace: a move has some ten."""
 MAX_VIEWS = 1 << 10
 SYNCHRONISES = (TraceKind.ISB, TraceKind.EXCEPTION, TraceKind.ERET)
 LEVELS = (1, 2)
@@ -43,6 +43,7 @@ _FAMILIES = ("SCTLR", "TCR", "TTBR0", "TTBR1", "MAIR")
 _OWNERS = {REGISTERS[f"{name}_EL{level}"]: (level, name) for name in _FAMILIES for level in LEVELS}
 _HCR = REGISTERS["HCR_EL2"]
 _A1 = 1 << 22
+_ASID = 48
 _SCTLR_EE = 1 << 25
 _SCTLR_HELD = SCTLR_WXN | _SCTLR_EE
 """Bits of SCTLR that a TLB may hold, and that matter here (D8.16, RVNRFW)."""
@@ -160,11 +161,9 @@ def _followed(trace: Trace, views: Views) -> dict[int, _Registers]:
     user = _user_space(trace)
     if user is not None:
         found[user].values["TTBR0"] = [_Value(0, 0, known=False)]
-    wanted = [*_OWNERS, *TO_EL2, *TO_EL1, _HCR]
-    mask = (records["kind"] == TraceKind.MSR) & np.isin(records["encoding"], wanted)
-    numbers = np.flatnonzero(mask)
+    numbers = np.flatnonzero(records["kind"] == TraceKind.MSR)
     if len(numbers) > MAX_WRITES:
-        raise UnknownFactError(f"{len(numbers):,} writes of registers that translation goes by")
+        raise UnknownFactError(f"{len(numbers):,} register writes")
     columns = (records[name][numbers].tolist() for name in ("encoding", "value", "el"))
     for number, key, value, el in zip(numbers.tolist(), *columns, strict=True):
         if key == _HCR:
@@ -204,19 +203,23 @@ def _user_space(trace: Trace) -> int | None:
 
 def _spans(level: int, registers: _Registers, cpu_bits: int) -> Iterator[Span]:
     """What the values of one regime come to, equal views that follow each other as one."""
+    if not any(one.value & SCTLR_M for one in registers.values["SCTLR"]):
+        return
     single = level == 2 and not registers.e2h
     for upper in (False,) if single else (False, True):
-        names = ("SCTLR", "TCR", "MAIR", "TTBR0", *(() if single else ("TTBR1",)))
+        # The other TTBR counts for its ASID only.
+        other = registers.values[f"TTBR{not upper:d}"]
+        beside = any(one.value >> _ASID for one in other) and not single
+        names = ("SCTLR", "TCR", "MAIR", f"TTBR{upper:d}", *[f"TTBR{not upper:d}"] * beside)
         last: dict[TranslationView, Span] = {}
         for chosen in _together([registers.values[name] for name in names]):
-            sctlr, tcr, mair, *tables = (one.value for one in chosen)
+            sctlr, tcr, mair, own, *others = (one.value for one in chosen)
             if not sctlr & SCTLR_M:
                 continue
-            walk = WalkRegisters(
-                sctlr, tcr, tables[0], sum(tables[1:]), mair, registers.e2h, cpu_bits
-            )
+            pair = (sum(others), own) if upper else (own, sum(others))
+            walk = WalkRegisters(sctlr, tcr, *pair, mair, registers.e2h, cpu_bits)
             view = _view(level, upper, walk, single)
-            if not chosen[names.index(f"TTBR{upper:d}")].known:
+            if not chosen[3].known:
                 view = replace(view, tables=None, unknown=True)
             latest = max(range(len(chosen)), key=lambda at: chosen[at].begin)
             span = Span(
@@ -256,7 +259,7 @@ def _together(histories: list[list[_Value]]) -> Iterator[tuple[_Value, ...]]:
 
 def _view(level: int, upper: bool, walk: WalkRegisters, single: bool) -> TranslationView:
     r = table_range(walk, level, upper)
-    asid = 0 if single else (walk.ttbr1 if walk.tcr & _A1 else walk.ttbr0) >> 48
+    asid = 0 if single else (walk.ttbr1 if walk.tcr & _A1 else walk.ttbr0) >> _ASID
     control = walk.tcr if single else walk.tcr & (_TCR_BOTH | (_TCR_UPPER if upper else _TCR_LOWER))
     return TranslationView(
         level,
