@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from relokit.codegen.base.documents import ABSENT
 from relokit.codegen.base.nouns import dataclass
-from relokit.runtime.arch.exceptions import ExceptionEvent
+
+if TYPE_CHECKING:
+    # Outcomes have parts of this module, and are read where no guest runs.
+    from relokit.runtime.arch.exceptions import ExceptionEvent
 
 
 class StopReason(StrEnum):
