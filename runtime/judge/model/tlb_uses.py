@@ -60,13 +60,11 @@ class Stored(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TableStore:
-    """Record ``number`` stores to tables of ``held``, the first byte at PA ``pa``, ``times`` in
-    all."""
+    """Record ``number``, the first that does, stores to tables of ``held``, at PA ``pa``."""
 
     held: Held
     number: int
     pa: int
-    times: int
     what: Stored
 
 
@@ -161,7 +159,7 @@ def _table_store(tlb: Tlb, held: Held, tables: Tables, stores: Numbers) -> Table
     before = stores[stores < held.begin]
     if len(before) and held.cause is not None:
         if not _seen(tlb, int(before[-1]), held.cause):
-            return _told(tlb, held, tables, before[-1:], Stored.UNSEEN)
+            return _told(tlb, held, tables, int(before[-1]), Stored.UNSEEN)
         tlb.unknown.append(Unknown("tables were stored to before they were put into a TTBR"))
         return None
     until = held.end if tables.empty else held.gone
@@ -173,10 +171,10 @@ def _table_store(tlb: Tlb, held: Held, tables: Tables, stores: Numbers) -> Table
     if not during:
         return None
     if tables.empty:
-        return _told(tlb, held, tables, np.array(during), Stored.EMPTY)
-    changing = [number for number in during if _overlaps(tlb, number, tables)]
-    if changing:
-        return _told(tlb, held, tables, np.array(changing), Stored.VALID)
+        return _told(tlb, held, tables, during[0], Stored.EMPTY)
+    for number in during:
+        if _overlaps(tlb, number, tables):
+            return _told(tlb, held, tables, number, Stored.VALID)
     tlb.unknown.append(Unknown("entries were added to tables that are in a TTBR"))
     return None
 
@@ -196,9 +194,9 @@ def _overlaps(tlb: Tlb, number: int, tables: Tables) -> bool:
     return at < len(tables.entries) and tables.entries[at][0] < start + int(record["length"])
 
 
-def _told(tlb: Tlb, held: Held, tables: Tables, numbers: Numbers, what: Stored) -> TableStore:
-    record = tlb.trace.records[int(numbers[0])]
+def _told(tlb: Tlb, held: Held, tables: Tables, number: int, what: Stored) -> TableStore:
+    record = tlb.trace.records[number]
     start = int(record["pa"])
     stop = start + int(record["length"])
     pa = min(max(start, first) for first, end in tables.pages if first < stop and end > start)
-    return TableStore(held, int(numbers[0]), pa, len(numbers), what)
+    return TableStore(held, number, pa, what)

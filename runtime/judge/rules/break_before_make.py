@@ -49,7 +49,7 @@ def where(clash: Clash) -> str:
 
 def clash_notes(record: Record, clash: Clash) -> Iterator[str]:
     """What both are, and what may come of it."""
-    yield from history(record, clash.old)
+    yield from history(record, clash.old, clash.cause)
     found = clash.where
     if found.old is not None:
         yield f"VA {found.va:#x} was {leads(found.old, found.va)}"
@@ -160,7 +160,7 @@ def _empty_table(record: Record) -> Iterator[Broken]:
                 cause,
                 f"{text(record, cause)} puts {tables(record, held)} into {register(held)} between "
                 f"two others, and they are not empty: the first valid entry is at PA {first:#x}",
-                tuple(history(record, held)),
+                tuple(history(record, held, cause)),
             )
     for store in _stored(record, Stored.EMPTY):
         yield _overwritten(record, store, "stores to a table without entries")
@@ -172,14 +172,13 @@ def _stored(record: Record, *whats: Stored) -> Iterator[TableStore]:
 
 
 def _overwritten(record: Record, store: TableStore, does: str) -> Broken:
-    more = f", and {store.times - 1:,} times more" if store.times > 1 else ""
     return at(
         record,
         store.number,
         f"{text(record, store.number)} {does} that a walk may go through: PA {store.pa:#x} of "
-        f"{tables(record, store.held)}{more}",
+        f"{tables(record, store.held)}",
         (
-            *history(record, store.held),
+            *history(record, store.held, store.number),
             f"PA {store.pa:#x} belongs to {owner(record, store.pa)}",
         ),
     )

@@ -77,7 +77,7 @@ def _is_late(record: Record, use: StaleUse) -> bool:
 
 
 def _use_notes(record: Record, use: StaleUse) -> Iterator[str]:
-    yield from history(record, use.held)
+    yield from history(record, use.held, use.number)
     yield f"VA {use.va:#x} was {leads(use.leaves, use.va)}, and is now {leads(use.now, use.va)}"
 
 

@@ -141,16 +141,15 @@ def leads(leaves: Leaves | None, va: int) -> str:
     return f"PA {leaves.pa + va - leaves.va:#x}, a {' '.join(words)}"
 
 
-def history(record: Record, held: Held) -> Iterator[str]:
-    """Notes: since when ``held`` may be held, and what took it out of force."""
+def history(record: Record, held: Held, until: int) -> Iterator[str]:
+    """Notes: since when ``held`` may be held, and what took it out of force by record ``until``."""
     if not held.register:
         return
     name = register(held)
     since = held.cause
     began = "since before machine_kexec" if since is None else f"by {placed(record, since)}"
     yield f"{tables(record, held)} came into {name} {began}"
-    records = known(record.trace).records
-    if 0 <= held.replaced < len(records):
+    if 0 <= held.replaced <= until:
         yield f"and left it by {placed(record, held.replaced)}"
 
 
