@@ -305,7 +305,8 @@ def trace_options(help_text: str) -> Callable[[F], F]:
         function = click.option(
             "--trace-format",
             type=click.Choice([str(form) for form in TraceFormat]),
-            help="Of the trace: ours, which 'judge' takes, or a time line for ui.perfetto.dev. "
+            help="Of the trace: ours, which 'judge' takes, a time line for ui.perfetto.dev, or for "
+            "casemate-check. "
             f"[default: {TraceFormat.RELOKIT}]",
         )(function)
         return click.option("--trace", type=click.Path(path_type=Path), help=help_text)(function)

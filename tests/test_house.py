@@ -57,7 +57,8 @@ ALLOWED = {
         "codegen, codegen.base, runtime.guest, runtime.record, runtime.kexec, runtime.judge.rules"
     ),
     "runtime.evidence": (
-        "codegen, codegen.base, runtime.guest, runtime.record, runtime.kexec, runtime.judge"
+        "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.kexec, "
+        "runtime.judge"
     ),
     "runtime.run": (
         "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.record, runtime.engine, "

@@ -28,9 +28,16 @@ def _perfetto(evidence: Evidence, outcome: Outcome) -> Iterator[bytes]:
     return timeline_chunks(evidence, outcome.findings)
 
 
+def _casemate(evidence: Evidence, outcome: Outcome) -> Iterator[bytes]:
+    from relokit.runtime.evidence.casemate import casemate_chunks
+
+    return casemate_chunks(evidence)
+
+
 _WRITERS: dict[TraceFormat, Chunks] = {
     TraceFormat.RELOKIT: _relokit,
     TraceFormat.PERFETTO: _perfetto,
+    TraceFormat.CASEMATE: _casemate,
 }
 
 

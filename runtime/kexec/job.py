@@ -76,6 +76,7 @@ class TraceFormat(StrEnum):
 
     RELOKIT = "relokit"
     PERFETTO = "perfetto"
+    CASEMATE = "casemate"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from relokit.codegen.base.errors import FormatError, RelokitError
 from relokit.codegen.target import MIB, Regime, Target
 from relokit.runtime.evidence import bounds
 from relokit.runtime.evidence.bounds import too_much
+from relokit.runtime.evidence.casemate import casemate_chunks
 from relokit.runtime.evidence.evidence import Evidence, Subject
 from relokit.runtime.evidence.evidence_file import (
     FACTS,
@@ -30,6 +32,7 @@ from relokit.runtime.evidence.evidence_file import (
     judge_file,
     parse_evidence,
 )
+from relokit.runtime.evidence.timeline import timeline_chunks
 from relokit.runtime.judge.outcome import JudgedTarget, Outcome
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.record.known import Unknown
@@ -236,11 +239,16 @@ JSON = st.recursive(
 
 
 def found_or_refused(path: Path) -> str | None:
-    """``judged``, or the place that an error names."""
+    """``judged``, or the place that an error names. What is judged is written for other tools."""
     try:
-        judge_file(path)
+        evidence, outcome = judge_file(path)
     except RelokitError as error:
         return error.where
+    for _ in timeline_chunks(evidence, outcome.findings):
+        pass
+    with suppress(FormatError):
+        for _ in casemate_chunks(evidence):
+            pass
     return "judged"
 
 
