@@ -28,6 +28,8 @@ pytestmark = pytest.mark.oracle
 SOURCE = Path(__file__).with_name("access_plugin.c")
 Stretch = tuple[int, list[Span]]
 """The PC of an event (0: none), and the accesses from there to the next, merged by kind."""
+BESIDE_INSTRUCTIONS = TraceKind.EXCEPTION, TraceKind.VECTORS
+"""Events that are of no instruction by themselves."""
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +61,14 @@ def by_qemu(text: str) -> tuple[list[Stretch], int]:
 
 
 def by_recorder(trace: Trace) -> list[Stretch]:
-    """The same of a trace. An exception is part of the instruction that raises it."""
+    """The same of a trace."""
     found: list[tuple[int, list[Span]]] = [(0, [])]
     begin = 0
     records = trace.records
     events: Sequence[int] = [
         number
         for number, one in enumerate(records)
-        if is_event(one) and one["kind"] != TraceKind.EXCEPTION
+        if is_event(one) and one["kind"] not in BESIDE_INSTRUCTIONS
     ]
     for end in [*events, len(records)]:
         part = Trace(records[begin:end], trace.start, trace.instructions)
