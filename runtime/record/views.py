@@ -88,7 +88,7 @@ class Span:
     replaced: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Value:
     """A register's value, ``known`` or not: counts from moment ``begin`` to ``end``."""
 
@@ -100,7 +100,7 @@ class _Value:
     known: bool = True
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Registers:
     """The values of one regime, register by register, in order."""
 

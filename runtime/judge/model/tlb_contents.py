@@ -55,7 +55,7 @@ class Attempt:
     why: Why
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Held:
     """What a TLB may hold by ``view``, from moment ``begin`` on.
 
@@ -193,14 +193,14 @@ class Tlb:
     # What comes of it -----------------------------------------------------------------------------
 
     def _clashes(self) -> Iterator[Clash]:
-        told: set[int] = set()
+        told: set[Held] = set()
         for new in self.held:
             if new.cause is None or new.tables is None:
                 continue
             for old in self._beside(new):
-                where = None if id(old) in told else _difference(old, new, new.tables)
+                where = None if old in told else _difference(old, new, new.tables)
                 if where is not None:
-                    told.add(id(old))
+                    told.add(old)
                     step = old.replaced == new.cause
                     why, attempt = (Why.STEP, None) if step else reason(old, new.cause)
                     yield Clash(old, new, new.cause, where, why, attempt)

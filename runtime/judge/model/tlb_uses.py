@@ -70,9 +70,9 @@ class TableStore:
 
 def uses(tlb: Tlb) -> Iterator[StaleUse]:
     """The first use of each set of old translations that may go by them; no clash tells it."""
-    told = {id(clash.old) for clash in tlb.clashes}
+    told = {clash.old for clash in tlb.clashes}
     for held in tlb.held:
-        if held.tables is None or not held.tables.leaves or id(held) in told:
+        if held.tables is None or not held.tables.leaves or held in told:
             continue
         relied_on = tlb.views.next_step(held.gone) if held.gone != NEVER else NEVER
         for number in _accesses(tlb, held, relied_on):

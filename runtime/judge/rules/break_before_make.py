@@ -82,10 +82,10 @@ def _replaced(record: Record, clash: Clash) -> Broken:
 
 
 def _switch(record: Record) -> Iterator[Broken]:
-    steps = [id(held) for held, _, _ in _filled(record)]
+    steps = {held for held, _, _ in _filled(record)}
     for clash in clashes(record, Why.STEP, Why.NOTHING):
         ours = clash.new.register.startswith("TTBR")
-        if ours and id(clash.old) not in steps and id(clash.new) not in steps:
+        if ours and clash.old not in steps and clash.new not in steps:
             yield _replaced(record, clash)
     certain(record)
 

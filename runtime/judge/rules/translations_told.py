@@ -147,8 +147,10 @@ def history(record: Record, held: Held, until: int) -> Iterator[str]:
         return
     name = register(held)
     since = held.cause
-    began = "since before machine_kexec" if since is None else f"by {placed(record, since)}"
-    yield f"{tables(record, held)} came into {name} {began}"
+    if since is None:
+        yield f"{tables(record, held)} were in {name} before machine_kexec began"
+    else:
+        yield f"{tables(record, held)} came into {name} by {placed(record, since)}"
     if 0 <= held.replaced <= until:
         yield f"and left it by {placed(record, held.replaced)}"
 
