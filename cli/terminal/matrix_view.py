@@ -289,5 +289,6 @@ def _line(result: CellResult, job: Job) -> str:
         return f"unsupported  {result.cell.id}  {result.reason}"
     text = f"{result.status:<11}  {result.cell.id}  {result.seconds:.3f} s"
     if result.status is CellStatus.PASS:
-        return f"{text}  {result.instructions:,} instructions"
+        told = ", ".join(dict.fromkeys(finding.rule for finding in result.findings))
+        return f"{text}  {result.instructions:,} instructions" + (f"; told: {told}" if told else "")
     return f"{text}  {result.reason}\n             {reproduce(result.cell, job)}"

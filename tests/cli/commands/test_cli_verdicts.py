@@ -43,7 +43,7 @@ def test_a_strict_matrix_fails_the_cells_that_warn(cli: Cli, strict: bool) -> No
     flags = ["--strict"] if strict else []
     result = cli(*cell, "--path", "in-place", *flags)
     assert result.code == int(strict)
-    assert ("fetch.in-place" in result.out) == strict
+    assert "fetch.in-place" in result.out
     if strict:
         [command] = {line.strip() for line in result.out.splitlines() if "relokit run" in line}
         assert command.endswith("--strict")
