@@ -7,8 +7,8 @@ the CPU runs on: nothing is copied on the way in or out.
 from __future__ import annotations
 
 import mmap
+import re
 import resource
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -179,29 +179,29 @@ def _check_size(base: int, size: int) -> None:
 def host_limit() -> tuple[int, str]:
     """Bytes the host can give now, and what says so: /proc/meminfo or a resource limit."""
     candidates = [(MAX_PA, "52-bit addresses")]
-    fields = _kilobytes(Path("/proc/meminfo"))
-    if "MemAvailable" in fields:
+    available = _kilobytes("/proc/meminfo", "MemAvailable")
+    if available is not None:
         # Swap is left out on purpose: a guest in swap would look like a hang.
-        candidates.append((fields["MemAvailable"], "/proc/meminfo, MemAvailable"))
+        candidates.append((available, "/proc/meminfo, MemAvailable"))
     for limit, name, field in (
         (resource.RLIMIT_AS, "RLIMIT_AS", "VmSize"),
         (resource.RLIMIT_DATA, "RLIMIT_DATA", "VmData"),
     ):
         soft, _ = resource.getrlimit(limit)
         if soft != resource.RLIM_INFINITY:
-            used = _kilobytes(Path("/proc/self/status")).get(field, 0)
+            used = _kilobytes("/proc/self/status", field) or 0
             candidates.append((max(0, soft - used), name))
     return min(candidates)
 
 
-def _kilobytes(path: Path) -> dict[str, int]:
-    """The ``Name:  123 kB`` lines of a /proc file, in bytes; empty where there is no /proc."""
+def _kilobytes(path: str, name: str) -> int | None:
+    """The line ``name:  123 kB`` of a /proc file, in bytes; None where there is none."""
     try:
-        lines = path.read_text().splitlines()
+        with open(path, "rb", buffering=0) as file:
+            found = re.search(rb"^%s:[ \t]*([0-9]+) kB$" % name.encode(), file.readall(), re.MULTILINE)
     except OSError:
-        return {}
-    rows = (line.split() for line in lines if line.endswith(" kB"))
-    return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if len(row) == 3}
+        return None
+    return int(found[1]) * 1024 if found else None
 
 
 def _host_memory(size: int) -> Bytes:

@@ -91,40 +91,27 @@ class PageTables:
 
     def _fill(self, va: int, pa: int, size: int, level: int, attributes: int) -> None:
         """Write the leaves of ``level`` for a range that is aligned to them."""
-        slots = self._slots(va, size, level)
-        words = self.memory.words
-        taken = words[slots] & np.uint64(d.VALID) != 0
         span = self.granule.span(level)
+        table, reached = self._one_table(va - self.low, size, level)
+        if reached == level:
+            index = (va - self.low) // span & self.granule.entries - 1
+            words: Words = self.memory.u64(table + index * ENTRY_SIZE, size // span)
+            at: slice | NDArray[np.intp] = slice(None)
+        else:
+            words, at = self.memory.words, self._slots(table, reached, va, size, level)
+        taken = words[at] & np.uint64(d.VALID) != 0
         if taken.any():
-            at = va + int(taken.argmax()) * span
-            raise MachineError(f"{self.owner}: VA {at:#x} is mapped already")
+            first = va + int(taken.argmax()) * span
+            raise MachineError(f"{self.owner}: VA {first:#x} is mapped already")
         kind = d.PAGE if level == LEAF_LEVEL else d.BLOCK
-        pas = np.uint64(pa) + np.arange(len(slots), dtype=np.uint64) * np.uint64(span)
+        pas = np.arange(pa, pa + size, span, dtype=np.uint64)
         bits = self.output.attributes(attributes) | kind
-        words[slots] = self.output.encode(pas) | np.uint64(bits)
-
-    def _slots(self, va: int, size: int, level: int) -> NDArray[np.intp]:
-        """Word indices of the entries of ``level`` for a range; missing tables are made."""
-        granule = self.granule
-        offset = va - self.low
-        root, start = self._one_table(offset, size, level)
-        tables = np.array([root], dtype=np.uint64)
-        for at in range(start, LEAF_LEVEL + 1):
-            shift = granule.shift(at)
-            first, last = offset >> shift, (offset + size - 1) >> shift
-            entries = np.arange(first, last + 1, dtype=np.uint64)
-            table = (entries >> granule.index_bits) - np.uint64(first >> granule.index_bits)
-            index = entries & np.uint64(granule.entries - 1)
-            slots = self.memory.slots(tables[table] + index * np.uint64(ENTRY_SIZE))
-            if at == level:
-                break
-            tables = self._tables_below(slots, va, at)
-        return slots
+        words[at] = self.output.encode(pas) | np.uint64(bits)
 
     def _one_table(self, offset: int, size: int, level: int) -> tuple[int, int]:
-        """The lowest table over all of a range down to ``level``, as far as it is there already.
+        """The lowest table over all of a range, no lower than ``level``: its PA, and its level.
 
-        Its PA, and its level. For a range within one entry, numpy costs ten times as much.
+        Missing ones are made. numpy costs ten times as much for the one entry of a level.
         """
         granule, table = self.granule, self.root
         at = granule.start_level(self.va_bits)
@@ -132,13 +119,37 @@ class PageTables:
             shift = granule.shift(at)
             if offset >> shift != (offset + size - 1) >> shift:
                 break
-            index = offset >> shift & granule.entries - 1
-            word = self.memory.read_u64(table + index * ENTRY_SIZE)
-            if word & d.TYPE != d.TABLE:
+            entry = table + (offset >> shift & granule.entries - 1) * ENTRY_SIZE
+            word = self.memory.read_u64(entry)
+            kind = word & d.TYPE
+            if kind == d.BLOCK:
                 break
-            table = self.output.decode(word)
             at += 1
+            if kind == d.TABLE:
+                table = self.output.decode(word)
+            else:
+                table = self.allocator.alloc(self.owner.at_level(at), granule.page_size).base
+                self.memory.write_u64(entry, self.output.encode(table) | d.TABLE)
         return table, at
+
+    def _slots(self, table: int, start: int, va: int, size: int, level: int) -> NDArray[np.intp]:
+        """Word indices of the entries of ``level`` for a range below ``table``, which is of the
+        level ``start``; missing tables are made.
+        """
+        granule = self.granule
+        offset = va - self.low
+        tables = np.array([table], dtype=np.uint64)
+        for at in range(start, LEAF_LEVEL + 1):
+            shift = granule.shift(at)
+            first, last = offset >> shift, (offset + size - 1) >> shift
+            entries = np.arange(first, last + 1, dtype=np.uint64)
+            below = (entries >> granule.index_bits) - np.uint64(first >> granule.index_bits)
+            index = entries & np.uint64(granule.entries - 1)
+            slots = self.memory.slots(tables[below] + index * np.uint64(ENTRY_SIZE))
+            if at == level:
+                break
+            tables = self._tables_below(slots, va, at)
+        return slots
 
     def _tables_below(self, slots: NDArray[np.intp], va: int, level: int) -> Words:
         """PAs of the tables that entries of ``level`` point to; absent ones are allocated."""
