@@ -198,9 +198,10 @@ def _kilobytes(path: str, name: str) -> int | None:
     """The line ``name:  123 kB`` of a /proc file, in bytes; None where there is none."""
     try:
         with open(path, "rb", buffering=0) as file:
-            found = re.search(rb"^%s:[ \t]*([0-9]+) kB$" % name.encode(), file.readall(), re.MULTILINE)
+            text = file.readall()
     except OSError:
         return None
+    found = re.search(rb"^%s:[ \t]*([0-9]+) kB$" % name.encode(), text, re.MULTILINE)
     return int(found[1]) * 1024 if found else None
 
 
