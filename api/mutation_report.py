@@ -12,9 +12,12 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.mutate import SurveyDone, Tried
 from relokit.runtime.mutation.mutant import FindingPlace, Likeness, MutantStatus, RoutineName
 from relokit.runtime.mutation.mutant_survey import LayoutFacts, RoutineFacts
+from relokit.runtime.mutation.reviewed import entry_of
 
 K = TypeVar("K")
 
+ALWAYS = frozenset({"fetch.in-place"})
+"""Warnings that good code has as well."""
 RIGHT = frozenset({FindingPlace.AT, FindingPlace.NAMED, FindingPlace.SHOWN})
 """Places of a finding from which a person sees the mutated instruction."""
 
@@ -34,28 +37,40 @@ class TargetTried:
 
 @dataclass(frozen=True, slots=True)
 class MutantRow:
-    """How many mutants of one kind ended how; ``right`` is of the killed, at the right place."""
+    """How many mutants of one kind ended how; ``right`` is of the killed, at the right place.
+
+    Of the survivors, ``equivalent`` are no mistakes: the model shows it, and the reviewed list says
+    why. Of the others, ``warned`` have a warning.
+    """
 
     killed: int
     right: int
     survived: int
     no_answer: int
+    equivalent: int
+    warned: int
 
     @property
     def all(self) -> int:
         """All of the kind."""
         return self.killed + self.survived + self.no_answer
 
+    @property
+    def different(self) -> int:
+        """All but those that are no mistakes."""
+        return self.all - self.equivalent
+
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A mutant that was not killed."""
+    """A mutant that was not killed. ``equivalent`` is what is cited where it is no mistake."""
 
     target: str
     id: str
     operator: str
     place: str
     text: str
+    equivalent: str | None = field(default=None, metadata=ABSENT)
     likeness: Likeness | None = field(default=None, metadata=ABSENT)
     warnings: tuple[str, ...] = field(default=(), metadata=ABSENT)
     not_judged: tuple[str, ...] = field(default=(), metadata=ABSENT)
@@ -117,7 +132,8 @@ class Campaign:
         killed = [one.result for one in tried if one.result.status is MutantStatus.KILLED]
         survivors = tuple(_left(one) for one in tried if _ended(one, MutantStatus.SURVIVED))
         unanswered = tuple(_left(one) for one in tried if _ended(one, MutantStatus.NO_ANSWER))
-        status = "fail" if survivors or unanswered else "pass" if tried else "nothing"
+        missed = [one for one in survivors if not one.equivalent]
+        status = "fail" if missed or unanswered else "pass" if tried else "nothing"
         rules = Counter(result.rule or "" for result in killed)
         places = Counter(result.place for result in killed)
         return MutationReport(
@@ -161,6 +177,7 @@ def _left(one: Tried) -> Left:
         mutant.operator,
         mutant.place,
         mutant.text,
+        _citation(one),
         result.likeness,
         result.warnings,
         result.not_judged,
@@ -175,11 +192,24 @@ def _rows(tried: Sequence[Tried], kind: Callable[[Tried], K]) -> Iterator[tuple[
     return ((name, _row(ones)) for name, ones in kinds.items())
 
 
+def _citation(one: Tried) -> str | None:
+    """What says that a survivor is no mistake, if it is one that the model cannot tell either."""
+    if one.result.status is not MutantStatus.SURVIVED:
+        return None
+    entry = entry_of(one.mutant)
+    proved = entry is not None and entry.proved_by(one.result.likeness)
+    return f"{entry.name}: {entry.cites}" if entry and proved else None
+
+
 def _row(tried: Sequence[Tried]) -> MutantRow:
     counts = Counter(one.result.status for one in tried)
+    survived = [one for one in tried if one.result.status is MutantStatus.SURVIVED]
+    different = [one for one in survived if _citation(one) is None]
     return MutantRow(
         killed=counts[MutantStatus.KILLED],
         right=sum(one.result.place in RIGHT for one in tried),
         survived=counts[MutantStatus.SURVIVED],
         no_answer=counts[MutantStatus.NO_ANSWER],
+        equivalent=len(survived) - len(different),
+        warned=sum(bool(set(one.result.warnings) - ALWAYS) for one in different),
     )

@@ -36,7 +36,8 @@ def _lines(report: MutationReport) -> Iterator[str]:
     yield "the first finding is"
     for place, count in report.places.items():
         yield f"  {count:>6}  {_PLACES[place]}"
-    for heading, ones in (("survived", report.survivors), ("no answer", report.unanswered)):
+    missed = [one for one in report.survivors if not one.equivalent]
+    for heading, ones in (("survived", missed), ("no answer", report.unanswered)):
         if ones:
             yield ""
             yield heading
@@ -62,11 +63,11 @@ def _target(target: TargetTried) -> Iterator[str]:
 
 def _table(what: str, rows: Mapping[Any, MutantRow]) -> Iterator[str]:
     yield ""
-    yield f"{what:<16} mutants  killed  right place  survived  no answer"
+    yield f"{what:<16} mutants  killed  right place  survived  equivalent  warned  no answer"
     for name, row in rows.items():
         yield (
             f"{name:<16} {row.all:>7} {row.killed:>7} {row.right:>12} {row.survived:>9} "
-            f"{row.no_answer:>10}"
+            f"{row.equivalent:>11} {row.warned:>7} {row.no_answer:>10}"
         )
 
 
@@ -84,8 +85,16 @@ def _left(one: Left) -> Iterator[str]:
 def _summary(row: MutantRow) -> str:
     if not row.all:
         return "no mutants"
-    share = f"{row.killed / row.all:.1%}"
-    text = f"{row.all:,} mutants: {row.killed:,} killed ({share})"
+    text = f"{row.all:,} mutants: {row.killed:,} killed ({row.killed / row.all:.1%}"
+    if row.equivalent:
+        text += (
+            f"; {row.killed / max(row.different, 1):.1%} without {row.equivalent:,} equivalent ones"
+        )
+    text += ")"
     if row.killed:
         text += f", {row.right / row.killed:.1%} of them at the right place"
-    return f"{text}; {row.survived:,} survived, {row.no_answer:,} without an answer"
+    missed = row.survived - row.equivalent
+    text += f"; {missed:,} survived"
+    if row.warned:
+        text += f" ({row.warned:,} with a warning)"
+    return f"{text}, {row.no_answer:,} without an answer"

@@ -68,6 +68,12 @@ class Resume:
         if self.jump <= pc < self.jump + len(self.exit_code):
             start = self.old.image.symbol("__hibernate_exit_text_start")
             return self.old.image, pc - self.jump + start
+        owned = self.allocator.owner(pc)
+        if owned is not None and owned.owner.kind is OwnerKind.EL2_VECTORS:
+            offset = pc - owned.base
+            if offset >= VECTOR_TABLE_SIZE:
+                return None
+            return self.old.image, self.old.image.symbol(_vectors_name(self.target)) + offset
         return self.old.locate(pc)
 
     def close(self) -> None:
@@ -166,7 +172,10 @@ def _safe_vectors(
     target: Target, image: Image, memory: GuestMemory, allocator: PageAllocator
 ) -> int:
     """PA of the EL2 vectors for the time of the copy: hibernate's own before patch 2."""
-    shared = target.has(Feature.COPY_EL2_VECTORS)
-    name = "trans_pgd_stub_vectors" if shared else "hibernate_el2_vectors"
-    vectors = image.read(image.symbol(name), VECTOR_TABLE_SIZE)
+    vectors = image.read(image.symbol(_vectors_name(target)), VECTOR_TABLE_SIZE)
     return trans_pgd.copy_el2_vectors(memory, allocator, vectors)
+
+
+def _vectors_name(target: Target) -> str:
+    shared = target.has(Feature.COPY_EL2_VECTORS)
+    return "trans_pgd_stub_vectors" if shared else "hibernate_el2_vectors"

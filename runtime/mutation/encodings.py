@@ -80,8 +80,8 @@ class Encoding:
 
 _OPC = BitField("opc", 29, 2)
 _OP = BitField("op", 30, 1)
-_SHIFT = BitField("shift", 22, 2)
-_IMM6 = BitField("imm6", 10, 6)
+SHIFT = BitField("shift", 22, 2)
+IMM6 = BitField("imm6", 10, 6)
 
 ENCODINGS: tuple[Encoding, ...] = (
     Encoding("address", InstructionForm(0x1F000000, 0x10000000), (RD,)),
@@ -124,11 +124,11 @@ ENCODINGS: tuple[Encoding, ...] = (
         (LOAD, BitField("size", 30, 1), BitField("S", 12, 1)),
     ),
     Encoding(
-        "logical", InstructionForm(0x1F000000, 0x0A000000), (RD, RN, RM), (_IMM6,),
-        (_OPC, BitField("N", 21, 1), _SHIFT), has_width=True,
+        "logical", InstructionForm(0x1F000000, 0x0A000000), (RD, RN, RM), (IMM6,),
+        (_OPC, BitField("N", 21, 1), SHIFT), has_width=True,
     ),
     Encoding(
-        "add", InstructionForm(0x1F200000, 0x0B000000), (RD, RN, RM), (_IMM6,), (_OP, _SHIFT),
+        "add", InstructionForm(0x1F200000, 0x0B000000), (RD, RN, RM), (IMM6,), (_OP, SHIFT),
         has_width=True, sets_flags=S,
     ),
     Encoding(

@@ -55,6 +55,9 @@ class Mutant:
 
     ``place`` is the first changed instruction's, as findings call it. ``layouts`` are those in
     which the good code executes one of them. Of DATA, ``data`` is changed instead.
+
+    ``after`` and ``before`` are the instructions between which it is. ``independent`` says that
+    only the order differs, of instructions whose operands show that it does not matter.
     """
 
     id: str
@@ -65,6 +68,9 @@ class Mutant:
     layouts: tuple[str, ...]
     edits: tuple[WordEdit, ...] = ()
     data: DataEdit | None = field(default=None, metadata=ABSENT)
+    after: str = field(default="", metadata=ABSENT)
+    before: str = field(default="", metadata=ABSENT)
+    independent: bool = field(default=False, metadata=ABSENT)
 
 
 class MutantStatus(StrEnum):

@@ -12,9 +12,10 @@ from relokit.linker.image import Image
 from relokit.runtime.judge.rules.disassembly import disassemble
 from relokit.runtime.mutation.data_edits import data_edits
 from relokit.runtime.mutation.encodings import encoding_of
+from relokit.runtime.mutation.independence import independent
 from relokit.runtime.mutation.layouts import MoveLayout, fits
 from relokit.runtime.mutation.mutant import Mutant, RoutineName, WordEdit
-from relokit.runtime.mutation.mutated import CodeSet, words_of
+from relokit.runtime.mutation.mutated import WORD, CodeSet, words_of
 from relokit.runtime.mutation.operators import MOVE, OPERATORS, SWAP, Surroundings
 from relokit.runtime.mutation.rearranging import moved, swapped
 from relokit.runtime.mutation.trial import CodeTrial, prepared, tried
@@ -197,4 +198,30 @@ def _mutant(
         text=text,
         layouts=layouts,
         edits=tuple(WordEdit(va, word) for va, word in sorted(edits.items())),
+        after=_text(words, first - WORD),
+        before=_text(words, max(edits) + WORD),
+        independent=operator in (SWAP, MOVE) and _order_is_free(words, edits),
+    )
+
+
+def _text(words: Mapping[int, int], va: int) -> str:
+    return disassemble(words[va], va) if va in words else ""
+
+
+def _order_is_free(words: Mapping[int, int], edits: Mapping[int, int]) -> bool:
+    """Whether one instruction has changed places with others that it does not depend on.
+
+    It is the one that stood at one end, and stands at the other.
+    """
+    places = range(min(edits), max(edits) + WORD, WORD)
+    old = [words[va] for va in places]
+    new = [edits.get(va, words[va]) for va in places]
+    later, earlier = (old[0], old[1:]), (old[-1], old[:-1])
+    return any(
+        all(independent(moved, other) for other in others)
+        for (moved, others), wanted in (
+            (later, [*old[1:], old[0]]),
+            (earlier, [old[-1], *old[:-1]]),
+        )
+        if new == wanted
     )

@@ -15,7 +15,9 @@ from relokit.codegen.system_registers import (
 )
 from relokit.runtime.mutation.encodings import (
     HW,
+    IMM6,
     IMM16,
+    SHIFT,
     BitField,
     Encoding,
     distance_of,
@@ -226,14 +228,16 @@ def _widths(word: int, _: Surroundings) -> Iterator[int]:
 
 def _kinds(word: int, _: Surroundings) -> Iterator[int]:
     encoding = encoding_of(word)
-    for field in _kinds_of(encoding):
+    for field in _kinds_of(encoding, word):
         for other in range(field.most + 1):
             if other != field.get(word):
                 yield field.put(word, other)
 
 
-def _kinds_of(encoding: Encoding | None) -> tuple[BitField, ...]:
-    """But for those that are a condition."""
+def _kinds_of(encoding: Encoding | None, word: int) -> tuple[BitField, ...]:
+    """But for those that are a condition, and for how nothing is shifted."""
+    if encoding is not None and encoding.name in ("logical", "add") and not IMM6.get(word):
+        return tuple(one for one in encoding.kinds if one is not SHIFT)
     if encoding is None or encoding.name in ("compare-branch", "test-branch"):
         return ()
     return encoding.kinds
