@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles.either_value import Machine, Step
 
 from relokit.codegen.facts import HCR_EL2_E2H, HCR_EL2_TGE
 from relokit.runtime.judge.model.pending import (
@@ -243,3 +246,42 @@ def test_what_counts_where_a_kernel_is_entered(
 def test_a_result_of_at_is_read_behind_an_isb() -> None:
     assert list(unsynchronised_results(Story().at().dsb().mrs().mrs().trace())) == [(0, 2)]
     assert not list(unsynchronised_results(Story().mrs().at().isb().mrs().trace()))
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.builds(Step, st.just("write"), st.sampled_from(["TTBR0", "TTBR1"]), st.integers(0, 2)),
+        st.builds(Step, st.sampled_from(["synchronise", "wait", "low", "high"])),
+    ),
+    max_size=12,
+)
+
+
+@given(steps=STEPS)
+@settings(max_examples=300, deadline=None)
+def test_every_window_begins_to_matter_where_the_oracle_says(steps: list[Step]) -> None:
+    """Values of 0 to 2 stand for tables, so that writes often change nothing, or change back."""
+    story = Story().starting(TTBR0_EL1=0, TTBR1_EL1=0)
+    for step in steps:
+        match step.what:
+            case "write":
+                story.msr(f"{step.register}_EL1", step.value << 12)
+            case "synchronise":
+                story.isb()
+            case "wait":
+                story.dsb()
+            case "low":
+                story.load(PA, 8)
+            case "high":
+                story.load(PA, 8, va=UPPER)
+    trace = story.trace()
+    uses = [(one, first_use(trace, NOTHING, one)) for one in pending_writes(trace)]
+    doubtful = Machine().doubtful(steps)
+    assert {use for _, use in uses if use is not None} <= set(doubtful)
+    for number in doubtful:
+        name = "TTBR0_EL1" if steps[number].what == "low" else "TTBR1_EL1"
+        [window] = [
+            use for one, use in uses if one.register == name and one.number < number < one.end
+        ]
+        assert window is not None
+        assert window <= number
