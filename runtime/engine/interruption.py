@@ -14,7 +14,7 @@ from relokit.codegen.base import native
 from relokit.runtime.engine import native_hooks
 from relokit.runtime.engine.counting import Counting
 from relokit.runtime.engine.cpu import Cpu
-from relokit.runtime.record.stop import InterruptSeen
+from relokit.runtime.record.interrupt_seen import InterruptSeen
 
 
 class _Native(ctypes.Structure):

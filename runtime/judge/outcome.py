@@ -14,7 +14,7 @@ from relokit.runtime.guest.payload import PayloadPart
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.kexec.maintenance import Maintenance
 from relokit.runtime.record.effect_facts import EffectFacts
-from relokit.runtime.record.stop import InterruptSeen
+from relokit.runtime.record.interrupt_seen import InterruptSeen
 
 
 class Status(StrEnum):

@@ -17,12 +17,13 @@ from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.record.effect_facts import EffectFacts
 from relokit.runtime.record.given import Given
+from relokit.runtime.record.interrupt_seen import InterruptSeen
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.memory_facts import Arrival, Damage, Prepared
 from relokit.runtime.record.platform_facts import PlatformFacts
 from relokit.runtime.record.scene import Scene
 from relokit.runtime.record.stations import CpuFacts, Promise
-from relokit.runtime.record.stop import InterruptSeen, Stop, StopReason
+from relokit.runtime.record.stop import Stop, StopReason
 
 if TYPE_CHECKING:
     # A plain run has none of these.

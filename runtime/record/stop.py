@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-from relokit.codegen.base.documents import ABSENT
 from relokit.codegen.base.nouns import dataclass
-
-if TYPE_CHECKING:
-    # Outcomes have parts of this module, and are read where no guest runs.
-    from relokit.runtime.arch.exceptions import ExceptionEvent
+from relokit.runtime.arch.exceptions import ExceptionEvent
 
 
 class StopReason(StrEnum):
@@ -59,18 +53,3 @@ class Stop:
     event: ExceptionEvent | None = None
     access: BusAccess | None = None
     detail: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class InterruptSeen:
-    """An interrupt that was asked for when ``asked`` instructions had been begun.
-
-    ``raised`` says that there were as many. It was taken to ``el`` before the instruction at VA
-    ``pc``, when ``after`` had been begun; all three are None if it was not: masked to the end.
-    """
-
-    asked: int
-    raised: bool
-    after: int | None = field(default=None, metadata=ABSENT)
-    pc: int | None = field(default=None, metadata=ABSENT)
-    el: int | None = field(default=None, metadata=ABSENT)

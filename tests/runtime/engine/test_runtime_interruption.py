@@ -11,7 +11,8 @@ import pytest
 from relokit.codegen.facts import HCR_EL2_E2H, HCR_EL2_RW, HCR_EL2_TGE
 from relokit.runtime.engine.interruption import Interruption
 from relokit.runtime.engine.recorder import Recorder
-from relokit.runtime.record.stop import InterruptSeen, Stop, StopReason
+from relokit.runtime.record.interrupt_seen import InterruptSeen
+from relokit.runtime.record.stop import Stop, StopReason
 from relokit.runtime.record.trace import Trace, TraceKind
 
 MakeBench = Callable[..., Any]
