@@ -20,6 +20,7 @@ from relokit.runtime.judge.rules.translations_told import (
     history,
     leads,
     owner,
+    pc_of,
     register,
     tables,
     text,
@@ -77,8 +78,22 @@ def _replaced(record: Record, clash: Clash) -> Broken:
         f"{text(record, clash.cause)} puts {tables(record, clash.new)} into {name} while a TLB "
         f"may hold {tables(record, clash.old)}, {how}; {where(clash)}",
         tuple(clash_notes(record, clash)),
+        first=_first_step(record, clash),
         spared_by=spared(clash),
     )
+
+
+def _first_step(record: Record, clash: Clash) -> int | None:
+    """The VA at which the switch begins: where the old tables went, or before the TLBI for it."""
+    if clash.why is not Why.STEP:
+        left = clash.old.replaced
+        return pc_of(record, left) if 0 <= left < clash.cause else None
+    before = [
+        one.number
+        for one in followed(record).tlb.invalidations
+        if clash.old.begin <= one.number < clash.cause
+    ]
+    return pc_of(record, before[-1]) - 2 * 4 if before else None
 
 
 def _switch(record: Record) -> Iterator[Broken]:

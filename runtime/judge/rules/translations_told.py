@@ -18,6 +18,9 @@ from relokit.runtime.record.record import Record
 from relokit.runtime.record.tables import Leaves
 from relokit.runtime.record.trace import Trace
 
+MAX_SHOWN = 64
+"""Bytes of code that are shown before an instruction: a switch of tables has some ten words."""
+_WORD = 4
 ADDED = {
     Why.REGIME: "it is for another translation regime",
     Why.ASID: "it leaves global entries, which a kernel's are",
@@ -75,16 +78,21 @@ def at(
     message: str,
     notes: Iterator[str] | tuple[str, ...] = (),
     *,
+    first: int | None = None,
     spared_by: frozenset[Guarantee] = frozenset(),
 ) -> Broken:
-    """A finding at the instruction that is record ``number``."""
+    """A finding at the instruction that is record ``number``, shown from VA ``first`` on."""
     pc = pc_of(record, number)
     code = known(record.code)
+    words = code.around(pc)
+    if first is not None and 0 < pc - first <= MAX_SHOWN:
+        addresses = range(first, pc + 2 * _WORD, _WORD)
+        words = tuple(code.words[one] for one in addresses if one in code.words)
     return Broken(
         message,
         address=pc,
         place=code.places.get(pc),
-        listing=listing(code.around(pc), pc),
+        listing=listing(words, pc),
         notes=tuple(notes),
         spared_by=spared_by,
     )
