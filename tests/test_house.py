@@ -49,7 +49,7 @@ ALLOWED = {
     "runtime.kexec": "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.board",
     "runtime.campaign": "codegen, codegen.base, runtime.guest, runtime.kexec",
     "runtime.state": "codegen.*, linker.*, runtime.guest, runtime.kexec",
-    "runtime.judge.model": "codegen, codegen.base, runtime.arch, runtime.record",
+    "runtime.judge.model": "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record",
     "runtime.judge.rules": (
         "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.judge.model"
     ),

@@ -21,6 +21,7 @@ from relokit.runtime.evidence.bounds import too_much
 from relokit.runtime.evidence.conclusion import conclude
 from relokit.runtime.evidence.evidence import Evidence, Subject
 from relokit.runtime.judge.outcome import Outcome, TraceFile
+from relokit.runtime.record.claims import Ownership
 from relokit.runtime.record.code_seen import CodeSeen
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.prehistory import Prehistory
@@ -43,7 +44,9 @@ TRACE = "trace"
 FACTS: Mapping[str, Any] = MappingProxyType(
     {
         name: hint
-        for name, hint in hints_of(Record, CodeSeen, Prehistory, TableFacts, Trace).items()
+        for name, hint in hints_of(
+            Record, CodeSeen, Prehistory, Ownership, TableFacts, Trace
+        ).items()
         if name != TRACE
     }
 )

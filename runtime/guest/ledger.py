@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,7 @@ class PageAllocator:
         self.page_size = page_size
         self._regions: list[Region] = []
         self._bases: list[int] = []
+        self._window: tuple[int, int] | None = None
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -96,6 +98,15 @@ class PageAllocator:
             )
         return self._enter(Region(owner, base, size))
 
+    @contextmanager
+    def confined(self, base: int, end: int) -> Iterator[None]:
+        """While entered, what is allocated comes from ``[base, end)``."""
+        self._window = base, end
+        try:
+            yield
+        finally:
+            self._window = None
+
     def alloc(self, owner: Owner, size: int, *, align: int | None = None) -> Region:
         """The lowest free ``size`` bytes, whole pages, at a multiple of ``align`` bytes.
 
@@ -107,6 +118,8 @@ class PageAllocator:
         step = self.page_size if align is None else align
         rounded = round_up(size, self.page_size)
         for base, end in self._gaps():
+            if self._window is not None:
+                base, end = max(base, self._window[0]), min(end, self._window[1])
             start = round_up(base, step)
             if start + rounded <= end:
                 self.memory.view(start, rounded).fill(0)

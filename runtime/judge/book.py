@@ -41,7 +41,7 @@ _STATIONS: Book = (
     *BOOT_MEMORY,
 )
 TRACE_SUBJECTS = (
-    "caches", "fetch", "context", "bbm", "tlb", "errata", "interrupt", "call", "stack",
+    "own", "caches", "fetch", "context", "bbm", "tlb", "errata", "interrupt", "call", "stack",
 )  # fmt: skip
 """What the rules in ``trace_book.py`` are about: the first words of their names."""
 

@@ -19,6 +19,10 @@ GAP_SEGMENTS = 5
 """Small segments that Shape.GAPS adds, each with a free page before and after it."""
 
 
+OVER_OLD_KERNEL = "over the old kernel"
+"""The segment that Shape.OLD_KERNEL adds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A hand-over: code at PA ``pc`` is entered with ``x0``."""
@@ -44,6 +48,17 @@ def arrange(inputs: Inputs, target: Target, shape: Shape, seed: int) -> Inputs:
     if shape is Shape.BOUNDARY:
         return _fill_list_page(inputs, target, seed)
     return inputs
+
+
+def add_over(inputs: Inputs, at: int, size: int, page_size: int) -> Inputs:
+    """Add a segment of ``size`` bytes at PA ``at``, where the old kernel is, before all others.
+
+    Its last half page is left to be zeroed.
+    """
+    content = PatternContent(size - page_size // 2)
+    segment = KexecSegment(OVER_OLD_KERNEL, at, size, content.size)
+    loaded = Loaded(PayloadKind.PATTERN, segment, content)
+    return _with_segments(inputs, (loaded, *inputs.segments))
 
 
 def add_purgatory(inputs: Inputs, target: Target, purgatory: Image) -> tuple[Inputs, int]:

@@ -39,7 +39,8 @@ class Loaded:
 class Inputs:
     """What one run moves, and the RAM it happens in (PA, bytes).
 
-    ``description`` is what the outcome document says of each segment.
+    ``reserved`` is what the device tree reserves, (PA, bytes). ``description`` is what the outcome
+    document says of each segment.
     """
 
     ram_base: int
@@ -49,6 +50,7 @@ class Inputs:
     start: int
     dtb_at: int
     cpu: str
+    reserved: tuple[tuple[int, int], ...]
     description: tuple[PayloadPart, ...]
 
     @property
@@ -86,7 +88,7 @@ def load_inputs(
     if job.path is KexecPath.CRASH:
         half = ram_size // 2 // CRASH_ALIGN * CRASH_ALIGN
         destination = (ram_base + half, ram_size - half)
-    reserved = [*devicetree.reserved_of(dtb), (old_kernel.base, old_kernel.size)]
+    reserved = devicetree.reserved_of(dtb)
 
     def placed(tree: bytes) -> boot_protocol.Placement:
         return boot_protocol.place(
@@ -95,7 +97,7 @@ def load_inputs(
             initrd.size if initrd else 0,
             len(tree),
             [destination],
-            reserved,
+            [*reserved, (old_kernel.base, old_kernel.size)],
             target.page_size,
             kernel_at=job.kernel_at,
             initrd_at=job.initrd_at,
@@ -142,6 +144,7 @@ def load_inputs(
         start=placement.kernel.at,
         dtb_at=placement.dtb.at,
         cpu=cpu,
+        reserved=reserved,
         description=tuple(
             PayloadPart(name, kind, part.at, part.size, part.memsz)
             if part.kind is PayloadKind.KERNEL

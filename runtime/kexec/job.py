@@ -61,7 +61,9 @@ class Shape(StrEnum):
     ONE_PAGE moves a single page, GAPS adds small segments apart from each other, BOUNDARY ends
     the list in the very last word of a list page, OWN_PLACE has most source pages lie at their
     own destination already, as lists mostly do: a page that is allocated and turns out to be a
-    destination becomes the source of that one (kimage_alloc_page), and of no other.
+    destination becomes the source of that one (kimage_alloc_page), and of no other. OLD_KERNEL
+    moves a segment to where the old kernel is: its image, its tables, the empty table and struct
+    kimage lie in a destination, as kexec allows.
     """
 
     PLAIN = "plain"
@@ -69,6 +71,15 @@ class Shape(StrEnum):
     GAPS = "gaps"
     BOUNDARY = "boundary"
     OWN_PLACE = "own-place"
+    OLD_KERNEL = "old-kernel"
+
+
+SHAPES_OF: Mapping[KexecPath, frozenset[Shape]] = {
+    KexecPath.IN_PLACE: frozenset(Shape) - {Shape.OWN_PLACE, Shape.OLD_KERNEL},
+    KexecPath.CRASH: frozenset(Shape) - {Shape.OWN_PLACE, Shape.OLD_KERNEL},
+    KexecPath.HIBERNATE: frozenset({Shape.PLAIN}),
+}
+"""The shapes that mean something on a path; all of them, if it is not named."""
 
 
 class TraceFormat(StrEnum):
@@ -138,6 +149,11 @@ class Job:
         if self.size is not None and self.kernel is not None:
             raise MachineError(
                 "a kernel and a synthetic payload at once", hint="give --kernel or --size"
+            )
+        if self.shape not in SHAPES_OF.get(self.path, frozenset(Shape)):
+            raise MachineError(
+                f"shape {self.shape} on path {self.path}: it would do nothing there",
+                hint="leave --shape or --path out",
             )
         if self.size is not None and self.boot is not None:
             raise MachineError(

@@ -64,6 +64,13 @@ class Kimage:
     page_size: int
 
     @property
+    def list_words(self) -> int:
+        """Words of the list, with those that lead from page to page and IND_DONE; 0 in place."""
+        if self.list_pages is None:
+            return 0
+        return self.entries + self.list_pages.size // self.page_size
+
+    @property
     def in_place(self) -> bool:
         """Whether there is nothing to copy: the segments are where they belong."""
         return bool(self.head & IND_DONE)
@@ -129,8 +136,11 @@ def build_kimage(
     dtb_mem: int = 0,
     flags: int = 0,
     in_place: bool = False,
+    page: Region | None = None,
 ) -> Kimage:
     """Write struct kimage, its list and a control page; returns where they are.
+
+    struct kimage goes to ``page``, or to a page of its own.
 
     ``sources`` are the PAs of the source pages, segment after segment; there are none
     ``in_place``. ``start`` is the PA to jump to, ``dtb_mem`` that of the device tree,
@@ -140,7 +150,7 @@ def build_kimage(
     """
     check_segments(memory, segments, page_size)
     _check_sources(memory, sources, 0 if in_place else total_pages(segments, page_size), page_size)
-    page = allocator.alloc(Owner(OwnerKind.KIMAGE), layout.size)
+    page = page or allocator.alloc(Owner(OwnerKind.KIMAGE), layout.size)
     struct = page.base
     # Pointers that nobody here follows, and what else a kernel keeps beside a struct.
     memory.u64(struct, page.size // WORD).fill(POISON)

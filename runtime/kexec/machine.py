@@ -6,9 +6,11 @@ state of the series; what kernel assembly does is executed later by the CPU.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 
-from relokit.codegen.base.bits import MASK64
+from relokit.codegen.base.bits import MASK64, round_up
 from relokit.codegen.base.errors import LinkError, MachineError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import POISON
@@ -16,11 +18,11 @@ from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime, Target
 from relokit.linker.image import Image
 from relokit.runtime.guest.content import Progress, scatter_into
-from relokit.runtime.guest.ledger import PageAllocator
+from relokit.runtime.guest.ledger import PageAllocator, Region
 from relokit.runtime.guest.memory import GuestMemory, Words
 from relokit.runtime.guest.owner import Owner, OwnerKind, destination
 from relokit.runtime.kexec import trans_pgd
-from relokit.runtime.kexec.arrange import Stage
+from relokit.runtime.kexec.arrange import OVER_OLD_KERNEL, Stage, add_over
 from relokit.runtime.kexec.inputs import Inputs
 from relokit.runtime.kexec.job import Job, KexecPath, Shape
 from relokit.runtime.kexec.kimage import Kimage, build_kimage, destination_pages, write_field
@@ -111,13 +113,8 @@ def build_machine(
     """
     memory = GuestMemory(inputs.ram_base, inputs.ram_size)
     allocator = PageAllocator(memory, target.page_size)
-    region = inputs.old_kernel
-    allocator.reserve(region.owner, region.base, region.size)
-    for number, loaded in enumerate(inputs.segments):
-        segment = loaded.segment
-        size = segment.pages(target.page_size) * target.page_size
-        allocator.reserve(destination(number, segment.name), segment.mem, size)
-    old = load_old_kernel(target, image, region, allocator, inputs.memstart)
+    inputs, left = _leave(target, image, inputs, allocator, over=job.shape is Shape.OLD_KERNEL)
+    old = left.kernel
     segments = tuple(loaded.segment for loaded in inputs.segments)
     in_place = job.path in (KexecPath.IN_PLACE, KexecPath.CRASH)
     destinations = destination_pages(segments, target.page_size)
@@ -143,13 +140,14 @@ def build_machine(
         dtb_mem=stages[0].x0,
         flags=IMAGE_FLAGS[job.path],
         in_place=in_place,
+        page=left.kimage,
     )
     where = destinations if in_place else sources
     if not in_place:
         # What the move leaves out must not look like the zeros that belong there.
-        for segment in segments:
-            size = segment.pages(target.page_size) * target.page_size
-            memory.u64(segment.mem, size // 8).fill(POISON)
+        for region in allocator.regions:
+            if region.owner.is_destination:
+                memory.u64(region.base, region.size // 8).fill(POISON)
     _scatter(memory, inputs, where, target.page_size, progress)
     skipped = in_place and target.has(Feature.SKIP_IN_PLACE)
     if not skipped:
@@ -158,19 +156,12 @@ def build_machine(
     soft_restart = (
         "cpu_soft_restart" if target.has(Feature.NO_CPU_RESET_HEADER) else "__cpu_soft_restart"
     )
-    idmap, idmap_t0sz = trans_pgd.idmap_page(
-        memory,
-        allocator,
-        target,
-        old.pa("__idmap_text_start") & -target.page_size,
-        OwnerKind.RESTART_IDMAP,
-    )
     arguments = (
         kimage.va,
         kimage.pa,
         old.zero_page,
-        idmap,
-        idmap_t0sz,
+        left.idmap,
+        left.t0sz,
         int(target.regime is Regime.NVHE),
         kimage.control_page + routines.entry,
         stages[0].x0,
@@ -188,6 +179,49 @@ def build_machine(
         el_at_jump=el_at_jump(target),
         el_at_start=1 if target.regime is Regime.EL1 else 2,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What is left behind: the kernel, the map its soft restart runs by, where kimage is."""
+
+    kernel: OldKernel
+    idmap: int
+    t0sz: int
+    kimage: Region
+
+
+def _leave(
+    target: Target, image: Image, inputs: Inputs, allocator: PageAllocator, *, over: bool
+) -> tuple[Inputs, _Left]:
+    """Put the old kernel and what it needs itself into RAM, and reserve the destinations.
+
+    With ``over``, a segment more goes over all of that: the first one of the Inputs returned.
+    """
+    page = target.page_size
+    whole = region = inputs.old_kernel
+    if over:
+        used = round_up(image.symbol("_end") - image.symbol("_text"), page)
+        region = Region(whole.owner, whole.base, used)
+    allocator.reserve(region.owner, region.base, region.size)
+    for number, loaded in enumerate(inputs.segments, int(over)):
+        segment = loaded.segment
+        size = segment.pages(page) * page
+        allocator.reserve(destination(number, segment.name), segment.mem, size)
+    with allocator.confined(region.end, whole.end) if over else nullcontext():
+        old = load_old_kernel(target, image, region, allocator, inputs.memstart)
+        idmap, t0sz = trans_pgd.idmap_page(
+            allocator.memory,
+            allocator,
+            target,
+            old.pa("__idmap_text_start") & -page,
+            OwnerKind.RESTART_IDMAP,
+        )
+        left = _Left(old, idmap, t0sz, allocator.alloc(Owner(OwnerKind.KIMAGE), target.layout.size))
+        if over:
+            rest = allocator.alloc(destination(0, OVER_OLD_KERNEL), page)
+            inputs = add_over(inputs, region.base, rest.end - region.base, page)
+    return inputs, left
 
 
 def el_at_jump(target: Target) -> int:

@@ -36,3 +36,16 @@ def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
         else:
             found.append([start, end])
     return tuple((start, end) for start, end in found)
+
+
+def without(ranges: Iterable[Range], holes: Iterable[Range]) -> tuple[Range, ...]:
+    """What of ``ranges`` lies in none of ``holes``, as :func:`merged` has it."""
+    cut = merged(holes)
+    found: list[Range] = []
+    for start, end in merged(ranges):
+        for low, high in cut:
+            if low < end and high > start:
+                found.append((start, low))
+                start = max(start, high)
+        found.append((start, end))
+    return merged(found)

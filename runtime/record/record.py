@@ -27,6 +27,7 @@ from relokit.runtime.record.stop import Stop, StopReason
 
 if TYPE_CHECKING:
     # A plain run has none of these.
+    from relokit.runtime.record.claims import Ownership
     from relokit.runtime.record.code_seen import CodeSeen
     from relokit.runtime.record.prehistory import Prehistory
     from relokit.runtime.record.tables import TableFacts
@@ -99,6 +100,7 @@ class Seen:
     prehistory: Prehistory | Unknown
     code: CodeSeen | Unknown
     tables: TableFacts | Unknown
+    ownership: Ownership | Unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +118,9 @@ class Record:
     ``trace`` is what the CPU did from the first instruction to the last; ``prehistory`` what the
     caches were like before, ``code`` what it executed, ``tables`` what it may have been translated
     by. ``segments`` are what the new kernel is given, or one that is resumed finds back, and
-    ``regions`` who owns RAM, ascending. ``platform`` is the machine as the old kernel found it,
-    ``given`` what the new one finds in RAM (None if one is resumed).
+    ``regions`` who owns RAM, ascending; ``ownership`` is what of it is to be read and filled.
+    ``platform`` is the machine as the old kernel found it, ``given`` what the new one finds in RAM
+    (None if one is resumed).
     """
 
     regime: Regime | Unknown
@@ -139,6 +142,7 @@ class Record:
     tables: TableFacts | Unknown
     segments: tuple[SegmentPlace, ...]
     regions: tuple[Region, ...]
+    ownership: Ownership | Unknown
     platform: PlatformFacts | Unknown = NOBODY_LOOKED
     given: Given | Unknown | None = NOBODY_LOOKED
     effects: EffectFacts | None = None

@@ -23,4 +23,10 @@ def run_on(machine: Machine, cpu: Cpu, seconds: float, report: Report) -> BootFa
     cpu.policy = DELIVER
     stop = cpu.run(cpu.pc, until=NEVER, max_instructions=UNLIMITED, timeout_s=seconds)
     report("boot", TICKS, TICKS)
-    return BootFacts(machine.inputs.segments[0].kind, uart.text, stop, seconds)
+    kernel = machine.stages[-1].pc
+    entered = next(
+        one.kind
+        for one in machine.inputs.segments
+        if kernel - one.segment.mem in range(one.segment.memsz)
+    )
+    return BootFacts(entered, uart.text, stop, seconds)

@@ -94,6 +94,7 @@ def execute(
             for loaded in machine.inputs.segments
         ),
         regions=machine.allocator.regions,
+        ownership=seen.ownership,
         platform=journey.platform,
         given=_given(machine) if journey.going else NEVER_REACHED,
         effects=felt,
@@ -155,6 +156,7 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         tables=seen.tables,
         segments=(SegmentPlace(HOME, PayloadKind.PATTERN, home.base, home.size),),
         regions=resume.allocator.regions,
+        ownership=seen.ownership,
         platform=journey.platform,
         given=None,
         effects=felt,

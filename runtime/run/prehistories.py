@@ -16,7 +16,7 @@ from relokit.runtime.kexec.kimage import WORD, Kimage, walk_list
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.kexec.maintenance import CacheOperation, What, maintenance_of
 from relokit.runtime.kexec.old_kernel import OldKernel
-from relokit.runtime.record.prehistory import Prehistory, Range, merged
+from relokit.runtime.record.prehistory import Prehistory, Range, merged, without
 
 _NEEDED = frozenset(
     {
@@ -59,9 +59,11 @@ def prehistory_of(machine: Machine, job: Job) -> Prehistory:
     unfetchable = [
         one for what in copied if what not in fetchable for one in _cleaned(machine, what, [])
     ]
-    needed = [*_needed(machine.old), *sources]
     if machine.kimage.in_place:
-        needed += _segments(machine.kimage)
+        needed = [*_needed(machine.old), *_segments(machine.kimage)]
+    else:
+        # What lies in a destination is read before that is filled, or lost anyway.
+        needed = [*without(_needed(machine.old), _filled(machine.kimage)), *sources]
     return Prehistory(merged(clean), merged(needed), merged(unfetchable))
 
 
@@ -89,6 +91,12 @@ def _segments(kimage: Kimage) -> list[Range]:
     return [(segment.mem, segment.mem + segment.memsz) for segment in kimage.segments]
 
 
+def _filled(kimage: Kimage) -> list[Range]:
+    """The destinations, in whole pages."""
+    page = kimage.page_size
+    return [(one.mem, one.mem + one.pages(page) * page) for one in kimage.segments]
+
+
 def _cleaned(machine: Machine, what: What, sources: list[Range]) -> list[Range]:
     kimage = machine.kimage
     match what:
@@ -104,9 +112,8 @@ def _cleaned(machine: Machine, what: What, sources: list[Range]) -> list[Range]:
             found = [(kimage.pa, kimage.pa + WORD)]
             if kimage.list_pages is not None:
                 # Every page but the last is full; behind IND_DONE nothing is cleaned.
-                pages = kimage.list_pages.size // kimage.page_size
-                words = kimage.entries + pages
-                found.append((kimage.list_pages.base, kimage.list_pages.base + words * WORD))
+                base = kimage.list_pages.base
+                found.append((base, base + kimage.list_words * WORD))
             return found
         case What.VECTORS:
             return [
@@ -125,11 +132,11 @@ def _sources(machine: Machine) -> list[Range]:
         _, pages = walk_list(machine.memory, kimage.head, page)
     except MachineError:
         return []
-    return list(_runs(pages, page))
+    return list(page_runs(pages, page))
 
 
-def _runs(pages: Words, size: int) -> Iterator[Range]:
-    """Pages that follow each other, as ranges."""
+def page_runs(pages: Words, size: int) -> Iterator[Range]:
+    """Pages of ``size`` bytes that follow each other, as ranges."""
     ordered = np.unique(pages)
     breaks = np.flatnonzero(np.diff(ordered) != size) + 1
     for run in np.split(ordered, breaks):

@@ -9,8 +9,11 @@ from relokit.runtime.engine.recorder import Recorder
 from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.record.claims import Ownership
+from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.record import Seen
 from relokit.runtime.run.code_reading import code_seen
+from relokit.runtime.run.ownership_facts import ownership_of, ownership_of_resume
 from relokit.runtime.run.prehistories import prehistory_of, prehistory_of_resume
 from relokit.runtime.run.tables_kept import TablesKept
 
@@ -24,8 +27,10 @@ class Recording:
         self._tables = TablesKept(guest)
         if isinstance(guest, Resume):
             self._prehistory = prehistory_of_resume(guest)
+            self._ownership: Ownership | Unknown = ownership_of_resume(guest)
         else:
             self._prehistory = prehistory_of(guest, job)
+            self._ownership = ownership_of(guest)
 
     def __enter__(self) -> None:
         self._recorder.__enter__()
@@ -42,5 +47,9 @@ class Recording:
         """What there is for the Record, once the context is left."""
         trace = self._recorder.trace()
         return Seen(
-            trace, self._prehistory, code_seen(self._guest, trace), self._tables.facts(trace)
+            trace,
+            self._prehistory,
+            code_seen(self._guest, trace),
+            self._tables.facts(trace),
+            self._ownership,
         )

@@ -13,8 +13,10 @@ from relokit.runtime.guest.content import Mismatch, Verification
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.owner import Owner, OwnerKind, destination
 from relokit.runtime.guest.payload import PayloadKind
+from relokit.runtime.record.claims import Ownership
 from relokit.runtime.record.code_seen import CodeSeen
 from relokit.runtime.record.given import CpuNode, Given, ImageGiven, TreeGiven
+from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.memory_facts import (
     Arrival,
     CodeCopy,
@@ -164,6 +166,27 @@ CODE = CodeSeen(
     places={at: f"arm64_relocate_new_kernel+{at - CONTROL:#x}" for at in (CONTROL, CONTROL + 4)},
 )
 
+SOURCES, LIST = 0x5100_0000, 0x5200_0000
+PAGES = (*range(KERNEL, KERNEL + SIZE, 0x1000), DTB)
+OWNERSHIP = Ownership(
+    page_size=0x1000,
+    filled=IN_PLACE,
+    kept=(),
+    readable=(
+        (CONTROL, CONTROL + 0x1000),
+        (KIMAGE, KIMAGE + 0x2E0),
+        (SOURCES, SOURCES + 0x1000 * len(PAGES)),
+        (LIST, LIST + 0x40),
+    ),
+    listed=((LIST, LIST + 0x40),),
+    sources=b"".join(
+        (SOURCES + 0x1000 * number).to_bytes(8, "little") for number in range(len(PAGES))
+    ),
+    targets=b"".join(page.to_bytes(8, "little") for page in PAGES),
+    claims=(),
+)
+"""The kernel's pages and the device tree's, one after the other, from pages apart."""
+
 GOOD = Record(
     regime=Regime.NVHE,
     stub_by_kimage=True,
@@ -190,7 +213,11 @@ GOOD = Record(
         Region(destination(0, "kernel"), KERNEL, SIZE),
         Region(destination(1, "device tree"), DTB, 0x1000),
         Region(Owner(OwnerKind.CONTROL_PAGE), CONTROL, 0x1000),
+        Region(Owner(OwnerKind.KIMAGE), KIMAGE, 0x1000),
+        Region(Owner(OwnerKind.SOURCES), SOURCES, 0x1000 * len(PAGES)),
+        Region(Owner(OwnerKind.LIST), LIST, 0x1000),
     ),
+    ownership=OWNERSHIP,
     platform=PLATFORM,
     given=Given(IMAGE, TREE),
 )
@@ -204,6 +231,7 @@ AWAKE = replace(
     damage=None,
     segments=(),
     given=None,
+    ownership=replace(OWNERSHIP, readable=OWNERSHIP.readable[2:]),
 )
 """A kernel that was resumed well."""
 
@@ -262,13 +290,25 @@ def prepared(**changed: object) -> Record:
 def damaged(kind: OwnerKind, *, in_destination: bool = False) -> Record:
     """GOOD, but the move has changed a word of what ``kind`` owns."""
     damage = Damage(Owner(kind), KIMAGE, 1, 2, 1, in_destination)
-    return replace(GOOD, damage=(damage,))
+    lost = Unknown("not recorded")
+    return replace(GOOD, damage=(damage,), trace=lost, ownership=lost)
 
 
 def traced(story: Story, good: Record = GOOD, maps: Maps = NOTHING) -> Record:
-    """``good``, with the trace of ``story``, and tables that map ``maps``."""
+    """``good``, with the trace of ``story``, and tables that map ``maps``.
+
+    Nothing is known of whose memory the story is about.
+    """
     trace = story.trace()
-    return replace(good, trace=trace, tables=tables_of(trace, maps))
+    lost = Unknown("a story about something else")
+    return replace(good, trace=trace, tables=tables_of(trace, maps), ownership=lost)
+
+
+def owned(story: Story, **changed: object) -> Record:
+    """GOOD, with the trace of ``story`` and other owners."""
+    trace = story.trace()
+    ownership = replace(OWNERSHIP, **changed)  # type: ignore[arg-type]
+    return replace(GOOD, trace=trace, tables=tables_of(trace, NOTHING), ownership=ownership)
 
 
 def misplaced(kind: PayloadKind = PayloadKind.KERNEL) -> tuple[Arrival, ...]:

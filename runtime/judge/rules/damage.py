@@ -1,5 +1,7 @@
 """What the move has done to the pages that it needs itself: nothing, if all is well.
 
+By their bytes, where no trace tells of each store (own.store).
+
 List, code, vectors and tables lie outside of all destinations (kexec allocates control pages so).
 struct kimage and the empty table may lie in one: they are read before anything is overwritten.
 """
@@ -11,7 +13,7 @@ from collections.abc import Iterator
 from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.judge.rules.rule import Applies, Broken, Check, Rule
 from relokit.runtime.judge.rules.severity import Severity
-from relokit.runtime.record.known import known
+from relokit.runtime.record.known import Unknown, known
 from relokit.runtime.record.memory_facts import Damage
 from relokit.runtime.record.record import Record
 
@@ -21,7 +23,12 @@ ALLOCATION = "kernel/kexec_core.c: kimage_alloc_control_pages"
 
 
 def _kimage_takes_part(record: Record) -> str | None:
-    return "no kimage takes part" if record.damage is None else None
+    if record.damage is None:
+        return "no kimage takes part"
+    trace = record.trace
+    if isinstance(trace, Unknown) or trace.full_at or isinstance(record.ownership, Unknown):
+        return None
+    return "the trace tells of every store: own.store"
 
 
 def _moves(record: Record) -> str | None:

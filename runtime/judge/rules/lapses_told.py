@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 from weakref import ReferenceType, ref
 
 import numpy as np
@@ -27,6 +28,16 @@ MAX_NOTES = 4
 READ_THROUGH_CACHES = frozenset({PayloadKind.DEVICE_TREE, PayloadKind.INITRD})
 """Segments that the new kernel reads with its caches on."""
 _PERIODS = tuple(1 << shift for shift in range(5, 17))
+
+
+class Located(Protocol):
+    """What is told of: at an instruction, about memory. See Lapse for the fields."""
+
+    size: int
+    times: int
+    spans: list[tuple[int, int]]
+    others: dict[int, int]
+
 
 _last: tuple[ReferenceType[Trace], object, Coherence] | None = None
 
@@ -123,7 +134,7 @@ def placed(record: Record, pc: int) -> str:
     return f"{pc:#x}, {place}" if place else f"{pc:#x}"
 
 
-def by(record: Record, did: str, lapse: Lapse) -> Iterator[str]:
+def by(record: Record, did: str, lapse: Located) -> Iterator[str]:
     """A note for each instruction that takes part."""
     for pc, size in list(lapse.others.items())[:MAX_NOTES]:
         if not pc:
@@ -132,7 +143,7 @@ def by(record: Record, did: str, lapse: Lapse) -> Iterator[str]:
         yield f"{amount}{did} {instruction(record, pc)} at {placed(record, pc)}"
 
 
-def owners(record: Record, lapse: Lapse) -> Iterator[str]:
+def owners(record: Record, lapse: Located) -> Iterator[str]:
     """A note for each piece of memory, the first of an owner."""
     seen: set[str] = set()
     for pa, size in lapse.spans:
@@ -145,7 +156,7 @@ def owners(record: Record, lapse: Lapse) -> Iterator[str]:
         yield f"PA {pa:#x}..{pa + size:#x} belongs to {who}"
 
 
-def amount(lapse: Lapse) -> str:
+def amount(lapse: Located) -> str:
     """How much, how often and where it begins."""
     times = f" in {lapse.times:,} places" if lapse.times > 1 else ""
     return f"{lapse.size:,} bytes{times}, the first at PA {lapse.spans[0][0]:#x}"

@@ -157,7 +157,9 @@ def needs_prehistory(rule: str) -> bool:
     return rule.split(".")[0] in ("caches", "fetch")
 
 
-@pytest.mark.parametrize("name", ["prehistory", "code", "arrived", "damage", "prepared", "regime"])
+@pytest.mark.parametrize(
+    "name", ["prehistory", "code", "arrived", "ownership", "prepared", "regime"]
+)
 def test_a_fact_that_the_file_lacks_is_unknown(
     name: str, evidence: Evidence, tmp_path: Path
 ) -> None:

@@ -185,6 +185,7 @@ def _inputs(segments: list[KexecSegment]) -> Inputs:
         start=segments[0].mem,
         dtb_at=segments[-1].mem,
         cpu="max",
+        reserved=(),
         description=(),
     )
 

@@ -15,6 +15,7 @@ from relokit.runtime.judge.rules.setup import FIELDS, SETUP
 from relokit.runtime.kexec.job import Job, KexecPath, Shape
 from relokit.runtime.kexec.kimage import KexecSegment, read_field, write_field
 from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.record import Record
 from relokit.runtime.run.execute import execute
 from relokit.runtime.run.keepsake import Keepsake
@@ -168,6 +169,9 @@ def test_what_was_prepared_differently_by_other_code_is_no_damage() -> None:
 # After the move -----------------------------------------------------------------------------------
 
 
+PLAIN = Unknown("not recorded")
+
+
 def _own_words(machine: Machine) -> dict[OwnerKind, int]:
     """PA of a word of each that the move needs."""
     return {region.owner.kind: region.base + 8 for region in machine.allocator.regions}
@@ -196,7 +200,7 @@ def test_what_changes_after_the_jump_is_damage_and_no_mistake_of_the_setup(
         [damage] = keepsake.damage()
         assert (damage.owner.kind, damage.pa, damage.count) == (kind, pa, 1)
         assert (damage.before, damage.after) == (before, before ^ 1 << 40)
-        findings = judge(replace(GOOD, prepared=facts, damage=(damage,))).findings
+        findings = judge(replace(GOOD, prepared=facts, damage=(damage,), trace=PLAIN)).findings
     assert [finding.rule for finding in findings] == [rule]
     assert f"the first at PA {pa:#x}" in findings[0].message
 

@@ -11,10 +11,11 @@ from support.twins.facts import FACTS
 from support.twins.fetch import FETCH
 from support.twins.handover import HANDOVER
 from support.twins.interrupts import INTERRUPTS
+from support.twins.ownership import OWNERSHIP
 from support.twins.tlb import TLB
 from support.twins.twins import Twins
 
-_TRACED = {**CACHES, **FETCH, **CONTEXT, **BREAK_BEFORE_MAKE, **TLB, **INTERRUPTS}
+_TRACED = {**CACHES, **FETCH, **CONTEXT, **BREAK_BEFORE_MAKE, **TLB, **INTERRUPTS, **OWNERSHIP}
 TWINS: dict[str, Twins] = {**FACTS, **HANDOVER, **_TRACED}
 
 

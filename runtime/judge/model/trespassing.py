@@ -1,0 +1,235 @@
+"""One pass over a trace: whose memory the move reads, executes and fills, and when.
+
+The bytes of a page mean what they held at the jump, until the move has stored to them. What is
+read, executed or translated by after that is the new kernel's, and was not meant.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from relokit.codegen.base.nouns import dataclass
+from relokit.runtime.guest.ledger import Region
+from relokit.runtime.guest.owner import OwnerKind
+from relokit.runtime.judge.model.spans import AccessRanges, Earlier, Spans
+from relokit.runtime.judge.model.tables_in_force import TABLES, InForce, tables_in_force
+from relokit.runtime.judge.model.trespass import Trespasses, TrespassKind
+from relokit.runtime.record.claims import Ownership
+from relokit.runtime.record.prehistory import Range
+from relokit.runtime.record.trace import ATTRIBUTE_MMU, Records, Trace, TraceKind
+
+PREPARED = frozenset(
+    {
+        OwnerKind.SOURCES,
+        OwnerKind.LIST,
+        OwnerKind.CONTROL_PAGE,
+        OwnerKind.EL2_VECTORS,
+        OwnerKind.LINEAR_MAP,
+        OwnerKind.CONTROL_IDMAP,
+        OwnerKind.SAFE_PAGES,
+        OwnerKind.EXIT_CODE,
+        OwnerKind.PAGE_LIST,
+    }
+)
+"""Owners of what was allocated for the move, outside of all destinations; nobody else writes it."""
+LISTS = frozenset({OwnerKind.LIST, OwnerKind.PAGE_LIST})
+EXAMINED = 256
+"""Accesses of an instruction that are looked at byte by byte, the first ones."""
+ALL_EXAMINED = 1 << 14
+"""The same, of all instructions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Which records of a trace are the move's, ``begin`` to ``end``; before are the old kernel's.
+
+    ``handed_over`` says that what is entered after it was, ``resumes`` that this is a kernel whose
+    own pages and tables were filled in.
+    """
+
+    begin: int
+    end: int
+    handed_over: bool
+    resumes: bool
+
+
+def entered(records: Records, pc: int) -> int:
+    """The number of the first record in which the instruction at ``pc`` is fetched or executed."""
+    va = records["va"]
+    at = (records["kind"] == TraceKind.FETCH) & (va <= pc) & (pc - va < records["length"])
+    at |= records["pc"] == pc
+    return int(at.argmax()) if at.any() else len(records)
+
+
+def trespasses_of(
+    trace: Trace, facts: Ownership, regions: Sequence[Region], way: Way
+) -> Trespasses:
+    """All there are, in a trace that begins at machine_kexec."""
+    records = trace.records
+    kinds = records["kind"]
+    numbers = np.arange(len(records))
+    moving = (numbers >= way.begin) & (numbers < way.end)
+    found = Trespasses()
+    before = AccessRanges.of(records, (kinds == TraceKind.STORE) & (numbers < way.begin))
+    _stores(found, before.which(_protected(facts, regions).touch(before.start, before.end)))
+    stores = AccessRanges.of(records, (kinds == TraceKind.STORE) & moving)
+    loads = AccessRanges.of(records, (kinds == TraceKind.LOAD) & moving)
+    fetches = AccessRanges.of(records, (kinds == TraceKind.FETCH) & moving)
+    earlier = Earlier(stores)
+    _tables(found, trace, regions, stores, way)
+    filled = Spans(facts.filled)
+    astray = stores.which(~filled.hold(stores.start, stores.end))
+    _stores(found, astray)
+    _overwritten_sources(found, facts, loads, earlier)
+    _overwritten(found, facts, loads, earlier)
+    for number, pc, start, end in _first(earlier.suspects(fetches)):
+        for by, at, size in earlier.into(number, start, end):
+            found.at(TrespassKind.FETCH, pc).add(at, size, by)
+    _lists(found, facts, regions, loads)
+    if len(stores):
+        late = loads.which(loads.number > stores.number[0])
+        _stray_reads(found, facts, regions, late)
+    if way.handed_over:
+        _unwritten(found, facts, stores)
+    return found
+
+
+def _protected(facts: Ownership, regions: Iterable[Region]) -> Spans:
+    """What the old kernel leaves alone once it is on its way."""
+    return Spans([*facts.kept, *_of(regions, PREPARED)])
+
+
+def _of(regions: Iterable[Region], kinds: Iterable[OwnerKind]) -> Iterator[Range]:
+    wanted = frozenset(kinds)
+    return ((one.base, one.end) for one in regions if one.owner.kind in wanted)
+
+
+def _first(accesses: AccessRanges) -> Iterator[tuple[int, int, int, int]]:
+    """The first EXAMINED rows of each instruction, ALL_EXAMINED in all."""
+    times: Counter[int] = Counter()
+    total = 0
+    for row in accesses.rows():
+        times[row[1]] += 1
+        if times[row[1]] <= EXAMINED:
+            total += 1
+            yield row
+        if total == ALL_EXAMINED:
+            break
+
+
+def _stores(found: Trespasses, stores: AccessRanges) -> None:
+    told = {(kind.pc, pa) for kind in found.of([TrespassKind.TABLES]) for pa, _ in kind.spans}
+    for _, pc, start, end in stores.rows():
+        if (pc, start) not in told:
+            found.at(TrespassKind.STORE, pc).add(start, end - start)
+
+
+def _overwritten_sources(
+    found: Trespasses, facts: Ownership, loads: AccessRanges, earlier: Earlier
+) -> None:
+    """Stores to bytes of source pages that are read for the first time after that."""
+    size = facts.page_size
+    pages = np.frombuffer(facts.sources, "<u8").tolist()
+    sources = Spans((page, page + size) for page in pages)
+    late = earlier.suspects(loads.which(sources.touch(loads.start, loads.end)))
+    if not len(late):
+        return
+    read = Earlier(loads)
+    for number, pc, start, end in _first(late):
+        if not any(read.into(number, start, end)):
+            for by, at, length in earlier.into(number, start, end):
+                found.at(TrespassKind.SOURCE, by).add(at, length, pc)
+
+
+def _overwritten(
+    found: Trespasses, facts: Ownership, loads: AccessRanges, earlier: Earlier
+) -> None:
+    """Reads of what is to be read, and is no source, after a store to it."""
+    size = facts.page_size
+    sources = Spans((page, page + size) for page in np.frombuffer(facts.sources, "<u8").tolist())
+    filled = Spans(facts.filled)
+    wanted = Spans(facts.readable).touch(loads.start, loads.end)
+    wanted |= ~filled.touch(loads.start, loads.end)
+    wanted &= ~sources.touch(loads.start, loads.end)
+    for number, pc, start, end in _first(earlier.suspects(loads.which(wanted))):
+        for by, at, length in earlier.into(number, start, end):
+            found.at(TrespassKind.READ, pc).add(at, length, by)
+
+
+def _lists(
+    found: Trespasses, facts: Ownership, regions: Iterable[Region], loads: AccessRanges
+) -> None:
+    pages = Spans(_of(regions, LISTS))
+    past = pages.touch(loads.start, loads.end) & ~Spans(facts.listed).hold(loads.start, loads.end)
+    for _, pc, start, end in loads.which(past).rows():
+        found.at(TrespassKind.PAST_END, pc).add(start, end - start)
+
+
+def _stray_reads(
+    found: Trespasses, facts: Ownership, regions: Iterable[Region], loads: AccessRanges
+) -> None:
+    allowed = Spans([*facts.readable, *facts.filled, *_of(regions, LISTS)])
+    for _, pc, start, end in loads.which(~allowed.hold(loads.start, loads.end)).rows():
+        found.at(TrespassKind.STRAY_READ, pc).add(start, end - start)
+
+
+def _unwritten(found: Trespasses, facts: Ownership, stores: AccessRanges) -> None:
+    """What of the destinations no store has reached."""
+    written = Spans(_runs(stores))
+    for start, end in Spans(facts.filled).ranges:
+        for low, high in written.gaps(start, end):
+            found.at(TrespassKind.UNWRITTEN, _beside(stores, low)).add(low, high - low)
+
+
+def _runs(stores: AccessRanges) -> Iterator[Range]:
+    """All that was stored to, merged, ascending."""
+    order = np.argsort(stores.start, kind="stable")
+    starts, ends = stores.start[order], np.maximum.accumulate(stores.end[order])
+    # A run ends where the next one begins behind all before it.
+    last = np.append(ends[:-1] < starts[1:], True)[: len(ends)]
+    first = np.append(True, last[:-1])[: len(ends)]
+    return zip(starts[first].tolist(), ends[last].tolist(), strict=True)
+
+
+def _beside(stores: AccessRanges, pa: int) -> int | None:
+    """The instruction that stored last below ``pa``: it should have gone on."""
+    below = np.flatnonzero(stores.end <= pa)
+    if not len(below):
+        return None
+    return int(stores.pc[below[int(stores.end[below].argmax())]])
+
+
+def _tables(
+    found: Trespasses, trace: Trace, regions: Sequence[Region], stores: AccessRanges, way: Way
+) -> None:
+    records = trace.records
+    suspects = stores.which(Spans(_of(regions, TABLES)).touch(stores.start, stores.end))
+    if not len(suspects):
+        return
+    timeline = tables_in_force(trace, regions)
+    translated = records["attributes"] & ATTRIBUTE_MMU != 0
+    for number, pc, start, end in _first(suspects):
+        if not translated[number]:
+            continue
+        for one in timeline:
+            if one.holds(number, int(records["el"][number])) and _in(one, regions, start, end):
+                found.at(TrespassKind.TABLES, pc).add(start, end - start)
+    if way.resumes:
+        # What was filled in are the resumed kernel's own tables.
+        return
+    for one in timeline:
+        while_in_force = slice(one.begin + 1, one.end)
+        used = translated[while_in_force] & (records["el"][while_in_force] == one.level)
+        if one.pc is None or not used.any():
+            continue
+        for number, pc, start, end in _first(suspects):
+            if number < one.begin and _in(one, regions, start, end):
+                kind = TrespassKind.SPOILT_TABLES
+                found.at(kind, one.pc, one.register).add(start, end - start, pc)
+
+
+def _in(one: InForce, regions: Iterable[Region], start: int, end: int) -> bool:
+    return any(low < end and high > start for low, high in _of(regions, [one.kind]))

@@ -1,0 +1,73 @@
+"""Guest to Ownership: what its list asks for, before anything runs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from relokit.codegen.base.errors import MachineError
+from relokit.runtime.guest.owner import OwnerKind
+from relokit.runtime.kexec.hibernate import ENTRY_WORDS, Resume
+from relokit.runtime.kexec.kimage import WORD, read_field, walk_list
+from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.record.claims import Claim, Claimed, Ownership
+from relokit.runtime.record.known import Unknown
+from relokit.runtime.record.prehistory import Range, merged
+from relokit.runtime.run.prehistories import page_runs
+
+
+def ownership_of(machine: Machine) -> Ownership | Unknown:
+    """Unknown if the list is broken."""
+    kimage, page = machine.kimage, machine.target.page_size
+    segments = tuple((one.mem, one.mem + one.pages(page) * page) for one in kimage.segments)
+    targets = sources = np.empty(0, np.uint64)
+    listed: tuple[Range, ...] = ()
+    if not kimage.in_place:
+        head = read_field(machine.memory, kimage, "head")
+        try:
+            targets, sources = walk_list(machine.memory, head, page)
+        except MachineError as error:
+            return Unknown(f"the list is broken: {error.message}")
+        assert kimage.list_pages is not None
+        base = kimage.list_pages.base
+        listed = ((base, base + kimage.list_words * WORD),)
+    readable = [
+        (kimage.pa, kimage.pa + kimage.layout.size),
+        (kimage.control_page, kimage.control_page + page),
+        *listed,
+        *page_runs(sources, page),
+    ]
+    return Ownership(
+        page_size=page,
+        filled=() if kimage.in_place else segments,
+        kept=segments if kimage.in_place else (),
+        readable=merged(readable),
+        listed=listed,
+        sources=sources.tobytes(),
+        targets=targets.tobytes(),
+        claims=tuple(
+            Claimed(Claim.RESERVED, at, at + size) for at, size in machine.inputs.reserved
+        ),
+    )
+
+
+def ownership_of_resume(resume: Resume) -> Ownership:
+    """The same of a resume, whose list has an entry a page."""
+    page = resume.target.page_size
+    regions = resume.allocator.regions
+    [listed] = [one for one in regions if one.owner.kind is OwnerKind.PAGE_LIST]
+    count = resume.home.size // page
+    entries = resume.memory.u64(listed.base, count * ENTRY_WORDS).reshape(count, ENTRY_WORDS)
+    pages = entries - np.uint64(resume.old.linear_offset)
+    used = (listed.base, listed.base + count * ENTRY_WORDS * WORD)
+    readable = [used, *page_runs(pages[:, 0], page)]
+    readable += [(one.base, one.end) for one in regions if one.owner.kind is OwnerKind.EXIT_CODE]
+    return Ownership(
+        page_size=page,
+        filled=((resume.home.base, resume.home.end),),
+        kept=(),
+        readable=merged(readable),
+        listed=(used,),
+        sources=pages[:, 0].tobytes(),
+        targets=pages[:, 1].tobytes(),
+        claims=(),
+    )
