@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from relokit.runtime.run.recording import Recording
 
 _PLAIN = Unknown("not recorded: a plain run")
-NOTHING_SEEN = Seen(_PLAIN, _PLAIN, _PLAIN, _PLAIN)
+NOTHING_SEEN = Seen(_PLAIN, _PLAIN, _PLAIN, _PLAIN, _PLAIN)
 
 
 def execute(

@@ -36,7 +36,7 @@ _NAMES = {
 class InForce:
     """``register`` of ``level`` leads to the tables of ``kind`` from record ``begin`` to ``end``.
 
-    ``pc`` is the VA of the MSR, None if it was so when the trace began.
+    ``pc`` is the VA of the MSR.
     """
 
     register: str
@@ -44,24 +44,17 @@ class InForce:
     kind: OwnerKind
     begin: int
     end: int
-    pc: int | None
-
-    def holds(self, number: int, level: int) -> bool:
-        """Whether that is so at record ``number`` for who runs at ``level``."""
-        return self.begin < number < self.end and self.level == max(level, 1)
+    pc: int
 
 
 def tables_in_force(trace: Trace, regions: Sequence[Region]) -> list[InForce]:
-    """Of each register of each level that translates with tables somebody owns, in order.
+    """What MSRs put into each register of each level, if it leads to tables that somebody owns.
 
-    Raises UnknownFactError if there are too many writes to follow.
+    Raises UnknownFactError if there are too many to follow.
     """
     records = trace.records
     host = bool(trace.start.get("HCR_EL2", 0) & HCR_EL2_E2H)
-    writes: dict[tuple[int, int], list[tuple[int, int, int | None]]] = {
-        place: [(-1, trace.start.get(f"TTBR{place[0]}_EL{place[1]}", 0), None)]
-        for place in _NAMES.values()
-    }
+    writes: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
     written = (records["kind"] == TraceKind.MSR) & np.isin(records["encoding"], list(_NAMES))
     if written.sum() > MAX_WRITES:
         raise UnknownFactError(f"more than {MAX_WRITES} writes of TTBRs cannot be followed")
@@ -70,7 +63,8 @@ def tables_in_force(trace: Trace, regions: Sequence[Region]) -> list[InForce]:
         which, level = _NAMES[int(row["encoding"])]
         # Under E2H an EL1 name reaches EL2's register from there.
         level = 2 if host and row["el"] == 2 else level
-        writes[which, level].append((number, int(row["value"]), int(row["pc"])))
+        value = number, int(row["value"]), int(row["pc"])
+        writes.setdefault((which, level), []).append(value)
     found = []
     for (which, level), values in writes.items():
         ends = [begin for begin, _, _ in values[1:]] + [len(records)]
@@ -78,7 +72,7 @@ def tables_in_force(trace: Trace, regions: Sequence[Region]) -> list[InForce]:
             kind = _kind(regions, _root(value))
             if kind is not None:
                 found.append(InForce(f"TTBR{which}_EL{level}", level, kind, begin, end, pc))
-    return sorted(found, key=lambda one: one.begin)
+    return found
 
 
 def _kind(regions: Sequence[Region], root: int) -> OwnerKind | None:

@@ -21,9 +21,7 @@ class TrespassKind(Enum):
     PAST_END = "a read of the list behind its end"
     STRAY_READ = "a read of memory that may be anybody's"
     FETCH = "a fetch of what the move has overwritten"
-    TABLES = "a store to tables that translate"
-    SPOILT_TABLES = "tables that the move has overwritten are put to use"
-    CLAIMED = "a store to memory that somebody else claims"
+    TABLES = "tables that the move has overwritten are put to use"
     UNWRITTEN = "bytes that are handed over and nobody has written"
 
 
@@ -33,7 +31,7 @@ class Trespass:
 
     ``spans`` are the first (PA, bytes) it is about, ``size`` the bytes of all of them, ``times`` in
     how many accesses it is. ``others`` are the VAs of instructions that take part, with their
-    bytes. ``register`` is the one that gets SPOILT_TABLES.
+    bytes. ``register`` is the one that gets TABLES.
     """
 
     kind: TrespassKind

@@ -121,10 +121,8 @@ def _first(accesses: AccessRanges) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _stores(found: Trespasses, stores: AccessRanges) -> None:
-    told = {(kind.pc, pa) for kind in found.of([TrespassKind.TABLES]) for pa, _ in kind.spans}
     for _, pc, start, end in stores.rows():
-        if (pc, start) not in told:
-            found.at(TrespassKind.STORE, pc).add(start, end - start)
+        found.at(TrespassKind.STORE, pc).add(start, end - start)
 
 
 def _overwritten_sources(
@@ -207,28 +205,18 @@ def _tables(
 ) -> None:
     records = trace.records
     suspects = stores.which(Spans(_of(regions, TABLES)).touch(stores.start, stores.end))
-    if not len(suspects):
+    if way.resumes or not len(suspects):
+        # What was filled in by a resume are the resumed kernel's own tables.
         return
-    timeline = tables_in_force(trace, regions)
     translated = records["attributes"] & ATTRIBUTE_MMU != 0
-    for number, pc, start, end in _first(suspects):
-        if not translated[number]:
-            continue
-        for one in timeline:
-            if one.holds(number, int(records["el"][number])) and _in(one, regions, start, end):
-                found.at(TrespassKind.TABLES, pc).add(start, end - start)
-    if way.resumes:
-        # What was filled in are the resumed kernel's own tables.
-        return
-    for one in timeline:
-        while_in_force = slice(one.begin + 1, one.end)
-        used = translated[while_in_force] & (records["el"][while_in_force] == one.level)
-        if one.pc is None or not used.any():
+    for one in tables_in_force(trace, regions):
+        in_force = slice(one.begin + 1, one.end)
+        used = translated[in_force] & (records["el"][in_force] == one.level)
+        if not used.any():
             continue
         for number, pc, start, end in _first(suspects):
             if number < one.begin and _in(one, regions, start, end):
-                kind = TrespassKind.SPOILT_TABLES
-                found.at(kind, one.pc, one.register).add(start, end - start, pc)
+                found.at(TrespassKind.TABLES, one.pc, one.register).add(start, end - start, pc)
 
 
 def _in(one: InForce, regions: Iterable[Region], start: int, end: int) -> bool:

@@ -123,15 +123,14 @@ def _fetch(record: Record, one: Trespass) -> Broken:
     )
 
 
-def _tables(record: Record) -> Iterator[Broken]:
-    for one in trespasses(record, TrespassKind.TABLES, TrespassKind.SPOILT_TABLES):
-        what = instruction(record, one.pc)
-        if one.kind is TrespassKind.TABLES:
-            message = f"{what} stores to tables that the CPU translates by: {amount(one)}"
-        else:
-            message = f"{what} has {one.register} lead to overwritten tables: {amount(one)}"
-        notes = (*owners(record, one), *by(record, "stored before by", one))
-        yield told_at(record, message, one.pc, notes=notes)
+def _tables(record: Record, one: Trespass) -> Broken:
+    return told_at(
+        record,
+        f"{instruction(record, one.pc)} has {one.register} lead to tables that the move has "
+        f"overwritten: {amount(one)}",
+        one.pc,
+        notes=(*owners(record, one), *by(record, "stored before by", one)),
+    )
 
 
 def _unwritten(record: Record, one: Trespass) -> Broken:
@@ -275,12 +274,13 @@ OWNERSHIP = (
     ),
     Rule(
         "own.tables",
-        "tables that translate are not overwritten, nor put to use once they were",
-        "ARM DDI 0487, D8.16: a walk may happen at any time",
+        "tables are not put to use once the move has overwritten them",
+        "ARM DDI 0487, D8.16: a walk may happen at any time; the old kernel's tables may lie "
+        "in a destination",
         E,
         _moves,
-        _tables,
-        "TTBR0 or TTBR1 leads to tables of the old kernel's, which may lie in a destination",
+        _each(TrespassKind.TABLES, _tables),
+        "TTBR0 or TTBR1 goes back to tables of the old kernel's after the copy",
         consequence="any access may go anywhere",
     ),
     Rule(

@@ -29,13 +29,11 @@ def _all() -> Story:
     return _copied(len(r.PAGES)).fetchable()
 
 
-def _translating(*, switch: bool) -> Record:
-    """Two pages go where the old kernel's tables are, which TTBR1 leads to, or no more."""
-    story = _copied(1).starting(TTBR1_EL1=SWAPPER)
-    if switch:
-        story.msr("TTBR1_EL1", r.KIMAGE).isb()
-    story.store(SWAPPER, 0x1000).dc("civac", SWAPPER, 0x1000)
-    record = r.owned(story.fetchable(), filled=((r.KERNEL, r.KERNEL + 0x1000), _page(SWAPPER)))
+def _translating(*, again: bool) -> Record:
+    """A page goes where the old kernel's tables are, to which TTBR1 goes back after it, or not."""
+    story = _copied(1).store(SWAPPER, 0x1000).dc("civac", SWAPPER, 0x1000).fetchable()
+    story.msr("TTBR1_EL1", SWAPPER if again else r.ZERO_PAGE).isb().load(r.KIMAGE, 8)
+    record = r.owned(story, filled=(_page(r.KERNEL), _page(SWAPPER)))
     table = Region(Owner(OwnerKind.SWAPPER), SWAPPER, 0x1000)
     return replace(
         record,
@@ -119,7 +117,7 @@ OWNERSHIP: dict[str, Twins] = {
             filled=(*r.IN_PLACE, _page(VECTORS)),
         ),
     ),
-    "own.tables": Twins(_translating(switch=False), _translating(switch=True)),
+    "own.tables": Twins(_translating(again=True), _translating(again=False)),
     "own.unwritten": Twins(
         r.owned(
             _copied(4).store(r.DTB, 0xFF8).dc("civac", r.DTB, 0x1000).fetchable(),
