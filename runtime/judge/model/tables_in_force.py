@@ -63,8 +63,8 @@ def tables_in_force(trace: Trace, regions: Sequence[Region]) -> list[InForce]:
         which, level = _NAMES[int(row["encoding"])]
         # Under E2H an EL1 name reaches EL2's register from there.
         level = 2 if host and row["el"] == 2 else level
-        value = number, int(row["value"]), int(row["pc"])
-        writes.setdefault((which, level), []).append(value)
+        write = number, int(row["value"]), int(row["pc"])
+        writes.setdefault((which, level), []).append(write)
     found = []
     for (which, level), values in writes.items():
         ends = [begin for begin, _, _ in values[1:]] + [len(records)]
