@@ -11,7 +11,6 @@ from enum import IntEnum
 
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import SPSR_DAIF
-from relokit.runtime.arch.walker import fault_of
 
 
 class ExceptionClass(IntEnum):
@@ -216,6 +215,9 @@ def class_text(exception_class: int) -> str:
 
 def status_text(status: int) -> str:
     """Meaning of a DFSC/IFSC value: ``permission fault, level 3``."""
+    # Outcomes name this module's types, and are read where nothing is walked.
+    from relokit.runtime.arch.walker import fault_of
+
     fault = fault_of(status)
     if fault:
         return str(fault)

@@ -37,8 +37,9 @@ def _extents(record: Record) -> tuple[np.ndarray, np.ndarray]:
     """The first and the last piece of memory of all there is in ``record`` that has a length."""
     spans = [(one.base, one.size) for one in record.segments]
     if isinstance(record.prehistory, Prehistory):
-        spans += [(one, end - one) for one, end in record.prehistory.clean]
-        spans += [(one, end - one) for one, end in record.prehistory.needed]
+        before = record.prehistory
+        for ranges in (before.clean, before.needed, before.unfetchable):
+            spans += [(one, end - one) for one, end in ranges]
     pas = [np.array([max(pa, 0) for pa, size in spans if size > 0], np.uint64)]
     sizes = [np.array([size for _, size in spans if size > 0], np.uint64)]
     if isinstance(record.trace, Trace):
