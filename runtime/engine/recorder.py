@@ -103,9 +103,11 @@ class Recorder(Counting):
         self._start: dict[str, int] = {}
 
     def __enter__(self) -> Self:
-        cpu, state = self._cpu, self._state
+        cpu = self._cpu
         self._start = _registers_of(cpu)
-        ctypes.memset(self._memory.ctypes.data, 0, self._memory.nbytes)
+        # Anew, not cleared: most of its seven megabytes are never touched.
+        self._memory = np.zeros(_library.recorder_bytes(), np.uint8)
+        state = self._state = _NativeRecorder.from_address(self._memory.ctypes.data)
         state.records, state.capacity = self._records.ctypes.data, len(self._records)
         state.read_register = ctypes.cast(uclib.uc_reg_read, ctypes.c_void_p).value or 0
         state.mmu, state.ram = (

@@ -30,7 +30,7 @@ from relokit.runtime.arch.translation import (
 from relokit.runtime.arch.walker import HALF
 from relokit.runtime.record.known import UnknownFactError
 from relokit.runtime.record.tables import TableKey
-from relokit.runtime.record.trace import Trace, TraceKind
+from relokit.runtime.record.trace import Trace, TraceKind, are_of
 
 NEVER = 1 << 62
 MAX_WRITES = 1 << 8
@@ -139,7 +139,7 @@ def views_of(trace: Trace, cpu_bits: int) -> Views:
 
 def _found(trace: Trace, cpu_bits: int) -> Views:
     records = trace.records
-    steps = np.flatnonzero(np.isin(records["kind"], [int(kind) for kind in SYNCHRONISES])) + 1
+    steps = np.flatnonzero(are_of(records, SYNCHRONISES)) + 1
     views = Views((), tuple(steps.tolist()))
     spans: list[Span] = []
     for level, registers in _followed(trace, views).items():

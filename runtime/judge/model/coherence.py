@@ -31,7 +31,7 @@ from relokit.runtime.judge.model.memory_type import MemoryType, memory_type
 from relokit.runtime.judge.model.ordering import Ordering
 from relokit.runtime.judge.model.synchronising import DSB_FULL, DSB_TYPE, Missing, Steps
 from relokit.runtime.record.prehistory import Prehistory
-from relokit.runtime.record.trace import ATTRIBUTE_MMU, Trace, TraceFlag, TraceKind
+from relokit.runtime.record.trace import ATTRIBUTE_MMU, Trace, TraceFlag, TraceKind, are_of
 
 WRITE_BACK_GRANULE = 2048
 """The most that CTR_EL0.CWG can say, which is what it may be where it says nothing."""
@@ -136,7 +136,7 @@ class Coherence:
             TraceKind.DMB: self._order,
             TraceKind.MSR: self._write_register,
         }
-        numbers = np.flatnonzero(np.isin(trace.records["kind"], list(carry)))
+        numbers = np.flatnonzero(are_of(trace.records, carry))
         waiting = 0
         for begin in range(0, len(numbers), _BLOCK):
             block = numbers[begin : begin + _BLOCK]

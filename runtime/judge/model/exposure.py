@@ -12,7 +12,7 @@ import numpy.typing as npt
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import SPSR_DAIF, VECTOR_TABLE_SIZE
 from relokit.runtime.record.known import UnknownFactError
-from relokit.runtime.record.trace import Records, Trace, TraceFlag, TraceKind
+from relokit.runtime.record.trace import Records, Trace, TraceFlag, TraceKind, are_of
 
 MAX_PLACES = 1 << 6
 """Places of vectors that are looked at while something is unmasked; a move has one or two."""
@@ -82,7 +82,7 @@ def exposures(trace: Trace) -> Iterator[Exposure]:
 
 def _changed_by(records: Records, numbers: npt.NDArray[np.intp]) -> list[int]:
     """The kind of the last of _CHANGES before each record of ``numbers``; 0 if there is none."""
-    changes = np.flatnonzero(np.isin(records["kind"], [int(kind) for kind in _CHANGES]))
+    changes = np.flatnonzero(are_of(records, _CHANGES))
     kinds = np.append(records["kind"][changes], np.uint8(0))
     found: list[int] = kinds[np.searchsorted(changes, numbers) - 1].tolist()
     return found

@@ -20,6 +20,7 @@ from relokit.runtime.record.trace import (
     Trace,
     TraceFlag,
     TraceKind,
+    are_of,
 )
 
 Mask = npt.NDArray[np.bool_]
@@ -99,7 +100,7 @@ def counts_at_entry(write: Pending, el: int, *, mmu: bool) -> bool:
 
 
 def _is(window: Records, *kinds: TraceKind) -> Mask:
-    return np.isin(window["kind"], [int(kind) for kind in kinds])
+    return are_of(window, kinds)
 
 
 def _accesses(window: Records, level: int) -> tuple[Mask, Mask, Mask]:

@@ -21,7 +21,7 @@ from relokit.runtime.judge.model.translations import leaf_at, without
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.prehistory import Range
 from relokit.runtime.record.tables import Leaves, Tables
-from relokit.runtime.record.trace import ATTRIBUTE_MMU, TraceFlag, TraceKind
+from relokit.runtime.record.trace import ATTRIBUTE_MMU, TraceFlag, TraceKind, are_of
 from relokit.runtime.record.views import NEVER
 
 MAX_LOOKED_AT = 1 << 16
@@ -87,7 +87,7 @@ def _accesses(tlb: Tlb, held: Held, end: int) -> list[int]:
     records = tlb.trace.records[held.end : min(end, len(tlb.trace.records))]
     if not len(records):
         return []
-    chosen = np.isin(records["kind"], [int(kind) for kind in _TRANSLATED])
+    chosen = are_of(records, _TRANSLATED)
     chosen &= (records["attributes"] & ATTRIBUTE_MMU != 0) & (records["length"] > 0)
     chosen &= (records["el"] == 2) == (held.view.level == 2)
     chosen &= (records["va"] & _HALF != 0) == held.view.upper
