@@ -14,11 +14,15 @@ comes out of the process in which guests run. What was computed to be shown is n
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from functools import cache
+from importlib import import_module
 from inspect import isfunction, ismethod
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
@@ -59,12 +63,10 @@ def to_data(value: object) -> Any:
     return _writer(cls)(value)
 
 
-def hints_of(cls: type, *named: type) -> Mapping[str, Any]:
-    """By field, the types of the dataclass ``cls``, for :func:`data_of` and :func:`from_data`.
-
-    ``named`` are those that its module imports for types only.
-    """
-    return get_type_hints(cls, localns={one.__name__: one for one in named})
+def hints_of(cls: type) -> Mapping[str, Any]:
+    """By field, the types of the dataclass ``cls``, for :func:`data_of` and :func:`from_data`."""
+    found: Mapping[str, Any] = _hints(cls)
+    return found
 
 
 def data_of(hint: Any, value: object) -> Any:
@@ -120,7 +122,27 @@ def _is_record(hint: Any) -> bool:
 
 @cache
 def _hints(cls: Any) -> dict[str, Any]:
-    return get_type_hints(cls)
+    try:
+        return get_type_hints(cls)
+    except NameError:
+        return get_type_hints(cls, localns=_for_types_only(cls.__module__))
+
+
+def _for_types_only(name: str) -> dict[str, Any]:
+    """What a module imports for its annotations, and not when it runs."""
+    found: dict[str, Any] = {}
+    tree = ast.parse(inspect.getsource(sys.modules[name]))
+    blocks = [one for one in tree.body if isinstance(one, ast.If)]
+    for block in blocks:
+        if isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING":
+            for one in block.body:
+                if isinstance(one, ast.ImportFrom) and one.module:
+                    module = import_module(one.module)
+                    found |= {
+                        alias.asname or alias.name: getattr(module, alias.name)
+                        for alias in one.names
+                    }
+    return found
 
 
 def _hint(cls: Any, path: str) -> Any:

@@ -21,13 +21,9 @@ from relokit.runtime.evidence.bounds import too_much
 from relokit.runtime.evidence.conclusion import conclude
 from relokit.runtime.evidence.evidence import Evidence, Subject
 from relokit.runtime.judge.outcome import Outcome, TraceFile
-from relokit.runtime.record.claims import Ownership
-from relokit.runtime.record.code_seen import CodeSeen
 from relokit.runtime.record.known import Unknown
-from relokit.runtime.record.prehistory import Prehistory
 from relokit.runtime.record.record import Leg, Record
 from relokit.runtime.record.stop import Stop, StopReason
-from relokit.runtime.record.tables import TableFacts
 from relokit.runtime.record.trace import Trace
 from relokit.runtime.record.trace_file import StoredTrace, read_trace, trace_chunks
 
@@ -42,13 +38,7 @@ CONTRADICTIONS = (
 TRACE = "trace"
 """The field of Record that the file has records of."""
 FACTS: Mapping[str, Any] = MappingProxyType(
-    {
-        name: hint
-        for name, hint in hints_of(
-            Record, CodeSeen, Prehistory, Ownership, TableFacts, Trace
-        ).items()
-        if name != TRACE
-    }
+    {name: hint for name, hint in hints_of(Record).items() if name != TRACE}
 )
 """By name, the types of the facts that a Record has."""
 MAKE_AGAIN = "make it again with 'relokit run --trace'"

@@ -215,7 +215,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     yield at
     if isinstance(value, dict | list):
         inner = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, one in list(inner)[:12]:
+        for key, one in list(inner)[:30]:
             yield from places(one, (*at, key))
 
 
