@@ -219,6 +219,12 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from places(one, (*at, key))
 
 
+def value_at(whole: Any, at: tuple[Any, ...]) -> Any:
+    for key in at:
+        whole = whole[key]
+    return whole
+
+
 def put(whole: Any, at: tuple[Any, ...], value: Any) -> None:
     for key in at[:-1]:
         whole = whole[key]
@@ -267,6 +273,26 @@ def test_facts_of_another_kind_are_refused_or_judged(data: st.DataObject, good: 
                 put(whole, at, data.draw(JSON))
             except (KeyError, TypeError, IndexError):
                 continue  # what was put there first has no such place
+
+    path = good.with_name("changed")
+    path.write_bytes(altered(good, change))
+    assert found_or_refused(path) in (str(path), "judged")
+
+
+NUMBERS = st.integers(0, (1 << 64) - 1) | st.sampled_from(
+    [-(1 << 63), -1, 0, 1, 4095, 1 << 32, 1 << 52, (1 << 52) - 1, 1 << 63, (1 << 64) - 1]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_facts_with_other_numbers_are_refused_or_judged(data: st.DataObject, good: Path) -> None:
+    """Of the right types, and together what no run has."""
+
+    def change(whole: Any) -> None:
+        where = [at for at in places(whole) if type(value_at(whole, at)) is int]
+        for at in data.draw(st.lists(st.sampled_from(where), min_size=1, max_size=4)):
+            put(whole, at, data.draw(NUMBERS))
 
     path = good.with_name("changed")
     path.write_bytes(altered(good, change))
