@@ -85,8 +85,8 @@ class Image:
 
     def section_at(self, va: int) -> PlacedSection | None:
         """The allocated section that holds VA ``va``, if any."""
-        for section in self.sections:
-            if section.flags & SectionFlag.ALLOC and section.va <= va < section.va + section.size:
+        for section in self._allocated:
+            if section.va <= va < section.va + section.size:
                 return section
         return None
 
@@ -144,6 +144,11 @@ class Image:
         for section in loaded:
             flat[section.pa - base : section.pa - base + section.size] = section.data
         return bytes(flat)
+
+    @cached_property
+    def _allocated(self) -> tuple[PlacedSection, ...]:
+        # Once: to look into flags costs more than all the rest.
+        return tuple(section for section in self.sections if section.flags & SectionFlag.ALLOC)
 
     @cached_property
     def _by_value(self) -> list[ImageSymbol]:
