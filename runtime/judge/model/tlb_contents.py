@@ -214,7 +214,11 @@ class Tlb:
 
     def is_on(self, level: int, moment: int) -> bool:
         """Whether the MMU of ``level`` may be on at ``moment``."""
-        return any(span.begin <= moment < span.end for span in self._of(level))
+        return self.is_on_between(level, moment, moment + 1)
+
+    def is_on_between(self, level: int, begin: int, end: int) -> bool:
+        """Whether it may be at any moment from ``begin`` on before ``end``."""
+        return any(span.begin < end and begin < span.end for span in self._of(level))
 
     def in_force(self, view: TranslationView, moment: int) -> list[Held]:
         """What may be walked at ``moment`` for the addresses that ``view`` is for."""

@@ -85,7 +85,8 @@ def uses(tlb: Tlb) -> Iterator[StaleUse]:
 def _accesses(tlb: Tlb, held: Held, end: int) -> list[int]:
     """Records from moment ``held.end`` to ``end`` that are translated by its regime and range."""
     records = tlb.trace.records[held.end : min(end, len(tlb.trace.records))]
-    if not len(records):
+    # With the MMU off nothing is translated, and that may be most of a trace.
+    if not len(records) or not tlb.is_on_between(held.view.level, held.end, end):
         return []
     chosen = are_of(records, _TRANSLATED)
     chosen &= (records["attributes"] & ATTRIBUTE_MMU != 0) & (records["length"] > 0)

@@ -167,11 +167,9 @@ def _root(record: Record) -> Iterator[Broken]:
             )
     trace = known(record.trace)
     if not any(trace.start.get(name, 0) & _CNP for name in _TTBRS.values()):
-        writes = np.flatnonzero(
-            (trace.records["kind"] == TraceKind.MSR)
-            & np.isin(trace.records["encoding"], list(_TTBRS))
-            & (trace.records["value"] & np.uint64(_CNP) != 0)
-        )
+        writes = np.flatnonzero(trace.records["kind"] == TraceKind.MSR)
+        values = trace.records["value"][writes] & np.uint64(_CNP) != 0
+        writes = writes[values & np.isin(trace.records["encoding"][writes], list(_TTBRS))]
         for number in writes.tolist():
             if number not in told:
                 value = int(trace.records["value"][number])
