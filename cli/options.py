@@ -237,7 +237,7 @@ _JOB_OPTIONS: dict[str, dict[str, Any]] = {
     "--code-from": {
         "type": INPUT_FILE,
         "metavar": "VMLINUZ",
-        "help": "Run this shipped kernel's own relocation code and EL2 vectors.",
+        "help": "Run this shipped kernel's own relocation code, soft restart and EL2 vectors.",
     },
 }
 

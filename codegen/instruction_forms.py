@@ -26,6 +26,7 @@ BRK = 0xD4200000
 
 B = InstructionForm(0xFC000000, 0x14000000)
 BL = InstructionForm(0xFC000000, 0x94000000)
+BR = InstructionForm(0xFFFFFC1F, 0xD61F0000)
 BLR = InstructionForm(0xFFFFFC1F, 0xD63F0000)
 BRANCH_OR_CALL = InstructionForm(0x7C000000, 0x14000000)
 """B and BL."""

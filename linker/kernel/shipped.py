@@ -6,11 +6,13 @@ stays right. The bytes are those of the file: no boot-time alternative is applie
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import KEXEC_CONTROL_PAGE_SIZE, RELOCATION, VECTOR_TABLE_SIZE
+from relokit.codegen.instruction_forms import BR
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType
 from relokit.codegen.series import BEFORE, COMPLETE
@@ -145,10 +147,14 @@ def relocation_code(kernel: KernelFile, symbols: Kallsyms) -> RelocationCode:
 
 
 def copied_code(kernel: KernelFile, symbols: Kallsyms) -> RelocationCode | None:
-    """What machine_kexec_post_load hands to memcpy, if it looks like the relocation code."""
+    """What machine_kexec_post_load hands to memcpy, if it looks like the relocation code.
+
+    That begins with a load from kimage, as those do that are known; else it has to leave by a BR.
+    """
     if "machine_kexec_post_load" not in symbols:
         return None
     at = symbols.offset("machine_kexec_post_load")
+    leaves: RelocationCode | None = None
     for call in calls(kernel.image, at, symbols.end(at)):
         start, size = call.constants.get(1), call.constants.get(2)
         if start is None or size is None or "memcpy" not in symbols.names_at(call.target):
@@ -162,7 +168,10 @@ def copied_code(kernel: KernelFile, symbols: Kallsyms) -> RelocationCode | None:
         first = int.from_bytes(kernel.image[start : start + 4], "little")
         if first & LOAD_FROM_X0_MASK == LOAD_FROM_X0:
             return RelocationCode(start, start + size)
-    return None
+        words = struct.iter_unpack("<I", kernel.image[start : start + size // 4 * 4])
+        if leaves is None and any(BR.holds(word) for (word,) in words):
+            leaves = RelocationCode(start, start + size)
+    return leaves
 
 
 def _apart(pieces: dict[str, tuple[int, int]]) -> list[tuple[str, int, int]]:

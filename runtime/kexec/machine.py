@@ -38,6 +38,8 @@ IMAGE_FLAGS = {
 }
 
 
+IDMAP_SIZE = 4096
+"""What is mapped to itself for the soft restart (the ld script's ASSERT)."""
 OWN_PLACE_TURN = 8
 """Of so many pages, one is not at its destination already in Shape.OWN_PLACE."""
 
@@ -86,6 +88,9 @@ class Machine:
         control = self.kimage.control_page
         if control <= pc < control + len(self.routines.relocation):
             return self.routines.image, pc - control + self.routines.va
+        restart, code = restart_place(self.old), self.routines.restart
+        if code and restart <= pc < restart + len(code):
+            return self.routines.image, pc - restart + self.routines.restart_va
         owner = self.allocator.owner(pc)
         vectors = self.routines.vectors
         if owner is not None and owner.owner.kind is OwnerKind.EL2_VECTORS and vectors:
@@ -153,9 +158,7 @@ def build_machine(
     if not skipped:
         _post_load(old, routines, kimage)
 
-    soft_restart = (
-        "cpu_soft_restart" if target.has(Feature.NO_CPU_RESET_HEADER) else "__cpu_soft_restart"
-    )
+    restart = _soft_restart(old, routines)
     arguments = (
         kimage.va,
         kimage.pa,
@@ -165,7 +168,7 @@ def build_machine(
         int(target.regime is Regime.NVHE),
         kimage.control_page + routines.entry,
         stages[0].x0,
-        old.pa(soft_restart),
+        restart,
     )
     return Machine(
         target=target,
@@ -222,6 +225,26 @@ def _leave(
             rest = allocator.alloc(destination(0, OVER_OLD_KERNEL), page)
             inputs = add_over(inputs, region.base, rest.end - region.base, page)
     return inputs, left
+
+
+def restart_place(old: OldKernel) -> int:
+    """PA of a soft restart that is not the old kernel's own: behind that, in the same idmap."""
+    return round_up(old.pa("__idmap_text_end"), 16)
+
+
+def _soft_restart(old: OldKernel, routines: Routines) -> int:
+    """PA of the code that turns the MMU off on the way to what runs without."""
+    if routines.restart is None:
+        simple = old.target.has(Feature.NO_CPU_RESET_HEADER)
+        return old.pa("cpu_soft_restart" if simple else "__cpu_soft_restart")
+    at = restart_place(old)
+    if (at + len(routines.restart) - 1) // IDMAP_SIZE != old.pa("__idmap_text_start") // IDMAP_SIZE:
+        raise LinkError(
+            f"{routines.image.name}: a soft restart of {len(routines.restart)} bytes does not fit "
+            "beside the old kernel's own"
+        )
+    old.memory.write(at, routines.restart)
+    return at
 
 
 def el_at_jump(target: Target) -> int:

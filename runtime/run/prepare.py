@@ -16,7 +16,7 @@ from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.machine import Machine, build_machine
 from relokit.runtime.kexec.opened_inputs import OpenedInputs, open_inputs, target_for
 from relokit.runtime.kexec.programs import Programs
-from relokit.runtime.kexec.routines import Routines, routines_of, with_relocation
+from relokit.runtime.kexec.routines import Routines, routines_of, with_relocation, with_restart
 from relokit.runtime.run.journey import Report, cpu_in_state
 
 if TYPE_CHECKING:
@@ -88,4 +88,6 @@ def _routines(target: Target, image: Image, code: ShippedCode | None) -> tuple[T
     """Ours, or a shipped kernel's, whose kimage layout and rules then count."""
     if code is None:
         return target, routines_of(image)
-    return target_for(target, code), replace(routines_of(code.image), version=code.version)
+    return target_for(target, code), with_restart(
+        replace(routines_of(code.image), version=code.version)
+    )

@@ -203,6 +203,10 @@ def test_copies_of_something_else_are_passed_over() -> None:
     # No load from x0 at its start.
     struct.pack_into("<I", data, START, 0xD503201F)
     assert copied_code(kernel(data), symbols()) is None
+    # Unless it leaves by a branch to a register, as code does that saves its argument first.
+    struct.pack_into("<2I", data, START, 0xAA0003F9, LDR_X28_X0)
+    struct.pack_into("<I", data, END - 8, 0xD61F0380)
+    assert copied_code(kernel(data), symbols()) == RelocationCode(START, END)
     # Not memcpy that is called.
     assert copied_code(kernel(), symbols(memcpy=None)) is None
     # More than fits the control page.
