@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relokit.runtime.judge.model.coherence import Coherence, Delivered
+from relokit.runtime.judge.model.coherence import Coherence
+from relokit.runtime.judge.model.holdings import Delivered
 from relokit.runtime.judge.model.lapse import Lapse, LapseKind
 from relokit.runtime.judge.model.memory_type import MemoryType, memory_type
 from relokit.runtime.judge.model.synchronising import Missing
