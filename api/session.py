@@ -131,10 +131,10 @@ class Session:
         or not; raises RelokitError for bad input and NativeCrashError when the engine itself goes
         down.
         """
-        trace = path_or_none("trace", trace)
-        if trace is not None and job is not None and job.plain:
+        trace, job = path_or_none("trace", trace), job_or_default(job)
+        if trace is not None and job.plain:
             raise MachineError("a plain run has no trace", hint="leave --plain or --trace out")
-        if job is not None and job.profile is not None:
+        if job.profile is not None:
             from relokit.runtime.judge.rules.profile import profile_named
 
             profile_named(job.profile)

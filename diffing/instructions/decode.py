@@ -43,6 +43,10 @@ _SYSTEM = 0b1101010100
 _IMMEDIATE = re.compile(r"#-?(?:0x[0-9a-f]+|\d+)")
 
 
+LEAST_ADDRESS = 1 << 16
+"""Below this a literal is taken for a number, whatever lies there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Instruction:
     """One word of a routine, ``offset`` bytes into it.
@@ -148,6 +152,11 @@ def decode(routine: Routine, names: Names) -> tuple[Instruction, ...]:
     """All instructions of ``routine``; what a literal load in it loads is shown as data."""
     words = struct.unpack(f"<{len(routine.code) // 4}I", routine.code)
     data = {*range(len(words))} if routine.data else _data(words, routine)
+    pointers = (
+        routine.pointers if routine.data else {**_linked(words, data, names), **routine.pointers}
+    )
+    for offset, (_, size) in routine.pointers.items():
+        data.update(range(offset // 4, (offset + size) // 4))
     inside = {
         (place - routine.address) // 4
         for index, word in enumerate(words)
@@ -158,7 +167,12 @@ def decode(routine: Routine, names: Names) -> tuple[Instruction, ...]:
     for index, (mnemonic, operands) in enumerate(decode_words(routine.code, routine.address)):
         word = words[index]
         if index in data:
-            result.append(Instruction(4 * index, word, ".word", f"{word:#010x}"))
+            plain = Instruction(4 * index, word, ".word", f"{word:#010x}")
+            if 4 * index in pointers:
+                to, size = pointers[4 * index]
+                plain = replace(plain, mnemonic=".quad" if size == 8 else ".word", operands=PLACE)
+                plain = _referring(plain, to, names, routine, pointer=True)
+            result.append(plain)
             continue
         if index in inside:
             pages.clear()
@@ -301,6 +315,18 @@ def _low_part(word: int, index: int, routine: Routine, page: int | None) -> int 
     if fixed is not None:
         return fixed
     return None if page is None else page + ((word >> 10 & WITHIN_PAGE) << scale) & MASK64
+
+
+def _linked(words: tuple[int, ...], data: set[int], names: Names) -> dict[int, tuple[int, int]]:
+    """Literals that hold a VA which has a name, by offset: where it lies is the linker's matter."""
+    found: dict[int, tuple[int, int]] = {}
+    for index in sorted(data):
+        if index + 1 not in data or 4 * (index - 1) in found:
+            continue
+        value = words[index] | words[index + 1] << 32
+        if value >= LEAST_ADDRESS and names.name(value) is not None:
+            found[4 * index] = value, 8
+    return found
 
 
 def _data(words: tuple[int, ...], routine: Routine) -> set[int]:

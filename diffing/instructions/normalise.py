@@ -99,7 +99,8 @@ ENCODINGS: tuple[tuple[re.Pattern[str], _Rewrite], ...] = (
 def trimmed(code: Sequence[Instruction]) -> tuple[Instruction, ...]:
     """``code`` without the nops and zeros at its end, unless it has nothing else."""
     end = len(code)
-    while end > 1 and code[end - 1].word in _PADDING:
+    # A pointer that the linker fills in is zero, too, and no padding.
+    while end > 1 and code[end - 1].word in _PADDING and not code[end - 1].place:
         end -= 1
     return tuple(code[:end])
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from relokit.codegen.aarch64_elf import RelocationType
 from relokit.codegen.facts import RELOCATION
 from relokit.codegen.kimage_layouts import KimageLayout
-from relokit.codegen.object import Object, Section, SectionFlag, SourceLine, SymbolType
+from relokit.codegen.object import (
+    Binding,
+    Object,
+    Section,
+    SectionFlag,
+    SourceLine,
+    SymbolType,
+)
 from relokit.diffing.read.routine import (
     MAX_ROUTINE,
     MAX_ROUTINES,
@@ -18,7 +26,10 @@ from relokit.diffing.read.routine import (
     Routine,
     Side,
 )
+from relokit.diffing.read.untyped import Place, branch_targets, untyped_routines
 from relokit.linker.image import Image
+
+V = TypeVar("V")
 
 GETS_KIMAGE = frozenset({RELOCATION, "machine_kexec", "machine_kexec_post_load"})
 """Routines whose first argument is a struct kimage."""
@@ -62,43 +73,59 @@ def image_side(
     data: bool = False,
     content: Callable[[int, int], bytes | memoryview] | None = None,
 ) -> Side:
-    """The functions of ``image``, or the one that is ``wanted``; its sized objects if ``data``.
+    """The routines of ``image``, or the one that is ``wanted``; its sized objects if ``data``.
 
     ``readers`` get a struct kimage, ``named`` are more addresses with names, ``content`` gives
     bytes at an address if those of ``image`` are not all.
     """
-    places: list[tuple[int, int, int, str]] = []
-    objects: set[str] = set()
+    places: list[Place] = []
+    objects: list[Place] = []
+    labels: list[Place] = []
     addresses = list(named)
+    code = [index for index, one in enumerate(image.sections) if one.flags & SectionFlag.EXEC]
+    referred: set[int] = set()
     for symbol in image.symbols:
         if symbol.section < 0 or not _is_name(symbol.name):
             continue
+        place = symbol.section, symbol.value, symbol.size, symbol.name
         if symbol.type is SymbolType.FUNC or symbol.type is SymbolType.OBJECT:
             addresses.append((symbol.value, symbol.name))
-        is_data = data and symbol.type is SymbolType.OBJECT and symbol.size >= 4
-        if is_data:
-            objects.add(symbol.name)
-        if symbol.type is SymbolType.FUNC or is_data:
-            places.append((symbol.section, symbol.value, symbol.size, symbol.name))
+        if symbol.type is SymbolType.FUNC:
+            places.append(place)
+        elif symbol.type is SymbolType.OBJECT and data and symbol.size >= 4:
+            objects.append(place)
+        elif symbol.type is SymbolType.NOTYPE and symbol.section in code:
+            labels.append(place)
+            if symbol.binding is not Binding.LOCAL:
+                referred.add(symbol.value)
+    if labels:
+        for index in code:
+            section = image.sections[index]
+            referred |= branch_targets(section.data, section.va)
+        untyped = untyped_routines(places, labels, referred)
+        addresses += [(address, label) for _, address, _, label in untyped]
+        places += untyped
+    places += objects
+    data_names = {place[3] for place in objects}
     routines: dict[str, Routine] = {}
     for index, address, size, symbol_name in _extents(
         places, {i: s.va + s.size for i, s in enumerate(image.sections)}, wanted
     ):
         section = image.sections[index]
         start = address - section.va
-        executable = section.flags & SectionFlag.EXEC or symbol_name in objects
+        executable = section.flags & SectionFlag.EXEC or symbol_name in data_names
         if not executable or start < 0:
             continue
-        code = bytes(section.data[start : start + size])
-        if code and len(code) == size:
+        words = bytes(section.data[start : start + size])
+        if words and len(words) == size:
             found = Routine(
                 symbol_name,
                 address,
-                code,
+                words,
                 kimage_argument=symbol_name in readers,
                 section=section.name,
                 lines=_lines(section.lines, start, size),
-                data=symbol_name in objects,
+                data=symbol_name in data_names,
             )
             routines.setdefault(symbol_name, found)
     extents = [
@@ -117,7 +144,7 @@ def image_side(
 
 
 def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
-    """The functions of ``unit`` (where none is declared one, its labels), or what is ``wanted``.
+    """The routines of ``unit`` (where nothing is declared one, its labels), or what is ``wanted``.
 
     Sections are SECTION_GAP apart, and what other units define has addresses beyond them all.
     """
@@ -125,7 +152,9 @@ def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
     beyond = SECTION_GAP * (len(bases) + 1)
     addresses: list[int] = []
     named: list[tuple[int, str]] = []
-    kinds: dict[SymbolType, list[tuple[int, int, int, str]]] = {}
+    functions: list[Place] = []
+    labels: list[Place] = []
+    referred: set[int] = set()
     for number, symbol in enumerate(unit.symbols):
         inside = 0 <= symbol.section < len(bases)
         address = bases[symbol.section] + symbol.value if inside else beyond + number * SECTION_GAP
@@ -135,10 +164,22 @@ def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
         named.append((address, symbol.name))
         if inside:
             place = symbol.section, address, symbol.size, symbol.name
-            kinds.setdefault(symbol.type, []).append(place)
-    places = kinds.get(SymbolType.FUNC) or kinds.get(SymbolType.NOTYPE, [])
+            if symbol.type is SymbolType.FUNC:
+                functions.append(place)
+            elif symbol.type is SymbolType.NOTYPE:
+                labels.append(place)
+                if symbol.binding is not Binding.LOCAL:
+                    referred.add(address)
     ends = {index: base + unit.sections[index].size for index, base in enumerate(bases)}
     fixups = [_fixups(section, addresses) for section in unit.sections]
+    pointers = [_pointers(section, addresses) for section in unit.sections]
+    labels = [one for one in labels if unit.sections[one[0]].flags & SectionFlag.EXEC]
+    places = labels
+    if functions or any(size for _, _, size, _ in labels):
+        for section, base, own in zip(unit.sections, bases, fixups, strict=True):
+            if section.flags & SectionFlag.EXEC:
+                referred |= branch_targets(section.data, base) | set(own.values())
+        places = functions + untyped_routines(functions, labels, referred)
     routines: dict[str, Routine] = {}
     for index, address, size, symbol_name in _extents(places, ends, wanted):
         section = unit.sections[index]
@@ -146,12 +187,13 @@ def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
         code = section.data[start : start + size]
         if not section.flags & SectionFlag.EXEC or not code or len(code) != size:
             continue
-        own = {at - start: to for at, to in fixups[index].items() if start <= at < start + size}
+        own = _within(fixups[index], start, size)
         found = Routine(
             symbol_name,
             address,
             bytes(code),
             own,
+            _within(pointers[index], start, size),
             section=section.name,
             lines=_lines(section.lines, start, size),
         )
@@ -171,6 +213,11 @@ def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
     return Side(name, routines, names, part=True, sections=tuple(extents))
 
 
+def _within(found: Mapping[int, V], start: int, size: int) -> dict[int, V]:
+    """What is at offsets within a routine, counted from its start."""
+    return {at - start: to for at, to in found.items() if start <= at < start + size}
+
+
 def _lines(
     lines: tuple[tuple[int, SourceLine], ...], start: int, size: int
 ) -> tuple[tuple[int, SourceLine], ...]:
@@ -178,6 +225,23 @@ def _lines(
     first = max(bisect_right(lines, start, key=lambda entry: entry[0]) - 1, 0)
     last = bisect_right(lines, start + size - 1, key=lambda entry: entry[0])
     return tuple((max(offset - start, 0), line) for offset, line in lines[first:last])
+
+
+# Bytes of the data that holds an address.
+_POINTERS: dict[int, int] = {
+    RelocationType.ABS64: 8,
+    RelocationType.ABS32: 4,
+    RelocationType.PREL64: 8,
+    RelocationType.PREL32: 4,
+}
+
+
+def _pointers(section: Section, addresses: list[int]) -> dict[int, tuple[int, int]]:
+    return {
+        one.offset: (addresses[one.symbol] + one.addend, _POINTERS[one.type])
+        for one in section.relocations
+        if one.type in _POINTERS and 0 <= one.symbol < len(addresses)
+    }
 
 
 def _fixups(section: Section, addresses: list[int]) -> dict[int, int]:
@@ -188,9 +252,7 @@ def _fixups(section: Section, addresses: list[int]) -> dict[int, int]:
     }
 
 
-def _extents(
-    places: list[tuple[int, int, int, str]], ends: Mapping[int, int], wanted: str | None
-) -> Iterator[tuple[int, int, int, str]]:
+def _extents(places: list[Place], ends: Mapping[int, int], wanted: str | None) -> Iterator[Place]:
     """(section, address, size, name) with whole words and a size for what has none: to the next."""
     starts = sorted({(section, address) for section, address, _, _ in places})
     if wanted is not None:

@@ -110,7 +110,8 @@ class Replaced:
 class Routine:
     """``code`` is what stands at VA ``address``, whole instruction words, in ``section``.
 
-    ``fixups`` are what a relocation says an instruction at a byte offset refers to, as an address;
+    ``fixups`` are what a relocation says an instruction at a byte offset refers to, as an address,
+    ``pointers`` what it says of data: the address, and the bytes it takes (4 or 8);
     ``kimage_argument`` says that x0 is a struct kimage on entry. ``lines`` say from which byte
     offset on which source line it is, ascending. ``data`` says that it is none of it code.
     ``replaced`` are its boot-time alternatives, where they are known.
@@ -120,6 +121,7 @@ class Routine:
     address: int
     code: bytes = field(repr=False)
     fixups: Mapping[int, int] = field(default_factory=dict, repr=False)
+    pointers: Mapping[int, tuple[int, int]] = field(default_factory=dict, repr=False)
     kimage_argument: bool = False
     section: str = ""
     lines: tuple[tuple[int, SourceLine], ...] = field(default=(), repr=False)
