@@ -29,8 +29,8 @@ SIZE = 16 << 10
 STEPS = 1 << 30
 """Blocks of one instruction are counted as the blocks they are of."""
 
-RUNS_WILD = {"damage.code", "damage.tables"}
-"""Where code or tables are overwritten and used, what is done with them is the machine's own."""
+RUNS_WILD = {"own.store"}
+"""Where code, lists or tables are overwritten and used, what then happens is the machine's own."""
 
 
 def one_state_each() -> list[Any]:

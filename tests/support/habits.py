@@ -13,6 +13,7 @@ from unittest.mock import patch
 from unicorn import unicorn_const as u
 
 from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.engine.engines import Engine
 from relokit.runtime.engine.native_hooks import BlockSlot
 from relokit.runtime.run import prepare
 
@@ -68,7 +69,7 @@ HABITS: Mapping[str, Habit] = {
 
 @contextmanager
 def with_habit(habit: Habit | None) -> Iterator[None]:
-    """Every CPU that is made while this is entered has ``habit``."""
+    """Every CPU made while this is entered has ``habit``; its engine is not used again."""
     make = prepare.cpu_in_state
 
     def made(*args: Any) -> Cpu:
@@ -79,5 +80,5 @@ def with_habit(habit: Habit | None) -> Iterator[None]:
             cpu._engine.give_back = lambda: None  # type: ignore[method-assign]
         return cpu
 
-    with patch.object(prepare, "cpu_in_state", made):
+    with patch.object(prepare, "cpu_in_state", made), patch.object(Engine, "give_back"):
         yield
