@@ -142,7 +142,7 @@ def _evidence() -> Evidence:
 
 def test_what_lies_before_the_recording_is_not_judged(evidence: Evidence, tmp_path: Path) -> None:
     """Neither a finding nor a pass: as it will be of a kernel that was not ours from the start."""
-    why = "before the evidence"
+    why = "before the recording"
     record = replace(evidence.record, prehistory=Unknown(why))
     _, outcome = judge_file(stored(replace(evidence, record=record), tmp_path))
     full = judge_file(stored(evidence, tmp_path))[1]
@@ -155,6 +155,27 @@ def test_what_lies_before_the_recording_is_not_judged(evidence: Evidence, tmp_pa
 
 def needs_prehistory(rule: str) -> bool:
     return rule.split(".")[0] in ("caches", "fetch")
+
+
+UNKNOWABLE = [name for name, hint in FACTS.items() if Unknown in getattr(hint, "__args__", ())]
+
+
+@pytest.mark.parametrize("name", UNKNOWABLE)
+def test_a_fact_that_nobody_knows_is_no_finding_and_no_pass(
+    name: str, evidence: Evidence, tmp_path: Path
+) -> None:
+    """Whatever fact it is, of whatever rule: what asks for it says so."""
+    why = f"nobody knows: {name}"
+    full = judge_file(stored(evidence, tmp_path))[1]
+    record = replace(evidence.record, **{name: Unknown(why)})
+    _, outcome = judge_file(stored(replace(evidence, record=record), tmp_path))
+    lost = set(full.rules.applied) - set(outcome.rules.applied)
+    assert lost <= set(outcome.rules.not_judged)
+    assert {outcome.rules.not_judged[rule] for rule in lost} <= {why}
+    # Another rule may step in for it.
+    assert set(outcome.rules.applied) <= {*full.rules.applied, *full.rules.not_applicable}
+    told = {(one.rule, one.message) for one in full.findings}
+    assert {(one.rule, one.message) for one in outcome.findings} <= told
 
 
 @pytest.mark.parametrize(
