@@ -19,8 +19,9 @@ def test_a_bad_one_is_found_where_it_is(scenario: Scenario) -> None:
     wanted = scenario.fields
     severity = wanted.get("severity", "error")
     found = [one for one in outcome.findings if one.rule == wanted["rule"]]
-    assert [str(one.severity) for one in found] == [severity], outcome.findings
-    [finding] = found
+    assert {str(one.severity) for one in found} == {severity}, outcome.findings
+    assert len(found) == wanted.get("times", 1), outcome.findings
+    finding = found[0]
     if "at" in wanted:
         [marked] = [line for line in finding.listing if line.startswith(">")]
         assert marked.split("  ")[1].strip() == wanted["at"], finding

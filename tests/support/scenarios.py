@@ -45,6 +45,7 @@ KEYS = frozenset(
         "warns",
         "fails",
         "shows",
+        "times",
     ]
 )
 
