@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from relokit.runtime.judge.rules.history import told_where_stored
 from relokit.runtime.judge.rules.rule import Broken, Rule
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.known import known
@@ -35,7 +36,7 @@ def _segment(record: Record) -> Iterator[Broken]:
         result, first = arrival.result, arrival.result.first
         if first is not None:
             pa = arrival.base + first.offset
-            yield Broken(
+            broken = Broken(
                 f"{arrival.name}: {result.bad_pages} of {result.pages} pages are not "
                 "what was to be moved there",
                 address=pa,
@@ -43,7 +44,10 @@ def _segment(record: Record) -> Iterator[Broken]:
                     f"first wrong byte: offset {first.offset:#x}, PA {pa:#x}, {first.got:#04x} "
                     f"instead of {first.expected:#04x}",
                 ),
+                # Once everything was entered: before what is about no moment.
+                station=len(record.promises),
             )
+            yield told_where_stored(record, broken, pa)
 
 
 def _resumed(record: Record) -> Iterator[Broken]:

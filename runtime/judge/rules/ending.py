@@ -13,8 +13,10 @@ from relokit.runtime.arch.exceptions import (
 from relokit.runtime.arch.register_fields import describe
 from relokit.runtime.judge.rules.causes import CAUSES
 from relokit.runtime.judge.rules.disassembly import disassemble, listing
+from relokit.runtime.judge.rules.history import come_from, setters
 from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
 from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.record import Record
 from relokit.runtime.record.scene import Scene
 from relokit.runtime.record.stop import Stop, StopReason
@@ -31,7 +33,7 @@ def explained(record: Record, scene: Scene) -> Broken:
         place=scene.place,
         listing=listing(scene.words, stop.pc),
         registers=_registers(scene),
-        notes=tuple(_notes(scene)),
+        notes=(*_notes(scene), *_history(record, scene)),
         cause=next((cause.text for cause in CAUSES if cause.when(scene)), None),
         station=len(record.reached),
     )
@@ -117,6 +119,15 @@ def _notes(scene: Scene) -> Iterator[str]:
             yield f"{name}_EL{level} = {describe(name, system[f'{name}_EL{level}'])}"
     if "HCR_EL2" in system:
         yield f"HCR_EL2 = {describe('HCR', system['HCR_EL2'])}"
+
+
+def _history(record: Record, scene: Scene) -> Iterator[str]:
+    """Who set what the last instruction went by; where it is no code of ours, how it came there."""
+    pc = scene.stop.pc
+    if not isinstance(record.code, Unknown) and pc in record.code.places:
+        yield from setters(record, pc)
+    else:
+        yield from come_from(record)
 
 
 def _registers(scene: Scene) -> tuple[tuple[str, int], ...]:

@@ -62,9 +62,7 @@ def _at_each(broken: Wrong, where: Where) -> Check:
 def _told(record: Record, message: str, number: int, where: Where) -> Broken:
     if isinstance(record.trace, Unknown):
         return Broken(message, address=record.reached[number].pc, station=number)
-    at = where(record, number) or leaving(record, number)
-    cause = "the code sets it so, on its way out" if at and at.chosen else None
-    return located(record, message, number, at, cause=cause)
+    return located(record, message, number, where(record, number) or leaving(record, number))
 
 
 def _left(record: Record, station: int) -> Whence | None:

@@ -6,15 +6,11 @@ counts: from the last ISB on, each one. There it is followed back from register 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import cache
-from typing import Any
-
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.system_registers import REGISTERS, encode_key
 from relokit.runtime.arch.redirection import TO_EL2
-from relokit.runtime.judge.rules.disassembly import disassemble, listing
+from relokit.runtime.judge.rules.disassembly import listing
+from relokit.runtime.judge.rules.history import called, use_of
 from relokit.runtime.judge.rules.rule import Broken
 from relokit.runtime.record.code_seen import CodeSeen
 from relokit.runtime.record.known import Unknown
@@ -31,14 +27,10 @@ _DAIF_FIELDS = [encode_key(0, 3, 4, 0, op2) for op2 in (6, 7)]  # DAIFSet, DAIFC
 
 @dataclass(frozen=True, slots=True)
 class Whence:
-    """The instruction at VA ``pc`` is where a finding is told; ``notes`` say what it has done.
-
-    ``chosen`` says that it sets the value itself, on the way out.
-    """
+    """The instruction at VA ``pc`` is where a finding is told; ``notes`` say what it has done."""
 
     pc: int
     notes: tuple[str, ...] = ()
-    chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +71,7 @@ def called_with(record: Record, station: int) -> Whence | None:
     way = _way_to(record, station)
     if way is None or isinstance(record.code, Unknown):
         return None
-    if not way.by_call:
-        return Whence(way.leaves)
-    return replace(_followed(record.code, way, way.left, 0), chosen=False)
+    return _followed(record.code, way, way.left, 0) if way.by_call else Whence(way.leaves)
 
 
 def _followed(code: CodeSeen, way: _Way, start: int, register: int) -> Whence:
@@ -91,9 +81,9 @@ def _followed(code: CodeSeen, way: _Way, start: int, register: int) -> Whence:
     notes: list[str] = []
     for number, pc in enumerate(way.addresses[start:], start):
         word = code.word(pc)
-        if word is None or wanted not in _written(word, pc):
+        if word is None or wanted not in use_of(word).writes:
             continue
-        notes.append(f"x{wanted} was set by `{disassemble(word, pc)}` at {_called(code, pc)}")
+        notes.append(f"x{wanted} was set by {called(code, pc)}")
         if way.left <= number < way.out:
             told = pc
         if word & _MOVE_MASK != _MOVE or (word >> 16 & 31) == _ZERO:
@@ -101,7 +91,7 @@ def _followed(code: CodeSeen, way: _Way, start: int, register: int) -> Whence:
         wanted = word >> 16 & 31
     if told is None:
         notes.append("and by nothing on the way out")
-    return Whence(way.leaves if told is None else told, tuple(notes), chosen=told is not None)
+    return Whence(way.leaves if told is None else told, tuple(notes))
 
 
 def leaving(record: Record, station: int) -> Whence | None:
@@ -193,33 +183,3 @@ def _way_to(record: Record, station: int) -> _Way | None:
     called = records["pc"][kinds == TraceKind.HVC]
     by_call = len(called) > 0 and int(called[-1]) in addresses[:out]
     return _Way(addresses, out, addresses.index(int(called[-1])) if by_call else 0, by_call)
-
-
-def _called(code: CodeSeen, pc: int) -> str:
-    place = code.places.get(pc)
-    return f"{pc:#x}, {place}" if place else f"{pc:#x}"
-
-
-def _written(word: int, pc: int) -> set[int]:
-    """Numbers of the general registers that an instruction writes."""
-    return set(_numbers(word, pc))
-
-
-def _numbers(word: int, pc: int) -> Iterator[int]:
-    engine = _capstone()
-    for instruction in engine.disasm(word.to_bytes(_INSTRUCTION, "little"), pc):
-        for register in instruction.regs_access()[1]:
-            name = engine.reg_name(register)
-            if name[0] in "wx" and name[1:].isdigit():
-                yield int(name[1:])
-            elif name in ("fp", "lr"):
-                yield 29 if name == "fp" else 30
-
-
-@cache
-def _capstone() -> Any:
-    import capstone
-
-    engine = capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_LITTLE_ENDIAN)
-    engine.detail = True
-    return engine
