@@ -20,7 +20,7 @@ class Advice:
 
 def advice_on(rule: Rule) -> Advice:
     """What is to be said of ``rule``."""
-    if rule.consequence is not None:
+    if rule.consequence is not None and rule.hint is not None:
         return Advice(rule.consequence, rule.hint)
     from relokit.runtime.judge.advice_caches import ON_CACHES
     from relokit.runtime.judge.advice_context import ON_CONTEXT
@@ -28,5 +28,6 @@ def advice_on(rule: Rule) -> Advice:
 
     for table in (ON_CACHES, ON_CONTEXT, ON_MOVES):
         if rule.name in table:
-            return Advice(*table[rule.name])
-    return Advice(None, rule.hint)
+            consequence, hint = table[rule.name]
+            return Advice(rule.consequence or consequence, rule.hint or hint)
+    return Advice(rule.consequence, rule.hint)

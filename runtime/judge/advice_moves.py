@@ -126,6 +126,43 @@ ON_MOVES: Mapping[str, tuple[str, str]] = {
         "it is read only: nothing stores to it while TTBR1 has it",
     ),
     "damage.tables": (_OWN_PAGE, _ALLOCATED),
+    "own.source": (
+        "The new kernel gets a page that is another one, or half of one.",
+        "copy a source page before anything else is stored to it, as kexec's list has it",
+    ),
+    "own.list": (
+        "What lies behind is taken for entries.",
+        "test each entry for IND_DONE before it is used, and end there",
+    ),
+    "own.stray-read": (
+        "What is read is the old kernel's on this machine, the new one's on the next.",
+        "keep what is needed later in registers",
+    ),
+    "own.code": (
+        "The CPU executes whatever the new kernel has there.",
+        "run from the control page, and have vectors in a page of their own",
+    ),
+    "own.tables": (
+        "Any access may go anywhere.",
+        "copy the linear map to control pages, and switch to the copy before the first page moves",
+    ),
+    "own.unwritten": (
+        "The new kernel finds what the old one had there.",
+        "a source for each page of a segment, of zeros where the file has none",
+    ),
+    "own.order": (
+        "That page is overwritten before it is copied.",
+        "swap such a page for another when the segment is loaded, as kimage_alloc_page does",
+    ),
+    "own.safe": ("The move overwrites itself.", _ALLOCATED),
+    "own.reserved": (
+        "Firmware, a spin table or preserved data is overwritten.",
+        "keep segments off /memreserve/, /reserved-memory and what KHO preserves",
+    ),
+    "own.others": (
+        "It executes the new kernel's data, or overwrites it.",
+        "bring other CPUs down with CPU_OFF and devices with their shutdown before machine_kexec",
+    ),
     "boot.demo": (
         "A kernel that is less forgiving does not come up.",
         "what the demo kernel prints says what it has found",

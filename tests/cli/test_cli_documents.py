@@ -125,6 +125,8 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     yield cli("run", "--templates", nonsense)
     yield cli("run", "--path", "hibernate", "--strict")
     yield cli("run", "--path", "in-place", "--profile", "best")
+    open_ = edited("open", "machine_kexec.S.j2", "msr\tdaifset, #0xf", "nop")
+    yield cli("run", "--interrupts", 3000, "--templates", open_)
     traced = relokit.run(job=relokit.Job(observe=True), trace=directory / "trace")
     assert traced.trace is not None
     # It takes some gigabytes of payload to fill one.
