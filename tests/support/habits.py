@@ -76,8 +76,6 @@ def with_habit(habit: Habit | None) -> Iterator[None]:
         cpu = make(*args)
         if habit:
             habit(cpu)
-            # It keeps the habit: nobody else's next engine.
-            cpu._engine.give_back = lambda: None  # type: ignore[method-assign]
         return cpu
 
     with patch.object(prepare, "cpu_in_state", made), patch.object(Engine, "give_back"):
