@@ -18,6 +18,7 @@ from relokit.codegen.base.documents import ABSENT, ALL, Table, shown
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
+from relokit.known_defects import known_defect
 from relokit.runtime.campaign.cells import MAX_JOBS, Cell
 from relokit.runtime.judge.outcome import Finding, Outcome
 from relokit.runtime.kexec.job import Job
@@ -34,18 +35,19 @@ AHEAD = 64
 
 
 class CellStatus(StrEnum):
-    """What became of a cell."""
+    """What became of a cell. KNOWN is one that fails by a defect of the series, and no other."""
 
     PASS = "pass"
     FAIL = "fail"
     UNSUPPORTED = "unsupported"
+    KNOWN = "known"
 
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
     """``seconds`` is the cell's whole time, ``instructions`` the guest's from the jump on.
 
-    ``reason`` says why an unsupported cell is that, or in a few words why one failed;
+    ``reason`` says why an unsupported cell is that, or in a few words why one failed or is known;
     ``findings`` is the long form. ``not_judged`` is that of a verdict (RuleAnswers).
     """
 
@@ -178,12 +180,19 @@ def _result(done: Done[_Asked, Outcome]) -> CellResult:
         outcome = answered.answer
     except RelokitError as error:
         return _broken(cell, error, answered.seconds)
+    status, reason = CellStatus.PASS, None
+    if not outcome.passed:
+        status, reason = CellStatus.FAIL, _in_short(outcome.findings)
+        defect = known_defect(cell, outcome.findings, outcome.rules.not_judged)
+        if defect is not None:
+            status = CellStatus.KNOWN
+            reason = f"{defect.rule}, since patch {defect.patch}: {defect.why}"
     return CellResult(
         cell,
-        CellStatus.PASS if outcome.passed else CellStatus.FAIL,
+        status,
         answered.seconds,
         outcome.relocation.instructions,
-        None if outcome.passed else _in_short(outcome.findings),
+        reason,
         outcome.findings,
         outcome.rules.not_judged,
     )

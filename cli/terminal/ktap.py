@@ -15,11 +15,22 @@ def plan(count: int) -> str:
 
 
 def result(
-    number: int, ok: bool, name: str, *, skip: str | None = None, diagnostics: Iterable[str] = ()
+    number: int,
+    ok: bool,
+    name: str,
+    *,
+    skip: str | None = None,
+    todo: str | None = None,
+    diagnostics: Iterable[str] = (),
 ) -> str:
-    """A result line, after its diagnostics; ``skip`` is why a test was not run."""
+    """A result line, after its diagnostics.
+
+    ``skip`` is why a test was not run, ``todo`` why one is known to fail.
+    """
     lines = [diagnostic(text) for text in diagnostics]
     directive = f" # SKIP {_one_line(skip)}" if skip is not None else ""
+    if todo is not None:
+        directive = f" # TODO {_one_line(todo)}"
     # A # would begin a directive.
     lines.append(
         f"{'ok' if ok else 'not ok'} {number} - {_one_line(name).replace('#', '_')}{directive}"

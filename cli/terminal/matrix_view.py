@@ -105,7 +105,10 @@ def reproduce(cell: Cell, base: Job) -> str:
 
 def summary(tally: Tally, ended_by: Signals | None) -> str:
     """The last line: counts and speed, and that it is not all if it is not."""
-    counts = ", ".join(f"{tally.counts[status]} {status}" for status in CellStatus)
+    always = (CellStatus.PASS, CellStatus.FAIL, CellStatus.UNSUPPORTED)
+    counts = ", ".join(f"{tally.counts[status]} {status}" for status in always)
+    if tally.counts[CellStatus.KNOWN]:
+        counts += f", {tally.counts[CellStatus.KNOWN]} known defects of the series"
     speed = f"{tally.seconds:.1f} s, {tally.rate:.1f} cells/s, {tally.jobs} at a time"
     line = f"{counts}; {speed}"
     if tally.not_judged:
@@ -159,9 +162,10 @@ class KtapView(_Progress):
             head
             + ktap.result(
                 tally.done,
-                result.status is not CellStatus.FAIL,
+                result.status in (CellStatus.PASS, CellStatus.UNSUPPORTED),
                 result.cell.id,
                 skip=result.reason if unsupported else None,
+                todo=result.reason if result.status is CellStatus.KNOWN else None,
                 diagnostics=diagnostics,
             )
         )
@@ -182,7 +186,7 @@ class JsonView(_Progress):
     def show(self, result: CellResult, tally: Tally) -> bool:
         """See View."""
         self.advance(tally)
-        failed = result.status is CellStatus.FAIL
+        failed = result.status in (CellStatus.FAIL, CellStatus.KNOWN)
         command = reproduce(result.cell, self._job) if failed else None
         self._cells.append(ReportedCell(result, command))
         return True

@@ -42,8 +42,8 @@ class Payload(StrEnum):
     """What is moved, and in what kind of list.
 
     IN_ORDER, REVERSED and SHUFFLED are how the source pages lie; the others are shuffled.
-    ONE_PAGE, GAPS, BOUNDARY and OWN_PLACE are the Shapes of a Job. LARGE is synthetic, LARGE
-    bytes. NO_LIST is the only one for the ways out that move nothing.
+    ONE_PAGE, GAPS, BOUNDARY, OWN_PLACE and OLD_KERNEL are the Shapes of a Job. LARGE is
+    synthetic, LARGE bytes. NO_LIST is the only one for the ways out that move nothing.
     """
 
     IN_ORDER = "in-order"
@@ -53,6 +53,7 @@ class Payload(StrEnum):
     GAPS = "gaps"
     BOUNDARY = "boundary"
     OWN_PLACE = "own-place"
+    OLD_KERNEL = "old-kernel"
     LARGE = "large"
     NO_LIST = "no-list"
 
@@ -66,6 +67,7 @@ _SHAPES = {
     Payload.GAPS: Shape.GAPS,
     Payload.BOUNDARY: Shape.BOUNDARY,
     Payload.OWN_PLACE: Shape.OWN_PLACE,
+    Payload.OLD_KERNEL: Shape.OLD_KERNEL,
 }
 _KEXEC_LIST = tuple(payload for payload in Payload if payload is not Payload.NO_LIST)
 

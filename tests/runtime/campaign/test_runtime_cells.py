@@ -25,7 +25,7 @@ from relokit.runtime.kexec.job import Job, KexecPath, Shape
 
 STATES, REGIMES = 16, 3
 LEGAL_VA = 3 + 4 + 3
-LISTS = 8
+LISTS = 9
 """Payloads of a path that has a list of segments."""
 HIBERNATE = 5
 
@@ -153,6 +153,7 @@ def job_of(path: KexecPath, payload: Payload, base: Job | None = None) -> Job:
         (Payload.GAPS, Order.SHUFFLED, Shape.GAPS),
         (Payload.BOUNDARY, Order.SHUFFLED, Shape.BOUNDARY),
         (Payload.OWN_PLACE, Order.SHUFFLED, Shape.OWN_PLACE),
+        (Payload.OLD_KERNEL, Order.SHUFFLED, Shape.OLD_KERNEL),
     ],
 )
 def test_payload_is_an_order_and_a_shape(payload: Payload, order: Order, shape: Shape) -> None:
