@@ -145,6 +145,7 @@ class PageAllocator:
         runs = self._runs(owner, count, page_size)
         for base, pages in runs:
             self._enter(Region(owner, base, pages * page_size))
+            self.memory.populate(base, pages * page_size)
         parts = [
             np.uint64(base) + np.arange(pages, dtype=np.uint64) * np.uint64(page_size)
             for base, pages in runs

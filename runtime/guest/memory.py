@@ -6,6 +6,7 @@ the CPU runs on: nothing is copied on the way in or out.
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import re
 import resource
@@ -25,7 +26,11 @@ MAX_PA = 1 << 52  # the widest output address there is (ARM DDI 0487, D8.1)
 HOST_PAGE = mmap.PAGESIZE
 WORD = 8
 GIB = 1 << 30
+MADV_POPULATE_WRITE = 23  # Linux asm-generic/mman-common.h
 MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # Linux asm-generic/mman-common.h
+
+_LIBC = ctypes.CDLL(None)
+_LIBC.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
 class GuestMemory:
@@ -132,10 +137,15 @@ class GuestMemory:
     def populate(self, pa: int, size: int) -> None:
         """Have the host back ``size`` bytes from PA ``pa`` now, contents unchanged.
 
-        The first touch of a page costs more than copying it; a measurement wants it done before.
+        The first touch of a page costs more than copying it; a measurement wants it done before,
+        and done for many pages at once it takes a third.
         """
-        touched = self.view(pa, size)[::HOST_PAGE]
-        touched |= 0
+        view = self.view(pa, size)
+        start = -(-view.ctypes.data // HOST_PAGE) * HOST_PAGE
+        length = (view.ctypes.data + size) // HOST_PAGE * HOST_PAGE - start
+        if length <= 0 or _LIBC.madvise(start, length, MADV_POPULATE_WRITE):
+            # A kernel before 5.14, or no whole page.
+            view[::HOST_PAGE] |= 0
 
     def close(self) -> None:
         """Give the memory back to the host as soon as no view is left."""
