@@ -8,7 +8,10 @@ SOURCES := $(ROOMS) tests bench setup.py build_backend.py
 NATIVE := $(wildcard $(ROOMS:=/*.[ch]) $(ROOMS:=/*/*.[ch])) codegen/base/native_sources.py
 TREE := build/tree/relokit
 
-.PHONY: run test check bench tools format clean docs/rules.md docs/caches.md
+# What the committed campaign of mutants is of (docs/mutants.md).
+STATES ?= 0,9,12,15
+
+.PHONY: run test check bench tools format clean mutants docs/rules.md docs/caches.md
 .DELETE_ON_ERROR:
 
 run: $(STAMP)  ## run the main job: relocate the demo kernel (ARGS= passes options on)
@@ -29,6 +32,12 @@ bench: $(STAMP) tools  ## speed, side by side with GNU tools, QEMU and memcpy
 
 docs/caches.md: $(STAMP)  ## its table of what three machines find, by running them
 	cd tests && ../$(BIN)/python -m support.side_by_side
+
+mutants: $(STAMP)  ## the committed campaign of mutants: some minutes; survivors are no failure here
+	mkdir -p build
+	$(BIN)/relokit mutate --series $(STATES) --results build/mutants.sqlite --json $(ARGS) \
+		> build/mutants.json || test $$? -eq 1
+	$(BIN)/python -m relokit.mutation_page docs < build/mutants.json
 
 docs/rules.md: $(STAMP)  ## the page of the rules, from the book
 	$(BIN)/python -m relokit.runtime.judge.rules_page > $@

@@ -21,6 +21,7 @@ from typing import Any
 import cases
 from before_after import Plan, before_and_after
 from measurement import MIB, Measurement, progress
+from mutants import mutants
 from page import plain
 from stages import FIRST_STAGE, ROOT, installed
 from usage import BenchError
@@ -32,7 +33,7 @@ from support.initrd import build_initrd
 
 TOOLS = ("qemu-system-aarch64", f"{cases.GNU}as", f"{cases.GNU}ld", f"{cases.GNU}objdump")
 
-PARTS = ("stages", "relocation", "building", "routines", "kernels", "commands")
+PARTS = ("stages", "relocation", "building", "routines", "kernels", "commands", "mutants")
 
 
 def main() -> int:
@@ -63,6 +64,7 @@ def _cases(options: argparse.Namespace, work: Path) -> list[Measurement]:
         "routines": lambda: cases.two_routines(options.rounds, work),
         "kernels": lambda: cases.whole_kernels(options.rounds, work),
         "commands": lambda: cases.starting(options.rounds),
+        "mutants": lambda: mutants(options.rounds),
     }
     return [one for name, part in parts.items() if name in options.only for one in part()]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.instruction_forms import BARRIER
 from relokit.runtime.mutation.encodings import LOAD, PAIR_MODE, SINGLE_MODE, encoding_of
 
 FLAGS = 32
@@ -13,6 +14,8 @@ _READS_FLAGS = frozenset({"branch-if", "select", "conditional-compare"})
 _JUMPS = frozenset(
     {"branch-if", "compare-branch", "test-branch", "branch", "register-branch", "exception"}
 )
+_READS_SYSTEM = 1 << 21
+"""Of MRS and SYSL, which write a register (C4.1.95)."""
 _OFFSET_MODE = 2
 _UNSCALED_MODE = 0
 
@@ -41,9 +44,15 @@ def independent(one: int, other: int) -> bool:
 
 def operands_of(word: int) -> Operands | None:
     """What ``word`` reads and writes; None where that is not known, or where it may jump."""
+    if BARRIER.holds(word):
+        return Operands(frozenset(), frozenset(), apart=False)
     encoding = encoding_of(word)
-    if encoding is None or encoding.name in _JUMPS or encoding.name == "system":
+    if encoding is None or encoding.name in _JUMPS:
         return None
+    if encoding.name == "system":
+        used = frozenset({word & 31} - {ZERO})
+        none: frozenset[int] = frozenset()
+        return Operands(none, used, False) if word & _READS_SYSTEM else Operands(used, none, False)
     values = {field.name: field.get(word) for field in encoding.registers}
     written = _written(encoding.name, word, values)
     reads = {number for name, number in values.items() if name not in written}

@@ -20,6 +20,7 @@ from relokit.cli.main import main
 from relokit.codegen.base.documents import document
 from relokit.diffing.read.routine import Names, Replaced, Routine, Side
 from relokit.diffing.routines.compare import compare
+from relokit.mutation_report import Left, MutantRow, MutationReport, TargetTried
 
 ROOT = Path(relokit.__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "json.md"
@@ -144,6 +145,10 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     payloads = ("--path", "normal", "--payload", "shuffled,no-list")
     yield cli("matrix", *cell, *payloads, "--templates", left_over)
     yield cli("matrix", *cell, *payloads, "--list")
+    mutants = ("--routine", "relocation,soft-restart", "--operator", "weaken,flags", "--jobs", 1)
+    yield cli("mutate", *mutants, "--el", "el1", "--templates", crash)
+    yield cli("mutate", *mutants)
+    yield document(some_mutants())
     yield cli("diff", "series:11", "series:12", "--run")
     yield cli("diff", "series:13:cpu_soft_restart", "series:15", "--run")
     yield cli("diff", edited_source(directory, "a", 1), edited_source(directory, "b", 2), "--run")
@@ -156,6 +161,15 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     yield document(compare(plain, patched))
     one = side(MOV_X1_1, MOV_X2_2, ADD_X3_X1_X2, STR_X1, RET)
     yield document(compare(one, side(MOV_X2_1, MOV_X1_2, ADD_X3_X2_X1, STR_X1, RET)))
+
+
+def some_mutants() -> MutationReport:
+    """What no campaign on good code comes to: no answer, nothing to try, nothing judged."""
+    row = MutantRow(0, 0, 0, 1, 0, 0)
+    left = Left("t", "i", "drop", "p", "t", not_judged=("caches.data",), why="timeout")
+    return MutationReport(
+        "fail", (TargetTried("t", why_not="no answer"),), row, {}, {}, {}, {}, (), (left,)
+    )
 
 
 def side(*words: int, replaced: tuple[Replaced, ...] = ()) -> Side:

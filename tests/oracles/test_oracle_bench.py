@@ -12,7 +12,9 @@ import pytest
 
 pytestmark = pytest.mark.oracle
 
-OURS = [f"--only={part}" for part in ("relocation", "building", "routines", "kernels", "commands")]
+PARTS = ("relocation", "building", "routines", "kernels", "commands", "mutants")
+OURS = [f"--only={part}" for part in PARTS]
+
 BENCH = Path(__file__).resolve().parents[2] / "bench" / "suite.py"
 
 

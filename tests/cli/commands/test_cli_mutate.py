@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,3 +69,31 @@ def test_what_is_no_choice_is_refused(cli: Cli, arguments: tuple[str, ...], wron
 def test_help_has_examples(cli: Cli) -> None:
     result = cli("mutate", "--help")
     assert "Examples:" in result.out
+
+
+def test_results_that_are_known_are_not_tried_again_and_that_is_said(
+    cli: Cli, tmp_path: Path
+) -> None:
+    some = ("mutate", "--routine", "soft-restart", "--operator", "condition", "--jobs", "1")
+    file = str(tmp_path / "results")
+    first, again = cli(*some, "--results", file), cli(*some, "--results", file)
+    assert first.err == f"0 results were in {file}\n"
+    assert again.err == f"1 results were in {file}\n"
+    assert (first.code, first.out) == (again.code, again.out)
+
+
+@pytest.mark.parametrize("command", ["mutate", "matrix"])
+def test_a_cluster_has_as_many_workers_as_it_has(cli: Cli, command: str) -> None:
+    """Whichever of the two options comes first."""
+    forms = (("--jobs", "2", "--cluster", "tcp://x:1"), ("--cluster", "tcp://x:1", "-j", "2"))
+    for options in forms:
+        result = cli(command, *options)
+        assert (result.code, "leave it out with --cluster" in result.err) == (2, True)
+
+
+def test_what_is_no_file_of_results_is_refused(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("hello")
+    for path in (tmp_path, tmp_path / "text"):
+        result = cli("mutate", "--results", str(path))
+        assert result.code == 2
+        assert "so no file of results" in result.err
