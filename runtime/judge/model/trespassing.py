@@ -177,9 +177,11 @@ def _stray_reads(
 def _unwritten(found: Trespasses, facts: Ownership, stores: AccessRanges) -> None:
     """What of the destinations no store has reached."""
     written = Spans(_runs(stores))
-    for start, end in Spans(facts.filled).ranges:
-        for low, high in written.gaps(start, end):
-            found.at(TrespassKind.UNWRITTEN, _beside(stores, low)).add(low, high - low)
+    gaps = [gap for one in Spans(facts.filled).ranges for gap in written.gaps(*one)]
+    if gaps:
+        told = found.at(TrespassKind.UNWRITTEN, _beside(stores, gaps[0][0]))
+        for low, high in gaps:
+            told.add(low, high - low)
 
 
 def _runs(stores: AccessRanges) -> Iterator[Range]:
