@@ -38,6 +38,8 @@ enum {
 	STREAMS = 12,
 	CODE_PAGES = 128,
 	TRANSLATIONS = 1 << 14,
+	/* Twice the pages of 2 GiB, loaded and stored; what is not used of it costs nothing. */
+	TOLD = 1 << 21,
 	/* The most that one maintenance instruction may reach: CTR_EL0.CWG (DDI 0487, D19.2). */
 	MAX_GRANULE = 2048,
 	MAX_STRIDE = 4096,
@@ -75,14 +77,15 @@ struct code_page {
 	struct cached ops[PAGE_WORDS];
 };
 
-/*
- * What a page is translated by, as its last fill told. `told` has a bit for each kind of access that
- * a fill with the same `leaf` was recorded for since event number `event`.
- */
+/* What a page is translated by, as its last fill told. */
 struct translation {
-	uint64_t tag, pa, leaf, event;
+	uint64_t tag, pa, leaf;
 	uint16_t attributes;
-	uint8_t told;
+};
+
+/* A page and a kind of access that a fill was recorded for, by translation as of `turn`. */
+struct told {
+	uint64_t key, turn;
 };
 
 /*
@@ -91,11 +94,11 @@ struct translation {
  * of them the buffer was full (NO_ADDRESS if it never was).
  */
 struct recorder {
-	uint64_t records, capacity, read_register, mmu, line, instruction_line, zero_block;
+	uint64_t records, capacity, read_register, control, mmu, line, instruction_line, zero_block;
 	uint64_t used, instructions, full_at;
 
 	struct guest_ram ram;
-	uint64_t el, page_va, epoch, stamps, generation, events;
+	uint64_t el, page_va, epoch, stamps, generation, turn;
 	struct code_page *page;
 	const uint32_t *words;
 	struct cached *pending;
@@ -104,6 +107,7 @@ struct recorder {
 	uint32_t open;
 	struct stream streams[STREAMS];
 	struct translation translations[TRANSLATIONS];
+	struct told told[TOLD];
 	struct code_page pages[CODE_PAGES];
 };
 
@@ -150,6 +154,7 @@ const struct translation *translate(void *engine, struct recorder *r, uint64_t v
 int enter_code_page(void *engine, struct recorder *r, uint64_t pc);
 int holds_code(struct recorder *r, uint64_t pa);
 void begin_epoch(struct recorder *r);
+void begin_turn(void *engine, struct recorder *r);
 
 /* No access has it. */
 #define NO_KEY (~0ull)

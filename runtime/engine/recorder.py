@@ -57,7 +57,7 @@ class _NativeRecorder(ctypes.Structure):
         *(
             (name, ctypes.c_uint64)
             for name in (
-                "records", "capacity", "read_register", "mmu", "line", "instruction_line",
+                "records", "capacity", "read_register", "control", "mmu", "line", "instruction_line",
                 "zero_block", "used", "instructions", "full_at",
             )
         ),
@@ -110,6 +110,7 @@ class Recorder(Counting):
         state = self._state = _NativeRecorder.from_address(self._memory.ctypes.data)
         state.records, state.capacity = self._records.ctypes.data, len(self._records)
         state.read_register = ctypes.cast(uclib.uc_reg_read, ctypes.c_void_p).value or 0
+        state.control = ctypes.cast(uclib.uc_ctl, ctypes.c_void_p).value or 0
         state.mmu, state.ram = (
             cpu.mmu.address,
             NativeRam(cpu.memory.base, cpu.memory.size, cpu.memory.address),

@@ -77,6 +77,14 @@ void record_vectors(void *engine, struct recorder *r, uint64_t pc)
 	record_event(r, &found);
 }
 
+/* SCTLR and HCR, TCR and TTBR, MAIR: CRn 1, 2 and 10. */
+static int is_of_translation(uint16_t encoding)
+{
+	unsigned crn = encoding >> 7 & 0xf;
+
+	return crn == 1 || crn == 2 || crn == 10;
+}
+
 void record_system(void *engine, struct recorder *r, const struct cached *done)
 {
 	const struct decoded *op = &done->decoded;
@@ -92,6 +100,8 @@ void record_system(void *engine, struct recorder *r, const struct cached *done)
 	if (op->kind == KIND_MSR || op->kind == KIND_ISB || op->kind == KIND_TLBI ||
 	    op->kind == KIND_IC)
 		begin_epoch(r);
+	if (op->kind == KIND_TLBI || (op->kind == KIND_MSR && is_of_translation(op->encoding)))
+		begin_turn(engine, r);
 }
 
 /* SVC, HVC, SMC and ERET are followed by what they lead to, if that is an exception too. */

@@ -49,19 +49,68 @@ static void remember(struct recorder *r, struct translation *to, uint64_t tag,
 		close_streams(r);
 		forget_code(r);
 	}
-	if (to->tag != tag || to->pa != pa || to->attributes != attributes ||
-	    to->leaf != walk->attributes || to->event != r->events)
-		to->told = 0;
 	to->tag = tag;
 	to->pa = pa;
 	to->leaf = walk->attributes;
-	to->event = r->events;
 	to->attributes = attributes;
+}
+
+enum { PROBES = 64 };
+
+/* Where `key` is told, or is to be; NULL if there is no room near its place. 0 is no turn. */
+static struct told *told_at(struct recorder *r, uint64_t key)
+{
+	uint64_t at = key * 0x9e3779b97f4a7c15ull >> 43;
+
+	for (unsigned probe = 0; probe < PROBES; probe++, at++) {
+		struct told *one = &r->told[at % TOLD];
+
+		if (one->turn != r->turn + 1 || one->key == key)
+			return one;
+	}
+	return NULL;
+}
+
+static int is_told(struct recorder *r, uint64_t key)
+{
+	struct told *one = told_at(r, key);
+
+	return one && one->turn == r->turn + 1;
+}
+
+static void tell(struct recorder *r, uint64_t key)
+{
+	struct told *one = told_at(r, key);
+
+	if (one)
+		*one = (struct told){key, r->turn + 1};
+}
+
+typedef int control(void *engine, int what, ...);
+/* UC_CTL_WRITE(UC_CTL_TLB_FLUSH, 0). */
+enum { CONTROL_FLUSH = 11 | 1 << 30 };
+
+/*
+ * What pages are translated by may be another thing from here on. The engine forgets all of it, so
+ * that every page which is used is filled again: how many it holds depends on its host's clock.
+ */
+void begin_turn(void *engine, struct recorder *r)
+{
+	r->turn++;
+	((control *)(uintptr_t)r->control)(engine, CONTROL_FLUSH);
+}
+
+static const uint64_t allows[] = {RIGHT_READ, RIGHT_WRITE, RIGHT_EXECUTE};
+
+/* The low bits of a tag have a level and a one. */
+static uint64_t key_of_fill(uint64_t tag, unsigned kind)
+{
+	return tag | (uint64_t)kind << 8;
 }
 
 /*
  * The access that the fill is made for is still to come. The engine may forget at any time and ask
- * again: between two events, which may change the answer, one like another is recorded once.
+ * again: until what may change the answer, one is recorded for what it allows, and no more.
  */
 void record_fill(void *engine, struct recorder *r, const struct fill *fill,
 		 const struct walk_regime *regime, const struct walk_result *walk)
@@ -83,20 +132,26 @@ void record_fill(void *engine, struct recorder *r, const struct fill *fill,
 		.flags = (uint16_t)flags,
 		.el = (uint8_t)fill->el,
 	};
+	int known;
 
 	/* Where the next instruction is fetched, the one before has been carried out. */
 	if (r->pending && fill->access == MEM_FETCH && fill->pc == r->pending_pc + 4)
 		record_pending(engine, r, fill->pc);
 	record.before = r->instructions - (r->pending != NULL);
+	/* Of a page that the tables map to another place now it is told anew. */
+	known = to->tag != tag || to->leaf == walk->attributes;
 	remember(r, to, tag, regime, walk);
 	record.pa = to->pa;
 	record.attributes = to->attributes;
-	if (to->told & 1u << record.encoding)
+	/* The engine looks, on its own account, at the page where the run is to end. */
+	if (fill->access == MEM_FETCH && fill->va != (fill->pc & -(uint64_t)PAGE_BYTES))
 		return;
-	to->told |= (uint8_t)(1u << record.encoding);
-	/* Else the engine looks, on its own account, at the page where the run is to end. */
-	if (fill->access != MEM_FETCH || fill->va == (fill->pc & -(uint64_t)PAGE_BYTES))
-		record_in_order(r, &record);
+	if (known && is_told(r, key_of_fill(tag, record.encoding)))
+		return;
+	for (unsigned kind = 0; kind < 3; kind++)
+		if (fill->rights & allows[kind])
+			tell(r, key_of_fill(tag, kind));
+	record_in_order(r, &record);
 }
 
 /* The translation that the access at `va` was made by; NULL if there is none. */

@@ -227,6 +227,5 @@ void record_in_order(struct recorder *r, const struct record *what)
 void record_event(struct recorder *r, const struct record *what)
 {
 	close_streams(r);
-	r->events++;
 	write_record(r, what);
 }

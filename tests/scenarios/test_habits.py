@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from relokit.codegen.target import Regime
+from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.judge.book import judge
 from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.kexec.job import KexecPath
@@ -149,13 +150,25 @@ def test_good_code_is_good_whatever_the_engine_does(
 
 
 def test_habits_are_other_habits() -> None:
-    """So that the tests above are some: fills differ in number, and steps are steps."""
+    """So that the tests above are some: fills differ in number, and steps are steps.
+
+    What the trace says of translations is the same for all that.
+    """
     scenario = small(Scenario("none", 15, {"name": "as it is"}))
-    counts = {}
+    counts, told_fills = {}, set()
     for name, habit in {"none": None, **HABITS}.items():
-        _, record = found(scenario, habit)
+        cpus: list[Cpu] = []
+
+        def watched(cpu: Cpu, habit: Habit | None = habit, cpus: list[Cpu] = cpus) -> None:
+            cpus.append(cpu)
+            if habit:
+                habit(cpu)
+
+        _, record = found(scenario, watched)
         assert isinstance(record.trace, Trace)
-        counts[name] = len(record.trace.of(TraceKind.FILL)), record.legs[-1].stop.blocks
+        told_fills.add(len(record.trace.of(TraceKind.FILL)))
+        counts[name] = cpus[0].mmu.fills, record.legs[-1].stop.blocks
     assert counts["forgets at barriers"][0] > counts["none"][0]
     assert counts["forgets always"][0] > counts["forgets at barriers"][0]
     assert counts["single steps"][1] > 5 * counts["none"][1]
+    assert len(told_fills) == 1
