@@ -57,8 +57,8 @@ class _NativeRecorder(ctypes.Structure):
         *(
             (name, ctypes.c_uint64)
             for name in (
-                "records", "capacity", "read_register", "control", "mmu", "line", "instruction_line",
-                "zero_block", "used", "instructions", "full_at",
+                "records", "capacity", "read_register", "control", "mmu", "line",
+                "instruction_line", "zero_block", "used", "instructions", "full_at",
             )
         ),
         ("ram", NativeRam),
