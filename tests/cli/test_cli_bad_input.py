@@ -378,7 +378,7 @@ def test_endless_relocation_ends_by_the_instruction_limit(cli: Cli, edited: Edit
     assert result.code == 1
     assert "run.limit" in result.out
     assert "relocate_kernel.S.j2:" in result.out
-    assert result.out.splitlines()[-1] == "FAIL  1 finding"
+    assert result.out.splitlines()[-1].startswith("FAIL  1 finding")
 
 
 def test_endless_relocation_ends_by_the_clock(cli: Cli, edited: Edit) -> None:

@@ -39,23 +39,25 @@ def test_our_relocation_behaves_as_the_shipped_one(
 ) -> None:
     path: Path = request.getfixturevalue(kernel)
     diff = behave(f"{ours}:{RELOCATION}", str(path))
-    assert diff.verdict is Verdict.SAME
+    # 5.10's own soft restart leaves a bit of SCTLR set, which is a warning.
+    warned = ["handoff.sctlr"] if kernel == "kernel_5_10" else []
+    assert diff.verdict is (Verdict.DIFFERENT if warned else Verdict.SAME)
     [routine] = diff.routines
     assert routine.mode is TrialMode.RELOCATION
     [left], [right] = routine.left, routine.right
     assert left.ending.leaving is right.ending.leaving is Leaving.HAND_OVER
     assert left.memory == right.memory
-    assert left.findings == right.findings == ()
+    assert left.findings == ()
+    assert [one.rule for one in right.findings] == warned
     # The copy loops are not the same; what they load and store is.
-    assert (
-        whats(diff, BehaviourKind.RESULT, BehaviourKind.MAINTENANCE, BehaviourKind.SETUP) == set()
-    )
+    assert whats(diff, BehaviourKind.MAINTENANCE, BehaviourKind.SETUP) == set()
+    assert whats(diff, BehaviourKind.RESULT) == ({"verdict"} if warned else set())
     assert whats(diff, BehaviourKind.COST) == {"instructions"}
 
 
 def test_before_and_after_the_series(kernel_5_10: Path, kernel_6_1: Path) -> None:
     diff = behave(f"{kernel_5_10}:{RELOCATION}", str(kernel_6_1))
-    assert diff.verdict is Verdict.MAINTENANCE
+    assert whats(diff, BehaviourKind.RESULT) == {"verdict"}  # its soft restart's SCTLR
     assert {"dc ivac", "dc civac", "tlbi vmalle1"} <= whats(diff, BehaviourKind.MAINTENANCE)
     assert whats(diff, BehaviourKind.SETUP) == {"state", "entered at"}
 

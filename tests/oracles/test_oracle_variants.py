@@ -51,7 +51,7 @@ def narrow_targets() -> Iterator[Target]:
 
 def harness(regime: Regime, *, wide: bool) -> HarnessState:
     return HarnessState(
-        vbar_el2=0x4030_0800,
+        stub_vectors=0x4030_0800,
         hcr_el2=0x100030080000000,
         cptr_el2=0x33FF,
         cnthctl_el2=3,
@@ -60,6 +60,7 @@ def harness(regime: Regime, *, wide: bool) -> HarnessState:
         ttbr0=0x4123_4000,
         ttbr1=0xFFFF_FFFF_0000,
         sctlr=0x3050_181D,
+        vbar=0xFFFF_8000_0801_0800,
         arguments=(0xFFFF_0000_0009_F000, 0, 0x1_0000, 1 << 48, 16, regime is Regime.NVHE),
         entry=0xFFFF_8000_0800_0018,
         wide=wide,

@@ -61,7 +61,8 @@ def test_the_rest_of_the_instruction_and_its_neighbours_stay() -> None:
     for kind, rule in RULES.items():
         if not rule.bits:
             continue
-        ones = field(kind, PLACE & 0xFFFF if rule.low == 0 else PLACE, word=(1 << 64) - 1)
+        small = rule.low == 0 or rule.inverts
+        ones = field(kind, PLACE & 0xFFFF if small else PLACE, word=(1 << 64) - 1)
         mask = (0x3 << 29 | 0x7FFFF << 5) if rule.split else ((1 << rule.bits) - 1) << rule.lsb
         assert ones | mask == (1 << 64) - 1, type_name(kind)
 

@@ -210,7 +210,7 @@ def test_folding(browser: Browser) -> None:
     assert browser.own("fold").text.startswith("Fold all")
     browser.press("f")
     assert browser.rows_shown() == 0
-    assert len(browser.driver.find_elements(By.CSS_SELECTOR, ".routine > summary")) == 14
+    assert len(browser.driver.find_elements(By.CSS_SELECTOR, ".routine > summary")) == 18
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW])
