@@ -107,6 +107,11 @@ class Session:
         for room in self._rooms:
             room.close()
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being carried out."""
+        return self._idle.qsize() < len(self._rooms)
+
     def abort(self) -> None:
         """Kill every room, from any thread: what is being carried out, and all that is asked from
         now on, raises NativeCrashError.

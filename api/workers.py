@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
@@ -85,14 +85,17 @@ class RoomWorkers:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End every room; one that is busy is killed, and again if its thread has just begun."""
+        """End every room; one that is busy is killed, and again if its thread has just begun.
+
+        An exception may have come between a request and the note that it was made: what is being
+        carried out is asked of the session, too. Closing would wait for it.
+        """
         self._threads.shutdown(wait=False, cancel_futures=True)
-        busy = [future for future in self._running if not future.done()]
-        while busy:
+        if error[0] is not None or any(not future.done() for future in self._running):
             self._session.abort()
-            busy = [future for future in busy if not future.done()]
-            if busy:
-                wait(busy, timeout=_WAIT)
+        while self._session.busy:
+            sleep(_WAIT)
+            self._session.abort()
         self._session.close()
 
     def _carry_out(self, request: Request[A], answer: type[A], seconds: float) -> Answered[A]:
