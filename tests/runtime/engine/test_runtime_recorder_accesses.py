@@ -73,13 +73,21 @@ CLASSES = {
 }
 
 
+def tells_its_status(word: int) -> bool:
+    """Whether it is no store-exclusive that puts its status into the zero register.
+
+    Nothing then says whether it stored; the trace has it as one that did (docs/trace.md).
+    """
+    return word & 0x3FC00000 & ~0x00200000 != 0x08000000 or word >> 16 & 0x1F != 0x1F
+
+
 @pytest.mark.parametrize("name", CLASSES)
 @settings(max_examples=150)
 @given(data=st.data(), offset=st.integers(0, 64))
 def test_every_instruction_accesses_what_the_engine_says(
     name: str, data: st.DataObject, offset: int
 ) -> None:
-    word = data.draw(forced(*CLASSES[name]))
+    word = data.draw(forced(*CLASSES[name]).filter(tells_its_status))
     stop, trace, seen = step(CLREX, word, at=DATA + offset)
     text = f"{word:#010x} {stop.reason}"
     if stop.reason is not StopReason.REACHED:
