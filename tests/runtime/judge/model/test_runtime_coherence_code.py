@@ -1,0 +1,115 @@
+"""The model of the caches, of code: what is fetched after which steps."""
+
+from __future__ import annotations
+
+import pytest
+
+from relokit.runtime.judge.model.coherence import Coherence
+from relokit.runtime.judge.model.holdings import Delivered
+from relokit.runtime.judge.model.lapse import LapseKind
+from relokit.runtime.judge.model.synchronising import Missing
+from relokit.runtime.record.prehistory import Prehistory
+from support.coherence import BASE, CLEAN, OTHER, SIZE, lapses
+from support.traces import Story
+
+WHOLE = ("store", "cvau", "dsb", "ic", "dsb", "isb", "fetch")
+
+
+def _told(steps: tuple[str, ...]) -> Story:
+    story = Story()
+    for step in steps:
+        match step:
+            case "store":
+                story.store(BASE, 64)
+            case "cvau":
+                story.dc("cvau", BASE, 64)
+            case "fetch":
+                story.fetch(BASE)
+            case _:
+                getattr(story, step)()
+    return story
+
+
+def test_code_is_fetched_new_after_five_steps_and_after_no_four() -> None:
+    kinds = LapseKind.FETCHED_OLD, LapseKind.FETCHED_DIRTY
+    assert not lapses(_told(WHOLE), *kinds)
+    for missing in range(1, 6):
+        assert lapses(_told(WHOLE[:missing] + WHOLE[missing + 1 :]), *kinds), WHOLE[missing]
+    for at in range(1, 5):
+        swapped = list(WHOLE)
+        swapped[at : at + 2] = reversed(swapped[at : at + 2])
+        if swapped != list(WHOLE):
+            assert lapses(_told(tuple(swapped)), *kinds), swapped
+
+
+def test_with_the_mmu_off_code_has_to_be_in_memory() -> None:
+    for name, old in (("cvau", True), ("cvac", False), ("civac", False)):
+        story = Story().store(BASE, 64).dc(name, BASE, 64).fetchable().mmu_off().fetch(BASE)
+        assert bool(lapses(story, LapseKind.FETCHED_DIRTY)) == old
+
+
+def test_a_fetch_is_cached_as_sctlr_i_has_it() -> None:
+    """F4: with the MMU off a fetch reads memory, or a line that hides what was written to it."""
+    for sctlr, hidden in ((0, False), (1 << 12, True)):
+        story = Story(hcr=0).mmu_off().msr("SCTLR_EL1", sctlr).isb()
+        story.store(BASE, 64).fetchable().fetch(BASE)
+        assert bool(lapses(story, LapseKind.FETCHED_HIDDEN)) == hidden
+    story = Story().msr("SCTLR_EL1", 1).isb().store(OTHER, 64).dc("cvau", OTHER, 64).fetchable()
+    assert not lapses(story.fetch(OTHER), LapseKind.FETCHED_DIRTY), "it was stored around them"
+    story = Story().store(OTHER, 64).dc("cvau", OTHER, 64).msr("SCTLR_EL1", 5).fetchable()
+    assert lapses(story.fetch(OTHER), LapseKind.FETCHED_DIRTY), "a fetch that goes around them"
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_code_changed_before_the_trace(clean: bool) -> None:
+    """F10: C has copied it, and no I-cache was invalidated since."""
+    code = ((BASE, BASE + 0x1000),)
+    prehistory = Prehistory(clean=code if clean else (), needed=code, unfetchable=code)
+    kinds = LapseKind.FETCHED_OLD, LapseKind.FETCHED_DIRTY
+    assert lapses(Story().fetch(BASE), *kinds, prehistory=prehistory)
+    assert not lapses(Story().fetch(OTHER), *kinds, prehistory=prehistory)
+    assert bool(lapses(Story().fetchable().fetch(BASE), *kinds, prehistory=prehistory)) != clean
+
+
+def test_invalidation_by_address_reaches_that_address() -> None:
+    high = BASE | 0xFFFF << 48
+    for va, executed, old in (
+        (BASE, BASE, False), (high, BASE, True), (high, high, False), (BASE, high, True)
+    ):  # fmt: skip
+        story = Story().store(BASE, 64).dc("civac", BASE, 64).dsb()
+        story.ic_by_address(BASE, 64, va=va).dsb().isb().fetch(BASE, va=executed)
+        assert bool(lapses(story, LapseKind.FETCHED_OLD)) == old
+
+
+def test_no_trace_can_have_memory_used_up_by_aliases() -> None:
+    story = Story().store(BASE, 64).dc("civac", BASE, 64).dsb()
+    for number in range(100):
+        story.ic_by_address(BASE, 64, va=BASE + (number << 20))
+    story.dsb().isb().fetch(BASE, va=BASE + (99 << 20)).fetch(BASE)
+    # The first ones count; of others nothing is certain.
+    [lapse] = lapses(story, LapseKind.FETCHED_OLD)
+    assert lapse.pc == story.pc - 8
+
+
+def test_the_image_is_invalidated_after_it_was_cleaned() -> None:
+    early = Story().ic().dsb().isb().store(BASE, SIZE).dc("civac", BASE, SIZE).dsb().isb()
+    assert lapses(early, LapseKind.OLD_CODE)
+    assert not lapses(early.fetchable(), LapseKind.OLD_CODE)
+
+
+def test_what_is_resumed_has_to_be_fetched_as_it_is() -> None:
+    """With its MMU on, so that the point of unification is as far as it need be cleaned."""
+    for steps, missing in (
+        (WHOLE[:-1], None),
+        (("store", "dsb", "ic", "dsb", "isb"), Missing.CLEAN),
+        (("store", "cvau", "ic", "dsb", "isb"), Missing.IC),
+        (("store", "cvau", "ic", "isb"), Missing.DSB_BEFORE),
+        (("store", "cvau", "dsb", "isb"), Missing.IC),
+        (("store", "cvau", "dsb", "ic", "isb"), Missing.DSB_AFTER),
+        (("store", "cvau", "dsb", "ic", "dsb"), Missing.CONTEXT),
+        (("cvau", "dsb", "ic", "dsb", "isb"), None),
+    ):
+        trace = _told(steps).trace()
+        one = Delivered(0, False, BASE, SIZE, len(trace.records), resumed=True)
+        found = list(Coherence(trace, CLEAN, (one,)).lapses.of(LapseKind))
+        assert [lapse.missing for lapse in found] == [missing] * (missing is not None), steps
