@@ -50,11 +50,19 @@ ALLOWED = {
     "runtime.campaign": "codegen, codegen.base, runtime.guest, runtime.kexec",
     "runtime.state": "codegen.*, linker.*, runtime.guest, runtime.kexec",
     "runtime.judge.model": "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record",
-    "runtime.judge.rules": (
-        "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.judge.model"
+    "runtime.judge.rules": "codegen, codegen.base, runtime.record",
+    "runtime.judge.rules.moved": (
+        "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.judge.rules"
+    ),
+    "runtime.judge.rules.handover": (
+        "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.judge.rules"
+    ),
+    "runtime.judge.rules.traced": (
+        "codegen, runtime.guest, runtime.arch, runtime.record, runtime.judge.model, "
+        "runtime.judge.rules"
     ),
     "runtime.judge": (
-        "codegen, codegen.base, runtime.guest, runtime.record, runtime.kexec, runtime.judge.rules"
+        "codegen, codegen.base, runtime.guest, runtime.record, runtime.kexec, runtime.judge.rules.*"
     ),
     "runtime.evidence": (
         "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.kexec, "
@@ -71,7 +79,7 @@ ALLOWED = {
     "runtime.mutation": (
         "codegen, codegen.base, linker, linker.kernel, runtime.guest, runtime.arch, "
         "runtime.record, runtime.board, runtime.kexec, runtime.judge, runtime.judge.rules, "
-        "runtime.run"
+        "runtime.judge.rules.traced, runtime.run"
     ),
     "runtime.room": (
         "codegen.*, linker.*, runtime.kexec, runtime.judge, runtime.run, runtime.state, "
@@ -101,6 +109,8 @@ NEVER = (
     ("runtime.judge", {"runtime.engine", "runtime.board", "runtime.run"}),
     ("runtime.evidence", {"runtime.engine", "runtime.board", "runtime.run"}),
     ("runtime.judge.rules", {"runtime.engine", "runtime.board", "runtime.run", "runtime.kexec"}),
+    ("runtime.judge.rules.moved", {"runtime.judge.model", "runtime.kexec"}),
+    ("runtime.judge.rules.handover", {"runtime.judge.model", "runtime.kexec"}),
     ("diffing.routines", {"runtime.engine", "runtime.kexec", "runtime.run", "runtime.judge"}),
     ("diffing.kernels", {"runtime.engine", "runtime.kexec", "runtime.run", "runtime.judge"}),
 )

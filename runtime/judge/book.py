@@ -10,18 +10,18 @@ from collections.abc import Iterable
 from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.judge.advice import advice_on
 from relokit.runtime.judge.outcome import Finding, RuleAnswers
-from relokit.runtime.judge.rules.arrival import ARRIVAL
-from relokit.runtime.judge.rules.boot import BOOT
-from relokit.runtime.judge.rules.boot_memory import BOOT_MEMORY
-from relokit.runtime.judge.rules.boot_registers import BOOT_REGISTERS
-from relokit.runtime.judge.rules.damage import DAMAGE
-from relokit.runtime.judge.rules.ending import ENDING
-from relokit.runtime.judge.rules.handoff import HANDOFF
+from relokit.runtime.judge.rules.handover.arrival import ARRIVAL
+from relokit.runtime.judge.rules.handover.boot import BOOT
+from relokit.runtime.judge.rules.handover.boot_memory import BOOT_MEMORY
+from relokit.runtime.judge.rules.handover.boot_registers import BOOT_REGISTERS
+from relokit.runtime.judge.rules.handover.handoff import HANDOFF
+from relokit.runtime.judge.rules.handover.resume import RESUME
+from relokit.runtime.judge.rules.moved.damage import DAMAGE
+from relokit.runtime.judge.rules.moved.ending import ENDING
+from relokit.runtime.judge.rules.moved.relocation import RELOCATION
+from relokit.runtime.judge.rules.moved.setup import SETUP
 from relokit.runtime.judge.rules.profile import Profile, profile_named, profile_of
-from relokit.runtime.judge.rules.relocation import RELOCATION
-from relokit.runtime.judge.rules.resume import RESUME
 from relokit.runtime.judge.rules.rule import Broken, Rule
-from relokit.runtime.judge.rules.setup import SETUP
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.judge.telling import Told, bounded, grouped
 from relokit.runtime.record.known import Unknown, UnknownFactError

@@ -69,9 +69,9 @@ _HANDOVER = """
 ## The hand-over
 
 Each must of booting.rst, and of the calls by which a kexec leaves for EL2, with the rules that
-judge it. Rules on registers are one table (`runtime/judge/rules/boot_contract.py`): bits, for which
-features, for which level of entry. What is wrong in a register is told at the instruction that set
-it on the way out, followed back through moves and through the stub.
+judge it. Rules on registers are one table (`runtime/judge/rules/handover/boot_contract.py`):
+bits, for which features, for which level of entry. What is wrong in a register is told at the
+instruction that set it on the way out, followed back through moves and through the stub.
 
 | must | rules |
 |---|---|

@@ -10,7 +10,7 @@ import numpy as np
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
 from relokit.runtime.guest.memory import GuestMemory
-from relokit.runtime.judge.rules.lapses_told import coherence
+from relokit.runtime.judge.rules.traced.lapses_told import coherence
 from relokit.runtime.mutation.layouts import MoveLayout
 from relokit.runtime.mutation.mutant import Likeness
 from relokit.runtime.record.known import known

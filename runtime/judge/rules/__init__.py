@@ -1,3 +1,3 @@
-"""The rules, a subject a file: small functions over a Record; imports codegen, codegen.base,
-runtime.guest, runtime.arch, runtime.record, runtime.judge.model.
+"""What a rule is, and how one tells: small functions over a Record; its own modules import codegen,
+codegen.base, runtime.record.
 """

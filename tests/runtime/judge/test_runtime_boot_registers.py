@@ -8,8 +8,8 @@ import pytest
 
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.judge.book import judge
-from relokit.runtime.judge.rules.boot_contract import CONTRACT, Bits, Wanted
-from relokit.runtime.judge.rules.boot_registers import BOOT_REGISTERS
+from relokit.runtime.judge.rules.handover.boot_contract import CONTRACT, Bits, Wanted
+from relokit.runtime.judge.rules.handover.boot_registers import BOOT_REGISTERS
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.record.record import Record
 from relokit.runtime.run.verdict import run

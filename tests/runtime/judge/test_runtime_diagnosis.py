@@ -25,7 +25,7 @@ from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.judge.book import judge
 from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.judge.rules.disassembly import disassemble, listing
-from relokit.runtime.judge.rules.ending import ENDING
+from relokit.runtime.judge.rules.moved.ending import ENDING
 from relokit.runtime.kexec.pagetables import PageTables
 from relokit.runtime.record.scene import SeenWord, surroundings
 from relokit.runtime.record.stop import StopReason

@@ -13,7 +13,7 @@ from relokit.codegen.target import MIB, Regime, Target
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.judge.book import judge
 from relokit.runtime.judge.outcome import Finding
-from relokit.runtime.judge.rules.boot import BOOT
+from relokit.runtime.judge.rules.handover.boot import BOOT
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.run.console import run_on

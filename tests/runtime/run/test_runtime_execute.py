@@ -16,8 +16,8 @@ from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.judge.book import judge
 from relokit.runtime.judge.outcome import Finding
-from relokit.runtime.judge.rules.handoff import HANDOFF
-from relokit.runtime.judge.rules.relocation import RELOCATION
+from relokit.runtime.judge.rules.handover.handoff import HANDOFF
+from relokit.runtime.judge.rules.moved.relocation import RELOCATION
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.kexec.routines import routines_of

@@ -11,7 +11,7 @@ from relokit.codegen.target import MIB, PAGE_SIZES, Regime, Target
 from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.judge.book import judge
 from relokit.runtime.judge.outcome import Finding
-from relokit.runtime.judge.rules.setup import FIELDS, SETUP
+from relokit.runtime.judge.rules.moved.setup import FIELDS, SETUP
 from relokit.runtime.kexec.job import Job, KexecPath, Shape
 from relokit.runtime.kexec.kimage import KexecSegment, read_field, write_field
 from relokit.runtime.kexec.machine import Machine

@@ -11,9 +11,9 @@ from relokit.runtime.arch.exceptions import (
     vector_text,
 )
 from relokit.runtime.arch.register_fields import describe
-from relokit.runtime.judge.rules.causes import CAUSES
 from relokit.runtime.judge.rules.disassembly import disassemble, listing
 from relokit.runtime.judge.rules.history import come_from, setters
+from relokit.runtime.judge.rules.moved.causes import CAUSES
 from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.known import Unknown

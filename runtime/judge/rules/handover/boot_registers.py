@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from relokit.runtime.judge.rules.boot_contract import CONTRACT, Bits, Clause, EntryLevel, Wanted
-from relokit.runtime.judge.rules.handoff import BOOTING, enters_a_kernel
-from relokit.runtime.judge.rules.provenance import located, system_writer
+from relokit.runtime.judge.rules.handover.boot_contract import (
+    CONTRACT,
+    Bits,
+    Clause,
+    EntryLevel,
+    Wanted,
+)
+from relokit.runtime.judge.rules.handover.handoff import BOOTING, enters_a_kernel
+from relokit.runtime.judge.rules.handover.provenance import located, system_writer
 from relokit.runtime.judge.rules.rule import Applies, Broken, Check, Rule
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.known import Unknown, UnknownFactError, known

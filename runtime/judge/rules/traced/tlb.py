@@ -10,11 +10,11 @@ from relokit.codegen.system_registers import REGISTERS
 from relokit.runtime.judge.model.invalidation import Broadcast
 from relokit.runtime.judge.model.tlb_contents import Clash, Why
 from relokit.runtime.judge.model.tlb_uses import StaleUse
-from relokit.runtime.judge.rules.break_before_make import clash_notes, spared, where
 from relokit.runtime.judge.rules.profile import Guarantee
 from relokit.runtime.judge.rules.rule import Broken, Rule, always
 from relokit.runtime.judge.rules.severity import Severity
-from relokit.runtime.judge.rules.translations_told import (
+from relokit.runtime.judge.rules.traced.break_before_make import clash_notes, spared, where
+from relokit.runtime.judge.rules.traced.translations_told import (
     ADDED,
     at,
     certain,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import Enum
 
 from relokit.codegen.base.nouns import dataclass
-from relokit.runtime.judge.rules.cpu_features import CpuFeature as F
+from relokit.runtime.judge.rules.handover.cpu_features import CpuFeature as F
 
 
 class EntryLevel(Enum):

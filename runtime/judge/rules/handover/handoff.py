@@ -8,7 +8,7 @@ from relokit.codegen import facts
 from relokit.codegen.target import Regime
 from relokit.runtime.arch.translation import SCTLR_M
 from relokit.runtime.guest.owner import OwnerKind
-from relokit.runtime.judge.rules.provenance import (
+from relokit.runtime.judge.rules.handover.provenance import (
     Whence,
     called_with,
     leaving,

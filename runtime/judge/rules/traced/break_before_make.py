@@ -12,7 +12,7 @@ from relokit.runtime.judge.model.translations import Differs
 from relokit.runtime.judge.rules.profile import Guarantee
 from relokit.runtime.judge.rules.rule import Broken, Rule, always
 from relokit.runtime.judge.rules.severity import Severity
-from relokit.runtime.judge.rules.translations_told import (
+from relokit.runtime.judge.rules.traced.translations_told import (
     at,
     certain,
     clashes,

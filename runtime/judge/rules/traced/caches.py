@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from relokit.runtime.judge.model.lapse import Lapse, LapseKind
-from relokit.runtime.judge.rules.lapses_told import (
+from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
+from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.judge.rules.traced.lapses_told import (
     amount,
     bounded,
     by,
@@ -16,8 +18,6 @@ from relokit.runtime.judge.rules.lapses_told import (
     segments,
     told,
 )
-from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
-from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.record import Record
 from relokit.runtime.record.stations import StationRole
 

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from relokit.runtime.judge.rules.caches import ARM
-from relokit.runtime.judge.rules.lapses_told import (
+from relokit.runtime.judge.rules.rule import Broken, Rule
+from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.judge.rules.traced.caches import ARM
+from relokit.runtime.judge.rules.traced.lapses_told import (
     ask_whole,
     bounded,
     first_fetch,
     instruction,
     told_at,
 )
-from relokit.runtime.judge.rules.rule import Broken, Rule
-from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.known import known
 from relokit.runtime.record.record import JumpFacts, Record
 from relokit.runtime.record.trace import TraceKind

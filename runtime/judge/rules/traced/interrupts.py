@@ -11,16 +11,16 @@ from relokit.codegen.system_registers import REGISTERS, register_name
 from relokit.runtime.arch.redirection import reached
 from relokit.runtime.arch.register_fields import field
 from relokit.runtime.judge.model.exposure import Exposure, exposures
-from relokit.runtime.judge.rules.caches import ARM
-from relokit.runtime.judge.rules.lapses_told import (
+from relokit.runtime.judge.rules.rule import Broken, Rule, always
+from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.judge.rules.traced.caches import ARM
+from relokit.runtime.judge.rules.traced.lapses_told import (
     ask_whole,
     bounded,
     instruction,
     placed,
     told_at,
 )
-from relokit.runtime.judge.rules.rule import Broken, Rule, always
-from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.known import known
 from relokit.runtime.record.record import Record
 from relokit.runtime.record.trace import Records, Trace, TraceKind

@@ -14,16 +14,16 @@ from relokit.runtime.judge.model.pending import (
     unsynchronised_results,
 )
 from relokit.runtime.judge.model.pending_uses import HOST, SCTLR_EE, counts_at_entry, first_use
-from relokit.runtime.judge.rules.caches import ARM
-from relokit.runtime.judge.rules.lapses_told import (
+from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
+from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.judge.rules.traced.caches import ARM
+from relokit.runtime.judge.rules.traced.lapses_told import (
     ask_whole,
     bounded,
     instruction,
     placed,
     told_at,
 )
-from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
-from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.known import known
 from relokit.runtime.record.record import Record
 from relokit.runtime.record.trace import Trace, TraceKind

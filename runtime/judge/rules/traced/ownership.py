@@ -9,7 +9,9 @@ from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.judge.model.spans import Spans
 from relokit.runtime.judge.model.trespass import Trespass, Trespasses, TrespassKind
 from relokit.runtime.judge.model.trespassing import PREPARED, Way, entered, trespasses_of
-from relokit.runtime.judge.rules.lapses_told import (
+from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
+from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.judge.rules.traced.lapses_told import (
     amount,
     ask_whole,
     by,
@@ -17,8 +19,6 @@ from relokit.runtime.judge.rules.lapses_told import (
     owners,
     told_at,
 )
-from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
-from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.claims import Claim, Ownership
 from relokit.runtime.record.known import known
 from relokit.runtime.record.record import Record

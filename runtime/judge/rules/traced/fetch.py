@@ -8,8 +8,11 @@ from dataclasses import replace
 
 from relokit.runtime.judge.model.lapse import Lapse, LapseKind
 from relokit.runtime.judge.model.synchronising import Missing
-from relokit.runtime.judge.rules.caches import ARM, each, hands_over
-from relokit.runtime.judge.rules.lapses_told import (
+from relokit.runtime.judge.rules.profile import Guarantee
+from relokit.runtime.judge.rules.rule import Broken, Rule, always
+from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.judge.rules.traced.caches import ARM, each, hands_over
+from relokit.runtime.judge.rules.traced.lapses_told import (
     amount,
     by,
     instruction,
@@ -17,9 +20,6 @@ from relokit.runtime.judge.rules.lapses_told import (
     segments,
     told,
 )
-from relokit.runtime.judge.rules.profile import Guarantee
-from relokit.runtime.judge.rules.rule import Broken, Rule, always
-from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.record import Record
 
 NO_IC = frozenset({Guarantee.DIC})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from relokit.runtime.guest.payload import PayloadKind
-from relokit.runtime.judge.rules.handoff import BOOTING, enters_a_kernel
+from relokit.runtime.judge.rules.handover.handoff import BOOTING, enters_a_kernel
 from relokit.runtime.judge.rules.rule import Applies, Broken, Check, Rule
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.given import CpuNode, Extent, Given, ImageGiven, TreeGiven

@@ -10,9 +10,9 @@ from relokit.runtime.arch import descriptors as d
 from relokit.runtime.judge.model.tlb_contents import Clash, Held, Tlb, Why
 from relokit.runtime.judge.model.tlb_uses import StaleUse, TableStore, table_stores, uses
 from relokit.runtime.judge.rules.disassembly import listing
-from relokit.runtime.judge.rules.lapses_told import instruction
 from relokit.runtime.judge.rules.profile import Guarantee
 from relokit.runtime.judge.rules.rule import Broken
+from relokit.runtime.judge.rules.traced.lapses_told import instruction
 from relokit.runtime.record.known import UnknownFactError, known
 from relokit.runtime.record.record import Record
 from relokit.runtime.record.tables import Leaves
