@@ -136,6 +136,20 @@ _STATE_OPTION = click.option(
     help="State of the series: 0 to 15, 'before' or 'complete'.",
 )
 
+layout_option = click.option(
+    "--layout",
+    type=click.Choice(list(LAYOUTS)),
+    default="6.1",
+    show_default=True,
+    help="struct kimage of this kernel version.",
+)
+templates_option = click.option(
+    "--templates",
+    type=INPUT_FILE,
+    metavar="DIR",
+    help="Templates in DIR win over the built-in ones.",
+)
+
 _TARGET_OPTIONS = (
     click.option(
         "--page-size",
@@ -172,25 +186,14 @@ _TARGET_OPTIONS = (
         show_default=True,
         help="EL1 only; entered at EL2 without VHE; or with VHE.",
     ),
-    click.option(
-        "--layout",
-        type=click.Choice(list(LAYOUTS)),
-        default="6.1",
-        show_default=True,
-        help="struct kimage of this kernel version.",
-    ),
+    layout_option,
     click.option(
         "--layout-from",
         type=INPUT_FILE,
         metavar="VMLINUZ",
         help="Read struct kimage out of this kernel's BTF instead.",
     ),
-    click.option(
-        "--templates",
-        type=INPUT_FILE,
-        metavar="DIR",
-        help="Templates in DIR win over the built-in ones.",
-    ),
+    templates_option,
 )
 
 _JOB_OPTIONS: dict[str, dict[str, Any]] = {

@@ -13,16 +13,18 @@ from relokit.cli.lists import States, several, workers_of, workers_options
 from relokit.cli.main import EXIT_SIGNAL
 from relokit.cli.options import (
     INPUT_FILE,
-    CountParam,
     Seconds,
     cache_option,
     json_option,
+    layout_option,
     plain_option,
+    some_job_options,
     strict_option,
+    templates_option,
 )
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
+from relokit.codegen.kimage_layouts import layout_named
 from relokit.codegen.target import NARROW, PAGE_SIZES, VA_BITS, WIDE, Regime
 from relokit.runtime.campaign.cells import (
     Cell,
@@ -30,7 +32,7 @@ from relokit.runtime.campaign.cells import (
     Selection,
     cells,
 )
-from relokit.runtime.kexec.job import MAX_SEED, MAX_TIMEOUT, Job, KexecPath
+from relokit.runtime.kexec.job import MAX_TIMEOUT, Job, KexecPath
 
 if TYPE_CHECKING:
     from relokit.cli.terminal.matrix_view import View
@@ -74,26 +76,9 @@ class CellList:
 @click.option(
     "--kernel", type=INPUT_FILE, help="Image or vmlinuz to move. [default: the demo kernel]"
 )
-@click.option(
-    "--layout",
-    type=click.Choice(list(LAYOUTS)),
-    default="6.1",
-    show_default=True,
-    help="struct kimage of this kernel version.",
-)
-@click.option(
-    "--templates",
-    type=INPUT_FILE,
-    metavar="DIR",
-    help="Templates in DIR win over the built-in ones.",
-)
-@click.option(
-    "--seed",
-    type=CountParam(0, MAX_SEED),
-    default=0,
-    show_default=True,
-    help="Decides the shuffling and the synthetic payload.",
-)
+@layout_option
+@templates_option
+@some_job_options("--seed")
 @workers_options
 @click.option(
     "--timeout",

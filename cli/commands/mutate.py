@@ -11,11 +11,18 @@ import click
 
 from relokit.cli.lists import States, several, workers_of, workers_options
 from relokit.cli.main import EXIT_SIGNAL
-from relokit.cli.options import INPUT_FILE, CountParam, cache_option, json_option
+from relokit.cli.options import (
+    INPUT_FILE,
+    cache_option,
+    json_option,
+    layout_option,
+    some_job_options,
+    templates_option,
+)
 from relokit.cli.terminal.output import emit, emit_json, plain
-from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
+from relokit.codegen.kimage_layouts import layout_named
 from relokit.codegen.target import PAGE_SIZES, Regime, Target
-from relokit.runtime.kexec.job import MAX_SEED, Job
+from relokit.runtime.kexec.job import Job
 from relokit.runtime.mutation.mutant import RoutineName
 from relokit.runtime.mutation.operators import OPERATOR_NAMES
 
@@ -47,13 +54,7 @@ _EXITS = {"pass": 0, "fail": 1, "nothing": EXIT_NOTHING}
 )
 @several("--page-size", PAGE_SIZES, "Translation granules, by default 4k:", "page_sizes")
 @several("--el", Regime, "Regimes to try them in, by default all:", "regimes")
-@click.option(
-    "--layout",
-    type=click.Choice(list(LAYOUTS)),
-    default="6.1",
-    show_default=True,
-    help="struct kimage of this kernel version.",
-)
+@layout_option
 @several("--routine", RoutineName, "Code to mutate, by default all:", "routines")
 @several("--operator", OPERATOR_NAMES, "Mutation operators, by default all:", "operators")
 @click.option(
@@ -62,19 +63,8 @@ _EXITS = {"pass": 0, "fail": 1, "nothing": EXIT_NOTHING}
     metavar="VMLINUZ",
     help="Mutate this shipped kernel's relocation code and EL2 vectors.",
 )
-@click.option(
-    "--templates",
-    type=INPUT_FILE,
-    metavar="DIR",
-    help="Templates in DIR win over the built-in ones.",
-)
-@click.option(
-    "--seed",
-    type=CountParam(0, MAX_SEED),
-    default=0,
-    show_default=True,
-    help="Decides the shuffling and the payload.",
-)
+@templates_option
+@some_job_options("--seed")
 @click.option(
     "--results",
     type=INPUT_FILE,
