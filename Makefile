@@ -11,7 +11,7 @@ TREE := build/tree/relokit
 # What the committed campaign of mutants is of (docs/mutants.md).
 STATES ?= 0,9,12,15
 
-.PHONY: run test check bench tools format clean mutants docs/rules.md docs/caches.md
+.PHONY: run test explore check bench tools format clean mutants docs/rules.md docs/caches.md
 .DELETE_ON_ERROR:
 
 run: $(STAMP)  ## run the main job: relocate the demo kernel (ARGS= passes options on)
@@ -19,6 +19,9 @@ run: $(STAMP)  ## run the main job: relocate the demo kernel (ARGS= passes optio
 
 test: $(STAMP) tools  ## all tests, with GNU tools, QEMU and shipped kernels as oracles
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+explore: $(STAMP) tools  ## the tests of generated input, with examples that nobody has seen
+	$(BIN)/python -m pytest -n auto --dist worksteal -m hypothesis --hypothesis-profile=explore $(ARGS)
 
 check: $(STAMP) $(TREE)  ## lint, formatting, types, and who imports whom
 	$(BIN)/ruff check $(SOURCES)

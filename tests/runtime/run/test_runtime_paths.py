@@ -206,7 +206,7 @@ def legal_segments(draw: st.DrawFn) -> tuple[int, list[KexecSegment]]:
     return page, draw(st.permutations(segments))
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(
     shaped=legal_segments(),
     state=st.sampled_from(STATES),
