@@ -27,10 +27,10 @@ class Sym:
     """A symbol while its unit is being assembled.
 
     A label has ``section`` (an index) and ``offset``; a ``.set`` symbol has ``value``; an
-    undefined one has neither. ``sized``: its ``.size`` was given. ``pinned``: an expression that is
-    evaluated later refers to it. ``final``: it may not be set again. ``instance``: of a numeric
-    label, the how manieth of its number it is. ``settled``: what it was set to was known then, and
-    type and size were taken over.
+    undefined one has neither. ``pinned``: an expression that is evaluated later refers to it.
+    ``final``: it may not be set again. ``instance``: of a numeric label, the how manieth of its
+    number it is. ``alias``: the symbol that it was set to, and the number behind that. ``settled``:
+    that symbol had a place then.
     """
 
     name: str
@@ -41,16 +41,23 @@ class Sym:
     bound: bool = False
     type: SymbolType = SymbolType.NOTYPE
     size: Expr = 0
-    sized: bool = False
     hidden: bool = False
     pinned: bool = False
     final: bool = False
+    alias: tuple[Sym, int] | None = None
     settled: bool = False
     instance: int = 0
 
     @property
     def defined(self) -> bool:
         return self.section is not None or self.value is not None
+
+    def take_over(self, other: Sym) -> None:
+        """Become what ``other`` is, as an alias of it: a function before an object, a size once."""
+        if self.type is not SymbolType.FUNC and other.type is not SymbolType.NOTYPE:
+            self.type = other.type
+        if self.size == 0:
+            self.size = other.size
 
 
 class AsmName(NamedTuple):

@@ -63,6 +63,8 @@ def assemble(unit: Unit, encode: Encode) -> Object:
     try:
         for symbol in state.undefined_locals():
             raise AssemblyError(f"no label `{symbol.name[:-1]}:' for `{symbol.name}'")
+        if state.frame_open:
+            raise AssemblyError("the last .cfi_startproc has no .cfi_endproc")
         return finish(state, unit.name, encode)
     except AssemblyError as error:
         if error.where is not None:

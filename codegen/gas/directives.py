@@ -12,6 +12,7 @@ from functools import lru_cache
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.arithmetic import parse
 from relokit.codegen.gas.insn import AsmInstruction
+from relokit.codegen.gas.notes import FORMS, note
 from relokit.codegen.gas.open_section import usual_attributes
 from relokit.codegen.gas.operands import split_operands
 from relokit.codegen.gas.unit import ALIGN_LIMIT, UnitState
@@ -50,18 +51,6 @@ _SYMBOL_TYPES = {
     "STT_NOTYPE": SymbolType.NOTYPE,
 }
 
-IGNORED = frozenset(
-    {
-        ".arch", ".arch_extension", ".cpu", ".file", ".ident", ".loc",
-        ".cfi_adjust_cfa_offset", ".cfi_b_key_frame", ".cfi_def_cfa", ".cfi_def_cfa_offset",
-        ".cfi_def_cfa_register", ".cfi_endproc", ".cfi_negate_ra_state", ".cfi_offset",
-        ".cfi_rel_offset", ".cfi_remember_state", ".cfi_restore", ".cfi_restore_state",
-        ".cfi_return_column", ".cfi_same_value", ".cfi_sections", ".cfi_signal_frame",
-        ".cfi_startproc", ".cfi_undefined", ".cfi_window_save",
-    }
-)  # fmt: skip
-"""Directives without effect here: unwind and debug information, and the choice of a CPU."""
-
 _REFUSED = dict.fromkeys(
     (".altmacro", ".noaltmacro"), "relokit has the ordinary macro language only"
 ) | dict.fromkeys(
@@ -74,7 +63,9 @@ def directive(unit: UnitState, name: str, rest: str) -> None:
     handler = _HANDLERS.get(name)
     if handler is not None:
         handler(unit, rest)
-    elif name not in IGNORED:
+    elif name in FORMS:
+        note(unit, name, rest)
+    else:
         raise AssemblyError(f"directive {name} is not supported", hint=_REFUSED.get(name))
 
 
@@ -350,7 +341,7 @@ def _type(unit: UnitState, rest: str) -> None:
 def _size(unit: UnitState, rest: str) -> None:
     name, size = _operands(rest, 2, 2)
     symbol = unit.symbol(_name(name))
-    symbol.size, symbol.sized = unit.bind(parse(size)), True
+    symbol.size = unit.bind(parse(size))
 
 
 def _set(once: bool) -> Handler:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 
 from relokit.codegen.aarch64_elf import RelocationType as R
 from relokit.codegen.base.bits import MASK64, signed
@@ -101,6 +102,15 @@ def _resolve(instruction: AsmInstruction) -> AsmInstruction:
             raise AssemblyError(f"an immediate must be a number, not {describe(value)}")
         pieces.append(value)
     return resolved(AsmInstruction(pieces=tuple(pieces)))
+
+
+def _finish_alias(sym: Sym) -> None:
+    """Type and size of what it was set to, where that had no place yet and nothing is added."""
+    chain = [sym]
+    while not chain[-1].settled and (alias := chain[-1].alias) is not None and not alias[1]:
+        chain.append(alias[0])
+    for of, to in pairwise(reversed(chain)):
+        to.take_over(of)
 
 
 class _Output:
@@ -250,7 +260,7 @@ class _Output:
         binding, wanted = sym.binding, sym in self.named
         if sym.name.startswith(".L") and not wanted and binding is Binding.LOCAL:
             return None
-        kind, size = sym.type, self._size(sym)
+        _finish_alias(sym)
         if not sym.defined:
             if binding is Binding.WEAK and not wanted and not sym.pinned:
                 return None
@@ -260,15 +270,11 @@ class _Output:
             section, offset = self._value(sym)
             if section == UNDEFINED:
                 return None
-            if sym.value is not None and not sym.settled and kind is SymbolType.NOTYPE and not size:
-                alias = evaluate(sym.value)
-                if isinstance(alias, Value) and alias.plus is not None:
-                    kind, size = alias.plus.type, self._size(alias.plus)
         name = sym.name
         if sym.instance:
             # As GNU as calls them; the name in messages is the number.
             name = f".L{name.rstrip('f')}\x02{sym.instance}"
-        return Symbol(name, section, offset, size, binding, kind, sym.hidden)
+        return Symbol(name, section, offset, self._size(sym), binding, sym.type, sym.hidden)
 
     def _value(self, sym: Sym) -> tuple[int, int]:
         """Section number (or ABSOLUTE) and value; UNDEFINED for an alias of an undefined symbol."""

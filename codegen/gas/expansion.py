@@ -47,6 +47,7 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_.$][\w.$]*[ \t]*=(?!=)", re.ASCII)
 _ALIAS = re.compile(
     r"(?P<name>[A-Za-z_.$][\w.$]*)[ \t]+\.req[ \t]+(?P<register>\S+)", re.ASCII | re.IGNORECASE
 )
+_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
 _TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|[A-Za-z_.$][\w.$]*', re.ASCII)
 
 Item = tuple[str, Origin]
@@ -175,14 +176,16 @@ class Expansion:
                 raise AssemblyError(f"`{alias['register']}' is no register")
             if len(self._aliases) >= MAX_MACROS:
                 raise AssemblyError(f"more than {MAX_MACROS} names for registers")
-            self._aliases[alias["name"].lower()] = canonical
+            # As it stands, and in one case throughout.
+            name = alias["name"]
+            self._aliases |= dict.fromkeys((name, name.lower(), name.upper()), canonical)
             return
         yield self._renamed(text) if self._aliases and not rest.startswith(".") else text
 
     def _renamed(self, text: str) -> str:
         """``text`` with registers in place of the names that .req gave them."""
         aliases = self._aliases
-        return _TOKEN.sub(lambda match: aliases.get(match[0].lower(), match[0]), text)
+        return _TOKEN.sub(lambda match: aliases.get(match[0], match[0]), text)
 
     # Macros and loops
 
@@ -264,14 +267,23 @@ class Expansion:
         raise AssemblyError("an end without its beginning")
 
     def _unalias(self, operands: str, origin: Origin) -> None:
-        if self._aliases.pop(operands.strip().lower(), None) is None:
+        name = operands.strip()
+        if name not in self._aliases:
             raise AssemblyError(f"`{operands}' names no register")
+        for one in (name, name.lower(), name.upper()):
+            self._aliases.pop(one, None)
 
     def _error(self, operands: str, origin: Origin) -> None:
         raise AssemblyError(operands.strip('"') or ".error")
 
-    def _silent(self, operands: str, origin: Origin) -> None:
-        """.warning and .print say something to whoever assembles, and change nothing."""
+    def _warn(self, operands: str, origin: Origin) -> None:
+        if operands.strip(" \t"):
+            self._say(operands, origin)
+
+    def _say(self, operands: str, origin: Origin) -> None:
+        """.print, as .warning, says something to whoever assembles, and changes nothing."""
+        if not _QUOTED.fullmatch(operands.strip(" \t")):
+            raise AssemblyError("wants a string in double quotes")
 
     # Conditions
 
@@ -407,8 +419,8 @@ _DIRECTIVES: dict[str, Callable[[Expansion, str, Origin], None]] = {
     ".unreq": Expansion._unalias,
     ".error": Expansion._error,
     ".err": Expansion._error,
-    ".warning": Expansion._silent,
-    ".print": Expansion._silent,
+    ".warning": Expansion._warn,
+    ".print": Expansion._say,
 }
 _MACRO, _ENDM = frozenset((".macro",)), frozenset((".endm",))
 _LOOPS, _ENDR = frozenset((".rept", ".rep", ".irp", ".irpc")), frozenset((".endr",))

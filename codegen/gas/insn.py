@@ -65,7 +65,9 @@ _PC_RELATIVE = {  # mnemonic: number of operands, field of the last one
     "adr": (2, ADDRESS),
 }
 for _condition in CONDITIONS:
-    _PC_RELATIVE["b." + _condition] = _PC_RELATIVE["b" + _condition] = (1, CONDITIONAL)
+    _PC_RELATIVE["b." + _condition] = (1, CONDITIONAL)
+    if _condition not in ("al", "nv"):
+        _PC_RELATIVE["b" + _condition] = (1, CONDITIONAL)
 _SYSTEM = frozenset(("at", "dc", "ic", "tlbi"))
 
 

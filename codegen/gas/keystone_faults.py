@@ -15,6 +15,18 @@ _NO_IMMEDIATE = frozenset(("orn", "eon", "bics"))
 _NARROW_SOURCE = frozenset(("sxtb", "sxth", "sxtw", "uxtb", "uxth", "uxtw"))
 _STRUCTURES = re.compile(r"(?:ld|st)[1-4]r?")
 _WIDEST_SHIFT = 63
+# Comparisons of vectors that are others with their operands in the other order.
+_REVERSED = {
+    "cmle": "cmge",
+    "cmlt": "cmgt",
+    "cmls": "cmhs",
+    "cmlo": "cmhi",
+    "fcmle": "fcmge",
+    "fcmlt": "fcmgt",
+    "facle": "facge",
+    "faclt": "facgt",
+}
+_RANGE = re.compile(r"\{\s*v([0-9]+)\.\w+\s*-\s*v([0-9]+)")
 
 
 def checked(mnemonic: str, operands: list[list[str | Expr]]) -> str:
@@ -52,12 +64,21 @@ def checked(mnemonic: str, operands: list[list[str | Expr]]) -> str:
 
 
 def _refuse_out_of_range(mnemonic: str, names: list[str], operands: list[list[str | Expr]]) -> None:
-    """What Keystone cuts to the bits there are."""
+    """What Keystone cuts to the bits there are, or GNU as has no name for."""
+    last = operands[-1] if operands else []
+    if mnemonic in _REVERSED and len(operands) == 3 and not str(last[0]).startswith("#"):
+        raise AssemblyError(
+            f"{mnemonic} compares with zero only",
+            hint=f"{_REVERSED[mnemonic]} with the last two operands exchanged",
+        )
+    for name in names:
+        ends = _RANGE.match(name)
+        if ends is not None and int(ends[2]) < int(ends[1]):
+            raise AssemblyError(f"the list {name} goes past v31")
     for operand in operands:
         for before, value in pairwise(operand):
             if before == " #" and isinstance(value, int) and not 0 <= value <= _WIDEST_SHIFT:
                 raise AssemblyError(f"a shift by {value} is outside 0 to {_WIDEST_SHIFT}")
-    last = operands[-1] if operands else []
     if _STRUCTURES.fullmatch(mnemonic) and names[-1:] == ["xzr"] and operands[-2][0] == "[":
         raise AssemblyError("xzr cannot be added to an address")
     if mnemonic == "ext" and len(operands) == 4 and last[0] == "#" and isinstance(last[1], int):

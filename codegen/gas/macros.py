@@ -54,7 +54,8 @@ def squeezed(text: str) -> str:
         before, after = text[match.start() - 1 : match.start()], text[match.end() : match.end() + 1]
         return " " if before in _WORD_CHARACTERS and after in _WORD_CHARACTERS else ""
 
-    return _GAP.sub(gap, text.strip(" \t"))
+    text = text.strip(" \t")
+    return _GAP.sub(gap, text)
 
 
 def parse_head(rest: str) -> tuple[str, tuple[Formal, ...]]:

@@ -39,6 +39,7 @@ _EXACT = {
     ".persistent.bss": _ZEROS,
     ".note.GNU-stack": (SectionType.PROGBITS, SectionFlag(0)),
 }
+_REWRITTEN = frozenset((".eh_frame", ".debug_frame"))
 # GNU as gives these types or flags that an Object does not have.
 _OTHER = re.compile(
     r"\.(?:(?:preinit|init|fini)_array|tdata|tbss|rela?)(?:\..*)?"
@@ -132,6 +133,8 @@ def usual_attributes(name: str) -> tuple[SectionType, SectionFlag]:
 
     Raises AssemblyError for a name that stands for a type which relokit does not write.
     """
+    if name in _REWRITTEN:
+        raise AssemblyError(f"GNU as rewrites what is in {name}", hint="use the .cfi directives")
     if _OTHER.fullmatch(name):
         raise AssemblyError(f"{name} is a section of a type that relokit does not write")
     if name in _EXACT:

@@ -21,8 +21,8 @@ from relokit.codegen.gas.open_section import (
 )
 from relokit.codegen.gas.operands import split_operands
 from relokit.codegen.gas.unit_sections import UnitSections
-from relokit.codegen.gas.values import evaluate
-from relokit.codegen.object import SectionFlag, SectionType, SourceLine, SymbolType
+from relokit.codegen.gas.values import behind, evaluate
+from relokit.codegen.object import SectionFlag, SectionType, SourceLine
 
 SECTION_LIMIT = 64 << 20
 """Bytes in one section."""
@@ -41,9 +41,10 @@ class UnitState(UnitSections):
 
     def __init__(self) -> None:
         super().__init__()
-        self.symbols: dict[str, Sym] = {}
         self.source = SourceLine("", 0, "")
         self.stored = 0
+        self.frame_open = False
+        self.dwarf5 = False
         self._backward: dict[int, Sym] = {}
         self._forward: dict[int, Sym] = {}
         self._instances: dict[int, int] = {}
@@ -56,6 +57,11 @@ class UnitState(UnitSections):
         if symbol is None:
             if len(self.symbols) >= SYMBOL_COUNT:
                 raise AssemblyError(f"more than {SYMBOL_COUNT} symbols")
+            if name in self.named_sections:
+                raise AssemblyError(
+                    f"`{name}' is the name of a section",
+                    hint="put a label at its start, and use that",
+                )
             symbol = self.symbols[name] = Sym(name)
         return symbol
 
@@ -86,6 +92,11 @@ class UnitState(UnitSections):
                 f"`{name}' is set again, but its former value is still to be used",
                 hint="use another name",
             )
+        if symbol.value is not None:
+            # GNU as makes a new symbol of its name, binding and type; only a size it awaits stays.
+            symbol.hidden = False
+            if isinstance(symbol.size, int):
+                symbol.size = 0
         bound = self.bind(expr)
         if not isinstance(bound, int):
             try:
@@ -94,12 +105,13 @@ class UnitState(UnitSections):
                 value = None  # forward references; judged when all is known
             if isinstance(value, int):
                 bound = value
-            elif value is not None and value.plus is not None and value.plus.section is not None:
-                symbol.settled = True
-                if symbol.type is SymbolType.NOTYPE:
-                    symbol.type = value.plus.type
-                if not symbol.sized:
-                    symbol.size = value.plus.size
+        symbol.alias, symbol.settled = None, False
+        named = behind(bound)
+        if isinstance(named, tuple) and named[0] is not symbol:
+            target = named[0]
+            symbol.alias = named
+            symbol.settled = target.section is not None or target.settled
+            symbol.take_over(target)
         symbol.value = bound
 
     def undefined_locals(self) -> list[Sym]:

@@ -17,7 +17,9 @@ class UnitSections:
     """``sections`` in the order of their first mention, each subsection as one of its own."""
 
     def __init__(self) -> None:
+        self.symbols: dict[str, Sym] = {}
         self.sections: list[SectionState] = []
+        self.named_sections = {".data", ".bss"}
         self.current = self._create(".text", *usual_attributes(".text"), explicit=False)
         self.previous: SectionState | None = None
         self._stack: list[tuple[SectionState, SectionState | None]] = []
@@ -39,6 +41,11 @@ class UnitSections:
     ) -> SectionState:
         if len(self.sections) >= SECTION_COUNT:
             raise AssemblyError(f"more than {SECTION_COUNT} sections")
+        if name in self.symbols:
+            raise AssemblyError(
+                f"the section's name `{name}' is a symbol", hint="rename the symbol"
+            )
+        self.named_sections.add(name)
         section = SectionState(len(self.sections), name, kind, flags, entsize, explicit)
         self.sections.append(section)
         return section

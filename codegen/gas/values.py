@@ -176,6 +176,39 @@ def place(sym: Sym) -> tuple[int, int] | None:
     return _Evaluation().place(sym)
 
 
+def behind(expr: Expr) -> int | tuple[Sym, int] | None:
+    """A bound expression as a number, or as the one symbol it names and a number behind it.
+
+    Aliases are not followed, and nothing is awaited: None is what GNU as keeps as an expression.
+    """
+    if isinstance(expr, int):
+        return expr
+    if isinstance(expr, Sym):
+        return expr, 0
+    if not isinstance(expr, AsmBinary):
+        return None
+    spine, first = left_spine(expr)
+    total = behind(first) if isinstance(first, int | Sym) else None
+    for node in reversed(spine):
+        right = behind(node.right)
+        if node.op not in "+-" or total is None or right is None:
+            return None
+        sign = 1 if node.op == "+" else -1
+        if isinstance(right, int):
+            total = total + sign * right if isinstance(total, int) else _moved(total, sign * right)
+        elif isinstance(total, int):
+            total = _moved(right, total) if sign > 0 else None
+        elif sign < 0 and total[0] is right[0]:
+            total = total[1] - right[1]
+        else:
+            return None
+    return total
+
+
+def _moved(named: tuple[Sym, int], by: int) -> tuple[Sym, int]:
+    return named[0], wrap(named[1] + by)
+
+
 def _negative(value: int | Value) -> int | Value:
     if isinstance(value, int):
         return wrap(-value)

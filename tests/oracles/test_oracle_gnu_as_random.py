@@ -306,7 +306,9 @@ DEFINITIONS = st.one_of(
     st.builds(".word {} - {}".format, NAMES, NAMES),
     st.builds("b {}".format, NAMES),
     st.builds("{} {}".format, st.sampled_from([".globl", ".weak", ".local"]), NAMES),
-    st.builds(".type {}, %function".format, NAMES),
+    st.builds(".type {}, {}".format, NAMES, st.sampled_from(["%function", "%object", "%notype"])),
+    st.builds(".size {}, {}".format, NAMES, st.sampled_from(["4", "8", "0"])),
+    st.builds(".hidden {}".format, NAMES),
     st.builds(". = . + {}".format, st.sampled_from([0, 4, 12])),
     st.sampled_from([".data", ".text"]),
 )

@@ -66,7 +66,12 @@ def gnu(text: str, folder: Path, *, check: bool = True) -> View | str:
     if done.returncode:
         assert not check, done.stderr
         return done.stderr
-    with (folder / "t.o").open("rb") as file:
+    return gnu_view(folder / "t.o")
+
+
+def gnu_view(path: Path) -> View:
+    """An object of GNU as in our form."""
+    with path.open("rb") as file:
         elf = ELFFile(file)
         table = _section(elf, ".symtab")
         names = [section.name for section in elf.iter_sections()]
