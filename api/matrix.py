@@ -1,7 +1,7 @@
 """Running the matrix: every cell in a machine of its own, on all cores.
 
 Workers carry requests there and verdicts back; programs are built here, once for each target.
-A cell that takes its room down has failed, and nothing else has: the next one gets a fresh room.
+A cell that takes its room down gives no answer, and all others do: the next one gets a fresh room.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
 from relokit.known_defects import known_defect
 from relokit.runtime.campaign.cells import MAX_JOBS, Cell
-from relokit.runtime.judge.outcome import Finding, Outcome
+from relokit.runtime.judge.outcome import Finding, Outcome, Status, verdict_on
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.opened_inputs import OpenedInputs, open_inputs
 from relokit.runtime.kexec.programs import StoredPrograms
@@ -35,12 +35,24 @@ AHEAD = 64
 
 
 class CellStatus(StrEnum):
-    """What became of a cell. KNOWN is one that fails by a defect of the series, and no other."""
+    """What became of a cell. KNOWN is one that fails by a defect of the series, and no other.
+
+    NO_ANSWER is one at which the host's time was over, or that has taken its room down.
+    """
 
     PASS = "pass"
     FAIL = "fail"
     UNSUPPORTED = "unsupported"
     KNOWN = "known"
+    NO_ANSWER = "no answer"
+
+
+_STATUSES = {
+    CellStatus.PASS: Status.PASS,
+    CellStatus.KNOWN: Status.PASS,
+    CellStatus.FAIL: Status.FAIL,
+    CellStatus.NO_ANSWER: Status.NO_ANSWER,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +102,9 @@ class Tally:
         return sum(self.counts.values())
 
     @property
-    def failed(self) -> int:
-        """Cells that failed."""
-        return self.counts[CellStatus.FAIL]
+    def status(self) -> str:
+        """The verdict on all cells: ``pass``, ``fail``, ``no answer``, or ``nothing`` was run."""
+        return verdict_on(_STATUSES[one] for one in _STATUSES if self.counts[one])
 
     @property
     def rate(self) -> float:
@@ -181,7 +193,9 @@ def _result(done: Done[_Asked, Outcome]) -> CellResult:
     except RelokitError as error:
         return _broken(cell, error, answered.seconds)
     status, reason = CellStatus.PASS, None
-    if not outcome.passed:
+    if outcome.status is Status.NO_ANSWER:
+        status, reason = CellStatus.NO_ANSWER, _in_short(outcome.findings)
+    elif not outcome.passed:
         status, reason = CellStatus.FAIL, _in_short(outcome.findings)
         defect = known_defect(cell, outcome.findings, outcome.rules.not_judged)
         if defect is not None:
@@ -200,14 +214,19 @@ def _result(done: Done[_Asked, Outcome]) -> CellResult:
 
 def _broken(cell: Cell, error: RelokitError, seconds: float) -> CellResult:
     """A cell that came to no verdict: what was in the way is its finding."""
+    crashed = isinstance(error, NativeCrashError)
     finding = Finding(
-        rule="matrix.crash" if isinstance(error, NativeCrashError) else "matrix.error",
+        rule="matrix.crash" if crashed else "matrix.error",
         message=error.message,
         place=error.where,
         notes=tuple(note for note in (error.text, error.hint) if note),
     )
     return CellResult(
-        cell, CellStatus.FAIL, seconds, reason=_in_short((finding,)), findings=(finding,)
+        cell,
+        CellStatus.NO_ANSWER if crashed else CellStatus.FAIL,
+        seconds,
+        reason=_in_short((finding,)),
+        findings=(finding,),
     )
 
 

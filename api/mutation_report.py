@@ -79,7 +79,8 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class MutationReport:
-    """``status`` is ``pass`` where all were killed, ``fail``, ``nothing`` or ``interrupted``.
+    """``status`` is ``pass`` where all were killed, ``fail``, ``no answer``, ``nothing`` or
+    ``interrupted``.
 
     ``rules`` says how many each rule was the first to kill, ``places`` where those findings were.
     """
@@ -133,7 +134,9 @@ class Campaign:
         survivors = tuple(_left(one) for one in tried if _ended(one, MutantStatus.SURVIVED))
         unanswered = tuple(_left(one) for one in tried if _ended(one, MutantStatus.NO_ANSWER))
         missed = [one for one in survivors if not one.equivalent]
-        status = "fail" if missed or unanswered else "pass" if tried else "nothing"
+        status = "pass" if tried else "nothing"
+        if missed or unanswered:
+            status = "fail" if missed else "no answer"
         rules = Counter(result.rule or "" for result in killed)
         places = Counter(result.place for result in killed)
         return MutationReport(

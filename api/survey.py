@@ -27,7 +27,7 @@ from relokit.codegen.target import Target
 from relokit.diffing.routines.code_change import CodeChange, code_change
 from relokit.facade import run
 from relokit.linker.kernel.opened import Files
-from relokit.runtime.judge.outcome import Outcome, Status
+from relokit.runtime.judge.outcome import Outcome, Status, verdict_on
 from relokit.runtime.kexec.hyp_mode import CASES, User, answer
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.maintenance import Maintenance, When
@@ -122,6 +122,11 @@ class Survey:
 
     states: tuple[SeriesState, ...]
 
+    @property
+    def status(self) -> str:
+        """The verdict on all of them."""
+        return verdict_on(state.outcome.status for state in self.states)
+
 
 @dataclass(frozen=True, slots=True)
 class TextChange:
@@ -171,6 +176,11 @@ class PatchReport:
     sections: tuple[tuple[str, ...], tuple[str, ...]]
     fields: tuple[Mapping[str, tuple[str, ...]], Mapping[str, tuple[str, ...]]]
     other_minds: tuple[str, ...]
+
+    @property
+    def status(self) -> str:
+        """The verdict on both states."""
+        return verdict_on([self.before.outcome.status, self.after.outcome.status])
 
     @property
     def relocation_bytes(self) -> tuple[int, int]:

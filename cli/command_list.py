@@ -51,7 +51,8 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 pass, 1 the run failed its checks, 2 bad usage or input, 130 Ctrl-C.",
+    epilog="Exit codes: 0 pass, 1 the run failed its checks, 2 bad usage or input, 3 no answer, "
+    "5 nothing was run, 130 Ctrl-C.",
 )
 @click.version_option(VERSION, prog_name="relokit", message="%(prog)s %(version)s")
 def relokit() -> None:

@@ -1,7 +1,8 @@
 """The ``relokit`` command: errors and exit codes.
 
-Exit codes: 0 the checks hold, 1 the run failed its checks, 2 bad usage or input, and 128 plus
-the signal's number when interrupted: 130 for Ctrl-C. Almost everything is imported inside, so that
+Exit codes: 0 the checks hold, 1 the run failed its checks, 2 bad usage or input, 3 no answer (the
+host's time was over, or the engine went down), 5 nothing was run, and 128 plus the signal's number
+when interrupted: 130 for Ctrl-C. Almost everything is imported inside, so that
 an interrupt is met with one line at any time.
 """
 
@@ -15,10 +16,9 @@ from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
-from relokit.codegen.base.errors import RelokitError
+from relokit.cli.exit_codes import EXIT_NO_ANSWER, EXIT_PASS, EXIT_SIGNAL, EXIT_USAGE
+from relokit.codegen.base.errors import NativeCrashError, RelokitError
 
-EXIT_PASS, EXIT_FAIL, EXIT_USAGE = 0, 1, 2
-EXIT_SIGNAL = 128
 GARBAGE_THRESHOLD = 50_000
 """New objects that may be part of a cycle, before such cycles are looked for."""
 
@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(file=sys.stderr)
         number = interrupt.args[0] if interrupt.args else signal.SIGINT
         return _report(RelokitError("interrupted"), as_json, EXIT_SIGNAL + int(number))
+    except NativeCrashError as error:
+        return _report(error, as_json, EXIT_NO_ANSWER)
     except RelokitError as error:
         return _report(error, as_json)
     except MemoryError:

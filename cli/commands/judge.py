@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from relokit.cli.exit_codes import EXIT_OF
 from relokit.cli.options import (
     INPUT_FILE,
     check_verbose,
@@ -40,4 +41,4 @@ def command(file: Path, trace: Path | None, verbose: bool, as_json: bool, **opti
     else:
         assert outcome.trace is not None
         emit(summary(outcome.trace.of, outcome, verbose=verbose))
-    return 0 if outcome.passed else 1
+    return EXIT_OF[outcome.status]

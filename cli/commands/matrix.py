@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
+from relokit.cli.exit_codes import EXIT_OF, EXIT_SIGNAL
 from relokit.cli.lists import States, several, workers_of, workers_options
-from relokit.cli.main import EXIT_SIGNAL
 from relokit.cli.options import (
     INPUT_FILE,
     Seconds,
@@ -53,7 +53,8 @@ class CellList:
 @click.command(
     "matrix",
     help="Run every combination of state, page size, VA size, regime, path and payload. Without "
-    "options: the whole product on the demo kernel.",
+    "options: the whole product on the demo kernel. Exit code 0 if all passed, 1 if some failed, "
+    "3 if some gave no answer, 5 if none could be run.",
 )
 @click.option(
     "--series", type=States(), metavar="0,5-15", help="States of the series. [default: all]"
@@ -84,7 +85,8 @@ class CellList:
     "--timeout",
     type=Seconds(MAX_TIMEOUT),
     default=CELL_TIMEOUT,
-    help=f"Give up on a cell's relocation after this long. [default: {CELL_TIMEOUT:g}]",
+    help="There is no answer from a cell that takes this host so many seconds. "
+    f"[default: {CELL_TIMEOUT:g}]",
 )
 @click.option("--list", "only_list", is_flag=True, help="Show the cells, run none.")
 @click.option("--ktap", "as_ktap", is_flag=True, help="KTAP version 1 on stdout, for kernel CI.")
@@ -168,4 +170,4 @@ def _run(chosen: list[Cell], job: Job, workers: Workers, view: View) -> int:
     view.finish(tally, ended_by)
     if ended_by is not None:
         return EXIT_SIGNAL + ended_by
-    return 1 if tally.failed else 0
+    return EXIT_OF[tally.status]

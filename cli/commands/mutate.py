@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from relokit.cli.exit_codes import EXIT_OF, EXIT_SIGNAL
 from relokit.cli.lists import States, several, workers_of, workers_options
-from relokit.cli.main import EXIT_SIGNAL
 from relokit.cli.options import (
     INPUT_FILE,
     cache_option,
@@ -32,15 +32,12 @@ if TYPE_CHECKING:
     from relokit.runtime.campaign.result_file import ResultFile
     from relokit.workers import Workers
 
-EXIT_NOTHING = 5
-"""As pytest says that it has collected nothing."""
-_EXITS = {"pass": 0, "fail": 1, "nothing": EXIT_NOTHING}
-
 
 @click.command(
     "mutate",
     help="Make every mutant of the code that has one thing wrong, run each, and see whether the "
-    "rules find it. Exit code 0 if all were killed, 1 if some were not, 5 if there was none.",
+    "rules find it. Exit code 0 if all were killed, 1 if some were not, 3 if some "
+    "gave no answer, 5 if there was none.",
     epilog="Examples:  relokit mutate --operator drop,weaken;  relokit mutate --series 0,9,12,15 "
     "--jobs 2 --results mutants.sqlite;  relokit mutate --code-from vmlinuz --routine relocation.",
 )
@@ -141,7 +138,7 @@ def _run(
         emit_json(report)
     else:
         emit(text_of(report))
-    return _EXITS[report.status] if ended_by is None else EXIT_SIGNAL + ended_by
+    return EXIT_OF[report.status] if ended_by is None else EXIT_SIGNAL + ended_by
 
 
 def _say(campaign: Campaign, known: ResultFile) -> None:

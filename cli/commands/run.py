@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from relokit.cli.exit_codes import EXIT_OF
 from relokit.cli.options import (
     CountParam,
     Seconds,
@@ -27,7 +28,6 @@ from relokit.cli.options import (
 )
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.runtime.kexec.job import (
-    DEFAULT_MAX_INSTRUCTIONS,
     DEFAULT_TIMEOUT,
     MAX_BOOT,
     MAX_INSTRUCTIONS,
@@ -58,13 +58,14 @@ DEMO_BOOT = 5.0
     "--timeout",
     type=Seconds(MAX_TIMEOUT),
     default=DEFAULT_TIMEOUT,
-    help=f"Give up on the relocation after this long. [default: {DEFAULT_TIMEOUT:g}]",
+    help="There is no answer if the relocation takes this host so many seconds. "
+    f"[default: {DEFAULT_TIMEOUT:g}]",
 )
 @click.option(
     "--max-instructions",
     type=CountParam(1, MAX_INSTRUCTIONS),
-    default=DEFAULT_MAX_INSTRUCTIONS,
-    help="Give up on the relocation after this many instructions. [default: 2^40]",
+    help="Give up on the relocation after this many instructions. [default: many times what its "
+    "list needs]",
 )
 @click.option(
     "--interrupts",
@@ -111,4 +112,4 @@ def command(as_json: bool, verbose: bool, trace: Path | None, **options: Any) ->
         emit_json(outcome)
     else:
         emit(summary(target.name, outcome, verbose=verbose))
-    return 0 if outcome.passed else 1
+    return EXIT_OF[outcome.status]

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from relokit.cli.exit_codes import EXIT_OF
 from relokit.cli.options import (
     cache_option,
     every_state_options,
@@ -65,13 +66,14 @@ def command(as_json: bool, number: int | None, **options: Any) -> int:
             for state in survey(target, job, files):
                 states.append(state)
                 bars.progress("Building and running every state", state.number, COMPLETE)
+        found = Survey(tuple(states))
         if as_json:
-            emit_json(Survey(tuple(states)))
+            emit_json(found)
         else:
             from relokit.cli.terminal.series_view import survey_text
 
             emit(survey_text(target, states))
-        return 0 if all(state.outcome.passed for state in states) else 1
+        return EXIT_OF[found.status]
     report = patch_report(number, target, job, files)
     if as_json:
         emit_json(report)
@@ -79,4 +81,4 @@ def command(as_json: bool, number: int | None, **options: Any) -> int:
         from relokit.cli.terminal.series_view import patch_text
 
         emit(patch_text(report))
-    return 0 if report.before.outcome.passed and report.after.outcome.passed else 1
+    return EXIT_OF[report.status]

@@ -21,16 +21,20 @@ def result(
     *,
     skip: str | None = None,
     todo: str | None = None,
+    timeout: str | None = None,
     diagnostics: Iterable[str] = (),
 ) -> str:
     """A result line, after its diagnostics.
 
-    ``skip`` is why a test was not run, ``todo`` why one is known to fail.
+    ``skip`` is why a test was not run, ``todo`` why one is known to fail,
+    ``timeout`` why one gave no answer.
     """
     lines = [diagnostic(text) for text in diagnostics]
     directive = f" # SKIP {_one_line(skip)}" if skip is not None else ""
     if todo is not None:
         directive = f" # TODO {_one_line(todo)}"
+    if timeout is not None:
+        directive = f" # TIMEOUT {_one_line(timeout)}"
     # A # would begin a directive.
     lines.append(
         f"{'ok' if ok else 'not ok'} {number} - {_one_line(name).replace('#', '_')}{directive}"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 REFRESHES = 4
 """Redrawings of the live table a second."""
 STAGE = "matrix"
+_REPRODUCED = (CellStatus.FAIL, CellStatus.NO_ANSWER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,9 @@ class ReportedCell:
 
 @dataclass(frozen=True, slots=True)
 class MatrixDocument:
-    """What ``--json`` prints of a matrix; ``status`` is ``pass``, ``fail`` or ``interrupted``."""
+    """What ``--json`` prints of a matrix; ``status`` is ``pass``, ``fail``, ``no answer``,
+    ``nothing`` or ``interrupted``.
+    """
 
     SCHEMA: ClassVar[str] = "relokit.matrix/1"
 
@@ -109,6 +112,8 @@ def summary(tally: Tally, ended_by: Signals | None) -> str:
     counts = ", ".join(f"{tally.counts[status]} {status}" for status in always)
     if tally.counts[CellStatus.KNOWN]:
         counts += f", {tally.counts[CellStatus.KNOWN]} known defects of the series"
+    if tally.counts[CellStatus.NO_ANSWER]:
+        counts += f", {tally.counts[CellStatus.NO_ANSWER]} without an answer"
     speed = f"{tally.seconds:.1f} s, {tally.rate:.1f} cells/s, {tally.jobs} at a time"
     line = f"{counts}; {speed}"
     if tally.not_judged:
@@ -155,7 +160,7 @@ class KtapView(_Progress):
         self.advance(tally)
         head = f"{ktap.VERSION}\n{ktap.plan(tally.cells)}\n" if tally.done == 1 else ""
         diagnostics = [f"{finding.rule}: {finding.message}" for finding in result.findings]
-        if result.status is CellStatus.FAIL:
+        if result.status in _REPRODUCED:
             diagnostics.append(f"reproduce: {reproduce(result.cell, self._job)}")
         unsupported = result.status is CellStatus.UNSUPPORTED
         return emit(
@@ -166,6 +171,7 @@ class KtapView(_Progress):
                 result.cell.id,
                 skip=result.reason if unsupported else None,
                 todo=result.reason if result.status is CellStatus.KNOWN else None,
+                timeout=result.reason if result.status is CellStatus.NO_ANSWER else None,
                 diagnostics=diagnostics,
             )
         )
@@ -186,17 +192,16 @@ class JsonView(_Progress):
     def show(self, result: CellResult, tally: Tally) -> bool:
         """See View."""
         self.advance(tally)
-        failed = result.status in (CellStatus.FAIL, CellStatus.KNOWN)
-        command = reproduce(result.cell, self._job) if failed else None
+        again = result.status in (*_REPRODUCED, CellStatus.KNOWN)
+        command = reproduce(result.cell, self._job) if again else None
         self._cells.append(ReportedCell(result, command))
         return True
 
     def finish(self, tally: Tally, ended_by: Signals | None) -> None:
         """See View."""
-        status = "fail" if tally.failed else "pass"
         emit_json(
             MatrixDocument(
-                "interrupted" if ended_by else status,
+                "interrupted" if ended_by else tally.status,
                 tally.counts,
                 round(tally.seconds, 3),
                 round(tally.rate, 1),
@@ -240,7 +245,7 @@ class TableView:
         """See View."""
         self._tally = tally
         self._count(self._done, result.cell)
-        if result.status is CellStatus.FAIL:
+        if result.status in _REPRODUCED:
             self._count(self._failed, result.cell)
             assert self._live is not None
             text = plain(_line(result, self._job))

@@ -9,7 +9,13 @@ from relokit.cli.terminal.output import plain
 from relokit.mutation_report import Left, MutantRow, MutationReport, TargetTried
 from relokit.runtime.mutation.mutant import FindingPlace
 
-WORDS = {"pass": "PASS", "fail": "FAIL", "nothing": "NOTHING", "interrupted": "INTERRUPTED"}
+WORDS = {
+    "pass": "PASS",
+    "fail": "FAIL",
+    "no answer": "NO ANSWER",
+    "nothing": "NOTHING",
+    "interrupted": "INTERRUPTED",
+}
 _PLACES = {
     FindingPlace.AT: "at the mutated instruction",
     FindingPlace.NAMED: "elsewhere, and names it",

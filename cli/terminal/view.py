@@ -19,7 +19,7 @@ from relokit.cli.terminal.output import plain
 from relokit.codegen.base.version import VERSION
 from relokit.codegen.target import MIB
 from relokit.runtime.guest.payload import PayloadPart
-from relokit.runtime.judge.outcome import Finding, Outcome, TraceFile
+from relokit.runtime.judge.outcome import Finding, Outcome, Status, TraceFile
 from relokit.runtime.judge.rules.severity import Severity
 
 if TYPE_CHECKING:
@@ -34,6 +34,11 @@ STAGES = {
     "mutate": "Trying mutants",
 }
 LABEL_WIDTH = 13
+_WORDS = {
+    Status.PASS: ("PASS", "bold green"),
+    Status.FAIL: ("FAIL", "bold red"),
+    Status.NO_ANSWER: ("NO ANSWER", "bold yellow"),
+}
 DIGEST_SHOWN = 16
 """Digits of a digest that a person compares."""
 
@@ -133,14 +138,17 @@ def _lines(of: str, outcome: Outcome, verbose: bool) -> Iterator[Line]:
 
 def _verdict(outcome: Outcome) -> Line:
     texts = [f"{count} {_counted(name, count)}" for name, count in _counts(outcome.findings)]
-    if not outcome.passed and not any(finding.is_error for finding in outcome.findings):
+    if outcome.unanswered:
+        texts.insert(0, outcome.unanswered)
+    failed = outcome.status is Status.FAIL
+    if failed and not any(finding.is_error for finding in outcome.findings):
         texts.append("a warning fails it: --strict")
     spared = sum(finding.spared is not None for finding in outcome.findings)
     if spared:
         texts.append(f"{spared} of these would not bite on {plain(outcome.profile or '')}")
     if outcome.rules.not_judged:
         texts.append(f"not judged: {not_judged(outcome.rules.not_judged)}")
-    word = ("PASS", "bold green") if outcome.passed else ("FAIL", "bold red")
+    word = _WORDS[outcome.status]
     return (word, "  " + "; ".join(texts)) if texts else (word,)
 
 

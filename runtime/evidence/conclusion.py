@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relokit.runtime.evidence.evidence import Evidence
-from relokit.runtime.judge.book import judge
+from relokit.runtime.judge.book import Judgement, judge
 from relokit.runtime.judge.outcome import Handoff, Outcome, RelocationRun, Status
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.record import JumpFacts, LegName, Record
@@ -20,7 +20,7 @@ def conclude(evidence: Evidence, *, strict: bool = False, profile: str | None = 
     boot = record.boot
     page_size = subject.target.page_size
     return Outcome(
-        status=Status.FAIL if judged.failed or (strict and not judged.flawless) else Status.PASS,
+        status=_status(record, judged, strict=strict),
         target=subject.target,
         payload=subject.payload,
         relocation=relocation_run(record, subject.pages, page_size),
@@ -36,7 +36,15 @@ def conclude(evidence: Evidence, *, strict: bool = False, profile: str | None = 
         strict=strict,
         effects=record.effects,
         profile=judged.profile,
+        unanswered=str(record.unanswered.reason) if record.unanswered else None,
     )
+
+
+def _status(record: Record, judged: Judgement, *, strict: bool) -> Status:
+    if record.unanswered:
+        return Status.NO_ANSWER
+    failed = judged.failed or (strict and not judged.flawless)
+    return Status.FAIL if failed else Status.PASS
 
 
 def relocation_run(record: Record, pages: int, page_size: int) -> RelocationRun:

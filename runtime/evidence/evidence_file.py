@@ -22,7 +22,7 @@ from relokit.runtime.evidence.conclusion import conclude
 from relokit.runtime.evidence.evidence import Evidence, Subject
 from relokit.runtime.judge.outcome import Outcome, TraceFile
 from relokit.runtime.record.known import Unknown
-from relokit.runtime.record.record import Leg, Record
+from relokit.runtime.record.record import Record
 from relokit.runtime.record.stop import Stop, StopReason
 from relokit.runtime.record.trace import Trace
 from relokit.runtime.record.trace_file import StoredTrace, read_trace, trace_chunks
@@ -68,7 +68,7 @@ def _timeless(record: Record) -> Record:
     scene, boot = record.scene, record.boot
     return replace(
         record,
-        legs=tuple(Leg(leg.name, _timeless_stop(leg.stop)) for leg in record.legs),
+        legs=tuple(replace(leg, stop=_timeless_stop(leg.stop)) for leg in record.legs),
         scene=scene and replace(scene, stop=_timeless_stop(scene.stop)),
         boot=boot and replace(boot, stop=_timeless_stop(boot.stop)),
     )

@@ -65,8 +65,8 @@ ON_MOVES: Mapping[str, tuple[str, str]] = {
         "a loop over the list ends at IND_DONE, one over a page at its end",
     ),
     "run.timeout": (
-        _HANGS,
-        "a loop over the list ends at IND_DONE; or give a large payload more --timeout",
+        "Nothing is known: this host was too slow, or the code has no end.",
+        "give more --timeout",
     ),
     "run.halted": (_HANGS, "no wfi or wfe on the way: what would wake the CPU is masked"),
     "run.off": ("The machine is off.", "no call to PSCI between machine_kexec and the new kernel"),

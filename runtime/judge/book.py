@@ -140,7 +140,7 @@ def _finding(record: Record, told: Told, group: int, profile: Profile | None) ->
         registers=broken.registers,
         notes=broken.notes,
         cause=cause,
-        consequence=advice.consequence,
+        consequence=broken.consequence or advice.consequence,
         hint=broken.hint or advice.hint,
         group=group,
         spared=profile.spares(rule.name, broken.spared_by or rule.spared_by) if profile else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from enum import StrEnum
 from typing import ClassVar
@@ -18,10 +18,18 @@ from relokit.runtime.record.interrupt_seen import InterruptSeen
 
 
 class Status(StrEnum):
-    """The verdict of a run."""
+    """The verdict of a run; NO_ANSWER where the host's time was over, or the engine gave up."""
 
     PASS = "pass"
     FAIL = "fail"
+    NO_ANSWER = "no answer"
+
+
+def verdict_on(statuses: Iterable[Status]) -> str:
+    """The verdict on all of them: one that failed fails all; without any, it is ``nothing``."""
+    found = set(statuses)
+    worst = (Status.FAIL, Status.NO_ANSWER, Status.PASS)
+    return str(next((one for one in worst if one in found), "nothing"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +164,8 @@ class Outcome:
     None if that was not observed. ``interrupt`` is what became of one that was asked for.
     ``trace`` is the file of the run's trace, if there is one. ``strict`` says that a warning fails
     it, too; ``effects`` what caches did, if that took place. ``profile`` is the CPU that is shown
-    beside the worst machine, which decides.
+    beside the worst machine, which decides. ``unanswered`` says why there is no answer, if so:
+    what was found by then is told, and decides nothing.
     """
 
     SCHEMA: ClassVar[str] = "relokit.run/1"
@@ -179,6 +188,7 @@ class Outcome:
     strict: bool = field(default=False, metadata=ABSENT)
     effects: EffectFacts | None = field(default=None, metadata=ABSENT)
     profile: str | None = field(default=None, metadata=ABSENT)
+    unanswered: str | None = field(default=None, metadata=ABSENT)
 
     @property
     def passed(self) -> bool:

@@ -14,7 +14,6 @@ from relokit.runtime.guest.order import Order
 RAM_BASE = 0x4000_0000
 """PA where QEMU virt's RAM starts."""
 DEFAULT_TIMEOUT = 120.0
-DEFAULT_MAX_INSTRUCTIONS = 1 << 40
 
 MAX_PA = (1 << 52) - 1
 MAX_SIZE = (1 << 48) - 1
@@ -102,7 +101,9 @@ class Job:
     one. ``observe`` counts the maintenance instructions of the move; ``plain`` records no trace, so
     that the rules that read one judge nothing; ``strict`` has a warning fail it; ``effects`` has
     memory hold what caches were cleaned to it, and no more (docs/effects.md); ``trace_format`` is
-    that of the trace, if one is written; ``profile`` names a CPU on which some findings would not
+    that of the trace, if one is written; ``max_instructions`` is what the move may take, None:
+    many times what its list needs; ``timeout`` is the host's time for it in seconds, at which there
+    is no answer; ``profile`` names a CPU on which some findings would not
     bite, the emulated one if None. ``interrupts`` raises an IRQ when so many instructions have been
     begun. Order, path and shape may be spelled, and files named as text. Raises MachineError for
     what is of another type, no such choice or a number out of range, whatever the files are.
@@ -134,7 +135,7 @@ class Job:
     effects: bool = False
     trace_format: TraceFormat = TraceFormat.RELOKIT
     timeout: float = DEFAULT_TIMEOUT
-    max_instructions: int = DEFAULT_MAX_INSTRUCTIONS
+    max_instructions: int | None = None
     interrupts: int | None = None
 
     def __post_init__(self) -> None:

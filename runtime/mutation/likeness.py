@@ -43,10 +43,11 @@ class MutantScene:
         """``target`` and ``layout`` in this scene."""
         # Shorter lines are more of them: each loop over lines takes as many turns.
         turns = max(1, target.cache_line // self.line)
+        limit = layout.job.max_instructions
         job = replace(
             layout.job,
             seed=layout.job.seed + self.seed,
-            max_instructions=layout.job.max_instructions * turns,
+            max_instructions=limit and limit * turns,
         )
         return replace(target, cache_line=self.line), replace(layout, job=job)
 

@@ -74,9 +74,8 @@ def survey(
             continue
         with tried(target, code, layout) as trial:
             instructions = sum(leg.stop.instructions for leg in trial.record.legs)
-            if trial.errors:
-                first = trial.errors[0]
-                why = f"{first.rule}: {first.message}"
+            if trial.no_answer or trial.errors:
+                why = trial.no_answer or "{0.rule}: {0.message}".format(trial.errors[0])
                 facts.append(LayoutFacts(layout.name, instructions, why))
                 continue
             executed[layout.name] = frozenset(_executed(trial))

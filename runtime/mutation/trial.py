@@ -37,13 +37,9 @@ from relokit.runtime.mutation.mutant import (
 )
 from relokit.runtime.mutation.mutated import CodeSet
 from relokit.runtime.record.record import Record
-from relokit.runtime.record.stop import StopReason
 from relokit.runtime.run.execute import execute, execute_resume
 from relokit.runtime.run.prepare import open_cpu, prepare_machine, prepare_resume
 from relokit.runtime.run.scenes import place_in
-
-NO_ANSWERS = frozenset({StopReason.TIMEOUT, StopReason.ENGINE})
-"""Ends that say something of the host or of the engine, and nothing of the code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +64,8 @@ class CodeTrial:
     @property
     def no_answer(self) -> str | None:
         """Why the run says nothing of the code, if so."""
-        stop = self.record.legs[-1].stop
-        return str(stop.reason) if stop.reason in NO_ANSWERS else None
+        stop = self.record.unanswered
+        return str(stop.reason) if stop else None
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from relokit.runtime.record.memory_facts import Arrival, Damage, Prepared
 from relokit.runtime.record.platform_facts import PlatformFacts
 from relokit.runtime.record.scene import Scene
 from relokit.runtime.record.stations import CpuFacts, Promise
-from relokit.runtime.record.stop import Stop, StopReason
+from relokit.runtime.record.stop import NO_ANSWERS, Stop, StopReason
 
 if TYPE_CHECKING:
     # A plain run has none of these.
@@ -46,11 +46,26 @@ class LegName(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a run may take: ``instructions``, and ``seconds`` of the host's time as a safety net.
+
+    ``expected`` is about what right code takes, None if nobody knows; ``asked`` says that a person
+    has chosen ``instructions``.
+    """
+
+    instructions: int
+    seconds: float
+    expected: int | None = None
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Leg:
     """A part of the way, and how it ended: REACHED, or it was the last one."""
 
     name: LegName
     stop: Stop
+    limits: Limits | Unknown = NOBODY_LOOKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +171,12 @@ class Record:
         """What was entered after the move: number, promise and CPU."""
         for number, (promise, cpu) in enumerate(zip(self.promises, self.reached, strict=False)):
             yield number, promise, cpu
+
+    @property
+    def unanswered(self) -> Stop | None:
+        """The end that says nothing of the code, if it was one: host or engine gave up."""
+        stops = [leg.stop for leg in self.legs] + ([self.boot.stop] if self.boot else [])
+        return next((stop for stop in stops if stop.reason in NO_ANSWERS), None)
 
     def leg(self, name: LegName) -> Stop | None:
         """How the leg called ``name`` ended; None if it was never begun."""

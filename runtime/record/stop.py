@@ -23,6 +23,10 @@ class StopReason(StrEnum):
     ENGINE = "engine error"
 
 
+NO_ANSWERS = frozenset({StopReason.TIMEOUT, StopReason.ENGINE})
+"""Ends that say something of the host or of the engine, and nothing of the code."""
+
+
 @dataclass(frozen=True, slots=True)
 class BusAccess:
     """A physical access that nothing answers. ``kind`` is read, write or fetch."""

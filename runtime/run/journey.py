@@ -16,7 +16,7 @@ from relokit.runtime.kexec.address_space import cpu_pa_bits
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.old_kernel import CpuState
 from relokit.runtime.record.known import Unknown, known
-from relokit.runtime.record.record import JumpFacts, Leg, LegName
+from relokit.runtime.record.record import JumpFacts, Leg, LegName, Limits
 from relokit.runtime.record.scene import Scene
 from relokit.runtime.record.stations import CpuFacts, Promise
 from relokit.runtime.record.stop import Stop, StopReason
@@ -27,8 +27,11 @@ Report = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
 
 # The old kernel's last steps are some sixty instructions; the rest is slack for broken ones.
-PRELUDE_INSTRUCTIONS = 100_000
-PRELUDE_SECONDS = 10.0
+SHORT = Limits(100_000, 10.0)
+LEAST_INSTRUCTIONS = 1 << 22
+"""What any move may take."""
+HEADROOM = 32
+"""Times what the list needs; a copy byte by byte takes some twenty times as many instructions."""
 DEFAULT_LINE = 64
 NEVER_JUMPED = Unknown("the code that moves was never entered")
 NEVER_REACHED = Unknown("the new kernel was never entered")
@@ -98,13 +101,13 @@ class Journey:
         stop = self._cpu.run(
             self._guest.state.pc,
             until=known(first.pc),
-            max_instructions=PRELUDE_INSTRUCTIONS,
-            timeout_s=PRELUDE_SECONDS,
+            max_instructions=SHORT.instructions,
+            timeout_s=SHORT.seconds,
         )
         if self._jump is None:
-            self._enter(LegName.PRELUDE, stop)
+            self._enter(LegName.PRELUDE, stop, SHORT)
             return
-        self.legs.append(Leg(LegName.PRELUDE, stop))
+        self.legs.append(Leg(LegName.PRELUDE, stop, SHORT))
         if self.going:
             self.jump = JumpFacts(self._jump, cpu_facts(self._cpu))
 
@@ -131,6 +134,7 @@ class Journey:
             total += size
         # Eleven instructions move 64 bytes and four clean a line of them: close enough for a bar.
         expected = total // 64 * 15 + 1
+        limits = _limits(job, expected)
 
         def progress(instructions: int) -> None:
             report("relocate", min(instructions, expected), expected)
@@ -142,13 +146,13 @@ class Journey:
             stop = cpu.run(
                 start,
                 until=known(self._promises[0].pc),
-                max_instructions=job.max_instructions,
-                timeout_s=job.timeout,
+                max_instructions=limits.instructions,
+                timeout_s=limits.seconds,
                 progress=progress,
             )
         if counter:
             self.operations = counter.counts()
-        self._enter(LegName.MOVE, stop)
+        self._enter(LegName.MOVE, stop, limits)
 
     def onward(self) -> None:
         """From each of what is entered to the next: a purgatory hands on to the kernel."""
@@ -156,16 +160,23 @@ class Journey:
             stop = self._cpu.run(
                 self._cpu.pc,
                 until=known(self._promises[len(self.reached)].pc),
-                max_instructions=PRELUDE_INSTRUCTIONS,
-                timeout_s=PRELUDE_SECONDS,
+                max_instructions=SHORT.instructions,
+                timeout_s=SHORT.seconds,
             )
-            self._enter(LegName.PURGATORY, stop)
+            self._enter(LegName.PURGATORY, stop, SHORT)
 
     def scene(self) -> Scene | None:
         """Where the way ended, unless it has led to its end."""
         return None if self.going else scene_of(self._guest, self._cpu, self.legs[-1].stop)
 
-    def _enter(self, name: LegName, stop: Stop) -> None:
-        self.legs.append(Leg(name, stop))
+    def _enter(self, name: LegName, stop: Stop, limits: Limits) -> None:
+        self.legs.append(Leg(name, stop, limits))
         if self.going:
             self.reached.append(entry_facts(self._cpu))
+
+
+def _limits(job: Job, expected: int) -> Limits:
+    """What a move may take that right code makes in some ``expected`` instructions."""
+    if job.max_instructions is not None:
+        return Limits(job.max_instructions, job.timeout, expected, asked=True)
+    return Limits(max(LEAST_INSTRUCTIONS, HEADROOM * expected), job.timeout, expected)

@@ -376,18 +376,53 @@ def test_endless_relocation_ends_by_the_instruction_limit(cli: Cli, edited: Edit
     mine = edited("relocate_kernel.S.j2", LOAD, spin)
     result = cli("run", "--templates", mine, "--max-instructions", "100000")
     assert result.code == 1
-    assert "run.limit" in result.out
+    assert "no end after 100,000 instructions, the limit (--max-instructions 100000)" in result.out
     assert "relocate_kernel.S.j2:" in result.out
     assert result.out.splitlines()[-1].startswith("FAIL  1 finding")
 
 
-def test_endless_relocation_ends_by_the_clock(cli: Cli, edited: Edit) -> None:
-    spin = ".Lspin:\n\tadd\tx9, x9, #1\n\tb\t.Lspin\n" + LOAD
+def test_endless_relocation_ends_after_many_times_what_its_list_needs(
+    cli: Cli, edited: Edit
+) -> None:
+    """A loop of 15 G instructions was waited for."""
+    spin = "\tmov\tx9, #0x380000000\n.Lspin:\n\tsubs\tx9, x9, #1\n\tb.ne\t.Lspin\n" + LOAD
     mine = edited("relocate_kernel.S.j2", LOAD, spin)
-    result = cli("run", "--templates", mine, "--timeout", "0.3", "--json")
+    result = cli("run", "--templates", mine, "--size", "64K", "--plain", "--json")
     assert result.code == 1
     (finding,) = result.document["findings"]
-    assert finding["rule"] == "run.timeout"
+    assert finding["rule"] == "run.limit"
+    assert "such a list takes some 16,321" in finding["message"]
+    assert "does not come to an end" in finding["cause"]
+    assert result.document["relocation"]["instructions"] < 1 << 23
+
+
+@pytest.mark.parametrize("given", [1000, 100_000])
+def test_a_limit_that_is_too_low_blames_itself(cli: Cli, given: int) -> None:
+    result = cli("run", "--size", "1M", "--max-instructions", str(given), "--json")
+    assert result.code == 1
+    (finding,) = result.document["findings"]
+    assert finding["rule"] == "run.limit"
+    assert f"the limit (--max-instructions {given})" in finding["message"]
+    assert finding["cause"] == "the limit is too low for this list"
+    enough = finding["hint"].split()[-1]
+    assert "list without" not in finding["cause"] + finding["hint"] + finding["consequence"]
+    assert cli("run", "--size", "1M", "--max-instructions", enough, "--plain").code == 0
+
+
+def test_the_hosts_time_gives_no_answer(cli: Cli, edited: Edit) -> None:
+    """Neither PASS nor FAIL: what a slower host would have said is no verdict."""
+    spin = ".Lspin:\n\tadd\tx9, x9, #1\n\tb\t.Lspin\n" + LOAD
+    mine = edited("relocate_kernel.S.j2", LOAD, spin)
+    arguments = ("run", "--templates", mine, "--timeout", "0.3", "--max-instructions", str(1 << 60))
+    text = cli(*arguments)
+    assert text.code == 3
+    assert text.out.splitlines()[-1].startswith("NO ANSWER  timeout; 1 note; ")
+    result = cli(*arguments, "--strict", "--json")
+    assert (result.code, result.document["status"]) == (3, "no answer")
+    assert result.document["unanswered"] == "timeout"
+    (finding,) = result.document["findings"]
+    assert (finding["rule"], finding["severity"]) == ("run.timeout", "note")
+    assert "--timeout 0.3" in finding["message"]
     assert 0.3 <= result.document["relocation"]["seconds"] < 5
     assert result.document["handoff"] is None
 

@@ -126,6 +126,7 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     yield cli("run", "--templates", nonsense)
     yield cli("run", "--path", "hibernate", "--strict")
     yield cli("run", "--path", "in-place", "--profile", "best")
+    yield cli("run", "--size", "64M", "--plain", "--timeout", "0.00001")
     open_ = edited("open", "machine_kexec.S.j2", "msr\tdaifset, #0xf", "nop")
     yield cli("run", "--interrupts", 3000, "--templates", open_)
     traced = relokit.run(job=relokit.Job(observe=True), trace=directory / "trace")

@@ -15,8 +15,8 @@ class Broken:
     """One way in which a rule is broken; the fields are those of a Finding.
 
     ``station`` is the number of what had been entered when it showed, None for what is about no
-    moment: what shows first is told first. ``cause``, ``hint`` and ``spared_by`` take the place of
-    the rule's.
+    moment: what shows first is told first. ``cause``, ``hint``, ``consequence`` and ``spared_by``
+    take the place of the rule's.
     """
 
     message: str
@@ -29,6 +29,7 @@ class Broken:
     station: int | None = None
     hint: str | None = None
     spared_by: frozenset[Guarantee] = frozenset()
+    consequence: str | None = None
 
 
 Applies = Callable[[Record], str | None]

@@ -35,6 +35,7 @@ from support.processes import children, gone
 Cli = Callable[..., Any]
 Edit = Callable[[str, str, str], Path]
 
+ONE = ("--series", "15", "--page-size", "4k", "--va-bits", "48", "--el", "el1", "--path", "normal")
 SMALL = ("--series", "15", "--page-size", "4k", "--el", "el1", "--va-bits", "47,48")
 """Two targets, one of which is not supported."""
 SHUFFLED = (*SMALL, "--path", "normal,in-place", "--payload", "shuffled,no-list")
@@ -97,7 +98,13 @@ def test_json_is_one_document(cli: Cli) -> None:
     assert result.code == 0
     document = result.document
     assert document["status"] == "pass"
-    assert document["counts"] == {"pass": 2, "fail": 0, "unsupported": 3, "known": 0}
+    assert document["counts"] == {
+        "pass": 2,
+        "fail": 0,
+        "unsupported": 3,
+        "known": 0,
+        "no answer": 0,
+    }
     assert document["jobs"] == 1
     assert [cell["id"] for cell in document["cells"]] == IDS
     assert [cell["status"] for cell in document["cells"]] == STATUSES
@@ -314,6 +321,7 @@ def test_interrupt_of_a_hung_cell(edited: Edit) -> None:
     loop = ".Lspin:\n\tadd\tx9, x9, #1\n\tb\t.Lspin\n"
     mine = edited("relocate_kernel.S.j2", first, loop + first)
     arguments = (*SMALL, "--path", "in-place,normal", "--templates", mine, "--json")
+    arguments += ("--payload", "no-list,large")
     with start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert eventually(lambda: len(children(process.pid)) >= 2)
         time.sleep(2)
@@ -323,6 +331,33 @@ def test_interrupt_of_a_hung_cell(edited: Edit) -> None:
     assert process.returncode == 130
     assert json.loads(out)["status"] == "interrupted"
     assert gone(rooms)
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ((), "0 pass, 0 fail, 1 unsupported"),
+        (("--json",), '"status": "nothing"'),
+        (("--ktap",), "1..1"),
+    ],
+)
+def test_a_matrix_in_which_nothing_ran_is_no_success(
+    cli: Cli, form: tuple[str, ...], said: str
+) -> None:
+    """As pytest, which has 5 for it; the list of these cells is what was asked for."""
+    nothing = ("matrix", "--series", "15", "--el", "el1", "--page-size", "16k", "--va-bits", "39")
+    result = cli(*nothing, *form)
+    assert (result.code, said in result.out) == (5, True)
+    assert cli(*nothing, "--list").code == 0
+
+
+def test_a_cell_without_an_answer_is_neither_passed_nor_failed(cli: Cli) -> None:
+    one = ("matrix", *ONE, "--payload", "large", "--timeout", "0.001")
+    result = cli(*one)
+    assert (result.code, result.out.startswith("no answer ")) == (3, True)
+    assert "0 pass, 0 fail, 0 unsupported, 1 without an answer" in result.out
+    assert cli(*one, "--json").document["status"] == "no answer"
+    assert " # TIMEOUT run.timeout: " in cli(*one, "--ktap").out
 
 
 def test_reader_that_leaves_early_ends_it(process: Cli) -> None:

@@ -230,11 +230,6 @@ CAUSES: tuple[Cause, ...] = (
         "the code waits for ever on purpose: it reached a place it must not reach",
     ),
     Cause(
-        lambda s: s.stop.reason in (StopReason.INSTRUCTION_LIMIT, StopReason.TIMEOUT),
-        "the code does not come to an end: a list without its done entry, or a loop whose "
-        "bound was overwritten",
-    ),
-    Cause(
         lambda s: s.stop.reason is StopReason.HALTED,
         "WFI, and no interrupt will ever come",
     ),

@@ -26,15 +26,21 @@ _EXPLAINED = frozenset({*INSTRUCTION_ABORTS, *DATA_ABORTS, int(ExceptionClass.UN
 
 def explained(record: Record, scene: Scene) -> Broken:
     """All there is to say of where the way ended."""
+    from relokit.runtime.judge.rules.limits import limit_hit
+
     stop = scene.stop
+    limit = limit_hit(record, stop)
+    cause = limit.cause or next((cause.text for cause in CAUSES if cause.when(scene)), None)
     return Broken(
-        _message(scene),
+        f"{limit.message}, {_level(scene)}" if limit.message else _message(scene),
         address=stop.pc,
         place=scene.place,
         listing=listing(scene.words, stop.pc),
         registers=_registers(scene),
         notes=(*_notes(scene), *_history(record, scene)),
-        cause=next((cause.text for cause in CAUSES if cause.when(scene)), None),
+        cause=cause,
+        hint=limit.hint,
+        consequence=limit.consequence,
         station=len(record.reached),
     )
 
@@ -67,7 +73,7 @@ def _stray(stop: Stop) -> bool:
 
 def _message(scene: Scene) -> str:
     stop = scene.stop
-    at = f"at EL{stop.el}, MMU {'on' if scene.mmu else 'off'}"
+    at = _level(scene)
     if stop.reason is StopReason.EXCEPTION and stop.event:
         return f"{stop.event.text}, {at}"
     if stop.reason is StopReason.UNMAPPED and stop.access:
@@ -80,15 +86,12 @@ def _message(scene: Scene) -> str:
         return f"spins at {stop.pc:#x}, entered by VBAR_EL{el} {vector_text(offset)}"
     if stop.reason is StopReason.SPIN:
         return f"spins at {stop.pc:#x}, {at}"
-    if stop.reason is StopReason.INSTRUCTION_LIMIT:
-        return f"no end after {stop.instructions} instructions ({stop.reason}), {at}"
-    if stop.reason is StopReason.TIMEOUT:
-        return (
-            f"no end after {stop.instructions} instructions, {stop.seconds:.3g} s "
-            f"({stop.reason}), {at}"
-        )
     detail = f": {stop.detail}" if stop.detail else ""
     return f"{stop.reason}{detail}, {at}"
+
+
+def _level(scene: Scene) -> str:
+    return f"at EL{scene.stop.el}, MMU {'on' if scene.mmu else 'off'}"
 
 
 def _notes(scene: Scene) -> Iterator[str]:
@@ -181,16 +184,36 @@ _WAYS: tuple[tuple[str, str, str, Check], ...] = (
     ("run.spin", "no branch leads to itself", _RUN, _for(StopReason.SPIN)),
     (
         "run.limit",
-        "the move ends within its instructions (--max-instructions)",
+        "the move ends within many times what its list needs (or --max-instructions)",
         _RUN,
         _for(StopReason.INSTRUCTION_LIMIT),
     ),
-    ("run.timeout", "the move ends within its time (--timeout)", _RUN, _for(StopReason.TIMEOUT)),
     ("run.halted", "nothing waits for an interrupt", _RUN, _for(StopReason.HALTED)),
     ("run.off", "nothing turns the machine off", _RUN, _for(StopReason.POWERED_OFF)),
-    ("run.engine", "the engine can run the code", "the engine", _for(StopReason.ENGINE)),
+)
+_GIVEN_UP: tuple[tuple[str, str, str, Check], ...] = (
+    (
+        "run.timeout",
+        "there is an answer within the host's time (--timeout): else there is no verdict",
+        "the host",
+        _for(StopReason.TIMEOUT),
+    ),
+    (
+        "run.engine",
+        "the engine can run the code: else there is no verdict",
+        "the engine",
+        _for(StopReason.ENGINE),
+    ),
 )
 
-ENDING = tuple(
-    Rule(name, must, source, Severity.ERROR, always, check) for name, must, source, check in _WAYS
+ENDING = (
+    *(
+        Rule(name, must, source, Severity.ERROR, always, check)
+        for name, must, source, check in _WAYS
+    ),
+    # Where it was is told, and nothing of it is held against the code: see Record.unanswered.
+    *(
+        Rule(name, must, source, Severity.NOTE, always, check)
+        for name, must, source, check in _GIVEN_UP
+    ),
 )
