@@ -12,6 +12,7 @@ from dataclasses import field, replace
 from functools import cache
 from typing import Any, ClassVar
 
+from relokit.codegen.aarch64_elf import RelocationType
 from relokit.codegen.base.bits import MASK64, signed
 from relokit.codegen.base.documents import ABSENT, Table, shown
 from relokit.codegen.base.nouns import dataclass
@@ -43,6 +44,9 @@ _SYSTEM = 0b1101010100
 _IMMEDIATE = re.compile(r"#-?(?:0x[0-9a-f]+|\d+)")
 
 
+_LEAVING = 0b101
+"""Bits 28:26 of branches and exceptions (C4.1)."""
+
 LEAST_ADDRESS = 1 << 16
 """Below this a literal is taken for a number, whatever lies there."""
 
@@ -54,6 +58,9 @@ class Instruction:
     ``operands`` has PLACE where the instruction refers to a place: to instruction number ``target``
     of the routine itself, or else to ``place``, by name or, ``named`` being false, by address.
     ``address`` is that place's VA, ``distance`` its distance from the routine's start, in bytes.
+    ``taken`` says that it takes or accesses this place, which is not all that it may do with one:
+    it may go there, or take a page. ``datum`` says that the place is data without a name, the same
+    wherever it lies.
     ``at_boot`` are the words, without their distances, that boot may put in its place (0 where a
     function makes them), ``note`` says so in words, or that it is such a word itself.
     """
@@ -69,6 +76,8 @@ class Instruction:
     named: bool = False
     address: int = 0
     distance: int = 0
+    taken: bool = False
+    datum: bool = False
     at_boot: tuple[int, ...] = ()
     note: str = field(default="", metadata=ABSENT)
 
@@ -171,7 +180,7 @@ def decode(routine: Routine, names: Names) -> tuple[Instruction, ...]:
             if 4 * index in pointers:
                 to, size = pointers[4 * index]
                 plain = replace(plain, mnemonic=".quad" if size == 8 else ".word", operands=PLACE)
-                plain = _referring(plain, to, names, routine, pointer=True)
+                plain = _referring(plain, to, names, routine, pointer=True, taken=True)
             result.append(plain)
             continue
         if index in inside:
@@ -181,7 +190,7 @@ def decode(routine: Routine, names: Names) -> tuple[Instruction, ...]:
         made = _instruction(index, word, mnemonic, operands, routine, names, low)
         if ADRP.holds(word):
             pages[word & 31] = (made.address & ~WITHIN_PAGE, index)
-        elif word >> 26 & 7 == 0b101:  # branches, exceptions: others get behind them, and calls
+        elif word >> 26 & 7 == _LEAVING:  # branches, exceptions: others get behind them, and calls
             pages.clear()
         else:
             pages.pop(word & 31, None)
@@ -189,7 +198,7 @@ def decode(routine: Routine, names: Names) -> tuple[Instruction, ...]:
         if low is not None and base is not None and not routine.fixups:
             # An ADRP refers to what it is completed to.
             pointer = ADD.holds(word)
-            result[base[1]] = _referring(result[base[1]], low, names, routine, pointer)
+            result[base[1]] = _referring(result[base[1]], low, names, routine, pointer, True)
     return _with_alternatives(result, routine)
 
 
@@ -251,6 +260,12 @@ def _instruction(
         operands = _IMMEDIATE.sub(f"#:lo12:{PLACE}", operands)
         if PLACE not in operands:
             operands = operands.replace("]", f", #:lo12:{PLACE}]")
+    if 4 * index in routine.relocated:
+        kind, to = routine.relocated[4 * index]
+        if place is not None:
+            operands = operands.rpartition(", ")[0]
+        plain = Instruction(4 * index, word, mnemonic, f"{operands}, :{_relocation(kind)}:{PLACE}")
+        return _referring(plain, to, names, routine, pointer=False, taken=False)
     plain = Instruction(4 * index, word, mnemonic, operands)
     if place is None:
         return plain
@@ -261,20 +276,34 @@ def _instruction(
     # Of an ADRP alone it is not known what is in the page; a relocation says it.
     kinds = (ADR, ADRP) if routine.fixups else (ADR,)
     pointer = ADD.holds(word) or any(kind.holds(word) for kind in kinds)
-    return _referring(plain, place, names, routine, pointer)
+    page = ADRP.holds(word) and not routine.fixups
+    taken = word >> 26 & 7 != _LEAVING and not page
+    return _referring(plain, place, names, routine, pointer, taken)
+
+
+def _relocation(kind: int) -> str:
+    """``abs_g0`` and the like, as GNU as says it, or the number."""
+    try:
+        name = RelocationType(kind).name
+    except ValueError:
+        return f"reloc{kind}"
+    return name.removeprefix("MOVW_").replace("UABS", "abs").replace("SABS", "abs").lower()
 
 
 def _referring(
-    plain: Instruction, place: int, names: Names, routine: Routine, pointer: bool
+    plain: Instruction, place: int, names: Names, routine: Routine, pointer: bool, taken: bool
 ) -> Instruction:
     """``plain`` with the place it refers to; ``pointer`` says that it takes its address."""
     name = names.pointed(place) if pointer else names.name(place)
+    nameless = not names.data.named_at(place) and (name is None or name[0] != '"')
     return replace(
         plain,
         place=name or f"{place:#x}",
         named=name is not None,
         address=place,
         distance=place - routine.address,
+        taken=taken,
+        datum=taken and nameless and names.data.is_constant(place),
     )
 
 

@@ -177,6 +177,8 @@ def _constant(code: Sequence[Instruction], start: int, targets: set[int | None])
 def _place(instruction: Instruction, kept: frozenset[Aspect]) -> str:
     if Aspect.ADDRESSES in kept:
         return f"{instruction.address:#x}"
+    if instruction.datum:
+        return "data"  # what is there is compared by itself, wherever that is
     # Without a name, what stays the same when code moves as a whole.
     return instruction.place if instruction.named else f".{instruction.distance:+#x}"
 

@@ -35,7 +35,8 @@ from relokit.diffing.routines.classify import WEIGHT, ChangeKind
 if TYPE_CHECKING:
     from relokit.diffing.kernels.whole_match import Match
     from relokit.diffing.kernels.whole_pairs import FunctionPairing
-    from relokit.diffing.kernels.whole_text import Ints, KernelText
+    from relokit.diffing.kernels.whole_text import KernelText
+    from relokit.diffing.read.references import Ints
 
 
 class FunctionStatus(StrEnum):
@@ -283,7 +284,7 @@ def _functions(
     """Everything that differs: the ``changed`` pairs, and functions of one side."""
     import numpy as np
 
-    from relokit.diffing.kernels.whole_text import spans
+    from relokit.diffing.read.references import spans
 
     units = len(changed) + len(pairing.only_left) + len(pairing.only_right)
     left_functions = np.concatenate([changed[:, 0], np.array(pairing.only_left, np.int64)])

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from relokit.codegen.base import native
-from relokit.diffing.kernels.whole_text import Ints
+from relokit.diffing.read.references import Ints
 
 Partners = npt.NDArray[np.int32]
 

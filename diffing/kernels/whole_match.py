@@ -10,14 +10,12 @@ from relokit.codegen.instruction_forms import SYSTEM
 from relokit.diffing.kernels.whole_align import Aligner, cells, common_anywhere
 from relokit.diffing.kernels.whole_text import (
     TAG_SHIFT,
-    Flags,
-    Ints,
     KernelText,
     Reference,
     inside_distance,
-    spans,
 )
 from relokit.diffing.progress import Progress
+from relokit.diffing.read.references import Flags, Ints, spans
 
 MAX_CELLS = 1 << 28
 """Left words times right words of one pair of functions: 64 MiB while it is aligned."""

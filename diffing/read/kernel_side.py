@@ -10,6 +10,7 @@ from relokit.codegen.base.errors import FormatError
 from relokit.codegen.facts import RELOCATION
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.codegen.series import COMPLETE
+from relokit.diffing.read.kernel_data import kernel_data
 from relokit.diffing.read.program_sides import GETS_KIMAGE, image_side
 from relokit.diffing.read.routine import MAX_ROUTINE, Names, Replaced, Routine, Side, preference
 from relokit.linker.kernel.alternatives import Alternative
@@ -44,10 +45,11 @@ def kernel_side(opened: OpenedKernel, symbol: str | None) -> Side:
         return kernel.image[at : at + size] if at >= 0 else kernel.image[:0]
 
     # Those that are cut out by what is known of them: kallsyms has no sizes.
+    data = kernel_data(kernel.image, symbols)
     known = (RELOCATION, HYP_VECTORS, KEXEC_VECTORS)
     if symbol is not None and symbol in symbols and symbol not in known:
         addresses = (base + at for at in symbols.offsets)
-        names = Names(zip(addresses, symbols.names, strict=True), content)
+        names = Names(zip(addresses, symbols.names, strict=True), content, data)
         at = symbols.offset(symbol)
         size = min(symbols.end(at) - at, MAX_ROUTINE) & ~3
         code = bytes(kernel.image[at : at + size]) if at >= 0 else b""
@@ -60,7 +62,9 @@ def kernel_side(opened: OpenedKernel, symbol: str | None) -> Side:
     if shipped_series(image) != COMPLETE:
         readers -= {RELOCATION}
     named = [(base + at, name) for at, name in zip(symbols.offsets, symbols.names, strict=True)]
-    side = image_side(image, path, layout=layout, readers=readers, named=named, content=content)
+    side = image_side(
+        image, path, layout=layout, readers=readers, named=named, content=content, around=data
+    )
     side = replace(side, routines=_outermost(side.routines), kernel=opened)
     return _with_alternatives(side, opened)
 

@@ -13,6 +13,7 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.codegen.object import SourceLine
 from relokit.codegen.target import Target
+from relokit.diffing.read.data import NO_DATA, SideData
 from relokit.linker.kernel.opened import OpenedKernel
 
 MAX_ROUTINE = 1 << 18
@@ -35,7 +36,10 @@ def _nothing(address: int, size: int) -> bytes:
 class Names:
     """Names for addresses: the nearest at or below, within ``reach`` bytes; or a string there.
 
-    ``content`` gives up to so many bytes at an address, as far as there are any.
+    ``content`` gives up to so many bytes at an address, as far as there are any. ``data`` is what
+    there is besides code. Where ``gap`` is not 0, whatever is named lies around a multiple of it,
+    and a name reaches half the way to the next, in both directions; ``sections`` then name a
+    multiple at which there is no symbol.
     """
 
     reach = 1 << 20
@@ -44,8 +48,15 @@ class Names:
         self,
         named: Iterable[tuple[int, str]],
         content: Callable[[int, int], bytes | memoryview] = _nothing,
+        data: SideData = NO_DATA,
+        *,
+        gap: int = 0,
+        sections: Mapping[int, str] | None = None,
     ) -> None:
         self._content = content
+        self.data = data
+        self._gap = gap
+        self._sections = sections or {}
         best: dict[int, str] = {}
         for address, name in named:
             if address not in best or preference(name) < preference(best[address]):
@@ -56,6 +67,8 @@ class Names:
     def name(self, address: int) -> str | None:
         """``symbol`` or ``symbol+0x10``; None where no symbol is near."""
         at = bisect_right(self._addresses, address)
+        if self._gap:
+            return self._around(address, at)
         if not at:
             return None
         start = self._addresses[at - 1]
@@ -64,10 +77,23 @@ class Names:
             return None
         return self._names[start] + (f"+{distance:#x}" if distance else "")
 
+    def _around(self, address: int, at: int) -> str | None:
+        """As ``name``, by what is nearest around the same multiple of the gap."""
+        around = self._multiple(address)
+        for start in self._addresses[max(at - 1, 0) : at + 1]:
+            if self._multiple(start) == around:
+                distance = address - start
+                return self._names[start] + (f"{distance:+#x}" if distance else "")
+        section = self._sections.get(around)
+        return None if section is None else f"{section}{address - around:+#x}"
+
+    def _multiple(self, address: int) -> int:
+        return (address + self._gap // 2) // self._gap * self._gap
+
     def pointed(self, address: int) -> str | None:
         """What a pointer to ``address`` is to: a symbol itself, a string, a place in a symbol."""
         name = self.name(address)
-        if name is None or "+" in name:
+        if name is None or "+" in name or "-" in name:
             return self._string(address) or name
         return name
 
@@ -111,7 +137,8 @@ class Routine:
     """``code`` is what stands at VA ``address``, whole instruction words, in ``section``.
 
     ``fixups`` are what a relocation says an instruction at a byte offset refers to, as an address,
-    ``pointers`` what it says of data: the address, and the bytes it takes (4 or 8);
+    ``pointers`` what it says of data: the address, and the bytes it takes (4 or 8),
+    ``relocated`` any other: its number and the address it takes something of;
     ``kimage_argument`` says that x0 is a struct kimage on entry. ``lines`` say from which byte
     offset on which source line it is, ascending. ``data`` says that it is none of it code.
     ``replaced`` are its boot-time alternatives, where they are known.
@@ -122,6 +149,7 @@ class Routine:
     code: bytes = field(repr=False)
     fixups: Mapping[int, int] = field(default_factory=dict, repr=False)
     pointers: Mapping[int, tuple[int, int]] = field(default_factory=dict, repr=False)
+    relocated: Mapping[int, tuple[int, int]] = field(default_factory=dict, repr=False)
     kimage_argument: bool = False
     section: str = ""
     lines: tuple[tuple[int, SourceLine], ...] = field(default=(), repr=False)
@@ -157,7 +185,8 @@ class Side:
 
     ``part`` says that it is a unit of a program: it is not expected to have all that a whole one
     has. ``sections`` are those that hold code. ``target`` is what it was built for, ``kernel`` the
-    opened file that it was cut out of, where it is one of these.
+    opened file that it was cut out of, where it is one of these. ``hashes`` are the VAs of the
+    words of type hashes in front of routines, by the routine's name.
     """
 
     name: str
@@ -168,3 +197,4 @@ class Side:
     sections: tuple[Extent, ...] = ()
     target: Target | None = None
     kernel: OpenedKernel | None = field(default=None, repr=False)
+    hashes: Mapping[str, int] = field(default_factory=dict, repr=False)

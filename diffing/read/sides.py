@@ -17,11 +17,8 @@ from relokit.codegen.kimage_layouts import layout_named
 from relokit.codegen.series import Feature, parse_state
 from relokit.codegen.target import Regime, Target, parse_page_size
 from relokit.diffing.progress import READING, Progress, untold
-from relokit.diffing.read.program_sides import (
-    GETS_KIMAGE,
-    image_side,
-    object_side,
-)
+from relokit.diffing.read.object_side import object_side
+from relokit.diffing.read.program_sides import GETS_KIMAGE, image_side
 from relokit.diffing.read.routine import DiffError, Side
 from relokit.linker.elf_format import ELF_MAGIC, ET_REL
 from relokit.linker.image import Image

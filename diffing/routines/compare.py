@@ -20,6 +20,7 @@ from relokit.diffing.progress import COMPARING, Progress, untold
 from relokit.diffing.read.routine import DiffError, Routine, Side
 from relokit.diffing.routines.align import Budget
 from relokit.diffing.routines.classify import ChangeKind, kind_of
+from relokit.diffing.routines.data_changes import DataFollower
 from relokit.diffing.routines.model import Action, Change, Diff, DiffRow, RoutineDiff
 from relokit.diffing.routines.pairing import Pairer
 from relokit.diffing.routines.row_kinds import Judge
@@ -63,12 +64,19 @@ def compare(
         progress(COMPARING, number, len(pairs))
         routines.append(_compare(*pair, aspects, budget))
     progress(COMPARING, len(pairs), len(pairs))
+    follower = DataFollower(left, right, routines)
+    data = [
+        _compare(_Reading(*one), _Reading(*other), aspects, budget)
+        for one, other in follower.pairs()
+    ]
     return Diff(
         left,
         right,
-        tuple(routines),
+        (*routines, *data),
         ignored,
         wanted,
+        tuple(follower.compared),
+        tuple(follower.left_out),
     )
 
 

@@ -133,7 +133,9 @@ class Diff:
     """What a comparison found; ``kinds`` are what it was asked for.
 
     ``ignored`` are the names of routines that one side has and the other, which is but a part of a
-    program, was not expected to have.
+    program, was not expected to have. ``data`` are the names of the data that the routines refer
+    to and that was compared: what of it differs is in ``routines``. ``data_not_compared`` are
+    those of what was not.
     """
 
     SCHEMA: ClassVar[str] = "relokit.diff/1"
@@ -142,7 +144,7 @@ class Diff:
         "left": "left.name",
         "right": "right.name",
         "routines": "compared",
-        **shown("only_left", "only_right", "renamed", "ignored"),
+        **shown("only_left", "only_right", "renamed", "ignored", "data", "data_not_compared"),
         "registers": "renames",
         "hunks": "hunks",
     }
@@ -152,6 +154,8 @@ class Diff:
     routines: tuple[RoutineDiff, ...]
     ignored: tuple[str, ...] = ()
     kinds: frozenset[ChangeKind] = frozenset(ChangeKind)
+    data: tuple[str, ...] = ()
+    data_not_compared: tuple[str, ...] = ()
 
     def changes(self) -> tuple[Change, ...]:
         """Every difference once, in order."""
@@ -189,7 +193,8 @@ class Diff:
     @property
     def compared(self) -> tuple[str, ...]:
         """Names of the routines that both sides have."""
-        return tuple(one.name for one in self.routines if not one.one_sided)
+        compared = (one for one in self.routines if not one.one_sided)
+        return tuple(one.name for one in compared if one.name not in self.data)
 
     @property
     def renamed(self) -> tuple[str, ...]:

@@ -19,7 +19,9 @@ _ARROW = " → "
 
 
 def summary(diff: Diff) -> str:
-    """What differs, by kind, in one line; empty where nothing does, not even a register's name."""
+    """What differs, by kind, in one line, and what data was not compared; empty where nothing is
+    to be said, not even a register's name.
+    """
     return "; ".join(summary_parts(diff))
 
 
@@ -51,6 +53,8 @@ def summary_parts(diff: Diff) -> list[str]:
     for name, texts in diff.renames().items():
         where = f" in {name}" if len(diff.routines) > 1 else ""
         parts.append(f"registers renamed{where} {', '.join(texts)}")
+    if diff.data_not_compared:
+        parts.append(f"data not compared: {_some(diff.data_not_compared, MOST_NAMED)}")
     return parts
 
 

@@ -13,7 +13,7 @@ from relokit.codegen.kimage_layouts import LAYOUTS
 from relokit.codegen.object import Object, Section, SectionFlag, SectionType, Symbol, SymbolType
 from relokit.diffing.instructions.decode import decode, decode_words
 from relokit.diffing.instructions.normalise import with_fields
-from relokit.diffing.read.program_sides import object_side
+from relokit.diffing.read.object_side import object_side
 from relokit.diffing.read.routine import MAX_ROUTINE, MAX_ROUTINES, DiffError, Names, Routine, Side
 from relokit.diffing.read.sides import parse_operand, parse_target
 from relokit.diffing.routines.classify import ChangeKind, kind_of

@@ -10,7 +10,8 @@ import relokit
 from relokit.building import encoder
 from relokit.codegen.gas.assembler import assemble
 from relokit.codegen.source import Unit
-from relokit.diffing.read.program_sides import image_side, object_side
+from relokit.diffing.read.object_side import object_side
+from relokit.diffing.read.program_sides import image_side
 from relokit.diffing.read.routine import Side
 from relokit.diffing.read.untyped import branch_targets, untyped_routines
 from relokit.diffing.routines.compare import compare

@@ -12,7 +12,7 @@ from relokit.building import encoder
 from relokit.codegen.gas.assembler import assemble
 from relokit.codegen.source import Unit
 from relokit.diffing.instructions.decode import decode
-from relokit.diffing.read.program_sides import object_side
+from relokit.diffing.read.object_side import object_side
 from relokit.diffing.read.routine import Names, Routine, Side
 from relokit.diffing.routines.compare import compare
 from relokit.diffing.routines.report import unified

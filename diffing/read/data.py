@@ -1,0 +1,183 @@
+"""What a side has besides routines: bytes that code takes the address of, and where each ends."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import field
+from functools import cached_property
+
+from relokit.codegen.base.nouns import dataclass
+
+MAX_DATUM = 1 << 16
+"""Bytes of one piece of data that are compared."""
+CONSTANT_WHEN_RUN = (".data.rel.ro", ".data..ro_after_init")
+"""Sections that are written before the program starts, and never by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What a relocation puts into ``size`` bytes: the distance to ``address`` if ``relative``.
+
+    Of another ``kind`` (its number) than those, ``size`` is 0.
+    """
+
+    address: int
+    size: int
+    relative: bool = False
+    kind: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Bytes at VA ``address``; ``pointers`` by offset. ``writable`` says that code may change them.
+
+    ``code`` says that routines lie here, too. What is behind ``content`` is zero at first.
+    """
+
+    name: str
+    address: int
+    size: int
+    content: bytes | memoryview = field(repr=False)
+    writable: bool = False
+    code: bool = False
+    pointers: Mapping[int, Pointer] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Datum:
+    """One piece of data: from VA ``address`` up to what comes next.
+
+    ``exact`` says that it certainly ends there: what comes next is not only the next thing that
+    is known to be referred to. ``name`` is a symbol's, or empty; ``sized`` says that the symbol
+    says how long it is.
+    """
+
+    area: Area
+    address: int
+    size: int
+    exact: bool
+    name: str = ""
+    sized: bool = False
+
+    @property
+    def content(self) -> bytes:
+        """Its bytes, the first MAX_DATUM of them."""
+        start, size = self.address - self.area.address, min(self.size, MAX_DATUM)
+        return bytes(self.area.content[start : start + size]).ljust(size, b"\0")
+
+    @property
+    def pointers(self) -> dict[int, Pointer]:
+        """Those within, by offset from the start."""
+        start = self.address - self.area.address
+        return {
+            at - start: to
+            for at, to in self.area.pointers.items()
+            if start <= at < start + self.size
+        }
+
+
+def _none() -> Iterable[int]:
+    return ()
+
+
+class SideData:
+    """The data of a side.
+
+    ``symbols`` are (VA, bytes or 0, name) of what is named in it, ``code`` (VA, VA of the end) of
+    all routines, ``references`` all other places that something refers to, asked for at most
+    once. ``whole`` says that these are all that there are.
+    """
+
+    def __init__(
+        self,
+        areas: Iterable[Area] = (),
+        symbols: Iterable[tuple[int, int, str]] = (),
+        code: Iterable[tuple[int, int]] = (),
+        references: Callable[[], Iterable[int]] = _none,
+        *,
+        whole: bool = False,
+    ) -> None:
+        self._areas = sorted((one for one in areas if one.size), key=lambda one: one.address)
+        self._starts = [one.address for one in self._areas]
+        self._symbols = {
+            address: (size, name) for address, size, name in symbols if self.area(address)
+        }
+        self._code = sorted(code)
+        self._references = references
+        self._whole = whole
+
+    def area(self, address: int) -> Area | None:
+        """The area that VA ``address`` is in."""
+        at = bisect_right(self._starts, address) - 1
+        if at < 0:
+            return None
+        area = self._areas[at]
+        return area if address < area.address + area.size else None
+
+    def at(self, address: int) -> Datum | None:
+        """The piece of data that VA ``address`` is in: all of a symbol that has a size, or from
+        there on. None for code, and for what this side has not.
+        """
+        area = self.area(address)
+        if area is None or (area.code and self._in_code(address)):
+            return None
+        at = bisect_right(self._named, address) - 1
+        if at >= 0:
+            start = self._named[at]
+            size, name = self._symbols[start]
+            if start <= address < start + size:
+                end = min(start + size, area.address + area.size)
+                return Datum(area, start, end - start, True, name, sized=True)
+        name = self._symbols.get(address, (0, ""))[1]
+        end = area.address + area.size
+        for bounds in (self._bounds, self._code_starts if area.code else ()):
+            following = bisect_right(bounds, address)
+            if following < len(bounds):
+                end = min(end, bounds[following])
+        return Datum(area, address, end - address, self._whole, name)
+
+    def is_constant(self, address: int) -> bool:
+        """Whether VA ``address`` is in data that nothing writes to, no matter where it is."""
+        area = self.area(address)
+        if area is None or area.writable:
+            return False
+        return not (area.code and self._in_code(address))
+
+    def named_at(self, address: int) -> bool:
+        """Whether a symbol begins at VA ``address``, or one that has a size holds it."""
+        at = bisect_right(self._named, address) - 1
+        if at < 0:
+            return False
+        start = self._named[at]
+        return address == start or address < start + self._symbols[start][0]
+
+    def _in_code(self, address: int) -> bool:
+        at = bisect_right(self._code_starts, address) - 1
+        return at >= 0 and address < self._code_reach[at]
+
+    @cached_property
+    def _code_starts(self) -> list[int]:
+        return [start for start, _ in self._code]
+
+    @cached_property
+    def _code_reach(self) -> list[int]:
+        """How far what begins up to there reaches: routines may lie within one another."""
+        reach: list[int] = []
+        for _, end in self._code:
+            reach.append(max(end, reach[-1] if reach else end))
+        return reach
+
+    @cached_property
+    def _named(self) -> list[int]:
+        return sorted(self._symbols)
+
+    @cached_property
+    def _bounds(self) -> Sequence[int]:
+        bounds = set(self._references())
+        for start, (size, _) in self._symbols.items():
+            bounds |= {start, start + size}
+        return sorted(bounds)
+
+
+NO_DATA = SideData()

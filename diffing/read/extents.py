@@ -1,0 +1,126 @@
+"""Where routines begin and end in sections, with the words in front of them that are no code."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from relokit.codegen.object import SectionFlag, SourceLine
+from relokit.diffing.read.data import CONSTANT_WHEN_RUN
+from relokit.diffing.read.routine import MAX_ROUTINE, MAX_ROUTINES, DiffError
+from relokit.diffing.read.untyped import Place
+
+V = TypeVar("V")
+Spot = tuple[int, int]
+"""Number of a section and a VA."""
+TYPE_HASH = 4
+"""Bytes of the hash of a function's type in front of it."""
+MAX_TOTAL = 1 << 24
+"""Bytes of all routines of one side; overlapping ones count each."""
+_NAME_ONE = "name one of them: FILE:symbol"
+
+
+def sized(
+    places: list[Place], ends: Mapping[int, int], wanted: str | None, hashes: Collection[Spot]
+) -> Iterator[Place]:
+    """(section, address, size, name) with whole words and a size for what has none: to the next."""
+    starts = sorted({(section, address) for section, address, _, _ in places} | set(hashes))
+    if wanted is not None:
+        places = [place for place in places if place[3] == wanted]
+    if len(places) > MAX_ROUTINES:
+        raise DiffError(
+            f"{len(places)} routines, more than the {MAX_ROUTINES} compared at once", hint=_NAME_ONE
+        )
+    total = 0
+    for section, address, size, name in places:
+        if not size:
+            size = _up_to_next(starts, section, address, ends)
+        size = min(size, MAX_ROUTINE) & ~3
+        total += max(size, 0)
+        if total > MAX_TOTAL:
+            raise DiffError(f"routines of more than {MAX_TOTAL} bytes", hint=_NAME_ONE)
+        if address % 4 == 0 and size > 0:
+            yield section, address, size, name
+
+
+def is_named(name: str) -> bool:
+    """Whether this is more than a mapping symbol (AAELF64) or a local label."""
+    return bool(name) and not name.startswith(("$", ".L"))
+
+
+def is_writable(flags: SectionFlag, section: str) -> bool:
+    return bool(flags & SectionFlag.WRITE) and not section.startswith(CONSTANT_WHEN_RUN)
+
+
+class DataRuns:
+    """Where data stands among code: what mapping symbols say (AAELF64, "Mapping symbols").
+
+    ``symbols`` are (number of the section, VA, name) of all there are.
+    """
+
+    def __init__(self, symbols: Iterable[tuple[int, int, str]]) -> None:
+        self._data = {
+            (section, address): name[1] == "d"
+            for section, address, name in symbols
+            if name[:2] in ("$d", "$x") and name[2:3] in ("", ".")
+        }
+        self._spots = sorted(self._data)
+
+    def begins(self, spot: Spot) -> bool:
+        """Whether data begins there."""
+        return self._data.get(spot, False)
+
+    def has(self, place: Place) -> bool:
+        """Whether a symbol is one of data."""
+        at = bisect_right(self._spots, place[:2]) - 1
+        return at >= 0 and self._spots[at][0] == place[0] and self._data[self._spots[at]]
+
+
+def type_hashes(places: Iterable[Place], runs: DataRuns) -> set[Spot]:
+    """Where words of data stand right before a routine, alone: the hash of its type, for callers
+    that check it (kCFI: the word before a function).
+    """
+    return {
+        (section, address - TYPE_HASH)
+        for section, address, _, _ in places
+        if runs.begins((section, address - TYPE_HASH)) and not runs.begins((section, address))
+    }
+
+
+def by_routine(places: Iterable[Place], hashes: Collection[Spot]) -> dict[str, int]:
+    return {
+        name: address - TYPE_HASH
+        for section, address, _, name in places
+        if (section, address - TYPE_HASH) in hashes
+    }
+
+
+def reaches(
+    places: list[Place], ends: Mapping[int, int], hashes: Collection[Spot]
+) -> Iterator[tuple[int, int]]:
+    """From where to where routines reach, whatever is to be compared."""
+    starts = sorted({(section, address) for section, address, _, _ in places} | set(hashes))
+    for section, address, size, _ in places:
+        yield address, address + (size or _up_to_next(starts, section, address, ends))
+
+
+def _up_to_next(starts: Sequence[Spot], section: int, address: int, ends: Mapping[int, int]) -> int:
+    """Bytes from there to what begins next in the section, or to its end."""
+    at = bisect_right(starts, (section, address))
+    here = at < len(starts) and starts[at][0] == section
+    return (starts[at][1] if here else ends[section]) - address
+
+
+def within(found: Mapping[int, V], start: int, size: int) -> dict[int, V]:
+    """What is at offsets within a routine, counted from its start."""
+    return {at - start: to for at, to in found.items() if start <= at < start + size}
+
+
+def source_lines(
+    lines: tuple[tuple[int, SourceLine], ...], start: int, size: int
+) -> tuple[tuple[int, SourceLine], ...]:
+    """Those of a section's ``lines`` that are within a routine, by offset in it."""
+    first = max(bisect_right(lines, start, key=lambda entry: entry[0]) - 1, 0)
+    last = bisect_right(lines, start + size - 1, key=lambda entry: entry[0])
+    return tuple((max(offset - start, 0), line) for offset, line in lines[first:last])

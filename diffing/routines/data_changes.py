@@ -1,0 +1,293 @@
+"""The data that compared routines take the address of: followed from both, and compared."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+from relokit.codegen.base.bits import signed
+from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.instruction_forms import ADRP, BR, LITERAL, UNSIGNED_OFFSET
+from relokit.diffing.instructions.decode import PLACE, Instruction
+from relokit.diffing.instructions.normalise import Key
+from relokit.diffing.read.data import MAX_DATUM, Datum
+from relokit.diffing.read.routine import Routine, Side
+from relokit.diffing.routines.model import RoutineDiff
+
+MAX_DATA = 1 << 12
+"""Pieces of data that are compared in one diff."""
+MAX_DATA_BYTES = 1 << 20
+TYPE_HASH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """A place on each side, what it is called, and the routines whose code takes it.
+
+    ``bytes`` are as many as are accessed there, 0 where that is not known.
+    """
+
+    places: tuple[int, int]
+    label: str
+    users: tuple[Routine, Routine]
+    bytes: int = 0
+
+
+Reading = tuple[Routine, tuple[Instruction, ...], tuple[Key, ...]]
+"""A piece of data as lines, and what these are compared by."""
+
+
+class DataFollower:
+    """Finds what the rows of ``routines`` refer to alike on both sides, and what that refers to.
+
+    ``compared`` are the names of data that was compared, ``left_out`` of what was not.
+    """
+
+    def __init__(self, left: Side, right: Side, routines: Sequence[RoutineDiff]) -> None:
+        self._sides = left, right
+        self._routines = [one for one in routines if not one.one_sided]
+        self._maps = _Labels(self._routines, 0), _Labels(self._routines, 1)
+        self._budget = MAX_DATA_BYTES
+        self.compared: dict[str, None] = {}
+        self.left_out: dict[str, None] = {}
+
+    def pairs(self) -> Iterator[tuple[Reading, Reading]]:
+        """What differs; each pair of places once."""
+        work = deque(self._starts())
+        known = {
+            (one.address, other.address)
+            for one, other in ((rd.left, rd.right) for rd in self._routines)
+            if one and other
+        }
+        seen: set[tuple[int, int, int]] = set()
+        while work:
+            visit = work.popleft()
+            found = self._data(visit)
+            if found is None:
+                continue
+            one, other = found
+            key = one.address, other.address, one.size
+            if key in seen or key[:2] in known:
+                continue
+            seen.add(key)
+            label = visit.label
+            if len(seen) > MAX_DATA or self._budget < 0:
+                self.left_out[label] = None
+                continue
+            self._budget -= one.size + other.size
+            if max(one.size, other.size) > MAX_DATUM:
+                self.left_out[label] = None
+            else:
+                self.compared[label] = None
+            left, right = (
+                self._read(datum, label, visit.users[side], side)
+                for side, datum in enumerate(found)
+            )
+            if left[2] != right[2]:
+                yield left, right
+            work.extend(_pointed(left, right, visit))
+
+    def _starts(self) -> Iterator[_Visit]:
+        for routine in self._routines:
+            assert routine.left is not None
+            assert routine.right is not None
+            users = routine.left, routine.right
+            for row in routine.rows:
+                one, other = row.left, row.right
+                if one and other and _alike(one, other) and not ADRP.holds(one.word):
+                    places = one.address, other.address
+                    label = one.place if one.named and not one.datum else ""
+                    label = label or f"data of {routine.name}{one.offset:+#x}"
+                    size = max(_accessed(one.word), _accessed(other.word))
+                    yield _Visit(places, label.partition("+0x")[0], users, size)
+            hashes = [
+                side.hashes.get(one.name) for side, one in zip(self._sides, users, strict=True)
+            ]
+            if hashes[0] is not None and hashes[1] is not None:
+                label = f"type hash of {routine.name}"
+                yield _Visit((hashes[0], hashes[1]), label, users, TYPE_HASH)
+
+    def _data(self, visit: _Visit) -> tuple[Datum, Datum] | None:
+        """Both pieces of data, as far as they are to be compared; None where there are not two."""
+        found = [
+            side.names.data.at(place) for side, place in zip(self._sides, visit.places, strict=True)
+        ]
+        one, other = found
+        if one is None or other is None:
+            if one is not other:
+                self.left_out[visit.label] = None
+            return None
+        # A piece that is only accessed there is no longer than that; one of unknown end no longer
+        # than what is known of the other.
+        sizes = [
+            min(datum.size, visit.bytes) if visit.bytes and not datum.sized else datum.size
+            for datum in (one, other)
+        ]
+        if not (one.exact and other.exact):
+            sizes = [min(sizes)] * 2
+        return replace(one, size=sizes[0]), replace(other, size=sizes[1])
+
+    def _read(self, datum: Datum, label: str, user: Routine, side: int) -> Reading:
+        content = datum.content
+        content += bytes(-len(content) % 4)
+        routine = Routine(label, datum.address, content, section=datum.area.name, data=True)
+        lines = [*_DataLines(self._sides[side], self._maps[side], datum, user).read(content)]
+        while len(lines) > 1 and not lines[-1][0].word and not lines[-1][0].place:
+            lines.pop()
+        return routine, tuple(one for one, _ in lines), tuple(key for _, key in lines)
+
+
+def _alike(one: Instruction, other: Instruction) -> bool:
+    """Whether both take what may be the same data: of a string it is known already."""
+    if not one.taken or not other.taken or one.place.startswith('"'):
+        return False
+    return (one.datum and other.datum) or one.place == other.place
+
+
+def _accessed(word: int) -> int:
+    """Bytes that a load or store with a place in it accesses, 0 for what takes an address."""
+    if LITERAL.holds(word):
+        return (4, 8, 16, 0)[word >> 30] if word >> 26 & 1 else (4, 8, 4, 0)[word >> 30]
+    if UNSIGNED_OFFSET.holds(word):
+        return 16 if word >> 26 & word >> 23 & 1 else 1 << (word >> 30)
+    return 0
+
+
+def _pointed(left: Reading, right: Reading, visit: _Visit) -> Iterator[_Visit]:
+    for one, other in zip(left[1], right[1], strict=False):
+        if _alike(one, other):
+            label = f"{visit.label}{one.offset:+#x}" if one.datum else one.place.partition("+0x")[0]
+            yield _Visit((one.address, other.address), label, visit.users)
+
+
+class _Labels:
+    """Places in compared routines, called alike on both sides: by the pair of rows they are at."""
+
+    def __init__(self, routines: Sequence[RoutineDiff], side: int) -> None:
+        found = []
+        for routine in routines:
+            one = (routine.left, routine.right)[side]
+            assert one is not None
+            found.append((one.address, one.address + len(one.code), routine))
+        self._found = sorted(found, key=lambda entry: entry[:2])
+        self._starts = [start for start, _, _ in self._found]
+        self._side = side
+        self._numbers: dict[int, list[int]] = {}
+
+    def at(self, address: int) -> str | None:
+        """What VA ``address`` is called."""
+        at = bisect_right(self._starts, address) - 1
+        if at < 0 or address >= self._found[at][1] or (address - self._starts[at]) % 4:
+            return None
+        routine = self._found[at][2]
+        if at not in self._numbers:
+            self._numbers[at] = [*self._following(routine)]
+        numbers = self._numbers[at]
+        index = (address - self._starts[at]) // 4
+        return f"{routine.name}@{numbers[min(index, len(numbers) - 1)]}"
+
+    def _following(self, routine: RoutineDiff) -> Iterator[int]:
+        """By instruction: how many pairs of rows there are before it."""
+        pairs = 0
+        for row in routine.rows:
+            if (row.left, row.right)[self._side] is not None:
+                yield pairs
+            pairs += row.left is not None and row.right is not None
+        yield pairs
+
+
+class _DataLines:
+    """A piece of data, word by word, with what its words point to."""
+
+    def __init__(self, side: Side, labels: _Labels, datum: Datum, user: Routine) -> None:
+        self._names, self._labels, self._datum, self._user = side.names, labels, datum, user
+        self._pointers = datum.pointers
+        self._linked = not side.part
+
+    def read(self, content: bytes) -> Iterator[tuple[Instruction, Key]]:
+        """Each line with what it is compared by."""
+        offset = 0
+        while offset < len(content):
+            pointer = self._pointers.get(offset)
+            word = int.from_bytes(content[offset : offset + 4], "little")
+            line: tuple[Instruction, Key] | None = None
+            size = 4
+            if pointer is not None and pointer.size:
+                place = pointer.address
+                target = place - offset if pointer.relative else place
+                if pointer.size == 4 and pointer.relative and self._in_table(target):
+                    line = self._entry(offset, word, target)
+                else:
+                    size = pointer.size
+                    line = self._pointer(offset, word, place, pointer.size, pointer.relative)
+            elif self._linked and (value := self._address(content, offset)) is not None:
+                size, line = 8, self._pointer(offset, word, value, 8, relative=False)
+            elif self._linked or self._datum.area.code:
+                target = self._datum.address + signed(word, 32)
+                if word and self._in_table(target):
+                    line = self._entry(offset, word, target)
+            yield line or self._plain(offset, word)
+            offset += size
+
+    def _address(self, content: bytes, offset: int) -> int | None:
+        """What 64 bits are the address of, if they are one of this program."""
+        if (self._datum.address + offset) % 4 or offset + 8 > len(content):
+            return None
+        value = int.from_bytes(content[offset : offset + 8], "little")
+        return value if value >> 16 and self._names.data.area(value) is not None else None
+
+    @cached_property
+    def _jumps(self) -> bool:
+        code = memoryview(self._user.code).cast("I")
+        return any(BR.holds(word) for word in code)
+
+    def _in_table(self, target: int) -> bool:
+        """Whether a distance from the start of the data leads into the code that jumps by it."""
+        start = self._user.address
+        inside = start <= target < start + len(self._user.code) and not target % 4
+        return inside and self._jumps
+
+    def _entry(self, offset: int, word: int, target: int) -> tuple[Instruction, Key]:
+        distance = target - self._user.address
+        place = f"{self._user.name}{distance:+#x}" if distance else self._user.name
+        line = Instruction(
+            offset, word, ".word", f"{PLACE} - {self._datum.name or 'table'}",
+            place=place, named=True, address=target, distance=distance,
+        )  # fmt: skip
+        return line, _key(f".word {self._labels.at(target) or place} - table")
+
+    def _pointer(
+        self, offset: int, word: int, place: int, size: int, relative: bool
+    ) -> tuple[Instruction, Key]:
+        data = self._names.data
+        name = self._names.pointed(place)
+        string = name is not None and name[0] == '"'
+        nameless = not string and not data.named_at(place) and data.is_constant(place)
+        line = Instruction(
+            offset, word, ".quad" if size == 8 else ".word", f"{PLACE} - ." if relative else PLACE,
+            place=name or f"{place:#x}", named=name is not None, address=place,
+            distance=place - self._user.address, taken=True, datum=nameless,
+        )  # fmt: skip
+        shown = "data" if nameless else None if string else self._labels.at(place)
+        return line, _key(f"{line.mnemonic} {shown or line.place}{' - .' if relative else ''}")
+
+    def _plain(self, offset: int, word: int) -> tuple[Instruction, Key]:
+        """A word, with the relocations in it that are of no kind to follow."""
+        operands = f"{word:#010x}"
+        shape = operands
+        for at in range(offset, offset + 4):
+            pointer = self._pointers.get(at)
+            if pointer is not None and (at != offset or not pointer.size):
+                place = pointer.address - at if pointer.relative else pointer.address
+                name = self._names.name(place) or f"{place:#x}"
+                note = f" (+{at - offset}: relocation {pointer.kind}, {{}})"
+                operands += note.format(name)
+                shape += note.format(self._labels.at(place) or name)
+        return Instruction(offset, word, ".word", operands), _key(f".word {shape}")
+
+
+def _key(shape: str) -> Key:
+    return Key(shape, (), None, ".word")
