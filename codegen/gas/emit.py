@@ -88,7 +88,7 @@ def _encode(sections: list[SectionState], encode: Encode) -> None:
                 f"cannot encode `{text}': {word}",
                 where=str(source),
                 text=source.text,
-                hint="ARMv8.0 instructions are known; write a newer one as .inst",
+                hint="assemble the file with GNU as and give the .o, or write the word as .inst",
             )
         section.data[offset : offset + 4] = word
 

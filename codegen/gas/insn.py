@@ -10,7 +10,7 @@ import re
 
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.gas import gnu_sysregs
+from relokit.codegen.gas import extensions, gnu_sysregs
 from relokit.codegen.gas.arithmetic import Expr, parse
 from relokit.codegen.gas.fields import (
     ADDRESS,
@@ -26,7 +26,14 @@ from relokit.codegen.gas.fields import (
 )
 from relokit.codegen.gas.floating import FLOATING, immediate
 from relokit.codegen.gas.keystone_faults import checked
-from relokit.codegen.gas.operands import BARRIERS, CONDITIONS, keyword, register, split_operands
+from relokit.codegen.gas.operands import (
+    BARRIERS,
+    CONDITIONS,
+    SVE_CONDITIONS,
+    keyword,
+    register,
+    split_operands,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,8 @@ for _condition in CONDITIONS:
     _PC_RELATIVE["b." + _condition] = (1, CONDITIONAL)
     if _condition not in ("al", "nv"):
         _PC_RELATIVE["b" + _condition] = (1, CONDITIONAL)
+for _name, _condition in SVE_CONDITIONS.items():
+    _PC_RELATIVE["b." + _name] = _PC_RELATIVE["b." + _condition]
 _SYSTEM = frozenset(("at", "dc", "ic", "tlbi"))
 
 
@@ -101,6 +110,8 @@ def parse_instruction(mnemonic: str, operands: tuple[str, ...]) -> AsmInstructio
         return AsmInstruction(gnu_sysregs.SPELLINGS[plain])
     if plain in gnu_sysregs.WORDS:
         return AsmInstruction(word=gnu_sysregs.WORDS[plain])
+    if extensions.known(mnemonic):
+        return _extension(mnemonic, operands)
     return _general(mnemonic, operands)
 
 
@@ -175,6 +186,8 @@ def _target(text: str) -> Expr:
 
 def _pc_relative(mnemonic: str, operands: tuple[str, ...]) -> AsmInstruction:
     count, field = _PC_RELATIVE[mnemonic]
+    if mnemonic[:2] == "b." and mnemonic[2:] in SVE_CONDITIONS:
+        mnemonic = "b." + SVE_CONDITIONS[mnemonic[2:]]
     _count(mnemonic, operands, count)
     pieces: list[str | Expr] = [mnemonic, " "]
     for operand in operands[:-1]:
@@ -273,6 +286,18 @@ def _system(mnemonic: str, operands: tuple[str, ...]) -> AsmInstruction:
     if xt is not None:
         pieces.append(f", {xt}")
     return _finish(pieces)
+
+
+def _extension(mnemonic: str, operands: tuple[str, ...]) -> AsmInstruction:
+    """What our own table encodes, once its numbers are known."""
+    parsed = [_operand(operand) for operand in operands]
+    known = [[one for one in pieces if isinstance(one, str | int)] for pieces in parsed]
+    if known == parsed:
+        return AsmInstruction(word=extensions.encoded(mnemonic, known))
+    joined: list[str | Expr] = [mnemonic]
+    for index, pieces in enumerate(parsed):
+        joined += [", " if index else " ", *pieces]
+    return _finish(joined)
 
 
 def _general(mnemonic: str, operands: tuple[str, ...]) -> AsmInstruction:

@@ -11,6 +11,7 @@ from relokit.codegen.gas.arithmetic import Expr
 
 _OPPOSITE = {"add": "sub", "adds": "subs", "cmp": "cmn"}
 _OPPOSITE |= {other: name for name, other in _OPPOSITE.items()}
+_EXTENDING = frozenset(("add", "adds", "sub", "subs", "cmp", "cmn"))
 _NO_IMMEDIATE = frozenset(("orn", "eon", "bics"))
 _NARROW_SOURCE = frozenset(("sxtb", "sxth", "sxtw", "uxtb", "uxth", "uxtw"))
 _STRUCTURES = re.compile(r"(?:ld|st)[1-4]r?")
@@ -48,6 +49,15 @@ def checked(mnemonic: str, operands: list[list[str | Expr]]) -> str:
         ):
             # Keystone makes UXTX of it: another register width than the one written.
             raise AssemblyError("lsl of a w register", hint="uxtw #n widens it")
+        if (
+            mnemonic in _EXTENDING
+            and index
+            and operand[0] in _NARROW_SOURCE
+            and names[0][:1] in "xs"
+            and names[index - 1][:1] == "x"
+        ):
+            # GNU as takes the wide name of a register of which the narrow part is read.
+            operands[index - 1][0] = "w" + names[index - 1][1:]
         if len(operand) != 2 or operand[0] != "#" or not isinstance(operand[1], int):
             continue
         value = operand[1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from relokit.codegen.base.errors import AssemblyError
+from relokit.codegen.gas.arithmetic import parse
 from relokit.codegen.gas.unit import UnitState
 
 _STRING = r'"(?:\\.|[^"\\])*"'
@@ -58,6 +59,10 @@ def note(unit: UnitState, name: str, rest: str) -> None:
         unit.frame_open = True
     elif not unit.frame_open:
         raise AssemblyError(f"{name} without .cfi_startproc")
+    elif name in (".cfi_offset", ".cfi_rel_offset"):
+        offset = parse(rest.partition(",")[2])
+        if isinstance(offset, int) and offset % 8:
+            raise AssemblyError(f"a register is saved at a multiple of 8, not {offset}")
     elif name == ".cfi_endproc":
         unit.frame_open = False
 

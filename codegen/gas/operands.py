@@ -21,6 +21,11 @@ _KEYWORD = re.compile(
     rf"(?:{_CONDITIONS.replace(' ', '|')}|c(?:[0-9]|1[0-5])|(?:pld|pli|pst)l[123](?:keep|strm))",
     re.ASCII,
 )
+SVE_CONDITIONS = {
+    "none": "eq", "any": "ne", "nlast": "cs", "last": "cc", "first": "mi", "nfrst": "pl",
+    "pmore": "hi", "plast": "ls", "tcont": "ge", "tstop": "lt", "ul": "cc",
+}  # fmt: skip
+"""What SVE calls a condition after what set it (ARM DDI 0487, C1.2.4), and GNU as's UL."""
 CONDITIONS = frozenset(_CONDITIONS.split())
 """Condition codes (ARM DDI 0487, C1.2.4)."""
 _BARRIERS = "oshld oshst osh nshld nshst nsh ishld ishst ish ld st sy"
@@ -75,4 +80,4 @@ def keyword(text: str) -> str | None:
     lower = text.lower()
     if _KEYWORD.fullmatch(lower):
         return lower
-    return register(text)
+    return SVE_CONDITIONS.get(lower) or register(text)

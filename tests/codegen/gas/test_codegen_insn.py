@@ -54,7 +54,7 @@ SPELLED = {
     "psb csync": "hint #17",
     "ssbb": "dsb #0",
     "mrs x0, SCTLR_EL12": "mrs x0, s3_5_c1_c0_0",
-    "mrs x0, sctlr_el1": "mrs x0, sctlr_el1",
+    "mrs x0, sctlr_el1": "mrs x0, s3_0_c1_c0_0",
     "msr mair_el12, x3": "msr s3_5_c10_c2_0, x3",
     "dc CVAP, x1": "sys #3, c7, c12, #1, x1",
     "dc civac, X1": "dc civac, x1",
