@@ -58,16 +58,18 @@ MAX_ROOMS = 256
 class Exported:
     """A written ELF: its size, and the RAM a bootable one expects, in bytes.
 
-    ``target`` is the name of what it is for.
+    ``target`` is the name of what it is for. ``virt``: a bootable one's RAM is as QEMU's board
+    has it.
     """
 
     SCHEMA: ClassVar[str] = "relokit.export/1"
-    DOCUMENT: ClassVar[Table] = {"file": "file", "bytes": "size", **shown("target", "ram")}
+    DOCUMENT: ClassVar[Table] = {"file": "file", "bytes": "size", **shown("target", "ram", "virt")}
 
     file: Path
     size: int
     target: str
     ram: int | None = field(default=None, metadata=ABSENT)
+    virt: bool | None = field(default=None, metadata=ABSENT)
 
 
 class Session:
@@ -169,7 +171,7 @@ class Session:
         with replacing(path) as temporary:
             request = ExportRequest(setup, temporary)
             done = self.ask(request, BootableFile, seconds_of(setup.job), progress)
-        return Exported(path, done.bytes, setup.target.name, done.ram)
+        return Exported(path, done.bytes, setup.target.name, done.ram, done.virt)
 
     def observe(
         self,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relokit.cli.options import CountParam, F
+from relokit.cli.options import F
+from relokit.cli.parameters import CountParam
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.series import BEFORE, COMPLETE, parse_state
 from relokit.runtime.campaign.cells import MAX_JOBS

@@ -1,24 +1,20 @@
-"""Options that several commands share, and how their values are read."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from relokit.codegen.base.errors import RelokitError
+from relokit.cli.parameters import Address, Bank, CountParam, MemoryMap, Size, StateParam
 from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout, layout_named
-from relokit.codegen.series import parse_state
 from relokit.codegen.target import PAGE_SIZES, Regime, Target, parse_page_size
 from relokit.runtime.guest.order import Order
 from relokit.runtime.kexec.job import (
     DEFAULT_CMDLINE,
-    MAX_PA,
     MAX_SEED,
-    MAX_SIZE,
     Job,
     KexecPath,
     Shape,
@@ -29,101 +25,6 @@ if TYPE_CHECKING:
     from relokit.linker.kernel.opened import Files
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_SIZE = re.compile(r"(-?)(0x[0-9a-f]{1,16}|[0-9]{1,20})([kmgt]?)(?:i?b)?", re.IGNORECASE)
-_ADDRESS = re.compile(r"0x[0-9a-f]{1,16}|[0-9]{1,20}", re.IGNORECASE)
-_COUNT = re.compile(r"-?[0-9]{1,20}")
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-
-
-def _number(digits: str) -> int:
-    return int(digits, 16 if digits[:2].lower() == "0x" else 10)
-
-
-class Size(click.ParamType[int]):
-    """Bytes: a number with an optional K, M, G or T (powers of 1024)."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        match = _SIZE.fullmatch(value.strip())
-        if not match:
-            self.fail(f"{value!r} is not a size; give bytes, or a whole number with K, M, G or T")
-        size = _number(match[2]) * _UNITS[match[3].lower()]
-        if match[1] or not 0 < size <= MAX_SIZE:
-            self.fail(f"{value!r} is out of range; a size is between 1 byte and 256T")
-        return size
-
-
-class Address(click.ParamType[int]):
-    """A physical address: hexadecimal with 0x, or decimal."""
-
-    name = "address"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        if not _ADDRESS.fullmatch(value.strip()):
-            self.fail(f"{value!r} is not an address; give for example 0x40400000")
-        address = _number(value.strip())
-        if address > MAX_PA:
-            self.fail(f"{value!r} is not a 52-bit physical address")
-        return address
-
-
-class CountParam(click.ParamType[int]):
-    """A whole number from ``least`` to ``most``."""
-
-    name = "n"
-
-    def __init__(self, least: int, most: int) -> None:
-        self.least, self.most = least, most
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        if not _COUNT.fullmatch(value.strip()):
-            self.fail(f"{value!r} is not a whole number")
-        count = int(value)
-        if not self.least <= count <= self.most:
-            self.fail(f"{value!r} is out of range; give {self.least} to {self.most}")
-        return count
-
-
-class Seconds(click.ParamType[float]):
-    """A time limit: more than nothing, at most ``limit`` seconds."""
-
-    name = "seconds"
-
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        try:
-            seconds = float(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a number of seconds")
-        # Written so that NaN fails too.
-        if not 0 < seconds <= self.limit:
-            self.fail(f"{value!r} is out of range; give more than 0 and at most {self.limit:g} s")
-        return seconds
-
-
-class StateParam(click.ParamType[int]):
-    """A state of the series."""
-
-    name = "state"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return parse_state(str(value))
-        except RelokitError as error:
-            self.fail(f"{error.message}; {error.hint}")
-
 
 INPUT_FILE = click.Path(path_type=Path)
 
@@ -208,7 +109,21 @@ _JOB_OPTIONS: dict[str, dict[str, Any]] = {
         f"'{DEFAULT_CMDLINE}']",
     },
     "--size": {"type": Size(), "help": "Move a synthetic payload of this size instead."},
-    "--memory": {"type": Size(), "help": "Guest RAM. [default: 2G, more if needed]"},
+    "--memory": {
+        "type": Size(),
+        "help": "Guest RAM, of which a tree without memory is told. [default: 2G, more if needed]",
+    },
+    "--memory-map": {
+        "type": MemoryMap(),
+        "metavar": "SIZE@ADDRESS,...",
+        "help": "Banks of guest RAM, in place of what the tree says.",
+    },
+    "--crashkernel": {
+        "type": Bank(),
+        "metavar": "SIZE[@ADDRESS]",
+        "help": "Memory set aside for the kernel of --path crash. [default: half of the largest "
+        "bank]",
+    },
     "--kernel-at": {"type": Address(), "help": "PA of the kernel."},
     "--initrd-at": {"type": Address(), "help": "PA of the initrd."},
     "--dtb-at": {"type": Address(), "help": "PA of the device tree."},
@@ -383,12 +298,15 @@ def _layout(name: str, kernel: Path | None, files: Files) -> KimageLayout:
 def make_job(options: dict[str, Any], **more: Any) -> Job:
     """Take the job options (and ``templates``) out of ``options``."""
     names = (
-        "kernel", "initrd", "dtb", "cmdline", "size", "memory", "kernel_at", "initrd_at",
-        "dtb_at", "seed", "code_from", "templates",
+        "kernel", "initrd", "dtb", "cmdline", "size", "memory", "memory_map", "kernel_at",
+        "initrd_at", "dtb_at", "seed", "code_from", "templates",
     )  # fmt: skip
     fields = {name: options.pop(name) for name in names}
+    crash_size, crash_at = options.pop("crashkernel") or (None, None)
     return Job(
         **fields,
+        crash_size=crash_size,
+        crash_at=crash_at,
         order=Order(options.pop("order")),
         path=KexecPath(options.pop("path")),
         shape=Shape(options.pop("shape")),

@@ -7,6 +7,7 @@ import struct
 ET_REL = 1
 ET_EXEC = 2
 ET_DYN = 3
+ET_CORE = 4
 
 PT_LOAD = 1
 PT_NOTE = 4

@@ -69,7 +69,9 @@ def command(ctx: click.Context, /, output: Path, kind: str, as_json: bool, **opt
         emit_json(done)
         return 0
     lines = [f"{output}: {done.size:,} bytes, {target.name}"]
-    if done.ram is not None:
+    if done.virt is False:
+        lines.append("its memory is not where QEMU's virt board has it: no command line boots it")
+    elif done.ram is not None:
         lines.append(f"boot it with: {_qemu(target, done.ram, output)}")
     emit(plain("\n".join(lines)))
     return 0
@@ -89,5 +91,5 @@ def _qemu(target: Target, ram: int, output: Path) -> str:
     cpu = QEMU_MAX if beyond_a72 else QEMU_A72
     return (
         f"qemu-system-aarch64 -M virt,virtualization={el2},gic-version=3 -cpu {cpu} "
-        f"-m {ram // MIB} -nographic -kernel {shlex.quote(str(output))}"
+        f"-m {-(-ram // MIB)} -nographic -kernel {shlex.quote(str(output))}"
     )

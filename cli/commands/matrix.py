@@ -13,7 +13,6 @@ from relokit.cli.exit_codes import EXIT_OF, EXIT_SIGNAL
 from relokit.cli.lists import States, several, workers_of, workers_options
 from relokit.cli.options import (
     INPUT_FILE,
-    Seconds,
     cache_option,
     json_option,
     layout_option,
@@ -22,6 +21,7 @@ from relokit.cli.options import (
     strict_option,
     templates_option,
 )
+from relokit.cli.parameters import Seconds
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kimage_layouts import layout_named

@@ -10,8 +10,6 @@ import click
 
 from relokit.cli.exit_codes import EXIT_OF
 from relokit.cli.options import (
-    CountParam,
-    Seconds,
     cache_option,
     check_verbose,
     job_options,
@@ -26,6 +24,7 @@ from relokit.cli.options import (
     trace_options,
     verbose_option,
 )
+from relokit.cli.parameters import CountParam, Seconds
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.runtime.kexec.job import (
     DEFAULT_TIMEOUT,

@@ -350,7 +350,7 @@ class _Batch:
         offset = self.va & np.uint64((1 << r.va_bits) - 1)
         index = offset >> np.uint64(r.granule.shift(level)) & np.uint64(r.granule.entries - 1)
         entry = self.table + index * np.uint64(ENTRY_SIZE)
-        absent = (entry < memory.base) | (entry >= memory.end)
+        absent = memory.absent(entry)
         self._end(absent, FaultKind.EXTERNAL_ABORT_ON_WALK, level)
         self.descriptor = memory.words[memory.slots(entry[~absent])]
         kind = self.descriptor & np.uint64(d.TYPE)

@@ -202,10 +202,8 @@ def _strays(machine: Machine) -> Iterator[Written]:
 
 def _gaps(machine: Machine) -> Iterator[tuple[int, int]]:
     """Whole pages between the regions of the ledger."""
-    page, at = machine.target.page_size, machine.memory.base
-    for region in machine.allocator.regions:
-        if region.base > at:
-            yield at, region.base
-        at = -(-region.end // page) * page
-    if at < machine.memory.end:
-        yield at, machine.memory.end
+    page = machine.target.page_size
+    for base, end in machine.allocator.gaps():
+        first = -(-base // page) * page
+        if first < end:
+            yield first, end

@@ -15,6 +15,7 @@ from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
 from relokit.linker.kernel.kernel_file import BASE_ALIGN, ImageHeader
 from relokit.runtime.board.fdt import MAX_DTB, Range
+from relokit.runtime.guest.address_spans import spans_of, without
 from relokit.runtime.guest.payload import PayloadKind
 
 GIB = 1 << 30
@@ -22,7 +23,11 @@ INITRD_WINDOW = 32 * GIB
 DTB_ALIGN = 8
 PA_LIMIT = 1 << 48
 
+CORE_ALIGN = 64 << 10
+"""Where an ELF core header begins: so kexec has it on arm64."""
+
 KERNEL, INITRD, DTB = PayloadKind.KERNEL, PayloadKind.INITRD, PayloadKind.DEVICE_TREE
+CORE = PayloadKind.CORE_HEADER
 
 
 class PlacementRule(Enum):
@@ -68,13 +73,15 @@ class Placement:
     """Where everything goes; ``kernel.at`` is also where the kernel is entered."""
 
     kernel: PlacedSegment
+    core: PlacedSegment | None
     initrd: PlacedSegment | None
     dtb: PlacedSegment
 
     @property
     def segments(self) -> tuple[PlacedSegment, ...]:
         """All of them, in the order kexec_file adds them."""
-        return tuple(part for part in (self.kernel, self.initrd, self.dtb) if part is not None)
+        parts = (self.kernel, self.core, self.initrd, self.dtb)
+        return tuple(part for part in parts if part is not None)
 
 
 def place(
@@ -86,11 +93,13 @@ def place(
     reserved: Iterable[Range],
     page_size: int,
     *,
+    core_size: int = 0,
     kernel_at: int | None = None,
     initrd_at: int | None = None,
     dtb_at: int | None = None,
 ) -> Placement:
-    """Place a kernel of ``kernel_size`` bytes, an initrd (0 for none) and a device tree.
+    """Place a kernel of ``kernel_size`` bytes, an initrd (0 for none) and a device tree; and, for a
+    crash kernel, the ELF core header of ``core_size`` bytes (0 for none).
 
     ``ram`` and ``reserved`` are (first PA, bytes); ``*_at`` are PAs chosen by hand, checked but
     never moved. Raises MachineError with the name of the Rule that cannot be kept.
@@ -116,7 +125,7 @@ def place(
     kernel_memsz = round_up(max(header.image_size, kernel_size), page_size)
     initrd_memsz = round_up(initrd_size, page_size)
     dtb_memsz = round_up(dtb_size, page_size)
-    kernel = initrd = dtb = None
+    kernel = core = initrd = dtb = None
     # What was chosen by hand comes first, so that the rest keeps off it.
     if kernel_at is not None:
         kernel = put(KERNEL, kernel_at, kernel_size, kernel_memsz)
@@ -130,6 +139,9 @@ def place(
         room = header.text_offset + kernel_memsz
         base = holes.lowest(KERNEL, room, BASE_ALIGN, 0, PA_LIMIT)
         kernel = put(KERNEL, base + header.text_offset, kernel_size, kernel_memsz)
+    if core_size:
+        room = round_up(core_size, page_size)
+        core = put(CORE, holes.highest(CORE, room, CORE_ALIGN), core_size, room)
     if initrd is None and initrd_size:
         window_end = kernel.at // GIB * GIB + INITRD_WINDOW
         at = holes.lowest(INITRD, initrd_memsz, page_size, kernel.end, window_end)
@@ -142,7 +154,7 @@ def place(
         window = min(kernel.at, initrd.at) // GIB * GIB
         if max(kernel.end, initrd.end) > window + INITRD_WINDOW:
             raise _broken(PlacementRule.INITRD_WINDOW, f"{_span(initrd)}, {_span(kernel)}")
-    return Placement(kernel, initrd, dtb)
+    return Placement(kernel, core, initrd, dtb)
 
 
 def _check(segment: PlacedSegment, header: ImageHeader, page_size: int) -> None:
@@ -167,9 +179,9 @@ class _Holes:
     """RAM, and what of it is still free: ascending (first PA, first PA after)."""
 
     def __init__(self, ram: Iterable[Range], reserved: Iterable[Range]) -> None:
-        self._ram = _merged((base, base + size) for base, size in ram)
-        self._reserved = _merged((base, base + size) for base, size in reserved)
-        self._free = _without(self._ram, self._reserved)
+        self._ram = spans_of(ram)
+        self._reserved = spans_of(reserved)
+        self._free = without(self._ram, self._reserved)
         self._taken: list[PlacedSegment] = []
 
     def take(self, segment: PlacedSegment) -> None:
@@ -185,7 +197,7 @@ class _Holes:
             if start < other.end and other.at < end:
                 raise _broken(PlacementRule.NO_OVERLAP, f"{_span(segment)} meets {_span(other)}")
         self._taken.append(segment)
-        self._free = _without(self._free, [(start, end)])
+        self._free = without(self._free, [(start, end)])
 
     def lowest(self, kind: PayloadKind, room: int, align: int, first: int, last: int) -> int:
         """Lowest ``align``-ed PA of ``room`` free bytes within first..last."""
@@ -212,34 +224,6 @@ class _Holes:
             f"{largest:#x}",
             hint="give the guest more memory",
         )
-
-
-def _merged(spans: Iterable[Range]) -> list[Range]:
-    result: list[Range] = []
-    for low, high in sorted(span for span in spans if span[0] < span[1]):
-        if result and low <= result[-1][1]:
-            result[-1] = (result[-1][0], max(high, result[-1][1]))
-        else:
-            result.append((low, high))
-    return result
-
-
-def _without(spans: list[Range], holes: list[Range]) -> list[Range]:
-    """``spans`` less ``holes``; both ascending and free of overlap, so one sweep does it."""
-    result: list[Range] = []
-    at = 0
-    for low, high in spans:
-        while at < len(holes) and holes[at][1] <= low:
-            at += 1
-        following = at
-        while following < len(holes) and holes[following][0] < high:
-            if low < holes[following][0]:
-                result.append((low, holes[following][0]))
-            low = max(low, holes[following][1])
-            following += 1
-        if low < high:
-            result.append((low, high))
-    return result
 
 
 def _span(segment: PlacedSegment) -> str:

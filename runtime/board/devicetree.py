@@ -1,14 +1,14 @@
-"""Device trees for the next kernel: the one of QEMU's ``virt`` board, a person's own, /chosen.
+"""Device trees for the next kernel: the one of QEMU's ``virt`` board, and what another says.
 
 Bindings: Devicetree Specification v0.4; Documentation/devicetree/bindings (arm,gic-v3, psci,
-arm,pl011, arm,armv8-timer); /chosen as kexec fills it: Documentation/devicetree/usage-model.rst.
+arm,pl011, arm,armv8-timer); how Linux reads memory: drivers/of/fdt.c.
 The addresses and interrupts are those of QEMU's ``virt,gic-version=3``.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -29,11 +29,11 @@ from relokit.codegen.virt_board import (
     UART_BASE,
     UART_SIZE,
 )
-from relokit.runtime.board.fdt import MAX_DTB, DeviceTree, Node, Range, parse
+from relokit.runtime.board.fdt import DeviceTree, Node, Range, parse
 from relokit.runtime.guest.memory import MAX_PA
 
-MAX_CMDLINE = 2048
-"""COMMAND_LINE_SIZE of arm64, in bytes with the final NUL."""
+USABLE = "linux,usable-memory"
+"""What of a memory node may be used, where that is not all (drivers/of/fdt.c)."""
 
 TREES = 4
 """How many results are kept of what depends on its arguments alone: machines are much alike."""
@@ -70,18 +70,27 @@ def check_dtb(data: bytes | memoryview, *, where: str = "device tree") -> bytes:
 
 
 @lru_cache(maxsize=TREES)
-def virt_dtb(memory_base: int, memory_size: int, *, regime: Regime = Regime.EL1) -> bytes:
+def virt_dtb(
+    memory_base: int,
+    memory_size: int,
+    *,
+    regime: Regime = Regime.EL1,
+    more: tuple[Range, ...] = (),
+) -> bytes:
     """The tree of QEMU's ``virt`` with a GICv3 and ``memory_size`` bytes of RAM from that PA.
 
+    ``more`` are further banks, which QEMU's has not.
     ``regime`` says what the next kernel may find: with EL2 (``nvhe``, ``vhe``) there is the GIC's
     maintenance interrupt, and PSCI is called by SMC, without by HVC. There is one CPU.
     Raises MachineError for memory that the board cannot have.
     """
     with_el2 = regime is not Regime.EL1
-    if memory_base < 0 or memory_size <= 0 or memory_base + memory_size > MAX_PA:
-        raise MachineError(
-            f"no memory at {memory_base:#x}+{memory_size:#x}", hint="it must end within 52 bits"
-        )
+    banks = ((memory_base, memory_size), *more)
+    for base, size in banks:
+        if base < 0 or size <= 0 or base + size > MAX_PA:
+            raise MachineError(
+                f"no memory at {base:#x}+{size:#x}", hint="it must end within 52 bits"
+            )
     compatible = "linux,dummy-virt"
     root = _node(
         "",
@@ -93,9 +102,9 @@ def virt_dtb(memory_base: int, memory_size: int, *, regime: Regime = Regime.EL1)
             "compatible": strings(compatible),
         },
         _node("chosen", {"stdout-path": strings(f"/pl011@{UART_BASE:x}")}),
-        _node(
-            f"memory@{memory_base:x}",
-            {"device_type": strings("memory"), "reg": quads(memory_base, memory_size)},
+        *(
+            _node(f"memory@{base:x}", {"device_type": strings("memory"), "reg": quads(base, size)})
+            for base, size in banks
         ),
         _node(
             "cpus",
@@ -151,73 +160,58 @@ def virt_dtb(memory_base: int, memory_size: int, *, regime: Regime = Regime.EL1)
     return _flatten(root)
 
 
-@lru_cache(maxsize=TREES)
-def with_chosen(
-    dtb: bytes, *, cmdline: str | None = None, initrd: tuple[int, int] | None = None
-) -> bytes:
-    """A copy of ``dtb`` whose /chosen says what kexec says: command line and initrd.
-
-    ``initrd`` is (first PA, first PA after it). A command line of None keeps the tree's own, an
-    empty one removes it; no initrd removes what the tree said of one. Same input, same bytes.
-    Raises FormatError for an unsound tree, MachineError for a command line that the kernel would
-    cut or a tree that grows past 2 MiB.
-    """
-    bootargs = _bootargs(cmdline or "")
-    blob = check_dtb(dtb)
-    import libfdt
-
-    fdt = libfdt.Fdt(blob)
-    # Room for a /chosen node, three properties and their names; pack() gives back the rest.
-    fdt.resize(len(blob) + len(bootargs) + 256)
-    chosen = fdt.path_offset("/chosen", [libfdt.NOTFOUND])
-    if chosen < 0:
-        chosen = fdt.add_subnode(0, "chosen")
-    values: dict[str, bytes | None] = {"linux,initrd-start": None, "linux,initrd-end": None}
-    if cmdline is not None:
-        values["bootargs"] = bootargs or None
-    if initrd is not None:
-        start, end = initrd
-        if not 0 <= start < end < 1 << 64:
-            raise MachineError(f"no initrd from {start:#x} to {end:#x}")
-        values["linux,initrd-start"] = quads(start)
-        values["linux,initrd-end"] = quads(end)
-    for name, value in values.items():
-        if value is None:
-            fdt.delprop(chosen, name, [libfdt.NOTFOUND])
-        else:
-            fdt.setprop(chosen, name, value)
-    fdt.pack()
-    result = bytes(fdt.as_bytearray())
-    if len(result) > MAX_DTB:
-        raise MachineError(
-            f"the device tree grows to {len(result)} bytes with its /chosen, "
-            f"but a kernel accepts {MAX_DTB} at most",
-            hint="give a smaller tree",
-        )
-    return result
-
-
 def memory_of(dtb: bytes, *, where: str = "device tree") -> tuple[Range, ...]:
-    """RAM as Linux finds it: the ``reg`` of the root's memory nodes, ascending (base, size).
+    """RAM as Linux finds it in the root's memory nodes, ascending (base, size); maybe none.
 
-    Raises FormatError naming ``where`` if there is none, or if a range passes 2^64.
+    A node's ``linux,usable-memory`` counts instead of its ``reg``. Raises FormatError naming
+    ``where`` if a range passes 2^64.
     """
-    root = parse(dtb).root
+    root = parse(dtb, where=where).root
     found = [
         entry
-        for node in root.children
-        if node.properties.get("device_type") == b"memory\0" and node.enabled
-        for entry in reg_of(node, root)
+        for node in memory_nodes(root)
+        for entry in ranges_in(node, root, USABLE if USABLE in node.properties else "reg")
         if entry[1]
     ]
-    if not found:
-        raise FormatError(
-            "no memory node with a size",
-            where=where,
-            hint="firmware fills it in at boot: give a running machine's tree (/sys/firmware/fdt), "
-            'or add reg to the node with device_type = "memory"',
-        )
     return tuple(sorted(found))
+
+
+def empty_memory(dtb: bytes) -> int | None:
+    """Where the first memory node is that has an address and no size: firmware would fill it in."""
+    root = parse(dtb).root
+    return next((base for node in memory_nodes(root) for base, _ in reg_of(node, root)), None)
+
+
+def memory_nodes(root: Node) -> list[Node]:
+    """The nodes that Linux takes for memory."""
+    named = (node for node in root.children if node.properties.get("device_type") == b"memory\0")
+    return [node for node in named if node.enabled]
+
+
+@lru_cache(maxsize=TREES)
+def with_memory(dtb: bytes, banks: tuple[Range, ...]) -> bytes:
+    """A copy of ``dtb`` whose memory nodes are those of ``banks`` and no others.
+
+    Raises FormatError for an unsound tree, MachineError for one whose cells cannot hold a bank.
+    """
+    import libfdt
+
+    blob = check_dtb(dtb)
+    root = parse(blob).root
+    fdt = libfdt.Fdt(blob)
+    for node in root.children:
+        if node.properties.get("device_type") == b"memory\0":
+            fdt.del_node(fdt.path_offset(f"/{node.name}"))
+    fdt.resize(len(blob) + 128 * len(banks) + 64)
+    for base, size in reversed(banks):
+        name = f"memory@{base:x}"
+        if root.child(name) is not None and fdt.path_offset(f"/{name}", [libfdt.NOTFOUND]) >= 0:
+            raise MachineError(f"the device tree has a node {name} that is no memory")
+        node = fdt.add_subnode(0, name)
+        fdt.setprop(node, "device_type", strings("memory"))
+        fdt.setprop(node, "reg", root_range(root, (base, size)))
+    fdt.pack()
+    return bytes(fdt.as_bytearray())
 
 
 @lru_cache(maxsize=TREES)
@@ -227,13 +221,20 @@ def reserved_of(dtb: bytes) -> tuple[Range, ...]:
     A /reserved-memory node without ``reg`` is for the kernel to place, so it reserves nothing yet.
     """
     tree: DeviceTree = parse(dtb)
-    found = list(tree.reservations)
-    parent = tree.root.child("reserved-memory")
-    if parent is not None:
-        for node in parent.children:
-            if node.enabled and "reg" in node.properties:
-                found += reg_of(node, parent)
+    found = (*tree.reservations, *_reserved_nodes(tree.root, lambda _: True))
     return tuple(sorted(entry for entry in found if entry[1]))
+
+
+def unmapped_of(dtb: bytes) -> tuple[Range, ...]:
+    """That of it which may not be mapped either (``no-map``)."""
+    return tuple(sorted(_reserved_nodes(parse(dtb).root, lambda node: "no-map" in node.properties)))
+
+
+def _reserved_nodes(root: Node, wanted: Callable[[Node], bool]) -> Iterator[Range]:
+    parent = root.child("reserved-memory")
+    for node in parent.children if parent is not None else ():
+        if node.enabled and "reg" in node.properties and wanted(node):
+            yield from (entry for entry in reg_of(node, parent or root) if entry[1])
 
 
 def cells(*values: int) -> bytes:
@@ -292,29 +293,20 @@ def _write(writer: Any, node: Node) -> None:
             _write(writer, child)
 
 
-def _bootargs(cmdline: str) -> bytes:
-    try:
-        text = cmdline.encode()
-    except UnicodeEncodeError:
-        raise MachineError("the command line is not UTF-8") from None
-    if b"\0" in text:
-        raise MachineError("the command line has a NUL in it")
-    if len(text) >= MAX_CMDLINE:
-        raise MachineError(
-            f"the command line has {len(text)} bytes: the kernel would cut it at {MAX_CMDLINE - 1}"
-        )
-    return text + b"\0" if text else b""
-
-
 def reg_of(node: Node, parent: Node) -> list[Range]:
     """The ``reg`` of ``node`` by its parent's cell counts (section 2.3.6; defaults 2 and 1)."""
-    address_size = 4 * parent.cell("#address-cells", 2)
-    size_size = 4 * parent.cell("#size-cells", 1)
-    reg = node.properties.get("reg", b"")
+    return ranges_in(node, parent, "reg")
+
+
+def ranges_in(node: Node, parent: Node, name: str) -> list[Range]:
+    """The property ``name`` of ``node``, if it is there, in entries like those of ``reg``."""
+    address_size, size_size = _cell_bytes(parent)
+    reg = node.properties.get(name, b"")
     entry = address_size + size_size
     if not 4 <= address_size <= 8 or not 4 <= size_size <= 8 or len(reg) % entry:
         raise FormatError(
-            f"reg of {node.name} has {len(reg)} bytes, not entries of {address_size}+{size_size}",
+            f"{name} of {node.name} has {len(reg)} bytes, not entries of "
+            f"{address_size}+{size_size}",
             where="device tree",
         )
     ranges = []
@@ -323,7 +315,22 @@ def reg_of(node: Node, parent: Node) -> list[Range]:
         size = int.from_bytes(reg[at + address_size : at + entry], "big")
         if base + size > 1 << 64:
             raise FormatError(
-                f"reg of {node.name}: {base:#x}+{size:#x} passes 2^64", where="device tree"
+                f"{name} of {node.name}: {base:#x}+{size:#x} passes 2^64", where="device tree"
             )
         ranges.append((base, size))
     return ranges
+
+
+def root_range(root: Node, extent: Range) -> bytes:
+    """``extent`` as an entry in the root's cells; MachineError if they are too small."""
+    parts = list(zip(extent, _cell_bytes(root), strict=True))
+    if any(number >> 8 * size for number, size in parts):
+        raise MachineError(
+            f"the device tree's cells cannot hold {extent[0]:#x}+{extent[1]:#x}",
+            hint="give a tree whose root has #address-cells and #size-cells of 2",
+        )
+    return b"".join(number.to_bytes(size, "big") for number, size in parts)
+
+
+def _cell_bytes(parent: Node) -> tuple[int, int]:
+    return 4 * parent.cell("#address-cells", 2), 4 * parent.cell("#size-cells", 1)

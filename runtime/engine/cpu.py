@@ -32,7 +32,7 @@ from relokit.runtime.arch.register_fields import field
 from relokit.runtime.engine import native_hooks
 from relokit.runtime.engine.addresses import Addresses
 from relokit.runtime.engine.engine_fault import FaultReader
-from relokit.runtime.engine.engines import open_engine
+from relokit.runtime.engine.engines import map_banks, open_engine
 from relokit.runtime.engine.exception_entry import enter
 from relokit.runtime.engine.mmu import FAULT_BUS, FAULT_STAGE2, Mmu, Refusal
 from relokit.runtime.engine.native_hooks import BlockSlot, NativeStop, Words
@@ -154,13 +154,13 @@ class Cpu(Addresses):
         self._has_more = True
         self._mmu.add_window(memory.base, memory.size)
         rights = u.UC_PROT_READ | u.UC_PROT_WRITE
-        self.uc.mem_map_ptr(memory.base, memory.size, rights, memory.address)
+        map_banks(self.uc, memory, rights)
 
     def add_memory(self, memory: GuestMemory) -> None:
         """Have ``memory`` answer where fills lead to it: it is at no PA that a walk could give."""
         self._has_more = True
         self._kept = memory
-        self.uc.mem_map_ptr(memory.base, memory.size, u.UC_PROT_ALL, memory.address)
+        map_banks(self.uc, memory, u.UC_PROT_ALL)
 
     def count_operations(self, counters: Words | None) -> None:
         """Count each SYS instruction in ``counters`` (ENCODINGS words); None ends that."""

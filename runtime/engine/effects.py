@@ -64,7 +64,8 @@ class Effects:
             raise MachineError(f"effects with cache lines of {line} bytes", hint="up to 2 KiB")
         alias = next(one for one in _ALIASES if ram.end <= one or ram.base >= one + ram.size)
         self._cpu = cpu
-        self._memory = GuestMemory(alias, ram.size)
+        banks = [(base - ram.base + alias, size) for base, size in ram.banks]
+        self._memory = GuestMemory.of(banks)
         self._lines = np.zeros(ram.size // line, np.uint8)
         self._pages = np.zeros(ram.size // MIN_PAGE, np.uint8)
         self._state = _NativeEffects(

@@ -1,7 +1,7 @@
 """Engines, and how one that has run is made as new: to open one takes a fifth of a small run.
 
 Only an engine whose guest ended well is used again, by a guest of the same CPU model whose RAM is
-of the same size, at the same PA and at the same host address (the host gives it out anew, zeroed).
+of the same banks and at the same host address (the host gives it out anew, zeroed).
 Its registers are then byte for byte those of a fresh one, by the engine's own save of them; its TLB
 and its translated code are empty; nobody hooks anything. An engine that has got more than that (a
 device, more memory, a breakpoint) is not used again. ADR 14 of docs/adr has the figures.
@@ -17,11 +17,11 @@ from unicorn import unicorn_const as u
 
 from relokit.codegen.base.errors import MachineError
 from relokit.runtime.engine.registers import Registers
-from relokit.runtime.guest.memory import MIN_PAGE, GuestMemory
+from relokit.runtime.guest.memory import MIN_PAGE, Extent, GuestMemory
 
 MODELS = {"a72": a64.UC_CPU_ARM64_A72, "max": a64.UC_CPU_ARM64_MAX}
-Place = tuple[str, int, int, int]
-"""CPU model, PA, bytes and host address of RAM."""
+Place = tuple[str, tuple[Extent, ...], int]
+"""CPU model, banks of RAM and its host address."""
 
 _DEBUG = tuple(0b10 << 14 | crm << 3 | op2 for crm in range(16) for op2 in (0b101, 0b111))
 """DBGBCR<n>_EL1 and DBGWCR<n>_EL1 as 16-bit encodings (DDI 0487, D19.3)."""
@@ -41,7 +41,7 @@ class Engine:
             self.uc = Uc(u.UC_ARCH_ARM64, u.UC_MODE_ARM)
             self.uc.ctl_set_cpu_model(MODELS[model])
             self.uc.ctl_set_page_size(MIN_PAGE)
-            self.uc.mem_map_ptr(memory.base, memory.size, u.UC_PROT_ALL, memory.address)
+            map_banks(self.uc, memory, u.UC_PROT_ALL)
             self._new: Any = self.uc.context_save()
         except UcError as error:
             raise MachineError(f"Unicorn cannot hold this guest: {error}") from None
@@ -68,4 +68,10 @@ def open_engine(model: str, memory: GuestMemory) -> Engine:
 
 
 def _place(model: str, memory: GuestMemory) -> Place:
-    return model, memory.base, memory.size, memory.address
+    return model, memory.banks, memory.address
+
+
+def map_banks(uc: Uc, memory: GuestMemory, rights: int) -> None:
+    """Have ``uc`` find ``memory`` where its banks are."""
+    for base, size in memory.banks:
+        uc.mem_map_ptr(base, size, rights, memory.address + base - memory.base)

@@ -38,10 +38,6 @@ enum operation { OPERATION_NONE, OPERATION_CLEAN, OPERATION_INVALIDATE, OPERATIO
 
 enum { WINDOWS = 8 };
 
-struct window {
-	uint64_t base, size;
-};
-
 /* Where the engine's functions are. */
 struct engine_calls {
 	uint64_t read_register, write_register, stop, control, save;
@@ -67,7 +63,7 @@ struct engine_calls {
 struct mmu {
 	struct guest_ram ram;
 	struct engine_calls calls;
-	struct window windows[WINDOWS];
+	struct extent windows[WINDOWS];
 	uint64_t cpu_bits, has_pan2, permissive, until;
 	uint64_t msr_filter, operations, blocks, context;
 	uint64_t stale, hcr;

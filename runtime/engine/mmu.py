@@ -42,9 +42,15 @@ def _words(*names: str) -> tuple[tuple[str, type[ctypes.c_uint64]], ...]:
 
 
 class NativeRam(ctypes.Structure):
-    """``struct guest_ram``: PA, bytes, and the host address of the first one."""
+    """``struct guest_ram``: PA, bytes, the host address of the first one; and where no RAM is."""
 
-    _fields_ = _words("base", "size", "host")
+    _fields_ = _words("base", "size", "host", "holes", "hole_count")
+
+    @classmethod
+    def of(cls, memory: GuestMemory) -> NativeRam:
+        """That of ``memory``, which must live longer."""
+        table = memory.hole_table
+        return cls(memory.base, memory.size, memory.address, table.ctypes.data, len(table))
 
 
 class NativeRegime(ctypes.Structure):
@@ -59,7 +65,7 @@ class NativeWalk(ctypes.Structure):
     _fields_ = _words("pa", "fault", "level", "attributes", "sharing")
 
 
-class _Window(ctypes.Structure):
+class _Extent(ctypes.Structure):
     _fields_ = _words("base", "size")
 
 
@@ -73,7 +79,7 @@ class _State(ctypes.Structure):
     _fields_ = (
         ("ram", NativeRam),
         ("calls", _Calls),
-        ("windows", _Window * WINDOWS),
+        ("windows", _Extent * WINDOWS),
         *_words("cpu_bits", "has_pan2", "permissive", "until"),
         *_words("msr_filter", "operations", "blocks", "context"),
         *_words("stale", "hcr"),
@@ -150,7 +156,7 @@ class Mmu:
         self._hooks: list[int] = []
         self._context: Any = uc.context_save()
         self._state = _State(
-            ram=NativeRam(memory.base, memory.size, memory.address),
+            ram=NativeRam.of(memory),
             calls=_Calls(
                 *(
                     ctypes.cast(function, ctypes.c_void_p).value or 0

@@ -111,10 +111,7 @@ class Recorder(Counting):
         state.records, state.capacity = self._records.ctypes.data, len(self._records)
         state.read_register = ctypes.cast(uclib.uc_reg_read, ctypes.c_void_p).value or 0
         state.control = ctypes.cast(uclib.uc_ctl, ctypes.c_void_p).value or 0
-        state.mmu, state.ram = (
-            cpu.mmu.address,
-            NativeRam(cpu.memory.base, cpu.memory.size, cpu.memory.address),
-        )
+        state.mmu, state.ram = cpu.mmu.address, NativeRam.of(cpu.memory)
         cache_type = self._start["CTR_EL0"]
         state.line = 4 << (cache_type >> 16 & 0xF)
         state.instruction_line = 4 << (cache_type & 0xF)

@@ -44,7 +44,7 @@ static void find_vectors(const struct recorder *r, const struct walk_regime *reg
 		return;
 	}
 	to->pa = at.pa;
-	if (at.pa - r->ram.base >= r->ram.size || !(walk_rights(regime, &at, 0, 0) & RIGHT_EXECUTE))
+	if (!is_ram(&r->ram, at.pa) || !(walk_rights(regime, &at, 0, 0) & RIGHT_EXECUTE))
 		return;
 	to->flags = FLAG_EXECUTABLE;
 	slot += at.pa - r->ram.base;

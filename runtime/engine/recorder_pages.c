@@ -223,7 +223,7 @@ int enter_code_page(void *engine, struct recorder *r, uint64_t pc)
 	const struct translation *to = translate(engine, r, pc);
 	struct code_page *page;
 
-	if (!to || to->pa < r->ram.base || to->pa - r->ram.base >= r->ram.size)
+	if (!to || !is_ram(&r->ram, to->pa))
 		return 0;
 	page = code_page_at(r, to->pa);
 	if (!page->stamp || page->pa != to->pa) {

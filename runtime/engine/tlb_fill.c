@@ -82,7 +82,7 @@ static uint32_t instruction_at(struct mmu *mmu, const struct walk_regime *regime
 
 	if (!mmu->code_page || mmu->code_page != (pc & PAGE_MASK) || mmu->code_regime != (uintptr_t)regime) {
 		walk_stage1(&mmu->ram, regime, pc & PAGE_MASK, &at);
-		if (at.fault != WALK_OK || at.pa - mmu->ram.base >= mmu->ram.size)
+		if (at.fault != WALK_OK || !is_ram(&mmu->ram, at.pa))
 			return 0;
 		mmu->code_page = pc & PAGE_MASK;
 		mmu->code_regime = (uintptr_t)regime;
@@ -120,7 +120,7 @@ static uint32_t granted(uint64_t rights, int32_t type)
 /* Whether RAM or a device is there. */
 static int answers(const struct mmu *mmu, uint64_t pa)
 {
-	if (pa - mmu->ram.base < mmu->ram.size)
+	if (is_ram(&mmu->ram, pa))
 		return 1;
 	for (int i = 0; i < WINDOWS; i++)
 		if (pa - mmu->windows[i].base < mmu->windows[i].size)

@@ -171,7 +171,7 @@ void walk_stage1(const struct guest_ram *ram, const struct walk_regime *regime, 
 		uint64_t descriptor;
 		int leaf;
 
-		if (table + 8 * index < ram->base || offset >= ram->size) {
+		if (!is_ram(ram, table + 8 * index)) {
 			fault(result, FAULT_EXTERNAL_ON_WALK, level);
 			return;
 		}

@@ -5,10 +5,30 @@
 
 #include "native.h"
 
-/* Guest RAM: `size` bytes from PA `base` are at the host address `host`. */
-struct guest_ram {
-	uint64_t base, size, host;
+struct extent {
+	uint64_t base, size;
 };
+
+/*
+ * Guest RAM: `size` bytes from PA `base` are at the host address `host`, but for `hole_count`
+ * holes (struct extent) between its banks.
+ */
+struct guest_ram {
+	uint64_t base, size, host, holes, hole_count;
+};
+
+/* Whether there is RAM at `pa`. */
+static inline int is_ram(const struct guest_ram *ram, uint64_t pa)
+{
+	const struct extent *holes = (const struct extent *)(uintptr_t)ram->holes;
+
+	if (pa < ram->base || pa - ram->base >= ram->size)
+		return 0;
+	for (uint64_t i = 0; i < ram->hole_count; i++)
+		if (pa - holes[i].base < holes[i].size)
+			return 0;
+	return 1;
+}
 
 /*
  * The registers of one translation regime (translation.py: WalkRegisters). `two_ranges` for EL1&0

@@ -191,6 +191,7 @@ def _rows_of(memory: GuestMemory, pages: Words, page_size: int) -> NDArray[np.in
     offset = pages - np.uint64(memory.base)  # wraps for PAs below RAM: too large, then
     row = offset // page_size
     bad = (offset % page_size != 0) | (row >= memory.size // page_size)
+    bad |= memory.absent(pages, page_size)
     if bad.any():
         pa = int(pages[int(bad.argmax())])
         raise MachineError(f"PA {pa:#x} is not a {page_size:#x}-byte page of RAM")

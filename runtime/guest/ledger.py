@@ -7,7 +7,7 @@ every destination of the new one, has an owner in it.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from relokit.codegen.base.bits import round_up
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
+from relokit.runtime.guest.address_spans import spans_of, without
 from relokit.runtime.guest.content import hashed
-from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.guest.memory import Extent, GuestMemory
 from relokit.runtime.guest.order import Order
 from relokit.runtime.guest.owner import Owner
 
@@ -45,13 +46,16 @@ class Region:
 class PageAllocator:
     """Hands out RAM that no region owns, lowest address first, and remembers the owner.
 
+    Nothing is handed out of ``closed`` (PA, bytes): what is set aside for others.
+
     Reserve what has a fixed place (the old kernel, destinations, the device tree) before
     allocating. Nothing is ever freed: a machine lives for one run.
     """
 
-    def __init__(self, memory: GuestMemory, page_size: int) -> None:
+    def __init__(self, memory: GuestMemory, page_size: int, closed: Iterable[Extent] = ()) -> None:
         self.memory = memory
         self.page_size = page_size
+        self._closed = spans_of(closed)
         self._regions: list[Region] = []
         self._bases: list[int] = []
         self._window: tuple[int, int] | None = None
@@ -63,8 +67,8 @@ class PageAllocator:
 
     @property
     def free_bytes(self) -> int:
-        """Bytes of RAM that no region owns."""
-        return self.memory.size - sum(region.size for region in self._regions)
+        """Bytes of RAM that can be handed out."""
+        return sum(end - base for base, end in self._open())
 
     def owner(self, pa: int) -> Region | None:
         """The region that owns PA ``pa``, if any."""
@@ -86,8 +90,7 @@ class PageAllocator:
             raise MachineError(f"{owner}: a region of {size} bytes at PA {base:#x}")
         if not self.memory.contains(base, size):
             raise MachineError(
-                f"{owner}: PA {base:#x}..{base + size:#x} is not all RAM "
-                f"({self.memory.base:#x}..{self.memory.end:#x})",
+                f"{owner}: PA {base:#x}..{base + size:#x} is not all RAM ({self.memory.extent})",
                 hint="give the guest more RAM, or place it elsewhere",
             )
         taken = self.overlapping(base, size)
@@ -117,7 +120,7 @@ class PageAllocator:
             raise MachineError(f"{owner}: an allocation of {size} bytes")
         step = self.page_size if align is None else align
         rounded = round_up(size, self.page_size)
-        for base, end in self._gaps():
+        for base, end in self._open():
             if self._window is not None:
                 base, end = max(base, self._window[0]), min(end, self._window[1])
             start = round_up(base, step)
@@ -163,7 +166,7 @@ class PageAllocator:
         """(base, pages) of free runs that add up to ``count`` pages."""
         free = [
             (start, (end - start) // page_size)
-            for start, end in ((round_up(base, page_size), end) for base, end in self._gaps())
+            for start, end in ((round_up(base, page_size), end) for base, end in self._open())
             if end - start >= page_size
         ]
         whole = [(base, count) for base, pages in free if pages >= count]
@@ -178,15 +181,21 @@ class PageAllocator:
                 return runs
         raise self._out_of_memory(owner, count * page_size)
 
-    def _gaps(self) -> Iterator[tuple[int, int]]:
+    def gaps(self) -> Iterator[tuple[int, int]]:
         """Free ``(base, end)`` ranges, ascending."""
         at = self.memory.base
-        for region in self._regions:
-            if region.base > at:
-                yield at, region.base
-            at = region.base + region.size
+        holes = [(base, base + size) for base, size in self.memory.holes]
+        taken = [(region.base, region.end) for region in self._regions]
+        for base, end in sorted((*holes, *taken)) if holes else taken:
+            if base > at:
+                yield at, base
+            at = end
         if self.memory.end > at:
             yield at, self.memory.end
+
+    def _open(self) -> Iterable[tuple[int, int]]:
+        """The gaps that something may be handed out of."""
+        return without(list(self.gaps()), self._closed) if self._closed else self.gaps()
 
     def _enter(self, region: Region) -> Region:
         at = bisect_left(self._bases, region.base)
@@ -197,6 +206,6 @@ class PageAllocator:
     def _out_of_memory(self, owner: Owner, size: int) -> MachineError:
         return MachineError(
             f"{owner}: no room for {size:#x} bytes; {self.free_bytes:#x} of "
-            f"{self.memory.size:#x} bytes of RAM are free",
+            f"{self.memory.available:#x} bytes of RAM are free",
             hint="give the guest more RAM",
         )

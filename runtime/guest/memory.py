@@ -1,7 +1,8 @@
-"""Guest RAM: one range of physical addresses over anonymous host memory.
+"""Guest RAM: banks of physical addresses over one piece of anonymous host memory.
 
 Pages cost nothing until they are touched. Everything hands out numpy views of the same bytes
-the CPU runs on: nothing is copied on the way in or out.
+the CPU runs on: nothing is copied on the way in or out. What lies between two banks has host
+addresses, and is no RAM: nothing is kept there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import ctypes
 import mmap
 import re
 import resource
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,8 @@ from numpy.typing import NDArray
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import MachineError
 
+Extent = tuple[int, int]
+"""First PA, and bytes."""
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.uint64]
 
@@ -34,22 +39,43 @@ _LIBC.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
 class GuestMemory:
-    """``size`` bytes of RAM from PA ``base``; both are multiples of 4 KiB.
+    """``size`` bytes from PA ``base``; both are multiples of 4 KiB.
 
-    Raises MachineError for sizes that cannot be had. A view stays valid until the last
-    reference to it goes, also after :meth:`close`.
+    All of it is RAM, or, if ``banks`` are given, they are: of whole 4 KiB pages, ascending, apart
+    from each other, the first from ``base``, the last up to ``end``. Raises MachineError for sizes
+    that cannot be had. A view stays valid until the last reference to it goes, also after
+    :meth:`close`.
     """
 
-    def __init__(self, base: int, size: int) -> None:
-        _check_size(base, size)
+    def __init__(self, base: int, size: int, banks: Sequence[Extent] | None = None) -> None:
         self.base = base
         self.size = size
+        self.banks = ((base, size),) if banks is None else tuple(banks)
+        _check_size(self)
+        self.hole_table = np.array(self.holes, dtype=np.uint64).reshape(-1, 2)
         self._ram: Bytes | None = _host_memory(size)
+
+    @classmethod
+    def of(cls, banks: Sequence[Extent]) -> GuestMemory:
+        """RAM of these banks; as for the constructor."""
+        base, (last, size) = banks[0][0], banks[-1]
+        return cls(base, last + size - base, banks)
 
     @property
     def end(self) -> int:
         """First PA after RAM."""
         return self.base + self.size
+
+    @property
+    def available(self) -> int:
+        """Bytes of RAM; ``size`` has the gaps between banks, too."""
+        return sum(size for _, size in self.banks)
+
+    @property
+    def holes(self) -> tuple[Extent, ...]:
+        """What lies between two banks."""
+        pairs = pairwise(self.banks)
+        return tuple((low + size, high - low - size) for (low, size), (high, _) in pairs)
 
     @property
     def ram(self) -> Bytes:
@@ -75,7 +101,15 @@ class GuestMemory:
 
     def contains(self, pa: int, size: int = 1) -> bool:
         """Whether all of ``[pa, pa + size)`` is RAM."""
-        return size >= 0 and self.base <= pa and pa + size <= self.end
+        return size >= 0 and any(low <= pa and pa + size <= low + n for low, n in self.banks)
+
+    def absent(self, pas: Words, size: int = 1) -> NDArray[np.bool_]:
+        """Where ``[pa, pa + size)`` is not all RAM, for an array of PAs."""
+        last = pas + np.uint64(size - 1)
+        absent = (pas < self.base) | (last >= self.end) | (last < pas)
+        for low, hole in self.holes:
+            absent |= (last >= low) & (pas < low + hole)
+        return absent
 
     def view(self, pa: int, size: int) -> Bytes:
         """``size`` bytes of RAM from PA ``pa``, as a writable view."""
@@ -95,10 +129,10 @@ class GuestMemory:
 
         Raises MachineError naming the first PA that is unaligned or not in RAM.
         """
-        bad = (pas < self.base) | (pas >= self.end) | (pas % WORD != 0)
+        bad = self.absent(pas) | (pas % WORD != 0)
         if bad.any():
             pa = int(pas[int(bad.argmax())])
-            raise MachineError(f"no 64-bit word of RAM at PA {pa:#x} ({self._extent})")
+            raise MachineError(f"no 64-bit word of RAM at PA {pa:#x} (RAM is {self.extent})")
         return ((pas - np.uint64(self.base)) // WORD).astype(np.intp)
 
     def read(self, pa: int, size: int) -> bytes:
@@ -158,15 +192,17 @@ class GuestMemory:
         self.close()
 
     @property
-    def _extent(self) -> str:
-        return f"RAM is {self.base:#x}..{self.end:#x}"
+    def extent(self) -> str:
+        """Where it is, for messages."""
+        return ", ".join(f"{low:#x}..{low + size:#x}" for low, size in self.banks)
 
     def _check(self, pa: int, size: int) -> None:
         if not self.contains(pa, size):
-            raise MachineError(f"PA {pa:#x}, {size:#x} bytes, is not RAM ({self._extent})")
+            raise MachineError(f"PA {pa:#x}, {size:#x} bytes, is not RAM (RAM is {self.extent})")
 
 
-def _check_size(base: int, size: int) -> None:
+def _check_size(memory: GuestMemory) -> None:
+    base, size = memory.base, memory.size
     if size <= 0:
         raise MachineError(f"a guest with {size} bytes of RAM", hint="give a size in MiB or GiB")
     if size % MIN_PAGE or base % MIN_PAGE:
@@ -178,7 +214,12 @@ def _check_size(base: int, size: int) -> None:
         raise MachineError(
             f"RAM of {size:#x} bytes at PA {base:#x} is not within 52-bit physical addresses"
         )
+    if any(low % MIN_PAGE or length % MIN_PAGE or length <= 0 for low, length in memory.banks):
+        raise MachineError("a bank of RAM is not made of whole 4 KiB pages")
+    if any(length <= 0 for _, length in memory.holes):
+        raise MachineError("banks of RAM that are not apart from each other, and ascending")
     limit, source = host_limit()
+    size = memory.available
     if size > limit:
         raise MachineError(
             f"{size / GIB:.2f} GiB of guest RAM, and the host has {limit / GIB:.2f} GiB ({source})",

@@ -15,6 +15,7 @@ class PayloadKind(Enum):
     SYNTHETIC = "synthetic payload"
     INITRD = "initrd"
     DEVICE_TREE = "device tree"
+    CORE_HEADER = "ELF core header"
     PURGATORY = "purgatory"
     PATTERN = "pattern"
 

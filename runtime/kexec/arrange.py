@@ -9,6 +9,7 @@ from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
 from relokit.linker.image import Image
+from relokit.runtime.guest.address_spans import spans_of
 from relokit.runtime.guest.content import BytesContent, PatternContent
 from relokit.runtime.guest.payload import PayloadKind, PayloadPart
 from relokit.runtime.kexec.inputs import Inputs, Loaded
@@ -112,17 +113,19 @@ def _holes(inputs: Inputs, target: Target, size: int, count: int) -> list[int]:
     """``count`` free ranges of ``size`` bytes, from the top of RAM down, a page between any two."""
     page = target.page_size
     taken = [(inputs.old_kernel.base, inputs.old_kernel.end)]
+    taken += spans_of(inputs.ram.reserved)
     for loaded in inputs.segments:
         segment = loaded.segment
         taken.append((segment.mem, segment.mem + segment.pages(page) * page))
 
     def candidates() -> Iterator[int]:
-        at = inputs.ram_base + inputs.ram_size - size - page
-        while at - page >= inputs.ram_base:
-            clash = [low for low, high in taken if at - page < high and at + size + page > low]
-            if not clash:
-                yield at
-            at = min(clash, default=at) - size - page
+        for bank, end in reversed(spans_of(inputs.ram.destinations)):
+            at = end - size - page
+            while at - page >= bank:
+                clash = [low for low, high in taken if at - page < high and at + size + page > low]
+                if not clash:
+                    yield at
+                at = min(clash, default=at) - size - page
 
     found = [at for at, _ in zip(candidates(), range(count), strict=False)]
     if len(found) < count:

@@ -88,18 +88,17 @@ def build_resume(target: Target, image: Image, inputs: Inputs, job: Job) -> Resu
     kernel's place count.
     """
     page = target.page_size
-    memory = GuestMemory(inputs.ram_base, inputs.ram_size)
-    allocator = PageAllocator(memory, page)
+    ram = inputs.ram
+    memory = GuestMemory.of(ram.banks)
+    allocator = PageAllocator(memory, page, ram.closed)
     region = inputs.old_kernel
     allocator.reserve(region.owner, region.base, region.size)
     content = PatternContent(-(-(job.size or DEFAULT_SIZE) // page) * page, job.seed)
     # The hibernated kernel's pages: above the loading kernel, wherever that is.
     home = allocator.reserve(destination(0, HOME), region.end, content.size)
-    old = load_old_kernel(target, image, region, allocator, inputs.memstart)
+    old = load_old_kernel(target, image, region, allocator, ram)
     # The resumed kernel is the same build at the same place, with tables of its own.
-    tables = page_tables(
-        target, image, region, allocator, inputs.memstart, OwnerKind.RESUMED_SWAPPER
-    )
+    tables = page_tables(target, image, region, allocator, ram, OwnerKind.RESUMED_SWAPPER)
 
     count = content.size // page
     spare = allocator.scatter(Owner(OwnerKind.SAFE_PAGES), count, page, job.seed, job.order)

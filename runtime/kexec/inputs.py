@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.target import MIB, WIDE, Regime, Target
+from relokit.codegen.target import WIDE, Regime, Target
 from relokit.linker.kernel.kernel_file import ImageHeader, KernelFile, parse_header
-from relokit.runtime.board import boot_protocol, devicetree
+from relokit.runtime.board import boot_protocol, chosen, devicetree
 from relokit.runtime.guest.content import BytesContent, Content, PatternContent
 from relokit.runtime.guest.ledger import Region
-from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.guest.payload import PayloadKind, PayloadPart
-from relokit.runtime.kexec.address_space import cpu_pa_bits
-from relokit.runtime.kexec.job import DEFAULT_CMDLINE, RAM_BASE, Job, KexecPath
+from relokit.runtime.kexec.guest_ram import GuestRam, board_memory, guest_ram
+from relokit.runtime.kexec.job import DEFAULT_CMDLINE, Job
 from relokit.runtime.kexec.kimage import KexecSegment
 from relokit.runtime.kexec.opened_inputs import OpenedInputs
-
-DEFAULT_RAM = 2048 * MIB
-OLD_KERNEL_ALIGN = 2 * MIB
-CRASH_ALIGN = 2 * MIB
-MEMSTART_ALIGN = 1 << 30
-"""Where the linear map starts is rounded to this, so that it can use blocks."""
-# Tables, list pages, control page, vectors and the harness, with room to spare: the list needs
-# 8 bytes and page tables at most 8 bytes for each 4 KiB page.
-OVERHEAD = 64 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +26,18 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What one run moves, and the RAM it happens in (PA, bytes).
+    """What one run moves, and the RAM it happens in.
 
-    ``reserved`` is what the device tree reserves, (PA, bytes). ``description`` is what the outcome
-    document says of each segment.
+    ``description`` is what the outcome document says of each segment.
     """
 
-    ram_base: int
-    ram_size: int
+    ram: GuestRam
     old_kernel: Region
     segments: tuple[Loaded, ...]
     start: int
     dtb_at: int
     cpu: str
-    reserved: tuple[tuple[int, int], ...]
     description: tuple[PayloadPart, ...]
-
-    @property
-    def memstart(self) -> int:
-        """PA that PAGE_OFFSET maps."""
-        return self.ram_base // MEMSTART_ALIGN * MEMSTART_ALIGN
 
 
 def load_inputs(
@@ -75,20 +56,19 @@ def load_inputs(
         dtb = devicetree.check_dtb(opened.dtb.content, where=opened.dtb.where)
 
     moved = max(kernel.size, header.image_size) + (initrd.size if initrd else 0)
-    ram_base, ram_size = _ram(target, job, dtb, moved)
+    memory = board_memory(job, dtb)
+    if dtb is not None:
+        dtb = chosen.without_old(dtb, seed=job.seed)
+        if memory is not None:
+            dtb = devicetree.with_memory(dtb, memory)
+    ram = guest_ram(target, job, dtb, moved)
     if dtb is None:
-        dtb = devicetree.virt_dtb(ram_base, ram_size, regime=target.regime)
-    old_kernel = Region(
-        Owner(OwnerKind.OLD_KERNEL),
-        -(-ram_base // OLD_KERNEL_ALIGN) * OLD_KERNEL_ALIGN + OLD_KERNEL_ALIGN,
-        -(-old_kernel_size // OLD_KERNEL_ALIGN) * OLD_KERNEL_ALIGN,
-    )
-    # A crash kernel is loaded into memory that was set aside for it at boot.
-    destination = (ram_base, ram_size)
-    if job.path is KexecPath.CRASH:
-        half = ram_size // 2 // CRASH_ALIGN * CRASH_ALIGN
-        destination = (ram_base + half, ram_size - half)
-    reserved = devicetree.reserved_of(dtb)
+        first, *more = ram.banks
+        dtb = devicetree.virt_dtb(*first, regime=target.regime, more=tuple(more))
+    old_kernel = ram.old_kernel(old_kernel_size)
+    core = None
+    if ram.crash is not None:
+        pass
 
     def placed(tree: bytes) -> boot_protocol.Placement:
         return boot_protocol.place(
@@ -96,25 +76,30 @@ def load_inputs(
             kernel.size,
             initrd.size if initrd else 0,
             len(tree),
-            [destination],
-            [*reserved, (old_kernel.base, old_kernel.size)],
+            ram.destinations,
+            [*ram.reserved, (old_kernel.base, old_kernel.size)],
             target.page_size,
+            core_size=core.size if core else 0,
             kernel_at=job.kernel_at,
             initrd_at=job.initrd_at,
             dtb_at=job.dtb_at,
         )
 
-    # /chosen names the initrd's place, and the tree's size does not depend on where that is.
     cmdline = job.cmdline
     if cmdline is None and job.dtb is None:
         cmdline = DEFAULT_CMDLINE
-    if initrd is not None:
-        sized = devicetree.with_chosen(dtb, cmdline=cmdline, initrd=(0, initrd.size))
-        spot = placed(sized).initrd
-        assert spot is not None
-        dtb = devicetree.with_chosen(dtb, cmdline=cmdline, initrd=(spot.at, spot.at + initrd.size))
-    else:
-        dtb = devicetree.with_chosen(dtb, cmdline=cmdline)
+
+    def filled(tree: bytes, initrd_at: int, core_at: int) -> bytes:
+        """``tree`` with its /chosen, of a size that does not depend on where things are."""
+        crash = None
+        if ram.crash is not None and core is not None:
+            crash = chosen.CrashMemory(ram.crash, (core_at, core.size))
+        named = None if initrd is None else (initrd_at, initrd_at + initrd.size)
+        return chosen.with_chosen(tree, cmdline=cmdline, initrd=named, crash=crash)
+
+    draft = placed(filled(dtb, 0, 0))
+    spots = (0 if part is None else part.at for part in (draft.initrd, draft.core))
+    dtb = filled(dtb, *spots)
     placement = placed(dtb)
 
     contents: dict[PayloadKind, Content] = {
@@ -123,6 +108,8 @@ def load_inputs(
     }
     if initrd is not None:
         contents[PayloadKind.INITRD] = initrd
+    if core is not None:
+        contents[PayloadKind.CORE_HEADER] = core
     segments = tuple(
         Loaded(
             kind if part.kind is PayloadKind.KERNEL else part.kind,
@@ -137,14 +124,12 @@ def load_inputs(
     wide = target.cpu_bits == WIDE
     cpu = "max" if target.regime is Regime.VHE or 16384 in pages or wide else "a72"
     return Inputs(
-        ram_base=ram_base,
-        ram_size=ram_size,
+        ram=ram,
         old_kernel=old_kernel,
         segments=segments,
         start=placement.kernel.at,
         dtb_at=placement.dtb.at,
         cpu=cpu,
-        reserved=reserved,
         description=tuple(
             PayloadPart(name, kind, part.at, part.size, part.memsz)
             if part.kind is PayloadKind.KERNEL
@@ -169,33 +154,3 @@ def _kernel(
     kind = PayloadKind.DEMO_KERNEL
     assert demo is not None, "programs without a demo kernel for a job that moves it"
     return kind, kind.value, parse_header(demo, where=kind.value), BytesContent(demo)
-
-
-def _ram(target: Target, job: Job, dtb: bytes | None, moved: int) -> tuple[int, int]:
-    """Guest RAM: the device tree's, or QEMU virt's, large enough for source and destination."""
-    needed = 2 * moved + moved // 128 + OVERHEAD
-    wanted = job.memory or max(DEFAULT_RAM, -(-needed // (256 * MIB)) * 256 * MIB)
-    if dtb is None:
-        base, size = RAM_BASE, wanted
-    else:
-        tree = devicetree.memory_of(dtb, where=str(job.dtb))
-        base, available = max(tree, key=lambda entry: entry[1])
-        if job.memory is not None and job.memory > available:
-            raise MachineError(
-                f"{job.memory / MIB:.0f} MiB of guest memory, but the device tree's largest range "
-                f"has {available / MIB:.0f} MiB",
-                where=str(job.dtb),
-                hint="leave --memory out, or give another tree",
-            )
-        # The rest of a large machine's memory is never touched and need not be there.
-        size = min(available, wanted)
-    first = -(-base // target.page_size) * target.page_size
-    size = (base + size) // target.page_size * target.page_size - first
-    cpu_pa_bits(target, first + size, where=str(job.dtb) if job.dtb else None)
-    if needed > size + OVERHEAD // 2:
-        raise MachineError(
-            f"{moved / MIB:.1f} MiB to move need {needed / MIB:.0f} MiB of guest memory for source "
-            f"and destination, and there are {size / MIB:.0f} MiB",
-            hint="give more with --memory, or a smaller payload",
-        )
-    return first, size

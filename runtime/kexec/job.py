@@ -13,11 +13,15 @@ from relokit.runtime.guest.order import Order
 
 RAM_BASE = 0x4000_0000
 """PA where QEMU virt's RAM starts."""
+CRASH_ALIGN = 2 << 20
+"""What is set aside for a crash kernel begins and ends at a multiple of this."""
 DEFAULT_TIMEOUT = 120.0
 
 MAX_PA = (1 << 52) - 1
 MAX_SIZE = (1 << 48) - 1
 MAX_SEED = (1 << 32) - 1
+MAX_BANKS = 64
+"""Banks of memory that are looked at."""
 MAX_TIMEOUT, MAX_BOOT = 3600.0, 600.0
 MAX_INSTRUCTIONS = 1 << 62
 LIMITS: Mapping[str, tuple[float, float, str]] = {
@@ -26,6 +30,8 @@ LIMITS: Mapping[str, tuple[float, float, str]] = {
     "kernel_at": (0, MAX_PA, "as physical address"),
     "initrd_at": (0, MAX_PA, "as physical address"),
     "dtb_at": (0, MAX_PA, "as physical address"),
+    "crash_size": (1, MAX_SIZE, "bytes"),
+    "crash_at": (0, MAX_PA, "as physical address"),
     "seed": (0, MAX_SEED, "as seed"),
     "boot": (1e-6, MAX_BOOT, "seconds"),
     "timeout": (1e-6, MAX_TIMEOUT, "seconds"),
@@ -108,6 +114,10 @@ class Job:
     begun. Order, path and shape may be spelled, and files named as text. Raises MachineError for
     what is of another type, no such choice or a number out of range, whatever the files are.
 
+    ``memory_map`` says where RAM is, a bank (PA, bytes), in place of the device tree.
+    ``crash_size`` bytes, from the PA ``crash_at`` on or where there is room, were set aside for a
+    crash kernel; None: half of the largest bank.
+
     >>> Job(path="crash", order="reversed").path
     <KexecPath.CRASH: 'crash'>
     """
@@ -118,6 +128,9 @@ class Job:
     cmdline: str | None = None
     size: int | None = None
     memory: int | None = None
+    memory_map: tuple[tuple[int, int], ...] | None = None
+    crash_size: int | None = None
+    crash_at: int | None = None
     kernel_at: int | None = None
     initrd_at: int | None = None
     dtb_at: int | None = None
@@ -147,6 +160,7 @@ class Job:
                 raise MachineError(
                     f"{name} is {value}: out of range", hint=f"give {least:,} to {most:,} {unit}"
                 )
+        self._check_memory()
         if self.size is not None and self.kernel is not None:
             raise MachineError(
                 "a kernel and a synthetic payload at once", hint="give --kernel or --size"
@@ -166,6 +180,41 @@ class Job:
                 "an interrupt is of the move: no device of the new kernel has asked for it",
                 hint="leave --interrupts or --boot out",
             )
+
+    def _check_memory(self) -> None:
+        """What says where memory is, and what of it is a crash kernel's."""
+        banks = self.memory_map
+        if banks is not None:
+            if self.memory is not None:
+                raise MachineError(
+                    "an amount of memory and a map of it at once",
+                    hint="leave --memory or --memory-map out",
+                )
+            if not 1 <= len(banks) <= MAX_BANKS:
+                raise MachineError(
+                    f"a memory map of {len(banks)} banks", hint=f"give 1 to {MAX_BANKS}"
+                )
+            for bank in banks:
+                if len(bank) != 2 or not 0 <= bank[0] < bank[0] + bank[1] <= MAX_PA + 1:
+                    raise MachineError(
+                        f"memory_map has {bank}",
+                        hint="give a physical address and bytes, within 52 bits",
+                    )
+        if self.crash_size is None and self.crash_at is not None:
+            raise MachineError(
+                "a crash kernel's memory has an address and no size", hint="give crash_size, too"
+            )
+        if self.crash_size is not None and self.path is not KexecPath.CRASH:
+            raise MachineError(
+                f"memory for a crash kernel on path {self.path}: it would do nothing there",
+                hint="add --path crash, or leave --crashkernel out",
+            )
+        for name, value in (("size", self.crash_size), ("address", self.crash_at)):
+            if value is not None and value % CRASH_ALIGN:
+                raise MachineError(
+                    f"the {name} of a crash kernel's memory is {value:#x}",
+                    hint="give a multiple of 2 MiB, as the kernel sets it aside",
+                )
 
     @property
     def moves_demo(self) -> bool:

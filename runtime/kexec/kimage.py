@@ -111,7 +111,7 @@ def check_segments(memory: GuestMemory, segments: Sequence[KexecSegment], page_s
         if not memory.contains(segment.mem, segment.pages(page_size) * page_size):
             raise MachineError(
                 f"segment {segment.name}: PA {segment.mem:#x}, {segment.memsz:#x} bytes, is not "
-                f"all RAM ({memory.base:#x}..{memory.end:#x})",
+                f"all RAM ({memory.extent})",
                 hint="give the guest more RAM, or load it elsewhere",
             )
     full = sorted((s for s in segments if s.memsz), key=lambda segment: segment.mem)
@@ -241,7 +241,7 @@ def read_field(memory: GuestMemory, kimage: Kimage, field: str) -> int:
 def _check_sources(memory: GuestMemory, sources: Words, expected: int, page_size: int) -> None:
     if len(sources) != expected:
         raise MachineError(f"{len(sources)} source pages for {expected} destination pages")
-    bad = (sources % page_size != 0) | (sources < memory.base) | (sources >= memory.end)
+    bad = (sources % page_size != 0) | memory.absent(sources, page_size)
     if bad.any():
         pa = int(sources[int(bad.argmax())])
         raise MachineError(f"source page at PA {pa:#x} is not a page of RAM")
@@ -351,7 +351,7 @@ def _page_pairs(
     is_destination = flags == IND_DESTINATION
     _refuse(~(is_source | is_destination), words, page, "has no or several flags, or is unaligned")
     address = words & np.uint64(MASK64 - (page_size - 1))
-    outside = (address < memory.base) | (address > memory.end - page_size)
+    outside = memory.absent(address, page_size)
     _refuse(outside & is_source, words, page, "has a source that is not RAM")
     starts = np.flatnonzero(is_destination)
     if current is None:
@@ -365,7 +365,7 @@ def _page_pairs(
     counts = np.concatenate([np.zeros(1, dtype=np.intp), before[starts]])
     steps = (before - counts[run]).astype(np.uint64) * np.uint64(page_size)
     destination = bases[run] + steps
-    outside = (destination < memory.base) | (destination > memory.end - page_size)
+    outside = memory.absent(destination, page_size)
     _refuse(outside & is_source, words, page, "is copied to what is not RAM")
     after: int | None = current
     if len(starts) or current is not None:

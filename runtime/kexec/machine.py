@@ -116,8 +116,8 @@ def build_machine(
     pages; of ``job``, order, seed, shape and path count here. Raises MachineError for what does
     not fit.
     """
-    memory = GuestMemory(inputs.ram_base, inputs.ram_size)
-    allocator = PageAllocator(memory, target.page_size)
+    memory = GuestMemory.of(inputs.ram.banks)
+    allocator = PageAllocator(memory, target.page_size, inputs.ram.closed)
     inputs, left = _leave(target, image, inputs, allocator, over=job.shape is Shape.OLD_KERNEL)
     old = left.kernel
     segments = tuple(loaded.segment for loaded in inputs.segments)
@@ -212,7 +212,7 @@ def _leave(
         size = segment.pages(page) * page
         allocator.reserve(destination(number, segment.name), segment.mem, size)
     with allocator.confined(region.end, whole.end) if over else nullcontext():
-        old = load_old_kernel(target, image, region, allocator, inputs.memstart)
+        old = load_old_kernel(target, image, region, allocator, inputs.ram)
         idmap, t0sz = trans_pgd.idmap_page(
             allocator.memory,
             allocator,

@@ -13,6 +13,7 @@ from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.kexec import trans_pgd
 from relokit.runtime.kexec.address_space import kernel_tcr, kernel_ttbr1, output_format
+from relokit.runtime.kexec.guest_ram import GuestRam
 from relokit.runtime.kexec.pagetables import PageTables, map_image, map_linear
 
 # SCTLR_EL1 of a running kernel: M, C, SA, SA0, I over the MMU-off value (DDI 0487, SCTLR_EL1).
@@ -94,16 +95,16 @@ class OldKernel:
 
 
 def load_old_kernel(
-    target: Target, image: Image, region: Region, allocator: PageAllocator, memstart: int
+    target: Target, image: Image, region: Region, allocator: PageAllocator, ram: GuestRam
 ) -> OldKernel:
     """Put ``image`` at ``region`` and build its tables: the linear map and its own mapping.
 
-    Fixed places (the region, destinations) are reserved in ``allocator`` already. ``memstart``
-    is the PA that the linear map starts with.
+    Fixed places (the region, destinations) are reserved in ``allocator`` already, which hands out
+    what of ``ram`` is left.
     """
     memory = allocator.memory
     memory.write(region.base, image.flat)
-    tables = page_tables(target, image, region, allocator, memstart, OwnerKind.SWAPPER)
+    tables = page_tables(target, image, region, allocator, ram, OwnerKind.SWAPPER)
     return OldKernel(
         target=target,
         image=image,
@@ -112,7 +113,7 @@ def load_old_kernel(
         allocator=allocator,
         swapper=tables,
         zero_page=trans_pgd.zero_page(allocator),
-        linear_offset=target.linear_start - memstart,
+        linear_offset=target.linear_start - ram.memstart,
     )
 
 
@@ -121,10 +122,13 @@ def page_tables(
     image: Image,
     region: Region,
     allocator: PageAllocator,
-    memstart: int,
+    ram: GuestRam,
     kind: OwnerKind,
 ) -> int:
-    """PA of a kernel's tables for TTBR1: all of RAM, its text read-only there, and its image."""
+    """PA of a kernel's tables for TTBR1: all RAM that may be mapped, and its image.
+
+    Its text is read-only in the former.
+    """
     tables = PageTables(
         allocator.memory,
         allocator,
@@ -135,6 +139,13 @@ def page_tables(
         output=output_format(target),
     )
     text = (region.base, region.size)
-    map_linear(tables, target.linear_start, target.page_end, memstart, read_only=(text,))
+    map_linear(
+        tables,
+        target.linear_start,
+        target.page_end,
+        ram.memstart,
+        read_only=(text,),
+        unmapped=ram.unmapped,
+    )
     map_image(tables, image, region.base)
     return tables.root

@@ -16,6 +16,7 @@ from relokit.linker.elf_format import PT_LOAD
 from relokit.linker.image import Image, SegmentFlag
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.geometry import ENTRY_SIZE, LEAF_LEVEL, Granule, txsz
+from relokit.runtime.guest.address_spans import spans_of, without
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory, Words
 from relokit.runtime.guest.owner import Owner
@@ -199,11 +200,13 @@ def map_linear(
     memstart: int,
     *,
     read_only: Sequence[tuple[int, int]] = (),
+    unmapped: Sequence[tuple[int, int]] = (),
     blocks: bool = True,
 ) -> None:
     """The linear map: all of RAM at ``page_offset + (PA - memstart)``, writable, never executable.
 
-    It ends below the VA ``page_end``.
+    It ends below the VA ``page_end``. Memory between two banks is not mapped, nor are the
+    ``unmapped`` (PA, bytes).
 
     ``read_only`` are ``(pa, size)`` ranges, apart from each other and in RAM: the alias of
     the kernel's text and read-only data, mapped by pages so that it can be made writable again.
@@ -225,10 +228,14 @@ def map_linear(
                 f"{tables.owner}: the read-only range {pa:#x}..{pa + size:#x} overlaps another or "
                 "is not RAM"
             )
-        tables.map(at + shift, at, pa - at, d.KERNEL_RW, blocks=blocks)
-        tables.map(pa + shift, pa, size, d.KERNEL_RO, blocks=False)
         at = pa + size
-    tables.map(at + shift, at, memory.end - at, d.KERNEL_RW, blocks=blocks)
+    text = spans_of(read_only)
+    parts = [(low, high, d.KERNEL_RO) for low, high in text]
+    writable = without(without(spans_of(memory.banks), spans_of(unmapped)), text)
+    parts += [(low, high, d.KERNEL_RW) for low, high in writable]
+    for low, high, attributes in sorted(parts):
+        read_only_part = attributes == d.KERNEL_RO
+        tables.map(low + shift, low, high - low, attributes, blocks=blocks and not read_only_part)
 
 
 def map_image(tables: PageTables, image: Image, load_pa: int) -> None:

@@ -12,7 +12,7 @@ from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.board.devicetree import virt_dtb
 from relokit.runtime.guest.order import Order
-from relokit.runtime.kexec.inputs import DEFAULT_RAM
+from relokit.runtime.kexec.guest_ram import DEFAULT_RAM
 from relokit.runtime.kexec.job import Job, KexecPath, Shape
 from relokit.runtime.mutation.mutant import RoutineName
 

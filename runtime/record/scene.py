@@ -60,7 +60,7 @@ class Scene:
     code_owner: Region | None
     aborted_owner: Region | None
     access_owner: Region | None
-    ram: tuple[int, int]
+    ram: tuple[tuple[int, int], ...]
 
     @property
     def mmu(self) -> bool:
@@ -155,8 +155,7 @@ class Scene:
 
     def in_ram(self, address: int | None) -> bool:
         """Whether ``address``, taken as a PA, is RAM."""
-        base, size = self.ram
-        return address is not None and base <= address < base + size
+        return address is not None and any(base <= address < base + size for base, size in self.ram)
 
     @property
     def is_dormant(self) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
-from relokit.runtime.kexec.job import Job
+from relokit.runtime.kexec.job import RAM_BASE, Job
 from relokit.runtime.kexec.opened_inputs import OpenedInputs
 from relokit.runtime.kexec.programs import Programs, StoredPrograms
 
@@ -67,10 +67,14 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class BootableFile:
-    """The size of a written ELF and of the RAM it expects, in bytes."""
+    """The size of a written ELF and of the RAM it expects, in bytes.
+
+    ``virt``: that is RAM as QEMU's board has it, one bank from where its own begins.
+    """
 
     bytes: int
     ram: int
+    virt: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,9 @@ class ExportRequest:
             with self.path.open("wb") as file:
                 for chunk in exec_chunks(bootable_image(machine, Encoder())):
                     file.write(chunk)
-                return BootableFile(file.tell(), machine.memory.size)
+                memory = machine.memory
+                virt = len(memory.banks) == 1 and memory.base == RAM_BASE
+                return BootableFile(file.tell(), memory.available, virt)
         except OSError as error:
             raise RelokitError(
                 f"cannot be written: {error.strerror or error}",

@@ -45,7 +45,7 @@ def ownership_of(machine: Machine) -> Ownership | Unknown:
         sources=sources.tobytes(),
         targets=targets.tobytes(),
         claims=tuple(
-            Claimed(Claim.RESERVED, at, at + size) for at, size in machine.inputs.reserved
+            Claimed(Claim.RESERVED, at, at + size) for at, size in machine.inputs.ram.reserved
         ),
     )
 

@@ -55,7 +55,7 @@ def scene_of(guest: Guest, cpu: Cpu, stop: Stop) -> Scene:
         code_owner=code_owner,
         aborted_owner=_owner(guest, walk.pa if walk else aborted),
         access_owner=_owner(guest, stop.access.pa if stop.access else None),
-        ram=(guest.memory.base, guest.memory.size),
+        ram=guest.memory.banks,
     )
 
 

@@ -83,7 +83,7 @@ class TablesKept:
 
     def _read(self, tables: Words, count: int) -> tuple[Words, NDArray[np.bool_]]:
         memory, size = self._memory, np.uint64(count * WORD)
-        there = (tables >= memory.base) & (tables + size <= memory.end)
+        there = ~memory.absent(tables, int(size))
         found = tables[there]
         slots = ((found - np.uint64(memory.base)) // np.uint64(WORD)).astype(np.intp)
         rows = memory.words[slots[:, None] + np.arange(count)]

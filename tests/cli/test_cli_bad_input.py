@@ -169,14 +169,18 @@ def test_device_tree_without_memory(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "board.dtb"
     path.write_bytes(blob.replace(struct.pack(">QQ", 1 << 30, size), bytes(16)))
     fails(
-        cli("run", "--dtb", path), f"relokit: {path}: no memory node with a size", "hint: ", "reg"
+        cli("run", "--dtb", path),
+        f"relokit: {path}: the tree has no memory node with a size",
+        "hint: ",
+        "--memory",
+        "--memory-map",
     )
 
 
 def test_more_memory_than_the_tree_has(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "board.dtb"
     path.write_bytes(virt_dtb(1 << 30, 256 * MIB))
-    words = ("512 MiB of guest memory", "largest range has 256 MiB", f"relokit: {path}: ")
+    words = ("512 MiB of guest memory", "the device tree has 256 MiB", f"relokit: {path}: ")
     fails(cli("run", "--dtb", path, "--memory", "512M"), *words)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from relokit.codegen.target import Regime
+from relokit.runtime.board.chosen import with_chosen
 from relokit.runtime.board.devicetree import (
     check_dtb,
     memory_of,
     reserved_of,
     virt_dtb,
-    with_chosen,
 )
 from relokit.runtime.board.fdt import Node, parse
 

@@ -48,8 +48,14 @@ class Bench:
 def _bench() -> Callable[..., Bench]:
     """Make a Bench: ``bench("max", cache_line=128)``."""
 
-    def make(model: str = "a72", *, cache_line: int | None = None, has_el2: bool = True) -> Bench:
-        memory = GuestMemory(RAM, 16 << 20)
+    def make(
+        model: str = "a72",
+        *,
+        cache_line: int | None = None,
+        has_el2: bool = True,
+        banks: tuple[tuple[int, int], ...] = ((RAM, 16 << 20),),
+    ) -> Bench:
+        memory = GuestMemory.of(banks)
         cpu = Cpu(model, memory, cache_line=cache_line, has_el2=has_el2)
         return Bench(cpu, memory)
 

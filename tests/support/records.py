@@ -344,6 +344,6 @@ def ended(
         code_owner=None,
         aborted_owner=None,
         access_owner=None,
-        ram=(KERNEL, 1 << 30),
+        ram=((KERNEL, 1 << 30),),
     )
     return replace(GOOD, legs=(GOOD.legs[0], Leg(LegName.MOVE, last)), reached=(), scene=scene)

@@ -47,6 +47,7 @@ def test_export(cli: Cli, tmp_path: Path, kind: str, type_: int) -> None:
     assert document["bytes"] == len(content)
     assert document["target"] == "series:15,page=4k,va=48,el=nvhe"
     assert ("ram" in document) == (kind == "bootable")
+    assert document.get("virt", False) == (kind == "bootable")
     # The same again, byte for byte, in place of the old file.
     assert cli("export", "--type", kind, "-o", out).code == 0
     assert out.read_bytes() == content
@@ -60,6 +61,8 @@ def test_export(cli: Cli, tmp_path: Path, kind: str, type_: int) -> None:
         (["--el", "nvhe"], ["virtualization=on", "-cpu cortex-a72"]),
         (["--el", "vhe", "--memory", "1G"], ["virtualization=on", "-cpu max", "-m 1024"]),
         (["--page-size", "16k"], ["-cpu max"]),
+        # QEMU takes whole MiB: rather more than what the tree says.
+        (["--memory", "786436K"], ["-m 769"]),
     ],
 )
 def test_bootable_says_how_to_boot_it(
@@ -72,6 +75,18 @@ def test_bootable_says_how_to_boot_it(
     for word in words:
         assert word in command
     assert shlex.split(command)[-2:] == ["-kernel", str(out)]
+
+
+@pytest.mark.parametrize("banks", ["256M@0x80000000", "256M@0x40000000,256M@0x80000000"])
+def test_a_machine_that_qemu_has_not_gets_no_command(cli: Cli, tmp_path: Path, banks: str) -> None:
+    out = tmp_path / "out.elf"
+    result = cli("export", "--type", "bootable", "-o", out, "--memory-map", banks)
+    assert result.code == 0
+    assert "qemu-system" not in result.out
+    assert "QEMU's virt board" in result.out
+    result = cli("export", "--type", "bootable", "-o", out, "--memory-map", banks, "--json")
+    assert result.document["virt"] is False
+    assert result.document["ram"] == banks.count("@") << 28
 
 
 def test_export_through_a_symbolic_link_keeps_it(cli: Cli, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from relokit.runtime.board.devicetree import virt_dtb, with_chosen
+from relokit.runtime.board.chosen import with_chosen
+from relokit.runtime.board.devicetree import virt_dtb
 from relokit.runtime.board.fdt import parse
 from support.run_document import OUTCOME, check_shape
 

@@ -137,6 +137,30 @@ def test_a_jump_out_of_ram_is_a_fetch_from_nowhere(bench: MakeBench) -> None:
     assert (stop.access.kind, stop.access.pa) == ("fetch", 0x1000)
 
 
+HOLE = RAM + (2 << 20)
+BEYOND = RAM + (4 << 20)
+
+
+@pytest.mark.parametrize(
+    ("at", "reason"),
+    [
+        (HOLE - 8, StopReason.REACHED),
+        (HOLE, StopReason.UNMAPPED),
+        (BEYOND - 8, StopReason.UNMAPPED),
+        (BEYOND, StopReason.REACHED),
+    ],
+)
+@pytest.mark.parametrize("text", ["ldr x1, [x0]", "str x1, [x0]"])
+def test_nothing_answers_between_two_banks(
+    bench: MakeBench, text: str, at: int, reason: StopReason
+) -> None:
+    b = bench(banks=((RAM, 2 << 20), (BEYOND, 1 << 20)))
+    b.cpu.set_x(0, at)
+    assert b.run(text).reason is reason
+    stop = b.run("br x0", max_instructions=1)
+    assert stop.reason is (StopReason.INSTRUCTION_LIMIT if reason is StopReason.REACHED else reason)
+
+
 def test_runs_are_independent(bench: MakeBench) -> None:
     b = bench()
     assert b.run("spin: b spin").reason is StopReason.SPIN

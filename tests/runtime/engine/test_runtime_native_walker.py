@@ -45,7 +45,7 @@ def _regime(regs: WalkRegisters, el: int) -> NativeRegime:
 
 def _walk(memory: GuestMemory, regime: NativeRegime, va: int) -> NativeWalk:
     result = NativeWalk()
-    ram = NativeRam(memory.base, memory.size, memory.address)
+    ram = NativeRam.of(memory)
     LIBRARY.walk_stage1(
         ctypes.byref(ram), ctypes.byref(regime), ctypes.c_uint64(va), ctypes.byref(result)
     )

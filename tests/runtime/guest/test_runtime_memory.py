@@ -137,3 +137,46 @@ def test_a_closed_memory_says_so_and_views_outlive_it() -> None:
     assert view.all()
     with pytest.raises(MachineError, match="closed"):
         memory.read(BASE, 1)
+
+
+# Banks ----------------------------------------------------------------------------------------
+
+BANKS = ((BASE, SIZE), (BASE + 4 * SIZE, SIZE), (BASE + (1 << 33), 4096))
+
+
+def test_what_is_between_banks_is_no_ram() -> None:
+    with GuestMemory.of(BANKS) as memory:
+        assert (memory.available, memory.end) == (2 * SIZE + 4096, BASE + (1 << 33) + 4096)
+        assert memory.holes == (
+            (BASE + SIZE, 3 * SIZE),
+            (BASE + 5 * SIZE, (1 << 33) - 5 * SIZE),
+        )
+        for low, size in BANKS:
+            memory.write(low + size - 8, b"bankbank")
+            assert memory.contains(low, size)
+            assert not memory.contains(low, size + 1)
+            with pytest.raises(MachineError, match="is not RAM"):
+                memory.write(low + size - 4, b"bankbank")
+        with pytest.raises(MachineError, match="no 64-bit word of RAM at PA 0x40100000"):
+            memory.slots(np.array([BASE, BASE + SIZE], dtype=np.uint64))
+
+
+@given(pa=st.integers(BASE - SIZE, BASE + 7 * SIZE), size=st.integers(1, SIZE))
+def test_an_array_of_addresses_is_asked_as_one_is(pa: int, size: int) -> None:
+    memory = GuestMemory.of(BANKS)
+    assert memory.absent(np.array([pa], dtype=np.uint64), size)[0] != memory.contains(pa, size)
+
+
+@pytest.mark.parametrize(
+    "banks",
+    [
+        ((BASE, SIZE), (BASE + SIZE, SIZE)),
+        ((BASE, SIZE), (BASE, SIZE)),
+        ((BASE + SIZE, SIZE), (BASE, SIZE)),
+        ((BASE, SIZE), (BASE + 4 * SIZE, 0)),
+        ((BASE, SIZE), (BASE + 4 * SIZE + 8, SIZE)),
+    ],
+)
+def test_banks_that_cannot_be(banks: tuple[tuple[int, int], ...]) -> None:
+    with pytest.raises(MachineError):
+        GuestMemory.of(banks)

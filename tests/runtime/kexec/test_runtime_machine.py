@@ -116,7 +116,7 @@ def test_tables_of_the_way_out(target: Target) -> None:
         for other in (page - target.page_size, page + target.page_size):
             assert translate(machine, other, ttbr0=ttbr0, tcr=tcr).fault
         pairs = walk_list(memory, kimage.head, target.page_size)
-        for pa in (int(pairs[0][0]), int(pairs[0][-1]), int(pairs[1][0]), machine.inputs.ram_base):
+        for pa in (int(pairs[0][0]), int(pairs[0][-1]), int(pairs[1][0]), machine.inputs.ram.base):
             va = pa + machine.old.linear_offset & MASK64
             copied = translate(machine, va, ttbr1=ttbr1)
             assert copied.pa == pa

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given as for_any
 from hypothesis import strategies as st
 
-from relokit.runtime.board.devicetree import virt_dtb, with_chosen
+from relokit.runtime.board.chosen import with_chosen
+from relokit.runtime.board.devicetree import virt_dtb
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.record.given import CpuNode, Given, TreeGiven
 from relokit.runtime.run.given_reading import given
@@ -55,6 +56,7 @@ def test_the_tree_of_the_board() -> None:
         at=TREE,
         size=len(blob),
         memory=((BASE, SIZE),),
+        reserved=((BASE + 0x1000, 0x2000),),
         initrd=(BASE + 0x1000, 0x2000),
         chosen=True,
         cpus=(CpuNode("cpu@0", "psci"),),

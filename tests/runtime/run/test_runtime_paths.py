@@ -17,6 +17,7 @@ from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.judge.outcome import Outcome, Status
 from relokit.runtime.kexec.arrange import Stage, arrange
+from relokit.runtime.kexec.guest_ram import GuestRam
 from relokit.runtime.kexec.inputs import Inputs, Loaded
 from relokit.runtime.kexec.job import RAM_BASE, Job, KexecPath, Shape
 from relokit.runtime.kexec.kimage import KexecSegment, walk_list
@@ -178,14 +179,12 @@ def _inputs(segments: list[KexecSegment]) -> Inputs:
         for seed, segment in enumerate(segments)
     )
     return Inputs(
-        ram_base=RAM_BASE,
-        ram_size=128 * MIB,
+        ram=GuestRam(((RAM_BASE, 128 * MIB),)),
         old_kernel=Region(Owner(OwnerKind.OLD_KERNEL), RAM_BASE + 2 * MIB, 2 * MIB),
         segments=loaded,
         start=segments[0].mem,
         dtb_at=segments[-1].mem,
         cpu="max",
-        reserved=(),
         description=(),
     )
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relokit.cli.options import Address, CountParam, Seconds, Size
+from relokit.cli.parameters import Address, CountParam, Seconds, Size
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 

@@ -1,0 +1,138 @@
+"""What the values of options are: sizes, addresses, counts, states; each refuses what is none."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from relokit.codegen.base.errors import RelokitError
+from relokit.codegen.series import parse_state
+from relokit.runtime.kexec.job import MAX_BANKS, MAX_PA, MAX_SIZE
+
+_SIZE = re.compile(r"(-?)(0x[0-9a-f]{1,16}|[0-9]{1,20})([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_ADDRESS = re.compile(r"0x[0-9a-f]{1,16}|[0-9]{1,20}", re.IGNORECASE)
+_COUNT = re.compile(r"-?[0-9]{1,20}")
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def _number(digits: str) -> int:
+    return int(digits, 16 if digits[:2].lower() == "0x" else 10)
+
+
+class Size(click.ParamType[int]):
+    """Bytes: a number with an optional K, M, G or T (powers of 1024)."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = _SIZE.fullmatch(value.strip())
+        if not match:
+            self.fail(f"{value!r} is not a size; give bytes, or a whole number with K, M, G or T")
+        size = _number(match[2]) * _UNITS[match[3].lower()]
+        if match[1] or not 0 < size <= MAX_SIZE:
+            self.fail(f"{value!r} is out of range; a size is between 1 byte and 256T")
+        return size
+
+
+class Address(click.ParamType[int]):
+    """A physical address: hexadecimal with 0x, or decimal."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if not _ADDRESS.fullmatch(value.strip()):
+            self.fail(f"{value!r} is not an address; give for example 0x40400000")
+        address = _number(value.strip())
+        if address > MAX_PA:
+            self.fail(f"{value!r} is not a 52-bit physical address")
+        return address
+
+
+class Bank(Size):
+    """Bytes, and the physical address where they begin, if it is given: 512M@0x80000000.
+
+    The value is (bytes, address or None).
+    """
+
+    name = "size@address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        size, separator, address = value.partition("@")
+        at = Address().convert(address, param, ctx) if separator else None
+        return super().convert(size, param, ctx), at
+
+
+class MemoryMap(click.ParamType[tuple[tuple[int, int], ...]]):
+    """Banks of memory, with a comma between any two: as (PA, bytes)."""
+
+    name = "map"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[tuple[int, int], ...]:
+        if not isinstance(value, str):
+            return tuple(value)
+        banks = [Bank().convert(bank, param, ctx) for bank in value.split(",", MAX_BANKS)]
+        if any(at is None for _, at in banks):
+            self.fail(f"{value!r} has a bank without an address; give SIZE@ADDRESS")
+        return tuple((at, size) for size, at in banks)
+
+
+class CountParam(click.ParamType[int]):
+    """A whole number from ``least`` to ``most``."""
+
+    name = "n"
+
+    def __init__(self, least: int, most: int) -> None:
+        self.least, self.most = least, most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if not _COUNT.fullmatch(value.strip()):
+            self.fail(f"{value!r} is not a whole number")
+        count = int(value)
+        if not self.least <= count <= self.most:
+            self.fail(f"{value!r} is out of range; give {self.least} to {self.most}")
+        return count
+
+
+class Seconds(click.ParamType[float]):
+    """A time limit: more than nothing, at most ``limit`` seconds."""
+
+    name = "seconds"
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number of seconds")
+        # Written so that NaN fails too.
+        if not 0 < seconds <= self.limit:
+            self.fail(f"{value!r} is out of range; give more than 0 and at most {self.limit:g} s")
+        return seconds
+
+
+class StateParam(click.ParamType[int]):
+    """A state of the series."""
+
+    name = "state"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parse_state(str(value))
+        except RelokitError as error:
+            self.fail(f"{error.message}; {error.hint}")

@@ -1,0 +1,290 @@
+"""Which memory a machine has: banks, holes, what is reserved, what a crash kernel gets."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relokit.codegen.base.errors import MachineError
+from relokit.codegen.target import MIB, Regime, Target
+from relokit.runtime.board.devicetree import memory_of
+from relokit.runtime.board.fdt import parse
+from relokit.runtime.guest.payload import PayloadKind
+from relokit.runtime.kexec.arrange import arrange
+from relokit.runtime.kexec.guest_ram import DEFAULT_RAM, MAX_REACH
+from relokit.runtime.kexec.inputs import Inputs, load_inputs
+from relokit.runtime.kexec.job import MAX_BANKS, Job, KexecPath, Shape
+from relokit.runtime.kexec.opened_inputs import open_inputs
+from support.device_trees import Board
+
+GIB = 1 << 30
+SIZE = 8 * MIB
+OLD_KERNEL = 64 << 10
+Extents = Sequence[tuple[int, int]]
+
+
+def load(job: Job, target: Target | None = None) -> Inputs:
+    return load_inputs(target or Target(), job, open_inputs(job), None, OLD_KERNEL)
+
+
+def of_board(tmp_path: Path, board: Board, **job: object) -> Inputs:
+    path = tmp_path / "board.dtb"
+    path.write_bytes(board.blob())
+    return load(Job(dtb=path, **{"size": SIZE, **job}))  # type: ignore[arg-type]
+
+
+def tree_of(inputs: Inputs) -> bytes:
+    return content_of(inputs, PayloadKind.DEVICE_TREE)
+
+
+def content_of(inputs: Inputs, kind: PayloadKind) -> bytes:
+    import numpy as np
+
+    [loaded] = [one for one in inputs.segments if one.kind is kind]
+    out = np.empty(loaded.content.size, dtype=np.uint8)
+    loaded.content.read(0, out)
+    return out.tobytes()
+
+
+def test_nodes_that_adjoin_are_one_bank(tmp_path: Path) -> None:
+    """Four nodes of 512 MiB, as of four NUMA nodes: an initrd may lie across them."""
+    banks = tuple((GIB + node * 512 * MIB, 512 * MIB) for node in range(4))
+    initrd = tmp_path / "initrd"
+    with initrd.open("wb") as file:
+        file.truncate(700 * MIB)
+    inputs = of_board(tmp_path, Board(memory=banks), initrd=initrd)
+    assert inputs.ram.banks == ((GIB, 2048 * MIB),)
+    [placed] = [one.segment for one in inputs.segments if one.kind is PayloadKind.INITRD]
+    assert placed.mem // (512 * MIB) != (placed.mem + placed.memsz) // (512 * MIB)
+
+
+def test_the_lowest_hole_of_all_banks_first(tmp_path: Path) -> None:
+    low, high = (0, 948 * MIB), (GIB, 3008 * MIB)
+    inputs = of_board(tmp_path, Board(memory=(high, low)))
+    assert inputs.ram.banks == (low, (GIB, DEFAULT_RAM - 948 * MIB))
+    assert inputs.start < 16 * MIB
+    # The largest bank is not all there is: the kernel may be told to be in the other.
+    assert of_board(tmp_path, Board(memory=(high, low)), kernel_at=2 * GIB).start == 2 * GIB
+
+
+def test_a_hole_is_no_ram(tmp_path: Path) -> None:
+    board = Board(memory=((GIB, 256 * MIB), (2 * GIB, 256 * MIB)))
+    with pytest.raises(MachineError, match=r"IN_RAM.*RAM is 0x40000000\.\.0x50000000, 0x80000000"):
+        of_board(tmp_path, board, kernel_at=GIB + 512 * MIB)
+    with pytest.raises(MachineError, match="IN_RAM"):
+        of_board(tmp_path, board, kernel_at=GIB + 254 * MIB)
+
+
+def test_banks_that_overlap_and_that_are_no_whole_pages(tmp_path: Path) -> None:
+    board = Board(memory=((GIB, 512 * MIB), (GIB + 256 * MIB, 512 * MIB), (4 * GIB + 5, 4096)))
+    assert of_board(tmp_path, board).ram.banks == ((GIB, 768 * MIB),)
+
+
+def test_a_bank_out_of_reach_is_left_out(tmp_path: Path) -> None:
+    board = Board(memory=((0, 512 * MIB), (MAX_REACH, 4 * GIB)))
+    inputs = of_board(tmp_path, board)
+    assert inputs.ram.banks == ((0, 512 * MIB),)
+    # The linear map of 39 bits ends before.
+    path = tmp_path / "narrow.dtb"
+    path.write_bytes(Board(memory=((0, 512 * MIB), (1 << 38, GIB))).blob())
+    assert load(Job(dtb=path, size=SIZE), Target(va_bits=39)).ram.banks == ((0, 512 * MIB),)
+
+
+def test_usable_memory_counts_in_place_of_reg(tmp_path: Path) -> None:
+    usable = {"linux,usable-memory": struct.pack(">QQ", GIB + 64 * MIB, 256 * MIB)}
+    inputs = of_board(tmp_path, Board(memory=((GIB, GIB),), memory_properties=usable))
+    assert inputs.ram.banks == ((GIB + 64 * MIB, 256 * MIB),)
+
+
+# A tree without memory ----------------------------------------------------------------------
+
+
+EFI = {
+    "linux,uefi-system-table": struct.pack(">Q", 0xBF5E_0018),
+    "linux,uefi-mmap-start": struct.pack(">Q", 0xBC00_0000),
+    "linux,uefi-mmap-size": struct.pack(">I", 0x600),
+}
+
+
+def test_a_tree_that_efi_left_takes_memory_from_the_options(tmp_path: Path) -> None:
+    board = Board(memory=(), chosen=EFI)
+    with pytest.raises(MachineError, match="no memory node") as caught:
+        of_board(tmp_path, board)
+    assert "--memory SIZE" in (caught.value.hint or "")
+    inputs = of_board(tmp_path, board, memory=512 * MIB)
+    assert memory_of(tree_of(inputs)) == inputs.ram.banks == ((GIB, 512 * MIB),)
+    # The firmware's tables are on another machine.
+    chosen = parse(tree_of(inputs)).root.child("chosen")
+    assert chosen is not None
+    assert not chosen.properties.keys() & EFI.keys()
+
+
+def test_where_the_tree_has_an_empty_node_is_where_memory_is(tmp_path: Path) -> None:
+    inputs = of_board(tmp_path, Board(memory=((2 * GIB, 0),)), memory=512 * MIB)
+    assert memory_of(tree_of(inputs)) == inputs.ram.banks == ((2 * GIB, 512 * MIB),)
+
+
+@pytest.mark.parametrize("cells", [1, 2])
+def test_a_map_takes_the_place_of_what_the_tree_says(tmp_path: Path, cells: int) -> None:
+    banks = ((GIB, 256 * MIB), (2 * GIB, 512 * MIB))
+    board = Board(memory=((0, 64 * MIB), (3 * GIB, 64 * MIB)), cells=cells)
+    inputs = of_board(tmp_path, board, memory_map=banks)
+    assert memory_of(tree_of(inputs)) == inputs.ram.banks == banks
+
+
+def test_a_map_that_the_cells_cannot_say(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="cells cannot hold 0x100000000"):
+        of_board(tmp_path, Board(cells=1), memory_map=((4 * GIB, GIB),))
+
+
+def test_a_map_without_a_tree() -> None:
+    banks = ((GIB, 256 * MIB), (2 * GIB, 512 * MIB))
+    inputs = load(Job(size=SIZE, memory_map=banks))
+    assert memory_of(tree_of(inputs)) == inputs.ram.banks == banks
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        ({"memory": GIB, "memory_map": ((0, GIB),)}, "at once"),
+        ({"memory_map": ()}, "a memory map of 0 banks"),
+        ({"memory_map": ((0, GIB),) * (MAX_BANKS + 1)}, "a memory map of 65 banks"),
+        ({"memory_map": ((0, 0),)}, "memory_map has"),
+        ({"memory_map": ((0, 1, 2),)}, "memory_map has"),
+        ({"memory_map": (((1 << 52) - 4096, 8192),)}, "memory_map has"),
+        ({"crash_size": 64 * MIB}, "do nothing"),
+        ({"crash_size": 64 * MIB + 4096, "path": "crash"}, "size of a crash kernel's memory"),
+        ({"crash_size": MIB * 64, "crash_at": 4096, "path": "crash"}, "address of a crash"),
+        ({"crash_at": GIB, "path": "crash"}, "an address and no size"),
+    ],
+)
+def test_maps_that_cannot_be(job: dict[str, object], words: str) -> None:
+    with pytest.raises(MachineError, match=words):
+        Job(**job)  # type: ignore[arg-type]
+
+
+# What is reserved ---------------------------------------------------------------------------
+
+PLACES = [
+    (KexecPath.NORMAL, Shape.PLAIN),
+    (KexecPath.NORMAL, Shape.GAPS),
+    (KexecPath.NORMAL, Shape.BOUNDARY),
+    (KexecPath.CRASH, Shape.GAPS),
+]
+
+
+@pytest.mark.parametrize(("path", "shape"), PLACES)
+@pytest.mark.parametrize("no_map", [True, False])
+def test_nothing_is_placed_on_what_is_reserved(
+    tmp_path: Path, path: KexecPath, shape: Shape, no_map: bool
+) -> None:
+    """At the bottom, where the old kernel and its pages go; at the top, where segments do."""
+    taken = ((GIB, 8 * MIB + 4), (GIB + 12 * MIB, MIB), (3 * GIB - 32 * MIB, 32 * MIB))
+    board = Board(reserved=taken, no_map=no_map, reservations=((2 * GIB, 4096),))
+    inputs = of_board(tmp_path, board, path=path, shape=shape)
+    inputs = arrange(inputs, Target(), shape, 0)
+    placed = [(one.segment.mem, one.segment.memsz) for one in inputs.segments]
+    placed.append((inputs.old_kernel.base, inputs.old_kernel.size))
+    for start, size in placed:
+        for low, length in (*taken, (2 * GIB, 4096)):
+            assert start + size <= low or low + length <= start
+    assert inputs.old_kernel.base == GIB + 10 * MIB
+    assert inputs.ram.reserved[0] == (GIB, 8 * MIB + 4096)
+    assert bool(inputs.ram.unmapped) == no_map
+
+
+@st.composite
+def boards(draw: st.DrawFn) -> Board:
+    """Some banks, and pieces of them and of what is between that are reserved."""
+    at, memory = draw(st.integers(0, 3)) * GIB, []
+    for _ in range(draw(st.integers(1, 4))):
+        size = draw(st.integers(64, 512)) * MIB + draw(st.integers(0, 3)) * 4096
+        memory.append((at, size))
+        at += size + draw(st.sampled_from([0, 4096, 256 * MIB, 3 * GIB]))
+    memory[0] = (memory[0][0], memory[0][1] + 512 * MIB if len(memory) == 1 else memory[0][1])
+    reserved = [
+        (draw(st.integers(0, at // 4096)) * 4096, draw(st.integers(1, 1 << 24))) for _ in range(3)
+    ]
+    return Board(memory=tuple(memory), reserved=tuple(reserved), no_map=draw(st.booleans()))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    board=boards(),
+    page_size=st.sampled_from([4096, 65536]),
+    place=st.sampled_from(PLACES),
+)
+def test_any_board(
+    tmp_path_factory: pytest.TempPathFactory,
+    board: Board,
+    page_size: int,
+    place: tuple[KexecPath, Shape],
+) -> None:
+    """Whatever is placed is in RAM by the tree, on nothing that is reserved, or nothing fits."""
+    path = tmp_path_factory.mktemp("board") / "dtb"
+    path.write_bytes(board.blob())
+    target = Target(page_size=page_size)
+    try:
+        inputs = load(Job(dtb=path, size=SIZE, path=place[0]), target)
+        inputs = arrange(inputs, target, place[1], 0)
+    except MachineError:
+        return
+    memory = [range(low, low + size) for low, size in board.memory]
+    placed = [(one.segment.mem, one.segment.memsz) for one in inputs.segments]
+    for start, size in (*placed, (inputs.old_kernel.base, inputs.old_kernel.size)):
+        assert all(any(at in bank for bank in memory) for at in range(start, start + size, 4096))
+        assert not any(start < low + n and low < start + size for low, n in board.reserved)
+
+
+# A crash kernel's memory --------------------------------------------------------------------
+
+
+def crash_load(tmp_path: Path, board: Board, **job: object) -> Inputs:
+    return of_board(tmp_path, board, path=KexecPath.CRASH, **job)
+
+
+def test_all_of_a_crash_kernel_is_in_its_own_memory(tmp_path: Path) -> None:
+    wanted = (GIB + 512 * MIB, 128 * MIB)
+    inputs = crash_load(tmp_path, Board(), crash_at=wanted[0], crash_size=wanted[1])
+    assert inputs.ram.crash == wanted
+    for one in inputs.segments:
+        assert wanted[0] <= one.segment.mem
+        assert one.segment.mem + one.segment.memsz <= sum(wanted)
+    assert inputs.old_kernel.base == GIB + 2 * MIB
+
+
+def test_the_old_kernel_makes_way_for_it(tmp_path: Path) -> None:
+    inputs = crash_load(tmp_path, Board(), crash_at=GIB, crash_size=128 * MIB)
+    assert inputs.old_kernel.base == GIB + 128 * MIB
+
+
+def test_where_it_is_set_aside_if_nobody_says(tmp_path: Path) -> None:
+    """As high as is below 4 GiB; above, if no hole there has room."""
+    board = Board(memory=((GIB, 4 * GIB),), reserved=((4 * GIB - 5 * MIB, 5 * MIB),))
+    inputs = crash_load(tmp_path, board, crash_size=128 * MIB, memory=4 * GIB)
+    assert inputs.ram.crash == (4 * GIB - 6 * MIB - 128 * MIB, 128 * MIB)
+    board = replace(board, memory=((GIB, 64 * MIB), (4 * GIB, 512 * MIB)), reserved=())
+    inputs = crash_load(tmp_path, board, crash_size=128 * MIB)
+    assert inputs.ram.crash == (4 * GIB + 384 * MIB, 128 * MIB)
+
+
+def test_what_cannot_be_set_aside(tmp_path: Path) -> None:
+    board = Board(reserved=((GIB + 64 * MIB, 4096),))
+    with pytest.raises(MachineError, match="not all free RAM"):
+        crash_load(tmp_path, board, crash_at=GIB, crash_size=128 * MIB)
+    with pytest.raises(MachineError, match="no hole"):
+        crash_load(tmp_path, board, crash_size=4 * GIB)
+    with pytest.raises(MachineError, match="the largest hole where it may be"):
+        crash_load(tmp_path, board, crash_size=4 * MIB)
+
+
+@pytest.mark.parametrize("regime", list(Regime))
+def test_the_default_is_what_it_was(regime: Regime) -> None:
+    inputs = load(Job(size=SIZE, path=KexecPath.CRASH), Target(regime=regime))
+    assert inputs.ram.crash == (2 * GIB, GIB)

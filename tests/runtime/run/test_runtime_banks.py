@@ -1,0 +1,95 @@
+"""Runs on machines whose memory is in several banks, or partly somebody else's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from relokit.codegen.target import MIB, Regime, Target
+from relokit.runtime.guest.owner import OwnerKind
+from relokit.runtime.judge.outcome import Outcome
+from relokit.runtime.kexec.job import Job, KexecPath, Shape
+from relokit.runtime.run.verdict import run
+from support.device_trees import GIB, Board
+from support.machines import prepared, programs, quiet
+
+TWO = ((0, 28 * MIB), (GIB, 512 * MIB))
+"""The first bank is too small for all that the move needs."""
+
+
+def outcome(target: Target, job: Job) -> Outcome:
+    return run(target, programs(target), job, quiet)
+
+
+@pytest.mark.parametrize("regime", list(Regime))
+@pytest.mark.parametrize("page_size", [4096, 65536])
+@pytest.mark.parametrize("state", [0, 15])
+def test_a_move_between_banks(regime: Regime, page_size: int, state: int) -> None:
+    """Its destination is in one, its sources are in the other."""
+    target = Target(series=state, page_size=page_size, regime=regime)
+    job = Job(size=16 * MIB, memory_map=TWO)
+    with prepared(target, job) as machine:
+        [sources] = [r for r in machine.allocator.regions if r.owner.kind is OwnerKind.SOURCES]
+        assert machine.start < GIB <= sources.base
+    assert outcome(target, job).findings == ()
+
+
+@pytest.mark.parametrize("path", [KexecPath.PURGATORY, KexecPath.IN_PLACE, KexecPath.HIBERNATE])
+def test_other_ways_out(path: KexecPath) -> None:
+    assert outcome(Target(), Job(size=MIB, memory_map=TWO, path=path)).passed
+
+
+def test_with_caches_that_take_effect() -> None:
+    result = outcome(Target(), Job(size=16 * MIB, memory_map=TWO, effects=True))
+    assert result.findings == ()
+
+
+def test_the_linear_map_leaves_out_what_may_not_be_mapped(tmp_path: Path) -> None:
+    """And nothing that is set up is in what is reserved, whoever sets it up."""
+    kept = ((GIB + 64 * 1024, 64 * MIB), (3 * GIB - 32 * MIB, 32 * MIB))
+    path = tmp_path / "board.dtb"
+    path.write_bytes(Board(reserved=kept, no_map=True).blob())
+    for shape in (Shape.PLAIN, Shape.GAPS, Shape.BOUNDARY, Shape.OLD_KERNEL):
+        job = Job(dtb=path, size=8 * MIB, path=KexecPath.PURGATORY, shape=shape)
+        with prepared(Target(), job) as machine:
+            for region in machine.allocator.regions:
+                for low, size in kept:
+                    assert region.end <= low or low + size <= region.base
+            cpu = machine.old
+            for low, size in kept:
+                for pa in (low, low + size - 1):
+                    assert walked(machine, pa + cpu.linear_offset) is None
+                assert walked(machine, low - 1 + cpu.linear_offset) == low - 1
+        assert outcome(Target(), job).findings == ()
+    # The same without no-map is mapped.
+    path.write_bytes(Board(reserved=kept, no_map=False).blob())
+    with prepared(Target(), job) as machine:
+        assert walked(machine, kept[0][0] + machine.old.linear_offset) == kept[0][0]
+
+
+def walked(machine: object, va: int) -> int | None:
+    from relokit.runtime.kexec.machine import Machine
+    from relokit.runtime.run.prepare import open_cpu
+
+    assert isinstance(machine, Machine)
+    return open_cpu(machine).walk(va & (1 << 64) - 1).pa
+
+
+@pytest.mark.parametrize("regime", list(Regime))
+def test_memory_at_2_44(tmp_path: Path, regime: Regime) -> None:
+    path = tmp_path / "high.dtb"
+    path.write_bytes(Board(memory=((1 << 44, GIB),)).blob())
+    for page_size in (4096, 16384, 65536):
+        target = replace(Target(), regime=regime, page_size=page_size)
+        assert outcome(target, Job(dtb=path, size=MIB)).findings == ()
+
+
+def test_a_crash_kernel_in_a_hole_at_the_bottom() -> None:
+    job = Job(size=MIB, path=KexecPath.CRASH, crash_size=64 * MIB, crash_at=GIB)
+    with prepared(Target(series=0), job) as machine:
+        for region in machine.allocator.regions:
+            inside = GIB <= region.base < GIB + 64 * MIB
+            assert inside == region.owner.is_destination
+    assert outcome(Target(series=0), job).findings == ()
