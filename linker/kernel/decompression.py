@@ -11,7 +11,7 @@ EFI zboot files: what ``COMP_TYPE`` is made of in drivers/firmware/efi/libstub.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from relokit.codegen.base.errors import FormatError
 
@@ -51,13 +51,6 @@ SUFFIX = 4
 """Bytes of size that a kernel's build may have put behind: too short for another stream."""
 
 
-class _Decoder(Protocol):
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes | None: ...
-
-
 class Expansion:
     """``packed`` as it expands: iterate over it once. ``taken`` are the bytes used so far.
 
@@ -69,14 +62,18 @@ class Expansion:
         self._name, self._packed, self._where = name, packed, where
 
     def __iter__(self) -> Iterator[bytes]:
+        magic = _MAGIC.get(self._name)
         while True:
-            self.taken += skippable(self._packed[self.taken :])
+            self._skip()
             yield from self._one()
+            self._skip()
             rest = self._packed[self.taken :]
-            rest = rest[skippable(rest) :]
-            magic = _MAGIC.get(self._name)
             if magic is None or len(rest) <= SUFFIX or bytes(rest[: len(magic)]) != magic:
                 return
+
+    def _skip(self) -> None:
+        if self._name in ("zstd", "lz4"):
+            self.taken += skippable(self._packed[self.taken :])
 
     def _one(self) -> Iterator[bytes]:
         """What one member, stream or frame expands to."""
@@ -91,8 +88,7 @@ class Expansion:
                 raise self._truncated()
             self.taken += len(chunk)
             try:
-                for data in _given(decoder, chunk):
-                    yield data
+                yield from _given(decoder, chunk)
             except failures as error:
                 raise self._corrupt(error) from error
         self.taken -= len(decoder.unused_data or b"")

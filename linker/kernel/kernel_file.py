@@ -1,8 +1,9 @@
 """A kernel on disk: arm64 Image, plain or compressed, as read-only memory with a checked header.
 
 Header and flags: Documentation/arch/arm64/booting.rst. A plain Image is mapped, not read; a
-compressed one (gzip, zstd, or either inside an EFI zboot file) is expanded, within bounds, into
-memory that is only committed as far as it is written.
+compressed one, alone, inside an EFI zboot file, or that in turn compressed, is expanded, within
+bounds, into memory that is only committed as far as it is written. Device trees that some boot
+loaders want behind it are left out: kexec brings its own.
 """
 
 from __future__ import annotations
@@ -10,15 +11,14 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import zlib
 from collections.abc import Iterable
 from dataclasses import field
 from pathlib import Path
-from typing import Protocol
 
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.host_file import HostFile, open_file
 from relokit.codegen.base.nouns import dataclass
+from relokit.linker.kernel.decompression import SUFFIX, ZBOOT_NAMES, Expansion, skippable
 from relokit.linker.kernel.kernel_magic import COMPRESSIONS, FOREIGN, PE_MACHINES, Magic
 
 MAX_IMAGE = 1 << 30
@@ -31,6 +31,8 @@ IMAGE_MAGIC = b"ARM\x64"
 FLAG_BIG_ENDIAN = 1 << 0
 PAGE_SIZES = {0: None, 1: 4096, 2: 16384, 3: 65536}
 FLAG_PLACED_ANYWHERE = 1 << 3
+MAX_TEXT_OFFSET = MAX_IMAGE
+"""Largest text_offset accepted, in bytes: there has to be a hole for it, too."""
 BASE_ALIGN = 2 << 20
 """The Image is loaded text_offset bytes past a multiple of this (booting.rst)."""
 
@@ -38,6 +40,15 @@ ZBOOT = struct.Struct("<8xII8x32s")
 """Payload offset, payload size and compression name in the EFI zboot header (linux/pe.h)."""
 ZBOOT_MAGIC = (b"MZ", b"zimg")
 """At bytes 0 and 4."""
+
+TREE = struct.Struct(">II")
+"""Magic and size of a device tree blob."""
+TREE_MAGIC = 0xD00DFEED
+MAX_TREE = 2 << 20
+MAX_CANDIDATES = 1 << 12
+"""What looks like the start of a device tree and is then looked at."""
+MAX_LAYERS = 4
+"""Files within files that are opened: gzip, zboot, zstd, and none of them twice."""
 
 SUSPECT_RATIO = 100
 SUSPECT_SIZE = 64 << 20
@@ -79,7 +90,7 @@ class ImageHeader:
 class KernelFile:
     """An opened kernel; ``data`` is the uncompressed Image, and goes to other processes as it is.
 
-    ``compression`` is ``none``, ``gzip``, ``zstd``, ``zboot/gzip`` or ``zboot/zstd``.
+    ``compression`` is ``none``, or what it was unpacked from, outermost first: ``zboot/zstd``.
     """
 
     path: Path
@@ -109,19 +120,40 @@ def read_kernel(file: HostFile) -> KernelFile:
 
     Raises FormatError naming the file, what is wrong with it and what to do.
     """
-    content, where = file.content, file.where
-    compression, data = "none", file
-    if (bytes(content[:2]), bytes(content[4:8])) == ZBOOT_MAGIC:
-        name, payload = _zboot_payload(content, where)
-        data = _expand(name, payload, where)
-        compression = f"zboot/{name}"
-    # The first instruction of an Image without EFI stub can look like a compression's magic.
-    elif bytes(content[56:60]) != IMAGE_MAGIC and (packed := _recognise(content, COMPRESSIONS)):
-        compression = packed.what
-        data = _expand(compression, content, where)
+    where, data = file.where, file
+    layers: list[str] = []
+    while len(layers) < MAX_LAYERS:
+        content = data.content
+        if _is_zboot(content):
+            name, payload = _zboot_payload(content, where)
+            layers += ["zboot", name]
+            data = _expand(name, payload, where)
+        # The first instruction of an Image without EFI stub can look like a compression's magic.
+        elif not _is_image(content) and (packed := _compression(content)):
+            layers.append(packed)
+            data = _expand(packed, content, where)
+        else:
+            break
     header = parse_header(data.content, where=where)
+    end = _without_trees(data.content, max(HEADER.size, _pe_end(header, data.content)))
+    if end < data.size:
+        data = HostFile(os.dup(data.descriptor), end, where)
     _check_length(header, data.content, where)
-    return KernelFile(Path(where), compression, header, data)
+    return KernelFile(Path(where), "/".join(layers) or "none", header, data)
+
+
+def _is_zboot(content: memoryview | bytes) -> bool:
+    return (bytes(content[:2]), bytes(content[4:8])) == ZBOOT_MAGIC
+
+
+def _is_image(content: memoryview | bytes) -> bool:
+    return bytes(content[56:60]) == IMAGE_MAGIC
+
+
+def _compression(content: memoryview) -> str | None:
+    """What ``content`` is compressed with, if it is."""
+    found = _recognise(content[skippable(content) :], COMPRESSIONS)
+    return None if found is None else found.what
 
 
 def parse_header(image: memoryview | bytes, *, where: str) -> ImageHeader:
@@ -150,9 +182,9 @@ def parse_header(image: memoryview | bytes, *, where: str) -> ImageHeader:
             where=where,
             hint="the header is damaged, or this is no kernel",
         )
-    if text_offset >= BASE_ALIGN or text_offset % 4096:
+    if text_offset > MAX_TEXT_OFFSET or text_offset % 4096:
         raise FormatError(
-            f"text_offset is {text_offset:#x}: not a multiple of 4 KiB below 2 MiB",
+            f"text_offset is {text_offset:#x}: not a multiple of 4 KiB up to {MAX_TEXT_OFFSET:#x}",
             where=where,
             hint="the header is damaged",
         )
@@ -210,11 +242,12 @@ def _zboot_payload(content: memoryview, where: str) -> tuple[str, memoryview]:
         raise FormatError("truncated EFI zboot header", where=where)
     offset, size, comp_type = ZBOOT.unpack_from(content)
     name = comp_type.split(b"\0")[0].decode("ascii", "replace")
-    if name not in {"gzip", "zstd"}:
+    known = ZBOOT_NAMES.get(name)
+    if known is None:
         raise FormatError(
             f"EFI zboot payload compressed with {name!r}, which is unsupported",
             where=where,
-            hint="gzip and zstd are supported; unpack it by hand and give the Image",
+            hint="unpack it by hand and give the Image",
         )
     if offset < 64 or offset + size > len(content):
         raise FormatError(
@@ -223,88 +256,50 @@ def _zboot_payload(content: memoryview, where: str) -> tuple[str, memoryview]:
             where=where,
             hint="was the download cut short?",
         )
-    return name, content[offset : offset + size]
-
-
-class _Decompressor(Protocol):
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
-
-
-# Bytes handed over at a time: even a bomb then gives back no more than some 8 MiB at once
-# (deflate expands by at most 1032; a 4-byte zstd RLE block stands for 128 KiB).
-_INPUT_STEP = {"gzip": 8 << 10, "zstd": 1 << 8}
-_ZSTD_MAX_WINDOW = 128 << 20
-
-
-def _decompressor(name: str) -> tuple[_Decompressor, type[Exception]]:
-    if name == "gzip":
-        return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS), zlib.error
-    # Imported here: most kernels are not compressed with it.
-    import zstandard
-
-    zstd = zstandard.ZstdDecompressor(max_window_size=_ZSTD_MAX_WINDOW)
-    return zstd.decompressobj(), zstandard.ZstdError
+    return known, content[offset : offset + size]
 
 
 def _expand(name: str, packed: memoryview, where: str) -> HostFile:
     """Decompress an Image. Its own header, checked first, says how much it may at most be."""
-    if name not in _INPUT_STEP:
-        raise FormatError(
-            f"compressed with {name}, which is unsupported",
-            where=where,
-            hint="gzip and zstd are supported; decompress it and give the Image",
-        )
-    stream, failure = _decompressor(name)
-    step = _INPUT_STEP[name]
+    stream = Expansion(name, packed, where)
     head = bytearray()
-    header: ImageHeader | None = None
     target: mmap.mmap | None = None
     descriptor = os.memfd_create("kernel", os.MFD_CLOEXEC)
     expanded = HostFile(descriptor, 0, where)
-    taken = 0
-    try:
-        while taken < len(packed) and not stream.eof:
-            chunk = packed[taken : taken + step]
-            taken += len(chunk)
-            data = stream.decompress(bytes(chunk))
-            if target is None:
-                head += data
-                if len(head) < HEADER.size:
-                    continue
-                header = parse_header(bytes(head), where=where)
-                target = _room(descriptor, header.image_size, where)
-                data = bytes(head)
-            assert header is not None
-            if target.tell() + len(data) > header.image_size:
-                raise FormatError(
-                    f"expands past the {header.image_size:#x} bytes that its image_size says",
-                    where=where,
-                    hint="the file is damaged",
-                )
-            target.write(data)
-            if target.tell() > max(SUSPECT_SIZE, SUSPECT_RATIO * taken):
-                raise FormatError(
-                    f"decompression bomb: {taken} bytes expand to more than {target.tell()}",
-                    where=where,
-                )
-    except failure as error:
-        raise FormatError(f"corrupt {name} data: {error}", where=where) from error
-    if not stream.eof:
-        raise FormatError(
-            f"truncated: the {name} data ends after {len(packed)} bytes without its end mark",
-            where=where,
-            hint="was the download cut short?",
-        )
+    for piece in stream:
+        data = piece
+        if target is None:
+            head += data
+            if len(head) < HEADER.size:
+                continue
+            limit = _limit(bytes(head), where)
+            target = _room(descriptor, limit, where)
+            data = bytes(head)
+        if target.tell() + len(data) > limit:
+            raise FormatError(
+                f"expands past the {limit:#x} bytes that its image_size says",
+                where=where,
+                hint="the file is damaged",
+            )
+        target.write(data)
+        if target.tell() > max(SUSPECT_SIZE, SUSPECT_RATIO * stream.taken):
+            raise FormatError(
+                f"decompression bomb: {stream.taken} bytes expand to more than {target.tell()}",
+                where=where,
+            )
     if target is None:
         raise _not_an_image(memoryview(bytes(head)), where)
-    _check_trailing(stream.unused_data, packed[taken:], target.tell(), name, where)
+    _check_trailing(packed[stream.taken :], target.tell(), name, where)
     expanded.size = target.tell()
     target.close()
     return expanded
+
+
+def _limit(head: bytes, where: str) -> int:
+    """How many bytes what starts with ``head`` may have; raises FormatError if it is no kernel."""
+    if not _is_image(head) and (_is_zboot(head) or _compression(memoryview(head))):
+        return MAX_FILE
+    return parse_header(head, where=where).image_size
 
 
 def _room(descriptor: int, size: int, where: str) -> mmap.mmap:
@@ -320,17 +315,36 @@ def _room(descriptor: int, size: int, where: str) -> mmap.mmap:
         ) from error
 
 
-def _check_trailing(unused: bytes, rest: memoryview, expanded: int, name: str, where: str) -> None:
-    """Only padding, or the expanded size as EFI zboot appends it, may follow the stream."""
-    count = len(unused) + len(rest)
-    if count == 4 and (unused + bytes(rest)) == struct.pack("<I", expanded & 0xFFFFFFFF):
+def _check_trailing(rest: memoryview, expanded: int, name: str, where: str) -> None:
+    """Padding may follow, the expanded size as a kernel's build appends it, and device trees."""
+    rest = rest[: _without_trees(rest, 0)]
+    if len(rest) == SUFFIX and bytes(rest) == struct.pack("<I", expanded & 0xFFFFFFFF):
         return
-    if any(unused) or any(bytes(rest)):
+    if any(bytes(rest)):
         raise FormatError(
-            f"trailing garbage: {count} bytes follow the {name} data",
+            f"trailing garbage: {len(rest)} bytes follow the {name} data",
             where=where,
             hint="cut the file at the end of the compressed data",
         )
+
+
+def _without_trees(content: memoryview, first: int) -> int:
+    """Where the device trees begin that end ``content``, each right behind the one before.
+
+    They are looked for from byte ``first`` on.
+    """
+    end, tries = len(content), MAX_CANDIDATES
+    magic = struct.pack(">I", TREE_MAGIC)
+    while tries:
+        low = max(first, end - MAX_TREE)
+        window = bytes(content[low:end])
+        at = window.rfind(magic, 0, len(window) - 4)
+        while at >= 0 and tries and TREE.unpack_from(window, at)[1] != len(window) - at:
+            at, tries = window.rfind(magic, 0, at + 3), tries - 1
+        if at < 0 or not tries:
+            break
+        end, tries = low + at, tries - 1
+    return end
 
 
 def _check_length(header: ImageHeader, image: memoryview, where: str) -> None:

@@ -36,7 +36,7 @@ FOREIGN: tuple[Magic, ...] = (
     Magic(0, b"070701", "cpio archive, maybe an initrd", "give a kernel here"),
 )
 
-# ``what`` is the compression's name; open_kernel expands gzip and zstd.
+# ``what`` is the compression's name, as decompression.py has it.
 COMPRESSIONS: tuple[Magic, ...] = (
     Magic(0, b"\x1f\x8b", "gzip"),
     Magic(0, b"\x28\xb5\x2f\xfd", "zstd"),

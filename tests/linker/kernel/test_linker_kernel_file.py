@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import gzip
+import lzma
 import os
 import resource
 import struct
 import subprocess
 import sys
+from functools import reduce
 from pathlib import Path
 
+import lz4.block
+import lz4.frame
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -19,6 +24,7 @@ from hypothesis import strategies as st
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.host_file import open_file
 from relokit.linker.kernel.kernel_file import open_kernel
+from relokit.runtime.board.devicetree import virt_dtb
 from support.bounds import cpu_time_below
 
 IMAGE_SIZE = 0x20000
@@ -97,12 +103,136 @@ def test_flags_may_leave_page_size_and_placement_open(tmp_path: Path) -> None:
     assert not kernel.header.placed_anywhere
 
 
+ZSTD = zstandard.ZstdCompressor()
+
+
+def lzma_alone(data: bytes) -> bytes:
+    return lzma.compress(data, lzma.FORMAT_ALONE)
+
+
+def legacy_lz4(data: bytes) -> bytes:
+    """Blocks of 8 MiB behind their sizes, as ``lz4 -l`` writes them."""
+    blocks = [
+        lz4.block.compress(data[at : at + (8 << 20)], store_size=False)
+        for at in range(0, len(data), 8 << 20)
+    ]
+    sized = (struct.pack("<I", len(block)) + block for block in blocks)
+    return b"\x02\x21\x4c\x18" + b"".join(sized)
+
+
 PACKED = {
     "gzip": gzip.compress,
-    "zstd": zstandard.ZstdCompressor().compress,
+    "zstd": ZSTD.compress,
+    "xz": lzma.compress,
+    "lzma": lzma_alone,
+    "bzip2": bz2.compress,
+    "lz4": lz4.frame.compress,
     "zboot/gzip": lambda data: zboot(gzip.compress(data, mtime=0), b"gzip"),
     "zboot/zstd": lambda data: zboot(zstandard.ZstdCompressor().compress(data), b"zstd"),
 }
+
+
+APPENDED = struct.pack("<I", IMAGE_SIZE)
+TREE = virt_dtb(1 << 30, 1 << 30)
+FIVE_TIMES = reduce(lambda data, _: gzip.compress(data, mtime=0), range(5), image())
+KINDS = {
+    # What a kernel's build calls them, with the size that it appends, but for gzip.
+    "zboot/zstd": lambda data: zboot(ZSTD.compress(data) + APPENDED, b"zstd22"),
+    "zboot/xz": lambda data: zboot(lzma.compress(data) + APPENDED, b"xzkern"),
+    "zboot/lzma": lambda data: zboot(lzma_alone(data) + APPENDED, b"lzma"),
+    "zboot/lz4": lambda data: zboot(legacy_lz4(data) + APPENDED, b"lz4"),
+    "lz4": legacy_lz4,
+    "gzip/zboot/zstd": lambda data: gzip.compress(zboot(ZSTD.compress(data), b"zstd22")),
+    "zstd/gzip": lambda data: ZSTD.compress(gzip.compress(data)),
+}
+FOLLOWED = {
+    "gzip": lambda data: gzip.compress(data[:100]) + gzip.compress(data[100:]),
+    "xz": lambda data: lzma.compress(data[:9999]) + lzma.compress(data[9999:]),
+    "bzip2": lambda data: bz2.compress(data[:1]) + bz2.compress(data[1:]),
+    "zstd": lambda data: ZSTD.compress(data[:70]) + skipped(9) + ZSTD.compress(data[70:]),
+    "lz4": lambda data: lz4.frame.compress(data[:8]) + lz4.frame.compress(data[8:]),
+}
+
+
+EVERY = [*PACKED.values(), *KINDS.values(), *FOLLOWED.values()]
+
+
+def skipped(size: int) -> bytes:
+    """A frame of zstd or lz4 that is to be skipped."""
+    return struct.pack("<II", 0x184D2A53, size) + b"x" * size
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_builds_and_packagers_make_of_an_image(tmp_path: Path, name: str) -> None:
+    content = image(IMAGE_SIZE)
+    kernel = open_kernel(write(tmp_path, KINDS[name](content)))
+    assert kernel.compression == name
+    assert kernel.image == content
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_one_member_behind_the_other(tmp_path: Path, name: str) -> None:
+    content = image(IMAGE_SIZE)
+    kernel = open_kernel(write(tmp_path, FOLLOWED[name](content)))
+    assert kernel.compression == name
+    assert kernel.image == content
+
+
+@pytest.mark.parametrize("name", ["zstd", "lz4"])
+@pytest.mark.parametrize("sizes", [(0,), (4, 70000)])
+def test_frames_to_be_skipped(tmp_path: Path, name: str, sizes: tuple[int, ...]) -> None:
+    """Before, between and behind; what is in them is nobody's."""
+    frames = b"".join(skipped(size) for size in sizes)
+    content = image(IMAGE_SIZE)
+    packed = frames + FOLLOWED[name](content) + frames
+    assert open_kernel(write(tmp_path, packed)).image == content
+
+
+def test_a_frame_to_be_skipped_that_does_not_end(tmp_path: Path) -> None:
+    packed = skipped(100)[:-1] + ZSTD.compress(image())
+    assert "not an arm64 Image" in refusal(write(tmp_path, packed[:90]))
+
+
+@pytest.mark.parametrize("trees", [TREE, TREE + TREE])
+@pytest.mark.parametrize("name", ["none", *PACKED])
+def test_device_trees_behind_it_are_left_out(tmp_path: Path, name: str, trees: bytes) -> None:
+    """Image-dtb and Image.gz-dtb: boot loaders of some boards take them apart."""
+    content = with_pe(0x8000, 0x8000)
+    packed = PACKED[name](content) if name != "none" else content
+    assert open_kernel(write(tmp_path, packed + trees)).image == content
+    content = image(0x8000)
+    packed = PACKED[name](content) if name != "none" else content
+    assert open_kernel(write(tmp_path, packed + trees)).image == content
+
+
+def test_what_only_looks_like_a_device_tree_is_part_of_the_image(tmp_path: Path) -> None:
+    content = with_pe(0x8000 + len(TREE), 0x8000) + TREE
+    assert open_kernel(write(tmp_path, content)).image == content
+    content = image(0x8000) + TREE[:-1]
+    assert open_kernel(write(tmp_path, content)).image == content
+    content = image(0x8000) + TREE[:7]
+    assert open_kernel(write(tmp_path, content)).image == content
+
+
+def test_many_that_look_like_device_trees_cost_little(tmp_path: Path) -> None:
+    content = header(image_size=4 << 20) + TREE[:4] * (1 << 19)
+    with cpu_time_below(1):
+        assert open_kernel(write(tmp_path, content)).image == content
+
+
+def test_without_the_library_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, lz4.frame.compress(image()))
+    monkeypatch.setitem(sys.modules, "lz4.frame", None)
+    assert "relokit[lz4]" in refusal(path)
+    path = write(tmp_path, lzma.compress(image()))
+    monkeypatch.setitem(sys.modules, "lzma", None)
+    assert "built without it" in refusal(path)
+
+
+def test_a_dictionary_larger_than_any_kernel_has_is_refused(tmp_path: Path) -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 512 << 20, "preset": 0}]
+    packed = lzma.compress(image(), filters=filters)
+    assert "corrupt xz data: Memory usage limit" in refusal(write(tmp_path, packed))
 
 
 @pytest.mark.parametrize("name", PACKED)
@@ -142,7 +272,7 @@ def test_image_that_starts_like_a_compression_is_still_an_image(tmp_path: Path) 
         (image(image_size=(1 << 30) + 1), "more than the"),
         (image(image_size=(1 << 64) - 1), "more than the"),
         (image(flags=0xB), "big-endian"),
-        (image(text_offset=2 << 20), "text_offset"),
+        (image(text_offset=(1 << 30) + 4096), "text_offset"),
         (image(text_offset=8), "text_offset"),
         (image(0x8000, image_size=0x7FFF), "trailing garbage"),
         (with_pe(0x5000, 0x4000), "truncated"),
@@ -158,10 +288,18 @@ def test_image_that_starts_like_a_compression_is_still_an_image(tmp_path: Path) 
         (b"\x27\x05\x19\x56" + bytes(100), "uImage"),
         (b"\xd0\x0d\xfe\xed" + bytes(100), "device tree"),
         (b"070701" + bytes(100), "cpio"),
-        (b"\xfd7zXZ\0" + bytes(100), "xz, which is unsupported"),
-        (b"\x02\x21\x4c\x18" + bytes(100), "lz4, which is unsupported"),
-        (b"BZh9" + bytes(100), "bzip2, which is unsupported"),
-        (zboot(b"x" * 100, b"lzma"), "'lzma', which is unsupported"),
+        (b"\xfd7zXZ\0" + bytes(100), "corrupt xz"),
+        (b"\x02\x21\x4c\x18" + bytes(100), "truncated: 0 bytes"),
+        (b"\x02\x21\x4c\x18\x64\0\0\0" + bytes(100), "corrupt lz4"),
+        (b"BZh9" + bytes(100), "corrupt bzip2"),
+        (b"\x89LZO\0" + bytes(100), "lzo, which is unsupported"),
+        (zboot(b"x" * 100, b"lzo"), "lzo, which is unsupported"),
+        (zboot(b"x" * 100, b"lzma"), "corrupt lzma"),
+        (zboot(b"x" * 100, b"zip"), "'zip', which is unsupported"),
+        (
+            gzip.compress(gzip.compress(gzip.compress(gzip.compress(gzip.compress(image()))))),
+            "gzip",
+        ),
         (zboot(b"x" * 100, b"gzip", size=101), "truncated EFI zboot"),
         (zboot(b"x" * 100, b"gzip"), "corrupt gzip"),
         (b"MZ\0\0zimg", "truncated EFI zboot header"),
@@ -179,7 +317,7 @@ def test_refused_by_name(tmp_path: Path, content: bytes, cause: str) -> None:
     assert cause in refusal(write(tmp_path, content))
 
 
-@pytest.mark.parametrize("name", ["gzip", "zstd"])
+@pytest.mark.parametrize("name", ["gzip", "zstd", "xz", "lzma", "bzip2", "lz4"])
 def test_corrupt_stream_is_named(tmp_path: Path, name: str) -> None:
     packed = bytearray(PACKED[name](image(IMAGE_SIZE)))
     packed[len(packed) // 2] ^= 0xFF
@@ -234,6 +372,7 @@ limit = int(sys.argv[2]) << 20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 from relokit.codegen.base.errors import FormatError
 from relokit.linker.kernel.kernel_file import open_kernel
+from relokit.runtime.board.devicetree import virt_dtb
 try:
     open_kernel(sys.argv[1])
 except FormatError as error:
@@ -255,7 +394,14 @@ def open_within(megabytes: int, path: Path) -> tuple[str, int]:
     return done.stdout, int(done.stdout.split()[-1])
 
 
-@pytest.mark.parametrize("name", ["gzip", "zstd"])
+def test_text_offset_beyond_2_mib(tmp_path: Path) -> None:
+    """The base is a multiple of 2 MiB; how far the Image is behind it is its own affair."""
+    assert (
+        open_kernel(write(tmp_path, image(text_offset=0x108_0000))).header.text_offset == 0x108_0000
+    )
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd", "lz4"])
 def test_bomb_is_stopped_early(tmp_path: Path, name: str) -> None:
     """Zeros behind a header that promises half a GiB of them: memory is not spent on them."""
     packed = PACKED[name](header(image_size=512 << 20) + bytes(160 << 20))
@@ -285,7 +431,13 @@ def test_memory_of_a_plain_image_is_not_read(tmp_path: Path) -> None:
 
 @settings(max_examples=300)
 @given(
-    st.sampled_from([image(4096), *(pack(image(4096)) for pack in PACKED.values())]),
+    st.sampled_from(
+        [
+            image(4096),
+            image(4096) + TREE,
+            *(pack(image(4096)) for pack in (PACKED | KINDS | FOLLOWED).values()),
+        ]
+    ),
     st.lists(st.tuples(st.integers(0, 4095), st.integers(0, 255)), max_size=6),
     st.integers(0, 4096),
 )
