@@ -51,7 +51,7 @@ SUFFIX = 4
 """Bytes of size that a kernel's build may have put behind: too short for another stream."""
 
 
-class Expansion:
+class Unpacking:
     """``packed`` as it expands: iterate over it once. ``taken`` are the bytes used so far.
 
     Raises FormatError naming ``where`` for what is damaged, cut short or cannot be read here.

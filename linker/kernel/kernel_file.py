@@ -18,7 +18,7 @@ from pathlib import Path
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.host_file import HostFile, open_file
 from relokit.codegen.base.nouns import dataclass
-from relokit.linker.kernel.decompression import SUFFIX, ZBOOT_NAMES, Expansion, skippable
+from relokit.linker.kernel.decompression import SUFFIX, ZBOOT_NAMES, Unpacking, skippable
 from relokit.linker.kernel.kernel_magic import COMPRESSIONS, FOREIGN, PE_MACHINES, Magic
 
 MAX_IMAGE = 1 << 30
@@ -261,7 +261,7 @@ def _zboot_payload(content: memoryview, where: str) -> tuple[str, memoryview]:
 
 def _expand(name: str, packed: memoryview, where: str) -> HostFile:
     """Decompress an Image. Its own header, checked first, says how much it may at most be."""
-    stream = Expansion(name, packed, where)
+    stream = Unpacking(name, packed, where)
     head = bytearray()
     target: mmap.mmap | None = None
     descriptor = os.memfd_create("kernel", os.MFD_CLOEXEC)
