@@ -15,6 +15,7 @@ from relokit.codegen.target import Target
 
 if TYPE_CHECKING:
     from relokit.codegen.source import Source
+    from relokit.linker.foreign.code import ForeignCode
     from relokit.linker.image import Image
     from relokit.linker.link.image_cache import Sources
     from relokit.linker.link.program import Program
@@ -61,11 +62,15 @@ def build_programs(target: Target | None = None, *, templates: Path | None = Non
     )
 
 
-def sources_of(job: Job) -> Sources:
-    """What programs for ``job`` are built from; TemplateError for templates that replace none."""
+def sources_of(job: Job, code: ForeignCode | None = None) -> Sources:
+    """What programs for ``job`` are built from; ``code`` is what takes the place of ours.
+
+    Raises TemplateError for templates that replace none.
+    """
     from relokit.linker.link.image_cache import Sources
 
-    return Sources(template_overrides(job.templates))
+    overrides = template_overrides(job.templates)
+    return Sources(overrides, None if code is None else code.replacement)
 
 
 def programs_for(target: Target, *jobs: Job, sources: Sources | None = None) -> StoredPrograms:

@@ -26,7 +26,8 @@ from relokit.diffing.read.sides import (
     read_sides,
 )
 from relokit.diffing.routines.model import Diff
-from relokit.linker.kernel.shipped import ShippedCode
+from relokit.linker.foreign.code import ForeignCode
+from relokit.linker.foreign.doors import kernel_code
 from relokit.runtime.behaviour.differences import ARGUMENTS, compare_behaviour
 from relokit.runtime.behaviour.flat_machine import (
     CODE,
@@ -137,7 +138,7 @@ class _Setup:
 
     target: Target
     job: Job
-    code: ShippedCode | None = None
+    code: ForeignCode | None = None
     relocation: bytes | None = None
 
 
@@ -155,7 +156,7 @@ def _setups(sides: tuple[Side, Side], job: Job) -> tuple[_Setup, _Setup]:
         if side.target is not None:
             setups.append(_Setup(side.target, job))
         elif side.kernel is not None:
-            code = side.kernel.code
+            code = kernel_code(side.kernel)
             setups.append(_Setup(_kernel_target(code, side, like), job, code))
         else:
             setups.append(None)
@@ -167,14 +168,15 @@ def _setups(sides: tuple[Side, Side], job: Job) -> tuple[_Setup, _Setup]:
     return first, second
 
 
-def _kernel_target(code: ShippedCode, side: Side, like: Target) -> Target:
+def _kernel_target(code: ForeignCode, side: Side, like: Target) -> Target:
     """What a shipped kernel is, as far as it says; regime and VA bits as ``like`` has them."""
     page_size = code.page_size or like.page_size
     # Since patch 7 the code gets struct kimage, and no shipped kernel has half of the series.
     series = COMPLETE if side.routines[RELOCATION].kimage_argument else BEFORE
+    layout = code.layout or like.layout
     if page_size != like.page_size:
-        return Target(series=series, page_size=page_size, regime=like.regime, layout=code.layout)
-    return replace(like, series=series, layout=code.layout)
+        return Target(series=series, page_size=page_size, regime=like.regime, layout=layout)
+    return replace(like, series=series, layout=layout)
 
 
 def _whole(side: Side) -> bytes:

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
 
 from relokit.arguments import job_or_default
-from relokit.building import programs_for, sources_of
+from relokit.building import encoder, programs_for, sources_of
 from relokit.codegen.base.documents import ABSENT, ALL, Table, shown
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.base.nouns import dataclass
@@ -128,8 +128,8 @@ def run_matrix(
     kernel or a directory of templates that no cell could use; other errors are their cell's.
     """
     shared = job_or_default(job)
-    sources = sources_of(shared)
-    opened = open_inputs(shared)
+    opened = open_inputs(shared, encoder=encoder)
+    sources = sources_of(shared, opened.code)
     count = max(1, min(jobs or default_jobs(), MAX_JOBS, len(cells)))
     tasks = _tasks(cells, shared, opened, sources)
     with workers or RoomWorkers(count) as those:

@@ -14,14 +14,16 @@ from hashlib import blake2b
 from pathlib import Path
 
 from relokit.arguments import job_or_default
-from relokit.building import programs_for, sources_of
+from relokit.building import encoder, programs_for, sources_of
 from relokit.codegen.base.documents import from_json, to_json
-from relokit.codegen.base.errors import FormatError, NativeCrashError, RelokitError
+from relokit.codegen.base.errors import FormatError, NativeCrashError, RelokitError, TargetError
 from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.kexec_routines import KexecRoutine
 from relokit.codegen.target import Regime, Target
+from relokit.linker.foreign.code import ForeignCode, target_for
 from relokit.runtime.campaign.result_file import KEY_BYTES, ResultFile
 from relokit.runtime.kexec.job import Job
-from relokit.runtime.kexec.opened_inputs import open_inputs, target_for
+from relokit.runtime.kexec.opened_inputs import open_inputs
 from relokit.runtime.mutation.layouts import SECONDS, MoveLayout, layouts_for
 from relokit.runtime.mutation.mutant import Mutant, MutantResult, MutantStatus, RoutineName
 from relokit.runtime.mutation.mutant_survey import MutantSurvey, limited
@@ -32,20 +34,23 @@ from relokit.workers import Task, Workers, carried_out
 
 TOGETHER = 16
 """Mutants in one request: it costs as much to carry one as to try a tenth of one."""
+_MUTATED = frozenset({*KexecRoutine} - {KexecRoutine.HYP_STUB})
+"""What mutants are made of; DATA is of no file."""
 AHEAD = 4
 """Requests a worker may be ahead."""
 
 
 @dataclass(frozen=True, slots=True)
 class MutationPlan:
-    """What to make mutants of, and in which ``regimes`` to try them. ``operators`` None are all.
+    """What to make mutants of, and in which ``regimes`` to try them. ``operators`` None are all,
+    ``routines`` None all that there are, of foreign code all that its file has.
 
     Code is the same in every regime, so a target's own does not count.
     """
 
     targets: tuple[Target, ...] = (Target(),)
     regimes: tuple[Regime, ...] = tuple(Regime)
-    routines: tuple[RoutineName, ...] = tuple(RoutineName)
+    routines: tuple[RoutineName, ...] | None = None
     operators: frozenset[str] | None = None
 
     def wants(self, mutant: Mutant) -> bool:
@@ -108,12 +113,13 @@ def _digest_of(asked: SurveyRequest) -> bytes:
     """What results depend on, beside the mutant and our own code."""
     setup = asked.setup
     code = setup.opened.code
-    shipped = b"" if code is None else b"".join(bytes(one.data) for one in code.image.sections)
+    # Which code there is stands in the program; the version is what the C half goes by.
+    version = "" if code is None else code.version or ""
     # Not which file the code was in.
     layouts = [replace(one, job=replace(one.job, code_from=None)) for one in asked.layouts]
     named = repr((asdict(setup.target), layouts))
     digest = blake2b(digest_size=KEY_BYTES)
-    for part in (named.encode(), setup.programs.kernel, shipped):
+    for part in (named.encode(), setup.programs.kernel, version.encode()):
         digest.update(len(part).to_bytes(8, "little") + part)
     return digest.digest()
 
@@ -164,14 +170,15 @@ def try_mutants(
     the file ``known`` has is not tried again, and what it has not is kept there.
     """
     shared = job_or_default(job)
-    opened = open_inputs(shared)
-    asked, sources = [], sources_of(shared)
+    opened = open_inputs(shared, encoder=encoder)
+    code = opened.code
+    asked, sources = [], sources_of(shared, code)
     for target in plan.targets:
-        target = target_for(target, opened.code)
+        target = target if code is None else target_for(target, code)
         layouts = layouts_for(target, shared, plan.regimes)
         programs = programs_for(target, *(layout.job for layout in layouts), sources=sources)
-        setup = Setup(target, programs, shared, opened)
-        request = SurveyRequest(setup, layouts, plan.routines)
+        setup = Setup(target, programs, shared, opened.for_machine)
+        request = SurveyRequest(setup, layouts, _routines(plan, code, target))
         asked.append(Task(request, request, MutantSurvey, SECONDS * len(layouts)))
     batches: list[_Together] = []
     for done in carried_out(workers, asked, ahead=len(asked)):
@@ -194,6 +201,26 @@ def try_mutants(
         rest = tuple(one for one in wanted.mutants if one.id not in taken)
         batches += _batches(done.about, replace(wanted, mutants=rest), keys)
     yield from _try_all(workers, batches)
+
+
+def _routines(
+    plan: MutationPlan, code: ForeignCode | None, target: Target
+) -> tuple[RoutineName, ...]:
+    """What of ``target`` is mutated; raises TargetError for what ``code`` has not."""
+    if code is None:
+        return plan.routines or tuple(RoutineName)
+    there = [RoutineName(one) for one in KexecRoutine if one in _MUTATED and code.has(one, target)]
+    if plan.routines is None:
+        return tuple(there)
+    for routine in plan.routines:
+        if routine not in there:
+            names = ", ".join(there)
+            raise TargetError(
+                f"has no {routine} for state {target.series}: it would be ours that is mutated",
+                where=code.where,
+                hint=f"leave --routine out, or choose of {names}" if names else "give another file",
+            )
+    return plan.routines
 
 
 def _batches(asked: SurveyRequest, found: MutantSurvey, keys: _Keys) -> Iterator[_Together]:

@@ -16,7 +16,7 @@ from queue import LifoQueue
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from relokit.arguments import job_or_default, path_or_none, target_or_default
-from relokit.building import programs_for
+from relokit.building import encoder, programs_for, sources_of
 from relokit.codegen.base.child import Child
 from relokit.codegen.base.coercion import argument
 from relokit.codegen.base.documents import ABSENT, Table, from_json, shown
@@ -26,7 +26,7 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job
-from relokit.runtime.kexec.opened_inputs import open_inputs, target_for
+from relokit.runtime.kexec.opened_inputs import open_inputs
 from relokit.runtime.room.requests import (
     BootableFile,
     CallRequest,
@@ -38,8 +38,8 @@ from relokit.runtime.room.requests import (
 )
 
 if TYPE_CHECKING:
+    from relokit.linker.foreign.code import ForeignCode
     from relokit.linker.kernel.opened import Files
-    from relokit.linker.kernel.shipped import ShippedCode
     from relokit.runtime.behaviour.flat_machine import Callee
     from relokit.runtime.behaviour.observation import Observation
 
@@ -148,11 +148,12 @@ class Session:
         setup = self._setup(target, job, files)
         seconds = seconds_of(setup.job)
         if trace is None:
-            return self.ask(RunRequest(setup), Outcome, seconds, progress)
+            return _told(self.ask(RunRequest(setup), Outcome, seconds, progress), setup)
         from relokit.codegen.base.atomic import replacing
 
         with replacing(trace) as temporary:
-            return self.ask(RunRequest(setup, temporary), Outcome, seconds, progress)
+            outcome = self.ask(RunRequest(setup, temporary), Outcome, seconds, progress)
+            return _told(outcome, setup)
 
     def export(
         self,
@@ -179,13 +180,13 @@ class Session:
         job: Job | None = None,
         *,
         files: Files | None = None,
-        code: ShippedCode | None = None,
+        code: ForeignCode | None = None,
         relocation: bytes | None = None,
         progress: Progress | None = None,
     ) -> Observation:
         """Run ``job`` up to the new kernel, and say what the relocation did and left.
 
-        ``code`` is a shipped kernel's that runs in place of ours, if the job names none;
+        ``code`` runs in place of ours, if the job names none;
         ``relocation`` is machine code that runs as the relocation, entered at its first byte.
         """
         from relokit.runtime.behaviour.observation import Observation
@@ -233,15 +234,31 @@ class Session:
         target: Target | None,
         job: Job | None,
         files: Files | None,
-        code: ShippedCode | None = None,
+        code: ForeignCode | None = None,
     ) -> Setup:
         target, job = target_or_default(target), job_or_default(job)
         self.start()
-        opened = open_inputs(job, files)
+        opened = open_inputs(job, files, encoder)
         if code is not None:
             opened = replace(opened, code=code)
-        target = target_for(target, opened.code)
-        return Setup(target, programs_for(target, job), job, opened)
+        if opened.code is not None:
+            from relokit.linker.foreign.code import target_for
+
+            target = target_for(target, opened.code)
+        programs = programs_for(target, job, sources=sources_of(job, opened.code))
+        return Setup(target, programs, job, opened.for_machine)
+
+
+def _told(outcome: Outcome, setup: Setup) -> Outcome:
+    """``outcome`` with what is known of code that is not ours."""
+    code = setup.opened.code
+    if code is None:
+        return outcome
+    from relokit.linker.foreign.doors import own_parts
+    from relokit.linker.stored_image import decode_image
+
+    ours = own_parts(decode_image(setup.programs.kernel))
+    return replace(outcome, code=code.used(setup.target, ours))
 
 
 def seconds_of(job: Job) -> float:

@@ -77,6 +77,16 @@ class KimageLayout:
         """kimage.arch.t0sz: TCR_EL1.T0SZ for the idmap."""
         return self._arch(0x40)
 
+    @property
+    def offsets(self) -> frozenset[int]:
+        """Where code can find something that it wants: of every member that is known here."""
+        own = (
+            self.head, self.entry, self.last_entry, self.start, self.control_code_page,
+            self.nr_segments, self.segment, self.flags,
+        )  # fmt: skip
+        arch = range(0x08, 0x48, 8) if self.arch is not None else ()
+        return frozenset((*own, *(self._arch(offset) for offset in arch)))
+
 
 def _layout(name: str, size: int, flags: int, arch: int | None) -> KimageLayout:
     return KimageLayout(

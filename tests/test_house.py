@@ -30,6 +30,7 @@ ALLOWED = {
     "linker.link": "codegen.*, linker, linker.script",
     "linker.elf": "codegen, codegen.base, linker",
     "linker.kernel": "codegen, codegen.base, linker",
+    "linker.foreign": "codegen.*, linker, linker.elf, linker.kernel, linker.link",
     "diffing": "nothing",
     "diffing.read": "codegen.*, linker.*, diffing",
     "diffing.instructions": "codegen.*, diffing.read",
@@ -77,7 +78,7 @@ ALLOWED = {
         "runtime.kexec, runtime.judge, runtime.evidence, runtime.run"
     ),
     "runtime.mutation": (
-        "codegen, codegen.base, linker, linker.kernel, runtime.guest, runtime.arch, "
+        "codegen, codegen.base, linker, linker.foreign, runtime.guest, runtime.arch, "
         "runtime.record, runtime.board, runtime.kexec, runtime.judge, runtime.judge.rules, "
         "runtime.judge.rules.traced, runtime.run"
     ),

@@ -90,7 +90,7 @@ def command(
     plan = MutationPlan(
         _targets(**options),
         options["regimes"] or tuple(Regime),
-        options["routines"] or tuple(RoutineName),
+        options["routines"],
         None if operators is None else frozenset(operators),
     )
     job = Job(code_from=code_from, templates=templates, seed=seed)

@@ -17,6 +17,7 @@ from relokit.cli.terminal.findings_view import (
 )
 from relokit.cli.terminal.output import plain
 from relokit.codegen.base.version import VERSION
+from relokit.codegen.kexec_routines import CodePart, CodeUsed
 from relokit.codegen.target import MIB
 from relokit.runtime.guest.payload import PayloadPart
 from relokit.runtime.judge.outcome import Finding, Outcome, Status, TraceFile
@@ -113,6 +114,8 @@ def _lines(of: str, outcome: Outcome, verbose: bool) -> Iterator[Line]:
     yield (f"relokit {VERSION}", "bold"), f"  {plain(of)}"
     for part in outcome.payload:
         yield _row("payload", _payload(part))
+    if outcome.code is not None:
+        yield from (_row(*row) for row in code_rows(outcome.code))
     yield _row("relocation", _relocation(outcome))
     if outcome.handoff is not None:
         yield _row("hand-over", _handoff(outcome))
@@ -134,6 +137,22 @@ def _lines(of: str, outcome: Outcome, verbose: bool) -> Iterator[Line]:
         yield from every_answer(outcome.rules, outcome.findings)
     yield from told(outcome.findings)
     yield _verdict(outcome)
+
+
+def code_rows(code: CodeUsed) -> Iterator[tuple[str, str]]:
+    """Which routines are whose, each with the beginning of its digest: label and text."""
+    digest = code.sha256[:DIGEST_SHOWN]
+    yield "code", f"{plain(code.file)}: {code.kind}, sha256 {digest}, kimage of {code.layout}"
+    for foreign, whose in ((True, "its"), (False, "ours:")):
+        parts = [part for part in code.parts if part.foreign is foreign]
+        if parts:
+            yield "", f"{whose} " + ", ".join(map(_part, parts))
+
+
+def _part(part: CodePart) -> str:
+    if part.sha256 is None:
+        return str(part.routine)
+    return f"{part.routine} ({part.bytes} bytes, {part.sha256[:DIGEST_SHOWN]})"
 
 
 def _verdict(outcome: Outcome) -> Line:

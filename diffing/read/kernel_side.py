@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.facts import RELOCATION
+from relokit.codegen.kexec_routines import HYP_VECTORS, KEXEC_VECTORS, RELOCATION_SIZE
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.codegen.series import COMPLETE
 from relokit.diffing.read.kernel_data import kernel_data
@@ -18,13 +19,7 @@ from relokit.linker.kernel.cpu_capabilities import capability_names
 from relokit.linker.kernel.kallsyms import Kallsyms
 from relokit.linker.kernel.kernel_file import KernelFile
 from relokit.linker.kernel.opened import OpenedKernel
-from relokit.linker.kernel.shipped import (
-    HYP_VECTORS,
-    KEXEC_VECTORS,
-    RELOCATION_SIZE,
-    shipped_image,
-    shipped_series,
-)
+from relokit.linker.kernel.shipped import shipped_image, shipped_series
 
 
 def kernel_side(opened: OpenedKernel, symbol: str | None) -> Side:

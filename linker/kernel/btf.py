@@ -122,6 +122,11 @@ def read_structs(image: memoryview, *names: str, where: str = "Image") -> dict[s
     raise FormatError(f"BTF has more than {MAX_TYPES} types", where=where)
 
 
+def has_btf(image: memoryview) -> bool:
+    """Whether there is BTF in it whose header is sound."""
+    return _blob(image) is not None
+
+
 def kimage_layout_from(image: memoryview, *, where: str = "Image") -> KimageLayout:
     """struct kimage as this kernel lays it out, named for its version (``6.1``).
 
@@ -165,6 +170,17 @@ def kimage_layout_from(image: memoryview, *, where: str = "Image") -> KimageLayo
 
 
 def _find_blob(image: memoryview, where: str) -> tuple[memoryview, bytes]:
+    found = _blob(image)
+    if found is None:
+        raise FormatError(
+            "no BTF in this Image",
+            where=where,
+            hint="the kernel needs CONFIG_DEBUG_INFO_BTF; name a known kimage layout instead",
+        )
+    return found
+
+
+def _blob(image: memoryview) -> tuple[memoryview, bytes] | None:
     """Types and strings of the first blob whose header is sound."""
     for match in re.finditer(re.escape(MAGIC), image):
         start = match.start()
@@ -186,11 +202,7 @@ def _find_blob(image: memoryview, where: str) -> tuple[memoryview, bytes]:
             continue
         types = image[body + types_at : body + types_at + types_size]
         return types, bytes(image[body + strings_at : strings_end])
-    raise FormatError(
-        "no BTF in this Image",
-        where=where,
-        hint="the kernel needs CONFIG_DEBUG_INFO_BTF; name a known kimage layout instead",
-    )
+    return None
 
 
 def _struct(

@@ -46,7 +46,7 @@ def calls(image: memoryview, start: int, end: int) -> Iterator[Call]:
             continue
         if word >> 26 & 0b111 == 0b101:  # other branches, exceptions, system: write nothing here
             continue
-        for register in _written(word):
+        for register in written(word):
             value = _value(word, at, known) if register == word & 31 else None
             if value is None or register == 31:
                 known.pop(register, None)
@@ -73,8 +73,8 @@ def _value(word: int, at: int, known: Mapping[int, int]) -> int | None:
     return None
 
 
-def _written(word: int) -> tuple[int, ...]:
-    """General registers that the instruction may write, as far as they can be constants here."""
+def written(word: int) -> tuple[int, ...]:
+    """General registers that an instruction may write, as far as they can be constants here."""
     target, base, second = word & 31, word >> 5 & 31, word >> 10 & 31
     if word >> 25 & 0b101 != 0b100:  # not a load or store: a destination at most
         return (target,)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from relokit.linker.kernel.alternatives import Alternatives
     from relokit.linker.kernel.kallsyms import Kallsyms
     from relokit.linker.kernel.kernel_file import KernelFile
-    from relokit.linker.kernel.shipped import ShippedCode
 
 MAX_FILE = 1 << 34
 """Bytes; whoever reads a file knows a smaller limit for what it is."""
@@ -54,21 +53,6 @@ class OpenedKernel:
         from relokit.linker.kernel.alternatives import read_alternatives
 
         return read_alternatives(self.file.image, self.symbols, where=self.where)
-
-    @cached_property
-    def code(self) -> ShippedCode:
-        """Its machine code of kexec, with what else a machine has to know to run it."""
-        from relokit.linker.kernel.btf import kernel_version
-        from relokit.linker.kernel.shipped import ShippedCode, shipped_image
-
-        layout = self.layout
-        return ShippedCode(
-            where=self.where,
-            image=shipped_image(self.file, self.symbols),
-            page_size=self.file.header.page_size,
-            version=kernel_version(self.file.image),
-            layout=layout,
-        )
 
 
 class Files:

@@ -13,7 +13,13 @@ from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import KEXEC_CONTROL_PAGE_SIZE, RELOCATION, VECTOR_TABLE_SIZE
 from relokit.codegen.instruction_forms import BR
-from relokit.codegen.kimage_layouts import KimageLayout
+from relokit.codegen.kexec_routines import (
+    HIBERNATE_EXIT,
+    HIBERNATE_VECTORS,
+    HYP_VECTORS,
+    KEXEC_VECTORS,
+    RELOCATION_SIZE,
+)
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType
 from relokit.codegen.series import BEFORE, COMPLETE
 from relokit.linker.elf_format import PT_LOAD
@@ -25,11 +31,8 @@ from relokit.linker.kernel.kernel_file import KernelFile
 STUB_SIZE = 0x1000
 """The hyp stub: the table, and its handlers in the same 4 KiB."""
 
-RELOCATION_SIZE = "arm64_relocate_new_kernel_size"
 RELOCATION_START = "__relocate_new_kernel_start"
 RELOCATION_END = "__relocate_new_kernel_end"
-KEXEC_VECTORS = "trans_pgd_stub_vectors"
-HYP_VECTORS = "__hyp_stub_vectors"
 
 # Functions by name; which of them a kernel has depends on its version.
 FUNCTIONS = (
@@ -39,6 +42,7 @@ FUNCTIONS = (
     "cpu_soft_restart",
     "__cpu_soft_restart",
     "enter_vhe",
+    HIBERNATE_EXIT,
 )
 
 # ldr xt, [x0, #imm]: how the code begins since it gets kimage as its argument.
@@ -56,20 +60,6 @@ class RelocationCode:
     def size(self) -> int:
         """Bytes copied."""
         return self.end - self.start
-
-
-@dataclass(frozen=True, slots=True)
-class ShippedCode:
-    """What a shipped kernel brings to a machine that runs its code: the code itself, the page size
-    (bytes, None if the file does not say), the version (``6.12``, or ``unknown``) and the struct
-    kimage it is built for. ``where`` is the file.
-    """
-
-    where: str
-    image: Image
-    page_size: int | None
-    version: str
-    layout: KimageLayout
 
 
 def shipped_image(kernel: KernelFile, symbols: Kallsyms | None = None) -> Image:
@@ -98,6 +88,10 @@ def shipped_image(kernel: KernelFile, symbols: Kallsyms | None = None) -> Image:
         if name in symbols:
             at = symbols.offset(name)
             pieces[f".text.{name}"] = (at, min(symbols.end(at), at + KEXEC_CONTROL_PAGE_SIZE))
+    if HIBERNATE_EXIT in symbols and HIBERNATE_VECTORS in symbols:
+        start, at = symbols.offset(HIBERNATE_EXIT), symbols.offset(HIBERNATE_VECTORS)
+        if start < at < start + KEXEC_CONTROL_PAGE_SIZE:
+            pieces[f".text.{HIBERNATE_EXIT}"] = (start, at + VECTOR_TABLE_SIZE)
     sections = [_section(kernel, symbols, *piece) for piece in _apart(pieces)]
     return Image(
         name=kernel.name,
@@ -222,7 +216,7 @@ def _symbols(
             if name in own:
                 continue
             size = min(symbols.end(at), last) - at
-            if name in (HYP_VECTORS, KEXEC_VECTORS):
+            if name in (HYP_VECTORS, KEXEC_VECTORS, HIBERNATE_VECTORS):
                 size = VECTOR_TABLE_SIZE
             binding = Binding.GLOBAL if letter.isupper() else Binding.LOCAL
             yield ImageSymbol(name, base + at, size, binding, SymbolType.FUNC, index)

@@ -60,9 +60,12 @@ def sources_digest(overrides: Path | None = None) -> bytes | None:
     return digest.digest()
 
 
-def build_key(sources: bytes, recipe: Recipe, target: Target) -> str:
-    """Digest, in hex, of all that decides what ``recipe`` is for ``target``."""
-    wanted = json.dumps([asdict(recipe), asdict(target)], sort_keys=True)
+def build_key(sources: bytes, recipe: Recipe, target: Target, foreign: str = "") -> str:
+    """Digest, in hex, of all that decides what ``recipe`` is for ``target``.
+
+    ``foreign`` is that of the file whose routines take the place of ours, if there is one.
+    """
+    wanted = json.dumps([asdict(recipe), asdict(target), foreign], sort_keys=True)
     return blake2b(sources + wanted.encode(), digest_size=32).hexdigest()
 
 

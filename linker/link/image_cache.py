@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relokit.codegen.base.file_store import FileStore
-from relokit.codegen.build import Recipe
+from relokit.codegen.build import KERNEL, Recipe
 from relokit.codegen.gas.encoder import Encoder
 from relokit.codegen.target import Target
 from relokit.linker.link.build_key import build_key, sources_digest
@@ -27,6 +27,7 @@ from relokit.linker.stored_image import (
 
 if TYPE_CHECKING:
     from relokit.linker.image import Image
+    from relokit.linker.link.substitution import Replacement
 
 VARIABLE = "RELOKIT_CACHE"
 MAX_FILES = 1024
@@ -40,11 +41,13 @@ _enabled = True
 class Sources:
     """What programs are built from; read once for all that are asked for with the same one.
 
-    ``overrides`` is a directory of templates that win over the built-in ones.
+    ``overrides`` is a directory of templates that win over the built-in ones, ``foreign`` are
+    routines that win over theirs in the old kernel.
     """
 
-    def __init__(self, overrides: Path | None = None) -> None:
+    def __init__(self, overrides: Path | None = None, foreign: Replacement | None = None) -> None:
         self.overrides = overrides
+        self.foreign = foreign
 
     @cached_property
     def digest(self) -> bytes | None:
@@ -63,13 +66,14 @@ def stored_images(
     store, overrides = _store(), sources.overrides
     digest = sources.digest if store is not None else None
     if store is None or digest is None:
-        return tuple(_built(recipe, target, encoder, overrides) for recipe in recipes)
+        return tuple(_built(recipe, target, encoder, sources) for recipe in recipes)
     images, fresh = [], {}
     for recipe in recipes:
-        key = build_key(digest, recipe, target)
+        foreign = sources.foreign if recipe is KERNEL else None
+        key = build_key(digest, recipe, target, foreign.digest if foreign else "")
         image = _kept(store, key)
         if image is None:
-            image = fresh[key] = _built(recipe, target, encoder, overrides)
+            image = fresh[key] = _built(recipe, target, encoder, sources)
         images.append(image)
     # Whatever was edited meanwhile may or may not have gone into it.
     if fresh and sources_digest(overrides) == digest:
@@ -100,11 +104,18 @@ def without_cache() -> Iterator[None]:
         _enabled = before
 
 
-def _built(recipe: Recipe, target: Target, encoder: Encoder, overrides: Path | None) -> bytes:
+def _built(recipe: Recipe, target: Target, encoder: Encoder, sources: Sources) -> bytes:
     encoder.start()  # it imports while the templates are rendered
     from relokit.linker.link.program import build_program
 
-    return encode_image(build_program(recipe, target, encoder, overrides=overrides).image)
+    program = build_program(
+        recipe,
+        target,
+        encoder,
+        overrides=sources.overrides,
+        foreign=sources.foreign if recipe is KERNEL else None,
+    )
+    return encode_image(program.image)
 
 
 def _kept(store: FileStore, key: str) -> bytes | None:

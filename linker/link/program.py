@@ -16,6 +16,8 @@ from relokit.codegen.source import Source, Unit
 from relokit.codegen.target import Target
 from relokit.linker.image import Image
 from relokit.linker.link.linking import link
+from relokit.linker.link.substitution import Replacement, substituted
+from relokit.linker.script.parser import parse_script
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +36,19 @@ def build_program(
     *,
     overrides: Path | None = None,
     extra: Mapping[str, object] = MappingProxyType({}),
+    foreign: Replacement | None = None,
 ) -> Program:
     """Render, assemble and link ``recipe`` for ``target``.
 
     ``overrides`` is a directory of templates that win over the built-in ones, ``extra`` are
-    variables only this recipe has. Raises TemplateError, AssemblyError or LinkError naming
-    template, line and cause.
+    variables only this recipe has, ``foreign`` are routines that take the place of its own.
+    Raises TemplateError, AssemblyError or LinkError naming template, line and cause.
     """
     source = render_recipe(recipe, target, overrides=overrides, extra=extra)
     objects = tuple(_assembled(unit, encoder) for unit in source.units)
+    if foreign is not None:
+        script = parse_script(source.script)
+        objects = substituted(objects, foreign, script.assigned | script.provided)
     return Program(source, objects, link(objects, source.script, name=recipe.name))
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from relokit.codegen.base.documents import ABSENT
 from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.kexec_routines import CodeUsed
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.guest.payload import PayloadPart
 from relokit.runtime.judge.rules.severity import Severity
@@ -165,7 +166,8 @@ class Outcome:
     ``trace`` is the file of the run's trace, if there is one. ``strict`` says that a warning fails
     it, too; ``effects`` what caches did, if that took place. ``profile`` is the CPU that is shown
     beside the worst machine, which decides. ``unanswered`` says why there is no answer, if so:
-    what was found by then is told, and decides nothing.
+    what was found by then is told, and decides nothing. ``code`` says which routines were not ours,
+    if some.
     """
 
     SCHEMA: ClassVar[str] = "relokit.run/1"
@@ -189,6 +191,7 @@ class Outcome:
     effects: EffectFacts | None = field(default=None, metadata=ABSENT)
     profile: str | None = field(default=None, metadata=ABSENT)
     unanswered: str | None = field(default=None, metadata=ABSENT)
+    code: CodeUsed | None = field(default=None, metadata=ABSENT)
 
     @property
     def passed(self) -> bool:

@@ -117,7 +117,7 @@ def build_resume(target: Target, image: Image, inputs: Inputs, job: Job) -> Resu
     )
     nvhe = target.regime is Regime.NVHE
     vectors = old.stub_vectors if nvhe else 0
-    safe_vectors = _safe_vectors(target, image, memory, allocator) if nvhe else 0
+    safe_vectors = _safe_vectors(old, safe) if nvhe else 0
     entry = image.symbol(RESUME_ENTRY)
     arguments = (
         safe.base + entry_offset,
@@ -167,12 +167,16 @@ def _exit_code(image: Image, page: int) -> bytes:
     return image.read(start, size)
 
 
-def _safe_vectors(
-    target: Target, image: Image, memory: GuestMemory, allocator: PageAllocator
-) -> int:
-    """PA of the EL2 vectors for the time of the copy: hibernate's own before patch 2."""
-    vectors = image.read(image.symbol(_vectors_name(target)), VECTOR_TABLE_SIZE)
-    return trans_pgd.copy_el2_vectors(memory, allocator, vectors)
+def _safe_vectors(old: OldKernel, safe: Region) -> int:
+    """PA of the EL2 vectors for the time of the copy.
+
+    Before patch 2 they are hibernate's own, behind the exit code and in its copy at ``safe``.
+    """
+    at = old.image.symbol(_vectors_name(old.target))
+    if not old.target.has(Feature.COPY_EL2_VECTORS):
+        return safe.base + at - old.image.symbol("__hibernate_exit_text_start")
+    vectors = old.image.read(at, VECTOR_TABLE_SIZE)
+    return trans_pgd.copy_el2_vectors(old.memory, old.allocator, vectors)
 
 
 def _vectors_name(target: Target) -> str:

@@ -88,9 +88,6 @@ class Machine:
         control = self.kimage.control_page
         if control <= pc < control + len(self.routines.relocation):
             return self.routines.image, pc - control + self.routines.va
-        restart, code = restart_place(self.old), self.routines.restart
-        if code and restart <= pc < restart + len(code):
-            return self.routines.image, pc - restart + self.routines.restart_va
         owner = self.allocator.owner(pc)
         vectors = self.routines.vectors
         if owner is not None and owner.owner.kind is OwnerKind.EL2_VECTORS and vectors:
@@ -158,7 +155,8 @@ def build_machine(
     if not skipped:
         _post_load(old, routines, kimage)
 
-    restart = _soft_restart(old, routines)
+    simple = target.has(Feature.NO_CPU_RESET_HEADER)
+    restart = old.pa("cpu_soft_restart" if simple else "__cpu_soft_restart")
     arguments = (
         kimage.va,
         kimage.pa,
@@ -225,26 +223,6 @@ def _leave(
             rest = allocator.alloc(destination(0, OVER_OLD_KERNEL), page)
             inputs = add_over(inputs, region.base, rest.end - region.base, page)
     return inputs, left
-
-
-def restart_place(old: OldKernel) -> int:
-    """PA of a soft restart that is not the old kernel's own: behind that, in the same idmap."""
-    return round_up(old.pa("__idmap_text_end"), 16)
-
-
-def _soft_restart(old: OldKernel, routines: Routines) -> int:
-    """PA of the code that turns the MMU off on the way to what runs without."""
-    if routines.restart is None:
-        simple = old.target.has(Feature.NO_CPU_RESET_HEADER)
-        return old.pa("cpu_soft_restart" if simple else "__cpu_soft_restart")
-    at = restart_place(old)
-    if (at + len(routines.restart) - 1) // IDMAP_SIZE != old.pa("__idmap_text_start") // IDMAP_SIZE:
-        raise LinkError(
-            f"{routines.image.name}: a soft restart of {len(routines.restart)} bytes does not fit "
-            "beside the old kernel's own"
-        )
-    old.memory.write(at, routines.restart)
-    return at
 
 
 def el_at_jump(target: Target) -> int:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from relokit.codegen.base.errors import TargetError
 from relokit.codegen.base.host_file import HostFile
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.series import BEFORE, COMPLETE, Feature
-from relokit.codegen.target import Target
 from relokit.linker.kernel.opened import Files
 from relokit.runtime.kexec.job import Job
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from relokit.codegen.gas.encoder import Encoder
+    from relokit.linker.foreign.code import ForeignCode
     from relokit.linker.kernel.kernel_file import KernelFile
-    from relokit.linker.kernel.shipped import ShippedCode
 
 MAX_INITRD = 1 << 34
 
@@ -27,11 +28,21 @@ class OpenedInputs:
     kernel: KernelFile | None = None
     initrd: HostFile | None = None
     dtb: HostFile | None = None
-    code: ShippedCode | None = None
+    code: ForeignCode | None = None
+
+    @property
+    def for_machine(self) -> OpenedInputs:
+        """What a machine needs of it once its programs are linked."""
+        return self if self.code is None else replace(self, code=self.code.without_unit)
 
 
-def open_inputs(job: Job, files: Files | None = None) -> OpenedInputs:
-    """Open what ``job`` names, unless ``files`` has it; raises FormatError naming what is wrong."""
+def open_inputs(
+    job: Job, files: Files | None = None, encoder: Callable[[], Encoder] | None = None
+) -> OpenedInputs:
+    """Open what ``job`` names, unless ``files`` has it; raises FormatError naming what is wrong.
+
+    ``encoder`` is asked for if code to run has to be assembled.
+    """
     from relokit.runtime.board.fdt import MAX_DTB
 
     files = files or Files()
@@ -47,40 +58,12 @@ def open_inputs(job: Job, files: Files | None = None) -> OpenedInputs:
             if job.dtb is None
             else files.file(job.dtb, what="a device tree blob (.dtb)", limit=MAX_DTB)
         ),
-        code=None if job.code_from is None else files.kernel(job.code_from).code,
+        code=None if job.code_from is None else _code(job.code_from, files, encoder),
     )
 
 
-def target_for(target: Target, code: ShippedCode | None) -> Target:
-    """``target`` with the struct kimage that ``code`` reads: what hands over has to fill that in.
+def _code(path: Path, files: Files, encoder: Callable[[], Encoder] | None) -> ForeignCode:
+    from relokit.codegen.gas.encoder import Encoder
+    from relokit.linker.foreign.doors import open_code
 
-    Raises TargetError where the code is for another page size or state of the series.
-    """
-    if code is None:
-        return target
-    if code.page_size not in (None, target.page_size):
-        assert code.page_size is not None
-        raise TargetError(
-            f"its code is built for {code.page_size // 1024}k pages, and the target has "
-            f"{target.page_name}",
-            where=code.where,
-            hint=f"add --page-size {code.page_size // 1024}k",
-        )
-    from relokit.linker.kernel.shipped import shipped_series
-
-    series = shipped_series(code.image)
-    # What its entry expects changes twice: arguments by kimage (patch 7), then the MMU on (12).
-    if series == BEFORE and target.has(Feature.KIMAGE_ARGUMENT):
-        raise TargetError(
-            f"its relocation code is from before the series, and the target is state "
-            f"{target.series}",
-            where=code.where,
-            hint="add --series 0",
-        )
-    if series == COMPLETE and not target.has(Feature.MMU_ON):
-        raise TargetError(
-            f"its relocation code has the whole series, and the target is state {target.series}",
-            where=code.where,
-            hint="leave --series out",
-        )
-    return replace(target, layout=code.layout)
+    return open_code(path, files, encoder or Encoder)

@@ -13,9 +13,6 @@ from relokit.linker.image import Image, ImageSymbol, PlacedSection
 AS_MERGED = "6.1"
 """The version whose C half is as the series left it."""
 MAX_RELOCATION = 1 << 16
-MAX_RESTART = 0x200
-"""Bytes of a soft restart; shipped ones have 56 and 60."""
-SOFT_RESTART = ("cpu_soft_restart", "__cpu_soft_restart")
 REPLACEMENT_ALIGN = 1 << 21
 
 
@@ -26,8 +23,6 @@ class Routines:
     ``va`` is where ``image`` has those bytes, for diagnoses. ``vectors`` are the 0x800 bytes of
     ``trans_pgd_stub_vectors``, None where the kernel has none (before patch 2). ``version`` is the
     kernel's whose code this is (``6.12``), since its C half prepares the move by rules of its own.
-    ``restart`` is the soft restart that turns the MMU off, at ``restart_va``, if it is to run in
-    place of the old kernel's.
     """
 
     image: Image
@@ -36,8 +31,6 @@ class Routines:
     entry: int
     vectors: bytes | None
     version: str = AS_MERGED
-    restart: bytes | None = None
-    restart_va: int = 0
 
 
 def routines_of(image: Image) -> Routines:
@@ -60,15 +53,6 @@ def routines_of(image: Image) -> Routines:
     if image.has_symbol("trans_pgd_stub_vectors"):
         vectors = _bytes(image, image.symbol("trans_pgd_stub_vectors"), VECTOR_TABLE_SIZE)
     return Routines(image, start, _bytes(image, start, size), entry - start, vectors)
-
-
-def with_restart(routines: Routines) -> Routines:
-    """``routines`` with the soft restart of their own image, as far as that has its symbol."""
-    for symbol in routines.image.symbols:
-        if symbol.name in SOFT_RESTART and 0 < symbol.size <= MAX_RESTART:
-            code = _bytes(routines.image, symbol.value, symbol.size)
-            return replace(routines, restart=code, restart_va=symbol.value)
-    return routines
 
 
 def with_relocation(routines: Routines, code: bytes) -> Routines:

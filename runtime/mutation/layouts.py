@@ -62,9 +62,6 @@ def layouts_for(target: Target, base: Job, regimes: Iterable[Regime]) -> tuple[M
         "in-place": (replace(job, path=KexecPath.IN_PLACE), HIGH),
         "hibernate": (replace(job, path=KexecPath.HIBERNATE), HIGH),
     }
-    if base.code_from is not None:
-        # The resume side of hibernation is ours alone: nothing of a shipped kernel runs there.
-        del moves["hibernate"]
     order = [one for one in (Regime.NVHE, Regime.EL1, Regime.VHE) if one in set(regimes)]
     return tuple(
         MoveLayout(f"{name}, {regime}", regime, asked, ram)

@@ -86,7 +86,7 @@ def survey(
     for routine in routines:
         if routine is RoutineName.DATA:
             continue
-        image = code.image_of(routine)
+        image = code.image
         words = words_of(image, routine, target)
         ran = {va: word for va, word in words.items() if va in anywhere}
         if ran:

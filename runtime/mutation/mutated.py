@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.series import Feature
+from relokit.codegen.kexec_routines import KexecRoutine, symbol_of
 from relokit.codegen.target import Target
+from relokit.linker.foreign.code import ForeignCode
 from relokit.linker.image import Image
-from relokit.linker.kernel.shipped import ShippedCode
 from relokit.runtime.kexec.programs import Programs
 from relokit.runtime.kexec.routines import routines_of
 from relokit.runtime.mutation.mutant import RoutineName, WordEdit
@@ -19,22 +19,19 @@ WORD = 4
 
 @dataclass(frozen=True, slots=True)
 class CodeSet:
-    """All code of a machine: ours, and a shipped kernel's that runs in its place, if any."""
+    """All code of a machine, and what is known of the file that part of it is from, if any."""
 
     programs: Programs
-    shipped: ShippedCode | None = None
+    foreign: ForeignCode | None = None
 
-    def image_of(self, routine: RoutineName) -> Image:
-        """The Image whose ``routine`` is executed."""
-        if self.shipped is None or routine not in (RoutineName.RELOCATION, RoutineName.VECTORS):
-            return self.programs.kernel
-        return self.shipped.image
+    @property
+    def image(self) -> Image:
+        """The Image whose routines are executed."""
+        return self.programs.kernel
 
-    def with_edits(self, routine: RoutineName, edits: tuple[WordEdit, ...]) -> CodeSet:
-        """The same with words of ``routine`` changed."""
-        image = with_words(self.image_of(routine), {edit.va: edit.word for edit in edits})
-        if self.shipped is not None and image.name == self.shipped.image.name:
-            return replace(self, shipped=replace(self.shipped, image=image))
+    def with_edits(self, edits: tuple[WordEdit, ...]) -> CodeSet:
+        """The same with words of the routines changed."""
+        image = with_words(self.image, {edit.va: edit.word for edit in edits})
         return replace(self, programs=replace(self.programs, kernel=image))
 
 
@@ -52,19 +49,9 @@ def _span(image: Image, routine: RoutineName, target: Target) -> tuple[int, int]
     if routine is RoutineName.RELOCATION:
         found = routines_of(image)
         return found.va, len(found.relocation)
-    name = _symbol(routine, target)
+    name = symbol_of(KexecRoutine(routine), target)
     symbol = next((one for one in image.symbols if one.name == name), None)
     return (symbol.value, symbol.size) if symbol and symbol.size else None
-
-
-def _symbol(routine: RoutineName, target: Target) -> str:
-    if routine is RoutineName.VECTORS:
-        shared = target.has(Feature.COPY_EL2_VECTORS)
-        return "trans_pgd_stub_vectors" if shared else "hibernate_el2_vectors"
-    if routine is RoutineName.SOFT_RESTART:
-        plain = target.has(Feature.NO_CPU_RESET_HEADER)
-        return "cpu_soft_restart" if plain else "__cpu_soft_restart"
-    return "swsusp_arch_suspend_exit"
 
 
 def with_words(image: Image, words: Mapping[int, int]) -> Image:

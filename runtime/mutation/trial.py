@@ -95,7 +95,7 @@ def tried(
 @contextmanager
 def prepared(target: Target, code: CodeSet, layout: MoveLayout) -> Iterator[Machine]:
     """The machine of a kexec, ready to go, as long as the context lasts."""
-    opened = OpenedInputs(code=code.shipped, dtb=layout.device_tree())
+    opened = OpenedInputs(code=code.foreign, dtb=layout.device_tree())
     machine = prepare_machine(layout.target(target), code.programs, layout.job, _quiet, opened)
     try:
         yield machine
@@ -119,7 +119,7 @@ class Trier:
 
         A survivor is compared with the good code, in more scenes if it is alike in the first.
         """
-        mutated = self._code.with_edits(mutant.routine, mutant.edits)
+        mutated = self._code.with_edits(mutant.edits)
         survived = MutantResult(mutant.id, MutantStatus.SURVIVED)
         layouts = tuple(one for one in self._layouts if one.name in mutant.layouts)
         found: list[Likeness] = []

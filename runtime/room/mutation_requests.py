@@ -48,9 +48,8 @@ _last: tuple[object, Trier] | None = None
 def _trier(request: TrialRequest) -> Trier:
     """The last one, if it is for the same code: it knows what the good code does."""
     global _last
-    setup, code = request.setup, request.setup.opened.code
-    shipped = () if code is None else tuple(bytes(one.data) for one in code.image.sections)
-    asked = setup.target, setup.programs, shipped, request.layouts
+    setup = request.setup
+    asked = setup.target, setup.programs, setup.opened.code, request.layouts
     if _last is None or _last[0] != asked:
         _last = asked, Trier(setup.target, _code(setup), request.layouts)
     return _last[1]

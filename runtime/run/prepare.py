@@ -14,13 +14,13 @@ from relokit.runtime.kexec.hibernate import Resume, build_resume
 from relokit.runtime.kexec.inputs import load_inputs
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.machine import Machine, build_machine
-from relokit.runtime.kexec.opened_inputs import OpenedInputs, open_inputs, target_for
+from relokit.runtime.kexec.opened_inputs import OpenedInputs, open_inputs
 from relokit.runtime.kexec.programs import Programs
-from relokit.runtime.kexec.routines import Routines, routines_of, with_relocation, with_restart
+from relokit.runtime.kexec.routines import Routines, routines_of, with_relocation
 from relokit.runtime.run.journey import Report, cpu_in_state
 
 if TYPE_CHECKING:
-    from relokit.linker.kernel.shipped import ShippedCode
+    from relokit.linker.foreign.code import ForeignCode
 
 
 def prepare_machine(
@@ -44,7 +44,7 @@ def prepare_machine(
         )
     image = programs.kernel
     opened = opened or open_inputs(job)
-    target, routines = _routines(target, image, opened.code)
+    routines = _routines(target, image, opened.code)
     if relocation is not None:
         routines = with_relocation(routines, relocation)
     inputs = load_inputs(target, job, opened, programs.demo_file, kernel_size(image))
@@ -84,10 +84,10 @@ def open_cpu(machine: Machine) -> Cpu:
     return cpu_in_state(machine.target, machine.inputs.cpu, machine.memory, machine.state)
 
 
-def _routines(target: Target, image: Image, code: ShippedCode | None) -> tuple[Target, Routines]:
-    """Ours, or a shipped kernel's, whose kimage layout and rules then count."""
+def _routines(target: Target, image: Image, code: ForeignCode | None) -> Routines:
+    """What is copied, and the version whose rules the C half goes by."""
+    routines = routines_of(image)
+    assert code is None or code.unit is None, "code that is not ours is linked before"
     if code is None:
-        return target, routines_of(image)
-    return target_for(target, code), with_restart(
-        replace(routines_of(code.image), version=code.version)
-    )
+        return routines
+    return replace(routines, version=code.version or target.layout.name)

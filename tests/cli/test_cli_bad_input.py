@@ -258,7 +258,7 @@ def test_initrd_on_top_of_the_kernel(cli: Cli, tmp_path: Path) -> None:
 def test_code_from_a_kernel_without_symbols(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "Image"
     path.write_bytes(image())
-    fails(cli("run", "--code-from", path), f"relokit: {path}: ", "no BTF", "hint: ")
+    fails(cli("run", "--code-from", path), f"relokit: {path}: ", "kallsyms", "hint: ")
 
 
 TEMPLATES: dict[str, tuple[str, str, tuple[str, ...]]] = {

@@ -136,6 +136,7 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     old, new = directory / "old.elf", directory / "new.elf"
     yield cli("export", "-o", old, "--series", 11)
     yield cli("export", "-o", new, "--series", 12)
+    yield cli("run", "--code-from", new, "--series", 12)
     yield cli("export", "-o", directory / "boot.elf", "--type", "bootable")
     yield cli("generate", "-o", directory / "generated")
     yield cli("explain")

@@ -28,7 +28,7 @@ from relokit.runtime.record.record import LegName
 from relokit.runtime.run.execute import execute
 from relokit.runtime.run.prepare import open_cpu, prepare_machine
 from relokit.runtime.run.verdict import run
-from support.machines import programs, quiet
+from support.machines import linked, prepared, programs, quiet, run_linked
 
 pytestmark = pytest.mark.oracle
 
@@ -78,6 +78,15 @@ SHIPPED = [
 AROUND = 20
 KEPT = 1 << 4
 """SCTLR.SA0: 5.10's soft restart clears what it knows of, and writes the rest back."""
+WITH_CODE = frozenset(
+    {
+        OwnerKind.CONTROL_PAGE,
+        OwnerKind.EL2_VECTORS,
+        OwnerKind.OLD_KERNEL,
+        OwnerKind.SWAPPER,
+        OwnerKind.RESTART_IDMAP,
+    }
+)
 SAMPLE = Job(size=3_000_000, memory=160 << 20, order=Order.SHUFFLED, seed=7)
 
 
@@ -107,14 +116,14 @@ class Result:
 
 def _arrive(target: Target, job: Job) -> Result:
     """Run to the hand-over; the pages that hold code are left out of what is compared."""
-    machine = prepare_machine(target, programs(target), job, quiet)
+    target, built, opened = linked(target, job)
+    machine = prepare_machine(target, built, job, quiet, opened)
     cpu = open_cpu(machine)
     record = execute(machine, cpu, job, quiet)
     assert record.complete
     for region in machine.allocator.regions:
-        # The old kernel's page has its soft restart.
-        code = OwnerKind.CONTROL_PAGE, OwnerKind.EL2_VECTORS, OwnerKind.OLD_KERNEL
-        if region.owner.kind in code:
+        # The old kernel has its stub and its soft restart, and is mapped as long as it then is.
+        if region.owner.kind in WITH_CODE:
             machine.memory.view(region.base, region.size).fill(0)
         elif region.owner.kind is OwnerKind.LINEAR_MAP:
             # The one thing in which kernels copy this map of ours differently.
@@ -178,7 +187,7 @@ def test_code_shipped_for_52_bits_gives_the_same_over_52_bit_tables(
         tree = tmp_path / "across.dtb"
         tree.write_bytes(virt_dtb(ACROSS, 160 << 20, regime=regime))
         job = replace(job, dtb=tree, memory=None)
-    assert run(target, programs(target), replace(job, code_from=path), quiet).findings == ()
+    assert run_linked(target, replace(job, code_from=path)).findings == ()
     ours = _arrive(target, job)
     theirs = _arrive(target, replace(job, code_from=path))
     assert ours.handoff == theirs.handoff
@@ -189,8 +198,7 @@ def test_the_linear_map_is_copied_by_the_rule_of_the_kernel_whose_code_runs(
     kernel_6_1: Path, kernel_6_12: Path, kernel_7: Path
 ) -> None:
     def tables(job: Job) -> set[int]:
-        machine = prepare_machine(Target(), programs(Target()), job, quiet)
-        try:
+        with prepared(Target(), job) as machine:
             (root,) = (
                 region.base
                 for region in machine.allocator.regions
@@ -198,8 +206,6 @@ def test_the_linear_map_is_copied_by_the_rule_of_the_kernel_whose_code_runs(
             )
             words = machine.memory.view(root, 4096).view(np.uint64)
             return {word & TABLE_AF for word in words[words != 0].tolist()}
-        finally:
-            machine.close()
 
     assert tables(SAMPLE) == {0}
     assert tables(replace(SAMPLE, code_from=kernel_6_1)) == {0}
@@ -217,7 +223,7 @@ def test_shipped_code_takes_as_many_instructions_as_it_is_known_to(
 
     def count(**options: Any) -> int:
         job = Job(code_from=path, memory=160 << 20, **options)
-        outcome = run(target, programs(target), job, quiet)
+        outcome = run_linked(target, job)
         assert outcome.findings == ()
         return outcome.relocation.instructions
 
@@ -242,4 +248,4 @@ def test_the_facade_builds_for_the_layout_that_shipped_code_reads(
 def test_a_16k_kernel_leaves_for_a_16k_kernel(kernel_6_12_16k: Path) -> None:
     target = Target(page_size=16384, regime=Regime.VHE)
     job = Job(kernel=kernel_6_12_16k, code_from=kernel_6_12_16k)
-    assert run(target, programs(target), job, quiet).findings == ()
+    assert run_linked(target, job).findings == ()

@@ -62,7 +62,7 @@ def test_good_code_is_surveyed_in_every_layout_and_all_that_ran_is_mutated(serie
     ids = [one.id for one in found.mutants]
     assert len(set(ids)) == len(ids)
     for routine in found.routines:
-        words = words_of(code(target).image_of(routine.name), routine.name, target)
+        words = words_of(code(target).image, routine.name, target)
         assert len(words) == routine.instructions
         dropped = [
             one for one in found.mutants if (one.routine, one.operator) == (routine.name, "drop")

@@ -1,0 +1,166 @@
+"""A file of any kind to the code of kexec that is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.host_file import HostFile
+from relokit.codegen.facts import RELOCATION
+from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.kexec_routines import NAMES, CodePart
+from relokit.codegen.kimage_layouts import KimageLayout
+from relokit.codegen.object import Object, SectionType, Symbol
+from relokit.codegen.series import BEFORE, COMPLETE
+from relokit.linker.elf_format import ELF_MAGIC, ET_REL
+from relokit.linker.foreign.code import ForeignCode
+from relokit.linker.foreign.cut import cut
+from relokit.linker.foreign.shown import fields_read, page_size_of, states_of, words_of
+from relokit.linker.image import Image
+from relokit.linker.kernel.btf import has_btf, kernel_version, kimage_layout_from
+from relokit.linker.kernel.opened import Files, OpenedKernel
+from relokit.linker.link.substitution import WHOLE
+
+MAX_FILE = 1 << 32
+"""Bytes; a vmlinux with its debug information has some hundred million."""
+WHAT = "code to run (.o, linked ELF, vmlinux, .S, Image)"
+ALL_STATES = range(BEFORE, COMPLETE + 1)
+_INCLUDE = re.compile(rb"^[ \t]*#[ \t]*include\b", re.MULTILINE)
+_ELF_HINT = "give an object (.o) or a linked ELF for arm64, or the kernel's Image"
+
+
+def open_code(path: str | Path, files: Files, encoder: Callable[[], Encoder]) -> ForeignCode:
+    """The code in the file at ``path``; ``encoder`` is asked for if there is something to assemble.
+
+    Raises FormatError for a file that has none, or is none of these; AssemblyError.
+    """
+    file = files.file(path, what=WHAT, limit=MAX_FILE)
+    if Path(path).suffix in (".S", ".s"):
+        return object_code(_assembled(file, encoder()), file, "assembly")
+    if file.content[:4] == ELF_MAGIC:
+        return _elf_code(file)
+    return kernel_code(files.kernel(path), file)
+
+
+def kernel_code(opened: OpenedKernel, file: HostFile | None = None) -> ForeignCode:
+    """The code of a kernel Image, with what the kernel says of itself; ``file`` is what it was in,
+    if that is known.
+    """
+    from relokit.linker.kernel.shipped import shipped_image
+
+    kernel = opened.file
+    unit = cut(shipped_image(kernel, opened.symbols), opened.where)
+    layout = opened.layout if has_btf(kernel.image) else None
+    page_size = kernel.header.page_size
+    version = kernel_version(kernel.image)
+    return _code(unit, file or kernel.data, "kernel Image", layout, page_size, version)
+
+
+def object_code(unit: Object, file: HostFile, kind: str) -> ForeignCode:
+    """The code of an object, read or assembled from ``file``."""
+    return _code(unit, file, kind)
+
+
+def _elf_code(file: HostFile) -> ForeignCode:
+    from relokit.linker.elf.elf_reader import read_code, read_object
+
+    content = file.content
+    kind = struct.unpack_from("<H", content, 16)[0] if len(content) >= 18 else None
+    try:
+        if kind == ET_REL:
+            return object_code(read_object(content, file.where), file, "object")
+        image = read_code(content, file.where)
+    except FormatError as error:
+        error.hint = error.hint or _ELF_HINT
+        raise
+    layout = kimage_layout_from(content, where=file.where) if has_btf(content) else None
+    unit = cut(image, file.where)
+    return _code(unit, file, "linked ELF", layout, None, kernel_version(content))
+
+
+def _assembled(file: HostFile, encoder: Encoder) -> Object:
+    from relokit.codegen.gas.assembler import TEXT_LIMIT, assemble
+    from relokit.codegen.source import Unit
+
+    content, where = file.content, file.where
+    if len(content) > TEXT_LIMIT:
+        raise FormatError(f"longer than {TEXT_LIMIT >> 20} MiB", where=where)
+    text = bytes(content)
+    included = _INCLUDE.search(text)
+    if included:
+        line = text.count(b"\n", 0, included.start()) + 1
+        raise FormatError(
+            "not preprocessed: it includes other files",
+            where=f"{where}:{line}",
+            hint="give what the kernel's build makes of it: make arch/arm64/kernel/"
+            f"{Path(where).stem}.o, or the same with .s",
+        )
+    try:
+        unit = Unit.from_text(where, text.decode())
+    except UnicodeDecodeError as error:
+        raise FormatError(f"not UTF-8 text: byte {error.start}", where=where) from None
+    return assemble(unit, encoder.encode)
+
+
+def _code(
+    unit: Object,
+    file: HostFile,
+    kind: str,
+    layout: KimageLayout | None = None,
+    page_size: int | None = None,
+    version: str | None = None,
+) -> ForeignCode:
+    parts = tuple(_parts(unit))
+    if not parts:
+        raise FormatError(
+            "has no routine that a kexec runs",
+            where=file.where,
+            hint=f"one of {', '.join(NAMES)}: in the objects of arch/arm64/kernel and mm",
+        )
+    relocation = next((_bytes(unit, one) for one in unit.symbols if one.name == RELOCATION), b"")
+    words = words_of(relocation)
+    names = {symbol.name for symbol in unit.symbols if symbol.section >= 0}
+    return ForeignCode(
+        where=file.where,
+        kind=kind,
+        sha256=hashlib.sha256(file.content).hexdigest(),
+        parts=parts,
+        unit=unit,
+        states=states_of(words, names) if words else ALL_STATES,
+        page_size=page_size or page_size_of(words),
+        version=None if version == "unknown" else version,
+        layout=layout,
+        fields=fields_read(words),
+    )
+
+
+def own_parts(image: Image) -> dict[str, CodePart]:
+    """The routines of ours in ``image``, by symbol, as they are linked."""
+    parts = _parts(cut(image, image.name))
+    return {part.symbol: replace(part, foreign=False) for part in parts}
+
+
+def _parts(unit: Object) -> Iterator[CodePart]:
+    for symbol in unit.symbols:
+        if symbol.name in NAMES and symbol.section >= 0:
+            code = _bytes(unit, symbol)
+            digest = hashlib.sha256(code).hexdigest()
+            yield CodePart(NAMES[symbol.name], True, symbol.name, len(code), digest)
+
+
+def _bytes(unit: Object, symbol: Symbol) -> bytes:
+    """What runs of a routine: up to its end, or all of a section that is copied whole."""
+    if symbol.section < 0:
+        return b""
+    section = unit.sections[symbol.section]
+    if section.type is SectionType.NOBITS:
+        raise FormatError(f"{symbol.name} is in a section without bytes", where=unit.name)
+    if section.name in WHOLE:
+        return section.data
+    end = symbol.value + symbol.size if symbol.size else section.size
+    return section.data[symbol.value : end]
