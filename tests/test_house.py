@@ -51,7 +51,7 @@ ALLOWED = {
     "runtime.campaign": "codegen, codegen.base, runtime.guest, runtime.kexec",
     "runtime.state": "codegen.*, linker.*, runtime.guest, runtime.kexec",
     "runtime.judge.model": "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record",
-    "runtime.judge.rules": "codegen, codegen.base, runtime.record",
+    "runtime.judge.rules": "codegen, codegen.base, runtime.arch, runtime.record",
     "runtime.judge.rules.moved": (
         "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.judge.rules"
     ),

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from relokit.cli.terminal.output import plain
 from relokit.runtime.judge.outcome import Finding, RuleAnswers
+from relokit.runtime.judge.rules.made import Made, MadeHow
 from relokit.runtime.judge.rules.severity import Severity
 
 Line = tuple[str | tuple[str, str], ...]
@@ -42,6 +43,8 @@ def _paragraph(group: list[Finding]) -> Iterator[Line]:
         yield (f"    {plain(text)}",)
     for note in finding.notes:
         yield (f"  {plain(note)}",)
+    for made in finding.made:
+        yield (f"  {_made(made)}",)
     for at in range(0, len(finding.registers), REGISTERS_IN_ROW):
         row = finding.registers[at : at + REGISTERS_IN_ROW]
         yield ("  " + "  ".join(f"{name:>4} {value:016x}" for name, value in row),)
@@ -57,6 +60,24 @@ def _paragraph(group: list[Finding]) -> Iterator[Line]:
         yield ((f"  source: {plain(finding.source)}", "dim"),)
     for other in others:
         yield "  here as well: ", _head(other), f"  {plain(other.message)}"
+
+
+def _made(made: Made) -> str:
+    """One instruction that made it so, in a line."""
+    place = f", {made.place}" if made.place else ""
+    at = f"`{made.text}` at {made.address:#x}{place}"
+    match made.how:
+        case MadeHow.MADE:
+            text = f"{made.sets} made by {at}"
+        case MadeHow.BEFORE:
+            text = f"{made.sets} was set before the jump only, by {at}"
+        case MadeHow.DECIDED:
+            text = f"decided by {at}"
+        case MadeHow.REPEATED:
+            text = f"repeated by {at}"
+        case MadeHow.DONE:
+            text = f"see {at}"
+    return plain(text)
 
 
 def _head(finding: Finding) -> tuple[str, str]:

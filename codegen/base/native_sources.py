@@ -30,6 +30,7 @@ SOURCES = (
     "runtime/engine/recorder_streams.c",
     "runtime/engine/recorder_events.c",
     "runtime/engine/recorder_pages.c",
+    "runtime/engine/path.c",
 )
 """Paths from the top of the tree."""
 

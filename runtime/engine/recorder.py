@@ -26,6 +26,7 @@ from relokit.runtime.engine.counting import Counting
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.mmu import NativeRam
 from relokit.runtime.record import trace as t
+from relokit.runtime.record.code_path import PATH_BLOCK, PATH_HEAD, PATH_TAIL, CodePath
 from relokit.runtime.record.trace import (
     MAX_TRACE_RECORDS,
     RECORD,
@@ -84,6 +85,25 @@ native.check_shared(
     },
 )
 _library.recorder_bytes.restype = ctypes.c_uint64
+_PATH = np.dtype(
+    [
+        ("instructions", "<u8"),
+        ("used", "<u8"),
+        ("head", PATH_BLOCK, PATH_HEAD),
+        ("tail", PATH_BLOCK, PATH_TAIL),
+    ]
+)
+"""``struct path``."""
+native.check_shared(
+    _library,
+    "path_shared",
+    {
+        "PATH_HEAD": PATH_HEAD,
+        "PATH_TAIL": PATH_TAIL,
+        "struct path_block": PATH_BLOCK.itemsize,
+        "struct path": _PATH.itemsize,
+    },
+)
 
 
 class Recorder(Counting):
@@ -100,6 +120,7 @@ class Recorder(Counting):
         self._records = np.empty(room, RECORD)
         self._memory = np.zeros(_library.recorder_bytes(), np.uint8)
         self._state = _NativeRecorder.from_address(self._memory.ctypes.data)
+        self._path = np.zeros(1, _PATH)
         self._start: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -117,6 +138,9 @@ class Recorder(Counting):
         state.instruction_line = 4 << (cache_type & 0xF)
         state.zero_block = 4 << (self._start["DCZID_EL0"] & 0xF)
         state.full_at, state.el, state.page_va = MASK64, MASK64, _NO_PAGE
+        self._path = np.zeros(1, _PATH)
+        counted = _NativeRecorder.instructions.offset
+        self._path["instructions"] = self._memory.ctypes.data + counted
         super().__enter__()
         cpu.mmu.tell(self._memory.ctypes.data)
         cpu.on_exception = self._on_exception
@@ -139,12 +163,24 @@ class Recorder(Counting):
         full_at = None if state.full_at == MASK64 else int(state.full_at)
         return Trace(records, self._start, int(state.instructions), full_at)
 
+    def path(self) -> CodePath:
+        """The way that the code took, when it was entered last."""
+        [kept] = self._path
+        used = int(kept["used"])
+        behind = max(used - PATH_HEAD, 0)
+        tail = kept["tail"][: min(behind, PATH_TAIL)]
+        blocks = kept["head"][:used].tobytes() + np.roll(tail, -behind).tobytes()
+        return CodePath(blocks, max(behind - PATH_TAIL, 0))
+
     def _add_hooks(self) -> Iterator[int]:
         yield native_hooks.add_native_hook(
             self._cpu.uc,
             u.UC_HOOK_CODE,
             native.address(_library, "record_instruction"),
             self._memory,
+        )
+        yield native_hooks.add_native_hook(
+            self._cpu.uc, u.UC_HOOK_BLOCK, native.address(_library, "record_block"), self._path
         )
 
     def _on_exception(self, event: ExceptionEvent) -> None:

@@ -16,6 +16,7 @@ from relokit.runtime.judge.rules.handover.boot_memory import BOOT_MEMORY
 from relokit.runtime.judge.rules.handover.boot_registers import BOOT_REGISTERS
 from relokit.runtime.judge.rules.handover.handoff import HANDOFF
 from relokit.runtime.judge.rules.handover.resume import RESUME
+from relokit.runtime.judge.rules.made import Made, Used
 from relokit.runtime.judge.rules.moved.damage import DAMAGE
 from relokit.runtime.judge.rules.moved.ending import ENDING
 from relokit.runtime.judge.rules.moved.relocation import RELOCATION
@@ -144,4 +145,21 @@ def _finding(record: Record, told: Told, group: int, profile: Profile | None) ->
         hint=broken.hint or advice.hint,
         group=group,
         spared=profile.spares(rule.name, broken.spared_by or rule.spared_by) if profile else None,
+        made=_made(record, told),
     )
+
+
+def _made(record: Record, told: Told) -> tuple[Made, ...]:
+    """Who made what an error is about."""
+    broken = told.broken
+    if told.rule.severity is not Severity.ERROR:
+        return ()
+    uses = broken.uses
+    if uses is None and broken.address is not None and (broken.place or broken.listing):
+        uses = (Used(broken.address),)
+    if not uses or isinstance(record.path, Unknown):
+        return ()
+    # A good run needs none of it.
+    from relokit.runtime.judge.rules.makers import makers
+
+    return makers(record, uses)

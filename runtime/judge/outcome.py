@@ -12,6 +12,7 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kexec_routines import CodeUsed
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.guest.payload import PayloadPart
+from relokit.runtime.judge.rules.made import Made
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.kexec.maintenance import Maintenance
 from relokit.runtime.record.effect_facts import EffectFacts
@@ -43,7 +44,8 @@ class Finding:
     ``consequence`` what becomes of a machine, ``hint`` what right code looks like.
     ``source`` is where it is written that this must not be. Findings that have one cause share the
     number of a ``group``, which counts from 1 in the order in which they are told; 0 is none.
-    ``spared`` says why it does not bite on the outcome's ``profile``, if it does not.
+    ``spared`` says why it does not bite on the outcome's ``profile``, if it does not. ``made`` are
+    the instructions that made what is wrong, the likeliest to be wrong first.
     """
 
     rule: str
@@ -60,6 +62,7 @@ class Finding:
     severity: Severity = Severity.ERROR
     group: int = field(default=0, metadata=ABSENT)
     spared: str | None = field(default=None, metadata=ABSENT)
+    made: tuple[Made, ...] = field(default=(), metadata=ABSENT)
 
     @property
     def is_error(self) -> bool:

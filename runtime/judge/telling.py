@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from relokit.codegen.base.nouns import dataclass
-from relokit.runtime.judge.rules.rule import Broken, Rule
+from relokit.runtime.judge.rules.rule import AT_THE_JUMP, Broken, Rule
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.record import Record
@@ -41,9 +41,9 @@ def bounded(rule: Rule, found: Sequence[Broken]) -> Iterator[Told]:
 def grouped(record: Record, told: Iterable[Told]) -> tuple[tuple[Told, ...], ...]:
     """``told`` by cause: what is found at one instruction is one group, its worst finding first.
 
-    Groups with an error come before those with a warning. Among these, what shows at a station
-    comes in the order of the stations, then what is about memory and no instruction (it is often
-    why), then all else by its instruction's first execution.
+    Groups with an error come before those with a warning. Among these, what was prepared wrongly
+    before the jump comes first, then what shows at an instruction or where something is entered,
+    as it happened, then what is about memory and no moment.
     """
     groups: dict[object, list[Told]] = {}
     for number, one in enumerate(told):
@@ -68,27 +68,29 @@ class _Occurrence:
     """When what is broken was first seen in ``record``."""
 
     def __init__(self, record: Record) -> None:
-        self._end = len(record.promises) + 1
         self._trace = None if isinstance(record.trace, Unknown) else record.trace
+        self._record = record
         self._seen: dict[int, int] = {}
 
     def of(self, told: Told) -> tuple[int, int]:
-        """The number of the station, and that of the trace's record."""
+        """After how many instructions that was, and what comes first of what was then."""
         broken = told.broken
         if told.rest:
-            return self._end, _LAST
+            return _LAST, 0
         if broken.station is not None:
-            return broken.station, 0
+            begun = -1 if broken.station == AT_THE_JUMP else self._record.begun(broken.station)
+            return begun, 1 + broken.station
         if broken.address is None or not _at_an_instruction(broken):
-            return self._end, -1
+            return self._record.begun(len(self._record.promises)), _LAST
+        if self._trace is None:
+            return _NEVER, 0
         if broken.address not in self._seen:
             self._seen[broken.address] = self._first(broken.address)
-        return self._end, self._seen[broken.address]
+        return self._seen[broken.address], 0
 
     def _first(self, address: int) -> int:
-        """The number of the first record that is of the instruction at VA ``address``."""
-        if self._trace is None:
-            return _NEVER
+        """How many instructions had begun before the first one at VA ``address``."""
+        assert self._trace is not None
         import numpy as np
 
         from relokit.runtime.record.trace import TraceKind
@@ -99,4 +101,8 @@ class _Occurrence:
         fetched = (kind == TraceKind.FETCH) & (at >= pc) & (at - pc < length)
         # A fill comes when the engine likes.
         found = np.flatnonzero(((pc == at) & (kind != TraceKind.FILL)) | fetched)
-        return int(found[0]) if len(found) else _NEVER
+        if not len(found):
+            return _NEVER
+        first = records[found[0]]
+        inside = (address - int(first["pc"])) // 4 if first["kind"] == TraceKind.FETCH else 0
+        return int(first["before"]) + inside

@@ -51,6 +51,7 @@ class Kimage:
 
     ``head`` is the first list word; ``entries`` counts destination and source words (0 in
     place, when ``list_pages`` is None). ``control_page`` is the PA of the control code page.
+    ``listed`` are the list's pages as they were written.
     """
 
     layout: KimageLayout
@@ -62,6 +63,7 @@ class Kimage:
     control_page: int
     segments: tuple[KexecSegment, ...]
     page_size: int
+    listed: bytes
 
     @property
     def list_words(self) -> int:
@@ -171,6 +173,7 @@ def build_kimage(
         control_page=control,
         segments=tuple(segments),
         page_size=page_size,
+        listed=b"" if list_pages is None else memory.read(list_pages.base, list_pages.size),
     )
     # entry, last_entry and control_code_page are pointers in the kernel: linear-map VAs. (The
     # last one is a struct page there; no code of the relocation follows it.)

@@ -187,6 +187,8 @@ def _place_of(finding: Finding, mutant: Mutant, trial: CodeTrial) -> FindingPlac
     located = None if finding.address is None else trial.locate(finding.address)
     if located and located[1] in changed:
         return FindingPlace.AT
+    if _rank_of(finding, mutant, trial):
+        return FindingPlace.NAMED
     text = "\n".join((finding.message, *finding.notes))
     if any(_names(text, name) for name in trial.names):
         return FindingPlace.NAMED
@@ -197,6 +199,14 @@ def _place_of(finding: Finding, mutant: Mutant, trial: CodeTrial) -> FindingPlac
         if any(one in line for one in shown for line in finding.listing):
             return FindingPlace.SHOWN
     return FindingPlace.ELSEWHERE
+
+
+def _rank_of(finding: Finding, mutant: Mutant, trial: CodeTrial) -> int | None:
+    """Which of those that made what ``finding`` is about differs, from 1; None if none does."""
+    changed = {edit.va for edit in mutant.edits}
+    located = (trial.locate(made.address) for made in finding.made)
+    ranks = (rank for rank, one in enumerate(located, 1) if one and one[1] in changed)
+    return next(ranks, None)
 
 
 def _names(text: str, place: str) -> bool:

@@ -6,8 +6,10 @@ unknown of a machine that nobody here has built.
 
 from __future__ import annotations
 
+from dataclasses import field
 from enum import Enum
 
+from relokit.codegen.base.documents import ABSENT
 from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.arch.walker import Fault, Walk
 from relokit.runtime.guest.content import Verification
@@ -29,7 +31,9 @@ class KimageWord:
 
 @dataclass(frozen=True, slots=True)
 class WordDifference:
-    """The first 32-bit word at which two pieces of memory differ, at PA ``pa``."""
+    """The first word at which two pieces of memory differ, at PA ``pa``: 32 bits of code, 64 of
+    a list.
+    """
 
     pa: int
     held: int
@@ -106,7 +110,8 @@ class MisledPage:
 class Prepared:
     """What the move finds at the jump. None means that this state or path has no such thing.
 
-    ``kimage`` is the PA of struct kimage, ``misled`` the first wrong page of each use.
+    ``kimage`` is the PA of struct kimage, ``misled`` the first wrong page of each use. ``entry``
+    is the first word of the list that is not what it was when the list was made.
     """
 
     kimage: int
@@ -115,6 +120,7 @@ class Prepared:
     listed: ListFacts | BrokenList | Unknown | None
     empty_table: EmptyTable | None
     misled: tuple[MisledPage, ...] | Unknown | None
+    entry: WordDifference | None = field(default=None, metadata=ABSENT)
 
     def word(self, name: str) -> KimageWord | None:
         """The word of struct kimage that is called ``name``."""

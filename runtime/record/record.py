@@ -28,6 +28,7 @@ from relokit.runtime.record.stop import NO_ANSWERS, Stop, StopReason
 if TYPE_CHECKING:
     # A plain run has none of these.
     from relokit.runtime.record.claims import Ownership
+    from relokit.runtime.record.code_path import CodePath
     from relokit.runtime.record.code_seen import CodeSeen
     from relokit.runtime.record.prehistory import Prehistory
     from relokit.runtime.record.tables import TableFacts
@@ -116,6 +117,7 @@ class Seen:
     code: CodeSeen | Unknown
     tables: TableFacts | Unknown
     ownership: Ownership | Unknown
+    path: CodePath | Unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +133,9 @@ class Record:
     by name, ``interrupt`` is what became of one, if that was asked for.
 
     ``trace`` is what the CPU did from the first instruction to the last; ``prehistory`` what the
-    caches were like before, ``code`` what it executed, ``tables`` what it may have been translated
-    by. ``segments`` are what the new kernel is given, or one that is resumed finds back, and
+    caches were like before, ``code`` what it executed and ``path`` in which order, ``tables`` what
+    it may have been translated by. ``segments`` are what the new kernel is given, or one that is
+    resumed finds back, and
     ``regions`` who owns RAM, ascending; ``ownership`` is what of it is to be read and filled.
     ``platform`` is the machine as the old kernel found it, ``given`` what the new one finds in RAM
     (None if one is resumed).
@@ -161,6 +164,7 @@ class Record:
     platform: PlatformFacts | Unknown = NOBODY_LOOKED
     given: Given | Unknown | None = NOBODY_LOOKED
     effects: EffectFacts | None = None
+    path: CodePath | Unknown = NOBODY_LOOKED
 
     @property
     def complete(self) -> bool:
@@ -177,6 +181,11 @@ class Record:
         """The end that says nothing of the code, if it was one: host or engine gave up."""
         stops = [leg.stop for leg in self.legs] + ([self.boot.stop] if self.boot else [])
         return next((stop for stop in stops if stop.reason in NO_ANSWERS), None)
+
+    def begun(self, station: int) -> int:
+        """How many instructions had begun when what has this number was entered, or was to be."""
+        first = any(leg.name is LegName.MOVE for leg in self.legs)
+        return sum(leg.stop.instructions for leg in self.legs[: station + 1 + first])
 
     def leg(self, name: LegName) -> Stop | None:
         """How the leg called ``name`` ended; None if it was never begun."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from relokit.runtime.run.recording import Recording
 
 _PLAIN = Unknown("not recorded: a plain run")
-NOTHING_SEEN = Seen(_PLAIN, _PLAIN, _PLAIN, _PLAIN, _PLAIN)
+NOTHING_SEEN = Seen(_PLAIN, _PLAIN, _PLAIN, _PLAIN, _PLAIN, _PLAIN)
 
 
 def execute(
@@ -98,6 +98,7 @@ def execute(
         platform=journey.platform,
         given=_given(machine) if journey.going else NEVER_REACHED,
         effects=felt,
+        path=seen.path,
     )
 
 
@@ -160,6 +161,7 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         platform=journey.platform,
         given=None,
         effects=felt,
+        path=seen.path,
     )
 
 

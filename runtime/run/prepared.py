@@ -69,6 +69,7 @@ def prepared_facts(machine: Machine) -> Prepared:
         listed=listed,
         empty_table=_empty_table(machine) if has_empty_table else None,
         misled=misled,
+        entry=_changed_entry(machine) if lists else None,
     )
 
 
@@ -141,6 +142,20 @@ def _list_facts(machine: Machine, listed: Words) -> ListFacts:
         pa = int(listed[at])
         misplaced = MisplacedPage(at, pa, int(wanted[at]), machine.allocator.owner(pa))
     return ListFacts(len(listed), len(wanted), misplaced)
+
+
+def _changed_entry(machine: Machine) -> WordDifference | None:
+    """The first word of the list that is not as it was written."""
+    kimage = machine.kimage
+    if kimage.list_pages is None:
+        return None
+    held = machine.memory.u64(kimage.list_pages.base, kimage.list_words)
+    wanted = np.frombuffer(kimage.listed, np.uint64, kimage.list_words)
+    wrong = np.flatnonzero(held != wanted)
+    if not len(wrong):
+        return None
+    at = int(wrong[0])
+    return WordDifference(kimage.list_pages.base + 8 * at, int(held[at]), int(wanted[at]))
 
 
 def _empty_table(machine: Machine) -> EmptyTable:

@@ -52,4 +52,5 @@ class Recording:
             code_seen(self._guest, trace),
             self._tables.facts(trace),
             self._ownership,
+            self._recorder.path(),
         )

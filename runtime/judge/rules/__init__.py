@@ -1,3 +1,3 @@
 """What a rule is, and how one tells: small functions over a Record; its own modules import codegen,
-codegen.base, runtime.record.
+codegen.base, runtime.arch, runtime.record.
 """

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from relokit.codegen.base.nouns import dataclass
+from relokit.runtime.judge.rules.made import Used
 from relokit.runtime.judge.rules.profile import Guarantee
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.record import Record
@@ -16,7 +18,8 @@ class Broken:
 
     ``station`` is the number of what had been entered when it showed, None for what is about no
     moment: what shows first is told first. ``cause``, ``hint``, ``consequence`` and ``spared_by``
-    take the place of the rule's.
+    take the place of the rule's. ``uses`` are what it is about, so
+    that it can be told what made that: None is what the instruction at ``address`` goes by.
     """
 
     message: str
@@ -30,8 +33,11 @@ class Broken:
     hint: str | None = None
     spared_by: frozenset[Guarantee] = frozenset()
     consequence: str | None = None
+    uses: tuple[Used, ...] | None = None
 
 
+AT_THE_JUMP = -1
+"""The station of what is about the moment before the jump: it comes before all that follows."""
 Applies = Callable[[Record], str | None]
 """None, or why the rule has nothing to say of this record."""
 Check = Callable[[Record], Iterable[Broken]]
@@ -61,6 +67,15 @@ class Rule:
     hint: str | None = None
     executed: bool = True
     spared_by: frozenset[Guarantee] = frozenset()
+
+
+def before_the_jump(check: Check) -> Check:
+    """``check``, of what is so at the jump: what it finds comes before all that follows."""
+
+    def found(record: Record) -> Iterator[Broken]:
+        return (replace(broken, station=AT_THE_JUMP) for broken in check(record))
+
+    return found
 
 
 def always(record: Record) -> None:

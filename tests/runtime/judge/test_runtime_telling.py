@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from relokit.runtime.judge.book import judge
-from relokit.runtime.judge.rules.rule import Broken, Rule, always
+from relokit.runtime.judge.rules.rule import AT_THE_JUMP, Broken, Rule, always
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.judge.telling import MAX_TOLD
 from relokit.runtime.record.known import Unknown
@@ -47,15 +47,21 @@ def test_the_first_occurrence_comes_first() -> None:
     assert names(RECORD, *rules) == ["t.first", "t.second", "t.late"]
 
 
-def test_what_never_ran_comes_last_and_what_is_about_memory_first() -> None:
+def test_what_never_ran_comes_last_and_what_is_about_memory_before_it() -> None:
     memory = Broken("a page was changed", address=r.KERNEL)
     rules = (rule("t.never", at(0x900)), rule("t.first", at(0x100)), rule("t.memory", memory))
-    assert names(RECORD, *rules) == ["t.memory", "t.first", "t.never"]
+    assert names(RECORD, *rules) == ["t.first", "t.memory", "t.never"]
 
 
-def test_stations_come_before_what_is_of_no_moment() -> None:
-    rules = (rule("t.first", at(0x100)), rule("t.arrival", at(0x700, station=0)))
-    assert names(RECORD, *rules) == ["t.arrival", "t.first"]
+def test_it_is_told_as_it_happened() -> None:
+    """What shows where something is entered comes after what was executed on the way there."""
+    rules = (rule("t.arrival", at(0x700, station=0)), rule("t.first", at(0x100)))
+    assert names(RECORD, *rules) == ["t.first", "t.arrival"]
+
+
+def test_what_was_prepared_wrongly_comes_before_all_that_it_explains() -> None:
+    rules = (rule("t.first", at(0x100)), rule("t.setup", Broken("m", station=AT_THE_JUMP)))
+    assert names(RECORD, *rules) == ["t.setup", "t.first"]
 
 
 def test_errors_come_before_warnings_whenever_they_occur() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from relokit.runtime.guest.content import Mismatch
 from relokit.runtime.judge.rules.history import told_where_stored
 from relokit.runtime.judge.rules.rule import Broken, Rule
 from relokit.runtime.judge.rules.severity import Severity
@@ -40,24 +41,32 @@ def _segment(record: Record) -> Iterator[Broken]:
                 f"{arrival.name}: {result.bad_pages} of {result.pages} pages are not "
                 "what was to be moved there",
                 address=pa,
-                notes=(
-                    f"first wrong byte: offset {first.offset:#x}, PA {pa:#x}, {first.got:#04x} "
-                    f"instead of {first.expected:#04x}",
-                ),
+                notes=(_first_wrong(first, pa),),
                 # Once everything was entered: before what is about no moment.
                 station=len(record.promises),
             )
             yield told_where_stored(record, broken, pa)
 
 
+def _first_wrong(first: Mismatch, pa: int) -> str:
+    return (
+        f"first wrong byte: offset {first.offset:#x}, PA {pa:#x}, {first.got:#04x} instead of "
+        f"{first.expected:#04x}"
+    )
+
+
 def _resumed(record: Record) -> Iterator[Broken]:
     for arrival in known(record.arrived):
         result, first = arrival.result, arrival.result.first
         if first is not None:
-            yield Broken(
+            pa = arrival.base + first.offset
+            broken = Broken(
                 f"{result.bad_pages} of {result.pages} pages are not as they were",
-                address=arrival.base + first.offset,
+                address=pa,
+                notes=(_first_wrong(first, pa),),
+                station=len(record.promises),
             )
+            yield told_where_stored(record, broken, pa)
 
 
 ARRIVAL = (

@@ -6,11 +6,14 @@ counts: from the last ISB on, each one. There it is followed back from register 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.system_registers import REGISTERS, encode_key
 from relokit.runtime.arch.redirection import TO_EL2
 from relokit.runtime.judge.rules.disassembly import listing
-from relokit.runtime.judge.rules.history import called, use_of
+from relokit.runtime.judge.rules.history import called
+from relokit.runtime.judge.rules.made import Used
 from relokit.runtime.judge.rules.rule import Broken
 from relokit.runtime.record.code_seen import CodeSeen
 from relokit.runtime.record.known import Unknown
@@ -21,16 +24,22 @@ MAX_BACK = 4096
 _MOVE_MASK, _MOVE = 0xFFE0FFE0, 0xAA0003E0  # mov xd, xm
 _ZERO = 31
 _INSTRUCTION = 4
+CALL = (0, 1, 2)
+"""Registers of a call's function and of what that goes by."""
 _NO_IMMEDIATE = 0xFFFF ^ encode_key(0, 0, 0, 0xF, 0)
 _DAIF_FIELDS = [encode_key(0, 3, 4, 0, op2) for op2 in (6, 7)]  # DAIFSet, DAIFClr
 
 
 @dataclass(frozen=True, slots=True)
 class Whence:
-    """The instruction at VA ``pc`` is where a finding is told; ``notes`` say what it has done."""
+    """The instruction at VA ``pc`` is where a finding is told; ``notes`` say what it has done.
+
+    ``uses`` are what the finding is about; None is what that instruction goes by.
+    """
 
     pc: int
     notes: tuple[str, ...] = ()
+    uses: tuple[Used, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,9 @@ def origin(record: Record, station: int, register: int) -> Whence | None:
     way = _way_to(record, station)
     if way is None or isinstance(record.code, Unknown):
         return None
-    return _followed(record.code, way, 0, register)
+    left = Used(way.leaves, (), cost=2)
+    uses = Used(registers=(register,), begun=record.begun(station)), left
+    return replace(_followed(record.code, way, 0, register), uses=uses)
 
 
 def called_with(record: Record, station: int) -> Whence | None:
@@ -71,11 +82,16 @@ def called_with(record: Record, station: int) -> Whence | None:
     way = _way_to(record, station)
     if way is None or isinstance(record.code, Unknown):
         return None
-    return _followed(record.code, way, way.left, 0) if way.by_call else Whence(way.leaves)
+    if not way.by_call:
+        return Whence(way.leaves, uses=(Used(way.leaves),))
+    uses = (Used(way.leaves, CALL),)
+    return replace(_followed(record.code, way, way.left, 0), uses=uses)
 
 
 def _followed(code: CodeSeen, way: _Way, start: int, register: int) -> Whence:
     """Who set x``register``, going back from instruction number ``start``."""
+    from relokit.runtime.judge.rules.register_use import use_of
+
     wanted = register
     told: int | None = None
     notes: list[str] = []
@@ -115,6 +131,7 @@ def located(
         notes=where.notes,
         station=station,
         cause=cause,
+        uses=where.uses,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from relokit.runtime.judge.rules.handover.provenance import called_with
+from relokit.runtime.judge.rules.made import Used
 from relokit.runtime.judge.rules.rule import Broken, Check, Rule
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.known import Unknown, UnknownFactError, known
@@ -29,6 +31,7 @@ def _compared(
     what: Callable[[CpuFacts], str],
     got: Callable[[CpuFacts], int | Unknown],
     wanted: Callable[[Promise], int | Unknown | None],
+    system: Callable[[CpuFacts], str],
 ) -> Check:
     def check(record: Record) -> Iterator[Broken]:
         for number, promise, cpu in record.stations():
@@ -42,11 +45,19 @@ def _compared(
                     f"{expected:#x}",
                     address=cpu.pc,
                     station=number,
+                    uses=_uses(record, number, system(cpu)),
                 )
         if not record.complete:
             raise UnknownFactError("the resumed kernel was never entered")
 
     return check
+
+
+def _uses(record: Record, number: int, system: str) -> tuple[Used, ...]:
+    """The register's last writer, and the way out: a call that did not come, or was another."""
+    way = called_with(record, number)
+    left = () if way is None or way.uses is None else way.uses
+    return Used(system=(system,), begun=record.begun(number)), *left
 
 
 RESUME = (
@@ -56,7 +67,12 @@ RESUME = (
         HIBERNATE_CODE,
         Severity.ERROR,
         _resumes,
-        _compared(lambda cpu: "exception level", lambda cpu: cpu.el, lambda promise: promise.el),
+        _compared(
+            lambda cpu: "exception level",
+            lambda cpu: cpu.el,
+            lambda promise: promise.el,
+            lambda cpu: f"SPSR_EL{cpu.level}",
+        ),
         "the exit code changed level on its way out: an ERET or an HVC too many",
     ),
     Rule(
@@ -69,6 +85,7 @@ RESUME = (
             lambda cpu: f"TTBR1_EL{cpu.level}",
             lambda cpu: cpu.register(f"TTBR1_EL{cpu.level}"),
             lambda promise: promise.ttbr1,
+            lambda cpu: f"TTBR1_EL{cpu.level}",
         ),
         "the exit code's last argument for tables, or the switch after the copy",
     ),
@@ -82,6 +99,7 @@ RESUME = (
             lambda cpu: f"SCTLR_EL{cpu.level}.M",
             lambda cpu: int(cpu.mmu),
             lambda promise: promise.mmu,
+            lambda cpu: f"SCTLR_EL{cpu.level}",
         ),
         "SCTLR was written on the way: nothing of a resume turns the MMU off",
     ),
@@ -95,6 +113,7 @@ RESUME = (
             lambda cpu: "VBAR_EL2",
             lambda cpu: cpu.register("VBAR_EL2"),
             lambda promise: promise.vectors,
+            lambda cpu: "VBAR_EL2",
         ),
         "HVC_SET_VECTORS was not called after the copy, or with another address",
     ),

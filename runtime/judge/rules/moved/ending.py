@@ -12,15 +12,17 @@ from relokit.runtime.arch.exceptions import (
 )
 from relokit.runtime.arch.register_fields import describe
 from relokit.runtime.judge.rules.disassembly import disassemble, listing
-from relokit.runtime.judge.rules.history import come_from, setters
+from relokit.runtime.judge.rules.history import come_from, last_known
+from relokit.runtime.judge.rules.made import Used
 from relokit.runtime.judge.rules.moved.causes import CAUSES
 from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.record import Record
-from relokit.runtime.record.scene import Scene
+from relokit.runtime.record.scene import UPPER, Scene
 from relokit.runtime.record.stop import Stop, StopReason
 
+_ENDLESS = frozenset({StopReason.SPIN, StopReason.INSTRUCTION_LIMIT, StopReason.TIMEOUT})
 _EXPLAINED = frozenset({*INSTRUCTION_ABORTS, *DATA_ABORTS, int(ExceptionClass.UNKNOWN)})
 
 
@@ -38,6 +40,7 @@ def explained(record: Record, scene: Scene) -> Broken:
         listing=listing(scene.words, stop.pc),
         registers=_registers(scene),
         notes=(*_notes(scene), *_history(record, scene)),
+        uses=_uses(record, scene),
         cause=cause,
         hint=limit.hint,
         consequence=limit.consequence,
@@ -125,12 +128,33 @@ def _notes(scene: Scene) -> Iterator[str]:
 
 
 def _history(record: Record, scene: Scene) -> Iterator[str]:
-    """Who set what the last instruction went by; where it is no code of ours, how it came there."""
-    pc = scene.stop.pc
-    if not isinstance(record.code, Unknown) and pc in record.code.places:
-        yield from setters(record, pc)
-    else:
+    """Where the last instruction is no code of ours, how it came there."""
+    if not _is_known(record, scene.stop.pc):
         yield from come_from(record)
+
+
+def _is_known(record: Record, pc: int) -> bool:
+    return not isinstance(record.code, Unknown) and pc in record.code.places
+
+
+def _uses(record: Record, scene: Scene) -> tuple[Used, ...]:
+    """What the last instruction went by, and what its address was translated by."""
+    stop = scene.stop
+    known = _is_known(record, stop.pc) and not (scene.is_fetch or _fetches(stop))
+    at = stop.pc if known else last_known(record)
+    uses = [] if at is None else [Used(at, loop=stop.reason in _ENDLESS)]
+    if stop.reason is StopReason.EXCEPTION and scene.aborted is not None:
+        base = "TTBR1" if scene.aborted & UPPER and scene.mmu else "TTBR0"
+        names = [base, "SCTLR", "TCR"] if scene.mmu else ["SCTLR"]
+        system = tuple(f"{name}_EL{scene.cpu.level}" for name in names)
+        uses.append(Used(system=system, cost=2))
+    if scene.vector is not None:
+        uses.append(Used(system=(f"VBAR_EL{scene.vector[0]}",)))
+    return tuple(uses)
+
+
+def _fetches(stop: Stop) -> bool:
+    return stop.access is not None and stop.access.kind == "fetch"
 
 
 def _registers(scene: Scene) -> tuple[tuple[str, int], ...]:

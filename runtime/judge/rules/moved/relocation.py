@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from relokit.runtime.judge.rules.rule import Broken, Rule
+from relokit.runtime.judge.rules.rule import Broken, Rule, before_the_jump
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.known import known
 from relokit.runtime.record.memory_facts import Prepared
@@ -72,7 +72,7 @@ RELOCATION = (
         "series, patch 9: relocate in EL1",
         Severity.ERROR,
         _moves,
-        _level,
+        before_the_jump(_level),
         "the el2_switch of the soft restart before it",
     ),
     Rule(
@@ -81,7 +81,7 @@ RELOCATION = (
         "series, patch 12: enable MMU during relocation",
         Severity.ERROR,
         _moves,
-        _mmu,
+        before_the_jump(_mmu),
         "the way from machine_kexec to the control page: by a call, or through the "
         "soft restart, which turns the MMU off",
     ),
@@ -92,7 +92,7 @@ RELOCATION = (
         "series, patches 2 and 8; arch/arm64/kernel/machine_kexec.c",
         Severity.ERROR,
         _has_vectors,
-        _vectors,
+        before_the_jump(_vectors),
         "HVC_SET_VECTORS was not called, was refused, or had another address",
     ),
 )

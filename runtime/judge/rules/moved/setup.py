@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from relokit.runtime.arch.walker import Fault
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.owner import OwnerKind
-from relokit.runtime.judge.rules.rule import Applies, Broken, Rule
+from relokit.runtime.judge.rules.rule import Applies, Broken, Rule, before_the_jump
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.known import Unknown, known
 from relokit.runtime.record.memory_facts import (
@@ -20,6 +20,7 @@ from relokit.runtime.record.memory_facts import (
     MisledPage,
     PageUse,
     Prepared,
+    WordDifference,
 )
 from relokit.runtime.record.record import Record
 
@@ -98,17 +99,21 @@ def _code(record: Record) -> Iterator[Broken]:
 
 def _list(record: Record) -> Iterator[Broken]:
     """Where the list sends pages, against the segments."""
-    listed = known(_prepared(record).listed)
+    prepared = _prepared(record)
+    listed = known(prepared.listed)
     assert listed is not None
+    notes = _changed(prepared.entry)
     if isinstance(listed, BrokenList):
         yield Broken(
             listed.why,
+            notes=notes,
             cause="the list was built wrong, or a page that is not the list's was copied over it",
         )
         return
     if listed.pages != listed.wanted:
         yield Broken(
             f"the list moves {listed.pages} pages, and the segments have {listed.wanted}",
+            notes=notes,
             cause="an entry is missing, is there twice, or has a flag that makes it another one",
         )
     astray = listed.misplaced
@@ -118,11 +123,26 @@ def _list(record: Record) -> Iterator[Broken]:
             f"page {astray.index} of the list goes to PA {astray.pa:#x} instead of "
             f"{astray.wanted:#x}",
             address=astray.pa,
-            notes=_owned(astray.pa, astray.owner),
+            notes=(*_owned(astray.pa, astray.owner), *notes),
             cause=f"it overwrites what the move itself needs: {astray.owner}"
             if foreign
             else "its destination entry is wrong, or a source before it is missing",
         )
+    elif listed.pages == listed.wanted and notes:
+        yield Broken(
+            "the list was changed since it was made, and moves other pages",
+            notes=notes,
+            cause="its page is nobody else's: a store that went astray",
+        )
+
+
+def _changed(entry: WordDifference | None) -> tuple[str, ...]:
+    if entry is None:
+        return ()
+    return (
+        f"the list's entry at PA {entry.pa:#x} is {entry.held:#x}, and was {entry.wanted:#x} when "
+        "the list was made",
+    )
 
 
 def _empty_table(record: Record) -> Iterator[Broken]:
@@ -182,7 +202,7 @@ SETUP = (
         "series, patches 5 to 12: struct kimage and struct kimage_arch",
         Severity.ERROR,
         _there(lambda prepared: prepared.words, ""),
-        _kimage,
+        before_the_jump(_kimage),
     ),
     Rule(
         "setup.code",
@@ -190,7 +210,7 @@ SETUP = (
         "series, patches 2, 7 and 8",
         Severity.ERROR,
         _there(lambda prepared: prepared.copies, _SKIPPED),
-        _code,
+        before_the_jump(_code),
         "its page is nobody else's: a destination that overlaps it, a store that "
         "went astray, or a copy of the wrong bytes",
     ),
@@ -200,7 +220,7 @@ SETUP = (
         "include/linux/kexec.h: IND_DESTINATION, IND_INDIRECTION, IND_DONE, IND_SOURCE",
         Severity.ERROR,
         _there(lambda prepared: prepared.listed, _NO_LIST),
-        _list,
+        before_the_jump(_list),
     ),
     Rule(
         "setup.zero-page",
@@ -208,7 +228,7 @@ SETUP = (
         "series, patch 11: break before make of TTBR1",
         Severity.ERROR,
         _there(lambda prepared: prepared.empty_table, "this state or path never uses it"),
-        _empty_table,
+        before_the_jump(_empty_table),
         "something was stored to it: between the two values of TTBR1 the CPU may take "
         "translations from it",
     ),
@@ -218,6 +238,6 @@ SETUP = (
         "series, patches 11 and 12: trans_pgd_create_copy, trans_pgd_idmap_page",
         Severity.ERROR,
         _there(lambda prepared: prepared.misled, "the MMU is off during the move, or no list is"),
-        _tables,
+        before_the_jump(_tables),
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from relokit.runtime.judge.model.lapse import Lapse, LapseKind
 from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
@@ -14,12 +15,14 @@ from relokit.runtime.judge.rules.traced.lapses_told import (
     coherence,
     instruction,
     lapses,
+    maintenance,
     pattern,
     segments,
     told,
 )
 from relokit.runtime.record.record import Record
 from relokit.runtime.record.stations import StationRole
+from relokit.runtime.record.trace import TraceKind
 
 ARM = "ARM DDI 0487, "
 
@@ -73,7 +76,7 @@ def _dirty(record: Record, lapse: Lapse) -> Iterator[Broken]:
         )
     which = None if lapse.missed is None else pattern(lapse.missed, line)
     where = f": {which}" if which else ""
-    yield told(
+    broken = told(
         record,
         f"{segments(record, lapse)}: handed over while a cache may hold what memory does not"
         f"{where}; "
@@ -81,6 +84,7 @@ def _dirty(record: Record, lapse: Lapse) -> Iterator[Broken]:
         lapse,
         notes=notes,
     )
+    yield replace(broken, uses=maintenance(record, lapse.pc, TraceKind.DC))
 
 
 def _dirty_image(record: Record, lapse: Lapse) -> Iterator[Broken]:

@@ -17,10 +17,12 @@ from relokit.runtime.judge.rules.traced.lapses_told import (
     by,
     instruction,
     lapses,
+    maintenance,
     segments,
     told,
 )
 from relokit.runtime.record.record import Record
+from relokit.runtime.record.trace import TraceKind
 
 NO_IC = frozenset({Guarantee.DIC})
 """What spares a CPU whose instruction cache nobody invalidates."""
@@ -44,6 +46,7 @@ def _image(record: Record, lapse: Lapse) -> Iterator[Broken]:
         f"{amount(lapse)}",
         lapse,
     )
+    broken = replace(broken, uses=maintenance(record, lapse.pc, TraceKind.DC, TraceKind.IC))
     yield replace(broken, spared_by=NO_IC) if lapse.missing is Missing.IC else broken
 
 

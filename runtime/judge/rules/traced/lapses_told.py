@@ -15,12 +15,13 @@ from relokit.runtime.judge.model.coherence import Coherence
 from relokit.runtime.judge.model.holdings import Delivered
 from relokit.runtime.judge.model.lapse import Lapse, LapseKind
 from relokit.runtime.judge.rules.disassembly import disassemble, listing
+from relokit.runtime.judge.rules.made import Used
 from relokit.runtime.judge.rules.rule import Broken
 from relokit.runtime.record.code_seen import CodeSeen
 from relokit.runtime.record.known import UnknownFactError, known
-from relokit.runtime.record.record import Record
+from relokit.runtime.record.record import LegName, Record
 from relokit.runtime.record.stations import StationRole
-from relokit.runtime.record.trace import Trace, TraceKind
+from relokit.runtime.record.trace import Trace, TraceKind, are_of
 
 MAX_TOLD = 8
 """Findings of one rule that are told one by one."""
@@ -121,6 +122,19 @@ def told_at(record: Record, message: str, pc: int | None, *, notes: Iterable[str
         listing=() if pc is None else listing(code.around(pc), pc),
         notes=tuple(notes),
     )
+
+
+def maintenance(record: Record, pc: int | None, *kinds: TraceKind) -> tuple[Used, ...]:
+    """What was maintained where that at ``pc`` was to be: by address, with the wrong one perhaps.
+
+    Where nothing was, the branches that had it left out.
+    """
+    records = known(record.trace).records
+    jump = record.leg(LegName.PRELUDE)
+    done = are_of(records, kinds) & (records["before"] >= (jump.instructions if jump else 0))
+    last = [int(at) for at in dict.fromkeys(records["pc"][done].tolist()[::-1])][:MAX_NOTES]
+    uses = tuple(Used(at, itself=True) for at in last) or (Used(choices=True),)
+    return uses if pc is None else (*uses, Used(pc, cost=2))
 
 
 def instruction(record: Record, pc: int | None) -> str:

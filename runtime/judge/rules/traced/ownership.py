@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from weakref import ReferenceType, ref
 
 from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.judge.model.spans import Spans
 from relokit.runtime.judge.model.trespass import Trespass, Trespasses, TrespassKind
 from relokit.runtime.judge.model.trespassing import PREPARED, Way, entered, trespasses_of
-from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
+from relokit.runtime.judge.rules.history import where_nothing_is_stored
+from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always, before_the_jump
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.judge.rules.traced.lapses_told import (
     amount,
@@ -143,12 +145,13 @@ def _unwritten(record: Record, one: Trespass) -> Broken:
         )
     ]
     what = " and ".join(names) or "the resumed kernel's pages"
-    return told_at(
+    broken = told_at(
         record,
         f"{what}: handed over with bytes that nobody has written: {amount(one)}",
         one.pc,
         notes=by(record, "stored by", one),
     )
+    return broken if one.pc else replace(broken, uses=where_nothing_is_stored(record))
 
 
 def _end(record: Record, base: int, size: int) -> int:
@@ -299,7 +302,7 @@ OWNERSHIP = (
         KEXEC_CORE + "kimage_alloc_page",
         E,
         _has_facts,
-        _order,
+        before_the_jump(_order),
         "the source is a destination that is not its own",
         consequence="that page is overwritten before it is copied",
     ),
@@ -309,7 +312,7 @@ OWNERSHIP = (
         KEXEC_CORE + "kimage_alloc_control_pages, KIMAGE_NO_DEST",
         E,
         always,
-        _safe,
+        before_the_jump(_safe),
         "they were allocated like any other memory",
         consequence="the move overwrites itself",
     ),

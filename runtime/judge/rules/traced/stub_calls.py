@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from relokit.codegen.facts import HVC_STUB_ERR
@@ -10,6 +11,7 @@ from relokit.codegen.system_registers import REGISTERS
 from relokit.codegen.target import Regime
 from relokit.runtime.arch.redirection import reached
 from relokit.runtime.arch.register_fields import field
+from relokit.runtime.judge.rules.made import Used
 from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.judge.rules.traced.caches import ARM
@@ -72,12 +74,15 @@ def _refusals(record: Record) -> Iterator[Broken]:
     for _, pc, row in _events(record, TraceKind.ERET):
         if row["el"] == 2 and row["value"] == HVC_STUB_ERR:
             back = int(row["va"])
-            yield told_at(
+            broken = told_at(
                 record,
                 f"the call before {placed(record, back)} is refused: x0 is {HVC_STUB_ERR:#x}",
                 back - 4,
                 notes=(f"{instruction(record, pc)} at {placed(record, pc)} says so",),
             )
+            # What went by it in the stub, too: x0 is what that has made of it.
+            answer = Used(registers=(0,), begun=int(row["before"]))
+            yield replace(broken, uses=(answer, Used(back - 4, (0, 1))))
 
 
 def _returns(record: Record) -> Iterator[Broken]:

@@ -1,0 +1,193 @@
+"""The instructions that were executed, one after the other, and who wrote what before whom.
+
+Of a block that follows itself the first and the last time are kept: what its others have made,
+these have made as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from relokit.runtime.arch.redirection import TO_EL2
+from relokit.runtime.judge.rules.register_use import SYSTEM, RegisterUse, use_of
+from relokit.runtime.record.code_path import CodePath
+from relokit.runtime.record.code_seen import CodeSeen
+
+Addresses = npt.NDArray[np.uint64]
+WORD = 4
+MAX_STEPS = 1 << 18
+"""Instructions that are followed: a trace file may say that there were more."""
+MAX_WALK = 1 << 12
+"""Instructions of code that are walked to see whether one leads to another."""
+
+
+class ExecutedSteps:
+    """Those of ``path``, by numbers from 0; ``code`` has what the instructions are.
+
+    At EL2 with ``hosts`` the names of EL1 reach registers of EL2.
+    """
+
+    def __init__(self, path: CodePath, code: CodeSeen, instructions: int, *, hosts: bool) -> None:
+        self._code, self._hosts = code, hosts
+        self.pcs, self.begun = _flat(path, instructions)
+
+    def __len__(self) -> int:
+        return len(self.pcs)
+
+    def pc(self, step: int) -> int:
+        """VA of the instruction."""
+        return int(self.pcs[step])
+
+    def operands(self, step: int) -> RegisterUse:
+        """What the instruction reads and writes."""
+        return self.operands_at(self.pc(step))
+
+    def operands_at(self, pc: int) -> RegisterUse:
+        """What the one at VA ``pc`` reads and writes; nothing where it is not known."""
+        word = self._code.word(pc)
+        return RegisterUse() if word is None else use_of(word)
+
+    def last(self, pc: int, before: int | None = None) -> int | None:
+        """The last step at VA ``pc``, of those before step number ``before``."""
+        found = self._positions.get(pc)
+        if found is None:
+            return None
+        count = len(found) if before is None else int(np.searchsorted(found, before))
+        return int(found[count - 1]) if count else None
+
+    def at(self, begun: int) -> int:
+        """The number of the first step that was begun after ``begun`` others."""
+        return int(np.searchsorted(self.begun, begun))
+
+    def writer(self, number: int, before: int) -> int | None:
+        """The last step before step ``before`` that has written register ``number``."""
+        steps = (self.last(pc, before) for pc in self._writers.get(self.canonical(number), ()))
+        return max((step for step in steps if step is not None), default=None)
+
+    def canonical(self, number: int) -> int:
+        """The number of the register that one by ``number`` reaches."""
+        if number & SYSTEM and self._hosts:
+            return SYSTEM | TO_EL2.get(number ^ SYSTEM, number ^ SYSTEM)
+        return number
+
+    def decider(self, step: int) -> int | None:
+        """The branch that decided last that ``step`` is come to, and might not have been."""
+        wanted = self.pc(step)
+        for at in range(step - 1, max(step - MAX_WALK, -1), -1):
+            pc = self.pc(at)
+            operands = self.operands_at(pc)
+            if not operands.decides or operands.target is None or at + 1 >= len(self):
+                continue
+            taken, went = pc + operands.target, self.pc(at + 1)
+            other = pc + WORD if went == taken else taken
+            if self._leads_past(wanted, other):
+                return at
+        return None
+
+    def repeater(self, step: int) -> int | None:
+        """The branch that had the loop around ``step`` go on or end, of the innermost one."""
+        wanted = self.pc(step)
+        found: tuple[int, int] | None = None
+        for pc in self._positions:
+            target = self.operands_at(pc).target
+            if target is not None and pc + target <= wanted <= pc:
+                found = min(found or (-target, pc), (-target, pc))
+        return None if found is None else self.last(found[1])
+
+    def one_way(self, since: int) -> Iterator[int]:
+        """The branches that always went the same way, from step ``since`` on, the last first."""
+        found = []
+        for pc, positions in self._positions.items():
+            here = positions[(positions >= since) & (positions + 1 < len(self))]
+            if self.operands_at(pc).decides and len(here):
+                behind = self.pcs[here + 1]
+                if (behind == behind[0]).all():
+                    found.append(int(here[-1]))
+        return iter(sorted(found, reverse=True))
+
+    def _leads_past(self, wanted: int, start: int) -> bool:
+        """Whether a way from ``start`` leads to the end, or to what was not executed, and not by
+        ``wanted``: the end of a loop decides nothing of what comes behind it.
+        """
+        end = self.pc(len(self) - 1)
+        seen, todo = {wanted}, [start]
+        while todo and len(seen) < MAX_WALK:
+            pc = todo.pop()
+            if pc in seen:
+                continue
+            if pc == end or self._code.word(pc) is None:
+                return True
+            seen.add(pc)
+            todo += self._behind(pc)
+        return False
+
+    def _behind(self, pc: int) -> Iterator[int]:
+        operands = self.operands_at(pc)
+        if operands.target is not None:
+            yield pc + operands.target
+        if not operands.ends:
+            yield pc + WORD
+        elif operands.target is None:
+            yield from self._followed.get(pc, ())
+
+    @cached_property
+    def _positions(self) -> dict[int, npt.NDArray[np.int64]]:
+        order = np.argsort(self.pcs, kind="stable")
+        pcs, first = np.unique(self.pcs[order], return_index=True)
+        return dict(zip(pcs.tolist(), np.split(order, first[1:]), strict=True))
+
+    @cached_property
+    def _writers(self) -> dict[int, list[int]]:
+        """By register, the instructions that write it."""
+        found: dict[int, list[int]] = {}
+        for pc in self._positions:
+            for number in self.operands_at(pc).writes:
+                found.setdefault(self.canonical(number), []).append(pc)
+        return found
+
+    @cached_property
+    def _followed(self) -> dict[int, set[int]]:
+        """What came behind branches to registers, calls and returns."""
+        found: dict[int, set[int]] = {}
+        for pc, positions in self._positions.items():
+            operands = self.operands_at(pc)
+            if operands.ends and operands.target is None:
+                behind = positions[positions + 1 < len(self)] + 1
+                found[pc] = set(self.pcs[behind].tolist())
+        return found
+
+
+def _flat(path: CodePath, instructions: int) -> tuple[Addresses, Addresses]:
+    """Of each step the VA, and how many were begun before it."""
+    rows = path.rows()
+    before, length = rows["before"].astype(np.int64), rows["length"].astype(np.int64)
+    ends = np.append(before[1:], instructions)
+    # Where blocks are left out, the last one before has no end that is known.
+    total = np.clip(ends - before, 0, length * rows["times"])
+    pcs: list[npt.NDArray[np.uint64]] = []
+    begun: list[npt.NDArray[np.uint64]] = []
+    room = MAX_STEPS
+    for pc, start, one, all_of_them in zip(
+        rows["pc"].tolist()[::-1],
+        before.tolist()[::-1],
+        length.tolist()[::-1],
+        total.tolist()[::-1],
+        strict=True,
+    ):
+        first = min(one, all_of_them)
+        last = (all_of_them - 1) % one + 1 if all_of_them > one else 0
+        room -= first + last
+        if room < 0:
+            break
+        for count, offset in ((last, all_of_them - last), (first, 0)):
+            if count:
+                steps = np.arange(count, dtype=np.uint64)
+                pcs.append(np.uint64(pc) + steps * np.uint64(WORD))
+                begun.append(np.uint64(start + offset) + steps)
+    if not pcs:
+        return np.empty(0, np.uint64), np.empty(0, np.uint64)
+    return np.concatenate(pcs[::-1]), np.concatenate(begun[::-1])

@@ -1,0 +1,61 @@
+"""What a finding is about, and what made that: nouns, which cost nothing to import."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from enum import StrEnum
+
+from relokit.codegen.base.documents import ABSENT
+from relokit.codegen.base.nouns import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What is used: general ``registers`` by the instruction at VA ``pc``, and ``system`` by name.
+
+    None are those that its address is made of, or all that it reads. Without a ``pc`` they are what
+    is there when ``begun`` instructions were begun, or at the end. ``cost`` is how far it is from
+    what is wrong: 2 is a step. With ``loop`` it is in one that does not end; with ``itself`` the
+    instruction may be wrong as well. ``choices`` are the branches that always went one way, where
+    what is wrong is that something has not happened.
+    """
+
+    pc: int | None = None
+    registers: tuple[int, ...] | None = None
+    system: tuple[str, ...] = ()
+    begun: int | None = None
+    cost: int = 0
+    loop: bool = False
+    itself: bool = False
+    choices: bool = False
+
+
+class MadeHow(StrEnum):
+    """What an instruction has to do with what is wrong."""
+
+    MADE = "made"
+    """It has set a register by which the one at ``used`` went."""
+    BEFORE = "set before the jump"
+    """It has, but before the jump: an argument, or what the code that moves forgot to set."""
+    DECIDED = "decided"
+    """It is the branch that decided that the one at ``used`` was come to."""
+    REPEATED = "repeats"
+    """It is the branch that has the loop around ``used`` go on or end."""
+    DONE = "done by"
+    """It has done what is to be done, perhaps in another place, or might have had it done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """``text`` is the instruction at VA ``address``; ``how`` says what it has to do with a finding.
+
+    ``sets`` names the register that it has set, ``used`` is the VA of the instruction that went by
+    that.
+    """
+
+    how: MadeHow
+    address: int
+    text: str
+    place: str | None = field(default=None, metadata=ABSENT)
+    sets: str | None = field(default=None, metadata=ABSENT)
+    used: int | None = field(default=None, metadata=ABSENT)
