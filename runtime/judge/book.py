@@ -12,6 +12,7 @@ from relokit.runtime.judge.advice import advice_on
 from relokit.runtime.judge.outcome import Finding, RuleAnswers
 from relokit.runtime.judge.rules.handover.arrival import ARRIVAL
 from relokit.runtime.judge.rules.handover.boot import BOOT
+from relokit.runtime.judge.rules.handover.boot_chosen import BOOT_CHOSEN
 from relokit.runtime.judge.rules.handover.boot_memory import BOOT_MEMORY
 from relokit.runtime.judge.rules.handover.boot_registers import BOOT_REGISTERS
 from relokit.runtime.judge.rules.handover.handoff import HANDOFF
@@ -40,6 +41,7 @@ _STATIONS: Book = (
     *SETUP,
     *DAMAGE,
     *BOOT_MEMORY,
+    *BOOT_CHOSEN,
 )
 TRACE_SUBJECTS = (
     "own", "caches", "fetch", "context", "bbm", "tlb", "errata", "interrupt", "call", "stack",

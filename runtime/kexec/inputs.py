@@ -68,7 +68,9 @@ def load_inputs(
     old_kernel = ram.old_kernel(old_kernel_size)
     core = None
     if ram.crash is not None:
-        pass
+        from relokit.runtime.kexec.core_header import core_header
+
+        core = BytesContent(core_header(ram))
 
     def placed(tree: bytes) -> boot_protocol.Placement:
         return boot_protocol.place(

@@ -36,8 +36,10 @@ class TreeGiven:
 
     ``problem`` says why it is none; all else is empty then. ``reserved`` is what nothing may be
     placed on, ``unmapped`` that part of it which may not be mapped. ``initrd`` is what /chosen
-    says, ``psci`` whether there is firmware to call, ``gicv2`` whether the interrupt controller is
-    one without system registers.
+    says, as are ``usable`` and ``core_header`` of a crash kernel, ``seeds`` and those of them that
+    are used up, ``kho_tree`` and ``kho_scratch``, a table of the ``scratch`` areas. ``psci``
+    whether there is firmware to call, ``gicv2`` whether the interrupt controller is one without
+    system registers.
     """
 
     at: int
@@ -48,6 +50,13 @@ class TreeGiven:
     unmapped: tuple[Extent, ...] = ()
     initrd: Extent | None = None
     chosen: bool = False
+    usable: tuple[Extent, ...] = ()
+    core_header: Extent | None = None
+    seeds: tuple[str, ...] = ()
+    spent_seeds: tuple[str, ...] = ()
+    kho_tree: Extent | None = None
+    kho_scratch: Extent | None = None
+    scratch: tuple[Extent, ...] = ()
     cpus: tuple[CpuNode, ...] = ()
     psci: bool = False
     gicv2: bool = False
@@ -55,7 +64,11 @@ class TreeGiven:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """``image`` is None if what is entered is no Image, ``tree`` if no device tree is promised."""
+    """``image`` is None if what is entered is no Image, ``tree`` if no device tree is promised.
+
+    ``crash`` is the memory that was set aside for a crash kernel, if one is entered.
+    """
 
     image: ImageGiven | None
     tree: TreeGiven | None
+    crash: Extent | None = None

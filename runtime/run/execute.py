@@ -230,7 +230,8 @@ def _given(machine: Machine) -> Given:
     """
     kernel = machine.stages[-1]
     has_tree = any(one.kind is PayloadKind.DEVICE_TREE for one in machine.inputs.segments)
-    return given(machine.memory, kernel.pc, kernel.x0 if has_tree else None)
+    tree = kernel.x0 if has_tree else None
+    return given(machine.memory, kernel.pc, tree, machine.inputs.ram.crash)
 
 
 def _arrivals(machine: Machine, report: Report) -> tuple[Arrival, ...]:

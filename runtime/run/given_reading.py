@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
+from typing import TypedDict
 
 from relokit.codegen.base.errors import FormatError
 from relokit.linker.kernel.kernel_file import HEADER, IMAGE_MAGIC
-from relokit.runtime.board.devicetree import memory_of, reg_of, reserved_of
+from relokit.runtime.board.chosen import (
+    CORE_HEADER,
+    KHO_SCRATCH,
+    KHO_TREE,
+    SEEDS,
+    USABLE_RANGE,
+    initrd_of,
+)
+from relokit.runtime.board.devicetree import memory_of, ranges_in, reg_of, reserved_of
 from relokit.runtime.board.fdt import HEADER as TREE_HEADER
 from relokit.runtime.board.fdt import MAGIC, MAX_DTB, Node, parse
 from relokit.runtime.guest.memory import GuestMemory
@@ -17,13 +27,18 @@ from relokit.runtime.record.given import CpuNode, Extent, Given, ImageGiven, Tre
 MAX_PROBLEM = 200
 """Characters of a reason that is kept."""
 MAX_CPUS = 4096
+MAX_SCRATCH = 4096
+"""Bytes of KHO's table of scratch areas."""
 SPIN_TABLE = "spin-table"
 GICV2 = frozenset({b"arm,gic-400", b"arm,cortex-a15-gic", b"arm,cortex-a7-gic"})
 
 
-def given(memory: GuestMemory, image: int, tree: int | None) -> Given:
-    """What is at PA ``image`` and at PA ``tree`` (None: no tree is promised)."""
-    return Given(_image(memory, image), None if tree is None else _tree(memory, tree))
+def given(memory: GuestMemory, image: int, tree: int | None, crash: Extent | None = None) -> Given:
+    """What is at PA ``image`` and at PA ``tree`` (None: no tree is promised).
+
+    ``crash`` is what was set aside for the kernel that is entered, if it is a crash kernel.
+    """
+    return Given(_image(memory, image), None if tree is None else _tree(memory, tree), crash)
 
 
 def _image(memory: GuestMemory, at: int) -> ImageGiven | None:
@@ -45,7 +60,7 @@ def _tree(memory: GuestMemory, at: int) -> TreeGiven:
         return TreeGiven(at=at, size=size, problem="it does not end in RAM")
     if size > MAX_DTB:
         return TreeGiven(at=at, size=size, problem=f"a kernel accepts {MAX_DTB} bytes at most")
-    found = _parsed(at, memory.read(at, size))
+    found = _with_scratch(memory, _parsed(at, memory.read(at, size)))
     if all(cpu.release is None for cpu in found.cpus):
         return found
     return _with_pens(memory, found)
@@ -63,8 +78,8 @@ def _parsed(at: int, blob: bytes) -> TreeGiven:
             memory=memory_of(blob),
             reserved=reserved_of(blob),
             unmapped=tuple(_unmapped(root)),
-            initrd=_initrd(chosen),
             chosen=chosen is not None,
+            **_chosen(root, chosen),
             cpus=tuple(_cpus(root)),
             psci=root.child("psci") is not None,
             gicv2=_has_gicv2(root),
@@ -87,12 +102,43 @@ def _unmapped(root: Node) -> Iterator[Extent]:
             yield from reg_of(node, parent or root)
 
 
-def _initrd(chosen: Node | None) -> Extent | None:
+class _Chosen(TypedDict, total=False):
+    initrd: Extent | None
+    usable: tuple[Extent, ...]
+    core_header: Extent | None
+    seeds: tuple[str, ...]
+    spent_seeds: tuple[str, ...]
+    kho_tree: Extent | None
+    kho_scratch: Extent | None
+
+
+def _chosen(root: Node, chosen: Node | None) -> _Chosen:
+    """What /chosen says of memory, and seeds."""
     if chosen is None:
-        return None
-    names = ("linux,initrd-start", "linux,initrd-end")
-    start, end = (int.from_bytes(chosen.properties.get(name, b"")[:8], "big") for name in names)
-    return (start, end - start) if 0 < start < end else None
+        return {}
+
+    def first(name: str) -> Extent | None:
+        return next(iter(ranges_in(chosen, root, name)), None)
+
+    seeds = tuple(name for name in SEEDS if name in chosen.properties)
+    return {
+        "initrd": initrd_of(chosen),
+        "usable": tuple(ranges_in(chosen, root, USABLE_RANGE)),
+        "core_header": first(CORE_HEADER),
+        "seeds": seeds,
+        "spent_seeds": tuple(name for name in seeds if not any(chosen.properties[name])),
+        "kho_tree": first(KHO_TREE),
+        "kho_scratch": first(KHO_SCRATCH),
+    }
+
+
+def _with_scratch(memory: GuestMemory, tree: TreeGiven) -> TreeGiven:
+    """With the areas that are in KHO's table of them: pairs of address and size."""
+    table = tree.kho_scratch
+    if table is None or table[1] > MAX_SCRATCH or not memory.contains(*table):
+        return tree
+    numbers = struct.unpack(f"<{table[1] // 16 * 2}Q", memory.read(table[0], table[1] // 16 * 16))
+    return replace(tree, scratch=tuple(zip(numbers[::2], numbers[1::2], strict=True)))
 
 
 def _cpus(root: Node) -> Iterator[CpuNode]:

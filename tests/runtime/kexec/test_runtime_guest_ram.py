@@ -5,9 +5,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from elftools.elf.elffile import ELFFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -257,6 +259,25 @@ def test_all_of_a_crash_kernel_is_in_its_own_memory(tmp_path: Path) -> None:
         assert wanted[0] <= one.segment.mem
         assert one.segment.mem + one.segment.memsz <= sum(wanted)
     assert inputs.old_kernel.base == GIB + 2 * MIB
+
+
+def test_its_core_header_has_all_memory_but_its_own(tmp_path: Path) -> None:
+    """And /chosen says where it is; read by another reader of ELF."""
+    board = Board(memory=((GIB, 512 * MIB), (2 * GIB, 512 * MIB)))
+    inputs = crash_load(tmp_path, board, crash_at=GIB + 256 * MIB, crash_size=128 * MIB)
+    elf = ELFFile(BytesIO(content_of(inputs, PayloadKind.CORE_HEADER)))
+    assert (elf["e_type"], elf["e_machine"]) == ("ET_CORE", "EM_AARCH64")
+    kept = [(GIB, 256 * MIB), (GIB + 384 * MIB, 128 * MIB), (2 * GIB, 512 * MIB)]
+    for part, (low, size) in zip(elf.iter_segments(), kept, strict=True):
+        assert part["p_type"] == "PT_LOAD"
+        assert (part["p_paddr"], part["p_offset"]) == (low, low)
+        assert part["p_filesz"] == part["p_memsz"] == size
+    [place] = [one.segment for one in inputs.segments if one.kind is PayloadKind.CORE_HEADER]
+    chosen = parse(tree_of(inputs)).root.child("chosen")
+    assert chosen is not None
+    assert chosen.properties["linux,elfcorehdr"] == struct.pack(">QQ", place.mem, place.bufsz)
+    wanted = struct.pack(">QQ", GIB + 256 * MIB, 128 * MIB)
+    assert chosen.properties["linux,usable-memory-range"] == wanted
 
 
 def test_the_old_kernel_makes_way_for_it(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from relokit.runtime.board.devicetree import virt_dtb
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.record.given import CpuNode, Given, TreeGiven
 from relokit.runtime.run.given_reading import given
+from support.device_trees import Board
 
 BASE, SIZE = 0x4000_0000, 1 << 24
 TREE = BASE + 0x20_0000
@@ -121,3 +122,42 @@ def test_whatever_is_there_is_a_tree_or_a_problem(at: int, junk: bytes) -> None:
     blob[at : at + len(junk)] = junk
     tree = tree_of(bytes(blob))
     assert tree.problem is None or tree.memory == ()
+
+
+def test_what_chosen_says_of_crash_memory_seeds_and_kho() -> None:
+    """As a loader would hand it on that leaves everything in."""
+    table = BASE + 0x8000
+    board = Board(
+        memory=((BASE, SIZE),),
+        chosen={
+            "linux,usable-memory-range": pair(BASE, 4096) + pair(BASE + 8192, 4096),
+            "linux,elfcorehdr": pair(BASE + 4096, 4096),
+            "kaslr-seed": bytes(8),
+            "rng-seed": b"\0\1",
+            "linux,kho-fdt": pair(BASE, 4096),
+            "linux,kho-scratch": pair(table, 40),
+        },
+    )
+    memory = GuestMemory(BASE, SIZE)
+    memory.write(table, struct.pack("<5Q", BASE, 64, TREE, 128, 7))
+    memory.write(TREE, board.blob())
+    found = given(memory, BASE, TREE, (BASE, 4096))
+    assert found.crash == (BASE, 4096)
+    tree = found.tree
+    assert tree is not None
+    assert tree.problem is None
+    assert tree.usable == ((BASE, 4096), (BASE + 8192, 4096))
+    assert tree.core_header == (BASE + 4096, 4096)
+    assert (tree.seeds, tree.spent_seeds) == (("kaslr-seed", "rng-seed"), ("kaslr-seed",))
+    assert (tree.kho_tree, tree.kho_scratch) == ((BASE, 4096), (table, 40))
+    assert tree.scratch == ((BASE, 64), (TREE, 128))
+
+
+@pytest.mark.parametrize("table", [(0, 16), (BASE + SIZE - 8, 16), (BASE, 1 << 40)])
+def test_a_table_of_scratch_areas_that_is_not_there(table: tuple[int, int]) -> None:
+    board = Board(chosen={"linux,kho-scratch": pair(*table)})
+    assert tree_of(board.blob()).scratch == ()
+
+
+def pair(base: int, size: int) -> bytes:
+    return struct.pack(">QQ", base, size)

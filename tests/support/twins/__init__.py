@@ -6,6 +6,7 @@ from relokit.runtime.judge.book import whole_book
 from relokit.runtime.judge.rules.rule import Rule
 from support.twins.break_before_make import BREAK_BEFORE_MAKE
 from support.twins.caches import CACHES
+from support.twins.chosen import CHOSEN
 from support.twins.context import CONTEXT
 from support.twins.facts import FACTS
 from support.twins.fetch import FETCH
@@ -16,7 +17,7 @@ from support.twins.tlb import TLB
 from support.twins.twins import Twins
 
 _TRACED = {**CACHES, **FETCH, **CONTEXT, **BREAK_BEFORE_MAKE, **TLB, **INTERRUPTS, **OWNERSHIP}
-TWINS: dict[str, Twins] = {**FACTS, **HANDOVER, **_TRACED}
+TWINS: dict[str, Twins] = {**FACTS, **HANDOVER, **CHOSEN, **_TRACED}
 
 
 def rule_named(name: str) -> Rule:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.record.given import CpuNode, Given
 from relokit.runtime.record.record import Record
 from support import records as r
+from support.twins.chosen import loaded
 from support.twins.twins import Twins
 
 PFR0, PFR1, PFR2 = (f"ID_AA64PFR{number}_EL1" for number in range(3))
@@ -30,6 +32,12 @@ RESERVED = ((PEN, 0x1000),)
 def _spins(release: int | None, held: int | None = 0) -> Record:
     spinning = CpuNode("cpu@1", "spin-table", release, held)
     return r.tree(cpus=(*r.TREE.cpus, spinning), reserved=RESERVED)
+
+
+def _initrd(at: int) -> Record:
+    return loaded(
+        r.tree(memory=((0, 1 << 40),), initrd=(at, 0x1000)), PayloadKind.INITRD, (at, 0x1000)
+    )
 
 
 HANDOVER: dict[str, Twins] = {
@@ -135,14 +143,5 @@ HANDOVER: dict[str, Twins] = {
     ),
     "handoff.image-room": Twins(r.tree(reserved=((r.KERNEL + 0x3000, 0x1000),))),
     "handoff.image-pages": Twins(r.image(flags=0b1100), r.image(flags=0b1000)),
-    "handoff.initrd": Twins(
-        replace(
-            r.GOOD,
-            given=Given(
-                r.IMAGE,
-                replace(r.TREE, memory=((0, 1 << 40),), initrd=(r.KERNEL + (32 << 30), 0x1000)),
-            ),
-        ),
-        r.tree(initrd=(r.KERNEL + 0x10_0000, 0x1000)),
-    ),
+    "handoff.initrd": Twins(_initrd(r.KERNEL + (32 << 30)), _initrd(r.KERNEL + 0x10_0000)),
 }

@@ -30,7 +30,8 @@ _MMFR0 = "ID_AA64MMFR0_EL1"
 _LOOKED_AT = frozenset({PayloadKind.DEVICE_TREE, PayloadKind.KERNEL, PayloadKind.DEMO_KERNEL})
 
 
-def _given(record: Record) -> Given:
+def given_of(record: Record) -> Given:
+    """What the new kernel finds in RAM; UnknownFactError if nobody looked."""
     assert record.given is not None
     return known(record.given)
 
@@ -59,7 +60,7 @@ def _lost(record: Record) -> str | None:
 
 _HAS_IMAGE = _with(lambda given: given.image, "what is entered is no Image")
 _HAS_TREE = _with(lambda given: given.tree, "no device tree is promised")
-_TREE_IS_SOUND = _with(
+TREE_IS_SOUND = _with(
     lambda given: given.tree and not given.tree.problem, "there is no device tree to ask"
 )
 
@@ -71,7 +72,7 @@ _SOME_SPIN = _with(
 
 def _of_tree(check: Callable[[TreeGiven], Iterator[Broken]]) -> Check:
     def checked(record: Record) -> Iterator[Broken]:
-        tree = _given(record).tree
+        tree = given_of(record).tree
         assert tree is not None
         yield from check(tree)
 
@@ -80,7 +81,7 @@ def _of_tree(check: Callable[[TreeGiven], Iterator[Broken]]) -> Check:
 
 def _of_image(check: Callable[[ImageGiven], Iterator[Broken]]) -> Check:
     def checked(record: Record) -> Iterator[Broken]:
-        image = _given(record).image
+        image = given_of(record).image
         assert image is not None
         yield from check(image)
 
@@ -93,12 +94,14 @@ def _meets(first: Extent, others: Iterable[Extent]) -> Extent | None:
     return next((one for one in others if start < one[0] + one[1] and one[0] < start + size), None)
 
 
-def _within(extent: Extent, memory: Iterable[Extent]) -> bool:
+def within(extent: Extent, memory: Iterable[Extent]) -> bool:
+    """Whether all of ``extent`` is in one of ``memory``."""
     start, size = extent
     return any(base <= start and start + size <= base + length for base, length in memory)
 
 
-def _text(extent: Extent) -> str:
+def text(extent: Extent) -> str:
+    """``extent`` for a message."""
     return f"{extent[0]:#x}..{extent[0] + extent[1]:#x}"
 
 
@@ -123,14 +126,14 @@ def _tree_place(tree: TreeGiven) -> Iterator[Broken]:
         yield Broken(
             f"the device tree has {tree.size:,} bytes, and may have 2 MiB", address=tree.at
         )
-    if tree.memory and not _within(extent, tree.memory):
-        yield Broken(f"the device tree at {_text(extent)} is not in its own RAM", address=tree.at)
+    if tree.memory and not within(extent, tree.memory):
+        yield Broken(f"the device tree at {text(extent)} is not in its own RAM", address=tree.at)
     first = tree.at // BLOCK * BLOCK
     end = -(-(tree.at + tree.size) // BLOCK) * BLOCK
     unmapped = _meets((first, end - first), tree.unmapped)
     if unmapped:
         yield Broken(
-            f"the device tree at {_text(extent)} is in one block of 2 MiB with {_text(unmapped)}, "
+            f"the device tree at {text(extent)} is in one block of 2 MiB with {text(unmapped)}, "
             "which may not be mapped",
             address=tree.at,
         )
@@ -159,7 +162,7 @@ def _pen(tree: TreeGiven, cpu: CpuNode) -> Iterator[Broken]:
     where = f"the word that {cpu.name} waits for, at PA {cpu.release:#x},"
     if cpu.release % 8:
         yield Broken(f"{where} is not aligned", address=cpu.release)
-    if not _within((cpu.release, 8), tree.reserved):
+    if not within((cpu.release, 8), tree.reserved):
         yield Broken(f"{where} is not reserved: the kernel takes its page", address=cpu.release)
     if cpu.held:
         yield Broken(f"{where} holds {cpu.held:#x}: it has left its pen", address=cpu.release)
@@ -183,7 +186,7 @@ def _image_range(image: ImageGiven) -> Iterator[Broken]:
 
 
 def _image_room(record: Record) -> Iterator[Broken]:
-    given = _given(record)
+    given = given_of(record)
     image, tree = given.image, given.tree
     assert image is not None
     extent = image.at, image.image_size
@@ -195,23 +198,23 @@ def _image_room(record: Record) -> Iterator[Broken]:
     for name, other in others.items():
         if _meets(extent, [other]):
             yield Broken(
-                f"the kernel claims {_text(extent)}, and {name} lies at {_text(other)}",
+                f"the kernel claims {text(extent)}, and {name} lies at {text(other)}",
                 address=other[0],
             )
     if tree is None or tree.problem:
         return
-    if tree.memory and not _within(extent, tree.memory):
-        yield Broken(f"the kernel claims {_text(extent)}, which is not all RAM", address=image.at)
+    if tree.memory and not within(extent, tree.memory):
+        yield Broken(f"the kernel claims {text(extent)}, which is not all RAM", address=image.at)
     reserved = _meets(extent, tree.reserved)
     if reserved:
         yield Broken(
-            f"the kernel claims {_text(extent)}, and {_text(reserved)} of it is reserved",
+            f"the kernel claims {text(extent)}, and {text(reserved)} of it is reserved",
             address=reserved[0],
         )
 
 
 def _image_pages(record: Record) -> Iterator[Broken]:
-    image = _given(record).image
+    image = given_of(record).image
     assert image is not None
     granule = _GRANULES.get(image.flags >> 1 & 3)
     if granule is None:
@@ -230,19 +233,19 @@ def _image_pages(record: Record) -> Iterator[Broken]:
 
 
 def _initrd(record: Record) -> Iterator[Broken]:
-    given = _given(record)
+    given = given_of(record)
     image, tree = given.image, given.tree
     assert tree is not None
     assert tree.initrd is not None
-    if tree.memory and not _within(tree.initrd, tree.memory):
-        yield Broken(f"the initrd at {_text(tree.initrd)} is not in RAM", address=tree.initrd[0])
+    if tree.memory and not within(tree.initrd, tree.memory):
+        yield Broken(f"the initrd at {text(tree.initrd)} is not in RAM", address=tree.initrd[0])
     if image is None:
         return
     pieces = tree.initrd, (image.at, image.image_size)
     window = min(at for at, _ in pieces) // GIB * GIB
     if max(at + size for at, size in pieces) > window + INITRD_WINDOW:
         yield Broken(
-            f"the initrd at {_text(pieces[0])} and the Image at {_text(pieces[1])} are not within "
+            f"the initrd at {text(pieces[0])} and the Image at {text(pieces[1])} are not within "
             "32 GiB from a multiple of 1 GiB",
             address=tree.initrd[0],
         )
@@ -289,7 +292,7 @@ BOOT_MEMORY = (
         "tree-place",
         "the device tree is 8-byte aligned, of 2 MiB at most, in RAM, and shares no block of 2 MiB "
         "with memory that may not be mapped",
-        _TREE_IS_SOUND,
+        TREE_IS_SOUND,
         _of_tree(_tree_place),
         _PLACED,
         "The fixmap has room for 2 MiB and maps whole blocks: what is beyond is not seen, and "
@@ -299,7 +302,7 @@ BOOT_MEMORY = (
     _rule(
         "cpus",
         "each CPU of the tree says how it is enabled, and what that needs is there",
-        _TREE_IS_SOUND,
+        TREE_IS_SOUND,
         _of_tree(_cpus),
         "the tree was not made for this machine, or a node was lost",
         "The kernel boots on one CPU and leaves the others where they are.",

@@ -27,7 +27,9 @@ MAX_TOLD = 8
 """Findings of one rule that are told one by one."""
 MAX_NOTES = 4
 """Notes of a kind in one finding."""
-READ_THROUGH_CACHES = frozenset({PayloadKind.DEVICE_TREE, PayloadKind.INITRD})
+READ_THROUGH_CACHES = frozenset(
+    {PayloadKind.DEVICE_TREE, PayloadKind.INITRD, PayloadKind.CORE_HEADER}
+)
 """Segments that the new kernel reads with its caches on."""
 _PERIODS = tuple(1 << shift for shift in range(5, 17))
 
