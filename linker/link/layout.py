@@ -131,6 +131,9 @@ class Layout:
     def _assign(self, statement: Assignment) -> None:
         name = statement.name
         if statement.provide and name not in self.provided:
+            if statement.hidden and name in self.definitions:
+                # Not provided, and hidden all the same.
+                self.hidden.add(name)
             return
         self.dot_used = False
         section, value = statement.value.evaluate(self)
@@ -289,7 +292,12 @@ class Layout:
         """PA of ``output``; ``before`` is the address that it was rounded up from."""
         statement = output.statement
         if statement.load_address is not None:
-            return absolute(self, statement.load_address.evaluate(self))
+            forward, self._forward = self._forward, False
+            address = absolute(self, statement.load_address.evaluate(self))
+            if self._forward:
+                self.fault(f"AT() of {statement.name} reads what comes later, as GNU ld does not")
+            self._forward = forward
+            return address
         if output.load_region is not None:
             current = self._regions[output.load_region].current
             if statement.load_aligned:

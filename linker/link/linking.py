@@ -17,12 +17,14 @@ from relokit.codegen.object import (
     Binding,
     Object,
     Relocation,
+    Section,
     SectionFlag,
     SectionType,
     SourceLine,
 )
 from relokit.codegen.source import Unit
 from relokit.linker.image import Image, PlacedSection
+from relokit.linker.link.constants import refuse_merging
 from relokit.linker.link.layout import Layout
 from relokit.linker.link.matching import distribute
 from relokit.linker.link.relocate import RelocationError, relocate
@@ -40,6 +42,11 @@ from relokit.linker.script.parser import parse_script
 from relokit.linker.script.statements import Script, place, script_error
 
 MAX_OBJECTS = 4096
+_ALWAYS = (
+    (".text", SectionType.PROGBITS, SectionFlag.ALLOC | SectionFlag.EXEC),
+    (".data", SectionType.PROGBITS, SectionFlag.ALLOC | SectionFlag.WRITE),
+    (".bss", SectionType.NOBITS, SectionFlag.ALLOC | SectionFlag.WRITE),
+)
 
 
 def link(objects: Sequence[Object], script: Unit, *, name: str) -> Image:
@@ -71,9 +78,13 @@ class _Link:
 
     def run(self) -> Image:
         statements, outputs = distribute(
-            self.objects, [p for unit in self.pieces for p in unit], self.script, self.source
+            self.objects,
+            [piece for unit in range(len(self.objects)) for piece in self._as_gnu_has(unit)],
+            self.script,
+            self.source,
         )
         self.outputs = outputs
+        refuse_merging(outputs, self.objects)
         layout = Layout(
             replace(self.script, statements=statements),
             self.source,
@@ -92,8 +103,23 @@ class _Link:
             self._report_undefined()
         segments = build_segments(layout, self.source, filled, sections)
         return Image(
-            self.name, tuple(sections), segments, self.symbols.listed(), self._entry(filled)
+            self.name, tuple(sections), segments, self.symbols.listed(), self._entry(outputs)
         )
+
+    def _as_gnu_has(self, unit: int) -> list[Piece]:
+        """The pieces of an object; those that GNU as starts with first, be they empty.
+
+        Where orphans go, and where ``.text`` begins, depends on these, too.
+        """
+        pieces = self.pieces[unit]
+        first = [
+            next(
+                (one for one in pieces if one.section.name == name),
+                Piece(unit, Section(name, kind, flags, 1, b"", 0)),
+            )
+            for name, kind, flags in _ALWAYS
+        ]
+        return first + [piece for piece in pieces if piece not in first]
 
     def _check_section(self, piece: Piece) -> None:
         section = piece.section
@@ -231,13 +257,11 @@ class _Link:
                     hint="ENTRY names a global symbol",
                 )
             return address
-        # GNU ld, "Entry Point": the symbol start, then the first byte of .text.
+        # GNU ld, "Entry Point": the symbol start, then where .text begins, be it empty; else 0.
         address = self.symbols.named("start")
         if address is not None:
             return address
-        code = [output for output in outputs if output.flags & SectionFlag.EXEC]
-        named = [output for output in code if output.statement.name == ".text"]
-        return (named + code)[0].vma if code else 0
+        return next((one.vma for one in outputs if one.statement.name == ".text" and one.items), 0)
 
 
 def _text(piece: Piece, relocation: Relocation) -> str | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from fnmatch import translate
-from functools import lru_cache
 
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.object import Object, SectionFlag
 from relokit.codegen.source import Unit
-from relokit.linker.link.orphans import MAX_ORPHANS, place_orphans
+from relokit.linker.link.orphans import MAX_ORPHANS, UndecidedError, place_orphans
+from relokit.linker.link.patterns import matches
 from relokit.linker.link.sections import DISCARDED, NOWHERE, Item, Output, Piece, classify
 from relokit.linker.script.statements import (
     DISCARD,
@@ -24,20 +22,6 @@ from relokit.linker.script.statements import (
 )
 
 MAX_TRIES = 10_000_000
-
-
-@lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    # Neighbouring stars mean one star; left in, they make matching slow.
-    return re.compile(translate(re.sub(r"\*+", "*", pattern)))
-
-
-@lru_cache(maxsize=8192)
-def matches(pattern: str, name: str) -> bool:
-    """Whether a shell pattern (``*``, ``?``, ``[a-z]``, ``[!x]``) matches the whole name."""
-    if pattern == "*" or pattern == name:
-        return True
-    return _compiled(pattern.replace("[^", "[!")).match(name) is not None
 
 
 def _wanted(patterns: Sequence[Pattern], file: str, name: str) -> bool:
@@ -99,6 +83,19 @@ def _load_region(statement: OutputSection, before: Output | None) -> str | None:
     return None
 
 
+def _refuse_file_of_its_own(item: InputSections, objects: Sequence[Object], source: Unit) -> None:
+    """GNU ld opens a file that a script names without wildcards."""
+    if not any(sign in item.file for sign in "*?[") and all(
+        one.name != item.file for one in objects
+    ):
+        raise script_error(
+            source,
+            item.line,
+            f"no object is called {item.file}",
+            "GNU ld would link that file, too; give it, or write a pattern",
+        )
+
+
 def distribute(
     objects: Sequence[Object], pieces: Sequence[Piece], script: Script, source: Unit
 ) -> tuple[tuple[Statement, ...], list[Output]]:
@@ -126,6 +123,7 @@ def distribute(
             if not isinstance(item, InputSections):
                 items.append(item)
                 continue
+            _refuse_file_of_its_own(item, objects, source)
             tried += len(free) * len(item.patterns)
             if tried > MAX_TRIES:
                 raise script_error(
@@ -145,8 +143,11 @@ def distribute(
     orphans = [piece for piece in free if piece.section.flags & SectionFlag.ALLOC]
     # With MEMORY, what is empty may join a section, and no other orphan finds a region.
     homeless = [piece for piece in orphans if piece.section.size or not script.regions]
-    others = len({piece.section.name for piece in homeless}) - 1
-    if homeless and (script.regions or others >= MAX_ORPHANS):
+    if homeless and (
+        script.regions or len({piece.section.name for piece in homeless}) > MAX_ORPHANS
+    ):
+        homeless = [piece for piece in homeless if piece.section.size] or homeless
+        others = len({piece.section.name for piece in homeless}) - 1
         name = homeless[0].section.name
         raise LinkError(
             f"section {name} is not placed by the script"
@@ -155,4 +156,16 @@ def distribute(
             hint=f"add *({name}) to an output section, or to {DISCARD}: with MEMORY no place is "
             f"found for it, and without for {MAX_ORPHANS} at most",
         )
-    return place_orphans(orphans, script, outputs) if orphans else (script.statements, outputs)
+    if not orphans:
+        return script.statements, outputs
+    try:
+        return place_orphans(orphans, script, outputs)
+    except UndecidedError as error:
+        statement = error.output.statement
+        raise script_error(
+            source,
+            statement.line,
+            f"GNU ld may have something of its own in {statement.name}; where {error.name} goes "
+            "depends on that",
+            f"describe a section for {error.name}",
+        ) from None

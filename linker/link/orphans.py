@@ -14,6 +14,7 @@ from enum import Enum
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import SectionFlag, SectionType
 from relokit.linker.elf_format import COMMON
+from relokit.linker.link.patterns import takes
 from relokit.linker.link.sections import Output, Piece, classify
 from relokit.linker.script.statements import Assignment, OutputSection, Script, Statement
 
@@ -46,6 +47,33 @@ class Traits:
         if self.writable:
             return Kind.DATA
         return Kind.CODE if self.code else Kind.READ_ONLY
+
+
+# What GNU ld takes sections of these names for, as long as nothing is in them. Those apart are
+# other than any of ours, but what is not stored goes behind them, too.
+_EXPECTED = {
+    ".text": Traits(stored=True, writable=False, code=True),
+    ".rodata": Traits(stored=True, writable=False, code=False),
+    ".interp": Traits(stored=True, writable=False, code=False),
+    ".data": Traits(stored=True, writable=True, code=False),
+    ".bss": Traits(stored=False, writable=True, code=False),
+}
+_APART = frozenset((".tdata", ".sdata"))
+# GNU ld makes these where it may need them, nearly always empty: they count as the others do.
+_MADE_BY_LD = {
+    ".iplt": (Traits(stored=True, writable=False, code=True), SectionType.PROGBITS),
+    ".igot.plt": (Traits(stored=True, writable=True, code=False), SectionType.PROGBITS),
+    ".rela.iplt": (Traits(stored=True, writable=False, code=False), None),
+}
+
+
+class UndecidedError(Exception):
+    """Where the orphan ``name`` goes depends on whether GNU ld has something in ``output``."""
+
+    def __init__(self, name: str, output: Output) -> None:
+        super().__init__(name)
+        self.name = name
+        self.output = output
 
 
 @dataclass(slots=True)
@@ -108,7 +136,9 @@ def _add(places: _Places, piece: Piece) -> None:
     if before is not None:
         position = _index(places.statements, before) + 1
     else:
-        found = _named(places.outputs, kind) or _most_like(places.outputs, traits, section.type)
+        found = _named(places.outputs, kind) or _most_like(
+            places.outputs, section.name, traits, section.type
+        )
         position = _behind(places.statements, None if found is None else found.statement)
     places.statements.insert(position, statement)
     places.last[kind] = statement
@@ -133,15 +163,53 @@ def _named(outputs: Sequence[Output], kind: Kind) -> Output | None:
     return next((one for one in outputs if one.statement.name == kind.value), None)
 
 
-def _most_like(outputs: Sequence[Output], traits: Traits, kind: SectionType) -> Output | None:
-    """The last section that is the same in all that counts, or else in what counts most."""
-    filled = [one for one in outputs if one.pieces and one.alloc]
-    for candidates in ([one for one in filled if one.type is kind], filled):
-        same = [one for one in candidates if _traits(one.flags, one.type) == traits]
-        near = [one for one in candidates if _near(_traits(one.flags, one.type), traits)]
-        if same or near:
-            return (same or near)[-1]
+def _most_like(
+    outputs: Sequence[Output], name: str, traits: Traits, kind: SectionType
+) -> Output | None:
+    """The last section that is the same in all that counts, or else in what counts most.
+
+    Raises UndecidedError if another is with GNU ld's own sections.
+    """
+    chosen = _chosen(outputs, traits, kind, own=False)
+    other = _chosen(outputs, traits, kind, own=True)
+    if other is not None and other is not chosen:
+        raise UndecidedError(name, other)
+    return chosen
+
+
+def _chosen(
+    outputs: Sequence[Output], traits: Traits, kind: SectionType, *, own: bool
+) -> Output | None:
+    alike: list[tuple[Output, Traits | None]] = []
+    every: list[tuple[Output, Traits | None]] = []
+    for one in outputs:
+        other, its_kind = _what_counts(one, own)
+        every.append((one, other))
+        if its_kind is kind or not one.items:
+            alike.append((one, other))
+    for candidates in (alike, every):
+        same = [one for one, other in candidates if other == traits]
+        found = same or [one for one, other in candidates if _goes_behind(one, other, traits)]
+        if found:
+            return found[-1]
     return None
+
+
+def _what_counts(output: Output, own: bool) -> tuple[Traits | None, SectionType | None]:
+    """Traits and type of a section, or of what is expected in one that is empty."""
+    if output.pieces:
+        return (_traits(output.flags, output.type) if output.alloc else None), output.type
+    if own:
+        for name, made in _MADE_BY_LD.items():
+            if takes(output.statement, name):
+                return made
+    return (None if output.items else _EXPECTED.get(output.statement.name)), None
+
+
+def _goes_behind(output: Output, other: Traits | None, traits: Traits) -> bool:
+    if other is None:
+        return output.statement.name in _APART and not output.items and not traits.stored
+    return _near(other, traits)
 
 
 def _near(other: Traits, traits: Traits) -> bool:

@@ -176,7 +176,9 @@ class Symbols:
     def _defined(self, unit: int, symbol: Symbol, piece: Piece | None) -> ImageSymbol:
         address = self._defined_at(unit, symbol)
         number = self._number(piece.output, address) if piece else ABSOLUTE
-        return ImageSymbol(symbol.name, address, symbol.size, symbol.binding, symbol.type, number)
+        hidden = symbol.binding is not Binding.LOCAL and symbol.name in self._layout.hidden
+        binding = Binding.LOCAL if hidden else symbol.binding
+        return ImageSymbol(symbol.name, address, symbol.size, binding, symbol.type, number)
 
     def _assigned(self, name: str, section: int, offset: int) -> ImageSymbol:
         layout = self._layout

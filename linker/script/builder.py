@@ -192,6 +192,8 @@ class Builder(ExpressionBuilder):
 
     def output_section(self, items: Children) -> OutputSection:
         name, (address, noload), load, align, body, into, load_into, phdrs, fill = items
+        if align.load and align.section is not None:
+            raise ScriptError(name.line, f"{name} has ALIGN and ALIGN_WITH_INPUT", hint="use one")
         return OutputSection(
             name.line,
             str(name),

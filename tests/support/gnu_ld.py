@@ -55,7 +55,7 @@ def contents(image: Image) -> dict[str, tuple[object, ...]]:
     return {
         section.name: (
             hex(section.va), hex(section.pa), section.size, section.align,
-            section.flags & ~SectionFlag.MERGE, stored(section).hex(),
+            section.flags & ~(SectionFlag.MERGE | SectionFlag.STRINGS), stored(section).hex(),
         )
         for section in image.sections
         if section.flags & SectionFlag.ALLOC and section.size

@@ -237,7 +237,10 @@ def test_the_entry() -> None:
     assert linked(item, script="ENTRY(go)" + SCRIPT).entry == 0x1004
     assert linked(item).entry == 0x1004
     assert linked(CALLEE).entry == 0x1000
-    assert linked(Object("d.o", (data(),), ())).entry == 0
+    # As an object of GNU as, which has a .text with nothing in it.
+    assert linked(Object("d.o", (data(),), ())).entry == 0x1000
+    nowhere = "SECTIONS { .data 0x1000 : { *(.data .bss) } /DISCARD/ : { *(.text) } }"
+    assert linked(Object("d.o", (data(),), ()), script=nowhere).entry == 0
     assert "entry symbol nope" in refused(item, script="ENTRY(nope)" + SCRIPT).message
 
 

@@ -1,0 +1,105 @@
+"""Where orphans go beside sections that are empty, where a program begins, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from relokit.codegen.base.errors import LinkError
+from relokit.codegen.gas.assembler import assemble as assembled
+from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.source import Unit
+from relokit.linker.link.linking import link
+from support.gnu_ld import assemble, compare, contents, gnu_ld, symbols
+from support.suites.ld import COMMON_SOURCE
+
+pytestmark = pytest.mark.oracle
+
+PLACES = {
+    "an .interp with nothing in it": "SECTIONS { .data : { *(.data) } .interp : { *(.interp) } "
+    ".last : { *(.last) } }",
+    "a .tdata that is not stored": "SECTIONS { .tdata : { *(.tdata) } .data : { *(.data) } }",
+    "a .text and a .bss to come": "SECTIONS { .one : { *(.other) } .text : { *(.none) } "
+    ".bss : { *(.none) } .two : { *(.rodata) } }",
+    "a .rodata with a symbol": "SECTIONS { .rodata : { here = .; } .data : { *(.data) } }",
+    "provided and hidden": "SECTIONS { PROVIDE_HIDDEN(data_symbol = 5); .data : { *(.data) } "
+    "PROVIDE_HIDDEN(new = 7); .t : { *(.text) QUAD(new) } }",
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_places_are_those_of_gnu_ld(name: str, tmp_path: Path, encoder: Encoder) -> None:
+    item = assemble(tmp_path, "a.s", COMMON_SOURCE)
+    compare(tmp_path, PLACES[name], [item])
+    # Our own object has no empty sections, and says the same.
+    theirs, _ = gnu_ld(tmp_path, PLACES[name], [item])
+    own = assembled(Unit.from_text("a.s", COMMON_SOURCE), encoder.encode)
+    image = link([own], Unit.from_text("script.ld", PLACES[name]), name="x")
+    assert theirs is not None
+    assert (contents(image), symbols(image)) == (contents(theirs), symbols(theirs))
+
+
+ENTRIES = [
+    "SECTIONS { . = 0x1000; .foo : { *(.foo) } }",
+    "SECTIONS { . = 0x1000; .foo : { *(.foo) } .text : { *(.none) } }",
+    "SECTIONS { . = 0x1000; .foo : { *(.foo) } .text : { x = .; } /DISCARD/ : { *(.text) } }",
+    "SECTIONS { . = 0x1000; .foo : { *(.foo) } /DISCARD/ : { *(.text) } }",
+    "SECTIONS { _start = 5; . = 0x1000; .foo : { *(.foo) } .text 0x3000 : { *(.text) } }",
+]
+
+
+@pytest.mark.parametrize("script", ENTRIES)
+def test_without_entry_a_program_begins_with_its_text(
+    script: str, tmp_path: Path, encoder: Encoder
+) -> None:
+    text = '.section .foo, "ax"; nop\n'
+    theirs, said = gnu_ld(tmp_path, script, [assemble(tmp_path, "a.s", text)])
+    assert theirs is not None, said
+    own = assembled(Unit.from_text("a.s", text), encoder.encode)
+    assert link([own], Unit.from_text("s.ld", script), name="x").entry == theirs.entry
+
+
+REFUSED = [
+    "SECTIONS { .data : ALIGN(8) ALIGN_WITH_INPUT { *(.data) } }",
+    "SECTIONS { .data : { nothing.o(.data) } }",
+    "SECTIONS { .data : AT(ADDR(.text) + 4096) { *(.data) } .text : { *(.text) } }",
+]
+
+
+@pytest.mark.parametrize("script", REFUSED)
+def test_what_gnu_ld_refuses_we_refuse(script: str, tmp_path: Path, encoder: Encoder) -> None:
+    text = "nop; .data; .word 1\n"
+    theirs, _ = gnu_ld(tmp_path, script, [assemble(tmp_path, "a.s", text)])
+    assert theirs is None
+    own = assembled(Unit.from_text("a.s", text), encoder.encode)
+    with pytest.raises(LinkError) as caught:
+        link([own], Unit.from_text("s.ld", script), name="x")
+    assert caught.value.where == "s.ld:1"
+
+
+MERGED = {
+    "equal": '.section .s, "aMS", @progbits, 1; .string "ab", "c", "ab"',
+    "a tail": '.section .s, "aMS", @progbits, 1; .string "abc", "bc"',
+    "numbers": '.section .s, "aM", @progbits, 4; .word 1, 2, 1',
+}
+
+
+@pytest.mark.parametrize("name", MERGED)
+def test_constants_that_gnu_ld_would_merge_are_refused(name: str, encoder: Encoder) -> None:
+    script = Unit.from_text("s.ld", "SECTIONS { .s : { *(.s) } }")
+    own = assembled(Unit.from_text("a.s", MERGED[name] + "\n"), encoder.encode)
+    with pytest.raises(LinkError) as caught:
+        link([own], script, name="x")
+    assert "more than once" in caught.value.message
+    apart = MERGED[name].replace('"c", "ab"', '"c"').replace("abc", "abd").replace("2, 1", "2")
+    own = assembled(Unit.from_text("a.s", apart + "\n"), encoder.encode)
+    assert link([own], script, name="x").sections
+
+
+def test_where_an_orphan_goes_may_depend_on_what_gnu_ld_makes(encoder: Encoder) -> None:
+    script = "SECTIONS { .text : { *(.text) } . = 4096; .rela.plt : { *(.rela.iplt) } }"
+    own = assembled(Unit.from_text("a.s", 'nop; .section .x, "a"; .word 1\n'), encoder.encode)
+    with pytest.raises(LinkError) as caught:
+        link([own], Unit.from_text("s.ld", script), name="x")
+    assert "something of its own in .rela.plt" in caught.value.message

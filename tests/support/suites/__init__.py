@@ -1,0 +1,1 @@
+"""GNU's and LLVM's own test files, which are fetched and compared, never kept."""
