@@ -39,6 +39,8 @@ HVC_SOFT_RESTART = 1
 HVC_RESET_VECTORS = 2
 HVC_FINALISE_EL2 = 3
 HVC_STUB_ERR = 0xBADCA11
+HVC_NO_FUNCTION = 0x6B6B_A5A5_0000_0000
+"""A number that no stub has a function for; its low half is that of HVC_SET_VECTORS."""
 
 # PSCI 1.1 (ARM DEN 0022), SMC32 calling convention; a bit makes it the SMC64 one.
 PSCI_CPU_SUSPEND = 0x8400_0001

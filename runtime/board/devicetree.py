@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+from relokit.codegen.base.bits import round_up
 from relokit.codegen.base.errors import FormatError, MachineError
 from relokit.codegen.facts import (
+    POISON,
     PSCI_64_BIT,
     PSCI_CPU_OFF,
     PSCI_CPU_ON,
@@ -29,11 +31,14 @@ from relokit.codegen.virt_board import (
     UART_BASE,
     UART_SIZE,
 )
-from relokit.runtime.board.fdt import DeviceTree, Node, Range, parse
+from relokit.runtime.board.fdt import MAX_DTB, DeviceTree, Node, Range, parse
 from relokit.runtime.guest.memory import MAX_PA
 
 USABLE = "linux,usable-memory"
 """What of a memory node may be used, where that is not all (drivers/of/fdt.c)."""
+
+FREE = 64
+"""The least free space that is left behind a tree, in bytes: what a copy loop has in registers."""
 
 TREES = 4
 """How many results are kept of what depends on its arguments alone: machines are much alike."""
@@ -158,6 +163,19 @@ def virt_dtb(
         ),
     )
     return _flatten(root)
+
+
+def in_whole_pages(dtb: bytes, page_size: int) -> bytes:
+    """``dtb`` with free space behind it, as far as pages of ``page_size`` bytes go; none is zero.
+
+    A tree may have free space within its totalsize, and nobody reads that (Devicetree
+    Specification, 5.1). One that would grow past 2 MiB stays as it is.
+    """
+    size = round_up(len(dtb) + FREE, page_size)
+    if size > MAX_DTB:
+        return dtb
+    filler = POISON.to_bytes(8, "little") * (size // 8)
+    return dtb[:4] + size.to_bytes(4, "big") + dtb[8:] + filler[len(dtb) :]
 
 
 def memory_of(dtb: bytes, *, where: str = "device tree") -> tuple[Range, ...]:

@@ -26,6 +26,8 @@ from relokit.runtime.record.stop import StopReason
 
 _HCR = REGISTERS["HCR_EL2"]
 _XZR = 31
+_LARGEST_GRANULE = 9
+"""Log2 of the words that an exclusive access may reserve, at most (D24.2, CTR_EL0.ERG)."""
 
 
 class SystemAccess:
@@ -143,16 +145,17 @@ class SystemAccess:
 
 
 def _with_line(ctr: int, line: int) -> int:
-    """CTR_EL0 with DminLine of ``line`` bytes, and of another number as IminLine.
+    """CTR_EL0 with DminLine of ``line`` bytes, of another number as IminLine, and 2 KiB as ERG.
 
-    So that who takes the one for the other is seen to be wrong.
+    So that who takes the one for the other, or a bit of it beside, is seen to be wrong.
     """
     if line < 16 or line > 2048 or line & line - 1:
         raise MachineError(
             f"no {line}-byte cache line", hint="CTR_EL0 allows powers of two, 16 to 2048"
         )
     words = (line // 4).bit_length() - 1
-    return ctr & ~0xF000F | words << 16 | (words + 1 if line < 2048 else words - 1)
+    instructions = words + 1 if line < 2048 else words - 1
+    return ctr & ~0xFF000F | _LARGEST_GRANULE << 20 | words << 16 | instructions
 
 
 def _key_of(access: UcRegCP64) -> int:

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.facts import POISON
 from relokit.codegen.target import Target
 from relokit.linker.image import Image
 from relokit.runtime.guest.address_spans import spans_of
 from relokit.runtime.guest.content import BytesContent, PatternContent
 from relokit.runtime.guest.payload import PayloadKind, PayloadPart
+from relokit.runtime.kexec.edges import edges_of
 from relokit.runtime.kexec.inputs import Inputs, Loaded
 from relokit.runtime.kexec.job import KexecPath, Shape
 from relokit.runtime.kexec.kimage import SEGMENT_MAX, KexecSegment
@@ -46,6 +48,13 @@ def arrange(inputs: Inputs, target: Target, shape: Shape, seed: int) -> Inputs:
             inputs,
             (*inputs.segments, *(_pattern(f"gap {n}", at, page, seed + n) for n, at in spots)),
         )
+    if shape is Shape.EDGES:
+        edges = edges_of(inputs.ram)
+        spots = enumerate(edges.last_pages(page))
+        return _with_segments(
+            inputs,
+            (*inputs.segments, *(_pattern(f"edge {n}", at, page, seed + n) for n, at in spots)),
+        )
     if shape is Shape.BOUNDARY:
         return _fill_list_page(inputs, target, seed)
     return inputs
@@ -68,6 +77,8 @@ def add_purgatory(inputs: Inputs, target: Target, purgatory: Image) -> tuple[Inp
     data = purgatory.symbol("purgatory_kernel") - purgatory.entry
     code[data : data + 8] = inputs.start.to_bytes(8, "little")
     code[data + 8 : data + 16] = inputs.dtb_at.to_bytes(8, "little")
+    # It is the last page that is copied, and what it ends in stays in registers.
+    code += (POISON.to_bytes(8, "little") * (target.page_size // 8))[len(code) :]
     [at] = _holes(inputs, target, target.page_size, 1)
     segment = KexecSegment("purgatory", at, target.page_size, len(code))
     loaded = Loaded(PayloadKind.PURGATORY, segment, BytesContent(bytes(code)))

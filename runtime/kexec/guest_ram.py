@@ -18,9 +18,11 @@ from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.memory import MAX_PA
 from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.kexec.address_space import cpu_pa_bits
-from relokit.runtime.kexec.job import CRASH_ALIGN, MAX_BANKS, RAM_BASE, Job, KexecPath
+from relokit.runtime.kexec.job import CRASH_ALIGN, MAX_BANKS, RAM_BASE, Job, KexecPath, Shape
 
 DEFAULT_RAM = 2048 * MIB
+EDGES_RAM = 8192 * MIB
+"""Has VAs that are multiples of 4 GiB at its begin, in the middle and at its end, PAs between."""
 OLD_KERNEL_ALIGN = 2 * MIB
 CRASH_LIMIT = 1 << 32
 """A crash kernel's memory ends below this PA, if there is a hole: 32-bit DMA needs such memory."""
@@ -114,7 +116,8 @@ def guest_ram(target: Target, job: Job, dtb: bytes | None, moved: int) -> GuestR
     """
     where = str(job.dtb) if job.dtb else None
     needed = 2 * moved + moved // 128 + OVERHEAD
-    wanted = job.memory or max(DEFAULT_RAM, -(-needed // (256 * MIB)) * 256 * MIB)
+    usual = EDGES_RAM if job.shape is Shape.EDGES else DEFAULT_RAM
+    wanted = job.memory or max(usual, -(-needed // (256 * MIB)) * 256 * MIB)
     banks = job.memory_map or ((RAM_BASE, wanted),)
     if dtb is not None:
         banks = devicetree.memory_of(dtb, where=str(job.dtb))

@@ -10,23 +10,26 @@ from __future__ import annotations
 
 import numpy as np
 
+from relokit.codegen.base.bits import round_up
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.facts import VECTOR_TABLE_SIZE
+from relokit.codegen.facts import HVC_NO_FUNCTION, VECTOR_TABLE_SIZE
 from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime, Target
 from relokit.linker.image import Image
 from relokit.runtime.guest.content import PatternContent, scatter_into
 from relokit.runtime.guest.ledger import PageAllocator, Region
-from relokit.runtime.guest.memory import GuestMemory, Words
+from relokit.runtime.guest.memory import WORD, GuestMemory, Words
 from relokit.runtime.guest.owner import Owner, OwnerKind, destination
 from relokit.runtime.kexec import trans_pgd
+from relokit.runtime.kexec.edges import Edges, edges_of
 from relokit.runtime.kexec.inputs import Inputs
-from relokit.runtime.kexec.job import Job
+from relokit.runtime.kexec.job import Job, Shape
 from relokit.runtime.kexec.old_kernel import CpuState, OldKernel, load_old_kernel, page_tables
 
 ENTRY_WORDS = 3
 """Words of a list entry: where the page is, where it belongs, the next entry (VAs)."""
+ENTRY_SIZE = ENTRY_WORDS * WORD
 DEFAULT_SIZE = 1 << 20
 HOME = "resumed pages"
 RESUME_ENTRY = "finalise_el2"
@@ -39,7 +42,8 @@ class Resume:
 
     ``jump`` is the PA of the exit routine's copy, ``entry`` the VA at which the resumed kernel
     goes on, ``tables`` the PA of its tables, ``vectors`` the PA of its EL2 vectors (0: none).
-    ``home`` is where the restored pages belong.
+    ``listed`` are the PAs of the list's entries, in its order. ``home`` is where the restored
+    pages belong.
     """
 
     target: Target
@@ -50,6 +54,7 @@ class Resume:
     entry: int
     tables: int
     vectors: int
+    listed: tuple[tuple[int, int], ...]
     home: Region
     content: PatternContent
 
@@ -94,16 +99,24 @@ def build_resume(target: Target, image: Image, inputs: Inputs, job: Job) -> Resu
     region = inputs.old_kernel
     allocator.reserve(region.owner, region.base, region.size)
     content = PatternContent(-(-(job.size or DEFAULT_SIZE) // page) * page, job.seed)
+    edges = None
+    if job.shape is Shape.EDGES:
+        edges = edges_of(ram)
     # The hibernated kernel's pages: above the loading kernel, wherever that is.
-    home = allocator.reserve(destination(0, HOME), region.end, content.size)
+    first = edges.end - content.size if edges else region.end
+    home = allocator.reserve(destination(0, HOME), first, content.size)
+    count = 0 if job.shape is Shape.LOADED else content.size // page
+    listed = _listed(allocator, count, edges)
     old = load_old_kernel(target, image, region, allocator, ram)
     # The resumed kernel is the same build at the same place, with tables of its own.
     tables = page_tables(target, image, region, allocator, ram, OwnerKind.RESUMED_SWAPPER)
 
-    count = content.size // page
-    spare = allocator.scatter(Owner(OwnerKind.SAFE_PAGES), count, page, job.seed, job.order)
-    scatter_into(memory, spare, page, content)
-    listed = _write_list(old, spare, home, page)
+    safe_pages = Owner(OwnerKind.SAFE_PAGES)
+    last = [allocator.reserve(safe_pages, edges.va - page, page).base] if edges else []
+    spare = allocator.scatter(safe_pages, count - len(last), page, job.seed, job.order)
+    spare = np.append(spare, np.array(last, np.uint64))
+    scatter_into(memory, spare if count else _pages(home, page), page, content)
+    _write_list(old, spare, home, page, listed)
 
     exit_code = _exit_code(image, page)
     safe = allocator.alloc(Owner(OwnerKind.EXIT_CODE), page)
@@ -117,6 +130,8 @@ def build_resume(target: Target, image: Image, inputs: Inputs, job: Job) -> Resu
     )
     nvhe = target.regime is Regime.NVHE
     vectors = old.stub_vectors if nvhe else 0
+    if nvhe and edges:
+        vectors = _vectors_at(edges.pa, old)
     safe_vectors = _safe_vectors(old, safe) if nvhe else 0
     entry = image.symbol(RESUME_ENTRY)
     arguments = (
@@ -128,8 +143,9 @@ def build_resume(target: Target, image: Image, inputs: Inputs, job: Job) -> Resu
         tables,
         copy,
         entry,
-        listed,
+        listed[0][0] + old.linear_offset if listed else 0,
         vectors,
+        HVC_NO_FUNCTION if edges else 0,
     )
     return Resume(
         target=target,
@@ -140,23 +156,57 @@ def build_resume(target: Target, image: Image, inputs: Inputs, job: Job) -> Resu
         entry=entry,
         tables=tables,
         vectors=vectors,
+        listed=listed,
         home=home,
         content=content,
     )
 
 
-def _write_list(old: OldKernel, spare: Words, home: Region, page: int) -> int:
-    """The list of pages, in safe pages of its own; returns the VA of its first entry."""
-    count = len(spare)
-    region = old.allocator.alloc(Owner(OwnerKind.PAGE_LIST), count * ENTRY_WORDS * 8)
+def _listed(
+    allocator: PageAllocator, count: int, edges: Edges | None
+) -> tuple[tuple[int, int], ...]:
+    """Where ``count`` entries are, in safe pages of their own: PAs, in the order of the list."""
+    if not count:
+        return ()
+    owner = Owner(OwnerKind.PAGE_LIST)
+    if edges is None or count == 1:
+        region = allocator.alloc(owner, count * ENTRY_SIZE)
+        return ((region.base, region.base + count * ENTRY_SIZE),)
+    size = (count - 1) * ENTRY_SIZE
+    allocator.reserve(owner, edges.va, round_up(size, allocator.page_size))
+    allocator.reserve(owner, edges.begin, allocator.page_size)
+    return ((edges.va, edges.va + size), (edges.begin, edges.begin + ENTRY_SIZE))
+
+
+def _write_list(
+    old: OldKernel, spare: Words, home: Region, page: int, listed: tuple[tuple[int, int], ...]
+) -> None:
+    """Write the list of pages: ``spare`` to ``home``, an entry a page."""
+    if not listed:
+        return
     offset = np.uint64(old.linear_offset)
-    entries = old.memory.u64(region.base, count * ENTRY_WORDS).reshape(count, ENTRY_WORDS)
-    steps = np.arange(count, dtype=np.uint64)
-    entries[:, 0] = spare + offset
-    entries[:, 1] = np.uint64(home.base) + steps * np.uint64(page) + offset
-    entries[:, 2] = np.uint64(region.base) + (steps + np.uint64(1)) * np.uint64(24) + offset
-    entries[-1, 2] = 0
-    return region.base + old.linear_offset
+    at = np.concatenate(
+        [np.arange(begin, end, ENTRY_SIZE, dtype=np.uint64) for begin, end in listed]
+    )
+    onward = np.append(at[1:] + offset, np.uint64(0))
+    rows = np.stack((spare + offset, _pages(home, page) + offset, onward), axis=1)
+    done = 0
+    for begin, end in listed:
+        words = old.memory.u64(begin, (end - begin) // WORD)
+        words[:] = rows.reshape(-1)[done : done + len(words)]
+        done += len(words)
+
+
+def _pages(region: Region, page: int) -> Words:
+    return np.arange(region.base, region.end, page, dtype=np.uint64)
+
+
+def _vectors_at(pa: int, old: OldKernel) -> int:
+    """A copy at ``pa`` of the EL2 vectors: there, too, a kernel may have its own."""
+    code = old.image.read(old.image.symbol("__hyp_stub_vectors"), VECTOR_TABLE_SIZE)
+    old.allocator.reserve(old.region.owner, pa, old.allocator.page_size)
+    old.memory.write(pa, code)
+    return pa
 
 
 def _exit_code(image: Image, page: int) -> bytes:

@@ -97,7 +97,9 @@ def load_inputs(
         if ram.crash is not None and core is not None:
             crash = chosen.CrashMemory(ram.crash, (core_at, core.size))
         named = None if initrd is None else (initrd_at, initrd_at + initrd.size)
-        return chosen.with_chosen(tree, cmdline=cmdline, initrd=named, crash=crash)
+        tree = chosen.with_chosen(tree, cmdline=cmdline, initrd=named, crash=crash)
+        # The last page that is copied: its last words stay in registers, and must be no zeros.
+        return devicetree.in_whole_pages(tree, target.page_size)
 
     draft = placed(filled(dtb, 0, 0))
     spots = (0 if part is None else part.at for part in (draft.initrd, draft.core))

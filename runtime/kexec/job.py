@@ -68,7 +68,10 @@ class Shape(StrEnum):
     own destination already, as lists mostly do: a page that is allocated and turns out to be a
     destination becomes the source of that one (kimage_alloc_page), and of no other. OLD_KERNEL
     moves a segment to where the old kernel is: its image, its tables, the empty table and struct
-    kimage lie in a destination, as kexec allows.
+    kimage lie in a destination, as kexec allows. EDGES has pages that end where RAM ends and where
+    addresses turn over, at 4 GiB, what is pointed to begin there, and the EL2 stub asked for what
+    it has not. LOADED has all pages of a hibernated kernel loaded where they belong: its list is
+    empty.
     """
 
     PLAIN = "plain"
@@ -77,14 +80,20 @@ class Shape(StrEnum):
     BOUNDARY = "boundary"
     OWN_PLACE = "own-place"
     OLD_KERNEL = "old-kernel"
+    EDGES = "edges"
+    LOADED = "loaded"
 
 
+_OF_A_MOVE = frozenset({Shape.OWN_PLACE, Shape.OLD_KERNEL, Shape.EDGES})
+_OF_KEXEC = frozenset(Shape) - {Shape.LOADED}
 SHAPES_OF: Mapping[KexecPath, frozenset[Shape]] = {
-    KexecPath.IN_PLACE: frozenset(Shape) - {Shape.OWN_PLACE, Shape.OLD_KERNEL},
-    KexecPath.CRASH: frozenset(Shape) - {Shape.OWN_PLACE, Shape.OLD_KERNEL},
-    KexecPath.HIBERNATE: frozenset({Shape.PLAIN}),
+    KexecPath.NORMAL: _OF_KEXEC,
+    KexecPath.PURGATORY: _OF_KEXEC,
+    KexecPath.IN_PLACE: _OF_KEXEC - _OF_A_MOVE,
+    KexecPath.CRASH: _OF_KEXEC - _OF_A_MOVE,
+    KexecPath.HIBERNATE: frozenset({Shape.PLAIN, Shape.EDGES, Shape.LOADED}),
 }
-"""The shapes that mean something on a path; all of them, if it is not named."""
+"""The shapes that mean something on a path."""
 
 
 class TraceFormat(StrEnum):
@@ -165,7 +174,7 @@ class Job:
             raise MachineError(
                 "a kernel and a synthetic payload at once", hint="give --kernel or --size"
             )
-        if self.shape not in SHAPES_OF.get(self.path, frozenset(Shape)):
+        if self.shape not in SHAPES_OF[self.path]:
             raise MachineError(
                 f"shape {self.shape} on path {self.path}: it would do nothing there",
                 hint="leave --shape or --path out",

@@ -29,6 +29,8 @@ SEGMENT_MAX = 16  # KEXEC_SEGMENT_MAX
 SEGMENT_SIZE = 0x20  # struct kexec_segment: buf, bufsz, mem, memsz
 BUFSZ, MEM, MEMSZ = 0x08, 0x10, 0x18
 WORD = 8
+SLAB = 4096
+"""Bytes of memory that small objects are cut from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ def build_kimage(
 ) -> Kimage:
     """Write struct kimage, its list and a control page; returns where they are.
 
-    struct kimage goes to ``page``, or to a page of its own.
+    struct kimage goes into ``page``, or into a page of its own.
 
     ``sources`` are the PAs of the source pages, segment after segment; there are none
     ``in_place``. ``start`` is the PA to jump to, ``dtb_mem`` that of the device tree,
@@ -153,7 +155,7 @@ def build_kimage(
     check_segments(memory, segments, page_size)
     _check_sources(memory, sources, 0 if in_place else total_pages(segments, page_size), page_size)
     page = page or allocator.alloc(Owner(OwnerKind.KIMAGE), layout.size)
-    struct = page.base
+    struct = page.base + _slot(layout.size)
     # Pointers that nobody here follows, and what else a kernel keeps beside a struct.
     memory.u64(struct, page.size // WORD).fill(POISON)
     control = allocator.alloc(Owner(OwnerKind.CONTROL_PAGE), page_size).base
@@ -198,6 +200,15 @@ def build_kimage(
     if layout.arch is not None:
         write_field(memory, kimage, "dtb_mem", dtb_mem)
     return kimage
+
+
+def _slot(size: int) -> int:
+    """Offset in a page of the last object of ``size`` bytes: the kernel allocates powers of two.
+
+    With such an address no page's can be confused.
+    """
+    rounded = 1 << (size - 1).bit_length()
+    return max(0, SLAB - rounded)
 
 
 # struct kimage fields that hold one 64-bit word, as KimageLayout names them.

@@ -13,7 +13,7 @@ import numpy as np
 from relokit.codegen.base.bits import MASK64, round_up
 from relokit.codegen.base.errors import LinkError, MachineError
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.facts import POISON
+from relokit.codegen.facts import HVC_NO_FUNCTION, POISON
 from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime, Target
 from relokit.linker.image import Image
@@ -23,6 +23,7 @@ from relokit.runtime.guest.memory import GuestMemory, Words
 from relokit.runtime.guest.owner import Owner, OwnerKind, destination
 from relokit.runtime.kexec import trans_pgd
 from relokit.runtime.kexec.arrange import OVER_OLD_KERNEL, Stage, add_over
+from relokit.runtime.kexec.edges import Edges, edges_of
 from relokit.runtime.kexec.inputs import Inputs
 from relokit.runtime.kexec.job import Job, KexecPath, Shape
 from relokit.runtime.kexec.kimage import Kimage, build_kimage, destination_pages, write_field
@@ -130,6 +131,12 @@ def build_machine(
     if job.shape is Shape.OWN_PLACE and not in_place:
         moved = np.arange(len(sources)) % OWN_PLACE_TURN == OWN_PLACE_TURN - 1
         sources = np.where(moved, sources, destinations)
+    edges = None
+    if job.shape is Shape.EDGES:
+        edges = edges_of(inputs.ram)
+        # A page ends at an edge both as a source and as a destination.
+        own = np.isin(destinations, edges.last_pages(target.page_size)[:-1])
+        sources = np.where(own, destinations, sources)
     kimage = build_kimage(
         memory,
         allocator,
@@ -153,7 +160,7 @@ def build_machine(
     _scatter(memory, inputs, where, target.page_size, progress)
     skipped = in_place and target.has(Feature.SKIP_IN_PLACE)
     if not skipped:
-        _post_load(old, routines, kimage)
+        _post_load(old, routines, kimage, edges)
 
     simple = target.has(Feature.NO_CPU_RESET_HEADER)
     restart = old.pa("cpu_soft_restart" if simple else "__cpu_soft_restart")
@@ -167,6 +174,7 @@ def build_machine(
         kimage.control_page + routines.entry,
         stages[0].x0,
         restart,
+        HVC_NO_FUNCTION if edges else 0,
     )
     return Machine(
         target=target,
@@ -253,7 +261,7 @@ def _scatter(
         done += pages * page_size
 
 
-def _post_load(old: OldKernel, routines: Routines, kimage: Kimage) -> None:
+def _post_load(old: OldKernel, routines: Routines, kimage: Kimage, edges: Edges | None) -> None:
     """machine_kexec_post_load, as far as the target's state of the series has it."""
     target, memory, allocator = old.target, old.memory, old.allocator
     if len(routines.relocation) > target.page_size:
@@ -267,7 +275,9 @@ def _post_load(old: OldKernel, routines: Routines, kimage: Kimage) -> None:
                 f"{routines.image.name} has no trans_pgd_stub_vectors to install at EL2",
                 hint="choose a state of the series before patch 8, or another kernel's code",
             )
-        vectors = trans_pgd.copy_el2_vectors(memory, allocator, routines.vectors)
+        at = (edges.pa, edges.va) if edges else (memory.base, memory.end)
+        with allocator.confined(*at):
+            vectors = trans_pgd.copy_el2_vectors(memory, allocator, routines.vectors)
         write_field(memory, kimage, "el2_vectors", vectors)
     if target.has(Feature.LINEAR_MAP_COPY):
         copy = trans_pgd.create_copy(

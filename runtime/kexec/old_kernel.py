@@ -89,7 +89,9 @@ class OldKernel:
             case Regime.NVHE:
                 stub = ("VBAR_EL2", self.stub_vectors)
                 off = ("SCTLR_EL2", facts.SCTLR_EL2_MMU_OFF)
-                return ("HCR_EL2", facts.HCR_EL2_NVHE), stub, off, *own
+                # The stub has no stack; what firmware left there is no zero.
+                stack = ("SP_EL2", facts.POISON)
+                return ("HCR_EL2", facts.HCR_EL2_NVHE), stub, off, stack, *own
             case Regime.VHE:
                 return ("HCR_EL2", facts.HCR_EL2_VHE), *own
 

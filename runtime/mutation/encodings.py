@@ -78,6 +78,7 @@ class Encoding:
     condition: BitField | None = None
 
 
+EXCEPTION_RETURN = InstructionForm(0xFFFFFFFF, 0xD69F03E0)
 _OPC = BitField("opc", 29, 2)
 _OP = BitField("op", 30, 1)
 SHIFT = BitField("shift", 22, 2)
@@ -104,6 +105,7 @@ ENCODINGS: tuple[Encoding, ...] = (
     Encoding("compare-branch", COMPARE_BRANCH, (RT,), kinds=(OPPOSITE,), has_width=True),
     Encoding("test-branch", TEST_BRANCH, (RT,), (BIT_NUMBER,), (OPPOSITE,)),
     Encoding("branch", BRANCH_OR_CALL, kinds=(SF,)),
+    Encoding("exception-return", EXCEPTION_RETURN, kinds=(BitField("opc", 21, 2),)),
     Encoding("register-branch", REGISTER_BRANCH, (RN,), kinds=(BitField("opc", 21, 2),)),
     Encoding("exception", EXCEPTION, kinds=(BitField("LL", 0, 2),)),
     Encoding(

@@ -20,6 +20,8 @@ SECONDS = 10.0
 """What a mutant may take, by the host's clock, before there is no answer."""
 PAGES = 4
 """Pages of the payload: as many as it takes for a first, a last and two between."""
+_OF_ADDRESSES = frozenset({Shape.EDGES, Shape.LOADED})
+"""Shapes that are the same for every regime."""
 HIGH = 0x81_4000_0000
 """PA of RAM where addresses do not fit 32 bits: a cut one must not be right by chance."""
 
@@ -56,17 +58,21 @@ def layouts_for(target: Target, base: Job, regimes: Iterable[Regime]) -> tuple[M
     The first ones kill most: addresses that do not fit 32 bits, where a stub waits at EL2.
     """
     job = replace(base, size=PAGES * target.page_size, timeout=SECONDS)
+    resume = replace(job, path=KexecPath.HIBERNATE)
     moves: dict[str, tuple[Job, int | None]] = {
         "shuffled": (replace(job, order=Order.SHUFFLED), HIGH),
         "own-place": (replace(job, shape=Shape.OWN_PLACE), None),
         "in-place": (replace(job, path=KexecPath.IN_PLACE), HIGH),
-        "hibernate": (replace(job, path=KexecPath.HIBERNATE), HIGH),
+        "hibernate": (resume, HIGH),
+        "edges": (replace(job, shape=Shape.EDGES), None),
+        "hibernate, edges": (replace(resume, shape=Shape.EDGES), None),
+        "hibernate, loaded": (replace(resume, shape=Shape.LOADED), None),
     }
     order = [one for one in (Regime.NVHE, Regime.EL1, Regime.VHE) if one in set(regimes)]
     return tuple(
         MoveLayout(f"{name}, {regime}", regime, asked, ram)
         for name, (asked, ram) in moves.items()
-        for regime in order
+        for regime in (order[:1] if asked.shape in _OF_ADDRESSES else order)
     )
 
 

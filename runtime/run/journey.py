@@ -32,7 +32,6 @@ LEAST_INSTRUCTIONS = 1 << 22
 """What any move may take."""
 HEADROOM = 32
 """Times what the list needs; a copy byte by byte takes some twenty times as many instructions."""
-DEFAULT_LINE = 64
 NEVER_JUMPED = Unknown("the code that moves was never entered")
 NEVER_REACHED = Unknown("the new kernel was never entered")
 
@@ -52,11 +51,10 @@ def cpu_in_state(
     state: CpuState,
 ) -> Cpu:
     """A CPU of ``model`` in ``state``, over ``memory``."""
-    line = None if target.cache_line == DEFAULT_LINE else target.cache_line
     cpu = Cpu(
         model,
         memory,
-        cache_line=line,
+        cache_line=target.cache_line,
         cpu_bits=target.cpu_bits,
         pa_bits=cpu_pa_bits(target, memory.end),
         has_el2=target.regime is not Regime.EL1,

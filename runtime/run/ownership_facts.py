@@ -54,19 +54,17 @@ def ownership_of_resume(resume: Resume) -> Ownership:
     """The same of a resume, whose list has an entry a page."""
     page = resume.target.page_size
     regions = resume.allocator.regions
-    [listed] = [one for one in regions if one.owner.kind is OwnerKind.PAGE_LIST]
-    count = resume.home.size // page
-    entries = resume.memory.u64(listed.base, count * ENTRY_WORDS).reshape(count, ENTRY_WORDS)
+    words = [resume.memory.u64(one, (end - one) // WORD) for one, end in resume.listed]
+    entries = np.concatenate([np.empty(0, np.uint64), *words]).reshape(-1, ENTRY_WORDS)
     pages = entries - np.uint64(resume.old.linear_offset)
-    used = (listed.base, listed.base + count * ENTRY_WORDS * WORD)
-    readable = [used, *page_runs(pages[:, 0], page)]
+    readable = [*resume.listed, *page_runs(pages[:, 0], page)]
     readable += [(one.base, one.end) for one in regions if one.owner.kind is OwnerKind.EXIT_CODE]
     return Ownership(
         page_size=page,
-        filled=((resume.home.base, resume.home.end),),
+        filled=((resume.home.base, resume.home.end),) if resume.listed else (),
         kept=(),
         readable=merged(readable),
-        listed=(used,),
+        listed=merged(resume.listed),
         sources=pages[:, 0].tobytes(),
         targets=pages[:, 1].tobytes(),
         claims=(),

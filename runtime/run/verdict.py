@@ -85,7 +85,7 @@ def run_resume(
         home = resume.home
         kind = PayloadKind.PATTERN
         payload = PayloadPart(str(home.owner), kind, home.base, home.size, home.size)
-        pages = home.size // target.page_size
+        pages = home.size // target.page_size if resume.listed else 0
         subject = Subject(target.name, JudgedTarget.of(target), (payload,), pages)
         evidence = Evidence(subject, record)
         outcome = conclude(evidence, strict=job.strict, profile=job.profile)

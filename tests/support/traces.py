@@ -100,8 +100,8 @@ class Story:
         self.el = to
         return self
 
-    def hvc(self) -> Story:
-        return self._event(TraceKind.HVC)
+    def hvc(self, x0: int = 0) -> Story:
+        return self._event(TraceKind.HVC, value=x0)
 
     def vectors(self, va: int, *, daif: int = 0, pa: int | None = None, word: int = B) -> Story:
         """What exceptions find from here on: vectors at ``pa``, nothing if that is None."""

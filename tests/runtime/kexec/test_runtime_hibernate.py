@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -13,12 +14,12 @@ from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.judge.book import judge
 from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.kexec.hibernate import Resume
-from relokit.runtime.kexec.job import Job, KexecPath
+from relokit.runtime.kexec.job import Job, KexecPath, Shape
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.run.execute import execute_resume
 from relokit.runtime.run.prepare import prepare_resume
 from relokit.runtime.run.verdict import run
-from support.machines import quiet
+from support.machines import programs, quiet
 
 SIZE = 1 * MIB
 JOB = Job(path=KexecPath.HIBERNATE, size=SIZE)
@@ -130,3 +131,25 @@ def test_a_move_that_never_jumped_is_diagnosed_too() -> None:
     assert isinstance(record.jump, Unknown)
     assert judge(record).findings
     resume.close()
+
+
+@pytest.mark.parametrize("series", [0, 9, 15])
+@pytest.mark.parametrize("shape", [Shape.EDGES, Shape.LOADED])
+def test_every_shape_is_resumed(shape: Shape, series: int) -> None:
+    target = Target(series=series, regime=Regime.NVHE)
+    result = run(target, programs(target), replace(JOB, shape=shape), quiet)
+    assert result.findings == ()
+    assert result.relocation.pages == (0 if shape is Shape.LOADED else SIZE // target.page_size)
+
+
+def test_at_the_edges_low_halves_are_zero() -> None:
+    """What an instruction of 32 bits would take for 0, or for equal."""
+    target = Target(series=15, regime=Regime.NVHE)
+    resume, _ = prepare_resume(target, programs(target), replace(JOB, shape=Shape.EDGES))
+    low, offset = (1 << 32) - 1, resume.old.linear_offset
+    begins = [begin for begin, _ in resume.listed]
+    ends = [resume.home.end + offset, *(begin + offset for begin in begins), resume.vectors]
+    resume.close()
+    assert resume.home.end == resume.memory.end
+    assert len(begins) == 2
+    assert [end & low for end in ends] == [0, 0, 0, 0]

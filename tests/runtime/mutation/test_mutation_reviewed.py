@@ -62,9 +62,11 @@ def test_whether_an_order_matters(one: str, other: str, free: bool) -> None:
 
 @cache
 def mutants() -> tuple[Mutant, ...]:
-    target = Target(series=15)
-    layouts = layouts_for(target, Job(), Regime)
-    return survey(target, CodeSet(programs(target)), layouts, RoutineName).mutants
+    found: list[Mutant] = []
+    for target in (Target(series=15), Target(series=0)):
+        layouts = layouts_for(target, Job(), [Regime.NVHE, Regime.EL1])
+        found += survey(target, CodeSet(programs(target)), layouts, RoutineName).mutants
+    return tuple(found)
 
 
 @pytest.mark.parametrize("entry", reviewed(), ids=lambda entry: entry.name)

@@ -113,16 +113,18 @@ def test_a_purgatory_that_loses_the_device_tree_is_found_out() -> None:
     target = Target()
     machine = prepare_machine(target, programs(target), Job(path=KexecPath.PURGATORY), quiet)
     *_, loaded = machine.inputs.segments
-    where = machine.memory.find(bytes(loaded.content.data))  # type: ignore[attr-defined]
+    content = bytes(loaded.content.data)  # type: ignore[attr-defined]
+    where = machine.memory.find(content)
     assert where is not None
-    machine.memory.write_u64(where + loaded.segment.bufsz - 8, 0)
+    tree = content.index(machine.inputs.dtb_at.to_bytes(8, "little"))
+    machine.memory.write_u64(where + tree, 0)
     result = run_machine(machine, Job(path=KexecPath.PURGATORY), quiet)
     machine.close()
     assert "handoff.dtb" in {finding.rule for finding in result.findings}
 
 
 @pytest.mark.parametrize("page_size", PAGES)
-@pytest.mark.parametrize("shape", [Shape.GAPS, Shape.ONE_PAGE, Shape.OWN_PLACE])
+@pytest.mark.parametrize("shape", [Shape.GAPS, Shape.ONE_PAGE, Shape.OWN_PLACE, Shape.EDGES])
 @pytest.mark.parametrize("order", list(Order))
 def test_every_shape_arrives(shape: Shape, order: Order, page_size: int) -> None:
     for state in (0, COMPLETE):

@@ -266,7 +266,7 @@ PAGES = [
                 "VBAR points to zeros", "setup.code", "trans_pgd_stub_vectors+0x400 (trans_pgd.S"),
     overwritten("a table that is not empty", OwnerKind.ZERO_PAGE, b"\1", "setup.zero-page",
                 "between the two values of TTBR1", "setup.zero-page"),
-    overwritten("kimage gone", OwnerKind.KIMAGE, b"\xa5" * 0x2E0, "",
+    overwritten("kimage gone", OwnerKind.KIMAGE, b"\xa5" * 0x1000, "",
                 "", "setup.kimage"),
 ]  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from relokit.codegen.facts import HVC_STUB_ERR
+from relokit.codegen.facts import HVC_NO_FUNCTION, HVC_SOFT_RESTART, HVC_STUB_ERR
 from relokit.runtime.record.code_seen import CodeSeen
 from relokit.runtime.record.scene import SeenWord
 from support import records as r
@@ -33,7 +33,7 @@ def _called(*, behind: int) -> r.Record:
     """A call that goes on so many bytes behind the HVC."""
     story = _good()
     call = story.pc
-    return r.traced(story.hvc().exception().eret(back=call + behind))
+    return r.traced(story.hvc(HVC_SOFT_RESTART).exception().eret(back=call + behind))
 
 
 def _saving(word: int) -> r.Record:
@@ -55,8 +55,12 @@ INTERRUPTS: dict[str, Twins] = {
     ),
     "call.hvc": Twins(r.traced(_good().starting(HCR_EL2=HCD).hvc()), r.traced(_good().hvc())),
     "call.refused": Twins(
-        r.traced(_good().hvc().exception().eret(x0=HVC_STUB_ERR)),
-        r.traced(_good().hvc().exception().eret(x0=0)),
+        r.traced(_good().hvc(HVC_SOFT_RESTART).exception().eret(x0=HVC_STUB_ERR)),
+        r.traced(_good().hvc(HVC_SOFT_RESTART).exception().eret(x0=0)),
+    ),
+    "call.answer": Twins(
+        r.traced(_good().hvc(HVC_NO_FUNCTION).exception().eret(x0=0)),
+        r.traced(_good().hvc(HVC_NO_FUNCTION).exception().eret(x0=HVC_STUB_ERR)),
     ),
     "call.resumes": Twins(_called(behind=8), _called(behind=4)),
     "call.return": Twins(

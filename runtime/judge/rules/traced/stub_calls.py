@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from relokit.codegen.facts import HVC_STUB_ERR
+from relokit.codegen.facts import (
+    HVC_FINALISE_EL2,
+    HVC_NO_FUNCTION,
+    HVC_SET_VECTORS,
+    HVC_STUB_ERR,
+)
 from relokit.codegen.system_registers import REGISTERS
 from relokit.codegen.target import Regime
 from relokit.runtime.arch.redirection import reached
@@ -29,6 +34,7 @@ from relokit.runtime.record.trace import TraceKind
 _LEVELS = {0b00000: 0, 0b00100: 1, 0b00101: 1, 0b01000: 2, 0b01001: 2}
 """SPSR.M of a return within AArch64, and the level it names (D24.2, SPSR_EL2)."""
 _MODE = 0b11111
+_VBAR_EL2 = REGISTERS["VBAR_EL2"]
 
 
 def _events(record: Record, *kinds: TraceKind) -> Iterator[tuple[int, int, Any]]:
@@ -71,8 +77,11 @@ def _calls(record: Record) -> Iterator[Broken]:
 
 
 def _refusals(record: Record) -> Iterator[Broken]:
-    for _, pc, row in _events(record, TraceKind.ERET):
-        if row["el"] == 2 and row["value"] == HVC_STUB_ERR:
+    asked = 0
+    for _, pc, row in _events(record, TraceKind.HVC, TraceKind.ERET):
+        if row["kind"] == TraceKind.HVC:
+            asked = int(row["value"])
+        elif row["el"] == 2 and row["value"] == HVC_STUB_ERR and asked != HVC_NO_FUNCTION:
             back = int(row["va"])
             broken = told_at(
                 record,
@@ -83,6 +92,49 @@ def _refusals(record: Record) -> Iterator[Broken]:
             # What went by it in the stub, too: x0 is what that has made of it.
             answer = Used(registers=(0,), begun=int(row["before"]))
             yield replace(broken, uses=(answer, Used(back - 4, (0, 1))))
+
+
+def _answers(record: Record) -> Iterator[Broken]:
+    asked: int | None = None
+    written = False
+    trace = known(record.trace)
+    for row in trace.of(TraceKind.HVC, TraceKind.MSR, TraceKind.ERET):
+        pc = int(row["pc"])
+        if row["kind"] == TraceKind.HVC:
+            # One that is made at EL2 comes to no stub (call.hvc).
+            asked, written = (int(row["value"]) if row["el"] == 1 else None), False
+        elif row["el"] != 2 or asked is None:
+            continue
+        elif row["kind"] == TraceKind.ERET:
+            why = _wrong_answer(asked, int(row["value"]), written)
+            if why:
+                yield told_at(record, f"the call of x0 = {asked:#x} {why}", pc)
+            asked = None
+        elif row["encoding"] == _VBAR_EL2:
+            written = True
+            if asked != HVC_SET_VECTORS:
+                yield told_at(
+                    record,
+                    f"{instruction(record, pc)} is carried out for a call of x0 = {asked:#x}, "
+                    f"and only {HVC_SET_VECTORS} asks for it",
+                    pc,
+                )
+                asked = None
+    ask_whole(trace)
+
+
+def _wrong_answer(asked: int, answer: int, written: bool) -> str | None:
+    """What is wrong with the return of a call, VBAR_EL2 ``written`` or not."""
+    if answer == HVC_STUB_ERR and not written:
+        # Which functions a stub has is its own matter; a refusal is call.refused.
+        return None
+    if asked == HVC_SET_VECTORS:
+        if not written:
+            return "sets vectors, and VBAR_EL2 was not written"
+        return f"was carried out, and answers {answer:#x} instead of 0" if answer else None
+    if asked <= HVC_FINALISE_EL2:
+        return None
+    return f"is none that there is, and answers {answer:#x} instead of {HVC_STUB_ERR:#x}"
 
 
 def _returns(record: Record) -> Iterator[Broken]:
@@ -142,6 +194,20 @@ CALLS = (
         always,
         _once(_refusals),
         "x0 holds no function that this stub has",
+    ),
+    Rule(
+        "call.answer",
+        "the stub does what the number in x0 says and nothing else, and answers so: 0, or "
+        "HVC_STUB_ERR for what it has not",
+        "Documentation/virt/kvm/arm/hyp-abi.rst; arch/arm64/include/asm/virt.h",
+        Severity.ERROR,
+        always,
+        _once(_answers),
+        "the number of the call, or what the stub makes of it",
+        consequence="Whoever calls believes the answer: vectors are taken for installed that are "
+        "not, or stay in VBAR_EL2 that nobody asked for, and the next call runs what lies there.",
+        hint="compare all of x0 with each function in turn; x0 = 0 where it was carried out, "
+        "else HVC_STUB_ERR (0xbadca11), nothing written; then eret",
     ),
     Rule(
         "call.resumes",
