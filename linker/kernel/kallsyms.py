@@ -30,6 +30,7 @@ from relokit.codegen.base.bits import MASK64, round_up
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.nouns import dataclass
 from relokit.linker.kernel.kernel_file import HEADER, MAX_IMAGE
+from relokit.linker.kernel.lowest_symbol import lowest_symbol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,8 +57,6 @@ _FIRST_DIGIT = ord("0")
 # Bytes that 256 names can take up: at least a length, a type and a character each.
 _MARKER_STEP = (NAMES_PER_MARKER * 2, NAMES_PER_MARKER * MAX_TOKEN)
 
-BRANCH = 0b000101
-"""Top six bits of ``b`` (DDI 0487, C6.2.26)."""
 LINK_ALIGN = 2 << 20
 """KIMAGE_VADDR, the VA of an Image's first byte, is a multiple of this (asm/memory.h)."""
 
@@ -326,7 +325,7 @@ def _decode(
 ) -> Kallsyms:
     texts = _texts(image, table, names, where)
     found = tuple(text[1:] for text in texts)
-    offsets = offsets + _lowest(image, found, offsets, where)
+    offsets = offsets + lowest_symbol(image, found, offsets, where)
     return Kallsyms(
         names=found,
         types="".join(text[:1] or "?" for text in texts),
@@ -361,25 +360,6 @@ def _runs(starts: Numbers, lengths: Numbers) -> Numbers:
 
     before = np.cumsum(lengths) - lengths
     return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
-
-
-def _lowest(image: memoryview, names: tuple[str, ...], offsets: Numbers, where: str) -> int:
-    """Where in the Image the lowest symbol is, from a symbol whose place is known."""
-    places = {"_text": 0}
-    # The Image's first or second instruction branches to its entry point (booting.rst).
-    for at in (4, 0):
-        word = int.from_bytes(image[at : at + 4], "little")
-        if word >> 26 == BRANCH:
-            target = at + 4 * (word & (1 << 26) - 1)
-            places |= {"primary_entry": target, "stext": target}
-    for name, place in places.items():
-        if name in names:
-            lowest = place - int(offsets[names.index(name)])
-            if lowest >= 0:
-                return lowest
-    raise FormatError(
-        "kallsyms names neither the start of the Image nor its entry point", where=where
-    )
 
 
 def _link_base(image: memoryview, offsets: Numbers, base_at: int | None, where: str) -> int:

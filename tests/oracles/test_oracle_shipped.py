@@ -11,6 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from relokit.codegen.kimage_layouts import LAYOUTS
@@ -18,6 +19,7 @@ from relokit.linker.image import Image
 from relokit.linker.kernel.btf import kimage_layout_from
 from relokit.linker.kernel.kallsyms import Kallsyms, read_kallsyms
 from relokit.linker.kernel.kernel_file import KernelFile, open_kernel
+from relokit.linker.kernel.lowest_symbol import lowest_symbol
 from relokit.linker.kernel.shipped import (
     copied_code,
     relocation_code,
@@ -161,6 +163,23 @@ def disassembly(code: bytes, tmp_path: Path) -> list[str]:
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rows = re.findall(r"^\s+[0-9a-f]+:\t[0-9a-f]{8} \t(.*?)(?:\s*//.*)?$", text, re.MULTILINE)
     return [re.sub(r"\s+", " ", row).strip() for row in rows]
+
+
+def test_without_kallsyms_all_functions_tell_where_they_are(one: Shipped) -> None:
+    """What is left of its symbols then: those of .text and .init.text."""
+    symbols = one.symbols
+    kept = [("_stext", "_etext"), ("_sinittext", "_einittext")]
+    parts = [range(symbols.offset(low), symbols.offset(high) + 1) for low, high in kept]
+    left = [
+        (name, offset)
+        for name, offset in zip(symbols.names, symbols.offsets, strict=True)
+        if any(offset in part for part in parts) and name != "primary_entry"
+    ]
+    names = tuple(name for name, _ in left)
+    assert "_text" not in names
+    offsets = np.array([offset for _, offset in left]) - left[0][1]
+    found = lowest_symbol(one.kernel.image, names, offsets, one.release)
+    assert found == symbols.offset("_stext") == 0x1_0000
 
 
 def test_header(one: Shipped) -> None:

@@ -206,6 +206,27 @@ def test_no_symbol_whose_place_is_known() -> None:
         read_kallsyms(memoryview(bytes(image)))
 
 
+@pytest.mark.parametrize("first", [0x1_0000, 0x4000, 0x1F_0000])
+def test_functions_alone_are_found_by_what_is_called(first: int) -> None:
+    """A kernel without KALLSYMS_ALL, whose entry point is in no section that is named."""
+    kernel = Synthetic("6.1", first=first)
+    image = kernel.image()
+    image[4:8] = bytes(4)
+    # Calls from everywhere, one in ten to where no function begins, backwards as well.
+    for n in range(1, 600):
+        at = 0x3A_0000 + 4 * n
+        target = first + 16 * n * 3 + 4 * (n % 10 == 0)
+        struct.pack_into("<I", image, at, 0x94000000 | (target - at) // 4 & 0x3FFFFFF)
+    found = read_kallsyms(memoryview(bytes(image)))
+    assert found.offset("_stext") == first
+    assert found.address("function_7") == BASE + first + 7 * 16
+    # If too little of what is called has a name, nothing is taken for granted.
+    for n in range(1, 400):
+        struct.pack_into("<I", image, 0x3A_0000 + 4 * n, 0x94000000 | n * n % 9973)
+    with pytest.raises(FormatError, match="what is called"):
+        read_kallsyms(memoryview(bytes(image)))
+
+
 def test_no_link_address_anywhere() -> None:
     kernel = Synthetic("7.2")
     image = kernel.image()
