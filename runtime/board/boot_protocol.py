@@ -38,6 +38,9 @@ class PlacementRule(Enum):
     INITRD_WINDOW = (
         "initrd and kernel are within one 1 GiB-aligned window of 32 GiB at most (booting.rst)"
     )
+    ABOVE_BASE = (
+        "what a kernel without bit 3 of its flags is given lies above its 2 MiB base (booting.rst)"
+    )
     DTB_ALIGN = "the device tree is on an 8-byte boundary (booting.rst)"
     DTB_SIZE = "the device tree has 2 MiB at most (booting.rst)"
     DTB_BLOCK = "the device tree does not cross a multiple of 2 MiB (booting.rst)"
@@ -146,9 +149,14 @@ def place(
         window_end = kernel.at // GIB * GIB + INITRD_WINDOW
         at = holes.lowest(INITRD, initrd_memsz, page_size, kernel.end, window_end)
         initrd = put(INITRD, at, initrd_size, initrd_memsz)
+    # Memory below is in no linear map of such a kernel.
+    lowest = 0 if header.placed_anywhere else kernel.at - header.text_offset
     if dtb is None:
-        at = holes.highest(DTB, dtb_memsz, BASE_ALIGN)
+        at = holes.highest(DTB, dtb_memsz, BASE_ALIGN, lowest)
         dtb = put(DTB, at, dtb_size, dtb_memsz)
+    for given in (initrd, dtb):
+        if given is not None and given.at < lowest:
+            raise _broken(PlacementRule.ABOVE_BASE, f"{_span(given)}, {_span(kernel)}")
 
     if initrd is not None:
         window = min(kernel.at, initrd.at) // GIB * GIB
@@ -207,13 +215,13 @@ class _Holes:
                 return at
         raise self._no_hole(kind, room, first, last)
 
-    def highest(self, kind: PayloadKind, room: int, align: int) -> int:
-        """Highest ``align``-ed PA of ``room`` free bytes."""
+    def highest(self, kind: PayloadKind, room: int, align: int, first: int = 0) -> int:
+        """Highest ``align``-ed PA of ``room`` free bytes, from ``first`` on."""
         for low, high in reversed(self._free):
             at = (high - room) // align * align
-            if at >= low:
+            if at >= max(low, first):
                 return at
-        raise self._no_hole(kind, room, 0, 1 << 64)
+        raise self._no_hole(kind, room, first, 1 << 64)
 
     def _no_hole(self, kind: PayloadKind, room: int, first: int, last: int) -> MachineError:
         sizes = (min(high, last) - max(low, first) for low, high in self._free)

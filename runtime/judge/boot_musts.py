@@ -26,6 +26,8 @@ MUSTS = (
         "handoff.cpus", "handoff.spin-table")),
     Must("the Image lies text_offset past 2 MiB, its image_size is free, its pages are the CPU's", (
         "handoff.image-base", "handoff.image-range", "handoff.image-room", "handoff.image-pages")),
+    Must("what an Image without bit 3 of its flags is given lies above it", (
+        "handoff.image-above",)),
     Must("the initrd is within 32 GiB of the Image", ("handoff.initrd",)),
     Must("DMA is quiesced", why="no device here does any"),
     Must("the Image is entered at its first byte", ("handoff.entry",)),

@@ -59,6 +59,31 @@ def test_text_offset_is_kept_free_before_the_kernel() -> None:
     assert placed(kernel=kernel, reserved=[(0x4000_0000, 4096)]).kernel.at == 0x4028_0000
 
 
+@pytest.mark.parametrize("offset", [2 * MIB, 0x108_0000])
+def test_a_text_offset_beyond_2_mib_is_kept_free_too(offset: int) -> None:
+    kernel = header(text_offset=offset)
+    assert placed(kernel=kernel).kernel.at == 0x4000_0000 + offset
+    assert (
+        placed(kernel=kernel, kernel_at=0x4200_0000 + offset % (2 * MIB)).kernel.at >= 0x4200_0000
+    )
+    found = placed(kernel=kernel, reserved=[(0x4000_0000 + offset - 4096, 4096)])
+    assert found.kernel.at == 0x4000_0000 + 2 * offset // (2 * MIB) * 2 * MIB + offset % (2 * MIB)
+
+
+def test_a_kernel_that_may_not_be_placed_anywhere_has_the_rest_above_it() -> None:
+    """Flags bit 3 is clear: its linear map begins at its own base."""
+    low, anywhere = header(flags=0b10), header(flags=0b1010)
+    where = {"kernel_at": 0x6000_0000}
+    for place in ({"initrd_at": 0x5000_0000}, {"dtb_at": 0x5000_0000}):
+        assert placed(kernel=anywhere, **where, **place)
+        with pytest.raises(MachineError, match="ABOVE_BASE"):
+            placed(kernel=low, **where, **place)
+    top = 0x8000_0000 - 32 * MIB
+    assert placed(kernel=anywhere, kernel_at=top, initrd_size=0).dtb.at < top
+    with pytest.raises(MachineError, match="FITS: .*device tree"):
+        placed(kernel=low, kernel_at=top, initrd_size=0)
+
+
 def test_reserved_and_split_ram_are_kept_off() -> None:
     ram = [(0x4000_0000, 33 * MIB), (0x4210_0000, 100 * MIB)]
     found = placed(ram=ram, reserved=[(0x4000_1000, 1)])

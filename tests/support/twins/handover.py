@@ -40,6 +40,13 @@ def _initrd(at: int) -> Record:
     )
 
 
+def _low_flags(at: int) -> Record:
+    """With an Image that may not be placed anywhere."""
+    record = _initrd(at)
+    assert isinstance(record.given, Given)
+    return replace(record, given=replace(record.given, image=replace(r.IMAGE, flags=0b10)))
+
+
 HANDOVER: dict[str, Twins] = {
     "handoff.initialised": Twins(
         replace(r.GOOD, platform=replace(r.PLATFORM, unwritten=("VTTBR_EL2",))),
@@ -142,6 +149,7 @@ HANDOVER: dict[str, Twins] = {
         )
     ),
     "handoff.image-room": Twins(r.tree(reserved=((r.KERNEL + 0x3000, 0x1000),))),
+    "handoff.image-above": Twins(_low_flags(r.KERNEL - 0x1000), _low_flags(r.KERNEL + 0x10_0000)),
     "handoff.image-pages": Twins(r.image(flags=0b1100), r.image(flags=0b1000)),
     "handoff.initrd": Twins(_initrd(r.KERNEL + (32 << 30)), _initrd(r.KERNEL + 0x10_0000)),
 }

@@ -18,6 +18,8 @@ BLOCK = 2 * MIB
 TREE_ALIGN = 8
 INITRD_WINDOW = 32 * GIB
 PA_LIMIT = 1 << 48
+PLACED_ANYWHERE = 1 << 3
+"""Bit of an Image's flags."""
 SPIN_TABLE = "spin-table"
 OLD_TEXT_OFFSET = 0x80000
 """What an Image that does not say its size has, whatever its header says."""
@@ -232,6 +234,23 @@ def _image_pages(record: Record) -> Iterator[Broken]:
         )
 
 
+def _image_above(record: Record) -> Iterator[Broken]:
+    given = given_of(record)
+    image, tree = given.image, given.tree
+    assert image is not None
+    if tree is None or tree.problem:
+        return
+    base = image.at - image.text_offset
+    named = {"device tree": (tree.at, tree.size), "initrd": tree.initrd}
+    for name, extent in named.items():
+        if extent is not None and extent[0] < base:
+            yield Broken(
+                f"the {name} at {text(extent)} is below PA {base:#x}, and the kernel has only the "
+                "memory above in its linear map",
+                address=extent[0],
+            )
+
+
 def _initrd(record: Record) -> Iterator[Broken]:
     given = given_of(record)
     image, tree = given.image, given.tree
@@ -345,6 +364,18 @@ BOOT_MEMORY = (
         _PLACED,
         "The kernel clears its BSS before it looks at anything: what lies there is gone.",
         "claim image_size bytes of memory for the segment, not the size of the file",
+    ),
+    _rule(
+        "image-above",
+        "what an Image without bit 3 of its flags is given lies above its 2 MiB base",
+        _with(
+            lambda given: given.image and not given.image.flags & PLACED_ANYWHERE,
+            "the Image may be placed anywhere",
+        ),
+        _image_above,
+        _PLACED,
+        "Such a kernel takes its own base for the start of memory: what is below has no address.",
+        "place the Image as low as it goes, and the rest behind it",
     ),
     _rule(
         "image-pages",
