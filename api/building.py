@@ -11,16 +11,28 @@ from relokit.arguments import path_or_none, target_or_default
 from relokit.codegen.base.errors import TemplateError
 from relokit.codegen.built_in import TEMPLATES
 from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.kexec_routines import KexecRoutine
 from relokit.codegen.target import Target
 
 if TYPE_CHECKING:
+    from relokit.codegen.kimage_layouts import KimageLayout
     from relokit.codegen.source import Source
     from relokit.linker.foreign.code import ForeignCode
     from relokit.linker.image import Image
+    from relokit.linker.kernel.opened import Files
     from relokit.linker.link.image_cache import Sources
     from relokit.linker.link.program import Program
     from relokit.runtime.kexec.job import Job
     from relokit.runtime.kexec.programs import Programs, StoredPrograms
+
+
+_ONLY_FOR = {
+    KexecRoutine.RELOCATION: "relocate_kernel.S.j2",
+    KexecRoutine.VECTORS: "trans_pgd.S.j2",
+    KexecRoutine.SOFT_RESTART: "cpu_reset.S.j2",
+    KexecRoutine.HYP_STUB: "hyp_stub.S.j2",
+}
+"""Templates of which a kexec runs this routine and nothing else."""
 
 
 @lru_cache(maxsize=1)
@@ -70,7 +82,33 @@ def sources_of(job: Job, code: ForeignCode | None = None) -> Sources:
     from relokit.linker.link.image_cache import Sources
 
     overrides = template_overrides(job.templates)
-    return Sources(overrides, None if code is None else code.replacement)
+    if code is None:
+        return Sources(overrides)
+    for part in code.parts if overrides is not None else ():
+        name = _ONLY_FOR.get(part.routine)
+        if overrides is not None and name is not None and (overrides / name).is_file():
+            raise TemplateError(
+                f"does nothing: what runs is {part.symbol} of {code.where}",
+                where=str(overrides / name),
+                hint="leave it out of --templates, or leave --code-from out",
+            )
+    return Sources(overrides, code.replacement)
+
+
+def opened_code(job: Job, files: Files) -> ForeignCode | None:
+    """The code that ``job`` has run in place of ours; None if it is ours that runs."""
+    if job.code_from is None:
+        return None
+    from relokit.linker.foreign.doors import open_code
+
+    return open_code(job.code_from, files, encoder)
+
+
+def layout_in(kernel: Path, files: Files) -> KimageLayout:
+    """struct kimage of a kernel that has BTF; raises FormatError for one that has none."""
+    from relokit.linker.foreign.doors import layout_in
+
+    return layout_in(kernel, files)
 
 
 def programs_for(target: Target, *jobs: Job, sources: Sources | None = None) -> StoredPrograms:

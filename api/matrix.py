@@ -7,7 +7,7 @@ A cell that takes its room down gives no answer, and all others do: the next one
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from enum import StrEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, ClassVar
 from relokit.arguments import job_or_default
 from relokit.building import encoder, programs_for, sources_of
 from relokit.codegen.base.documents import ABSENT, ALL, Table, shown
-from relokit.codegen.base.errors import NativeCrashError, RelokitError
+from relokit.codegen.base.errors import NativeCrashError, RelokitError, TargetError
 from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.kexec_routines import CodeUsed
 from relokit.codegen.target import Target
 from relokit.known_defects import known_defect
 from relokit.runtime.campaign.cells import MAX_JOBS, Cell
@@ -28,6 +29,8 @@ from relokit.runtime.room.requests import RunRequest, Setup
 from relokit.workers import Done, RoomWorkers, Task, Workers, carried_out, default_jobs
 
 if TYPE_CHECKING:
+    from relokit.linker.foreign.code import ForeignCode
+    from relokit.linker.kernel.opened import Files
     from relokit.linker.link.image_cache import Sources
 
 AHEAD = 64
@@ -82,10 +85,12 @@ class Tally:
     """How many of ``cells`` ended how so far, in wall-clock ``seconds``, ``jobs`` at a time.
 
     ``not_judged`` are rules or subjects that some cell did not judge, and why the first did not.
+    ``code`` is what ran in place of ours.
     """
 
     cells: int
     jobs: int
+    code: CodeUsed | None = None
     seconds: float = 0.0
     counts: dict[CellStatus, int] = field(default_factory=lambda: dict.fromkeys(CellStatus, 0))
     not_judged: dict[str, str] = field(default_factory=dict)
@@ -119,22 +124,42 @@ def run_matrix(
     *,
     jobs: int | None = None,
     workers: Workers | None = None,
+    files: Files | None = None,
 ) -> Generator[CellResult, None, None]:
     """Run ``cells`` in ``jobs`` machine rooms (None: one a core); results in the cells' order.
 
-    ``workers`` take the place of these rooms, and are ended with them.
+    ``workers`` take the place of these rooms, and are ended with them. ``files`` has what is open
+    already. A cell that the job's foreign code is not for is unsupported.
     ``job`` has what all cells share: kernel, seed, templates, limits. Closing the iterator, or
     an exception in it (KeyboardInterrupt), stops every room at once. Raises RelokitError for a
     kernel or a directory of templates that no cell could use; other errors are their cell's.
     """
     shared = job_or_default(job)
-    opened = open_inputs(shared, encoder=encoder)
+    opened = open_inputs(shared, files, encoder)
     sources = sources_of(shared, opened.code)
+    if opened.code is not None:
+        cells = [fitted(cell, opened.code) for cell in cells]
+        opened = opened.for_machine
     count = max(1, min(jobs or default_jobs(), MAX_JOBS, len(cells)))
     tasks = _tasks(cells, shared, opened, sources)
     with workers or RoomWorkers(count) as those:
         for done in carried_out(those, tasks, ahead=AHEAD):
             yield _result(done)
+
+
+def fitted(cell: Cell, code: ForeignCode) -> Cell:
+    """``cell`` for ``code`` in place of ours: with its layout, or the reason why it is not for it.
+
+    One that cannot be built stays as it is.
+    """
+    from relokit.linker.foreign.code import target_for
+
+    if cell.target is None:
+        return cell
+    try:
+        return replace(cell, target=target_for(cell.target, code))
+    except TargetError as error:
+        return replace(cell, target=None, reason=error.message)
 
 
 def _tasks(

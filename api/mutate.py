@@ -21,6 +21,7 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kexec_routines import KexecRoutine
 from relokit.codegen.target import Regime, Target
 from relokit.linker.foreign.code import ForeignCode, target_for
+from relokit.linker.kernel.opened import Files
 from relokit.runtime.campaign.result_file import KEY_BYTES, ResultFile
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.opened_inputs import open_inputs
@@ -162,15 +163,17 @@ def try_mutants(
     *,
     workers: Workers,
     known: ResultFile | None = None,
+    files: Files | None = None,
 ) -> Generator[SurveyDone | Tried, None, None]:
     """MutantSurvey the targets of ``plan``, then try every mutant; results as they come.
 
-    Of ``job`` count seed, templates and the shipped kernel whose code runs. Raises RelokitError
+    Of ``job`` count seed, templates and the file whose code runs, which ``files`` may have open.
+    Raises RelokitError
     for what no target could use. A mutant that takes the machine room down has no answer. What
     the file ``known`` has is not tried again, and what it has not is kept there.
     """
     shared = job_or_default(job)
-    opened = open_inputs(shared, encoder=encoder)
+    opened = open_inputs(shared, files, encoder)
     code = opened.code
     asked, sources = [], sources_of(shared, code)
     for target in plan.targets:

@@ -9,6 +9,7 @@ from typing import ClassVar, TypeVar
 
 from relokit.codegen.base.documents import ABSENT
 from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.kexec_routines import CodeUsed
 from relokit.mutate import SurveyDone, Tried
 from relokit.runtime.mutation.mutant import FindingPlace, Likeness, MutantStatus, RoutineName
 from relokit.runtime.mutation.mutant_survey import LayoutFacts, RoutineFacts
@@ -83,6 +84,7 @@ class MutationReport:
     ``interrupted``.
 
     ``rules`` says how many each rule was the first to kill, ``places`` where those findings were.
+    ``code`` is whose code was mutated, where it is not ours.
     """
 
     SCHEMA: ClassVar[str] = "relokit.mutants/1"
@@ -96,12 +98,14 @@ class MutationReport:
     places: Mapping[FindingPlace, int]
     survivors: tuple[Left, ...]
     unanswered: tuple[Left, ...]
+    code: CodeUsed | None = field(default=None, metadata=ABSENT)
 
 
 class Campaign:
     """Results as they come, in whatever order; the report does not depend on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, code: CodeUsed | None = None) -> None:
+        self._code = code
         self._surveys: list[SurveyDone] = []
         self._tried: list[Tried] = []
 
@@ -149,6 +153,7 @@ class Campaign:
             places={place: places[place] for place in FindingPlace if places[place]},
             survivors=survivors,
             unanswered=unanswered,
+            code=self._code,
         )
 
     def _order(self) -> Callable[[Tried], tuple[int, int]]:

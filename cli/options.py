@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from relokit.cli.parameters import Address, Bank, CountParam, MemoryMap, Size, StateParam
 from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout, layout_named
@@ -37,12 +38,18 @@ _STATE_OPTION = click.option(
     help="State of the series: 0 to 15, 'before' or 'complete'.",
 )
 
-layout_option = click.option(
+_LAYOUT_OPTION = click.option(
     "--layout",
     type=click.Choice(list(LAYOUTS)),
     default="6.1",
     show_default=True,
     help="struct kimage of this kernel version.",
+)
+_LAYOUT_FROM_OPTION = click.option(
+    "--layout-from",
+    type=INPUT_FILE,
+    metavar="KERNEL",
+    help="Read struct kimage out of the BTF of this kernel instead: an Image, vmlinuz or vmlinux.",
 )
 templates_option = click.option(
     "--templates",
@@ -87,13 +94,8 @@ _TARGET_OPTIONS = (
         show_default=True,
         help="EL1 only; entered at EL2 without VHE; or with VHE.",
     ),
-    layout_option,
-    click.option(
-        "--layout-from",
-        type=INPUT_FILE,
-        metavar="VMLINUZ",
-        help="Read struct kimage out of this kernel's BTF instead.",
-    ),
+    _LAYOUT_OPTION,
+    _LAYOUT_FROM_OPTION,
     templates_option,
 )
 
@@ -154,8 +156,9 @@ _JOB_OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--code-from": {
         "type": INPUT_FILE,
-        "metavar": "VMLINUZ",
-        "help": "Run this shipped kernel's own relocation code, soft restart and EL2 vectors.",
+        "metavar": "FILE",
+        "help": "Run the routines that this file has in place of ours: an object "
+        "(relocate_kernel.o), a linked ELF or vmlinux, preprocessed .S, an Image or vmlinuz.",
     },
 }
 
@@ -173,6 +176,11 @@ def every_state_options(function: F) -> F:
     for option in reversed(_TARGET_OPTIONS):
         function = option(function)
     return function
+
+
+def layout_options(function: F) -> F:
+    """Add ``--layout`` and ``--layout-from``; see :func:`layout_of`."""
+    return _LAYOUT_OPTION(_LAYOUT_FROM_OPTION(function))
 
 
 def job_options(function: F) -> F:
@@ -287,12 +295,30 @@ def make_target(options: dict[str, Any], files: Files) -> Target:
         pa_bits=options.pop("pa_bits"),
         cpu_bits=options.pop("cpu_bits"),
         regime=Regime(options.pop("regime")),
-        layout=_layout(options.pop("layout"), options.pop("layout_from"), files),
+        layout=layout_of(options, files),
     )
 
 
-def _layout(name: str, kernel: Path | None, files: Files) -> KimageLayout:
-    return layout_named(name) if kernel is None else files.kernel(kernel).layout
+def layout_of(options: dict[str, Any], files: Files) -> KimageLayout:
+    """What ``--layout`` and ``--layout-from`` say, taken out of ``options``.
+
+    Both at once are refused, as is what ``--code-from`` a kernel with BTF says otherwise.
+    """
+    name, kernel = options.pop("layout"), options.pop("layout_from")
+    context = click.get_current_context(silent=True)
+    source = context and context.get_parameter_source("layout")
+    named = source is ParameterSource.COMMANDLINE
+    if named and kernel is not None:
+        raise click.UsageError("--layout and --layout-from do not go together")
+    from relokit.building import layout_in, opened_code
+
+    layout = layout_named(name) if kernel is None else layout_in(kernel, files)
+    if named or kernel is not None:
+        code = opened_code(Job(code_from=options.get("code_from")), files)
+        if code is not None and code.layout not in (None, layout):
+            flag = "--layout" if named else "--layout-from"
+            raise click.UsageError(f"{code.where} has BTF, which decides: leave {flag} out")
+    return layout
 
 
 def make_job(options: dict[str, Any], **more: Any) -> Job:

@@ -98,8 +98,9 @@ ALLOWED = {
         "runtime.campaign, cli.terminal"
     ),
     "cli.commands": (
-        "relokit, codegen, codegen.base, linker.kernel, diffing.*, runtime.kexec, "
-        "runtime.campaign, runtime.behaviour, runtime.mutation, cli, cli.pages, cli.terminal"
+        "relokit, codegen, codegen.base, linker.foreign, linker.kernel, diffing.*, "
+        "runtime.kexec, runtime.campaign, runtime.behaviour, runtime.mutation, cli, cli.pages, "
+        "cli.terminal"
     ),
 }
 

@@ -15,7 +15,8 @@ from relokit.cli.options import (
     INPUT_FILE,
     cache_option,
     json_option,
-    layout_option,
+    layout_of,
+    layout_options,
     plain_option,
     some_job_options,
     strict_option,
@@ -24,8 +25,7 @@ from relokit.cli.options import (
 from relokit.cli.parameters import Seconds
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.kimage_layouts import layout_named
-from relokit.codegen.target import NARROW, PAGE_SIZES, VA_BITS, WIDE, Regime
+from relokit.codegen.target import NARROW, PAGE_SIZES, VA_BITS, WIDE, Regime, Target
 from relokit.runtime.campaign.cells import (
     Cell,
     Payload,
@@ -36,6 +36,9 @@ from relokit.runtime.kexec.job import MAX_TIMEOUT, Job, KexecPath
 
 if TYPE_CHECKING:
     from relokit.cli.terminal.matrix_view import View
+    from relokit.codegen.kexec_routines import CodeUsed
+    from relokit.codegen.kimage_layouts import KimageLayout
+    from relokit.linker.kernel.opened import Files
     from relokit.workers import Workers
 
 CELL_TIMEOUT = 60.0
@@ -77,9 +80,9 @@ class CellList:
 @click.option(
     "--kernel", type=INPUT_FILE, help="Image or vmlinuz to move. [default: the demo kernel]"
 )
-@layout_option
+@layout_options
 @templates_option
-@some_job_options("--seed")
+@some_job_options("--seed", "--code-from")
 @workers_options
 @click.option(
     "--timeout",
@@ -108,7 +111,20 @@ def command(
         raise click.UsageError("--ktap goes with neither --json nor --list")
     if no_cache and only_list:
         raise click.UsageError("--list builds nothing: leave --no-cache out")
-    chosen = list(cells(_selection(options)))
+    from relokit.building import opened_code
+    from relokit.linker.kernel.opened import Files
+    from relokit.matrix import fitted
+
+    files = Files()
+    layout = layout_of(options, files)
+    code = opened_code(Job(code_from=options["code_from"]), files)
+    if code is not None:
+        # Everything else could only be unsupported.
+        options["series"] = options["series"] or (code.states[-1],)
+        options["page_sizes"] = options["page_sizes"] or (code.page_size and (code.page_size,))
+    chosen = list(cells(_selection(options, layout)))
+    if code is not None:
+        chosen = [fitted(cell, code) for cell in chosen]
     for name in ("plain", "strict"):
         if options[name] and only_list:
             raise click.UsageError(f"--list judges nothing: leave --{name} out")
@@ -127,15 +143,19 @@ def command(
         view = matrix_view.KtapView(job)
     else:
         view = matrix_view.view_for_people(chosen, job)
-    return _run(chosen, job, workers, view)
+    used = None
+    if code is not None:
+        targets = (cell.target for cell in chosen if cell.target is not None)
+        used = code.used(next(targets, Target(layout=layout)))
+    return _run(chosen, job, workers, view, files, used)
 
 
-def _selection(options: dict[str, Any]) -> Selection:
+def _selection(options: dict[str, Any], layout: KimageLayout) -> Selection:
     """Take the options that choose cells out of ``options``; what is not given has a default."""
     names = ("series", "page_sizes", "va_bits", "cpu_bits", "regimes", "paths", "payloads", "full")
     chosen = {name: options.pop(name) for name in names}
     given = {name: value for name, value in chosen.items() if value is not None}
-    return Selection(**given, layout=layout_named(options.pop("layout")))
+    return Selection(**given, layout=layout)
 
 
 def _list(chosen: list[Cell], as_json: bool) -> None:
@@ -150,16 +170,23 @@ def _list(chosen: list[Cell], as_json: bool) -> None:
         )
 
 
-def _run(chosen: list[Cell], job: Job, workers: Workers, view: View) -> int:
+def _run(
+    chosen: list[Cell],
+    job: Job,
+    workers: Workers,
+    view: View,
+    files: Files,
+    code: CodeUsed | None,
+) -> int:
     """Run the cells into ``view``; on the way out, early or not, it says how far they got."""
     from relokit.matrix import Tally, run_matrix
 
-    tally = Tally(cells=len(chosen), jobs=workers.count)
+    tally = Tally(cells=len(chosen), jobs=workers.count, code=code)
     started = perf_counter()
     ended_by = None
     with workers, view:
         try:
-            with closing(run_matrix(chosen, job, workers=workers)) as results:
+            with closing(run_matrix(chosen, job, workers=workers, files=files)) as results:
                 for result in results:
                     tally.add(result, perf_counter() - started)
                     if not view.show(result, tally):

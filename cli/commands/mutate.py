@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +16,23 @@ from relokit.cli.options import (
     INPUT_FILE,
     cache_option,
     json_option,
-    layout_option,
+    layout_of,
+    layout_options,
     some_job_options,
     templates_option,
 )
 from relokit.cli.terminal.output import emit, emit_json, plain
-from relokit.codegen.kimage_layouts import layout_named
+from relokit.codegen.series import COMPLETE
 from relokit.codegen.target import PAGE_SIZES, Regime, Target
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.mutation.mutant import RoutineName
 from relokit.runtime.mutation.operators import OPERATOR_NAMES
 
 if TYPE_CHECKING:
+    from relokit.codegen.kexec_routines import CodeUsed
+    from relokit.codegen.kimage_layouts import KimageLayout
+    from relokit.linker.foreign.code import ForeignCode
+    from relokit.linker.kernel.opened import Files
     from relokit.mutate import MutationPlan
     from relokit.mutation_report import Campaign
     from relokit.runtime.campaign.result_file import ResultFile
@@ -45,23 +51,15 @@ if TYPE_CHECKING:
     "--series",
     type=States(),
     metavar="0,5-15",
-    default="complete",
-    show_default=True,
-    help="States of the series.",
+    help="States of the series. [default: complete, or the last that --code-from can be of]",
 )
 @several("--page-size", PAGE_SIZES, "Translation granules, by default 4k:", "page_sizes")
 @several("--el", Regime, "Regimes to try them in, by default all:", "regimes")
-@layout_option
+@layout_options
 @several("--routine", RoutineName, "Code to mutate, by default all:", "routines")
 @several("--operator", OPERATOR_NAMES, "Mutation operators, by default all:", "operators")
-@click.option(
-    "--code-from",
-    type=INPUT_FILE,
-    metavar="VMLINUZ",
-    help="Mutate this shipped kernel's relocation code and EL2 vectors.",
-)
 @templates_option
-@some_job_options("--seed")
+@some_job_options("--seed", "--code-from")
 @click.option(
     "--results",
     type=INPUT_FILE,
@@ -78,42 +76,60 @@ def command(
     jobs: int | None,
     cluster: str | None,
     results: Path | None,
-    code_from: Path | None,
     templates: Path | None,
     seed: int,
     **options: Any,
 ) -> int:
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
+    from relokit.building import opened_code
+    from relokit.linker.kernel.opened import Files
     from relokit.mutate import MutationPlan, opened_results
 
-    operators = options["operators"]
+    operators, code_from = options["operators"], options["code_from"]
+    files = Files()
+    layout = layout_of(options, files)
+    code = opened_code(Job(code_from=code_from), files)
+    targets = _targets(code, layout, **options)
     plan = MutationPlan(
-        _targets(**options),
+        targets,
         options["regimes"] or tuple(Regime),
         options["routines"],
         None if operators is None else frozenset(operators),
     )
     job = Job(code_from=code_from, templates=templates, seed=seed)
     with opened_results(results) as known, workers_of(jobs, cluster) as workers:
-        return _run(plan, job, workers, known, as_json)
+        used = (
+            None if code is None else code.used(replace(targets[0], layout=code.layout or layout))
+        )
+        return _run(plan, job, workers, known, as_json, files, used)
 
 
 def _targets(
-    series: tuple[int, ...],
+    code: ForeignCode | None,
+    layout: KimageLayout,
+    series: tuple[int, ...] | None,
     page_sizes: tuple[int, ...] | None,
-    layout: str,
     **_: object,
 ) -> tuple[Target, ...]:
-    kimage = layout_named(layout)
+    default = PAGE_SIZES["4k"]
+    if code is not None and code.page_size is not None:
+        default = code.page_size
+    last = COMPLETE if code is None else code.states[-1]
     return tuple(
-        Target(series=state, page_size=page_size, layout=kimage)
-        for state in series
-        for page_size in page_sizes or (PAGE_SIZES["4k"],)
+        Target(series=state, page_size=page_size, layout=layout)
+        for state in series or (last,)
+        for page_size in page_sizes or (default,)
     )
 
 
 def _run(
-    plan: MutationPlan, job: Job, workers: Workers, known: ResultFile | None, as_json: bool
+    plan: MutationPlan,
+    job: Job,
+    workers: Workers,
+    known: ResultFile | None,
+    as_json: bool,
+    files: Files,
+    code: CodeUsed | None,
 ) -> int:
     """Try them all; on the way out, early or not, say how far that got."""
     from relokit.cli.terminal.mutation_view import text_of
@@ -121,11 +137,13 @@ def _run(
     from relokit.mutate import try_mutants
     from relokit.mutation_report import Campaign
 
-    campaign = Campaign()
+    campaign = Campaign(code)
     ended_by = None
     with Bars() as bars:
         try:
-            with closing(try_mutants(plan, job, workers=workers, known=known)) as events:
+            with closing(
+                try_mutants(plan, job, workers=workers, known=known, files=files)
+            ) as events:
                 for event in events:
                     campaign.add(event)
                     bars.progress("mutate", campaign.done, campaign.known)

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 from relokit.cli.terminal import ktap
 from relokit.cli.terminal.findings_view import not_judged
 from relokit.cli.terminal.output import emit, emit_json, plain
-from relokit.cli.terminal.view import Bars
+from relokit.cli.terminal.view import Bars, code_lines
 from relokit.codegen.base.documents import ABSENT, ALL, Table
 from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.kexec_routines import CodeUsed
+from relokit.codegen.kimage_layouts import LAYOUTS
 from relokit.matrix import CellResult, CellStatus, Tally
 from relokit.runtime.campaign.cells import Cell
 from relokit.runtime.guest.order import Order
@@ -44,7 +46,7 @@ class ReportedCell:
 @dataclass(frozen=True, slots=True)
 class MatrixDocument:
     """What ``--json`` prints of a matrix; ``status`` is ``pass``, ``fail``, ``no answer``,
-    ``nothing`` or ``interrupted``.
+    ``nothing`` or ``interrupted``. ``code`` is what ran in place of ours.
     """
 
     SCHEMA: ClassVar[str] = "relokit.matrix/1"
@@ -56,6 +58,7 @@ class MatrixDocument:
     jobs: int
     cells: tuple[ReportedCell, ...]
     not_judged: Mapping[str, str] = field(default_factory=dict)
+    code: CodeUsed | None = field(default=None, metadata=ABSENT)
 
 
 class View(Protocol):
@@ -91,7 +94,9 @@ def reproduce(cell: Cell, base: Job) -> str:
     words: list[object] = ["relokit", "run", "--series", cell.series]
     words += ["--page-size", cell.target.page_name, "--va-bits", cell.va_bits]
     words += ["--cpu-bits", cell.cpu_bits] if cell.has_other_cpu else []
-    words += ["--el", cell.regime, "--layout", cell.target.layout.name, "--path", job.path]
+    words += ["--el", cell.regime, "--path", job.path]
+    layout = cell.target.layout
+    words += ["--layout", layout.name] if LAYOUTS.get(layout.name) == layout else []
     words += ["--order", job.order] if job.order is not Order.SHUFFLED else []
     words += ["--shape", job.shape] if job.shape is not Shape.PLAIN else []
     for flag, value in (
@@ -99,6 +104,7 @@ def reproduce(cell: Cell, base: Job) -> str:
         ("--kernel", job.kernel),
         ("--seed", job.seed or None),
         ("--templates", job.templates),
+        ("--code-from", job.code_from),
     ):
         words += [flag, value] if value is not None else []
     words += ["--plain"] if job.plain else []
@@ -118,6 +124,8 @@ def summary(tally: Tally, ended_by: Signals | None) -> str:
     line = f"{counts}; {speed}"
     if tally.not_judged:
         line = f"{line}\nnot judged: {not_judged(tally.not_judged)}"
+    if tally.code is not None:
+        line = "\n".join((line, *code_lines(tally.code)))
     if ended_by is None:
         return line
     return f"{line}\ninterrupted ({ended_by.name}): {tally.done} of {tally.cells} cells"
@@ -208,6 +216,7 @@ class JsonView(_Progress):
                 tally.jobs,
                 tuple(self._cells),
                 tally.not_judged,
+                tally.code,
             )
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from relokit.cli.terminal.output import plain
+from relokit.cli.terminal.view import code_lines
 from relokit.mutation_report import Left, MutantRow, MutationReport, TargetTried
 from relokit.runtime.mutation.mutant import FindingPlace
 
@@ -30,6 +31,8 @@ def text_of(report: MutationReport) -> str:
 
 
 def _lines(report: MutationReport) -> Iterator[str]:
+    if report.code is not None:
+        yield from code_lines(report.code)
     for target in report.targets:
         yield from _target(target)
     yield from _table("routine", report.routines)

@@ -149,6 +149,11 @@ def code_rows(code: CodeUsed) -> Iterator[tuple[str, str]]:
             yield "", f"{whose} " + ", ".join(map(_part, parts))
 
 
+def code_lines(code: CodeUsed) -> Iterator[str]:
+    """The same without a column for labels."""
+    return (f"{label}: {text}" if label else f"  {text}" for label, text in code_rows(code))
+
+
 def _part(part: CodePart) -> str:
     if part.sha256 is None:
         return str(part.routine)

@@ -47,6 +47,14 @@ def open_code(path: str | Path, files: Files, encoder: Callable[[], Encoder]) ->
     return kernel_code(files.kernel(path), file)
 
 
+def layout_in(path: str | Path, files: Files) -> KimageLayout:
+    """struct kimage by the BTF of a kernel: Image, or vmlinux. Raises FormatError without any."""
+    file = files.file(path, what="a kernel with BTF (Image, vmlinuz, vmlinux)", limit=MAX_FILE)
+    if file.content[:4] == ELF_MAGIC:
+        return kimage_layout_from(file.content, where=file.where)
+    return files.kernel(path).layout
+
+
 def kernel_code(opened: OpenedKernel, file: HostFile | None = None) -> ForeignCode:
     """The code of a kernel Image, with what the kernel says of itself; ``file`` is what it was in,
     if that is known.

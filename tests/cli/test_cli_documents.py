@@ -150,6 +150,8 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     mutants = ("--routine", "relocation,soft-restart", "--operator", "weaken,flags", "--jobs", 1)
     yield cli("mutate", *mutants, "--el", "el1", "--templates", crash)
     yield cli("mutate", *mutants)
+    yield cli("matrix", *cell[2:], "--path", "normal", "--payload", "shuffled", "--code-from", new)
+    yield cli("mutate", "--code-from", new, "--operator", "flags", "--el", "el1", "--jobs", 1)
     yield document(some_mutants())
     yield cli("diff", "series:11", "series:12", "--run")
     yield cli("diff", "series:13:cpu_soft_restart", "series:15", "--run")
