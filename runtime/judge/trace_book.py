@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from relokit.runtime.judge.rules.traced.attributes import ATTRIBUTES
 from relokit.runtime.judge.rules.traced.break_before_make import BREAK_BEFORE_MAKE
 from relokit.runtime.judge.rules.traced.caches import CACHES
 from relokit.runtime.judge.rules.traced.context import CONTEXT
@@ -13,6 +14,7 @@ from relokit.runtime.judge.rules.traced.stub_calls import CALLS
 from relokit.runtime.judge.rules.traced.tlb import TLB
 
 TRACE_BOOK = (
-    *OWNERSHIP, *CACHES, *FETCH, *CONTEXT, *BREAK_BEFORE_MAKE, *TLB, *INTERRUPTS, *CALLS, *STACK,
+    *OWNERSHIP, *CACHES, *FETCH, *CONTEXT, *BREAK_BEFORE_MAKE, *TLB, *ATTRIBUTES,
+    *INTERRUPTS, *CALLS, *STACK,
 )  # fmt: skip
 """In the order in which findings are told; the subjects stand in ``book.TRACE_SUBJECTS``."""

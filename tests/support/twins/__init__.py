@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from relokit.runtime.judge.book import whole_book
 from relokit.runtime.judge.rules.rule import Rule
+from support.twins.attributes import ATTRIBUTES
 from support.twins.break_before_make import BREAK_BEFORE_MAKE
 from support.twins.caches import CACHES
 from support.twins.chosen import CHOSEN
@@ -16,7 +17,10 @@ from support.twins.ownership import OWNERSHIP
 from support.twins.tlb import TLB
 from support.twins.twins import Twins
 
-_TRACED = {**CACHES, **FETCH, **CONTEXT, **BREAK_BEFORE_MAKE, **TLB, **INTERRUPTS, **OWNERSHIP}
+_TRACED = {
+    **CACHES, **FETCH, **CONTEXT, **BREAK_BEFORE_MAKE, **TLB, **ATTRIBUTES,
+    **INTERRUPTS, **OWNERSHIP,
+}  # fmt: skip
 TWINS: dict[str, Twins] = {**FACTS, **HANDOVER, **CHOSEN, **_TRACED}
 
 
