@@ -19,15 +19,12 @@ from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import RELOCATION
 from relokit.codegen.instruction_forms import RELATIVE
-from relokit.codegen.series import BEFORE, COMPLETE
-from relokit.codegen.target import MIB, Target
+from relokit.diff_machines import DiffMachine, MachineSetup, differing, setups_of
 from relokit.diffing.read.routine import Names, Routine, Side
 from relokit.diffing.read.sides import (
     read_sides,
 )
 from relokit.diffing.routines.model import Diff
-from relokit.linker.foreign.code import ForeignCode
-from relokit.linker.foreign.doors import kernel_code
 from relokit.runtime.behaviour.differences import ARGUMENTS, compare_behaviour
 from relokit.runtime.behaviour.flat_machine import (
     CODE,
@@ -43,8 +40,6 @@ from relokit.session import Progress, Session, process_session
 
 MAX_ROUTINES = 64
 """Pairs of routines that are run; each takes some twenty small machines."""
-DEMO_MEMORY = 256 * MIB
-"""Guest RAM where nothing asks for more: all of it is looked at for stray writes."""
 DEMO_INSTRUCTIONS, DEMO_SECONDS = 1 << 26, 30.0
 """Limits where nobody gives any: a thousand times what the demo kernel takes."""
 _KERNEL_HALF = 0xFFFF << 48
@@ -62,35 +57,57 @@ class ExecutedDiff:
 
 
 def behave(
-    left: str, right: str, *, job: Job | None = None, progress: Progress | None = None
+    left: str,
+    right: str,
+    *,
+    job: Job | None = None,
+    machine: DiffMachine | None = None,
+    progress: Progress | None = None,
 ) -> BehaviourDiff:
     """Run what ``left`` and ``right`` name (operands of ``relokit diff``), and compare.
 
     ``arm64_relocate_new_kernel`` moves the payload of ``job`` (by default the demo kernel) in the
-    whole kexec machine, the same for both; any other routine that both have is called in a small
-    machine of its own, with made-up arguments. ``progress`` is called as by ``relokit.run``, for
+    whole kexec machine, as ``machine`` asks for, in every regime unless one of the two is a target;
+    any other routine that both have is called in a small machine of its own, with made-up
+    arguments. ``progress`` is called as by ``relokit.run``, for
     each side in turn. Raises RelokitError for bad input, and NativeCrashError, naming the side, if
     code brings the engine down.
     """
     process_session().start()
-    return behave_sides(*read_sides(left, right, encoder), job=job, progress=progress)
+    sides = read_sides(left, right, encoder)
+    return behave_sides(*sides, job=job, machine=machine, progress=progress)
 
 
 def behave_sides(
-    left: Side, right: Side, *, job: Job | None = None, progress: Progress | None = None
+    left: Side,
+    right: Side,
+    *,
+    job: Job | None = None,
+    machine: DiffMachine | None = None,
+    progress: Progress | None = None,
 ) -> BehaviourDiff:
     """As :func:`behave`, of sides that have been read."""
     session, sides = process_session(), (left, right)
     routines = []
     for one, other in _pairs(*sides):
         if one.name == other.name == RELOCATION:
-            machines = _setups(sides, _demo() if job is None else argument("job", job, Job))
-            before, after = (
-                _relocate(session, machine, side.name, progress)
-                for machine, side in zip(machines, sides, strict=True)
-            )
+            given = _demo() if job is None else argument("job", job, Job)
+            machines = setups_of(sides, given, machine or DiffMachine(), _whole)
+            seen = [
+                [
+                    _relocate(session, setup, side.name, progress)
+                    for setup, side in zip(pair, sides, strict=True)
+                ]
+                for pair in machines
+            ]
+            if len(machines) > 1:
+                seen = [
+                    [replace(one_, trial=str(pair[0].target.regime)) for one_ in both]
+                    for both, pair in zip(seen, machines, strict=True)
+                ]
+            before, after = zip(*seen, strict=True)
             found = compare_behaviour(
-                one.name, TrialMode.RELOCATION, (before,), (after,), _differing(*machines)
+                one.name, TrialMode.RELOCATION, before, after, differing(*machines[0])
             )
         else:
             name = one.name if one.name == other.name else f"{one.name} → {other.name}"
@@ -130,53 +147,8 @@ def _pairs(left: Side, right: Side) -> list[tuple[Routine, Routine]]:
 # The kexec machine --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Setup:
-    """A machine: its target and job, the shipped kernel whose code it has if it is not ours, and
-    code that takes the place of the relocation.
-    """
-
-    target: Target
-    job: Job
-    code: ForeignCode | None = None
-    relocation: bytes | None = None
-
-
 def _demo() -> Job:
     return Job(max_instructions=DEMO_INSTRUCTIONS, timeout=DEMO_SECONDS)
-
-
-def _setups(sides: tuple[Side, Side], job: Job) -> tuple[_Setup, _Setup]:
-    """The two machines: what does not say which it belongs to gets the other's."""
-    if job.memory is None and job.moves_demo:
-        job = replace(job, memory=DEMO_MEMORY)
-    like = sides[0].target or sides[1].target or Target()
-    setups: list[_Setup | None] = []
-    for side in sides:
-        if side.target is not None:
-            setups.append(_Setup(side.target, job))
-        elif side.kernel is not None:
-            code = kernel_code(side.kernel)
-            setups.append(_Setup(_kernel_target(code, side, like), job, code))
-        else:
-            setups.append(None)
-    other = setups[0] or setups[1] or _Setup(like, job)
-    first, second = (
-        setup or replace(other, relocation=_whole(side))
-        for setup, side in zip(setups, sides, strict=True)
-    )
-    return first, second
-
-
-def _kernel_target(code: ForeignCode, side: Side, like: Target) -> Target:
-    """What a shipped kernel is, as far as it says; regime and VA bits as ``like`` has them."""
-    page_size = code.page_size or like.page_size
-    # Since patch 7 the code gets struct kimage, and no shipped kernel has half of the series.
-    series = COMPLETE if side.routines[RELOCATION].kimage_argument else BEFORE
-    layout = code.layout or like.layout
-    if page_size != like.page_size:
-        return Target(series=series, page_size=page_size, regime=like.regime, layout=layout)
-    return replace(like, series=series, layout=layout)
 
 
 def _whole(side: Side) -> bytes:
@@ -191,24 +163,9 @@ def _whole(side: Side) -> bytes:
     return code
 
 
-def _differing(left: _Setup, right: _Setup) -> list[tuple[str, str, str]]:
-    """(what, left, right) of how the two machines are not the same one."""
-
-    def facts(setup: _Setup) -> dict[str, str]:
-        target = setup.target
-        return {
-            "state": str(target.series),
-            "page size": target.page_name,
-            "VA bits": str(target.va_bits),
-            "regime": str(target.regime),
-            "cache line": str(target.cache_line),
-        }
-
-    both = facts(left), facts(right)
-    return [(what, both[0][what], both[1][what]) for what in both[0]]
-
-
-def _relocate(session: Session, setup: _Setup, side: str, progress: Progress | None) -> Observation:
+def _relocate(
+    session: Session, setup: MachineSetup, side: str, progress: Progress | None
+) -> Observation:
     with _named_crash(side):
         return session.observe(
             setup.target,

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from relokit.cli.lists import Several
 from relokit.cli.options import cache_option, json_option
+from relokit.cli.parameters import CountParam
 from relokit.cli.terminal.output import emit, json_text, plain
+from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
+from relokit.codegen.target import PAGE_SIZES, Regime, parse_page_size
 
 if TYPE_CHECKING:
+    from relokit.diff_machines import DiffMachine
     from relokit.diffing.instructions.normalise import Aspect
     from relokit.diffing.routines.classify import ChangeKind
     from relokit.diffing.routines.model import Diff
@@ -23,6 +28,14 @@ KINDS = (
 )  # fmt: skip
 ASPECTS = ("addresses", "registers", "padding", "encodings", "fields")
 FORMATS = ("auto", "unified", "side", "html")
+
+_MACHINE = (
+    ("--el", "regimes", "el"),
+    ("--page-size", "page_size", "page"),
+    ("--va-bits", "va_bits", "va"),
+    ("--layout", "layout", "layout"),
+)
+"""Options of --run's machine: flag, name, and the setting that says it in a target."""
 
 HELP = """Compare machine code: what changed, and what it is about.
 
@@ -35,6 +48,7 @@ EPILOG = """Exit codes: 0 same, 1 different, 2 trouble.
 \b
 relokit diff series:11 series:12                    what a patch changes
 relokit diff mine.S vmlinuz:arm64_relocate_new_kernel --run
+relokit diff old.o new.o --run --el vhe --page-size 64k
 relokit diff vmlinuz-old vmlinuz-new --all --only barrier
 relokit diff --series page=16k --format html -o series.html
 """
@@ -72,6 +86,28 @@ relokit diff --series page=16k --format html -o series.html
     help="Nothing else counts or is shown. Repeatable.",
 )
 @click.option("--run", is_flag=True, help="Execute both too, and say what differs in the run.")
+@click.option(
+    "--el",
+    "regimes",
+    type=Several({str(one): one for one in Regime}),
+    metavar="A,B,..",
+    help="With --run of two files: in these regimes. [default: el1, nvhe and vhe]",
+)
+@click.option(
+    "--page-size",
+    type=click.Choice(list(PAGE_SIZES), case_sensitive=False),
+    help="With --run of two files: granule of the machine. [default: what the code shows]",
+)
+@click.option(
+    "--va-bits",
+    type=CountParam(0, 64),
+    help="With --run of two files: VA size of the old kernel. [default: 48]",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(list(LAYOUTS)),
+    help="With --run of two files: struct kimage of this version. [default: what the code shows]",
+)
 @click.option(
     "--all",
     "whole",
@@ -115,7 +151,7 @@ def command(left: str | None, right: str | None, as_json: bool, **options: Any) 
     if options["score"] and not as_json:
         _put(f"{found.score:.2f}", options["output"])
         return 0 if found.same else 1
-    behaviour = _behaviour(found) if options["run"] else None
+    behaviour = _behaviour(found, _machine(options)) if options["run"] else None
     _put(_shown(found, behaviour, shown, options["output"]), options["output"])
     return 0 if found.same and (behaviour is None or behaviour.same) else 1
 
@@ -144,6 +180,11 @@ def _check(left: str | None, right: str | None, as_json: bool, options: dict[str
     if len(chosen) > 1:
         raise click.UsageError(f"{chosen[0]} and {chosen[1]} do not go together")
     targets = [one for one in (left, right) if one and one.startswith("series:")]
+    for flag, name, setting in _MACHINE:
+        if options[name] is not None and not options["run"]:
+            raise click.UsageError(f"{flag} is of the machine that --run has: leave it out")
+        if options[name] is not None and targets:
+            raise click.UsageError(f"{targets[0]} says it: give it as {targets[0]},{setting}=")
     if options["no_cache"] and not (series or options["run"] or targets):
         raise click.UsageError("nothing is built here: leave --no-cache out")
     if options["whole"] and options["kept"]:
@@ -204,12 +245,24 @@ def _whole(
     return 0 if found.same else 1
 
 
-def _behaviour(found: Diff) -> BehaviourDiff:
+def _machine(options: dict[str, Any]) -> DiffMachine:
+    from relokit.diff_machines import DiffMachine
+
+    page, layout = options["page_size"], options["layout"]
+    return DiffMachine(
+        options["regimes"],
+        page and parse_page_size(page),
+        options["va_bits"],
+        layout and layout_named(layout),
+    )
+
+
+def _behaviour(found: Diff, machine: DiffMachine) -> BehaviourDiff:
     from relokit.cli.terminal.view import Bars
     from relokit.executed_diffs import behave_sides
 
     with Bars() as bars:
-        return behave_sides(found.left, found.right, progress=bars.progress)
+        return behave_sides(found.left, found.right, machine=machine, progress=bars.progress)
 
 
 def _shown(found: Diff, behaviour: BehaviourDiff | None, shape: str, output: Path | None) -> str:

@@ -12,7 +12,6 @@ from relokit.runtime.behaviour.observation import (
     BehaviourDiff,
     BehaviourKind,
     Difference,
-    Observation,
     RoutineBehaviour,
     TrialMode,
     Verdict,
@@ -82,7 +81,7 @@ def behaviour_tables(diff: BehaviourDiff) -> Behaviour:
 def _routine(routine: RoutineBehaviour) -> Iterator[str]:
     verdict = f"{plain(routine.name)}: {_verdict(routine)}"
     if routine.mode is TrialMode.RELOCATION:
-        label, ran = "run", _relocations(routine.left[0], routine.right[0])
+        label, ran = "run", _relocations(routine)
     else:
         label, ran = "trials", _endings(routine)
     if not routine.differences and routine.mode is TrialMode.CALL:
@@ -103,9 +102,16 @@ def _routine(routine: RoutineBehaviour) -> Iterator[str]:
             yield from _row(_LABELS[kind], "; ".join(_change(one) for one in found))
 
 
-def _relocations(left: Observation, right: Observation) -> str:
-    texts = [plain(f"{one.ending.text}, {one.verdict}") for one in (left, right)]
-    return texts[0] if texts[0] == texts[1] else f"{texts[0]} → {texts[1]}"
+def _relocations(routine: RoutineBehaviour) -> str:
+    """How both ended; by regime, where there are several."""
+    texts: dict[str, list[str]] = {}
+    for left, right in zip(routine.left, routine.right, strict=True):
+        ends = [plain(f"{one.ending.text}, {one.verdict}") for one in (left, right)]
+        text = ends[0] if ends[0] == ends[1] else f"{ends[0]} → {ends[1]}"
+        texts.setdefault(text, []).append(plain(left.trial))
+    if len(routine.left) == 1:
+        return next(iter(texts))
+    return "; ".join(f"{', '.join(trials)}: {text}" for text, trials in texts.items())
 
 
 def _endings(routine: RoutineBehaviour) -> str:
