@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from relokit.diffing.kernels.whole_match import Match
     from relokit.diffing.kernels.whole_pairs import FunctionPairing
     from relokit.diffing.kernels.whole_text import KernelText
-    from relokit.diffing.read.references import Ints
+    from relokit.diffing.read.references import Flags, Ints
 
 
 class FunctionStatus(StrEnum):
@@ -134,14 +134,16 @@ class WholeDiff:
     """What a comparison of two kernels found; ``kinds`` are what it was asked for.
 
     ``functions`` are all that differ, in no order; ``unchanged`` are the names of the others.
-    ``skipped`` are names, of either side, of code that is too large for a function.
+    ``skipped`` are names, of either side, of code that is too large for a function. ``data`` is how
+    many instructions of the left take constant data, which was compared with it;
+    ``data_not_compared`` how many take other data, of which only the place was.
     """
 
     SCHEMA: ClassVar[str] = "relokit.whole-diff/1"
     DOCUMENT: ClassVar[Table] = {
         **shown("same", "changed", "left", "right", "totals"),
         "kinds": "kind_totals",
-        "skipped": "skipped",
+        **shown("skipped", "data", "data_not_compared"),
         "functions": "reported",
     }
 
@@ -151,6 +153,8 @@ class WholeDiff:
     unchanged: tuple[str, ...] = field(repr=False)
     skipped: tuple[str, ...] = ()
     kinds: frozenset[ChangeKind] = frozenset(ChangeKind)
+    data: int = 0
+    data_not_compared: int = 0
 
     def differing(self) -> tuple[FunctionChange, ...]:
         """Functions with a difference of ``kinds``, the most inserted and deleted first."""
@@ -261,6 +265,8 @@ def compare_kernels(
         unchanged=tuple(one.names[number] for number in pairs[match.same, 0].tolist()),
         skipped=tuple(dict.fromkeys(one.skipped + other.skipped)),
         kinds=wanted,
+        data=int((one.targets >= 0).sum()),
+        data_not_compared=one.others,
     )
 
 
@@ -303,7 +309,7 @@ def _functions(
         [
             _tally(right, other_words[without], other_owners[without], units),
             _tally(left, words[alone], owners[alone], units),
-            _tally(left, words[altered], owners[altered], units),
+            _tally(left, words[altered], owners[altered], units, match.data),
         ],
         axis=-1,
     )
@@ -332,10 +338,16 @@ def _functions(
     )
 
 
-def _tally(text: KernelText, words: Ints, owners: Ints, units: int) -> Ints:
-    """How many of ``words`` are of each kind, a row for each of ``units``."""
+def _tally(
+    text: KernelText, words: Ints, owners: Ints, units: int, data: Flags | None = None
+) -> Ints:
+    """How many of ``words`` are of each kind, a row for each of ``units``; by ``data`` words, what
+    differs is data.
+    """
     import numpy as np
 
     kinds = text.kinds_of(words)
+    if data is not None:
+        kinds[data[words]] = WEIGHT.index(ChangeKind.DATA)
     tallied = np.bincount(owners * len(WEIGHT) + kinds, minlength=units * len(WEIGHT))
     return tallied.reshape(units, len(WEIGHT))

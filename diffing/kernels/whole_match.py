@@ -8,6 +8,7 @@ import numpy.typing as npt
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.instruction_forms import SYSTEM
 from relokit.diffing.kernels.whole_align import Aligner, cells, common_anywhere
+from relokit.diffing.kernels.whole_data import data_alike
 from relokit.diffing.kernels.whole_text import (
     TAG_SHIFT,
     KernelText,
@@ -36,7 +37,8 @@ class Match:
     """``same[n]`` says that pair n has equal code; the rest is about the words of other pairs.
 
     ``partner`` is, by word of the left, the word of the right or -1; ``altered`` are words of
-    the left whose partner has another operand. ``unaligned[n]`` says that pair n was too
+    the left whose partner has another operand, ``data`` those where nothing differs but the data
+    that they take. ``unaligned[n]`` says that pair n was too
     large: equal words are partners wherever they are.
     """
 
@@ -44,6 +46,7 @@ class Match:
     partner: npt.NDArray[np.int32]
     altered: Flags
     unaligned: Flags
+    data: Flags
 
 
 def match_words(left: KernelText, right: KernelText, pairs: Ints, progress: Progress) -> Match:
@@ -61,10 +64,10 @@ def match_words(left: KernelText, right: KernelText, pairs: Ints, progress: Prog
         shapes = _shapes(left, right)
         rest = _common_ends(*shapes, extents, partner)
         unaligned[changed] = _align(*shapes, rest, partner, progress)
-        altered = _altered(left, right, extents, partner)
+        altered, data = _altered(left, right, extents, partner)
     else:
-        altered = np.zeros(len(left.words), np.bool_)
-    return Match(same, partner, altered, unaligned)
+        altered = data = np.zeros(len(left.words), np.bool_)
+    return Match(same, partner, altered, unaligned, data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,18 @@ def _same(left: KernelText, right: KernelText, extents: _Extents) -> Flags:
         ours, theirs = spans(extents.left[which], lengths), spans(extents.right[which], lengths)
         alike = left.words[ours] == right.words[theirs]
         alike &= left.places[ours] == right.places[theirs]
-        same[which] = np.logical_and.reduceat(alike, np.cumsum(lengths) - lengths)
+        firsts = np.cumsum(lengths) - lengths
+        found = np.logical_and.reduceat(alike, firsts)
+        # Of what differs anyway, the data is looked at when its words have their partners.
+        taking = np.repeat(found, lengths) & (left.targets[ours] >= 0)
+        alike[taking] = _data_alike(left, right, ours[taking], theirs[taking])
+        same[which] = np.logical_and.reduceat(alike, firsts)
     return same
+
+
+def _data_alike(left: KernelText, right: KernelText, ours: Ints, theirs: Ints) -> Flags:
+    """Whether words take the same data."""
+    return data_alike(left.program, right.program, left.taken(ours), right.taken(theirs))
 
 
 def _shapes(left: KernelText, right: KernelText) -> tuple[Ints, Ints]:
@@ -185,8 +198,9 @@ def _align(
 
 def _altered(
     left: KernelText, right: KernelText, extents: _Extents, partner: npt.NDArray[np.int32]
-) -> Flags:
-    """Which words of the left are unlike their partners, or refer to something else.
+) -> tuple[Flags, Flags]:
+    """Which words of the left are unlike their partners, or refer to something else; and which of
+    these take the same place with other data.
 
     A place in the function itself is the same if the first word at or behind it that has a partner
     is: what is inserted before that is its own difference.
@@ -211,7 +225,10 @@ def _altered(
         target = at[here] + inside_distance(place[here])
         orders.append(before[target] - before[start[here]])
     result[ours[here]] = unlike[here] | (orders[0] != orders[1])
-    return result
+    taking = np.flatnonzero(~result[ours] & (left.targets[ours] >= 0))
+    data: Flags = np.zeros(len(left.words), np.bool_)
+    data[ours[taking]] = ~_data_alike(left, right, ours[taking], theirs[taking].astype(np.int64))
+    return result | data, data
 
 
 def _flags(size: int, which: npt.NDArray[np.int32]) -> Flags:

@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import field, replace
 
-from relokit.codegen.object import SectionFlag, SymbolType
+import numpy as np
+
+from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.object import SectionFlag, SectionType
+from relokit.diffing.read.extents import is_writable
+from relokit.diffing.read.image_symbols import image_symbols
+from relokit.diffing.read.kernel_data import constant_ranges, with_pointers
+from relokit.diffing.read.references import Ints
 from relokit.diffing.read.routine import DiffError
 from relokit.diffing.read.sides import MAX_FILE
 from relokit.linker.elf.elf_reader import read_code
 from relokit.linker.elf_format import ELF_MAGIC
+from relokit.linker.image import Image, PlacedSection
 from relokit.linker.kernel.kallsyms import Kallsyms
 from relokit.linker.kernel.opened import Files
 
+MAX_APART = 1 << 28
+"""Bytes from a program's code to constant data that is compared with it."""
 
-def read_program(path: str, files: Files) -> tuple[memoryview, Kallsyms]:
-    """The bytes of the program at ``path`` and its symbols, by offset in these.
+
+@dataclass(frozen=True, slots=True)
+class ProgramSource:
+    """The bytes of a program, its symbols by offset in these, and where its constant data is:
+    from each even one of ``constant`` to the next. In memory it has ``size`` bytes. ``linked`` says
+    that it is an ELF file, which has names for all its data.
+    """
+
+    content: memoryview
+    symbols: Kallsyms
+    constant: Ints = field(repr=False)
+    size: int
+    linked: bool = False
+
+
+def read_program(path: str, files: Files) -> ProgramSource:
+    """The program at ``path``.
 
     Raises FormatError for a damaged file, LinkError for one that is spread too far, DiffError for
     an ELF file without functions.
@@ -22,19 +48,60 @@ def read_program(path: str, files: Files) -> tuple[memoryview, Kallsyms]:
     content = files.file(path, what="a kernel or a linked ELF file", limit=MAX_FILE).content
     if bytes(content[:4]) != ELF_MAGIC:
         kernel = files.kernel(path)
-        return kernel.file.image, kernel.symbols
-    image = read_code(content, path)
+        image, symbols = kernel.file.image, kernel.symbols
+        filled = with_pointers(image, symbols.link_base)
+        edges = _edges(constant_ranges(filled, symbols))
+        return ProgramSource(filled, symbols, edges, kernel.file.header.image_size)
+    return _linked(read_code(content, path), path)
+
+
+def _linked(image: Image, path: str) -> ProgramSource:
     code = [one for one in image.sections if one.flags & SectionFlag.EXEC and one.data]
-    flat = memoryview(replace(image, sections=tuple(code)).flat)
-    base = min((section.va for section in code), default=0)
+    kept = [one for one in image.sections if one in code or _is_near(one, code)]
+    flat = memoryview(replace(image, sections=tuple(kept)).flat)
+    base = min((section.va for section in kept), default=0)
+    found = image_symbols(image)
     named = sorted(
-        (symbol.value - base, symbol.name, "t" if symbol.type is SymbolType.FUNC else "d")
-        for symbol in image.symbols
-        if symbol.value >= base and not symbol.name.startswith(("$", ".L"))
+        (address - base, name, letter)
+        for letter, places in (("t", found.routines), ("d", found.data))
+        for _, address, _, name in places
+        if address >= base
     )
     if not any(letter == "t" for _, _, letter in named):
         raise DiffError("names no function", where=path, hint="give one that is not stripped")
     # What comes last ends with the code.
     named.append((max(len(flat), named[-1][0]), "", "d"))
     offsets, names, letters = zip(*named, strict=True)
-    return flat, Kallsyms(names, "".join(letters), offsets, base)
+    symbols = Kallsyms(names, "".join(letters), offsets, base)
+    constant = _edges(
+        (one.va - base, one.va - base + one.size)
+        for one in kept
+        if not is_writable(one.flags, one.name)
+    )
+    ends = (one.va - base + one.size for one in image.sections)
+    size = max((end for end in ends if end <= len(flat) + MAX_APART), default=0)
+    return ProgramSource(flat, symbols, constant, max(size, len(flat)), linked=True)
+
+
+def _is_near(section: PlacedSection, code: list[PlacedSection]) -> bool:
+    """Whether a section has constant data, and not so far from the code that it costs much."""
+    if (
+        section.type is SectionType.NOBITS
+        or not section.data
+        or not section.flags & SectionFlag.ALLOC
+    ):
+        return False
+    first = min((one.va for one in code), default=0)
+    last = max((one.va + one.size for one in code), default=0)
+    return first - MAX_APART <= section.va and section.va + section.size <= last + MAX_APART
+
+
+def _edges(ranges: Iterable[tuple[int, int]]) -> Ints:
+    """Ranges as ascending edges; those that meet are one."""
+    edges: list[int] = []
+    for start, end in sorted(ranges):
+        if edges and start <= edges[-1]:
+            edges[-1] = max(edges[-1], end)
+        elif start < end:
+            edges += [start, end]
+    return np.array(edges, np.int64)

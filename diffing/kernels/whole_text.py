@@ -15,9 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.instruction_forms import NOP, WITHIN_PAGE
+from relokit.codegen.instruction_forms import BR, NOP, WITHIN_PAGE
+from relokit.diffing.kernels.whole_data import ProgramData, Taken
 from relokit.diffing.kernels.whole_source import read_program
-from relokit.diffing.read.references import Flags, Ints, TextReader, Words, spans
+from relokit.diffing.read.kernel_data import LEAST_NAMED
+from relokit.diffing.read.references import (
+    Flags,
+    Ints,
+    TextReader,
+    Words,
+    accessed_bytes,
+    pointer_targets,
+    spans,
+)
 from relokit.diffing.read.routine import MAX_ROUTINE, DiffError, Names
 from relokit.diffing.routines.classify import WEIGHT, ChangeKind, kinds_of_words
 from relokit.linker.kernel.kallsyms import Kallsyms
@@ -43,6 +53,8 @@ class Reference(IntEnum):
     """Another place near a symbol: likewise."""
     NAMELESS = 5
     """A place that no symbol is near; the value is its distance from the function's start."""
+    CONSTANT = 6
+    """Constant data, compared by what it is; the value is 0, or its name's number and 1."""
 
 
 TAG_SHIFT = 56
@@ -83,7 +95,29 @@ class KernelText:
     places: Ints = field(repr=False)
     raw: Words = field(repr=False)
     """The words as they are in the Image."""
+    targets: Ints = field(repr=False)
+    """By word, the offset of the constant data that it takes, or -1."""
+    program: ProgramData = field(repr=False)
+    offsets: Ints = field(repr=False)
+    """By function, where it is in the program."""
+    jumps: Flags = field(repr=False)
+    """By function, whether it jumps by a register."""
     skipped: tuple[str, ...] = ()
+    others: int = 0
+    """References to data that is not constant: only the place is compared."""
+
+    def taken(self, words: Ints) -> Taken:
+        """What the words with these numbers, which are ascending by function, take."""
+        owner = np.searchsorted(self.starts, words, "right") - 1
+        first = self.offsets[owner]
+        literal = self.places[words] >> TAG_SHIFT == Reference.LITERAL
+        return Taken(
+            self.targets[words],
+            np.where(literal, 0, accessed_bytes(self.raw[words])),
+            first,
+            first + 4 * self.lengths[owner],
+            self.jumps[owner],
+        )
 
     def kinds_of(self, words: Ints) -> npt.NDArray[np.uint8]:
         """What the words with these numbers are about, each as its kind's place in WEIGHT."""
@@ -94,9 +128,11 @@ class KernelText:
 
 def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
     """Read the program at ``path``; raises FormatError, and DiffError where it has no functions."""
-    content, symbols = read_program(path, files)
+    program = read_program(path, files)
+    symbols = program.symbols
     table = _symbol_table(symbols, numbers)
-    image = np.frombuffer(content[: len(content) & ~3], "<u4")
+    content = bytes(program.content)
+    image = np.frombuffer(content, "<u4", len(content) // 4)
     ends = np.minimum(np.append(table.offsets[1:], table.offsets[-1]), 4 * len(image))
     sizes = ends - table.offsets
     code = table.code & (sizes > 0)
@@ -116,6 +152,35 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
     words = image[spans(offsets // 4, lengths)].astype(np.uint32)
     reader = TextReader(words, offsets, starts, lengths, symbols.link_base & WITHIN_PAGE)
     reader.read()
+    taken = reader.takes()
+    data = ProgramData(
+        content=content,
+        base=symbols.link_base,
+        size=program.size,
+        bounds=np.unique(
+            np.concatenate(
+                [
+                    table.offsets,
+                    reader.target[taken],
+                    program.constant,
+                    pointer_targets(content, symbols.link_base),
+                ]
+            )
+        ),
+        symbols=table.offsets,
+        numbers=table.numbers,
+        functions=whole,
+        reach=Names.reach,
+        constant=program.constant,
+        named_data=program.linked or symbols.types.count("b") >= LEAST_NAMED,
+    )
+    targets = np.full(len(words), -1, np.int64)
+    constant = taken[data.is_constant(reader.target[taken])]
+    targets[constant] = reader.target[constant]
+    places = _places(reader, table, whole, offsets)
+    others = places[taken] >> TAG_SHIFT >= Reference.DATA
+    _name_constants(places, reader, data)
+    _name_literals(places, targets, reader, data)
     return KernelText(
         path=path,
         names=tuple(table.names[index] for index in chosen.tolist()),
@@ -123,9 +188,17 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
         starts=starts,
         lengths=_trimmed(words, starts),
         words=reader.masked,
-        places=_places(reader, table, whole, offsets),
+        places=places,
         raw=words,
+        targets=targets,
+        program=data,
+        offsets=offsets,
+        jumps=np.bincount(
+            reader.owner[(words & np.uint32(BR.mask)) == BR.value], minlength=len(starts)
+        )
+        > 0,
         skipped=tuple(table.names[index] for index in np.flatnonzero(code & ~whole).tolist()),
+        others=int(others.sum()) - len(constant),
     )
 
 
@@ -181,6 +254,34 @@ def _places(reader: TextReader, table: _SymbolTable, whole: Flags, offsets: Ints
     nameless = _tagged(Reference.NAMELESS, target - offsets[reader.owner[at]] + _BIAS)
     places[at] = np.where(near, (tag << TAG_SHIFT) | value, nameless)
     return places
+
+
+def _name_constants(places: Ints, reader: TextReader, data: ProgramData) -> None:
+    """Have places in constant data say no more than the symbol that begins there."""
+    tag = places >> TAG_SHIFT
+    at = np.flatnonzero((tag == Reference.DATA) | (tag == Reference.NAMELESS))
+    at = at[reader.takes_something(at) & data.is_constant(reader.target[at])]
+    target = reader.target[at]
+    row = np.searchsorted(data.symbols, target, "right") - 1
+    exact = (row >= 0) & (data.symbols[row] == target)
+    places[at] = _tagged(Reference.CONSTANT, np.where(exact, data.numbers[row] + 1, 0))
+
+
+def _name_literals(places: Ints, targets: Ints, reader: TextReader, data: ProgramData) -> None:
+    """Have literals that are addresses say what of, or take the constant data that is there."""
+    at = np.flatnonzero(reader.literal)
+    at = at[(at + 1 < len(reader.literal)) & reader.literal[np.minimum(at + 1, len(reader.pc) - 1)]]
+    target = data.pointed(reader.pc[at])
+    names = data.names(target)
+    constant = (target >= 0) & (names < 0) & data.is_constant(target)
+    known = (names >= 0) | constant
+    if not data.named_data:
+        known |= (target >= 0) & data.is_nameless(target)
+    targets[at[constant]] = target[constant]
+    at, names = at[known], names[known]
+    for half in (at, at + 1):
+        places[half] = _tagged(Reference.LITERAL, names + 1)
+        reader.masked[half] = 0
 
 
 def inside_distance(places: Ints) -> Ints:

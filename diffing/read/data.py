@@ -86,7 +86,8 @@ class SideData:
 
     ``symbols`` are (VA, bytes or 0, name) of what is named in it, ``code`` (VA, VA of the end) of
     all routines, ``references`` all other places that something refers to, asked for at most
-    once. ``whole`` says that these are all that there are.
+    once. ``whole`` says that these are all that there are, ``named`` that whatever can be written
+    to has a name, or is in something that has.
     """
 
     def __init__(
@@ -97,7 +98,9 @@ class SideData:
         references: Callable[[], Iterable[int]] = _none,
         *,
         whole: bool = False,
+        named: bool = True,
     ) -> None:
+        self._all_named = named
         self._areas = sorted((one for one in areas if one.size), key=lambda one: one.address)
         self._starts = [one.address for one in self._areas]
         self._symbols = {
@@ -143,6 +146,11 @@ class SideData:
         if area is None or area.writable:
             return False
         return not (area.code and self._in_code(address))
+
+    def is_unknown(self, address: int) -> bool:
+        """Whether VA ``address`` is in data that changes, of which not all has names."""
+        area = self.area(address)
+        return area is not None and area.writable and not self._all_named
 
     def named_at(self, address: int) -> bool:
         """Whether a symbol begins at VA ``address``, or one that has a size holds it."""

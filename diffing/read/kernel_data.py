@@ -6,11 +6,11 @@ tell: text, _etext, constant data, __init_begin, what boot needs, the rest of th
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 from relokit.codegen.base.bits import MASK64
-from relokit.codegen.base.nouns import dataclass
-from relokit.diffing.read.data import Area, SideData
+from relokit.diffing.read.data import NO_DATA, Area, SideData
 from relokit.linker.kernel.kallsyms import Kallsyms
 
 if TYPE_CHECKING:
@@ -18,27 +18,40 @@ if TYPE_CHECKING:
 
 CONSTANT = "_etext", "__init_begin"
 """Names of where constant data begins and ends; page tables of the kernel itself end it."""
+BOOT_CODE = "_sinittext", "_einittext"
 RELATIVE = 0x403
 """R_AARCH64_RELATIVE: base plus addend (AAELF64, "Dynamic relocations")."""
+LEAST_NAMED = 16
+"""Variables with a name in a kernel in which all have one, by CONFIG_KALLSYMS_ALL."""
 CODE_LETTERS = "tTwW"
-_RECORD = 3
-"""Words of 64 bits in a relocation with an addend: place, kind, addend."""
+_FIRST_SYMBOLS = 64
+"""By so many distances the table of symbols is recognised."""
 
 
-@dataclass(frozen=True, slots=True)
-class Constants:
-    """Offsets in a program of its constant data, from ``start`` up to ``end``."""
+def constant_ranges(content: memoryview, symbols: Kallsyms) -> list[tuple[int, int]]:
+    """Offsets from which to which a kernel has constant data, ascending; none, if it does not say.
 
-    start: int
-    end: int
-
-
-def constants_of(symbols: Kallsyms, size: int) -> Constants:
-    """Where a kernel of ``size`` bytes has its constant data; nowhere, if it does not say."""
+    Its own table of where its symbols are is left out: it says no more than that code has moved.
+    """
     if not all(name in symbols for name in CONSTANT):
-        return Constants(0, 0)
+        return []
     start, end = (symbols.offset(name) for name in CONSTANT)
-    return Constants(max(start, 0), min(end, size)) if 0 <= start < end else Constants(0, 0)
+    end = min(end, len(content))
+    if not 0 <= start < end:
+        return []
+    at, after = _symbol_places(content[start:end], symbols)
+    if at == after:
+        return [(start, end)]
+    return [(start, start + at), (start + after, end)]
+
+
+def _symbol_places(content: memoryview, symbols: Kallsyms) -> tuple[int, int]:
+    """Where in ``content`` the distances of all symbols from the first byte are, if they are."""
+    first = symbols.offsets[:_FIRST_SYMBOLS]
+    if min(first, default=-1) < 0 or len(first) < _FIRST_SYMBOLS:
+        return 0, 0
+    at = bytes(content).find(struct.pack(f"<{len(first)}I", *first))
+    return (at, min(at + 4 * len(symbols), len(content))) if at >= 0 else (0, 0)
 
 
 def with_pointers(image: bytes | memoryview, base: int) -> memoryview:
@@ -65,31 +78,47 @@ def with_pointers(image: bytes | memoryview, base: int) -> memoryview:
     return filled.data
 
 
+def _boot_code(symbols: Kallsyms) -> list[tuple[int, int]]:
+    """Where the code is that only boot runs."""
+    if not all(name in symbols for name in BOOT_CODE):
+        return []
+    start, end = (symbols.offset(name) & ~3 for name in BOOT_CODE)
+    return [(start, end)] if 0 <= start < end else []
+
+
 def kernel_data(image: memoryview, symbols: Kallsyms) -> SideData:
     """The data of a kernel; its code is only searched for references when that matters."""
-    base, size = symbols.link_base, len(image)
-    known = constants_of(symbols, size)
-    if not known.end:
-        return SideData([Area("data", base, size, image, writable=True)], whole=False)
+    base = symbols.link_base
+    content = with_pointers(image, base)
+    ranges = constant_ranges(content, symbols)
+    if not ranges:
+        return NO_DATA
+    # Nothing is said of code: what is in front of the first range.
+    first = ranges[0][0]
+    edges = [edge for one in ranges for edge in one]
+    areas = [
+        Area("constant data", base + start, end - start, content[start:end])
+        for start, end in ranges
+    ]
+    areas += [
+        Area("data", base + start, end - start, content[start:end], writable=True)
+        for start, end in zip(edges[1::2], [*edges[2::2], len(image)], strict=True)
+    ]
 
     def references() -> Iterator[int]:
-        from relokit.diffing.read.references import data_references
+        from relokit.diffing.read.references import data_references, pointer_targets
 
-        yield from data_references(image[: known.start], base)
+        for start, end in [(0, first), *_boot_code(symbols)]:
+            yield from data_references(image[start:end], base + start)
+        yield from (base + offset for offset in pointer_targets(content, base).tolist())
 
-    content = with_pointers(image, base)
     return SideData(
-        [
-            Area(
-                "constant data", base + known.start, known.end - known.start,
-                content[known.start : known.end],
-            ),
-            Area("data", base + known.end, size - known.end, content[known.end :], writable=True),
-        ],
+        areas,
         (
             (base + at, 0, name)
             for at, name, letter in zip(symbols.offsets, symbols.names, symbols.types, strict=True)
-            if letter not in CODE_LETTERS and at >= known.start
+            if letter not in CODE_LETTERS and at >= first
         ),
         references=references,
-    )  # fmt: skip
+        named=symbols.types.count("b") >= LEAST_NAMED,
+    )

@@ -40,11 +40,39 @@ def data_references(code: bytes | memoryview, address: int) -> list[int]:
     one = np.zeros(1, np.int64)
     reader = TextReader(words, one + (address - base), one, one + len(words), 0)
     reader.read()
-    taken = reader.refers & ~reader.is_branch()
-    # Of an ADRP that nothing completes only the page is known.
-    alone = (words & np.uint32(ADRP.mask)) == ADRP.value
-    taken &= ~(alone & (reader.target & WITHIN_PAGE == 0))
-    return [base + target for target in np.unique(reader.target[taken]).tolist()]
+    return [base + target for target in np.unique(reader.target[reader.takes()]).tolist()]
+
+
+def pointer_targets(content: bytes | memoryview, base: int) -> Ints:
+    """Offsets, each once, whose addresses are in ``content``, linked at VA ``base``, by 64 bits."""
+    values = np.frombuffer(content, "<u8", len(content) // 8)
+    offsets = values - np.uint64(base & (1 << 64) - 1)
+    found: Ints = np.unique(offsets[(offsets < np.uint64(len(content))) & (values != 0)])
+    return found.astype(np.int64)
+
+
+def branch_references(code: bytes | memoryview, address: int) -> list[int]:
+    """VAs that branches in ``code``, at VA ``address``, lead to; what is data may add some."""
+    words = np.frombuffer(memoryview(code)[: len(code) & ~3], "<u4").astype(np.uint32)
+    found = [
+        4 * (at + _field(words[at], low, width))
+        for mask, form, low, width in RELATIVE
+        if (mask, form) != LITERAL
+        for at in (np.flatnonzero((words & np.uint32(mask)) == form),)
+    ]
+    return [address + distance for distance in np.unique(np.concatenate(found)).tolist()]
+
+
+def accessed_bytes(words: Words) -> Ints:
+    """How many bytes a load or store with the low half of an address accesses, or a literal load;
+    0 for what only takes an address.
+    """
+    literal = (words & np.uint32(LITERAL.mask)) == LITERAL.value
+    access = (words & np.uint32(UNSIGNED_OFFSET.mask)) == UNSIGNED_OFFSET.value
+    vector = words >> np.uint32(26) & np.uint32(1)
+    loaded = np.array([[4, 8, 4, 0], [4, 8, 16, 0]])[vector, words >> np.uint32(30)]
+    found: Ints = np.where(literal, loaded, np.where(access, 1 << _scale(words), 0))
+    return found
 
 
 def spans(starts: Ints, lengths: Ints) -> Ints:
@@ -73,6 +101,8 @@ class TextReader:
         self.literal: Flags = np.zeros(len(words), np.bool_)
         self.by_page: Flags = np.zeros(len(words), np.bool_)
         """The word is an ADRP or completes one: never a place inside, always one by name."""
+        self.completed: Flags = np.zeros(len(words), np.bool_)
+        """The word is an ADRP of which it is known where in the page it leads."""
 
     def read(self) -> None:
         """Fill in everything."""
@@ -82,10 +112,25 @@ class TextReader:
         pages = self._addresses()
         self._complete(pages)
 
-    def is_branch(self) -> Flags:
-        """The words that lead somewhere, rather than take an address."""
-        branch: Flags = (self._words & np.uint32(_BRANCHES_MASK)) == _BRANCHES
-        return branch & ~self.literal
+    def takes(self) -> Ints:
+        """The words that take or access a place, all of which is in them.
+
+        No branch; and no ADRP, of which only what completes it knows the place.
+        """
+        at = np.flatnonzero(self.refers)
+        words = self._words[at]
+        branch = (words & np.uint32(_BRANCHES_MASK)) == _BRANCHES
+        page = (words & np.uint32(ADRP.mask)) == ADRP.value
+        found: Ints = at[~branch & ~page]
+        return found
+
+    def takes_something(self, at: Ints) -> Flags:
+        """Which of the words ``at`` take a place, or the page of one that is known."""
+        words = self._words[at]
+        branch = (words & np.uint32(_BRANCHES_MASK)) == _BRANCHES
+        page = (words & np.uint32(ADRP.mask)) == ADRP.value
+        found: Flags = ~branch & ~(page & ~self.completed[at])
+        return found
 
     def within(self) -> Ints:
         """The words that refer to a place in their own function."""
@@ -161,6 +206,7 @@ class TextReader:
             users, used = at[uses], word[uses]
             whole = page[uses] + (_field_unsigned(used) << _scale(used))
             self.target[users] = self.target[adrp[uses]] = whole
+            self.completed[adrp[uses]] = True
             self.refers[users] = self.by_page[users] = True
             self.masked[users] &= np.uint32(~_LOW_FIELD & 0xFFFFFFFF)
             branch = (word & np.uint32(_BRANCHES_MASK)) == _BRANCHES
@@ -170,7 +216,7 @@ class TextReader:
 
 def _field(words: Words, low: int, width: int) -> Ints:
     """A signed field of each word."""
-    value = words.astype(np.int64) >> low & (1 << width) - 1
+    value: Ints = words.astype(np.int64) >> low & (1 << width) - 1
     return value - ((value >> width - 1) << width)
 
 

@@ -22,7 +22,7 @@ MAX_ROUTINES = 4096
 MAX_STRING, LEAST_STRING, SHOWN_STRING = 1024, 4, 56
 """Bytes of a string that is recognised as one, and characters of it that are shown."""
 # Printable ASCII, tab, newline, and the SOH before a kernel message's level.
-_TEXT = bytes([1, 9, 10, *range(0x20, 0x7F)])
+STRING_TEXT = bytes([1, 9, 10, *range(0x20, 0x7F)])
 
 
 class DiffError(RelokitError):
@@ -101,7 +101,7 @@ class Names:
         """The text at ``address`` in quotes, if it is one; of a long one, the start and a sum."""
         data = bytes(self._content(address, MAX_STRING))
         text, end, _ = data.partition(b"\0")
-        if not end or len(text) < LEAST_STRING or text.translate(None, _TEXT):
+        if not end or len(text) < LEAST_STRING or text.translate(None, STRING_TEXT):
             return None
         shown = json.dumps(text.decode("ascii"))
         if len(shown) <= SHOWN_STRING:

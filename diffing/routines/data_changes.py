@@ -86,6 +86,7 @@ class DataFollower:
                 self._read(datum, label, visit.users[side], side)
                 for side, datum in enumerate(found)
             )
+            left, right = self._with_distances(left, right)
             if left[2] != right[2]:
                 yield left, right
             work.extend(_pointed(left, right, visit))
@@ -129,6 +130,20 @@ class DataFollower:
         if not (one.exact and other.exact):
             sizes = [min(sizes)] * 2
         return replace(one, size=sizes[0]), replace(other, size=sizes[1])
+
+    def _with_distances(self, left: Reading, right: Reading) -> tuple[Reading, Reading]:
+        """Both with words that are distances, from themselves to the same place, as equal ones."""
+        keys = list(left[2]), list(right[2])
+        for number, lines in enumerate(zip(left[1], right[1], strict=False)):
+            if keys[0][number] == keys[1][number] or any(line.place for line in lines):
+                continue
+            places = [
+                side.names.pointed(datum.address + line.offset + signed(line.word, 32))
+                for side, (datum, _, _), line in zip(self._sides, (left, right), lines, strict=True)
+            ]
+            if places[0] is not None and places[0] == places[1]:
+                keys[0][number] = keys[1][number] = _key(f".word {places[0]} - .")
+        return (*left[:2], tuple(keys[0])), (*right[:2], tuple(keys[1]))
 
     def _read(self, datum: Datum, label: str, user: Routine, side: int) -> Reading:
         content = datum.content
@@ -237,7 +252,8 @@ class _DataLines:
         if (self._datum.address + offset) % 4 or offset + 8 > len(content):
             return None
         value = int.from_bytes(content[offset : offset + 8], "little")
-        return value if value >> 16 and self._names.data.area(value) is not None else None
+        known = self._names.data.area(value) is not None or self._names.name(value) is not None
+        return value if known and value >> 16 else None
 
     @cached_property
     def _jumps(self) -> bool:
@@ -271,7 +287,9 @@ class _DataLines:
             place=name or f"{place:#x}", named=name is not None, address=place,
             distance=place - self._user.address, taken=True, datum=nameless,
         )  # fmt: skip
-        shown = "data" if nameless else None if string else self._labels.at(place)
+        if nameless or (not string and data.is_unknown(place)):
+            return line, _key(f"{line.mnemonic} data{' - .' if relative else ''}")
+        shown = None if string else self._labels.at(place)
         return line, _key(f"{line.mnemonic} {shown or line.place}{' - .' if relative else ''}")
 
     def _plain(self, offset: int, word: int) -> tuple[Instruction, Key]:

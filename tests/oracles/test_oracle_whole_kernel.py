@@ -8,16 +8,22 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from relokit.building import encoder
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.kernels.whole import FunctionStatus, WholeDiff, compare_kernels
+from relokit.diffing.kernels.whole_text import Numbers, read_text
+from relokit.diffing.read.kernel_data import kernel_data
 from relokit.diffing.read.routine import Names, Routine, Side
+from relokit.diffing.read.sides import read_sides
 from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.compare import compare
 from relokit.diffing.routines.model import Diff
 from relokit.linker.kernel.kallsyms import Kallsyms, read_kallsyms
 from relokit.linker.kernel.kernel_file import open_kernel
+from relokit.linker.kernel.opened import Files
 
 pytestmark = pytest.mark.oracle
 
@@ -45,7 +51,11 @@ class Kernel:
         return cls(
             image,
             symbols,
-            Names((symbol.address, symbol.name) for symbol in symbols),
+            Names(
+                ((symbol.address, symbol.name) for symbol in symbols),
+                lambda address, size: image[address - symbols.link_base :][:size],
+                kernel_data(image, symbols),
+            ),
             frozenset(name for name, count in counts.items() if count == 1),
             tuple(sorted(set(symbols.offsets))),
         )
@@ -166,3 +176,25 @@ def test_5_10_and_7_are_compared_too(kernel_5_10: Path, kernel_7: Path) -> None:
     assert 0 < diff.changed < numbers[FunctionStatus.CHANGED]
     assert diff.kind_counts().keys() == {ChangeKind.BARRIER}
     assert all(ChangeKind.BARRIER in one.kinds for one in diff.differing())
+
+
+def test_two_bytes_of_a_switch_table_are_a_difference(kernel_6_12: Path, tmp_path: Path) -> None:
+    # A table of bytes: LDRB by a register from the ADRP's page, ADR of the code, ADD of the byte.
+    image = bytearray(open_kernel(kernel_6_12).image)
+    before = tmp_path / "before"
+    before.write_bytes(image)
+    text = read_text(str(before), Numbers(), Files())
+    tables = np.flatnonzero((text.targets >= 0) & (text.raw & 0xFF800000 == 0x91000000))
+    tables = tables[text.jumps[np.searchsorted(text.starts, tables, "right") - 1]]
+    tables = tables[text.raw[tables + 1] & 0xFFE00C00 == 0x38600800]
+    word = int(tables[len(tables) // 2])
+    at = int(text.targets[word])
+    other = next(n for n in range(at + 1, at + 64) if image[n] != image[at])
+    image[at], image[other] = image[other], image[at]
+    after = tmp_path / "after"
+    after.write_bytes(image)
+    diff = compare_kernels(before, after)
+    name = text.names[int(np.searchsorted(text.starts, word, "right")) - 1]
+    assert [one.name for one in diff.functions] == [name]
+    assert list(diff.functions[0].kinds) == [ChangeKind.DATA]
+    assert compare(*read_sides(str(before), f"{after}:{name}", encoder)).changed

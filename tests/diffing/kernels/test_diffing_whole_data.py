@@ -1,0 +1,136 @@
+"""Two programs as a whole: the constant data that functions take, wherever it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from relokit.building import encoder
+from relokit.codegen.gas.assembler import assemble
+from relokit.codegen.source import Unit
+from relokit.diffing.kernels.whole import WholeDiff, compare_kernels
+from relokit.diffing.read.image_symbols import image_symbols
+from relokit.diffing.read.references import branch_references, data_references
+from relokit.diffing.read.untyped import branch_targets
+from relokit.diffing.routines.classify import ChangeKind
+from relokit.linker.elf.elf_writer import write_exec
+from relokit.linker.image import Image
+from relokit.linker.link.linking import link
+
+HERE = """SECTIONS { . = 0x400000; .text : { *(.text) } .rodata : { *(.rodata) }
+           .data : { *(.data) } .bss : { *(.bss) } }"""
+THERE = """SECTIONS { . = 0x7654000; .text : { *(.text) } . = . + 0x12348;
+            .rodata : { *(.rodata) } . = . + 0x2340; .data : { *(.data) } .bss : { *(.bss) } }"""
+
+PROGRAM = """
+        .type go, %function
+go:     adrp x1, table
+        add x1, x1, :lo12:table
+        ldrsw x2, [x1, x0, lsl #2]
+        add x1, x1, x2
+        br x1
+case0:  mov x0, #0
+        ret
+case1:  mov x0, #1
+        ret
+        .size go, . - go
+        .type read, %function
+read:   adrp x1, .Lconstant
+        ldr x0, [x1, :lo12:.Lconstant]
+        adrp x2, .Lpointers
+        add x2, x2, :lo12:.Lpointers
+        adrp x3, variable
+        add x3, x3, :lo12:variable
+        ldr x4, =.Ltext
+        ret
+        .ltorg
+        .size read, . - read
+handler: msr vbar_el2, x1
+inner:  eret
+        .size handler, . - handler
+        .section .rodata
+        .balign 8
+table:  .word case0 - table
+        .word case1 - table
+.Lconstant: .quad 0x55
+.Lpointers: .quad .Ltext, go, .Lmore, variable
+        .word .Lother - ., read - .
+.Lmore: .quad .Lother, 7
+.Ltext: .asciz "some text"
+.Lother: .asciz "other text"
+        .data
+        .balign 8
+        .type variable, %object
+variable: .quad 1
+        .size variable, 8
+"""
+
+
+def image(text: str, script: str = HERE) -> Image:
+    built = assemble(Unit.from_text("t.S", text), encoder().encode)
+    return link([built], Unit.from_text("t.ld", script), name="t")
+
+
+def compared(tmp_path: Path, left: Image, right: Image) -> WholeDiff:
+    paths = tmp_path / "left.elf", tmp_path / "right.elf"
+    for path, one in zip(paths, (left, right), strict=True):
+        path.write_bytes(write_exec(one))
+    return compare_kernels(*paths)
+
+
+def test_moved_is_not_changed(tmp_path: Path) -> None:
+    diff = compared(tmp_path, image(PROGRAM), image(PROGRAM, THERE))
+    assert diff.same, diff.functions
+    assert sorted(diff.unchanged) == ["go", "handler", "read"]
+    assert diff.data == 4
+    assert diff.data_not_compared == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "function"),
+    [
+        ("table:  .word case0 - table", "table:  .word case1 - table", "go"),
+        (".word case1 - table", ".word case0 - table", "go"),
+        ("0x55", "0x56", "read"),
+        (".quad .Ltext, go", ".quad .Lother, go", "read"),
+        ("go, .Lmore", "read, .Lmore", "read"),
+        (".Lother, 7", ".Lother, 8", "read"),
+        (".Lother, 7", ".Ltext, 7", "read"),
+        (".Lmore, variable", ".Lmore, variable + 8", "read"),
+        (".Lother - ., read - .", ".Ltext - ., read - .", "read"),
+        (".Lother - ., read - .", ".Lother - ., go - .", "read"),
+        ('"some text"', '"same text"', "read"),
+        ("ldr x4, =.Ltext", "ldr x4, =variable", "read"),
+        ("msr vbar_el2", "msr vbar_el1", "handler"),
+        ("inner:  eret", "inner:  ret", "handler"),
+    ],
+)
+def test_each_thing_that_differs_is_found(
+    old: str, new: str, function: str, tmp_path: Path
+) -> None:
+    assert old in PROGRAM
+    diff = compared(tmp_path, image(PROGRAM), image(PROGRAM.replace(old, new), THERE))
+    assert [one.name for one in diff.functions] == [function]
+    if function != "handler":
+        assert list(diff.functions[0].kinds) == [ChangeKind.DATA]
+
+
+def test_data_of_a_changed_function_counts_as_data(tmp_path: Path) -> None:
+    changed = PROGRAM.replace("0x55", "0x56").replace("ldr x4", "nop\nldr x4")
+    diff = compared(tmp_path, image(PROGRAM), image(changed, THERE))
+    (one,) = diff.functions
+    assert one.kinds[ChangeKind.DATA].operands == 1
+    assert sum(count.inserted for count in one.kinds.values()) >= 1
+
+
+def test_places_are_found_as_word_by_word() -> None:
+    built = image(PROGRAM)
+    (code,) = (one for one in built.sections if one.name == ".text")
+    assert set(branch_references(code.data, code.va)) == branch_targets(code.data, code.va)
+    taken = data_references(code.data, code.va)
+    assert built.symbol("table") in taken
+    assert built.symbol("variable") in taken
+    names = [name for _, name in image_symbols(built).names]
+    assert "inner" not in names  # a place in a routine
+    assert "handler" in names
