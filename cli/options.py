@@ -124,7 +124,7 @@ _JOB_OPTIONS: dict[str, dict[str, Any]] = {
         "type": Bank(),
         "metavar": "SIZE[@ADDRESS]",
         "help": "Memory set aside for the kernel of --path crash. [default: half of the largest "
-        "bank]",
+        "hole]",
     },
     "--kernel-at": {"type": Address(), "help": "PA of the kernel."},
     "--initrd-at": {"type": Address(), "help": "PA of the initrd."},

@@ -12,8 +12,8 @@ from typing import Any
 
 from relokit.codegen.base.errors import FormatError, MachineError
 from relokit.codegen.base.nouns import dataclass
-from relokit.runtime.board.devicetree import TREES, check_dtb, quads, ranges_in, root_range
-from relokit.runtime.board.fdt import MAX_DTB, Node, Range, parse
+from relokit.runtime.board.devicetree import TREES, check_dtb, quads, ranges_in, root_range, tree_of
+from relokit.runtime.board.fdt import MAX_DTB, Node, Range
 
 MAX_CMDLINE = 2048
 """COMMAND_LINE_SIZE of arm64, in bytes with the final NUL."""
@@ -56,7 +56,7 @@ def without_old(dtb: bytes, *, seed: int = 0) -> bytes:
     """
     import libfdt
 
-    root = parse(check_dtb(dtb)).root
+    root = tree_of(check_dtb(dtb)).root
     node = root.child("chosen")
     if node is None:
         return dtb
@@ -116,7 +116,7 @@ def with_chosen(
         values[INITRD_START] = quads(start)
         values[INITRD_END] = quads(end)
     if crash is not None:
-        root = parse(blob).root
+        root = tree_of(blob).root
         values[CORE_HEADER] = root_range(root, crash.core)
         values[USABLE_RANGE] = root_range(root, crash.usable)
     for name, value in values.items():

@@ -63,6 +63,12 @@ PSCI_CALLS = {
 }
 
 
+@lru_cache(maxsize=TREES)
+def tree_of(dtb: bytes) -> DeviceTree:
+    """``dtb`` as it was walked before: a board's tree has thousands of nodes."""
+    return parse(dtb)
+
+
 def check_dtb(data: bytes | memoryview, *, where: str = "device tree") -> bytes:
     """Return the blob without padding after it; raises FormatError for what is not sound."""
     tree = parse(data, where=where)
@@ -178,13 +184,13 @@ def in_whole_pages(dtb: bytes, page_size: int) -> bytes:
     return dtb[:4] + size.to_bytes(4, "big") + dtb[8:] + filler[len(dtb) :]
 
 
-def memory_of(dtb: bytes, *, where: str = "device tree") -> tuple[Range, ...]:
+def memory_of(dtb: bytes) -> tuple[Range, ...]:
     """RAM as Linux finds it in the root's memory nodes, ascending (base, size); maybe none.
 
-    A node's ``linux,usable-memory`` counts instead of its ``reg``. Raises FormatError naming
-    ``where`` if a range passes 2^64.
+    A node's ``linux,usable-memory`` counts instead of its ``reg``. Raises FormatError if a range
+    passes 2^64.
     """
-    root = parse(dtb, where=where).root
+    root = tree_of(dtb).root
     found = [
         entry
         for node in memory_nodes(root)
@@ -196,7 +202,7 @@ def memory_of(dtb: bytes, *, where: str = "device tree") -> tuple[Range, ...]:
 
 def empty_memory(dtb: bytes) -> int | None:
     """Where the first memory node is that has an address and no size: firmware would fill it in."""
-    root = parse(dtb).root
+    root = tree_of(dtb).root
     return next((base for node in memory_nodes(root) for base, _ in reg_of(node, root)), None)
 
 
@@ -215,7 +221,7 @@ def with_memory(dtb: bytes, banks: tuple[Range, ...]) -> bytes:
     import libfdt
 
     blob = check_dtb(dtb)
-    root = parse(blob).root
+    root = tree_of(blob).root
     fdt = libfdt.Fdt(blob)
     for node in root.children:
         if node.properties.get("device_type") == b"memory\0":
@@ -238,14 +244,16 @@ def reserved_of(dtb: bytes) -> tuple[Range, ...]:
 
     A /reserved-memory node without ``reg`` is for the kernel to place, so it reserves nothing yet.
     """
-    tree: DeviceTree = parse(dtb)
+    tree = tree_of(dtb)
     found = (*tree.reservations, *_reserved_nodes(tree.root, lambda _: True))
     return tuple(sorted(entry for entry in found if entry[1]))
 
 
 def unmapped_of(dtb: bytes) -> tuple[Range, ...]:
     """That of it which may not be mapped either (``no-map``)."""
-    return tuple(sorted(_reserved_nodes(parse(dtb).root, lambda node: "no-map" in node.properties)))
+    return tuple(
+        sorted(_reserved_nodes(tree_of(dtb).root, lambda node: "no-map" in node.properties))
+    )
 
 
 def _reserved_nodes(root: Node, wanted: Callable[[Node], bool]) -> Iterator[Range]:

@@ -98,7 +98,7 @@ def board_memory(job: Job, dtb: bytes | None) -> tuple[Range, ...] | None:
     """
     if job.memory_map is not None:
         return job.memory_map
-    if dtb is None or devicetree.memory_of(dtb, where=str(job.dtb)):
+    if dtb is None or devicetree.memory_of(dtb):
         return None
     if job.memory is None:
         raise MachineError(
@@ -120,7 +120,7 @@ def guest_ram(target: Target, job: Job, dtb: bytes | None, moved: int) -> GuestR
     wanted = job.memory or max(usual, -(-needed // (256 * MIB)) * 256 * MIB)
     banks = job.memory_map or ((RAM_BASE, wanted),)
     if dtb is not None:
-        banks = devicetree.memory_of(dtb, where=str(job.dtb))
+        banks = devicetree.memory_of(dtb)
         available = sum(high - low for low, high in spans_of(banks))
         if job.memory is not None and job.memory > available:
             raise MachineError(
@@ -182,11 +182,11 @@ def _within(extents: tuple[Range, ...], spans: list[Span], page_size: int) -> tu
 
 
 def _crash_memory(job: Job, spans: list[Span], free: list[Span]) -> Range:
-    """What was set aside for a crash kernel at boot: as asked, or half of the largest bank."""
+    """What was set aside for a crash kernel at boot: as asked, or half of the largest hole."""
     if job.crash_size is None:
-        low, high = max(spans, key=lambda span: span[1] - span[0])
-        half = (high - low) // 2 // CRASH_ALIGN * CRASH_ALIGN
-        return low + half, high - low - half
+        low, high = max(free or spans, key=lambda span: span[1] - span[0])
+        half = round_up(low + (high - low) // 2 // CRASH_ALIGN * CRASH_ALIGN, CRASH_ALIGN)
+        return half, high - half
     size, at = job.crash_size, job.crash_at
     if at is not None:
         if not any(low <= at and at + size <= high for low, high in free):

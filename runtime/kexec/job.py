@@ -125,7 +125,7 @@ class Job:
 
     ``memory_map`` says where RAM is, a bank (PA, bytes), in place of the device tree.
     ``crash_size`` bytes, from the PA ``crash_at`` on or where there is room, were set aside for a
-    crash kernel; None: half of the largest bank.
+    crash kernel; None: half of the largest hole.
 
     >>> Job(path="crash", order="reversed").path
     <KexecPath.CRASH: 'crash'>

@@ -18,9 +18,9 @@ from relokit.runtime.board.chosen import (
     USABLE_RANGE,
     initrd_of,
 )
-from relokit.runtime.board.devicetree import memory_of, ranges_in, reg_of, reserved_of
+from relokit.runtime.board.devicetree import memory_of, ranges_in, reg_of, reserved_of, tree_of
 from relokit.runtime.board.fdt import HEADER as TREE_HEADER
-from relokit.runtime.board.fdt import MAGIC, MAX_DTB, Node, parse
+from relokit.runtime.board.fdt import MAGIC, MAX_DTB, Node
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.record.given import CpuNode, Extent, Given, ImageGiven, TreeGiven
 
@@ -30,6 +30,7 @@ MAX_CPUS = 4096
 MAX_SCRATCH = 4096
 """Bytes of KHO's table of scratch areas."""
 SPIN_TABLE = "spin-table"
+PSCI = frozenset({b"arm,psci", b"arm,psci-0.2", b"arm,psci-1.0"})
 GICV2 = frozenset({b"arm,gic-400", b"arm,cortex-a15-gic", b"arm,cortex-a7-gic"})
 
 
@@ -70,7 +71,7 @@ def _tree(memory: GuestMemory, at: int) -> TreeGiven:
 def _parsed(at: int, blob: bytes) -> TreeGiven:
     """Cells of a matrix have the same tree at the same place."""
     try:
-        root = parse(blob).root
+        root = tree_of(blob).root
         chosen = root.child("chosen")
         return TreeGiven(
             at=at,
@@ -81,11 +82,22 @@ def _parsed(at: int, blob: bytes) -> TreeGiven:
             chosen=chosen is not None,
             **_chosen(root, chosen),
             cpus=tuple(_cpus(root)),
-            psci=root.child("psci") is not None,
+            psci=_has_psci(root),
             gicv2=_has_gicv2(root),
         )
     except FormatError as error:
         return TreeGiven(at=at, size=len(blob), problem=error.message[:MAX_PROBLEM])
+
+
+def _has_psci(root: Node) -> bool:
+    """Linux looks for it by what it is compatible with, wherever it is: /psci, /firmware/psci."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        waiting += node.children
+        if node.enabled and PSCI & set(node.properties.get("compatible", b"").split(b"\0")):
+            return True
+    return False
 
 
 def _has_gicv2(root: Node) -> bool:

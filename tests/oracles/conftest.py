@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ import pytest
 from relokit.codegen.gas.encoder import Encoder
 
 
-def _fetcher() -> Callable[[str], Path]:
-    """``kernel`` of kernels.py, which is no package's module: CI runs it as a script too."""
+def _fetcher(what: str = "kernel") -> Callable[[str], Path]:
+    """A function of kernels.py, which is no package's module: CI runs it as a script too."""
     name = "relokit_oracle_kernels"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("kernels.py"))
@@ -25,7 +26,7 @@ def _fetcher() -> Callable[[str], Path]:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-    fetch: Callable[[str], Path] = sys.modules[name].kernel
+    fetch: Callable[[str], Path] = getattr(sys.modules[name], what)
     return fetch
 
 
@@ -51,6 +52,13 @@ def kernel_6_12() -> Path:
 def kernel_6_12_16k() -> Path:
     """Debian 13's 6.12 with 16 KiB pages."""
     return _fetcher()("6.12-16k")
+
+
+@pytest.fixture(scope="session")
+def device_trees() -> list[Path]:
+    """Those of all boards that Debian 13 has a device tree for, in an order by their digests."""
+    found = _fetcher("trees")("6.12-16k").rglob("*.dtb")
+    return sorted(found, key=lambda path: blake2b(path.read_bytes()).digest())
 
 
 @pytest.fixture(scope="session")

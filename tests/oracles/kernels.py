@@ -91,6 +91,20 @@ def kernel(version: str) -> Path:
     return cache / f"vmlinuz-{release}"
 
 
+def trees(version: str) -> Path:
+    """The directory with the device trees of Debian's newest kernel of ``version``, by vendor.
+
+    Raises KernelUnavailableError as :func:`kernel` does.
+    """
+    wanted = KERNELS[version]
+    cache = cache_dir()
+    with _locked(cache / f".{version}.lock"):
+        release = wanted.newest(os.listdir(cache), "device-trees-")
+        if release is None:
+            release = _download(wanted, cache)
+    return cache / f"device-trees-{release}"
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """One download at a time, also between the workers of pytest-xdist."""
@@ -118,6 +132,9 @@ def _download(wanted: DebianKernel, cache: Path) -> str:
             if path.name in (f"vmlinuz-{release}", "vmlinuz") and path.is_file()
         ]
         os.replace(found, cache / f"vmlinuz-{release}")
+        blobs = work / "root" / "usr" / "lib" / f"linux-image-{release}"
+        if blobs.is_dir() and not (cache / f"device-trees-{release}").exists():
+            os.replace(blobs, cache / f"device-trees-{release}")
     return release
 
 

@@ -159,5 +159,19 @@ def test_a_table_of_scratch_areas_that_is_not_there(table: tuple[int, int]) -> N
     assert tree_of(board.blob()).scratch == ()
 
 
+@pytest.mark.parametrize("parent", ["psci", "firmware"])
+@pytest.mark.parametrize("compatible", [b"arm,psci-1.0\0arm,psci-0.2\0", b"arm,psci\0", b"other\0"])
+def test_firmware_is_found_wherever_it_is(parent: str, compatible: bytes) -> None:
+    fdt = libfdt.Fdt(bytearray(virt_dtb(BASE, SIZE)))
+    fdt.del_node(fdt.path_offset("/psci"))
+    fdt.resize(8192)
+    node = fdt.add_subnode(0, parent)
+    if parent != "psci":
+        node = fdt.add_subnode(node, "anything")
+    fdt.setprop(node, "compatible", compatible)
+    fdt.pack()
+    assert tree_of(bytes(fdt.as_bytearray())).psci == (b"psci" in compatible)
+
+
 def pair(base: int, size: int) -> bytes:
     return struct.pack(">QQ", base, size)
