@@ -7,7 +7,7 @@ lowest hole, the initrd in the lowest one after it, the device tree in the highe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from relokit.codegen.base.bits import round_up
@@ -15,7 +15,7 @@ from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
 from relokit.linker.kernel.kernel_file import BASE_ALIGN, ImageHeader
 from relokit.runtime.board.fdt import MAX_DTB, Range
-from relokit.runtime.guest.address_spans import spans_of, without
+from relokit.runtime.guest.address_spans import Span, outer, spans_of, without
 from relokit.runtime.guest.payload import PayloadKind
 
 GIB = 1 << 30
@@ -43,6 +43,9 @@ class PlacementRule(Enum):
     )
     DTB_ALIGN = "the device tree is on an 8-byte boundary (booting.rst)"
     DTB_SIZE = "the device tree has 2 MiB at most (booting.rst)"
+    DTB_MAPPED = (
+        "the device tree is in no block of 2 MiB with memory that may not be mapped (booting.rst)"
+    )
     DTB_BLOCK = "the device tree does not cross a multiple of 2 MiB (booting.rst)"
     PAGE_ALIGN = "segments start at a page (kexec_load)"
     IN_RAM = "segments are in RAM (kexec_load)"
@@ -96,6 +99,7 @@ def place(
     reserved: Iterable[Range],
     page_size: int,
     *,
+    unmapped: Iterable[Range] = (),
     core_size: int = 0,
     kernel_at: int | None = None,
     initrd_at: int | None = None,
@@ -104,8 +108,9 @@ def place(
     """Place a kernel of ``kernel_size`` bytes, an initrd (0 for none) and a device tree; and, for a
     crash kernel, the ELF core header of ``core_size`` bytes (0 for none).
 
-    ``ram`` and ``reserved`` are (first PA, bytes); ``*_at`` are PAs chosen by hand, checked but
-    never moved. Raises MachineError with the name of the Rule that cannot be kept.
+    ``ram``, ``reserved`` and, of that, ``unmapped`` (``no-map``) are (first PA, bytes); ``*_at``
+    are PAs chosen by hand, checked but never moved. Raises MachineError with the name of the Rule
+    that cannot be kept.
     """
     if not 0 < dtb_size <= MAX_DTB:
         raise _broken(PlacementRule.DTB_SIZE, f"the device tree has {dtb_size} bytes")
@@ -118,6 +123,8 @@ def place(
             hint="give memory below it; what is not the kernel may lie above",
         )
     holes = _Holes(ram, reserved)
+    # A kernel maps the device tree by whole blocks.
+    blocks = outer(spans_of(unmapped), BASE_ALIGN)
 
     def put(kind: PayloadKind, at: int, size: int, memsz: int) -> PlacedSegment:
         segment = PlacedSegment(kind, at, size, memsz)
@@ -136,6 +143,9 @@ def place(
         initrd = put(INITRD, initrd_at, initrd_size, initrd_memsz)
     if dtb_at is not None:
         dtb = put(DTB, dtb_at, dtb_size, dtb_memsz)
+        for low, high in blocks:
+            if dtb.at < high and low < dtb.end:
+                raise _broken(PlacementRule.DTB_MAPPED, f"{_span(dtb)} meets {low:#x}..{high:#x}")
 
     if kernel is None:
         # The memory from the 2 MiB base to the Image has to be free too, as kexec_file has it.
@@ -152,7 +162,7 @@ def place(
     # Memory below is in no linear map of such a kernel.
     lowest = 0 if header.placed_anywhere else kernel.at - header.text_offset
     if dtb is None:
-        at = holes.highest(DTB, dtb_memsz, BASE_ALIGN, lowest)
+        at = holes.highest(DTB, dtb_memsz, BASE_ALIGN, lowest, blocks)
         dtb = put(DTB, at, dtb_size, dtb_memsz)
     for given in (initrd, dtb):
         if given is not None and given.at < lowest:
@@ -215,9 +225,16 @@ class _Holes:
                 return at
         raise self._no_hole(kind, room, first, last)
 
-    def highest(self, kind: PayloadKind, room: int, align: int, first: int = 0) -> int:
-        """Highest ``align``-ed PA of ``room`` free bytes, from ``first`` on."""
-        for low, high in reversed(self._free):
+    def highest(
+        self,
+        kind: PayloadKind,
+        room: int,
+        align: int,
+        first: int = 0,
+        avoided: Sequence[Span] = (),
+    ) -> int:
+        """Highest ``align``-ed PA of ``room`` free bytes, from ``first`` on, off ``avoided``."""
+        for low, high in reversed(without(self._free, list(avoided))):
             at = (high - room) // align * align
             if at >= max(low, first):
                 return at

@@ -81,6 +81,7 @@ def load_inputs(
             ram.destinations,
             [*ram.reserved, (old_kernel.base, old_kernel.size)],
             target.page_size,
+            unmapped=ram.unmapped,
             core_size=core.size if core else 0,
             kernel_at=job.kernel_at,
             initrd_at=job.initrd_at,

@@ -84,6 +84,17 @@ def test_a_kernel_that_may_not_be_placed_anywhere_has_the_rest_above_it() -> Non
         placed(kernel=low, kernel_at=top, initrd_size=0)
 
 
+def test_a_device_tree_keeps_off_blocks_of_what_may_not_be_mapped() -> None:
+    """A kernel maps the tree by blocks of 2 MiB, cacheable."""
+    top = 0x8000_0000
+    kept = [(top - MIB, MIB)]
+    assert placed(reserved=kept).dtb.at == top - 2 * MIB
+    found = place(header(), 1, 0, 5000, RAM, kept, 4096, unmapped=kept)
+    assert found.dtb.at == top - 4 * MIB
+    with pytest.raises(MachineError, match="DTB_MAPPED"):
+        place(header(), 1, 0, 5000, RAM, kept, 4096, unmapped=kept, dtb_at=top - 2 * MIB)
+
+
 def test_reserved_and_split_ram_are_kept_off() -> None:
     ram = [(0x4000_0000, 33 * MIB), (0x4210_0000, 100 * MIB)]
     found = placed(ram=ram, reserved=[(0x4000_1000, 1)])
