@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     "rules find it. Exit code 0 if all were killed, 1 if some were not, 3 if some "
     "gave no answer, 5 if there was none.",
     epilog="Examples:  relokit mutate --operator drop,weaken;  relokit mutate --series 0,9,12,15 "
-    "--jobs 2 --results mutants.sqlite;  relokit mutate --code-from vmlinuz --routine relocation.",
+    "--jobs 2 --results mutants.sqlite;  relokit mutate --code-from mine.o --operator drop.",
 )
 @click.option(
     "--series",

@@ -128,7 +128,8 @@ def _code(
         raise FormatError(
             "has no routine that a kexec runs",
             where=file.where,
-            hint=f"one of {', '.join(NAMES)}: in the objects of arch/arm64/kernel and mm",
+            hint=f"one of {', '.join(NAMES)}: in the objects of arch/arm64/kernel and mm, or in a "
+            "vmlinux that is not stripped",
         )
     relocation = next((_bytes(unit, one) for one in unit.symbols if one.name == RELOCATION), b"")
     words = words_of(relocation)

@@ -27,7 +27,13 @@ FOREIGN: tuple[Magic, ...] = (
     Magic(0x24, b"\x18\x28\x6f\x01", "32-bit arm zImage", _ARM64),
     Magic(0x30, b"RISCV\0\0\0", "RISC-V Image", _ARM64),
     Magic(0x38, b"RSC\x05", "RISC-V Image", _ARM64),
-    Magic(0, b"\x7fELF", "ELF file", "give arch/arm64/boot/Image, not vmlinux"),
+    Magic(
+        0,
+        b"\x7fELF",
+        "ELF file",
+        "give arch/arm64/boot/Image, not vmlinux; from a vmlinux "
+        "'aarch64-linux-gnu-objcopy -O binary vmlinux Image' makes it",
+    ),
     Magic(0, b"\x27\x05\x19\x56", "U-Boot uImage", "give the Image that was put into it"),
     Magic(0, b"\xd0\x0d\xfe\xed", "device tree or FIT image", "give the Image that is in it"),
     Magic(0, b"ANDROID!", "Android boot image", "give the Image that is in it"),

@@ -110,10 +110,10 @@ class Job:
 
     ``kernel`` None means the demo kernel, unless ``size`` (bytes) asks for a synthetic payload.
     ``memory`` is guest RAM in bytes, None: chosen to fit. ``*_at`` are PAs, None: chosen by the
-    boot protocol's rules. ``code_from`` is a shipped kernel whose own relocation code and EL2
-    vectors run in place of ours. ``boot`` lets the new kernel run on after the hand-over for at
-    most that many seconds. ``cmdline`` None keeps what ``dtb`` says, or is DEFAULT_CMDLINE without
-    one. ``observe`` counts the maintenance instructions of the move; ``plain`` records no trace, so
+    boot protocol's rules. ``code_from`` is a file whose routines run in place of ours: an object, a
+    linked ELF, preprocessed assembly, a kernel. ``boot`` lets the new kernel run on after the
+    hand-over for at most that many seconds. ``cmdline`` None keeps what ``dtb`` says, or is
+    DEFAULT_CMDLINE without one. ``observe`` counts the maintenance instructions of the move; ``plain`` records no trace, so
     that the rules that read one judge nothing; ``strict`` has a warning fail it; ``effects`` has
     memory hold what caches were cleaned to it, and no more (docs/effects.md); ``trace_format`` is
     that of the trace, if one is written; ``max_instructions`` is what the move may take, None:

@@ -1,4 +1,4 @@
-"""The machine code that the old kernel copies to safe pages, out of an Image: ours or shipped."""
+"""The machine code that the old kernel copies to safe pages, out of the linked Image."""
 
 from __future__ import annotations
 
