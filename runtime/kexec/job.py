@@ -113,19 +113,18 @@ class Job:
     boot protocol's rules. ``code_from`` is a file whose routines run in place of ours: an object, a
     linked ELF, preprocessed assembly, a kernel. ``boot`` lets the new kernel run on after the
     hand-over for at most that many seconds. ``cmdline`` None keeps what ``dtb`` says, or is
-    DEFAULT_CMDLINE without one. ``observe`` counts the maintenance instructions of the move; ``plain`` records no trace, so
-    that the rules that read one judge nothing; ``strict`` has a warning fail it; ``effects`` has
-    memory hold what caches were cleaned to it, and no more (docs/effects.md); ``trace_format`` is
-    that of the trace, if one is written; ``max_instructions`` is what the move may take, None:
-    many times what its list needs; ``timeout`` is the host's time for it in seconds, at which there
-    is no answer; ``profile`` names a CPU on which some findings would not
-    bite, the emulated one if None. ``interrupts`` raises an IRQ when so many instructions have been
-    begun. Order, path and shape may be spelled, and files named as text. Raises MachineError for
-    what is of another type, no such choice or a number out of range, whatever the files are.
-
-    ``memory_map`` says where RAM is, a bank (PA, bytes), in place of the device tree.
-    ``crash_size`` bytes, from the PA ``crash_at`` on or where there is room, were set aside for a
-    crash kernel; None: half of the largest hole.
+    DEFAULT_CMDLINE without one. ``observe`` counts the maintenance instructions of the move;
+    ``plain`` records no trace, so that the rules that read one judge nothing; ``strict`` has a
+    warning fail it; ``effects`` has memory hold what caches were cleaned to it, and no more
+    (docs/effects.md); ``trace_format`` is that of the trace, if one is written;
+    ``max_instructions`` is what the move may take, None: many times what its list needs;
+    ``timeout`` is the host's time for it in seconds, at which there is no answer; ``profile`` names
+    a CPU on which some findings would not bite, the emulated one if None. ``interrupts`` raises an
+    IRQ when so many instructions have been begun. Order, path and shape may be spelled, and files
+    named as text. Raises MachineError for what is of another type, no such choice or a number out
+    of range, whatever the files are. ``memory_map`` says where RAM is, a bank (PA, bytes), in place
+    of the device tree. ``crash_size`` bytes, from the PA ``crash_at`` on or where there is room,
+    were set aside for a crash kernel; None: half of the largest hole.
 
     >>> Job(path="crash", order="reversed").path
     <KexecPath.CRASH: 'crash'>
