@@ -42,6 +42,9 @@ mutants: $(STAMP)  ## the committed campaign of mutants: some minutes; survivors
 		> build/mutants.json || test $$? -eq 1
 	$(BIN)/python -m relokit.mutation_page docs < build/mutants.json
 
+suites: $(STAMP) tools  ## GNU's and LLVM's own test files compared: a minute or two; writes docs/suites.*
+	cd tests && ../$(BIN)/python -m support.suites
+
 docs/rules.md: $(STAMP)  ## the page of the rules, from the book
 	$(BIN)/python -m relokit.runtime.judge.rules_page > $@
 

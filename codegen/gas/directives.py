@@ -270,7 +270,9 @@ def _attributes(rest: str) -> tuple[str, SectionFlag | None, SectionType | None,
         if letter not in _FLAGS:
             raise AssemblyError(f"section flag `{letter}' is not supported", hint="there are awxMS")
         flags |= _FLAGS[letter]
-    kind = usual_attributes(name)[0]
+    # A name that has attributes of its own has these, too, whatever is said.
+    kind, usual = usual_attributes(name)
+    flags |= usual
     if len(operands) > 2:
         text = operands[2].strip('"')
         if operands[2][0] not in '@%"' or text.lstrip("@%") not in _SECTION_TYPES:

@@ -200,6 +200,10 @@ class Layout:
             self.fault(f"section {statement.name} runs past the end of the address space")
         if not output.alloc or not output.items:
             self.dot = before
+            # There is nothing in it, and LOADADDR() is told all the same.
+            output.lma = before if output.alloc else 0
+            if statement.load_address is not None:
+                output.lma = absolute(self, statement.load_address.evaluate(self))
             return
         begun = region.current if statement.region is not None else before
         output.lma = self._load_address(output, region, begun)

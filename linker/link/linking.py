@@ -84,6 +84,10 @@ class _Link:
             self.source,
         )
         self.outputs = outputs
+        for output in outputs:
+            if output.statement.name == ".text":
+                # GNU ld's own rule, for which orphans come too early: it is never written.
+                output.flags &= ~SectionFlag.WRITE
         refuse_merging(outputs, self.objects)
         layout = Layout(
             replace(self.script, statements=statements),

@@ -8,7 +8,7 @@ from relokit.codegen.base.errors import LinkError
 from relokit.codegen.object import Object, SectionFlag
 from relokit.codegen.source import Unit
 from relokit.linker.link.orphans import MAX_ORPHANS, UndecidedError, place_orphans
-from relokit.linker.link.patterns import matches
+from relokit.linker.link.patterns import matches, takes
 from relokit.linker.link.sections import DISCARDED, NOWHERE, Item, Output, Piece, classify
 from relokit.linker.script.statements import (
     DISCARD,
@@ -138,6 +138,13 @@ def distribute(
         if not discard:
             before = outputs[-1] if outputs else None
             output = Output(statement, items, _load_region(statement, before))
+            if not output.pieces and takes(statement, ".got") and items:
+                raise script_error(
+                    source,
+                    statement.line,
+                    f"GNU ld may have something of its own in {statement.name}, to be written",
+                    "relokit makes no .got; leave its pattern out",
+                )
             classify(output)
             outputs.append(output)
     orphans = [piece for piece in free if piece.section.flags & SectionFlag.ALLOC]

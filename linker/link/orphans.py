@@ -7,6 +7,7 @@ script that differs least (GNU ld's manual, "Orphan Sections"; what it says noth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import field
 from enum import Enum
@@ -16,7 +17,7 @@ from relokit.codegen.object import SectionFlag, SectionType
 from relokit.linker.elf_format import COMMON
 from relokit.linker.link.patterns import takes
 from relokit.linker.link.sections import Output, Piece, classify
-from relokit.linker.script.statements import Assignment, OutputSection, Script, Statement
+from relokit.linker.script.statements import Assignment, Data, OutputSection, Script, Statement
 
 MAX_ORPHANS = 4096
 
@@ -65,6 +66,11 @@ _MADE_BY_LD = {
     ".igot.plt": (Traits(stored=True, writable=True, code=False), SectionType.PROGBITS),
     ".rela.iplt": (Traits(stored=True, writable=False, code=False), None),
 }
+
+
+_USUAL = re.compile(
+    r"\.(?:text|data|rodata)(?:\..*)?|\.(?:init|fini|got|plt|interp|data1|rodata1)", re.DOTALL
+)
 
 
 class UndecidedError(Exception):
@@ -199,6 +205,10 @@ def _what_counts(output: Output, own: bool) -> tuple[Traits | None, SectionType 
     """Traits and type of a section, or of what is expected in one that is empty."""
     if output.pieces:
         return (_traits(output.flags, output.type) if output.alloc else None), output.type
+    if any(isinstance(item, Data) for item in output.items):
+        # Its type is known by then only if its name has one.
+        known = SectionType.PROGBITS if _USUAL.fullmatch(output.statement.name) else None
+        return Traits(True, bool(output.flags & SectionFlag.WRITE), False), known
     if own:
         for name, made in _MADE_BY_LD.items():
             if takes(output.statement, name):

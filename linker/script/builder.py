@@ -51,6 +51,10 @@ _SORTS = {
 }
 
 
+_WITHIN = {SortKey.NAME, SortKey.ALIGNMENT}
+"""What may be sorted within another."""
+
+
 class _Entry(str):
     """The name given to ENTRY."""
 
@@ -280,6 +284,8 @@ class Builder(ExpressionBuilder):
 
     def pattern(self, items: Children) -> tuple[Pattern, tuple[SortKey, ...]]:
         *sorts, exclude, word = items
+        if len(sorts) > 1 and not {_SORTS[one] for one in sorts} <= _WITHIN:
+            raise ScriptError(word.line, f"{sorts[1]} within {sorts[0]}", hint="use one of them")
         keys = (_SORTS[sort] for sort in sorts)
         order = tuple(dict.fromkeys(key for key in keys if key is not None))
         return Pattern(_pattern(word), exclude or ()), order
@@ -363,4 +369,6 @@ def _pattern(token: Token) -> str:
 def _fill(value: Expression, line: int) -> Fill:
     if isinstance(value, Number) and value.hex_digits:
         return Fill(line, value.value.to_bytes((value.hex_digits + 1) // 2, "big"))
+    if value.names:
+        raise ScriptError(line, "a fill has to be a number", hint="GNU ld reads no symbol there")
     return Fill(line, b"", value)

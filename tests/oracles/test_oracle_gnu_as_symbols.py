@@ -41,6 +41,11 @@ ALIASES = {
     "names of registers as they are, or in one case": (
         "Foo .req x2; mov x1, Foo; mov x1, foo; mov x1, FOO; .unreq foo",
     ),
+    "sections whose names have attributes": (
+        '.section .text.2, "a"; nop; .section .rodata.x, ""; .byte 1; .section .bss.y, "a"',
+        '.zero 4; .section .data.z, "a"; .byte 2; .section .init, "a"; nop; .section .z, "a"',
+        '.byte 3; .section .rodata.c, "ax"; nop',
+    ),
     "texts with blanks": (".ifc a b, a  b; nop; .endif; .ifnc a b , a c; nop; .endif",),
 }
 

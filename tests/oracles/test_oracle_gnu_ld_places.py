@@ -23,6 +23,11 @@ PLACES = {
     "a .text and a .bss to come": "SECTIONS { .one : { *(.other) } .text : { *(.none) } "
     ".bss : { *(.none) } .two : { *(.rodata) } }",
     "a .rodata with a symbol": "SECTIONS { .rodata : { here = .; } .data : { *(.data) } }",
+    "data of the script, by a name that says its type": "SECTIONS { .rodata : { BYTE(0) } }",
+    "data of the script, by another name": "SECTIONS { .foo : { *(.none) } .bar : { BYTE(1) } }",
+    "writable data in .text": "SECTIONS { .data : { *(.text) } .text : { *(.data) } }",
+    "where nothing is loaded": "SECTIONS { . = 4096; .a : AT(8192) { *(.a) } .b : { *(.b) } "
+    ".text : { *(.text) } a = LOADADDR(.a); b = LOADADDR(.b); t = LOADADDR(.text); }",
     "provided and hidden": "SECTIONS { PROVIDE_HIDDEN(data_symbol = 5); .data : { *(.data) } "
     "PROVIDE_HIDDEN(new = 7); .t : { *(.text) QUAD(new) } }",
 }
@@ -62,6 +67,9 @@ def test_without_entry_a_program_begins_with_its_text(
 
 REFUSED = [
     "SECTIONS { .data : ALIGN(8) ALIGN_WITH_INPUT { *(.data) } }",
+    "SECTIONS { .data : { *(SORT_BY_NAME(SORT_NONE(.data))) } }",
+    "SECTIONS { .data : { *(SORT_BY_INIT_PRIORITY(SORT_BY_NAME(.data))) } }",
+    "SECTIONS { x = 5; .data : { *(.data) } = x }",
     "SECTIONS { .data : { nothing.o(.data) } }",
     "SECTIONS { .data : AT(ADDR(.text) + 4096) { *(.data) } .text : { *(.text) } }",
 ]
@@ -95,6 +103,14 @@ def test_constants_that_gnu_ld_would_merge_are_refused(name: str, encoder: Encod
     apart = MERGED[name].replace('"c", "ab"', '"c"').replace("abc", "abd").replace("2, 1", "2")
     own = assembled(Unit.from_text("a.s", apart + "\n"), encoder.encode)
     assert link([own], script, name="x").sections
+
+
+def test_a_got_of_its_own_may_be_gnu_lds(encoder: Encoder) -> None:
+    own = assembled(Unit.from_text("a.s", "nop\n"), encoder.encode)
+    script = Unit.from_text("s.ld", "SECTIONS { .text : { *(.text) } .x : { LONG(0) *(.got) } }")
+    with pytest.raises(LinkError) as caught:
+        link([own], script, name="x")
+    assert "something of its own in .x" in caught.value.message
 
 
 def test_where_an_orphan_goes_may_depend_on_what_gnu_ld_makes(encoder: Encoder) -> None:

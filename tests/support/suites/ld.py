@@ -6,7 +6,6 @@ GNU as assembles for both, and GNU ld of the same version says what is right.
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -54,6 +53,10 @@ bss_symbol: .zero 24
 .word 5
 """
 _HEAD = re.compile(r"^#(?P<key>\w+):[ \t]*(?P<value>.*?)[ \t]*$", re.MULTILINE)
+# The notes that we do without (codegen/gas/notes.py) have sections of their own in GNU's objects.
+_NOTES = re.compile(rb"^[ \t]*\.cfi_\w+.*$", re.MULTILINE)
+_CONTINUED = re.compile(r"\\\n[#/]+ RUN:")
+_ECHOED = re.compile(r"echo (?P<quote>['\"])(?P<script>[^\n]*?)(?P=quote) *> *%t")
 _SCRIPT = re.compile(r"(?:^|\s)(?:-T|--script[= ])\s*(?P<script>[\w.\-]+)")
 
 
@@ -62,7 +65,7 @@ class Case:
     """A script and the sources linked by it; ``name`` is the suite's."""
 
     name: str
-    script: Path
+    script: str
     sources: tuple[Path, ...]
 
 
@@ -78,12 +81,24 @@ def cases(folder: Path) -> Iterator[Case]:
         named = [value.split()[0] for key, value in head if key == "source" and value]
         sources = [folder / one for one in named or [f"{path.stem}.s"]]
         if all(one.is_file() for one in sources):
-            yield Case(f"{folder.name}/{path.name}", folder / script["script"], tuple(sources))
+            text = (folder / script["script"]).read_text("latin-1")
+            yield Case(f"{folder.name}/{path.name}", text, tuple(sources))
     for path in scripts:
         own = path.with_suffix(".s")
+        text = path.read_text("latin-1")
         if own.is_file():
-            yield Case(f"{folder.name}/{path.name} {own.name}", path, (own,))
-        yield Case(f"{folder.name}/{path.name}", path, ())
+            yield Case(f"{folder.name}/{path.name}", text, (own,))
+        yield Case(f"{folder.name}/{path.name} ours", text, ())
+
+
+def lld_cases(folder: Path) -> Iterator[Case]:
+    """LLVM's: the scripts that a test's RUN lines write, with the test as the source, and ours."""
+    for path in sorted(folder.glob("*.s")):
+        text = _CONTINUED.sub(" ", path.read_text("latin-1"))
+        for number, found in enumerate(_ECHOED.finditer(text)):
+            for sources in ((path,), ()):
+                ours = "" if sources else " ours"
+                yield Case(f"lld/{path.name} {number}{ours}", found["script"], sources)
 
 
 def compared(case: Case, folder: Path, encoder: Encoder) -> Answer | None:
@@ -96,6 +111,7 @@ def compared(case: Case, folder: Path, encoder: Encoder) -> Answer | None:
     refusal = ""
     for number, source in enumerate(case.sources or (None,)):
         text = COMMON_SOURCE.encode() if source is None else source.read_bytes()
+        text = _NOTES.sub(b"", text)
         (folder / f"{number}.s").write_bytes(text)
         done = subprocess.run(
             ["aarch64-linux-gnu-as", "-o", f"{number}.o", f"{number}.s"],
@@ -112,7 +128,7 @@ def compared(case: Case, folder: Path, encoder: Encoder) -> Answer | None:
             own.append(replace(assemble(unit, encoder.encode), name=f"{number}.o"))
         except AssemblyError as error:
             refusal = f"the assembler: {error.message}"
-    script = case.script.read_text("latin-1")
+    script = case.script
     image = None
     if not refusal:
         try:
@@ -125,7 +141,7 @@ def compared(case: Case, folder: Path, encoder: Encoder) -> Answer | None:
 def _answer(
     image: Image | None, refusal: str, script: str, objects: list[Path], folder: Path
 ) -> Answer:
-    (folder / "script.ld").write_text(script)
+    (folder / "script.ld").write_text(script, "latin-1", "replace")
     (folder / "out.elf").unlink(missing_ok=True)
     done = subprocess.run(
         [*LD, "-T", "script.ld", "-o", "out.elf", *(path.name for path in objects)],
@@ -137,6 +153,8 @@ def _answer(
     said = done.stderr.decode("utf-8", "replace").strip()
     if image is None:
         return Answer(Outcome.BOTH if done.returncode else Outcome.REFUSED, refusal)
+    if "final link failed" in said:
+        return Answer(Outcome.SPLIT, said)
     if done.returncode:
         return Answer(Outcome.ACCEPTED, said.splitlines()[-1] if said else "refused")
     try:
@@ -162,9 +180,3 @@ def _answer(
     if image.entry != theirs.entry:
         return Answer(Outcome.DIFFERENT, f"entry {image.entry:#x} for {theirs.entry:#x}")
     return Answer(Outcome.SAME, "")
-
-
-def empty(folder: Path) -> None:
-    """Make ``folder`` a new one."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)

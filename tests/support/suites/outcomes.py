@@ -12,7 +12,7 @@ class Outcome(StrEnum):
     SAME = "same"
     BOTH = "both refuse"
     REFUSED = "refused by name"
-    SPLIT = "no processor has all of it"
+    SPLIT = "GNU has no answer"
     DIFFERENT = "different"
     ACCEPTED = "accepted though GNU refuses"
 
