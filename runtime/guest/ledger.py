@@ -125,6 +125,7 @@ class PageAllocator:
                 base, end = max(base, self._window[0]), min(end, self._window[1])
             start = round_up(base, step)
             if start + rounded <= end:
+                self.memory.populate(start, rounded)
                 self.memory.view(start, rounded).fill(0)
                 return self._enter(Region(owner, start, rounded))
         raise self._out_of_memory(owner, rounded)

@@ -156,6 +156,7 @@ def build_machine(
         # What the move leaves out must not look like the zeros that belong there.
         for region in allocator.regions:
             if region.owner.is_destination:
+                memory.populate(region.base, region.size)
                 memory.u64(region.base, region.size // 8).fill(POISON)
     _scatter(memory, inputs, where, target.page_size, progress)
     skipped = in_place and target.has(Feature.SKIP_IN_PLACE)
