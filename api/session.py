@@ -28,6 +28,7 @@ from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.opened_inputs import open_inputs
 from relokit.runtime.room.requests import (
+    Asked,
     BootableFile,
     CallRequest,
     ExportRequest,
@@ -35,6 +36,7 @@ from relokit.runtime.room.requests import (
     Request,
     RunRequest,
     Setup,
+    shared_by,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from relokit.linker.kernel.opened import Files
     from relokit.runtime.behaviour.flat_machine import Callee
     from relokit.runtime.behaviour.observation import Observation
+    from relokit.runtime.kexec.programs import StoredPrograms
 
 A = TypeVar("A")
 Progress = Callable[[str, int, int], None]
@@ -91,6 +94,8 @@ class Session:
         self._idle: LifoQueue[Child] = LifoQueue()
         for room in reversed(self._rooms):
             self._idle.put(room)
+        self._kept: dict[Child, tuple[int, StoredPrograms | None]] = {}
+        """What a room keeps, and which of the processes started for it does."""
         self._aborted = False
 
     def __enter__(self) -> Session:
@@ -213,11 +218,15 @@ class Session:
 
         ``answer`` is what it answers with. Raises RelokitError as the verbs do.
         """
-        packed, files = pack_with_files(request)
         room = self._idle.get()
         try:
             if self._aborted:
                 raise NativeCrashError("stopped")
+            room.start()
+            # What it answered last, it was given: it need not be given that again.
+            started, kept = self._kept.pop(room, (0, None))
+            kept = kept if started == room.started else None
+            packed, files = pack_with_files(Asked(request, progress is not None), kept)
             report = None if progress is None else _reporting(progress)
             answered = room.call(
                 packed,
@@ -225,6 +234,7 @@ class Session:
                 progress=report,
                 descriptors=[file.descriptor for file in files],
             )
+            self._kept[room] = room.started, shared_by(request)
         finally:
             self._idle.put(room)
         return from_json(answer, answered)

@@ -68,6 +68,8 @@ class Child:
         self.max_response = max_response
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
+        self.started = 0
+        """How often a process was started for it: another one remembers nothing of the last."""
         self._owner = 0
         self._busy = False
         self._stderr = b""
@@ -162,6 +164,7 @@ class Child:
             process_group=0,
         )
         theirs.close()
+        self.started += 1
         self._owner = os.getpid()
         self._stderr = b""
         self._requests.setblocking(False)

@@ -23,6 +23,8 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISSOCK, "socket"),
 )
 
+_KEPT = "kept"
+
 
 class HostFile:
     """``size`` bytes of an opened file, or of memory that has a descriptor like one.
@@ -48,15 +50,20 @@ class HostFile:
             raise FormatError(f"cannot be mapped: {_cause(error)}", where=self.where) from error
 
 
-def pack(value: object) -> tuple[bytes, tuple[HostFile, ...]]:
-    """``value`` pickled but for the HostFiles in it, which go beside it."""
+def pack(value: object, kept: object = None) -> tuple[bytes, tuple[HostFile, ...]]:
+    """``value`` pickled but for the HostFiles in it, which go beside it.
+
+    Nor does ``kept`` go, if it is in there: whoever unpacks this has it already.
+    """
     import pickle
     from io import BytesIO
 
     files: list[HostFile] = []
 
     class Pickler(pickle.Pickler):
-        def persistent_id(self, one: object) -> tuple[int, int, str] | None:
+        def persistent_id(self, one: object) -> tuple[int, int, str] | str | None:
+            if kept is not None and one is kept:
+                return _KEPT
             if not isinstance(one, HostFile):
                 return None
             if one not in files:
@@ -68,8 +75,9 @@ def pack(value: object) -> tuple[bytes, tuple[HostFile, ...]]:
     return packed.getvalue(), tuple(files)
 
 
-def unpack(packed: bytes, descriptors: tuple[int, ...]) -> Any:
-    """What :func:`pack` was given, with the same files by ``descriptors`` of this process.
+def unpack(packed: bytes, descriptors: tuple[int, ...], kept: object = None) -> Any:
+    """What :func:`pack` was given, with the same files by ``descriptors`` of this process, and
+    with ``kept`` where that was left out.
 
     Only for what this program has packed itself: unpickling runs what it reads.
     """
@@ -79,7 +87,10 @@ def unpack(packed: bytes, descriptors: tuple[int, ...]) -> Any:
     files: dict[int, HostFile] = {}
 
     class Unpickler(pickle.Unpickler):
-        def persistent_load(self, one: tuple[int, int, str]) -> HostFile:
+        def persistent_load(self, one: tuple[int, int, str] | str) -> object:
+            if isinstance(one, str):
+                assert kept is not None, "this process was started anew, and keeps nothing"
+                return kept
             number, size, where = one
             if number not in files:
                 files[number] = HostFile(descriptors[number], size, where)

@@ -27,6 +27,8 @@ REQUEST = struct.Struct("<QI")
 MAX_FILES = 16
 HEADER = struct.Struct("<cQ")
 RESULT, PROGRESS, ERROR, FAILURE = b"R", b"P", b"E", b"F"
+_GARBAGE = 50_000
+"""Objects that come to stay before circles of them are looked for: some requests' worth."""
 _MESSAGE_LIMIT, _FIELD_LIMIT = 8192, 1024
 
 ERROR_CLASSES: dict[str, type[RelokitError]] = {
@@ -81,7 +83,9 @@ def main(module: str) -> NoReturn:
 
 
 def _prepared(module: str) -> ModuleType:
-    """``module``, with what it imports: that stays, so no garbage is looked for in it."""
+    """``module``, with what it imports: that stays, so no garbage is looked for in it, and for
+    what a request leaves behind seldom.
+    """
     gc.disable()
     try:
         handler = importlib.import_module(module)
@@ -91,6 +95,7 @@ def _prepared(module: str) -> ModuleType:
         return handler
     finally:
         gc.freeze()
+        gc.set_threshold(_GARBAGE)
         gc.enable()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from functools import cache
 
 from unicorn import Uc
 from unicorn import arm64_const as a64
@@ -64,6 +65,10 @@ class Registers:
         first = ctypes.addressof(self._x_values)
         self._x_pointers = (ctypes.c_void_p * len(_X))(*(first + 8 * n for n in range(len(_X))))
         self._absent: dict[int, int] = {}
+        # One question that is filled in anew each time: to make one takes longer than to ask it.
+        self._cp_bytes = bytearray(ctypes.sizeof(UcRegCP64))
+        self._cp = UcRegCP64.from_buffer(self._cp_bytes)
+        self._cp_pointer = ctypes.byref(self._cp)
 
     def read(self, name: str) -> int:
         """A system register by architectural name, never redirected; KeyError if unknown.
@@ -150,24 +155,25 @@ class Registers:
         """As :meth:`read`, by 16-bit encoding."""
         if key in self._absent:
             return self._absent[key]
-        access = _access(key)
-        if uclib.uc_reg_read(self._handle, _CP, ctypes.byref(access)) != u.UC_ERR_OK:
+        self._cp_bytes[:] = _question(key)
+        if uclib.uc_reg_read(self._handle, _CP, self._cp_pointer) != u.UC_ERR_OK:
             raise self._lacks(key, name)
-        return int(access.val)
+        return int(self._cp.val)
 
     def value(self, key: int) -> int:
         """A system register by 16-bit encoding, 0 if the engine does not have it."""
-        access = _access(key)
-        found = uclib.uc_reg_read(self._handle, _CP, ctypes.byref(access)) == u.UC_ERR_OK
-        return int(access.val) if found else 0
+        self._cp_bytes[:] = _question(key)
+        found = uclib.uc_reg_read(self._handle, _CP, self._cp_pointer) == u.UC_ERR_OK
+        return int(self._cp.val) if found else 0
 
     def write_key(self, key: int, value: int, name: str = "") -> None:
         """As :meth:`write`, by 16-bit encoding."""
         if key in self._absent:
             self._absent[key] = value & MASK64
             return
-        access = _access(key, value & MASK64)
-        if uclib.uc_reg_write(self._handle, _CP, ctypes.byref(access)) != u.UC_ERR_OK:
+        self._cp_bytes[:] = _question(key)
+        self._cp.val = value & MASK64
+        if uclib.uc_reg_write(self._handle, _CP, self._cp_pointer) != u.UC_ERR_OK:
             raise self._lacks(key, name)
         if key in _TRANSLATION:
             self.flush_tlb()
@@ -188,10 +194,11 @@ class Registers:
         )
 
 
-def _access(key: int, value: int = 0) -> UcRegCP64:
-    """How the engine is asked for a system register."""
+@cache
+def _question(key: int) -> bytes:
+    """The bytes by which the engine is asked for a system register; there are 65,536 at most."""
     op0, op1, crn, crm, op2 = split_key(key)
-    return UcRegCP64(crn, crm, op0, op1, op2, value)
+    return bytes(UcRegCP64(crn, crm, op0, op1, op2, 0))
 
 
 def _bank(pstate: int) -> int:

@@ -17,7 +17,7 @@ from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.guest.memory import Bytes, GuestMemory, Words
 
-CHUNK = 4 << 20
+CHUNK = 1 << 19
 BLOCK = 4096  # granularity of the pattern: no page is smaller
 BLOCK_WORDS = BLOCK // 8
 

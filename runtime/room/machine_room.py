@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 from relokit.codegen.base.documents import to_json
 from relokit.codegen.base.host_file import unpack
-from relokit.runtime.room.requests import Request
+from relokit.runtime.kexec.programs import StoredPrograms
+from relokit.runtime.room.requests import Asked, shared_by
+
+_kept: StoredPrograms | None = None
+"""That of the last request."""
 
 
 def prepare() -> None:
@@ -19,10 +22,14 @@ def prepare() -> None:
 def serve(
     request: bytes, progress: Callable[[bytes], None], descriptors: tuple[int, ...] = ()
 ) -> bytes:
-    """Carry out a packed Request; the answer is its document."""
-    asked: Request[Any] = unpack(request, descriptors)
+    """Carry out what is Asked, which is packed; the answer is its document."""
+    global _kept
+    kept, _kept = _kept, None
+    asked: Asked = unpack(request, descriptors, kept)
+    _kept = shared_by(asked.request)
 
     def report(stage: str, done: int, total: int) -> None:
-        progress(json.dumps([stage, done, total]).encode())
+        if asked.with_progress:
+            progress(json.dumps([stage, done, total]).encode())
 
-    return to_json(asked.carry_out(report))
+    return to_json(asked.request.carry_out(report))

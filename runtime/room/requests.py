@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
@@ -63,6 +63,20 @@ class RunRequest:
         setup = self.setup
         programs = _decoded(setup.programs)
         return run(setup.target, programs, setup.job, report, setup.opened, self.trace)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as it goes to a room. Each word of its progress wakes up whoever waits for it."""
+
+    request: Request[Any]
+    with_progress: bool
+
+
+def shared_by(request: Request[object]) -> StoredPrograms | None:
+    """What ``request`` has in common with many: a room keeps it until it is asked with another."""
+    setup: Setup | None = getattr(request, "setup", None)
+    return None if setup is None else setup.programs
 
 
 @dataclass(frozen=True, slots=True)

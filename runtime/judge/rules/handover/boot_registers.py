@@ -26,8 +26,9 @@ def _applies(clause: Clause) -> Applies:
     """Where one of its bits counts on this CPU, for this entry; unknown facts come up later."""
 
     def applies(record: Record) -> str | None:
-        if enters_a_kernel(record) is not None:
-            return enters_a_kernel(record)
+        why = enters_a_kernel(record)
+        if why is not None:
+            return why
         try:
             el = known(record.promises[-1].el)
             if any(_counts(record, row, el) for row in clause.rows):
