@@ -224,7 +224,8 @@ class Cpu(Addresses):
         self._counter[BlockSlot.HARMLESS] = NEVER
         # A block translated under another ``until`` runs past this one.
         if until != self._until:
-            self.flush_code()
+            if self._until is not None:
+                self.flush_code()
             self._until = until
             self._mmu.ends_at(until)
         error: UcError | None = None

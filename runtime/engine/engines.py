@@ -23,8 +23,9 @@ MODELS = {"a72": a64.UC_CPU_ARM64_A72, "max": a64.UC_CPU_ARM64_MAX}
 Place = tuple[str, tuple[Extent, ...], int]
 """CPU model, banks of RAM and its host address."""
 
-_DEBUG = tuple(0b10 << 14 | crm << 3 | op2 for crm in range(16) for op2 in (0b101, 0b111))
-"""DBGBCR<n>_EL1 and DBGWCR<n>_EL1 as 16-bit encodings (DDI 0487, D19.3)."""
+_BREAKPOINTS, _WATCHPOINTS = (0b101, 12), (0b111, 20)
+"""op2 of DBGBCR<n>_EL1 and DBGWCR<n>_EL1, and where ID_AA64DFR0_EL1 says how many there are beside
+the first (DDI 0487, D19.2 and D19.3)."""
 _ENABLED = 1
 _idle: dict[str, Engine] = {}
 """By model, one that waits for its next guest."""
@@ -45,11 +46,12 @@ class Engine:
             self._new: Any = self.uc.context_save()
         except UcError as error:
             raise MachineError(f"Unicorn cannot hold this guest: {error}") from None
+        self._debug = _debug_controls(Registers(self.uc).read("ID_AA64DFR0_EL1"))
 
     def give_back(self) -> None:
         """Keep it for the next guest: nobody has a hook or a register of it in hand any more."""
         registers = Registers(self.uc)
-        if any(registers.value(key) & _ENABLED for key in _DEBUG):
+        if any(control & _ENABLED for control in registers.values(self._debug)):
             return
         self.uc.context_restore(self._new)
         registers.flush_tlb()
@@ -65,6 +67,15 @@ def open_engine(model: str, memory: GuestMemory) -> Engine:
     if idle is not None and idle.place == _place(model, memory):
         return idle
     return Engine(model, memory)
+
+
+def _debug_controls(dfr0: int) -> tuple[int, ...]:
+    """The control registers of all breakpoints and watchpoints, as 16-bit encodings."""
+    return tuple(
+        0b10 << 14 | number << 3 | op2
+        for op2, low in (_BREAKPOINTS, _WATCHPOINTS)
+        for number in range((dfr0 >> low & 0xF) + 1)
+    )
 
 
 def _place(model: str, memory: GuestMemory) -> Place:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 from functools import cache
+from typing import Any
 
 from unicorn import Uc
 from unicorn import arm64_const as a64
@@ -160,6 +161,13 @@ class Registers:
             raise self._lacks(key, name)
         return int(self._cp.val)
 
+    def values(self, keys: tuple[int, ...]) -> tuple[int, ...]:
+        """System registers by 16-bit encoding, all of which this CPU has, at once."""
+        ids, asked, pointers = _questions(keys)
+        if uclib.uc_reg_read_batch(self._handle, ids, pointers, len(keys)) != u.UC_ERR_OK:
+            raise MachineError("this CPU does not have all of these registers")
+        return tuple(one.val for one in asked)
+
     def value(self, key: int) -> int:
         """A system register by 16-bit encoding, 0 if the engine does not have it."""
         self._cp_bytes[:] = _question(key)
@@ -199,6 +207,16 @@ def _question(key: int) -> bytes:
     """The bytes by which the engine is asked for a system register; there are 65,536 at most."""
     op0, op1, crn, crm, op2 = split_key(key)
     return bytes(UcRegCP64(crn, crm, op0, op1, op2, 0))
+
+
+@cache
+def _questions(keys: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    """The same for many: identifiers, questions, and pointers to these."""
+    count, size = len(keys), ctypes.sizeof(UcRegCP64)
+    asked = (UcRegCP64 * count).from_buffer_copy(b"".join(map(_question, keys)))
+    first = ctypes.addressof(asked)
+    pointers = (ctypes.c_void_p * count)(*(first + size * number for number in range(count)))
+    return (ctypes.c_int * count)(*[_CP] * count), asked, pointers
 
 
 def _bank(pstate: int) -> int:

@@ -79,7 +79,7 @@ def test_whatever_was_in_its_registers_is_gone(
         cpu.set_x(number, value)
     cpu.uc.reg_write(a64.UC_ARM64_REG_V7, vector)
     cpu.set_el(el)
-    dirty = any(cpu.value(key) & 1 for key in engines._DEBUG)
+    dirty = any(cpu.value(key) & 1 for key in cpu._engine._debug)
     cpu.retire()
     assert (model in engines._idle) == (not dirty)
     if not dirty:

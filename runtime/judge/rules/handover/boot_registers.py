@@ -46,6 +46,8 @@ def _counts(record: Record, row: Bits, el: int) -> bool:
         return False
     if row.gicv2 is not None and row.gicv2 != _has_gicv2(record):
         return False
+    if not row.features:
+        return True
     identity = known(record.platform).identity
     return all(feature.on(identity) for feature in row.features)
 

@@ -69,5 +69,5 @@ class CpuFeature(Enum):
 
     def on(self, identity: Mapping[str, int]) -> bool:
         """Whether a CPU with these ID registers has it; raises UnknownFactError."""
-        # Asked some hundred times a run: `value` is a descriptor that takes longer than the answer.
+        # `value` is a descriptor that takes longer than the answer.
         return any(one.says(identity) for one in self._value_)
