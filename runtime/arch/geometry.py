@@ -40,16 +40,17 @@ class Granule:
     @property
     def index_bits(self) -> int:
         """VA bits that one full table resolves: a table is one page of 8-byte entries."""
-        return self.page_shift - 3
+        return self.page_size.bit_length() - 4
 
     @property
     def entries(self) -> int:
         """Entries of a full table."""
-        return 1 << self.index_bits
+        return self.page_size // ENTRY_SIZE
 
     def shift(self, level: int) -> int:
         """log2 of the bytes one entry of ``level`` maps."""
-        return self.page_shift + (LEAF_LEVEL - level) * self.index_bits
+        page = self.page_size.bit_length() - 1
+        return page + (LEAF_LEVEL - level) * (page - 3)
 
     def span(self, level: int) -> int:
         """Bytes one entry of ``level`` maps."""

@@ -52,21 +52,21 @@ class GuestMemory:
     def __init__(self, base: int, size: int, banks: Sequence[Extent] | None = None) -> None:
         self.base = base
         self.size = size
+        self.end = base + size
+        """First PA after RAM."""
         self.banks = ((base, size),) if banks is None else tuple(banks)
         _check_size(self)
         self.hole_table = np.array(self.holes, dtype=np.uint64).reshape(-1, 2)
+        self._is_whole = len(self.banks) == 1
         self._ram: Bytes | None = _host_memory(size)
+        # The same bytes: a view of NumPy's for the few of them takes longer than they do.
+        self._bytes: memoryview | None = self._ram.data
 
     @classmethod
     def of(cls, banks: Sequence[Extent]) -> GuestMemory:
         """RAM of these banks; as for the constructor."""
         base, (last, size) = banks[0][0], banks[-1]
         return cls(base, last + size - base, banks)
-
-    @property
-    def end(self) -> int:
-        """First PA after RAM."""
-        return self.base + self.size
 
     @property
     def available(self) -> int:
@@ -83,7 +83,7 @@ class GuestMemory:
     def ram(self) -> Bytes:
         """All of RAM as bytes; element 0 is PA ``base``."""
         if self._ram is None:
-            raise MachineError("the guest's memory is closed", hint="build the machine again")
+            raise _closed()
         return self._ram
 
     @property
@@ -103,6 +103,8 @@ class GuestMemory:
 
     def contains(self, pa: int, size: int = 1) -> bool:
         """Whether all of ``[pa, pa + size)`` is RAM."""
+        if self._is_whole:
+            return size >= 0 and self.base <= pa and pa + size <= self.end
         return size >= 0 and any(low <= pa and pa + size <= low + n for low, n in self.banks)
 
     def absent(self, pas: Words, size: int = 1) -> NDArray[np.bool_]:
@@ -139,15 +141,21 @@ class GuestMemory:
 
     def read(self, pa: int, size: int) -> bytes:
         """A copy of ``size`` bytes from PA ``pa``."""
-        return self.view(pa, size).tobytes()
+        self._check(pa, size)
+        at = pa - self.base
+        return bytes(self._open[at : at + size])
 
     def write(self, pa: int, data: bytes | bytearray | memoryview) -> None:
         """Store ``data`` from PA ``pa`` on."""
-        self.view(pa, len(data))[:] = np.frombuffer(data, dtype=np.uint8)
+        self._check(pa, len(data))
+        at = pa - self.base
+        self._open[at : at + len(data)] = data
 
     def read_u64(self, pa: int) -> int:
         """The 64-bit word at PA ``pa``, which need not be aligned."""
-        return int.from_bytes(self.read(pa, WORD), "little")
+        self._check(pa, WORD)
+        at = pa - self.base
+        return int.from_bytes(self._open[at : at + WORD], "little")
 
     def write_u64(self, pa: int, value: int) -> None:
         """Store a 64-bit word, taken modulo 2^64, at PA ``pa``, which need not be aligned."""
@@ -192,7 +200,7 @@ class GuestMemory:
 
     def close(self) -> None:
         """Give the memory back to the host as soon as no view is left."""
-        self._ram = None
+        self._ram = self._bytes = None
 
     def __enter__(self) -> GuestMemory:
         return self
@@ -205,9 +213,20 @@ class GuestMemory:
         """Where it is, for messages."""
         return ", ".join(f"{low:#x}..{low + size:#x}" for low, size in self.banks)
 
+    @property
+    def _open(self) -> memoryview:
+        """All of RAM."""
+        if self._bytes is None:
+            raise _closed()
+        return self._bytes
+
     def _check(self, pa: int, size: int) -> None:
         if not self.contains(pa, size):
             raise MachineError(f"PA {pa:#x}, {size:#x} bytes, is not RAM (RAM is {self.extent})")
+
+
+def _closed() -> MachineError:
+    return MachineError("the guest's memory is closed", hint="build the machine again")
 
 
 def _check_size(memory: GuestMemory) -> None:
