@@ -101,6 +101,19 @@ class PageAllocator:
             )
         return self._enter(Region(owner, base, size))
 
+    def place(self, owner: Owner, size: int, first: int) -> Region:
+        """Enter the lowest free ``size`` bytes, whole pages, from PA ``first`` on; else below it.
+
+        Unlike :meth:`alloc` it leaves what they hold. Raises MachineError when no gap is large
+        enough.
+        """
+        gaps = [(max(round_up(base, self.page_size), first), end) for base, end in self._open()]
+        gaps += [(round_up(base, self.page_size), end) for base, end in self._open()]
+        for base, end in gaps:
+            if base + size <= end:
+                return self.reserve(owner, base, size)
+        raise self._out_of_memory(owner, size)
+
     @contextmanager
     def confined(self, base: int, end: int) -> Iterator[None]:
         """While entered, what is allocated comes from ``[base, end)``."""

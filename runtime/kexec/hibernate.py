@@ -102,9 +102,12 @@ def build_resume(target: Target, image: Image, inputs: Inputs, job: Job) -> Resu
     edges = None
     if job.shape is Shape.EDGES:
         edges = edges_of(ram)
-    # The hibernated kernel's pages: above the loading kernel, wherever that is.
-    first = edges.end - content.size if edges else region.end
-    home = allocator.reserve(destination(0, HOME), first, content.size)
+    owner = destination(0, HOME)
+    if edges:
+        home = allocator.reserve(owner, edges.end - content.size, content.size)
+    else:
+        # The hibernated kernel's pages: above the loading kernel, if there is room.
+        home = allocator.place(owner, content.size, region.end)
     count = 0 if job.shape is Shape.LOADED else content.size // page
     listed = _listed(allocator, count, edges)
     old = load_old_kernel(target, image, region, allocator, ram)

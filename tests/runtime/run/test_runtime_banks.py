@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from relokit.codegen.base.errors import MachineError
 from relokit.codegen.target import MIB, Regime, Target
-from relokit.runtime.guest.owner import OwnerKind
+from relokit.runtime.guest.ledger import PageAllocator
+from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job, KexecPath, Shape
 from relokit.runtime.run.verdict import run
@@ -93,3 +96,24 @@ def test_a_crash_kernel_in_a_hole_at_the_bottom() -> None:
             inside = GIB <= region.base < GIB + 64 * MIB
             assert inside == region.owner.is_destination
     assert outcome(Target(series=0), job).findings == ()
+
+
+def test_resumed_pages_keep_off_what_is_reserved(tmp_path: Path) -> None:
+    """Behind the kernel that is left, where they were put; there is firmware's memory now."""
+    for kept in (((GIB + 5 * MIB, 2 * MIB),), ((GIB + 6 * MIB, 3 * GIB // 2),)):
+        path = tmp_path / "board.dtb"
+        path.write_bytes(Board(reserved=kept).blob())
+        for target in (Target(), Target(series=0, page_size=65536)):
+            result = outcome(target, Job(dtb=path, size=4 * MIB, path=KexecPath.HIBERNATE))
+            assert result.findings == ()
+
+
+def test_resumed_pages_below_if_there_is_no_room_above() -> None:
+    banks = ((0, 1 * MIB), (GIB, 512 * MIB))
+    memory = GuestMemory.of(banks)
+    allocator = PageAllocator(memory, 4096, ((GIB + MIB, 511 * MIB),))
+    owner = Owner(OwnerKind.EXIT_CODE)
+    assert allocator.place(owner, 4096, GIB).base == GIB
+    assert allocator.place(owner, MIB, GIB).base == 0
+    with pytest.raises(MachineError, match="no room"):
+        allocator.place(owner, MIB, GIB)
