@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
+from relokit.codegen.base.errors import LinkError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.build import Recipe, render_recipe
 from relokit.codegen.gas.assembler import assemble
@@ -46,10 +47,16 @@ def build_program(
     """
     source = render_recipe(recipe, target, overrides=overrides, extra=extra)
     objects = tuple(_assembled(unit, encoder) for unit in source.units)
-    if foreign is not None:
-        script = parse_script(source.script)
-        objects = substituted(objects, foreign, script.assigned | script.provided)
-    return Program(source, objects, link(objects, source.script, name=recipe.name))
+    if foreign is None:
+        return Program(source, objects, link(objects, source.script, name=recipe.name))
+    script = parse_script(source.script)
+    objects = substituted(objects, foreign, script.assigned | script.provided)
+    try:
+        return Program(source, objects, link(objects, source.script, name=recipe.name))
+    except LinkError as error:
+        # The script is ours, and it is not to blame.
+        error.message += f" (linked with {foreign.unit.name})"
+        raise
 
 
 @lru_cache(maxsize=256)

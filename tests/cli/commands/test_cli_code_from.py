@@ -1,0 +1,142 @@
+"""``--code-from`` at the command line: what is shown, what is chosen by itself, what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from relokit.building import build, build_image
+from relokit.cli.main import main
+from relokit.codegen.built_in import TEMPLATES
+from relokit.codegen.kimage_layouts import layout_named
+from relokit.codegen.target import Target
+from relokit.linker.elf.elf_writer import exec_chunks, rel_chunks
+
+Say = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """A command: its exit code, what it prints, what it says beside that."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        status = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
+
+
+def routine(path: Path, target: Target) -> Path:
+    """Our relocation routine for ``target``, as an object."""
+    made = next(one for one in build(target).objects if one.name == "relocate_kernel.S")
+    path.write_bytes(b"".join(bytes(one) for one in rel_chunks(made)))
+    return path
+
+
+def test_what_is_whose_is_shown_and_in_the_document(tmp_path: Path, say: Say) -> None:
+    path = routine(tmp_path / "mine.o", Target())
+    words = "run", "--size", "4k", "--code-from", path
+    status, shown, _ = say(*words)
+    assert status == 0
+    document = json.loads(say(*words, "--json")[1])["code"]
+    assert document["kind"] == "object"
+    assert f"code         {path}: object, sha256 {document['sha256'][:16]}" in shown
+    for part in document["parts"]:
+        assert f"{part['routine']} ({part['bytes']} bytes, {part['sha256'][:16]})" in shown
+        assert part["foreign"] == (part["routine"] == "relocation")
+    assert shown.index("its relocation") < shown.index("ours: vectors")
+    assert "code" not in json.loads(say("run", "--size", "4k", "--json")[1])
+
+
+def test_a_matrix_is_of_the_state_and_the_pages_that_the_code_is_of(
+    tmp_path: Path, say: Say
+) -> None:
+    path = routine(tmp_path / "mine.o", Target(series=0, page_size=16384))
+    chosen = "--va-bits", "48", "--el", "el1", "--path", "normal", "--payload", "shuffled", "-j", 1
+    status, shown, _ = say("matrix", "--code-from", path, *chosen)
+    assert status == 0
+    assert "pass         series6/16k/va48/el1/normal/shuffled" in shown
+    assert f"code: {path}: object" in shown
+    status, shown, _ = say("matrix", "--code-from", path, "--series", "6,7", *chosen)
+    assert (status, shown.count("unsupported  series7/")) == (0, 1)
+    assert "is of states 0 to 6 of the series" in shown
+    listed = say("matrix", "--code-from", path, "--list", *chosen[:-2])[1]
+    assert listed.splitlines() == ["series6/16k/va48/el1/normal/shuffled"]
+
+
+def test_a_failed_cell_is_reproduced_with_the_same_code(tmp_path: Path, say: Say) -> None:
+    made = next(one for one in build(Target()).objects if one.name == "relocate_kernel.S")
+    number = next(at for at, one in enumerate(made.sections) if one.size)
+    section = made.sections[number]
+    # mov x3, xzr: to x3, x4
+    data = section.data.replace(bytes.fromhex("e3031faa"), bytes.fromhex("e30304aa"))
+    sections = (*made.sections[:number], replace(section, data=data), *made.sections[number + 1 :])
+    path = tmp_path / "mine.o"
+    path.write_bytes(b"".join(bytes(one) for one in rel_chunks(replace(made, sections=sections))))
+    chosen = "--va-bits", "48", "--el", "el1", "--path", "normal", "--payload", "shuffled", "-j", 1
+    status, shown, _ = say("matrix", "--code-from", path, *chosen)
+    assert (status, "handoff.x3" in shown) == (1, True)
+    (command,) = (one.strip() for one in shown.splitlines() if one.strip().startswith("relokit "))
+    assert f"--code-from {path}" in command
+    assert say(*command.split()[1:])[0] == 1
+
+
+def test_what_is_mutated_is_what_the_file_has(tmp_path: Path, say: Say) -> None:
+    path = routine(tmp_path / "mine.o", Target())
+    words = "mutate", "--code-from", path, "--el", "el1", "--operator", "weaken", "-j", 1
+    report = json.loads(say(*words, "--json")[1])
+    assert list(report["routines"]) == ["relocation"]
+    assert [one["routine"] for one in report["code"]["parts"] if one["foreign"]] == ["relocation"]
+    status, _, error = say(*words, "--routine", "vectors")
+    assert (status, "has no vectors for state 15" in error) == (2, True)
+    assert "choose of relocation" in error
+
+
+@pytest.mark.parametrize("command", ["run", "matrix", "mutate"])
+def test_both_layouts_at_once_are_refused(command: str, tmp_path: Path, say: Say) -> None:
+    words = "--layout", "6.1", "--layout-from", tmp_path / "vmlinux"
+    status, _, error = say(command, *words)
+    assert (status, "do not go together" in error) == (2, True)
+
+
+def test_code_of_another_layout_says_which(tmp_path: Path, say: Say) -> None:
+    path = routine(tmp_path / "mine.o", Target(layout=layout_named("7.2")))
+    words = "run", "--size", "4k", "--code-from", path
+    status, _, error = say(*words)
+    assert (status, "add --layout 7.2" in error) == (2, True)
+    assert say(*words, "--layout", "7.2")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["relocate_kernel.S.j2", "trans_pgd.S.j2", "cpu_reset.S.j2", "hyp_stub.S.j2"]
+)
+def test_templates_of_what_does_not_run_are_refused(name: str, tmp_path: Path, say: Say) -> None:
+    path = tmp_path / "all.elf"
+    path.write_bytes(b"".join(bytes(one) for one in exec_chunks(build_image())))
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / name).write_bytes((TEMPLATES / name).read_bytes())
+    status, _, error = say("run", "--size", "4k", "--code-from", path, "--templates", mine)
+    assert (status, f"{mine / name}: does nothing" in error) == (2, True)
+    (mine / name).rename(mine / "machine_kexec.S.j2")
+    (mine / "machine_kexec.S.j2").write_bytes((TEMPLATES / "machine_kexec.S.j2").read_bytes())
+    assert say("run", "--size", "4k", "--code-from", path, "--templates", mine)[0] == 0
+
+
+def test_a_routine_that_does_not_fit_its_page_is_named(tmp_path: Path, say: Say) -> None:
+    made = next(one for one in build(Target()).objects if one.name == "relocate_kernel.S")
+    number = next(at for at, one in enumerate(made.sections) if one.size)
+    section = made.sections[number]
+    data = section.data + bytes(4096)
+    changed = replace(section, data=data, size=len(data))
+    path = tmp_path / "mine.o"
+    sections = (*made.sections[:number], changed, *made.sections[number + 1 :])
+    path.write_bytes(b"".join(bytes(one) for one in rel_chunks(replace(made, sections=sections))))
+    status, _, error = say("run", "--code-from", path)
+    assert status == 2
+    assert f"bigger than 4 KiB or misaligned (linked with {path})" in error
