@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from relokit.codegen.base.bits import MASK64
+from relokit.codegen.base.errors import MachineError
 from relokit.codegen.facts import PSCI_64_BIT, PSCI_CPU_OFF, PSCI_CPU_ON, PSCI_SYSTEM_OFF
 from relokit.codegen.virt_board import GIC_DISTRIBUTOR_BASE, GIC_REDISTRIBUTORS_BASE, UART_BASE
 from relokit.runtime.arch.exceptions import ExceptionClass, ExceptionEvent
@@ -204,6 +205,19 @@ class Psci:
 
 
 def attach(cpu: Cpu, devices: Sequence[Device]) -> None:
-    """Put ``devices`` on the CPU's bus. Bases and sizes are multiples of 64 KiB."""
+    """Put ``devices`` on the CPU's bus. Bases and sizes are multiples of 64 KiB.
+
+    Raises MachineError where there is RAM.
+    """
     for device in devices:
+        if any(
+            low < device.base + device.size and device.base < low + size
+            for low, size in cpu.memory.banks
+        ):
+            raise MachineError(
+                f"there is RAM at PA {device.base:#x}, where a device of QEMU's board would be: no "
+                "new kernel can run on",
+                hint="leave --boot out, and give --kernel or --size: the demo kernel always runs "
+                "on; or memory elsewhere (--memory-map)",
+            )
         cpu.map_device(device.base, device.size, device.read, device.write)

@@ -32,6 +32,7 @@ from relokit.codegen.virt_board import (
     UART_SIZE,
 )
 from relokit.runtime.board.fdt import MAX_DTB, DeviceTree, Node, Range, parse
+from relokit.runtime.guest.address_spans import extents_of, spans_of
 from relokit.runtime.guest.memory import MAX_PA
 
 USABLE = "linux,usable-memory"
@@ -187,8 +188,8 @@ def in_whole_pages(dtb: bytes, page_size: int) -> bytes:
 def memory_of(dtb: bytes) -> tuple[Range, ...]:
     """RAM as Linux finds it in the root's memory nodes, ascending (base, size); maybe none.
 
-    A node's ``linux,usable-memory`` counts instead of its ``reg``. Raises FormatError if a range
-    passes 2^64.
+    Banks that adjoin are one. A node's ``linux,usable-memory`` counts instead of its ``reg``.
+    Raises FormatError if a range passes 2^64.
     """
     root = tree_of(dtb).root
     found = [
@@ -197,7 +198,7 @@ def memory_of(dtb: bytes) -> tuple[Range, ...]:
         for entry in ranges_in(node, root, USABLE if USABLE in node.properties else "reg")
         if entry[1]
     ]
-    return tuple(sorted(found))
+    return extents_of(spans_of(found))
 
 
 def empty_memory(dtb: bytes) -> int | None:

@@ -385,6 +385,14 @@ def test_memory_is_collected_from_every_enabled_node() -> None:
     )
 
 
+def test_nodes_that_adjoin_or_overlap_are_one_bank() -> None:
+    blob = memory_tree(
+        a={"device_type": b"memory\0", "reg": quads(0x8000, 0x1000, 0x4000, 0x2000)},
+        b={"device_type": b"memory\0", "reg": quads(0x6000, 0x1000, 0x8800, 0x1000)},
+    )
+    assert memory_of(blob) == ((0x4000, 0x3000), (0x8000, 0x1800))
+
+
 def test_cell_counts_are_the_parents() -> None:
     node = {"device_type": b"memory\0", "reg": struct.pack(">III", 1, 2, 3)}
     assert memory_of(memory_tree(cells=(2, 1), m=node)) == ((0x1_0000_0002, 3),)

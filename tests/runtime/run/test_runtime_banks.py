@@ -98,6 +98,21 @@ def test_a_crash_kernel_in_a_hole_at_the_bottom() -> None:
     assert outcome(Target(series=0), job).findings == ()
 
 
+def test_an_initrd_across_two_nodes(tmp_path: Path) -> None:
+    """What is told of memory is judged as one bank, too."""
+    path, initrd = tmp_path / "board.dtb", tmp_path / "initrd"
+    path.write_bytes(Board(memory=((GIB, 8 * MIB), (GIB + 8 * MIB, 248 * MIB))).blob())
+    initrd.write_bytes(b"initrd" * (MIB // 2))
+    job = Job(dtb=path, size=MIB, initrd=initrd, initrd_at=GIB + 7 * MIB)
+    assert outcome(Target(), job).findings == ()
+
+
+def test_devices_that_would_be_in_ram_are_refused_by_name() -> None:
+    with pytest.raises(MachineError, match="RAM at PA 0x9000000") as caught:
+        outcome(Target(), Job(memory_map=((0, 512 * MIB),), boot=1))
+    assert "--boot" in (caught.value.hint or "")
+
+
 def test_resumed_pages_keep_off_what_is_reserved(tmp_path: Path) -> None:
     """Behind the kernel that is left, where they were put; there is firmware's memory now."""
     for kept in (((GIB + 5 * MIB, 2 * MIB),), ((GIB + 6 * MIB, 3 * GIB // 2),)):
