@@ -16,6 +16,7 @@ SHT_SYMTAB = 2
 SHT_STRTAB = 3
 SHT_RELA = 4
 SHT_REL = 9
+SHT_SYMTAB_SHNDX = 18
 
 SHF_INFO_LINK = 0x40
 SHF_TLS = 0x400
@@ -25,6 +26,8 @@ SHN_UNDEF = 0
 SHN_LORESERVE = 0xFF00
 SHN_ABS = 0xFFF1
 SHN_COMMON = 0xFFF2
+SHN_XINDEX = 0xFFFF
+"""The number is elsewhere: in section 0, or in the table of type SHT_SYMTAB_SHNDX."""
 COMMON = "COMMON"
 """Name of the sections that hold what ``.comm`` asks for (``*(COMMON)``)."""
 
@@ -36,6 +39,7 @@ EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 PHDR = struct.Struct("<IIQQQQQQ")
 SHDR = struct.Struct("<IIQQQQIIQQ")
 SYM = struct.Struct("<IBBHQQ")
+SHNDX = struct.Struct("<I")
 RELA = struct.Struct("<QQq")
 
 ELF_MAGIC = b"\x7fELF"

@@ -45,7 +45,7 @@ def summary(diff: WholeDiff, differing: int) -> Iterator[str]:
     """How many functions there are, by status; with chosen kinds, how many differ in these."""
     if diff.skipped:
         yield f"{len(diff.skipped):,} left out: too large for a function, or not whole instructions"
-    if diff.data_not_compared:
+    if diff.data_not_compared and ChangeKind.DATA in diff.kinds:
         yield (
             f"data not compared: {diff.data_not_compared:,} instructions take what may change; "
             f"that of {diff.data:,} others was"

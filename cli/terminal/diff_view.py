@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from relokit.cli.terminal.output import WIDTH, plain
 from relokit.diffing.routines.model import Action, Diff, DiffRow
-from relokit.diffing.routines.report import folded, spans
+from relokit.diffing.routines.report import asked_for, folded, spans
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +54,7 @@ def side_by_side(diff: Diff, *, colour: bool, width: int | None = None) -> str:
     for routine, ranges in found:
         for first, last in ranges:
             console.print(Text(plain(f"── {routine.name} ──"), style="bold"))
-            for row, count in folded(routine.rows[first:last]):
+            for row, count in folded(asked_for(diff, routine.rows[first:last])):
                 left, right = _cells(row)
                 mark = MARKS[row.change.action] if row.change else " "
                 _columns(console, left, mark, right, half, OFFSET_WIDTH)

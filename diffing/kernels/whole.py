@@ -176,19 +176,20 @@ class WholeDiff:
         return not self.changed
 
     def functions_by_status(self) -> dict[FunctionStatus, int]:
-        """How many functions there are of each status, whatever kinds were asked for."""
+        """How many functions there are of each status, by the kinds that were asked for."""
         numbers = dict.fromkeys(FunctionStatus, 0)
         numbers[FunctionStatus.SAME] = len(self.unchanged)
         for one in self.functions:
-            numbers[one.status] += 1
+            numbers[one.status if self._counts(one) else FunctionStatus.SAME] += 1
         return numbers
 
     @property
     def only_operands(self) -> int:
         """How many functions have as many instructions as before, alike but for operands."""
         return sum(
-            not any(count.inserted or count.deleted for count in one.kinds.values())
+            not (found := one.count(self.kinds)).inserted and not found.deleted
             for one in self.functions
+            if self._counts(one)
         )
 
     def kind_counts(self) -> dict[ChangeKind, tuple[FunctionCount, int]]:
@@ -243,11 +244,11 @@ def compare_kernels(
     from relokit.diffing.kernels.whole_match import match_words
     from relokit.diffing.kernels.whole_pairs import pair_functions
     from relokit.diffing.kernels.whole_text import Numbers, read_text
-    from relokit.linker.kernel.opened import Files
+    from relokit.diffing.read.packed import UnpackedFiles
 
     wanted = frozenset(choices(ChangeKind, kinds, "kind of difference"))
     paths = str(left), str(right)
-    numbers, files = Numbers(), Files()
+    numbers, files = Numbers(), UnpackedFiles()
     texts: list[KernelText] = []
     for path in paths:
         progress(READING, len(texts), len(paths))

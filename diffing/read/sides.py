@@ -18,6 +18,7 @@ from relokit.codegen.series import Feature, parse_state
 from relokit.codegen.target import Regime, Target, parse_page_size
 from relokit.diffing.progress import READING, Progress, untold
 from relokit.diffing.read.object_side import object_side
+from relokit.diffing.read.packed import UnpackedFiles
 from relokit.diffing.read.program_sides import GETS_KIMAGE, image_side
 from relokit.diffing.read.routine import DiffError, Side
 from relokit.linker.elf_format import ELF_MAGIC, ET_REL
@@ -105,7 +106,7 @@ def read_sides(
     """
     operands = parse_operand(left), parse_operand(right)
     symbols = [one.symbol or other.symbol for one, other in (operands, (operands[1], operands[0]))]
-    files = Files()
+    files = UnpackedFiles()
     sides = []
     for number, (operand, symbol) in enumerate(zip(operands, symbols, strict=True)):
         progress(READING, number, len(operands))
@@ -182,5 +183,5 @@ def _elf_side(path: str, content: memoryview, symbol: str | None) -> Side:
 
     kind = struct.unpack_from("<H", content, 16)[0] if len(content) >= 18 else None
     if kind == ET_REL:
-        return object_side(read_object(content, path), path, wanted=symbol)
+        return object_side(read_object(content, path, to_link=False), path, wanted=symbol)
     return image_side(read_code(content, path), path, wanted=symbol)

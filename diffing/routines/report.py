@@ -50,10 +50,11 @@ def summary_parts(diff: Diff) -> list[str]:
     if len(diff.routines) > 1:
         moved = [one.name for one in diff.routines if one.renamed]
         parts += [f"routine renamed: {name}" for name in moved]
-    for name, texts in diff.renames().items():
+    renames = diff.renames() if len(diff.kinds) == len(ChangeKind) else {}
+    for name, texts in renames.items():
         where = f" in {name}" if len(diff.routines) > 1 else ""
         parts.append(f"registers renamed{where} {', '.join(texts)}")
-    if diff.data_not_compared:
+    if diff.data_not_compared and ChangeKind.DATA in diff.kinds:
         parts.append(f"data not compared: {_some(diff.data_not_compared, MOST_NAMED)}")
     return parts
 
@@ -95,7 +96,7 @@ def unified(diff: Diff) -> str:
     for routine in diff.routines:
         for first, last in spans(diff, routine):
             lines.append(_heading(routine, routine.rows[first:last]))
-            for row, count in folded(routine.rows[first:last]):
+            for row, count in folded(asked_for(diff, routine.rows[first:last])):
                 lines += _lines(row)
                 if count > 1:
                     sign = " " if row.change is None else "+" if row.left is None else "-"
@@ -103,6 +104,16 @@ def unified(diff: Diff) -> str:
     if lines:
         lines = [f"--- {diff.left.name}", f"+++ {diff.right.name}", *lines]
     return "\n".join(lines)
+
+
+def asked_for(diff: Diff, rows: Sequence[DiffRow]) -> tuple[DiffRow, ...]:
+    """``rows`` without the changes of kinds that were not asked for."""
+    return tuple(
+        row
+        if row.change is None or row.change.kind in diff.kinds
+        else DiffRow(row.left, row.right, None)
+        for row in rows
+    )
 
 
 def folded(rows: Sequence[DiffRow]) -> Iterator[tuple[DiffRow, int]]:
@@ -145,8 +156,9 @@ def _heading(routine: RoutineDiff, rows: tuple[DiffRow, ...]) -> str:
 
 def _lines(row: DiffRow) -> Iterator[str]:
     if row.change is None:
-        assert row.left is not None
-        yield f" {row.left.text}{_remark(row.left.note)}"
+        one = row.right or row.left
+        assert one is not None
+        yield f" {one.text}{_remark(one.note)}"
         return
     words = "moved" if row.change.action is Action.MOVED else row.change.note
     if row.left is not None:

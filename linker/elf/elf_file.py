@@ -2,8 +2,7 @@
 
 A reader of our own rather than LIEF: the input is hostile, and here every offset, count and
 index is checked against the file before it is used; LIEF repairs what it can, and logs. Source:
-gABI ("Object files"). 64-bit little-endian AArch64 only; extended section numbering
-(SHN_XINDEX) is refused by name.
+gABI ("Object files"). 64-bit little-endian AArch64 only.
 """
 
 from __future__ import annotations
@@ -25,13 +24,17 @@ from relokit.linker.elf_format import (
     SHN_ABS,
     SHN_COMMON,
     SHN_LORESERVE,
+    SHN_XINDEX,
+    SHNDX,
     SHT_STRTAB,
     SHT_SYMTAB,
+    SHT_SYMTAB_SHNDX,
     SYM,
 )
 
 KINDS = {ET_REL: "relocatable object", ET_EXEC: "executable", ET_DYN: "shared object"}
-MAX_SECTIONS = 8192
+MAX_SECTIONS = 1 << 17
+"""A unit with a section for each function and datum has some ten thousand."""
 MAX_SEGMENTS = 64
 MAX_SYMBOLS = 1 << 20
 """A vmlinux has some hundred thousand, mapping symbols among them."""
@@ -89,8 +92,15 @@ class ElfFile:
         if self.type not in kinds:
             wanted = " or ".join(f"{KINDS[kind]} ({kind})" for kind in kinds)
             raise self.error(f"is ELF type {self.type}, no {wanted}")
+        if shoff and not shnum and shsize == SHDR.size:
+            # More than fit into the header: section 0 has the numbers (gABI, e_shnum).
+            first = SHDR.unpack(self.range(shoff, SHDR.size, "section header table"))
+            shnum, at = first[5], first[6] if at == SHN_XINDEX else at
         if shnum > MAX_SECTIONS or phnum > MAX_SEGMENTS:
-            raise self.error(f"announces {shnum} sections and {phnum} segments")
+            raise self.error(
+                f"announces {shnum} sections and {phnum} segments; up to {MAX_SECTIONS} and "
+                f"{MAX_SEGMENTS} are read"
+            )
         if (shnum and shsize != SHDR.size) or (phnum and phsize != PHDR.size):
             raise self.error("has header tables of an unknown entry size")
         self.segments = list(
@@ -163,16 +173,34 @@ class ElfFile:
         return found[0] if found else None
 
     def symbols(self, table: SectionHeader) -> Iterator[tuple[str, int, int, int, int, int]]:
-        """(name, info, other, section number, value, size) of every symbol."""
+        """(name, info, other, section number, value, size) of every symbol.
+
+        A section is given by its number, which may be as large as that of a special one: those are
+        negative, ``-SHN_ABS`` and ``-SHN_COMMON``.
+        """
         if table.link >= len(self.sections) or self.sections[table.link].type != SHT_STRTAB:
             raise self.error("has a symbol table without its string table")
         strings = self.content(self.sections[table.link])
-        for name, info, other, index, value, size in self.entries(table, SYM, MAX_SYMBOLS):
-            if index >= SHN_LORESERVE and index not in (SHN_ABS, SHN_COMMON):
+        numbers = self._section_numbers(table)
+        rows = enumerate(self.entries(table, SYM, MAX_SYMBOLS))
+        for at, (name, info, other, index, value, size) in rows:
+            if index == SHN_XINDEX and at < len(numbers):
+                index = numbers[at]
+            elif index in (SHN_ABS, SHN_COMMON):
+                index = -index
+            elif index >= SHN_LORESERVE:
                 raise self.error(f"has a symbol in special section {index:#x}, not supported")
-            if index < SHN_LORESERVE and index >= max(len(self.sections), 1):
+            if index >= max(len(self.sections), 1):
                 raise self.error(f"has a symbol in section {index}, which does not exist")
             yield self.string(strings, name, "symbol name"), info, other, index, value, size
+
+    def _section_numbers(self, table: SectionHeader) -> tuple[int, ...]:
+        """By symbol, the number of its section where that is too large for the symbol itself."""
+        for header in self.sections:
+            linked = header.type == SHT_SYMTAB_SHNDX and header.link < len(self.sections)
+            if linked and self.sections[header.link] is table:
+                return tuple(number for (number,) in self.entries(header, SHNDX, MAX_SYMBOLS))
+        return ()
 
     def align(self, header: SectionHeader) -> int:
         """A section's alignment in bytes, checked."""

@@ -78,8 +78,11 @@ def _symbol_type(file: ElfFile, info: int, name: str) -> SymbolType:
         raise file.error(f"symbol {name} has type {info & 15}, not supported") from None
 
 
-def read_object(data: bytes | memoryview, name: str) -> Object:
+def read_object(data: bytes | memoryview, name: str, *, to_link: bool = True) -> Object:
     """Read an ET_REL as an Object called ``name``; raises FormatError.
+
+    Unless it is ``to_link``, sections are passed over that no code needs in order to be looked at:
+    what is thread-local, of an unknown type, or compressed; symbols there are then undefined.
 
     Kept are PROGBITS, NOTE and NOBITS sections and all symbols but those of sections that are
     not kept. A common symbol becomes a NOBITS section ``COMMON`` of its own. There is no line
@@ -89,7 +92,7 @@ def read_object(data: bytes | memoryview, name: str) -> Object:
     numbers: dict[int, int] = {}
     kept: list[SectionHeader] = []
     for index, header in enumerate(file.sections):
-        if _is_kept(file, header):
+        if _is_kept(file, header, to_link):
             numbers[index] = len(kept)
             kept.append(header)
     symbols: list[Symbol] = []
@@ -98,7 +101,7 @@ def read_object(data: bytes | memoryview, name: str) -> Object:
     table = file.symbol_table()
     if table is not None:
         for at, row in enumerate(file.symbols(table[1])):
-            symbol = _object_symbol(file, row, numbers, len(kept), commons)
+            symbol = _object_symbol(file, row, numbers, len(kept), commons, to_link)
             if at and symbol is not None:
                 renumbered[at] = len(symbols)
                 symbols.append(symbol)
@@ -120,8 +123,10 @@ def read_object(data: bytes | memoryview, name: str) -> Object:
     return Object(name, tuple(sections + commons), tuple(symbols))
 
 
-def _is_kept(file: ElfFile, header: SectionHeader) -> bool:
-    alloc = header.flags & SectionFlag.ALLOC
+def _is_kept(file: ElfFile, header: SectionHeader, to_link: bool) -> bool:
+    alloc = header.flags & SectionFlag.ALLOC and to_link
+    if header.flags & SHF_TLS and not to_link:
+        return False
     if header.type not in SECTION_TYPES:
         if alloc:
             raise file.error(f"section {header.name} has type {header.type:#x}, not supported")
@@ -143,13 +148,20 @@ def _object_symbol(
     numbers: dict[int, int],
     count: int,
     commons: list[Section],
+    to_link: bool,
 ) -> Symbol | None:
     name, info, other, index, value, size = row
+    if not to_link and index >= 0 and index != SHN_UNDEF and index not in numbers:
+        return Symbol(name, UNDEFINED, 0)
+    if not to_link:
+        kind = CODE_KINDS.get(info & 15, SymbolType.NOTYPE)
+        kind = SymbolType(info & 15) if info & 15 in (3, 4) else kind
+        info = kind | (info & ~15 if info >> 4 in frozenset(Binding) else Binding.GLOBAL << 4)
     if index == SHN_UNDEF:
         section = UNDEFINED
-    elif index == SHN_ABS:
+    elif index == -SHN_ABS:
         section = ABSOLUTE
-    elif index == SHN_COMMON:
+    elif index == -SHN_COMMON:
         # st_value is the alignment (gABI, "Symbol table").
         if value < 1 or value & (value - 1) or value > MAX_ALIGN or size > MAX_NOBITS:
             raise file.error(f"common symbol {name} asks for {size} bytes aligned to {value}")

@@ -120,7 +120,7 @@ def test_the_headers_are_checked_before_they_are_believed() -> None:
     refused(EXEC, "ELF type 2, no relocatable object")
     refused(with_bytes(REL, SHOFF, b"\xff" * 8), "section header table .* past the end")
     refused(with_bytes(REL, 58, b"\x20\x00"), "entry size")
-    refused(with_bytes(REL, 60, b"\xff\xff"), "65535 sections")
+    refused(with_bytes(REL, 60, b"\xff\xff"), "section header table .* reaches past")
     refused(with_bytes(REL, 62, b"\x77\x00"), "no section name table")
     with pytest.raises(FormatError, match="no executable"):
         read_image(REL, "x")
