@@ -17,6 +17,7 @@ from relokit.session import Exported, Progress, process_session
 
 if TYPE_CHECKING:
     from relokit.linker.kernel.opened import Files
+    from relokit.runtime.run.console import BootWatcher
 
 PROGRAM = "relokit"
 """Name of what ``export`` and ``generate`` make."""
@@ -112,11 +113,15 @@ def run(
     files: Files | None = None,
     trace: Path | None = None,
     progress: Progress | None = None,
+    watcher: BootWatcher | None = None,
 ) -> Outcome:
     """Build for ``target`` and run ``job`` (by default: the demo kernel) in the machine room.
 
     ``files`` has what is open already. What the CPU does up to the new kernel is recorded into the
-    file ``trace``, if there is one to be. Returns the Outcome, passed or not; raises RelokitError
+    file ``trace``, if there is one to be. ``watcher`` is told what a new kernel
+    prints while it runs on. Returns the Outcome, passed or not; raises RelokitError
     for bad input and NativeCrashError when the engine itself goes down.
     """
-    return process_session().run(target, job, files=files, trace=trace, progress=progress)
+    return process_session().run(
+        target, job, files=files, trace=trace, progress=progress, watcher=watcher
+    )

@@ -13,7 +13,7 @@ from dataclasses import field, replace
 from functools import lru_cache
 from pathlib import Path
 from queue import LifoQueue
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from relokit.arguments import job_or_default, path_or_none, target_or_default
 from relokit.building import encoder, programs_for, sources_of
@@ -34,6 +34,7 @@ from relokit.runtime.room.requests import (
     ExportRequest,
     ObserveRequest,
     Request,
+    RoomNews,
     RunRequest,
     Setup,
     shared_by,
@@ -45,10 +46,12 @@ if TYPE_CHECKING:
     from relokit.runtime.behaviour.flat_machine import Callee
     from relokit.runtime.behaviour.observation import Observation
     from relokit.runtime.kexec.programs import StoredPrograms
+    from relokit.runtime.run.console import BootWatcher
 
 A = TypeVar("A")
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
+
 
 ROOM = "relokit.runtime.room.machine_room"
 GRACE = 60.0
@@ -135,11 +138,13 @@ class Session:
         files: Files | None = None,
         trace: Path | None = None,
         progress: Progress | None = None,
+        watcher: BootWatcher | None = None,
     ) -> Outcome:
         """Build for ``target``, run ``job`` (by default: the demo kernel), and judge it.
 
         ``files`` has what is open already. What the CPU does up to the new kernel is recorded into
-        the file ``trace``, if there is one to be: whole, or not at all. Returns the Outcome, passed
+        the file ``trace``, if there is one to be: whole, or not at all. ``watcher`` is told
+        what a new kernel prints while it runs on. Returns the Outcome, passed
         or not; raises RelokitError for bad input and NativeCrashError when the engine itself goes
         down.
         """
@@ -152,13 +157,15 @@ class Session:
             profile_named(job.profile)
         setup = self._setup(target, job, files)
         seconds = seconds_of(setup.job)
+        watching = watcher is not None
         if trace is None:
-            return _told(self.ask(RunRequest(setup), Outcome, seconds, progress), setup)
+            request = RunRequest(setup, watching=watching)
+            return _told(self.ask(request, Outcome, seconds, progress, watcher), setup)
         from relokit.codegen.base.atomic import replacing
 
         with replacing(trace) as temporary:
-            outcome = self.ask(RunRequest(setup, temporary), Outcome, seconds, progress)
-            return _told(outcome, setup)
+            request = RunRequest(setup, temporary, watching)
+            return _told(self.ask(request, Outcome, seconds, progress, watcher), setup)
 
     def export(
         self,
@@ -213,6 +220,7 @@ class Session:
         answer: type[A],
         seconds: float,
         progress: Progress | None = None,
+        watcher: BootWatcher | None = None,
     ) -> A:
         """Have the next idle room carry out ``request``, which the guest has ``seconds`` for.
 
@@ -227,7 +235,7 @@ class Session:
             started, kept = self._kept.pop(room, (0, None))
             kept = kept if started == room.started else None
             packed, files = pack_with_files(Asked(request, progress is not None), kept)
-            report = None if progress is None else _reporting(progress)
+            report = _reporting(progress, watcher) if progress or watcher else None
             answered = room.call(
                 packed,
                 timeout=seconds + GRACE,
@@ -273,14 +281,18 @@ def _told(outcome: Outcome, setup: Setup) -> Outcome:
 
 def seconds_of(job: Job) -> float:
     """What the guest of ``job`` may take at most."""
-    return job.timeout + (job.boot or 0)
+    return 2 * job.timeout + job.boot if job.boot else job.timeout
 
 
-def _reporting(progress: Progress) -> Callable[[bytes], None]:
-    message: Any = tuple[str, int, int]
-
+def _reporting(progress: Progress | None, watcher: BootWatcher | None) -> Callable[[bytes], None]:
     def report(text: bytes) -> None:
-        progress(*from_json(message, text))
+        news = from_json(RoomNews, text)
+        if progress and news.progress:
+            progress(*news.progress)
+        if watcher and news.handed_over:
+            watcher.handed_over(news.handed_over)
+        if watcher and news.printed:
+            watcher.printed(news.printed)
 
     return report
 

@@ -25,8 +25,9 @@ from relokit.cli.options import (
     verbose_option,
 )
 from relokit.cli.parameters import CountParam, Seconds
-from relokit.cli.terminal.output import emit, emit_json
+from relokit.cli.terminal.output import emit_json
 from relokit.runtime.kexec.job import (
+    BOARD_SPEED,
     DEFAULT_TIMEOUT,
     MAX_BOOT,
     MAX_INSTRUCTIONS,
@@ -50,14 +51,21 @@ DEMO_BOOT = 5.0
 @click.option(
     "--boot",
     type=Seconds(MAX_BOOT),
-    help=f"Let the new kernel run on and show its console. [default: {DEMO_BOOT:g} for the demo "
-    "kernel, else not]",
+    help="Let the new kernel run on for so many seconds of the board, of "
+    f"{BOARD_SPEED // 10**6} million instructions each; show its console and judge how it fares. "
+    f"[default: {DEMO_BOOT:g} for the demo kernel, else not]",
+)
+@click.option(
+    "--expect",
+    metavar="TEXT",
+    help="With --boot: the new kernel has to print this, and is stopped when it does.",
 )
 @click.option(
     "--timeout",
     type=Seconds(MAX_TIMEOUT),
     default=DEFAULT_TIMEOUT,
-    help="There is no answer if the relocation takes this host so many seconds. "
+    help="There is no answer if the relocation takes this host so many seconds (and so many more "
+    "than --boot for the new kernel). "
     f"[default: {DEFAULT_TIMEOUT:g}]",
 )
 @click.option(
@@ -93,22 +101,27 @@ def command(as_json: bool, verbose: bool, trace: Path | None, **options: Any) ->
     files = Files()
     target = replace(make_target(options, files), cache_line=options.pop("cache_line"))
     names = (
-        "boot", "timeout", "max_instructions", "interrupts", "plain", "strict", "profile",
+        "timeout", "max_instructions", "interrupts", "plain", "strict", "profile",
         "effects",
     )  # fmt: skip
     form = trace_format(trace, options.pop("trace_format"))
     more = {name: options.pop(name) for name in names}
+    boot, expect = options.pop("boot"), options.pop("expect")
     job = make_job(options, **more, trace_format=form)
-    if job.boot is None and job.moves_demo and job.interrupts is None:
-        job = replace(job, boot=DEMO_BOOT)
+    if boot is None and job.moves_demo and job.interrupts is None:
+        boot = DEMO_BOOT
+    job = replace(job, boot=boot, expect=expect)
 
-    from relokit.cli.terminal.view import Bars, summary
+    from relokit.cli.terminal.view import Bars, Telling
     from relokit.facade import run
 
     with Bars() as bars:
-        outcome = run(target, job, files=files, trace=trace, progress=bars.progress)
-    if as_json:
+        telling = None if as_json else Telling(target.name, bars, verbose=verbose)
+        outcome = run(
+            target, job, files=files, trace=trace, progress=bars.progress, watcher=telling
+        )
+    if telling is None:
         emit_json(outcome)
     else:
-        emit(summary(target.name, outcome, verbose=verbose))
+        telling.finish(outcome)
     return EXIT_OF[outcome.status]

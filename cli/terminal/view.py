@@ -15,7 +15,7 @@ from relokit.cli.terminal.findings_view import (
     not_judged,
     told,
 )
-from relokit.cli.terminal.output import plain
+from relokit.cli.terminal.output import emit, plain
 from relokit.codegen.base.version import VERSION
 from relokit.codegen.kexec_routines import CodePart, CodeUsed
 from relokit.codegen.target import MIB
@@ -73,8 +73,13 @@ class Bars:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Show no more of them: what follows is on the same terminal."""
         if self._bars is not None:
             self._bars.stop()
+            self._bars = None
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Take a (stage, done, total) report."""
@@ -85,12 +90,42 @@ class Bars:
         self._bars.update(self._tasks[stage], completed=done, total=total)
 
 
+class Telling:
+    """The story of a run of the target called ``of``, as it happens: a BootWatcher.
+
+    The first part is told when the new kernel is entered to run on, then what that prints, and the
+    rest when it is over; otherwise, all of it then. ``verbose`` lists what each rule answered.
+    """
+
+    def __init__(self, of: str, bars: Bars, *, verbose: bool = False) -> None:
+        self._of, self._bars, self._verbose = of, bars, verbose
+        self._told = False
+
+    def handed_over(self, outcome: Outcome) -> None:
+        """See BootWatcher."""
+        self._bars.stop()
+        self._told = True
+        emit(shown(_head(self._of, outcome)))
+
+    def printed(self, text: str) -> None:
+        """See BootWatcher."""
+        emit(shown(_console(text)))
+
+    def finish(self, outcome: Outcome) -> None:
+        """Tell the rest."""
+        if self._told:
+            emit(shown(_tail(outcome, self._verbose)))
+        else:
+            emit(summary(self._of, outcome, verbose=self._verbose))
+
+
 def summary(of: str, outcome: Outcome, *, verbose: bool = False) -> str:
     """The whole story of the target called ``of`` and the verdict, with colours on a terminal.
 
     ``verbose`` lists what each rule answered.
     """
-    return shown(_lines(of, outcome, verbose))
+    head, console = _head(of, outcome), _console(outcome.console or "")
+    return shown([*head, *console, *_tail(outcome, verbose)])
 
 
 def shown(lines: Iterable[Line]) -> str:
@@ -110,7 +145,7 @@ def shown(lines: Iterable[Line]) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def _lines(of: str, outcome: Outcome, verbose: bool) -> Iterator[Line]:
+def _head(of: str, outcome: Outcome) -> Iterator[Line]:
     yield (f"relokit {VERSION}", "bold"), f"  {plain(of)}"
     for part in outcome.payload:
         yield _row("payload", _payload(part))
@@ -126,12 +161,18 @@ def _lines(of: str, outcome: Outcome, verbose: bool) -> Iterator[Line]:
         yield _row("effects", outcome.effects.told())
     if outcome.interrupt is not None:
         yield _row("interrupt", _interrupt(outcome))
-    if outcome.trace is not None:
-        yield _row("trace", _trace(outcome.trace))
-    for text in (outcome.console or "").splitlines():
-        yield _row("console", text)
+
+
+def _console(text: str) -> Iterator[Line]:
+    for line in text.splitlines():
+        yield _row("console", line)
+
+
+def _tail(outcome: Outcome, verbose: bool) -> Iterator[Line]:
     if outcome.ended:
         yield _row("", f"({outcome.ended})")
+    if outcome.trace is not None:
+        yield _row("trace", _trace(outcome.trace))
     yield _row("rules", answers_in_short(outcome.rules))
     if verbose:
         yield from every_answer(outcome.rules, outcome.findings)

@@ -228,9 +228,12 @@ class Child:
                     if not chunk:
                         self._died(process)
                     received += chunk
+                    before = time.monotonic()
                     final = self._messages(received, progress)
                     if final is not None:
                         return final
+                    # Whoever is told of progress may be slow: that is no time of the child's.
+                    deadline += time.monotonic() - before
 
     def _messages(
         self, received: bytearray, progress: Progress | None

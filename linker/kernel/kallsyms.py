@@ -119,6 +119,11 @@ class Kallsyms:
         low, high = bisect_left(self.offsets, offset), bisect_right(self.offsets, offset)
         return self.names[low:high]
 
+    def before(self, offset: int) -> tuple[str, int] | None:
+        """The name that the byte at ``offset`` is in, and where that begins."""
+        at = bisect_right(self.offsets, offset) - 1
+        return (self.names_at(self.offsets[at])[0], self.offsets[at]) if at >= 0 else None
+
     def within(self, start: int, end: int) -> Iterator[tuple[str, str, int]]:
         """Name, type and offset of every symbol from offset ``start`` up to ``end``."""
         for at in range(bisect_left(self.offsets, start), bisect_left(self.offsets, end)):

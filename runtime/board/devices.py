@@ -7,7 +7,7 @@ interrupt is ever raised.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
 from relokit.codegen.base.bits import MASK64
@@ -22,9 +22,86 @@ GIC_WINDOW = UART_BASE - GIC_DISTRIBUTOR_BASE
 """Bytes from the distributor to the UART: ITS and redistributors are there too."""
 UART_WINDOW = 0x1_0000
 """Bytes of the largest page, which is what a kernel maps of it."""
-CONSOLE_LIMIT = 1 << 20
 
 _MASK32 = (1 << 32) - 1
+
+
+class Screen:
+    """What a guest prints: the first of it and the last, however much it is.
+
+    The first ``limit`` bytes are kept, if they are no more than ``lines`` lines, and the LAST ones;
+    what is between is counted in ``dropped``. ``found`` is called when ``expected`` is printed.
+    """
+
+    LIMIT, LINES, LAST = 1 << 20, 1 << 14, 4096
+
+    def __init__(
+        self,
+        expected: str | None = None,
+        found: Callable[[], None] | None = None,
+        *,
+        limit: int = LIMIT,
+        lines: int = LINES,
+    ) -> None:
+        self._left, self._lines_left = limit, lines
+        self._first, self._last = bytearray(), bytearray()
+        self._beyond = self._shown = 0
+        self._expected = (expected or "").encode()
+        self._found = found
+        self._recent = bytearray()
+
+    def put(self, byte: int) -> None:
+        """Print one more."""
+        if self._left:
+            self._first.append(byte)
+            self._left -= 1
+            if byte == _NEWLINE:
+                self._lines_left -= 1
+                if not self._lines_left:
+                    self._left = 0
+        else:
+            self._last.append(byte)
+            self._beyond += 1
+            if len(self._last) > 2 * self.LAST:
+                del self._last[: -self.LAST]
+        if self._expected:
+            self._look_for(byte)
+
+    def _look_for(self, byte: int) -> None:
+        recent, expected = self._recent, self._expected
+        recent.append(byte)
+        if recent.endswith(expected) and self._found:
+            self._expected = b""
+            self._found()
+        elif len(recent) > 2 * len(expected):
+            del recent[: -len(expected)]
+
+    @property
+    def dropped(self) -> int:
+        """Bytes that are not kept."""
+        return max(self._beyond - self.LAST, 0)
+
+    @property
+    def text(self) -> str:
+        """What is kept, undecodable bytes replaced; a line says what is missing."""
+        last = bytes(self._last[-self.LAST :])
+        missing = f"\n[{self.dropped:,} bytes more]\n".encode() if self.dropped else b""
+        return (bytes(self._first) + missing + last).decode("utf-8", "replace")
+
+    def more(self) -> str:
+        """Whole lines that were printed since this was asked before, of the first that are kept."""
+        end = self._first.rfind(b"\n") + 1
+        lines = bytes(self._first[self._shown : end])
+        self._shown = max(end, self._shown)
+        return lines.decode("utf-8", "replace")
+
+    def rest(self) -> str:
+        """All of ``text`` that ``more`` has not given."""
+        shown = bytes(self._first[: self._shown]).decode("utf-8", "replace")
+        return self.text[len(shown) :]
+
+
+_NEWLINE = ord("\n")
 
 
 class Device(Protocol):
@@ -41,10 +118,7 @@ class Device(Protocol):
 
 
 class Pl011:
-    """A UART whose transmitter is always ready and whose receiver is empty.
-
-    Output beyond ``limit`` bytes is counted in ``dropped`` and not kept.
-    """
+    """A UART whose transmitter is always ready and whose receiver is empty; ``screen`` prints."""
 
     DATA, FLAGS = 0x00, 0x18
     _TX_EMPTY_RX_EMPTY = 1 << 7 | 1 << 4
@@ -56,19 +130,12 @@ class Pl011:
     }
 
     def __init__(
-        self, base: int = UART_BASE, size: int = UART_WINDOW, *, limit: int = CONSOLE_LIMIT
+        self, base: int = UART_BASE, size: int = UART_WINDOW, *, screen: Screen | None = None
     ) -> None:
         self.base = base
         self.size = size
-        self.limit = limit
-        self.output = bytearray()
-        self.dropped = 0
+        self.screen = screen or Screen()
         self._registers = dict(self._RESET)
-
-    @property
-    def text(self) -> str:
-        """What was printed, undecodable bytes replaced."""
-        return self.output.decode("utf-8", "replace")
 
     def read(self, offset: int, size: int) -> int:
         """Value of a register; unused offsets read as zero."""
@@ -79,10 +146,7 @@ class Pl011:
     def write(self, offset: int, size: int, value: int) -> None:
         """Print (UARTDR), or keep the value so that it reads back."""
         if offset == self.DATA:
-            if len(self.output) < self.limit:
-                self.output.append(value & 0xFF)
-            else:
-                self.dropped += 1
+            self.screen.put(value & 0xFF)
         elif offset < 0x4C and offset not in self._READ_ONLY:
             self._registers[offset] = value & 0xFFFF
 

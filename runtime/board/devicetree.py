@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -262,6 +263,24 @@ def _reserved_nodes(root: Node, wanted: Callable[[Node], bool]) -> Iterator[Rang
     for node in parent.children if parent is not None else ():
         if node.enabled and "reg" in node.properties and wanted(node):
             yield from (entry for entry in reg_of(node, parent or root) if entry[1])
+
+
+def node_at(dtb: bytes, pa: int) -> str | None:
+    """The name of the device whose registers PA ``pa`` is among; None if there is none.
+
+    Buses that translate addresses are not looked into.
+    """
+    left = [parse(dtb).root]
+    while left:
+        parent = left.pop()
+        for node in parent.children:
+            # A node whose registers cannot be read is no device that a kernel could use.
+            with suppress(FormatError):
+                if any(base <= pa < base + size for base, size in reg_of(node, parent)):
+                    return node.name
+            if node.properties.get("ranges") == b"":
+                left.append(node)
+    return None
 
 
 def cells(*values: int) -> bytes:

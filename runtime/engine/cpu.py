@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Any
 
 from unicorn import Uc, UcError
@@ -38,7 +38,7 @@ from relokit.runtime.engine.mmu import FAULT_BUS, FAULT_STAGE2, Mmu, Refusal
 from relokit.runtime.engine.native_hooks import BlockSlot, NativeStop, Words
 from relokit.runtime.engine.spinning import is_endless
 from relokit.runtime.engine.system_access import SystemAccess
-from relokit.runtime.engine.watchdog import looked_after
+from relokit.runtime.engine.watchdog import Deadline, looked_after
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.record.stop import BusAccess, Stop, StopReason
 
@@ -284,16 +284,16 @@ class Cpu(Addresses):
 
         The engine's own timeout keeps a core busy: it polls every 2 us.
         """
-        deadline = monotonic() + timeout_s
+        deadline = Deadline(timeout_s)
         self._timed_out = False
 
         def check() -> None:
-            if monotonic() >= deadline:
+            if deadline.over:
                 self._timed_out = True
                 # Again and again: a stop that comes before the engine runs is forgotten.
                 self.uc.emu_stop()
             elif progress:
-                progress(int(self._counter[BlockSlot.INSTRUCTIONS]))
+                deadline.apart_from(progress, int(self._counter[BlockSlot.INSTRUCTIONS]))
 
         with looked_after(check):
             yield
@@ -343,7 +343,8 @@ class Cpu(Addresses):
         if self._pending:
             return self._pending
         native = int(self._counter[BlockSlot.REASON])
-        if native == NativeStop.SPIN and is_endless(self.instruction_at, self.pc):
+        limits = (NativeStop.SPIN, NativeStop.LIMIT)
+        if native in limits and is_endless(self.instruction_at, self.pc):
             return StopReason.SPIN, None
         if native == NativeStop.LIMIT:
             return StopReason.INSTRUCTION_LIMIT, None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock, Thread
-from time import sleep
+from time import monotonic, sleep
 
 INTERVAL = 0.1
 """Seconds between two looks."""
@@ -18,6 +18,24 @@ IDLE_LOOKS = 50
 _lock = Lock()
 _checks: list[Callable[[], None]] = []
 _thread: Thread | None = None
+
+
+class Deadline:
+    """The host's time that a run may take, in seconds from now."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = monotonic() + seconds
+
+    @property
+    def over(self) -> bool:
+        """Whether it is over."""
+        return monotonic() >= self._end
+
+    def apart_from(self, call: Callable[[int], None], argument: int) -> None:
+        """Make ``call``; how long that takes (whoever is told may be a pager) does not count."""
+        begun = monotonic()
+        call(argument)
+        self._end += monotonic() - begun
 
 
 @contextmanager

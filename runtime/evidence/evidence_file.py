@@ -22,7 +22,7 @@ from relokit.runtime.evidence.conclusion import conclude
 from relokit.runtime.evidence.evidence import Evidence, Subject
 from relokit.runtime.judge.outcome import Outcome, TraceFile
 from relokit.runtime.record.known import Unknown
-from relokit.runtime.record.record import Record
+from relokit.runtime.record.record import BootFacts, Record
 from relokit.runtime.record.stop import Stop, StopReason
 from relokit.runtime.record.trace import Trace
 from relokit.runtime.record.trace_file import StoredTrace, read_trace, trace_chunks
@@ -70,8 +70,13 @@ def _timeless(record: Record) -> Record:
         record,
         legs=tuple(replace(leg, stop=_timeless_stop(leg.stop)) for leg in record.legs),
         scene=scene and replace(scene, stop=_timeless_stop(scene.stop)),
-        boot=boot and replace(boot, stop=_timeless_stop(boot.stop)),
+        boot=boot and _timeless_boot(boot),
     )
+
+
+def _timeless_boot(boot: BootFacts) -> BootFacts:
+    scene = boot.scene and replace(boot.scene, stop=_timeless_stop(boot.scene.stop))
+    return replace(boot, stop=_timeless_stop(boot.stop), scene=scene)
 
 
 def _timeless_stop(stop: Stop) -> Stop:

@@ -40,6 +40,10 @@ LIMITS: Mapping[str, tuple[float, float, str]] = {
 }
 """Least, most and unit of the numbers in a Job."""
 
+BOARD_SPEED = 250_000_000
+"""Instructions in a second of the board's: four for each tick of its 62.5 MHz counter."""
+MAX_EXPECTED = 1024
+
 DEFAULT_CMDLINE = "earlycon console=ttyAMA0"
 """Makes a kernel talk on the console of the device tree made here."""
 
@@ -112,7 +116,8 @@ class Job:
     ``memory`` is guest RAM in bytes, None: chosen to fit. ``*_at`` are PAs, None: chosen by the
     boot protocol's rules. ``code_from`` is a file whose routines run in place of ours: an object, a
     linked ELF, preprocessed assembly, a kernel. ``boot`` lets the new kernel run on after the
-    hand-over for at most that many seconds. ``cmdline`` None keeps what ``dtb`` says, or is
+    hand-over for at most that many seconds of the board (BOARD_SPEED), ``expect`` until it has
+    printed this; if it never does, the run fails. ``cmdline`` None keeps what ``dtb`` says, or is
     DEFAULT_CMDLINE without one. ``observe`` counts the maintenance instructions of the move;
     ``plain`` records no trace, so that the rules that read one judge nothing; ``strict`` has a
     warning fail it; ``effects`` has memory hold what caches were cleaned to it, and no more
@@ -149,6 +154,7 @@ class Job:
     code_from: Path | None = None
     templates: Path | None = None
     boot: float | None = None
+    expect: str | None = None
     observe: bool = False
     plain: bool = False
     strict: bool = False
@@ -182,6 +188,15 @@ class Job:
             raise MachineError(
                 "a synthetic payload is no kernel that could run on",
                 hint="give --kernel, or leave --boot out",
+            )
+        if self.expect is not None and not 0 < len(self.expect) <= MAX_EXPECTED:
+            raise MachineError(
+                "what is expected on the console is nothing, or too long",
+                hint=f"give 1 to {MAX_EXPECTED} characters",
+            )
+        if self.expect is not None and self.boot is None:
+            raise MachineError(
+                "no kernel runs on that could print what is expected", hint="give --boot as well"
             )
         if self.interrupts is not None and self.boot is not None:
             raise MachineError(

@@ -37,7 +37,8 @@ class TreeGiven:
     ``problem`` says why it is none; all else is empty then. ``reserved`` is what nothing may be
     placed on, ``unmapped`` that part of it which may not be mapped. ``initrd`` is what /chosen
     says, as are ``usable`` and ``core_header`` of a crash kernel, ``seeds`` and those of them that
-    are used up, ``kho_tree`` and ``kho_scratch``, a table of the ``scratch`` areas. ``psci``
+    are used up, ``kho_tree`` and ``kho_scratch``, a table of the ``scratch`` areas. ``bootargs`` is
+    the command line, ``psci``
     whether there is firmware to call, ``gicv2`` whether the interrupt controller is one without
     system registers.
     """
@@ -58,6 +59,7 @@ class TreeGiven:
     kho_scratch: Extent | None = None
     scratch: tuple[Extent, ...] = ()
     cpus: tuple[CpuNode, ...] = ()
+    bootargs: str | None = None
     psci: bool = False
     gicv2: bool = False
 

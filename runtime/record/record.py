@@ -81,21 +81,29 @@ class JumpFacts:
 class BootFacts:
     """The new kernel, let run on: what it is, what it printed, how it ended.
 
-    ``seconds`` is how long it might run.
+    ``seconds`` of the board's time is how long it might run; ``expected`` is what it was to print,
+    None if nothing special; ``dropped`` are bytes of ``console`` that are not kept. ``scene`` is
+    where it ended, None where it ended by itself (powered off, or printed what was expected).
     """
 
     kind: PayloadKind | Unknown
     console: str
     stop: Stop
     seconds: float
+    limits: Limits | Unknown = NOBODY_LOOKED
+    expected: str | None = None
+    dropped: int = 0
+    scene: Scene | None = None
 
     @property
     def ended(self) -> str:
         """How it ended, in words."""
-        if self.stop.reason is StopReason.TIMEOUT:
-            return f"stopped after {self.seconds:g} s"
-        reason, detail = self.stop.reason, self.stop.detail
-        return f"{reason}: {detail}" if detail else str(reason)
+        stop, detail = self.stop, self.stop.detail
+        if stop.reason is StopReason.TIMEOUT:
+            return f"the host's time was over after {stop.instructions:,} instructions"
+        if stop.reason is StopReason.INSTRUCTION_LIMIT:
+            return f"stopped after {self.seconds:g} s: {stop.instructions:,} instructions"
+        return f"{stop.reason}: {detail}" if detail else str(stop.reason)
 
 
 @dataclass(frozen=True, slots=True)

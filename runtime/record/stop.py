@@ -20,6 +20,8 @@ class StopReason(StrEnum):
     TIMEOUT = "timeout"
     HALTED = "waits for an interrupt"
     POWERED_OFF = "powered off"
+    STORM = "one exception after the other"
+    PRINTED = "printed what was expected"
     ENGINE = "engine error"
 
 

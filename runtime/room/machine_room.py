@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from relokit.codegen.base.documents import to_json
 from relokit.codegen.base.host_file import unpack
 from relokit.runtime.kexec.programs import StoredPrograms
-from relokit.runtime.room.requests import Asked, shared_by
+from relokit.runtime.room.requests import Asked, RoomNews, RoomVoice, shared_by
 
 _kept: StoredPrograms | None = None
 """That of the last request."""
@@ -28,8 +27,8 @@ def serve(
     asked: Asked = unpack(request, descriptors, kept)
     _kept = shared_by(asked.request)
 
-    def report(stage: str, done: int, total: int) -> None:
-        if asked.with_progress:
-            progress(json.dumps([stage, done, total]).encode())
+    def say(news: RoomNews) -> None:
+        if asked.with_progress or not news.progress:
+            progress(to_json(news))
 
-    return to_json(asked.request.carry_out(report))
+    return to_json(asked.request.carry_out(RoomVoice(say)))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
+from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import RAM_BASE, Job
 from relokit.runtime.kexec.opened_inputs import OpenedInputs
 from relokit.runtime.kexec.programs import Programs, StoredPrograms
@@ -22,11 +23,38 @@ from relokit.runtime.kexec.programs import Programs, StoredPrograms
 if TYPE_CHECKING:
     from relokit.runtime.behaviour.flat_machine import Callee
     from relokit.runtime.behaviour.observation import Observation
-    from relokit.runtime.judge.outcome import Outcome
 
 A_co = TypeVar("A_co", covariant=True)
 Report = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomNews:
+    """What a room says before it answers: one of these."""
+
+    progress: tuple[str, int, int] | None = None
+    handed_over: Outcome | None = None
+    printed: str | None = None
+
+
+class RoomVoice:
+    """Says what it is told, by ``say``: progress (it is a Report), and what a new kernel does."""
+
+    def __init__(self, say: Callable[[RoomNews], None]) -> None:
+        self._say = say
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """See Report."""
+        self._say(RoomNews(progress=(stage, done, total)))
+
+    def handed_over(self, outcome: Outcome) -> None:
+        """See BootWatcher."""
+        self._say(RoomNews(handed_over=outcome))
+
+    def printed(self, text: str) -> None:
+        """See BootWatcher."""
+        self._say(RoomNews(printed=text))
 
 
 class Request(Protocol[A_co]):
@@ -51,10 +79,14 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Run the machine and judge it; a trace goes to ``trace``, if that is given."""
+    """Run the machine and judge it; a trace goes to ``trace``, if that is given.
+
+    Somebody who is ``watching`` is told at once what the new kernel prints.
+    """
 
     setup: Setup
     trace: Path | None = None
+    watching: bool = False
 
     def carry_out(self, report: Report) -> Outcome:
         """See Request."""
@@ -62,7 +94,8 @@ class RunRequest:
 
         setup = self.setup
         programs = _decoded(setup.programs)
-        return run(setup.target, programs, setup.job, report, setup.opened, self.trace)
+        watcher = report if self.watching and isinstance(report, RoomVoice) else None
+        return run(setup.target, programs, setup.job, report, setup.opened, self.trace, watcher)
 
 
 @dataclass(frozen=True, slots=True)

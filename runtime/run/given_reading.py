@@ -29,6 +29,8 @@ MAX_PROBLEM = 200
 MAX_CPUS = 4096
 MAX_SCRATCH = 4096
 """Bytes of KHO's table of scratch areas."""
+MAX_BOOTARGS = 2048
+"""COMMAND_LINE_SIZE of arm64: a kernel reads no more."""
 SPIN_TABLE = "spin-table"
 PSCI = frozenset({b"arm,psci", b"arm,psci-0.2", b"arm,psci-1.0"})
 GICV2 = frozenset({b"arm,gic-400", b"arm,cortex-a15-gic", b"arm,cortex-a7-gic"})
@@ -81,6 +83,7 @@ def _parsed(at: int, blob: bytes) -> TreeGiven:
             unmapped=tuple(_unmapped(root)),
             chosen=chosen is not None,
             **_chosen(root, chosen),
+            bootargs=_bootargs(chosen),
             cpus=tuple(_cpus(root)),
             psci=_has_psci(root),
             gicv2=_has_gicv2(root),
@@ -151,6 +154,13 @@ def _with_scratch(memory: GuestMemory, tree: TreeGiven) -> TreeGiven:
         return tree
     numbers = struct.unpack(f"<{table[1] // 16 * 2}Q", memory.read(table[0], table[1] // 16 * 16))
     return replace(tree, scratch=tuple(zip(numbers[::2], numbers[1::2], strict=True)))
+
+
+def _bootargs(chosen: Node | None) -> str | None:
+    value = chosen.properties.get("bootargs") if chosen else None
+    if value is None:
+        return None
+    return value.rstrip(b"\0").decode("utf-8", "replace")[:MAX_BOOTARGS]
 
 
 def _cpus(root: Node) -> Iterator[CpuNode]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from time import perf_counter
 
 from relokit.codegen.target import Target
+from relokit.linker.image import Image
 from relokit.runtime.evidence.conclusion import conclude
 from relokit.runtime.evidence.evidence import Evidence, Subject
 from relokit.runtime.guest.payload import PayloadKind, PayloadPart
@@ -17,7 +18,7 @@ from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.kexec.maintenance import maintenance_of
 from relokit.runtime.kexec.opened_inputs import OpenedInputs
 from relokit.runtime.kexec.programs import Programs
-from relokit.runtime.run.console import run_on
+from relokit.runtime.run.console import BootWatcher, run_on
 from relokit.runtime.run.execute import execute, execute_resume
 from relokit.runtime.run.journey import Report
 from relokit.runtime.run.prepare import open_cpu, prepare_machine, prepare_resume
@@ -30,28 +31,41 @@ def run(
     report: Report,
     opened: OpenedInputs | None = None,
     trace: Path | None = None,
+    watcher: BootWatcher | None = None,
 ) -> Outcome:
     """Build the machine ``job`` describes and judge what happens in it.
 
     What the CPU does up to the new kernel is written to the file ``trace``, if there is one to be.
 
-    ``opened`` are the job's files, if they are open already. Raises RelokitError for bad input;
-    whatever the guest does is in the Outcome.
+    ``opened`` are the job's files, if they are open already; ``watcher`` sees the new kernel run.
+    Raises RelokitError for bad input; whatever the guest does is in the Outcome.
     """
     started = perf_counter()
     if job.path is KexecPath.HIBERNATE:
         return run_resume(target, programs, job, report, opened, trace)
     machine = prepare_machine(target, programs, job, report, opened)
     try:
-        return run_machine(machine, job, report, trace, built=perf_counter() - started)
+        return run_machine(
+            machine, job, report, trace, watcher, programs.demo, built=perf_counter() - started
+        )
     finally:
         machine.close()
 
 
 def run_machine(
-    machine: Machine, job: Job, report: Report, trace: Path | None = None, *, built: float = 0.0
+    machine: Machine,
+    job: Job,
+    report: Report,
+    trace: Path | None = None,
+    watcher: BootWatcher | None = None,
+    demo: Image | None = None,
+    *,
+    built: float = 0.0,
 ) -> Outcome:
-    """Execute a machine that is ready, then judge; the new kernel runs on only if that is well."""
+    """Execute a machine that is ready, then judge; the new kernel runs on only if that is well.
+
+    ``demo`` is the demo kernel's Image, if one was built.
+    """
     cpu = open_cpu(machine)
     started = perf_counter()
     evidence = Evidence(_subject(machine, job), execute(machine, cpu, job, report))
@@ -59,7 +73,9 @@ def run_machine(
     engine = sum(leg.stop.seconds for leg in evidence.record.legs)
     timings = {"build": built, "compare": perf_counter() - started - engine}
     if job.boot and outcome.passed:
-        boot = run_on(machine, cpu, job.boot, report)
+        if watcher:
+            watcher.handed_over(outcome)
+        boot = run_on(machine, cpu, job, report, watcher, demo)
         evidence = replace(evidence, record=replace(evidence.record, boot=boot))
         outcome = conclude(evidence, strict=job.strict, profile=job.profile)
     elif outcome.passed:

@@ -22,6 +22,16 @@ FINDING: Shape = {
     "severity": str,
     "group?": int,
     "spared?": str,
+    "made?": [
+        {
+            "how": str,
+            "address": int,
+            "text": str,
+            "place?": str,
+            "sets?": str,
+            "used?": int,
+        }
+    ],
 }
 HANDOFF: Shape = {
     "pc": int,

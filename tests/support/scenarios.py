@@ -20,11 +20,14 @@ from relokit.runtime.run import verdict
 from relokit.runtime.run.prepare import prepare_machine
 from relokit.runtime.run.verdict import run, run_machine
 from support.edits import edited
+from support.kernels import kernel_file
 from support.machines import programs, quiet
 from support.spoiling import spoiled
 
 HERE = Path(__file__).parents[1] / "scenarios"
 SMALL = Job(size=64 << 10, max_instructions=200_000)
+BOOT = 0.02
+"""Seconds of the board: some millions of instructions."""
 RELOCATION = "arm64_relocate_new_kernel"
 KEYS = frozenset(
     [
@@ -32,6 +35,7 @@ KEYS = frozenset(
         "series",
         "target",
         "job",
+        "kernel",
         "routine",
         "edit",
         "damage",
@@ -72,7 +76,10 @@ class Scenario:
 
     @property
     def job(self) -> Job:
-        return replace(SMALL, **self.fields.get("job", {}))
+        asked = dict(self.fields.get("job", {}))
+        if "kernel" in self.fields:
+            asked |= {"size": None, "kernel": kernel_file(self.fields["kernel"]), "boot": BOOT}
+        return replace(SMALL, **asked)
 
     def programs(self) -> Programs:
         """Those of the target, edited."""

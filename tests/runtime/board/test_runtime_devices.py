@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relokit.runtime.arch.exceptions import ExceptionClass
 from relokit.runtime.board.devices import (
@@ -14,6 +17,7 @@ from relokit.runtime.board.devices import (
     Gicv3,
     Pl011,
     Psci,
+    Screen,
     attach,
 )
 from relokit.runtime.record.stop import StopReason
@@ -41,14 +45,58 @@ def test_a_guest_prints(bench: MakeBench, page: int) -> None:
     b.cpu.set_x(0, 0x4000_0000)
     b.cpu.set_x(1, UART_BASE)
     assert b.run(PRINT).reason is StopReason.REACHED
-    assert uart.text == "hello\N{REPLACEMENT CHARACTER}, world\n"
+    assert uart.screen.text == "hello\N{REPLACEMENT CHARACTER}, world\n"
 
 
 def test_console_output_is_bounded() -> None:
-    uart = Pl011(limit=3)
-    for byte in b"abcde":
+    uart = Pl011(screen=Screen(limit=3))
+    for byte in b"abc" + b"x" * 10_000 + b"the end":
         uart.write(uart.DATA, 1, byte)
-    assert (uart.text, uart.dropped) == ("abc", 2)
+    screen = uart.screen
+    assert screen.dropped == 10_007 - Screen.LAST
+    text = screen.text
+    assert text.startswith(f"abc\n[{screen.dropped:,} bytes more]\nxxx")
+    assert text.endswith("xthe end")
+    assert len(text) < Screen.LAST + 100
+
+
+def test_lines_are_bounded_too() -> None:
+    """A MiB of newlines is a million rows of somebody's screen."""
+    screen = Screen()
+    for _ in range(1 << 17):
+        screen.put(ord("\n"))
+    assert screen.text.count("\n") < Screen.LINES + Screen.LAST + 10
+    assert screen.more().count("\n") == Screen.LINES
+    assert screen.more() == ""
+    assert screen.rest().count("\n") < Screen.LAST + 10
+
+
+@given(st.binary(max_size=60), st.lists(st.integers(0, 60)), st.integers(1, 40), st.integers(1, 5))
+def test_what_streams_is_what_is_kept(
+    printed: bytes, looks: list[int], limit: int, lines: int
+) -> None:
+    screen = Screen(limit=limit, lines=lines)
+    shown = ""
+    for number, byte in enumerate(printed):
+        screen.put(byte)
+        if number in looks:
+            more = screen.more()
+            assert more == "" or more.endswith("\n")
+            shown += more
+    assert shown + screen.rest() == screen.text
+
+
+@given(st.text("ab\n", max_size=30), st.text("ab\n", min_size=1, max_size=4))
+def test_what_is_expected_is_found_wherever_it_is_printed(printed: str, expected: str) -> None:
+    found: list[int] = []
+    put = count()
+    screen = Screen(expected, lambda: found.append(next(put)), limit=3)
+    for byte in printed.encode():
+        screen.put(byte)
+        if not found:
+            next(put)
+    first = printed.find(expected)
+    assert found == ([] if first < 0 else [first + len(expected) - 1])
 
 
 def test_uart_registers_read_back_and_identify() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from relokit.runtime.judge.book import whole_book
 from relokit.runtime.judge.rules.rule import Rule
 from support.twins.attributes import ATTRIBUTES
+from support.twins.boot import BOOTS
 from support.twins.break_before_make import BREAK_BEFORE_MAKE
 from support.twins.caches import CACHES
 from support.twins.chosen import CHOSEN
@@ -21,7 +22,7 @@ _TRACED = {
     **CACHES, **FETCH, **CONTEXT, **BREAK_BEFORE_MAKE, **TLB, **ATTRIBUTES,
     **INTERRUPTS, **OWNERSHIP,
 }  # fmt: skip
-TWINS: dict[str, Twins] = {**FACTS, **HANDOVER, **CHOSEN, **_TRACED}
+TWINS: dict[str, Twins] = {**FACTS, **HANDOVER, **CHOSEN, **BOOTS, **_TRACED}
 
 
 def rule_named(name: str) -> Rule:

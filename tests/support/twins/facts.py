@@ -95,5 +95,4 @@ FACTS: dict[str, Twins] = {
         r.damaged(OwnerKind.ZERO_PAGE), r.damaged(OwnerKind.ZERO_PAGE, in_destination=True)
     ),
     "damage.tables": Twins(r.damaged(OwnerKind.LINEAR_MAP), r.damaged(OwnerKind.LIST)),
-    "boot.demo": Twins(replace(r.RAN_ON, boot=replace(r.BOOT, console="FAIL\n")), r.RAN_ON),
 }

@@ -171,6 +171,7 @@ def _registers(scene: Scene) -> tuple[tuple[str, int], ...]:
     )
 
 
+_OTHER_ENDS = frozenset({StopReason.POWERED_OFF, StopReason.STORM, StopReason.PRINTED})
 _EXCEPTIONS = "ARM DDI 0487, D1.3 and ESR_ELx"
 _RUN = "kexec: the move comes to the new kernel's first instruction"
 _WAYS: tuple[tuple[str, str, str, Check], ...] = (
@@ -213,7 +214,12 @@ _WAYS: tuple[tuple[str, str, str, Check], ...] = (
         _for(StopReason.INSTRUCTION_LIMIT),
     ),
     ("run.halted", "nothing waits for an interrupt", _RUN, _for(StopReason.HALTED)),
-    ("run.off", "nothing turns the machine off", _RUN, _for(StopReason.POWERED_OFF)),
+    (
+        "run.off",
+        "nothing turns the machine off, or ends the move in another way",
+        _RUN,
+        _ends(lambda stop: stop.reason in _OTHER_ENDS),
+    ),
 )
 _GIVEN_UP: tuple[tuple[str, str, str, Check], ...] = (
     (
