@@ -19,8 +19,8 @@ K = TypeVar("K")
 
 ALWAYS = frozenset({"fetch.in-place"})
 """Warnings that good code has as well."""
-RIGHT = frozenset({FindingPlace.AT, FindingPlace.NAMED, FindingPlace.SHOWN})
-"""Places of a finding from which a person sees the mutated instruction."""
+RIGHT = frozenset(FindingPlace) - {FindingPlace.ELSEWHERE}
+"""Places of a finding from which a person sees the mutated instruction, or that one is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,8 @@ class MutationReport:
     """``status`` is ``pass`` where all were killed, ``fail``, ``no answer``, ``nothing`` or
     ``interrupted``.
 
-    ``rules`` says how many each rule was the first to kill, ``places`` where those findings were.
+    ``rules`` says how many each rule was the first to kill, ``places`` where those findings were,
+    ``ranks`` how often the mutated instruction was the first, the second, ... of what made it so.
     ``code`` is whose code was mutated, where it is not ours.
     """
 
@@ -96,6 +97,7 @@ class MutationReport:
     operators: Mapping[str, MutantRow]
     rules: Mapping[str, int]
     places: Mapping[FindingPlace, int]
+    ranks: Mapping[int, int]
     survivors: tuple[Left, ...]
     unanswered: tuple[Left, ...]
     code: CodeUsed | None = field(default=None, metadata=ABSENT)
@@ -143,6 +145,7 @@ class Campaign:
             status = "fail" if missed else "no answer"
         rules = Counter(result.rule or "" for result in killed)
         places = Counter(result.place for result in killed)
+        ranks = Counter(result.rank for result in killed if result.rank is not None)
         return MutationReport(
             status="interrupted" if interrupted else status,
             targets=tuple(_target(one) for one in self._surveys),
@@ -151,6 +154,7 @@ class Campaign:
             operators=dict(_rows(tried, lambda one: one.mutant.operator)),
             rules=dict(sorted(rules.items(), key=lambda pair: (-pair[1], pair[0]))),
             places={place: places[place] for place in FindingPlace if places[place]},
+            ranks=dict(sorted(ranks.items())),
             survivors=survivors,
             unanswered=unanswered,
             code=self._code,

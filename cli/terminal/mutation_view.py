@@ -21,6 +21,8 @@ _PLACES = {
     FindingPlace.AT: "at the mutated instruction",
     FindingPlace.NAMED: "elsewhere, and names it",
     FindingPlace.SHOWN: "near it: it is in the listing",
+    FindingPlace.MISSED: "who set last what it would have set, close by",
+    FindingPlace.BESIDE: "next to the one that is missing",
     FindingPlace.ELSEWHERE: "elsewhere",
 }
 

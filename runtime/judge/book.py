@@ -164,4 +164,4 @@ def _made(record: Record, told: Told) -> tuple[Made, ...]:
     # A good run needs none of it.
     from relokit.runtime.judge.rules.makers import makers
 
-    return makers(record, uses)
+    return makers(record, uses, broken.address)

@@ -133,6 +133,7 @@ def _spoil_entry(machine: Machine, edit: DataEdit) -> tuple[str, ...]:
     if number >= len(words) - 1 or pages is None:
         raise NoSuchDataError
     word, page = words[number], machine.target.page_size
+    before = tuple(words)
     if edit.change == DROPPED:
         del words[number]
     elif edit.change == REPEATED:
@@ -144,7 +145,10 @@ def _spoil_entry(machine: Machine, edit: DataEdit) -> tuple[str, ...]:
         words[number] = word & ~_ALL_FLAGS | flag
     for at, changed in enumerate(words):
         machine.memory.write_u64(pages.base + WORD * at, changed & (1 << 64) - 1)
-    return (hex(pages.base + WORD * number), hex(word & -page))
+    # A repeated entry shows at the next one.
+    both = range(number, min(len(words), len(before)))
+    shows = next((at for at in both if words[at] != before[at]), number)
+    return (hex(pages.base + WORD * shows), hex(word & -page))
 
 
 def _trail(machine: Machine, use: str) -> tuple[WalkStep, ...]:

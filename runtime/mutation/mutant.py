@@ -84,12 +84,16 @@ class MutantStatus(StrEnum):
 class FindingPlace(StrEnum):
     """Where the first finding is, seen from the mutated instructions.
 
-    AT one of them; NAMED: elsewhere, but its text names one; SHOWN: one is in its listing.
+    AT one of them; NAMED: elsewhere, but it names one, in its text or as what made it so; SHOWN:
+    one is in its listing; MISSED: it says who has set last, close by or before the jump, what one
+    that is changed would have set; BESIDE: it is at, or names, what is next to a dropped one.
     """
 
     AT = "at"
     NAMED = "named"
     SHOWN = "shown"
+    MISSED = "missed"
+    BESIDE = "beside"
     ELSEWHERE = "elsewhere"
 
 
@@ -109,7 +113,8 @@ class Likeness(StrEnum):
 class MutantResult:
     """``layout`` is where that was seen, ``rule`` killed first, ``rules`` are all that did there.
 
-    ``found`` is the first finding's message and ``at`` its place. ``warnings`` are the rules that
+    ``found`` is the first finding's message and ``at`` its place; ``rank`` which of what made it so
+    a mutated instruction is, counted from 1, where that names it. ``warnings`` are the rules that
     warned in any layout and ``not_judged`` those that could not tell: of survivors. ``likeness``
     is how a survivor differs from the good code, in all scenes. ``why`` says why there is no
     answer.
@@ -127,3 +132,4 @@ class MutantResult:
     not_judged: tuple[str, ...] = field(default=(), metadata=ABSENT)
     likeness: Likeness | None = field(default=None, metadata=ABSENT)
     why: str | None = field(default=None, metadata=ABSENT)
+    rank: int | None = field(default=None, metadata=ABSENT)

@@ -248,8 +248,9 @@ def _nothing(word: int, _: Surroundings) -> Iterator[int]:
         yield NOP
 
 
+DROP, SWAP, MOVE = "drop", "swap", "move"
 OPERATORS: tuple[Operator, ...] = (
-    Operator("drop", "no operation in its place", "a step that was forgotten", _nothing),
+    Operator(DROP, "no operation in its place", "a step that was forgotten", _nothing),
     Operator(
         "weaken",
         "a DC, IC, TLBI, DSB or ISB that does less, or another thing",
@@ -289,7 +290,6 @@ OPERATORS: tuple[Operator, ...] = (
 )  # fmt: skip
 """Operators on one word."""
 
-SWAP, MOVE = "swap", "move"
 REARRANGING: dict[str, tuple[str, str]] = {
     SWAP: ("two neighbours the other way round", "two steps in the wrong order"),
     MOVE: ("a system instruction up to four earlier or later", "a barrier in the wrong place"),

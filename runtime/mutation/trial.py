@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,17 +28,16 @@ from relokit.runtime.mutation.likeness import (
 )
 from relokit.runtime.mutation.mutant import (
     DataEdit,
-    FindingPlace,
     Likeness,
     Mutant,
     MutantResult,
     MutantStatus,
 )
 from relokit.runtime.mutation.mutated import CodeSet
+from relokit.runtime.mutation.places import Changed
 from relokit.runtime.record.record import Record
 from relokit.runtime.run.execute import execute, execute_resume
 from relokit.runtime.run.prepare import open_cpu, prepare_machine, prepare_resume
-from relokit.runtime.run.scenes import place_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,7 @@ class Trier:
                         if trial.no_answer:
                             return _unanswered(mutant, layout, trial.no_answer)
                         if trial.errors:
-                            return _killed(mutant, layout, trial)
+                            return _killed(mutant, layout, trial, self._code.image)
                         survived = _with_doubts(survived, trial)
                         imprint = imprint_of(trial.record, trial.memory)
                         found.append(likeness_of(self._good_in(layout, scene), imprint))
@@ -167,47 +165,18 @@ def _with_doubts(result: MutantResult, trial: CodeTrial) -> MutantResult:
     )
 
 
-def _killed(mutant: Mutant, layout: MoveLayout, trial: CodeTrial) -> MutantResult:
+def _killed(mutant: Mutant, layout: MoveLayout, trial: CodeTrial, good: Image) -> MutantResult:
     first = trial.errors[0]
+    changed = Changed(mutant, good, trial.record, trial.locate, trial.names)
+    place, rank = changed.place_of(first)
     return MutantResult(
         mutant.id,
         MutantStatus.KILLED,
         layout.name,
         first.rule,
-        _place_of(first, mutant, trial),
+        place,
         first.message,
         first.place,
         tuple(dict.fromkeys(one.rule for one in trial.errors)),
+        rank=rank,
     )
-
-
-def _place_of(finding: Finding, mutant: Mutant, trial: CodeTrial) -> FindingPlace:
-    """Where ``finding`` is, seen from the instructions that differ."""
-    changed = {edit.va for edit in mutant.edits}
-    located = None if finding.address is None else trial.locate(finding.address)
-    if located and located[1] in changed:
-        return FindingPlace.AT
-    if _rank_of(finding, mutant, trial):
-        return FindingPlace.NAMED
-    text = "\n".join((finding.message, *finding.notes))
-    if any(_names(text, name) for name in trial.names):
-        return FindingPlace.NAMED
-    if any(_names(text, place_in(located[0], va)) for va in changed) if located else False:
-        return FindingPlace.NAMED
-    if located and finding.address is not None:
-        shown = {f"{finding.address - located[1] + va:#x}:" for va in changed}
-        if any(one in line for one in shown for line in finding.listing):
-            return FindingPlace.SHOWN
-    return FindingPlace.ELSEWHERE
-
-
-def _rank_of(finding: Finding, mutant: Mutant, trial: CodeTrial) -> int | None:
-    """Which of those that made what ``finding`` is about differs, from 1; None if none does."""
-    changed = {edit.va for edit in mutant.edits}
-    located = (trial.locate(made.address) for made in finding.made)
-    ranks = (rank for rank, one in enumerate(located, 1) if one and one[1] in changed)
-    return next(ranks, None)
-
-
-def _names(text: str, place: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(place)}(?![0-9a-z_])", text) is not None

@@ -172,7 +172,7 @@ def some_mutants() -> MutationReport:
     row = MutantRow(0, 0, 0, 1, 0, 0)
     left = Left("t", "i", "drop", "p", "t", not_judged=("caches.data",), why="timeout")
     return MutationReport(
-        "fail", (TargetTried("t", why_not="no answer"),), row, {}, {}, {}, {}, (), (left,)
+        "fail", (TargetTried("t", why_not="no answer"),), row, {}, {}, {}, {}, {}, (), (left,)
     )
 
 

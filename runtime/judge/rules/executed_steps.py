@@ -6,7 +6,7 @@ these have made as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -21,6 +21,8 @@ Addresses = npt.NDArray[np.uint64]
 WORD = 4
 MAX_STEPS = 1 << 18
 """Instructions that are followed: a trace file may say that there were more."""
+MAX_TURN = 64
+"""Instructions of a loop in which stores take turns."""
 MAX_WALK = 1 << 12
 """Instructions of code that are walked to see whether one leads to another."""
 
@@ -50,6 +52,10 @@ class ExecutedSteps:
         """What the one at VA ``pc`` reads and writes; nothing where it is not known."""
         word = self._code.word(pc)
         return RegisterUse() if word is None else use_of(word)
+
+    def addresses(self) -> Iterable[int]:
+        """VAs of all instructions that were executed."""
+        return self._positions.keys()
 
     def last(self, pc: int, before: int | None = None) -> int | None:
         """The last step at VA ``pc``, of those before step number ``before``."""
@@ -97,6 +103,21 @@ class ExecutedSteps:
             if target is not None and pc + target <= wanted <= pc:
                 found = min(found or (-target, pc), (-target, pc))
         return None if found is None else self.last(found[1])
+
+    def stores_in_turn(self, pc: int, begun: int) -> list[int]:
+        """The store at VA ``pc``, and those behind it until it comes again, by the same base."""
+        found, base = [pc], self.operands_at(pc).address
+        start = next(
+            (int(at) for at in self._positions.get(pc, ()) if self.begun[at] >= begun), None
+        )
+        for at in range(start + 1, min(start + MAX_TURN, len(self))) if start is not None else ():
+            again = self.pc(at)
+            if again == pc:
+                return found
+            operands = self.operands_at(again)
+            if operands.stores and operands.address == base:
+                found.append(again)
+        return [pc]
 
     def one_way(self, since: int) -> Iterator[int]:
         """The branches that always went the same way, from step ``since`` on, the last first."""

@@ -11,7 +11,7 @@ from relokit.runtime.judge.rules.made import Used
 from relokit.runtime.judge.rules.rule import Broken
 from relokit.runtime.record.code_seen import CodeSeen
 from relokit.runtime.record.known import Unknown
-from relokit.runtime.record.record import Record
+from relokit.runtime.record.record import LegName, Record
 
 if TYPE_CHECKING:
     from relokit.runtime.record.trace import Trace
@@ -30,7 +30,8 @@ def told_where_stored(record: Record, broken: Broken, pa: int) -> Broken:
         return replace(broken, notes=(*broken.notes, NOTHING_STORED), uses=uses)
     from relokit.runtime.judge.rules.register_use import use_of
 
-    pc, code = int(store["pc"]), record.code
+    stores, which = _stores_of(record, store, pa)
+    pc, code = stores[which], record.code
     word = code.word(pc)
     operands = use_of(word) if word is not None else None
     stored = tuple(sorted(operands.reads - operands.address)) if operands else ()
@@ -43,6 +44,29 @@ def told_where_stored(record: Record, broken: Broken, pa: int) -> Broken:
     )
 
 
+def _stores_of(record: Record, store: Any, pa: int) -> tuple[list[int], int]:
+    """The VAs of the instructions that took turns in the range ``store``, and whose turn PA was.
+
+    As they stand one after the other in a loop; all store as much as the first one.
+    """
+    from relokit.runtime.judge.rules.makers import steps_of
+
+    steps = steps_of(record)
+    first = int(store["pc"])
+    if steps is None:
+        return [first], 0
+    turns = steps.stores_in_turn(first, int(store["before"]))
+    return turns, (pa - int(store["pa"])) // int(store["size"]) % len(turns)
+
+
+def stores_beside(record: Record, pc: int) -> tuple[int, ...]:
+    """The VAs of the stores that take turns with the one at VA ``pc`` in a loop."""
+    from relokit.runtime.judge.rules.makers import steps_of
+
+    steps = steps_of(record)
+    return () if steps is None else tuple(steps.stores_in_turn(pc, 0)[1:])
+
+
 def where_nothing_is_stored(record: Record) -> tuple[Used, ...]:
     """What leads to the stores that there were: they have gone elsewhere, or ended too early."""
     if isinstance(record.trace, Unknown):
@@ -51,6 +75,23 @@ def where_nothing_is_stored(record: Record) -> tuple[Used, ...]:
 
     stores = record.trace.of(TraceKind.STORE)
     return (Used(int(stores["pc"][-1])),) if len(stores) else (Used(choices=True),)
+
+
+def way_to_the_jump(record: Record) -> tuple[Used, ...]:
+    """What went before the jump: the branch that led there, and the call to EL2 before it."""
+    from relokit.runtime.judge.rules.makers import steps_of
+
+    steps, left = steps_of(record), record.leg(LegName.PRELUDE)
+    if steps is None or left is None or isinstance(record.trace, Unknown):
+        return ()
+    from relokit.runtime.record.trace import TraceKind
+
+    step = steps.at(left.instructions) - 1
+    uses = [Used(steps.pc(step), itself=True)] if step >= 0 else []
+    calls = record.trace.of(TraceKind.HVC)
+    made = calls["pc"][calls["before"] < left.instructions]
+    # The function's number, and the address that it goes to.
+    return (*uses, *(Used(int(pc), (0, 1), itself=True) for pc in made[-1:]))
 
 
 def _last_store(trace: Trace, pa: int) -> Any:

@@ -12,20 +12,18 @@ from weakref import ReferenceType, ref
 
 from relokit.codegen.target import Regime
 from relokit.runtime.judge.rules.disassembly import disassemble
-from relokit.runtime.judge.rules.executed_steps import ExecutedSteps
+from relokit.runtime.judge.rules.executed_steps import WORD, ExecutedSteps
 from relokit.runtime.judge.rules.made import Made, MadeHow, Used
 from relokit.runtime.judge.rules.register_use import SYSTEM, name_of, system_register
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.record import LegName, Record
 
-MAX_MADE = 8
-"""Makers that are told of a finding."""
+MAX_PLACES, MAX_MADE = 8, 12
+"""Places that are told of a finding, and instructions in them."""
 DECIDES, REPEATS, ITSELF = -1, -2, -3
 """In place of a register: what is asked for is a branch, or the instruction itself."""
-_DATA, _BRANCH, _SYSTEM, _OLD = 2, 2, 2, 3
-"""What a branch that decides is further away than what makes a value."""
-
-
+_STEP, _BRANCH = 2, 3
+"""What an instruction is further away than what goes by it, and a branch than what it decides."""
 _HOW = {DECIDES: MadeHow.DECIDED, REPEATS: MadeHow.REPEATED, ITSELF: MadeHow.DONE}
 _last: tuple[ReferenceType[object], ExecutedSteps] | None = None
 
@@ -42,22 +40,25 @@ def steps_of(record: Record) -> ExecutedSteps | None:
     return _last[1]
 
 
-def makers(record: Record, uses: Iterable[Used]) -> tuple[Made, ...]:
-    """Who made what ``uses`` go by, at most MAX_MADE, the nearest first."""
+def makers(record: Record, uses: Iterable[Used], told: int | None = None) -> tuple[Made, ...]:
+    """Who made what ``uses`` go by, the nearest first: at most MAX_PLACES, and MAX_MADE.
+
+    The instruction at VA ``told`` is known already.
+    """
     steps = steps_of(record)
     if steps is None:
         return ()
     search = _Search(record, steps)
     for use in uses:
         search.begin(use)
-    return tuple(search.found())
+    return tuple(search.found(told))
 
 
 class _Search:
     def __init__(self, record: Record, steps: ExecutedSteps) -> None:
         assert not isinstance(record.code, Unknown)
         self._code, self._steps = record.code, steps
-        moved = record.leg(LegName.PRELUDE)
+        moved = record.leg(LegName.PRELUDE) if record.jump is not None else None
         self._jump = steps.at(moved.instructions) if moved else 0
         self._todo: list[tuple[int, int, int, int, int]] = []
         self._asked: set[tuple[int, int]] = set()
@@ -74,15 +75,16 @@ class _Search:
         if registers is None:
             operands = steps.operands_at(use.pc) if use.pc is not None else None
             registers = tuple(sorted(operands.address or operands.reads)) if operands else ()
-        registers += tuple(system_register(name) for name in use.system)
         assert at is not None
         if use.itself:
             self._ask(use.cost, at, ITSELF)
         for number in registers:
             self._ask(use.cost, at, number)
+        for name in use.system:
+            self._ask(use.cost, at, system_register(name))
         if use.pc is not None:
             self._ask(use.cost + _BRANCH, at, DECIDES)
-            self._ask(use.cost + (0 if use.loop else _BRANCH), at, REPEATS)
+            self._ask(use.cost + (0 if use.loop else _STEP), at, REPEATS)
         if use.choices:
             for step in steps.one_way(self._jump):
                 self._ask(use.cost, step, ITSELF)
@@ -94,34 +96,38 @@ class _Search:
         maker = self._maker(at, number)
         if maker is None:
             return
-        if number >= SYSTEM:
-            cost += _SYSTEM
         if self._is_old(maker, at):
             # What the code goes by and nothing in it has set: an argument, or it was forgotten.
-            cost += _OLD if number >= SYSTEM else -_OLD
             if number == DECIDES:
                 return
+            cost += _STEP if number >= SYSTEM else -_STEP
         heappush(self._todo, (cost, -at, number, maker, at))
 
     def _is_old(self, maker: int, at: int) -> bool:
         return maker < self._jump <= at
 
-    def found(self) -> Iterator[Made]:
+    def found(self, known: int | None) -> Iterator[Made]:
         steps = self._steps
-        told: set[int] = set()
-        while self._todo and len(told) < MAX_MADE:
+        told = set() if known is None else {known}
+        lines = places = 0
+        while self._todo and lines < MAX_MADE:
             cost, _, number, maker, at = heappop(self._todo)
             pc = steps.pc(maker)
             old = self._is_old(maker, at)
             if pc not in told:
+                # Next to one that was told is the same place.
+                places += not told & {pc - WORD, pc + WORD}
+                if places > MAX_PLACES:
+                    return
                 told.add(pc)
+                lines += 1
                 yield self._made(pc, number, steps.pc(at) if at < len(steps) else None, old)
-            if old:
+            if old or (number == ITSELF and not steps.operands_at(pc).decides):
                 continue
             for one in sorted(steps.operands_at(pc).reads):
-                self._ask(cost + _DATA, maker, one)
+                self._ask(cost + (_STEP if one < SYSTEM else 2 * _STEP), maker, one)
             if number >= 0:
-                self._ask(cost + _DATA + _BRANCH, maker, DECIDES)
+                self._ask(cost + _BRANCH, maker, DECIDES)
 
     def _maker(self, at: int, number: int) -> int | None:
         if number == DECIDES:

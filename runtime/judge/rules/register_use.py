@@ -19,7 +19,9 @@ _SYSTEM_MASK, _SYSTEM = 0xFFC0_0000, 0xD500_0000
 _HVC_MASK, _HVC = 0xFFE0_001F, 0xD400_0002
 _ERET = 0xD69F_03E0
 _READS = 1 << 21
+_B_COND = 0x54
 _JUMPS = frozenset({"br", "blr", "ret"})
+_COMPARES = frozenset({"cmp", "cmn", "tst", "ccmp", "ccmn"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class RegisterUse:
     address: frozenset[int] = frozenset()
     target: int | None = None
     decides: bool = False
+    stores: bool = False
     ends: bool = False
     """Whether what is behind it is not the next, unless something comes back."""
 
@@ -74,12 +77,21 @@ def use_of(word: int) -> RegisterUse:
             elif operand.type == arm64.ARM64_OP_REG and jumps:
                 made_of.add(operand.reg)
         target, decides = _branch(word)
+        read, written = _numbers(engine, reads), _numbers(engine, writes)
+        if decides and word >> 24 != _B_COND:
+            # CBZ and TBZ; Capstone has them read flags.
+            read -= {FLAGS}
+        if instruction.mnemonic in _COMPARES:
+            # Capstone has them write what they compare.
+            read |= written - {FLAGS}
+            written &= {FLAGS}
         return RegisterUse(
-            _numbers(engine, reads),
-            _numbers(engine, writes),
+            read,
+            written,
             _numbers(engine, made_of),
             target=target,
             decides=decides,
+            stores=instruction.mnemonic.startswith("st"),
             ends=jumps or (target is not None and not decides),
         )
     return RegisterUse()
@@ -103,7 +115,7 @@ def _branch(word: int) -> tuple[int | None, bool]:
     """The distance of a direct branch, and whether it has a condition (DDI 0487, C4.1.94)."""
     if word >> 26 & 0x1F == 0b00101:
         return _signed(word & 0x3FF_FFFF, 26), False
-    if word >> 24 in (0x54, 0x34, 0x35, 0xB4, 0xB5):
+    if word >> 24 in (_B_COND, 0x34, 0x35, 0xB4, 0xB5):
         return _signed(word >> 5 & 0x7_FFFF, 19), True
     if word >> 24 in (0x36, 0x37, 0xB6, 0xB7):
         return _signed(word >> 5 & 0x3FFF, 14), True

@@ -24,7 +24,7 @@ MAX_BACK = 4096
 _MOVE_MASK, _MOVE = 0xFFE0FFE0, 0xAA0003E0  # mov xd, xm
 _ZERO = 31
 _INSTRUCTION = 4
-CALL = (0, 1, 2)
+CALL = (0, 1)
 """Registers of a call's function and of what that goes by."""
 _NO_IMMEDIATE = 0xFFFF ^ encode_key(0, 0, 0, 0xF, 0)
 _DAIF_FIELDS = [encode_key(0, 3, 4, 0, op2) for op2 in (6, 7)]  # DAIFSet, DAIFClr

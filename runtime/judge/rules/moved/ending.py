@@ -142,7 +142,10 @@ def _uses(record: Record, scene: Scene) -> tuple[Used, ...]:
     stop = scene.stop
     known = _is_known(record, stop.pc) and not (scene.is_fetch or _fetches(stop))
     at = stop.pc if known else last_known(record)
-    uses = [] if at is None else [Used(at, loop=stop.reason in _ENDLESS)]
+    uses = []
+    if at is not None:
+        # By a branch that is known the way led to what is not.
+        uses.append(Used(at, loop=stop.reason in _ENDLESS, itself=at != stop.pc))
     if stop.reason is StopReason.EXCEPTION and scene.aborted is not None:
         base = "TTBR1" if scene.aborted & UPPER and scene.mmu else "TTBR0"
         names = [base, "SCTLR", "TCR"] if scene.mmu else ["SCTLR"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from relokit.runtime.judge.rules.history import way_to_the_jump
 from relokit.runtime.judge.rules.rule import Broken, Rule, before_the_jump
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.known import known
@@ -27,6 +28,7 @@ def _level(record: Record) -> Iterator[Broken]:
         yield Broken(
             f"relocation runs at EL{el}, and this state of the series runs it at EL{wanted}",
             address=jump.cpu.pc,
+            uses=way_to_the_jump(record),
         )
 
 
@@ -38,6 +40,7 @@ def _mmu(record: Record) -> Iterator[Broken]:
             f"the MMU is {'off' if wanted else 'on'} during relocation, and this state "
             f"of the series has it {'on' if wanted else 'off'}",
             address=jump.cpu.pc,
+            uses=way_to_the_jump(record),
         )
 
 
@@ -62,6 +65,7 @@ def _vectors(record: Record) -> Iterator[Broken]:
             f"VBAR_EL2 is {held:#x} at the jump, and the vectors that survive the move are at "
             f"{known(wanted):#x}",
             address=jump.cpu.pc,
+            uses=way_to_the_jump(record),
         )
 
 

@@ -46,7 +46,8 @@ def _image(record: Record, lapse: Lapse) -> Iterator[Broken]:
         f"{amount(lapse)}",
         lapse,
     )
-    broken = replace(broken, uses=maintenance(record, lapse.pc, TraceKind.DC, TraceKind.IC))
+    kind = TraceKind.DC if lapse.missing is Missing.CLEAN else TraceKind.IC
+    broken = replace(broken, uses=maintenance(record, lapse.pc, kind))
     yield replace(broken, spared_by=NO_IC) if lapse.missing is Missing.IC else broken
 
 

@@ -10,7 +10,8 @@ from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.judge.model.spans import Spans
 from relokit.runtime.judge.model.trespass import Trespass, Trespasses, TrespassKind
 from relokit.runtime.judge.model.trespassing import PREPARED, Way, entered, trespasses_of
-from relokit.runtime.judge.rules.history import where_nothing_is_stored
+from relokit.runtime.judge.rules.history import stores_beside, where_nothing_is_stored
+from relokit.runtime.judge.rules.made import Used
 from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always, before_the_jump
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.judge.rules.traced.lapses_told import (
@@ -151,7 +152,11 @@ def _unwritten(record: Record, one: Trespass) -> Broken:
         one.pc,
         notes=by(record, "stored by", one),
     )
-    return broken if one.pc else replace(broken, uses=where_nothing_is_stored(record))
+    if one.pc is None:
+        return replace(broken, uses=where_nothing_is_stored(record))
+    # What is missing between is another's turn.
+    beside = tuple(Used(at, (), itself=True) for at in stores_beside(record, one.pc))
+    return replace(broken, uses=(*beside, Used(one.pc)))
 
 
 def _end(record: Record, base: int, size: int) -> int:
