@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 from weakref import ReferenceType, ref
 
@@ -37,6 +38,7 @@ _PERIODS = tuple(1 << shift for shift in range(5, 17))
 class Located(Protocol):
     """What is told of: at an instruction, about memory. See Lapse for the fields."""
 
+    pc: int | None
     size: int
     times: int
     spans: list[tuple[int, int]]
@@ -111,7 +113,30 @@ def told(record: Record, message: str, lapse: Lapse, *, notes: Iterable[str] = (
 
     It has no station: it is told after what went wrong otherwise, as that is often why.
     """
-    return told_at(record, message, lapse.pc, notes=(*owners(record, lapse), *notes))
+    broken = told_at(record, message, lapse.pc, notes=(*owners(record, lapse), *notes))
+    return replace(broken, uses=used_by(record, lapse))
+
+
+def used_by(record: Record, one: Located) -> tuple[Used, ...] | None:
+    """What the instruction went by when it first came to the memory that ``one`` is about.
+
+    Maintenance goes on line by line, so its loop matters as much as where it began.
+    """
+    if one.pc is None or not one.spans:
+        return None
+    records = known(record.trace).records
+    mine = records[(records["pc"] == one.pc) & (records["length"] > 0)]
+    first = np.uint64(one.spans[0][0])
+    found = np.flatnonzero((mine["pa"] <= first) & (first - mine["pa"] < mine["length"]))
+    if not len(found):
+        return None
+    at = int(found[0])
+    row = mine[at]
+    begun: int | None = int(row["before"]) + 1
+    if row["pa"] != first:
+        # Further on in a range: the last time before the next one.
+        begun = int(mine[at + 1]["before"]) if at + 1 < len(mine) else None
+    return (Used(one.pc, begun=begun, loop=row["kind"] == TraceKind.DC),)
 
 
 def told_at(record: Record, message: str, pc: int | None, *, notes: Iterable[str] = ()) -> Broken:
@@ -135,7 +160,7 @@ def maintenance(record: Record, pc: int | None, *kinds: TraceKind) -> tuple[Used
     jump = record.leg(LegName.PRELUDE)
     done = are_of(records, kinds) & (records["before"] >= (jump.instructions if jump else 0))
     last = [int(at) for at in dict.fromkeys(records["pc"][done].tolist()[::-1])][:MAX_NOTES]
-    uses = tuple(Used(at, itself=True) for at in last) or (Used(choices=True),)
+    uses = tuple(Used(at, itself=True, loop=True) for at in last) or (Used(choices=True),)
     return uses if pc is None else (*uses, Used(pc, cost=2))
 
 

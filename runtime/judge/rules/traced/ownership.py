@@ -21,6 +21,7 @@ from relokit.runtime.judge.rules.traced.lapses_told import (
     instruction,
     owners,
     told_at,
+    used_by,
 )
 from relokit.runtime.record.claims import Claim, Ownership
 from relokit.runtime.record.known import known
@@ -71,12 +72,13 @@ def _fills(record: Record) -> str | None:
 
 
 def _store(record: Record, one: Trespass) -> Broken:
-    return told_at(
+    broken = told_at(
         record,
         f"{instruction(record, one.pc)} stores to what is not to be filled: {amount(one)}",
         one.pc,
         notes=owners(record, one),
     )
+    return replace(broken, uses=used_by(record, one))
 
 
 def _source(record: Record, one: Trespass) -> Broken:
