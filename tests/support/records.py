@@ -225,6 +225,7 @@ GOOD = Record(
 
 AWAKE = replace(
     GOOD,
+    trace=moved().dsb().ic("ialluis").dsb().isb().trace(),
     promises=(RESUMED,),
     reached=(cpu(el=1, mmu=True, system={"TTBR1_EL1": 0x6000_0000, "VBAR_EL2": 0x7000_0000}),),
     prepared=None,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from relokit.runtime.record.prehistory import Prehistory
 from support import records as r
-from support.traces import Story
+from support.traces import INNER, Story
 from support.twins.twins import Twins
 
 FETCH: dict[str, Twins] = {
@@ -23,6 +23,10 @@ FETCH: dict[str, Twins] = {
             .fetchable()
         ),
         r.traced(r.moved().store(r.SPARE, 64).dc("cvau", r.SPARE, 64).fetchable().fetch(r.SPARE)),
+    ),
+    "fetch.domain": Twins(
+        replace(r.AWAKE, trace=r.moved().dsb().ic().dsb().isb().trace()),
+        replace(r.AWAKE, trace=r.moved().dsb().ic("ialluis").dsb(domain=INNER).isb().trace()),
     ),
     "fetch.in-place": Twins(
         replace(

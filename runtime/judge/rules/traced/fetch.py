@@ -6,28 +6,35 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
+from relokit.codegen.system_registers import OPERATIONS
 from relokit.runtime.judge.model.lapse import Lapse, LapseKind
-from relokit.runtime.judge.model.synchronising import Missing
+from relokit.runtime.judge.model.synchronising import DSB_FULL, DSB_TYPE, Missing
 from relokit.runtime.judge.rules.profile import Guarantee
 from relokit.runtime.judge.rules.rule import Broken, Rule, always
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.judge.rules.traced.caches import ARM, each, hands_over
 from relokit.runtime.judge.rules.traced.lapses_told import (
     amount,
+    ask_whole,
     by,
     instruction,
     lapses,
     maintenance,
     segments,
     told,
+    told_at,
 )
+from relokit.runtime.record.known import known
 from relokit.runtime.record.record import Record
+from relokit.runtime.record.stations import StationRole
 from relokit.runtime.record.trace import TraceKind
 
 NO_IC = frozenset({Guarantee.DIC})
 """What spares a CPU whose instruction cache nobody invalidates."""
 CODE_PAGE = 4096
 """Bytes of code that are told of once."""
+_NON_SHAREABLE = 1
+"""The domain of a DSB, bits 3:2 of CRm, that is this CPU."""
 _WHAT_IS_MISSING = {
     Missing.CLEAN: "{step} leaves lines that are not cleaned to the point of unification",
     Missing.DSB_BEFORE: "no DSB between {step} and an IC IALLU",
@@ -93,6 +100,44 @@ def _in_place(record: Record, lapse: Lapse) -> Iterator[Broken]:
     )
 
 
+def _others(record: Record) -> Iterator[Broken]:
+    """The CPUs that join a kernel that is resumed: clean, DSB, IC, DSB, each for all of them."""
+    trace = known(record.trace)
+    rows = trace.of(TraceKind.DC, TraceKind.IC, TraceKind.DSB)
+    steps = list(zip(*(rows[name].tolist() for name in ("kind", "encoding", "pc")), strict=True))
+    cleaned = [at for at, step in enumerate(steps) if step[0] == TraceKind.DC]
+    if cleaned:
+        last = cleaned[-1]
+        sent = [at for at in range(last, len(steps)) if _is_for_all(*steps[at][:2], TraceKind.IC)]
+        waits = [at for at in range(last, len(steps)) if _is_for_all(*steps[at][:2], TraceKind.DSB)]
+        if not any(first < ic < second for ic in sent for first in waits for second in waits):
+            before = [at for at in waits if not sent or at < sent[-1]]
+            kind = TraceKind.DSB if sent else TraceKind.IC
+            start = sent[-1] if sent and before else last
+            at = next((at for at in range(start, len(steps)) if steps[at][0] == kind), start)
+            yield told_at(
+                record,
+                f"{instruction(record, steps[at][2])} is for this CPU only, and another may fetch "
+                "what was there before from the pages that are resumed",
+                steps[at][2],
+            )
+    ask_whole(trace)
+
+
+def _is_for_all(kind: int, encoding: int, wanted: TraceKind) -> bool:
+    if kind != wanted:
+        return False
+    if kind == TraceKind.IC:
+        return encoding != OPERATIONS["ic iallu"]
+    return encoding & DSB_TYPE == DSB_FULL and encoding >> 2 & 3 != _NON_SHAREABLE
+
+
+def _resumes(record: Record) -> str | None:
+    if any(promise.role is StationRole.RESUMED for promise in record.promises):
+        return None
+    return "no kernel is resumed that other CPUs join"
+
+
 FETCH = (
     Rule(
         "fetch.image",
@@ -112,6 +157,19 @@ FETCH = (
         always,
         _code,
         "an instruction fetch does not look into the data cache, and not into the store buffer",
+    ),
+    Rule(
+        "fetch.domain",
+        "what is resumed is cleaned, and the I-cache invalidated, for all CPUs: DSBs of the inner "
+        "shareable domain at least, IC IALLUIS",
+        ARM + "B2.7.4.2, D7.5.9.12",
+        Severity.WARNING,
+        _resumes,
+        _others,
+        "the other CPUs are off then, and begin with the MMU off and an I-cache of their own that "
+        "Linux invalidates",
+        consequence="A CPU that was parked and not turned off executes the old kernel's code.",
+        hint="dc cvau; dsb ish; ic ialluis; dsb ish; isb",
     ),
     Rule(
         "fetch.in-place",
