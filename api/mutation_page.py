@@ -48,12 +48,11 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"- {everything:,} mutants of {', '.join(f'`{one}`' for one in found['targets'])}."
     yield (
         f"- {row['killed']:,} killed: {row['killed'] / everything:.1%} of all, "
-        f"{row['killed'] / different:.1%} without the {row['equivalent']:,} that are no mistakes."
+        f"{row['killed'] / different:.1%} without the {row['equivalent']:,} that are no mistakes, "
+        f"{row['killed'] / (different - row['warned']):.1%} without the {row['warned']:,} that only "
+        "a warning tells of, too."
     )
-    yield (
-        f"- {row['right'] / max(row['killed'], 1):.1%} of the killed at the right place; of the "
-        f"missed, {row['warned']:,} have a warning."
-    )
+    yield (f"- {row['right'] / max(row['killed'], 1):.1%} of the killed at the right place.")
     for what in ("routines", "operators"):
         yield ""
         yield f"| {what} | mutants | {' | '.join(_ROWS)} |".replace("_", " ")

@@ -107,5 +107,6 @@ def _summary(row: MutantRow) -> str:
     missed = row.survived - row.equivalent
     text += f"; {missed:,} survived"
     if row.warned:
-        text += f" ({row.warned:,} with a warning)"
+        mistakes = max(row.different - row.warned, 1)
+        text += f" ({row.warned:,} with a warning: {row.killed / mistakes:.1%} without these)"
     return f"{text}, {row.no_answer:,} without an answer"

@@ -34,6 +34,7 @@ MUSTS = (
     Must("DAIF is masked", ("handoff.daif", "relocation.daif", "interrupt.masked")),
     Must("non-secure EL2 or EL1, the level it was booted at", ("handoff.el",)),
     Must("the MMU is off", ("handoff.mmu",)),
+    Must("data is of the byte order that the flags of the Image have", ("handoff.byte-order",)),
     Must("the exact SCTLR", ("handoff.sctlr",), "a promise of the series, none of booting.rst"),
     Must("no stale instructions of the Image are cached", ("fetch.image", "fetch.in-place")),
     Must("the Image is cleaned to the PoC, by address", ("caches.image", "caches.completion",

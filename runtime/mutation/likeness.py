@@ -25,6 +25,9 @@ NOT_PROMISED = ("ESR", "ELR", "SPSR", "FAR")
 """System registers that only tell of the last exception."""
 _LEVEL_AND_MASKS = 0x3CC
 """PSTATE as in SPSR: DAIF and the exception level."""
+_SCTLR = ("SCTLR_EL1", "SCTLR_EL2")
+_SCTLR_NAMED = 1 << 25 | 1 << 0
+"""EE and M."""
 _NO_EFFECT = (TraceKind.FETCH, TraceKind.FILL)
 _OF_AN_EFFECT = [
     "kind", "el", "va", "pa", "length", "value", "count", "stride", "size", "encoding",
@@ -101,6 +104,9 @@ def _handed_over(cpu: CpuFacts, role: StationRole) -> tuple[object, ...]:
         for name, value in cpu.system.items()
         if name.partition("_")[0] not in NOT_PROMISED
     }
+    if role is not StationRole.RESUMED:
+        # booting.rst names no other bit: what is entered writes all of it before it relies on it.
+        system |= {name: system[name] & _SCTLR_NAMED for name in _SCTLR if name in system}
     return cpu.pc, cpu.pstate & _LEVEL_AND_MASKS, cpu.x[: PROMISED[role]], sorted(system.items())
 
 

@@ -47,6 +47,7 @@ FACTS: dict[str, Twins] = {
     "handoff.stub-error": Twins(r.arrived(x={0: facts.HVC_STUB_ERR})),
     "handoff.el": Twins(r.arrived(el=1)),
     "handoff.mmu": Twins(r.arrived(mmu=True)),
+    "handoff.byte-order": Twins(r.image(flags=r.IMAGE.flags | 1)),
     "handoff.sctlr": Twins(r.arrived(system={"SCTLR_EL1": 0})),
     "handoff.daif": Twins(r.arrived(daif=0b1101)),
     "relocation.daif": Twins(r.arrived(system={"SPSR_EL2": r.MASKED_BUT_I})),

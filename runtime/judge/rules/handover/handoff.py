@@ -24,6 +24,9 @@ from relokit.runtime.record.record import Record
 from relokit.runtime.record.stations import CpuFacts, Promise, StationRole
 
 ALL_MASKED = 0b1111
+IMAGE_BIG_ENDIAN = 1
+"""Bit 0 of an Image's flags (booting.rst)."""
+SCTLR_EE = 1 << 25
 BOOTING = "Documentation/arch/arm64/booting.rst"
 
 Wrong = Callable[[Record, Promise, CpuFacts], str | None]
@@ -115,6 +118,19 @@ def _mmu(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
     if cpu.mmu == known(promise.mmu):
         return None
     return f"the MMU is {'on' if cpu.mmu else 'off'} (SCTLR_EL{cpu.level} = {cpu.sctlr:#x})"
+
+
+def _byte_order(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
+    given = known(record.given)
+    image = given.image if given and promise.role is StationRole.KERNEL else None
+    wanted, held = bool(image and image.flags & IMAGE_BIG_ENDIAN), bool(cpu.sctlr & SCTLR_EE)
+    if held == wanted:
+        return None
+    orders = "little-endian", "big-endian"
+    return (
+        f"SCTLR_EL{cpu.level} = {cpu.sctlr:#x} has data {orders[held]}, and the "
+        f"{promise.role.value} is {orders[wanted]}"
+    )
 
 
 def _daif(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
@@ -236,6 +252,18 @@ HANDOFF = (
         consequence="The first instructions run by the old kernel's tables, which the new one "
         "overwrites: it hangs at the first page that is not mapped, or is mapped elsewhere.",
         hint="from an identity map: isb; msr sctlr_elx with M = 0; isb; only then branch",
+    ),
+    Rule(
+        "handoff.byte-order",
+        "data is of the byte order of what is entered, as the flags of an Image have it",
+        BOOTING,
+        Severity.ERROR,
+        enters_a_kernel,
+        _at_each(_byte_order, _sctlr_written),
+        "bit 25 of SCTLR, EE",
+        consequence="What is entered reads each word of its data the wrong way round, and so it "
+        "stores x0, until it writes SCTLR; a purgatory never does.",
+        hint="EE as the flags of the Image have it: 0 for little-endian",
     ),
     Rule(
         "handoff.sctlr",
