@@ -49,8 +49,8 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"- {row['killed']:,} killed: {row['killed'] / everything:.1%} of all, "
         f"{row['killed'] / different:.1%} without the {row['equivalent']:,} that are no mistakes, "
-        f"{row['killed'] / (different - row['warned']):.1%} without the {row['warned']:,} that only "
-        "a warning tells of, too."
+        f"{row['killed'] / (different - row['warned']):.1%} without the {row['warned']:,} more "
+        "that a warning tells of."
     )
     yield (f"- {row['right'] / max(row['killed'], 1):.1%} of the killed at the right place.")
     for what in ("routines", "operators"):
