@@ -108,8 +108,10 @@ def _others(record: Record) -> Iterator[Broken]:
     cleaned = [at for at, step in enumerate(steps) if step[0] == TraceKind.DC]
     if cleaned:
         last = cleaned[-1]
-        sent = [at for at in range(last, len(steps)) if _is_for_all(*steps[at][:2], TraceKind.IC)]
-        waits = [at for at in range(last, len(steps)) if _is_for_all(*steps[at][:2], TraceKind.DSB)]
+        sent, waits = (
+            [at for at in range(last, len(steps)) if _is_for_all(steps[at][0], steps[at][1], kind)]
+            for kind in (TraceKind.IC, TraceKind.DSB)
+        )
         if not any(first < ic < second for ic in sent for first in waits for second in waits):
             before = [at for at in waits if not sent or at < sent[-1]]
             kind = TraceKind.DSB if sent else TraceKind.IC
