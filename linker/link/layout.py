@@ -26,7 +26,15 @@ from relokit.linker.script.expression import (
     align_up,
     binary,
 )
-from relokit.linker.script.statements import Assertion, Assignment, Data, Fill, Script, script_error
+from relokit.linker.script.statements import (
+    Assertion,
+    Assignment,
+    Data,
+    Fill,
+    OutputSection,
+    Script,
+    script_error,
+)
 
 MAX_PASSES = 10
 
@@ -78,6 +86,10 @@ class Layout:
         self.section = ABSOLUTE
         self.dot = 0
         self.dot_used = False
+        # GNU ld's counter goes on from the address of a section that is left out, as symbols do
+        # not see. The next section begins there if a statement comes between.
+        self._strayed: int | None = None
+        self._start: int | None = None
 
     def run(self) -> None:
         """Settle every address; raises LinkError."""
@@ -110,6 +122,7 @@ class Layout:
         self.section = ABSOLUTE
         self.dot = 0
         self._next = 0
+        self._strayed = self._start = None
         self._regions = {None: RegionState("", 0, 1 << 64, 0)}
         for region in self.script.regions:
             self._line = region.line
@@ -118,6 +131,8 @@ class Layout:
             self._regions[region.name] = RegionState(region.name, origin, length, origin)
         for statement in self.script.statements:
             self._line = statement.line
+            if self._strayed is not None and not isinstance(statement, OutputSection):
+                self._start_astray(statement)
             if isinstance(statement, Assignment):
                 self._assign(statement)
             elif isinstance(statement, Assertion):
@@ -127,6 +142,13 @@ class Layout:
                 self._place(self._next - 1, self.outputs[self._next - 1])
 
     # Statements
+
+    def _start_astray(self, statement: Assignment | Assertion) -> None:
+        if isinstance(statement, Assignment) and statement.name == ".":
+            dot, self.dot = self.dot, self._strayed or 0
+            self._strayed = absolute(self, statement.value.evaluate(self))
+            self.dot = dot
+        self._start = self._strayed
 
     def _assign(self, statement: Assignment) -> None:
         name = statement.name
@@ -175,6 +197,10 @@ class Layout:
         statement = output.statement
         region = self._region(output)
         before = self.dot
+        begun = before if self._start is None else self._start
+        if statement.region is not None:
+            begun = region.current
+        address: int | None = None
         subalign = output.statement.input_align
         self._input_align = None if subalign is None else self._power(subalign)
         output.align = align = self._align_of(output)
@@ -182,10 +208,11 @@ class Layout:
             start = 0
         elif statement.address is not None:
             # GNU ld: ALIGN() counts here, what the input sections ask for does not.
+            self.dot = before if self._strayed is None else self._strayed
             address = absolute(self, statement.address.evaluate(self))
             start = align_up(address, self._power(statement.align))
         else:
-            start = align_up(region.current if statement.region is not None else self.dot, align)
+            start = align_up(begun, align)
         output.vma = self.dot = start
         output.walked = self._pass
         self.section = index
@@ -200,18 +227,22 @@ class Layout:
             self.fault(f"section {statement.name} runs past the end of the address space")
         if not output.alloc or not output.items:
             self.dot = before
+            if output.alloc and address is not None:
+                self._strayed = address
             # There is nothing in it, and LOADADDR() is told all the same.
             output.lma = before if output.alloc else 0
             if statement.load_address is not None:
                 output.lma = absolute(self, statement.load_address.evaluate(self))
             return
-        begun = region.current if statement.region is not None else before
         output.lma = self._load_address(output, region, begun)
         if not (output.size or self._marks_place(output)):
             # GNU ld leaves an empty section out, with what its address and alignment would do.
             self.dot = before
+            if address is not None:
+                self._strayed = align_up(address, align)
             region.remember(output, self.dot)
             return
+        self._strayed = self._start = None
         region.remember(output, self.dot)
         self._account(output, region)
         if output.size:

@@ -28,6 +28,13 @@ PLACES = {
     "writable data in .text": "SECTIONS { .data : { *(.text) } .text : { *(.data) } }",
     "where nothing is loaded": "SECTIONS { . = 4096; .a : AT(8192) { *(.a) } .b : { *(.b) } "
     ".text : { *(.text) } a = LOADADDR(.a); b = LOADADDR(.b); t = LOADADDR(.text); }",
+    "behind an address of nothing": "SECTIONS { . = 4096; .text : { *(.text) } "
+    ".n 0x5000 : { *(.none) } end = .; .data : { *(.data) } last = .; }",
+    "right behind it": "SECTIONS { .text : { *(.text) } .n 0x5000 : { } .data : { *(.data) } }",
+    "the counter moved behind it": "SECTIONS { .text : { *(.text) } .n 0x5000 : { *(.none) } "
+    ". = . + 4; a = .; .data : { *(.data) } }",
+    "addresses of nothing, one behind another": "SECTIONS { .text : { *(.text) } .n 0x5001 : { } "
+    "PROVIDE(unused = 1); .m ALIGN(256) : ALIGN(16) { *(.none) } .data ALIGN(64) : { *(.data) } }",
     "provided and hidden": "SECTIONS { PROVIDE_HIDDEN(data_symbol = 5); .data : { *(.data) } "
     "PROVIDE_HIDDEN(new = 7); .t : { *(.text) QUAD(new) } }",
 }
