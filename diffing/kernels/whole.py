@@ -273,8 +273,8 @@ def compare_kernels(
 
 def _refuse_others(text: str) -> None:
     """Raise DiffError for what can be compared, but not as a whole."""
-    hint = "give two kernels (Image, vmlinuz or vmlinux); leave --all out to compare anything else"
-    if text.startswith("series:") or text.endswith((".S", ".s", ".o", ".ko")):
+    hint = "give two kernels, ELF files or modules; leave --all out to compare anything else"
+    if text.startswith("series:") or text.endswith((".S", ".s")):
         raise DiffError("only kernels are compared as a whole", where=text, hint=hint)
     path, colon, symbol = text.rpartition(":")
     if colon and not Path(text).exists() and Path(path).exists():

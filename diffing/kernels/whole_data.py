@@ -56,6 +56,16 @@ class ProgramData:
         """The content by 32 bits."""
         return np.frombuffer(self.content, "<u4", len(self.content) // _WORD)
 
+    @cached_property
+    def pointer_places(self) -> Ints:
+        """Ascending offsets of pointers from constant data to constant data."""
+        values = np.frombuffer(self.content, "<u8", len(self.content) // _POINTER)
+        offsets = values - np.uint64(self.base & (1 << 64) - 1)
+        at = np.flatnonzero((offsets < np.uint64(len(self.content))) & (values != 0))
+        constant = self.is_constant(at * _POINTER) & self.is_constant(offsets[at].astype(np.int64))
+        found: Ints = at[constant] * _POINTER
+        return found
+
     def pointed(self, places: Ints) -> Ints:
         """The offsets that 64 bits at each of ``places``, also offsets, are the addresses of; -1
         where they are none, or do not lie as addresses do.
@@ -169,9 +179,37 @@ def _pieces_alike(
                 alike[number] = True
             else:
                 unlike.append(number)
+    _follow_equal(left, right, one, other, lengths, depth, alike)
     slow = np.array(unlike, np.int64)
     alike[slow] = _unlike_bytes(left, right, one[slow], other[slow], lengths[slow], depth)
     return alike
+
+
+def _follow_equal(
+    left: ProgramData,
+    right: ProgramData,
+    one: Ints,
+    other: Ints,
+    lengths: Ints,
+    depth: int,
+    alike: Flags,
+) -> None:
+    """Take out of ``alike`` the pieces, of equal bytes, with a pointer to what is not."""
+    equal = np.flatnonzero(alike)
+    if left.content == right.content:
+        equal = equal[one[equal] != other[equal]]
+    places = left.pointer_places
+    first = np.searchsorted(places, one[equal])
+    counts = np.searchsorted(places, one[equal] + lengths[equal] - _POINTER, "right") - first
+    has = counts > 0
+    equal, first, counts = equal[has], first[has], counts[has]
+    at = places[spans(first, counts)]
+    owner = np.repeat(equal, counts)
+    to = at - one[owner] + other[owner]
+    target, other_target = left.pointed(at), right.pointed(to)
+    real = np.flatnonzero(other_target >= 0)
+    same = _places_alike(left, right, target[real], other_target[real], depth - 1)
+    alike[owner[real[~same]]] = False
 
 
 def _is_table(data: ProgramData, taken: Taken) -> Flags:
@@ -242,9 +280,11 @@ def _distances_alike(left: ProgramData, right: ProgramData, at: Ints, to: Ints) 
     one = _WORD * at + _signed(left.words[at])
     other = _WORD * to + _signed(right.words[to])
     inside = (one >= 0) & (one < left.size) & (other >= 0) & (other < right.size)
-    result: Flags = np.zeros(len(at), np.bool_)
-    chosen = np.flatnonzero(inside)
-    result[chosen] = _places_alike(left, right, one[chosen], other[chosen], 0)
+    names = left.names(one), right.names(other)
+    result: Flags = inside & (names[0] == names[1]) & (names[0] >= 0)
+    for number in np.flatnonzero(inside & (names[0] < 0) & (names[1] < 0)).tolist():
+        string = left.string(int(one[number]))
+        result[number] = string is not None and string == right.string(int(other[number]))
     if not (left.named_data and right.named_data):
         far = np.abs(one - _WORD * at) >= LEAST_DISTANCE
         result |= inside & far & left.is_nameless(one) & right.is_nameless(other)
@@ -254,27 +294,24 @@ def _distances_alike(left: ProgramData, right: ProgramData, at: Ints, to: Ints) 
 def _places_alike(
     left: ProgramData, right: ProgramData, one: Ints, other: Ints, depth: int
 ) -> Flags:
-    """Whether places have the same name and distance, or the same constant data, ``depth``
-    pointers far; of other data without a name nothing is known.
+    """Whether places that are pointed to have the same name and distance, and the same constant
+    data, ``depth`` pointers far; of other data without a name nothing is known.
     """
     names = left.names(one), right.names(other)
-    alike: Flags = (names[0] == names[1]) & (names[0] >= 0)
     constant = left.is_constant(one) & right.is_constant(other)
-    nameless = np.flatnonzero(constant & (names[0] < 0) & (names[1] < 0))
-    if not depth:
-        for number in nameless.tolist():
-            string = left.string(int(one[number]))
-            alike[number] = string is not None and string == right.string(int(other[number]))
-        return alike
+    alike: Flags = (names[0] == names[1]) & (constant | (names[0] >= 0))
     if not (left.named_data and right.named_data):
         alike |= left.is_nameless(one) & right.is_nameless(other)
-    keys = (one[nameless] << 31) | other[nameless]
+    if not depth:
+        return alike
+    followed = np.flatnonzero(alike & constant)
+    keys = (one[followed] << 31) | other[followed]
     _, first, which = np.unique(keys, return_index=True, return_inverse=True)
-    pairs = nameless[first]
+    pairs = followed[first]
     at, to = one[pairs], other[pairs]
     lengths = np.minimum(left.ends(at) - at, right.ends(to) - to)
     lengths = np.minimum(lengths, MAX_DATUM)
-    alike[nameless] = _pieces_alike(left, right, at, to, lengths, depth)[which]
+    alike[followed] = _pieces_alike(left, right, at, to, lengths, depth)[which]
     return alike
 
 

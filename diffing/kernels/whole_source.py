@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from dataclasses import field, replace
 
@@ -9,14 +10,15 @@ import numpy as np
 
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import SectionFlag, SectionType
+from relokit.diffing.kernels.whole_object import placed_object
 from relokit.diffing.read.extents import is_writable
 from relokit.diffing.read.image_symbols import image_symbols
 from relokit.diffing.read.kernel_data import constant_ranges, with_pointers
 from relokit.diffing.read.references import Ints
 from relokit.diffing.read.routine import DiffError
 from relokit.diffing.read.sides import MAX_FILE
-from relokit.linker.elf.elf_reader import read_code
-from relokit.linker.elf_format import ELF_MAGIC
+from relokit.linker.elf.elf_reader import read_code, read_object
+from relokit.linker.elf_format import ELF_MAGIC, ET_REL
 from relokit.linker.image import Image, PlacedSection
 from relokit.linker.kernel.kallsyms import Kallsyms
 from relokit.linker.kernel.opened import Files
@@ -52,6 +54,8 @@ def read_program(path: str, files: Files) -> ProgramSource:
         filled = with_pointers(image, symbols.link_base)
         edges = _edges(constant_ranges(filled, symbols))
         return ProgramSource(filled, symbols, edges, kernel.file.header.image_size)
+    if content[16:18] == struct.pack("<H", ET_REL):
+        return _linked(placed_object(read_object(content, path, to_link=False), path), path)
     return _linked(read_code(content, path), path)
 
 

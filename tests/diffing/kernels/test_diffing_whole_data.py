@@ -12,9 +12,10 @@ from relokit.codegen.source import Unit
 from relokit.diffing.kernels.whole import WholeDiff, compare_kernels
 from relokit.diffing.read.image_symbols import image_symbols
 from relokit.diffing.read.references import branch_references, data_references
+from relokit.diffing.read.routine import DiffError
 from relokit.diffing.read.untyped import branch_targets
 from relokit.diffing.routines.classify import ChangeKind
-from relokit.linker.elf.elf_writer import write_exec
+from relokit.linker.elf.elf_writer import write_exec, write_rel
 from relokit.linker.image import Image
 from relokit.linker.link.linking import link
 
@@ -110,10 +111,11 @@ def test_each_thing_that_differs_is_found(
     old: str, new: str, function: str, tmp_path: Path
 ) -> None:
     assert old in PROGRAM
-    diff = compared(tmp_path, image(PROGRAM), image(PROGRAM.replace(old, new), THERE))
-    assert [one.name for one in diff.functions] == [function]
-    if function != "handler":
-        assert list(diff.functions[0].kinds) == [ChangeKind.DATA]
+    for script in (THERE, HERE):  # where pointers differ in any case, and where they do not
+        diff = compared(tmp_path, image(PROGRAM), image(PROGRAM.replace(old, new), script))
+        assert [one.name for one in diff.functions] == [function]
+        if function != "handler":
+            assert list(diff.functions[0].kinds) == [ChangeKind.DATA]
 
 
 def test_data_of_a_changed_function_counts_as_data(tmp_path: Path) -> None:
@@ -134,3 +136,41 @@ def test_places_are_found_as_word_by_word() -> None:
     names = [name for _, name in image_symbols(built).names]
     assert "inner" not in names  # a place in a routine
     assert "handler" in names
+
+
+MODULE = PROGRAM.replace("ret", "bl helper\n b helper", 1).replace(
+    "ldr x4", "adrp x5, others + 8\nldr x5, [x5, :lo12:others + 8]\nldr x4", 1
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "function"),
+    [
+        ("bl helper", "bl keeper", "go"),
+        ("others", "another", "read"),
+        ("others + 8", "others + 16", "read"),
+        (".word case1 - table", ".word case0 - table", "go"),
+        (".Lother, 7", ".Lother, 8", "read"),
+        ("msr vbar_el2", "msr vbar_el1", "handler"),
+        (".quad .Ltext, go", ".quad helper, go", "read"),
+    ],
+)
+def test_objects_and_modules_as_a_whole(old: str, new: str, function: str, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.ko", "b.ko", "c.o")]
+    more = "        .quad unused\n" + MODULE + "        .quad first\n"
+    for file, text in zip(files, (MODULE, MODULE.replace(old, new), more), strict=True):
+        file.write_bytes(write_rel(assemble(Unit.from_text("t.S", text), encoder().encode)))
+    assert old in MODULE
+    assert compare_kernels(files[0], files[0]).same
+    assert [one.name for one in compare_kernels(*files[:2]).functions] == [function]
+    moved = compare_kernels(files[0], files[2])
+    assert moved.same, moved.functions
+
+
+def test_a_relocation_that_is_not_known_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.ko"
+    data = write_rel(assemble(Unit.from_text("t.S", MODULE), encoder().encode))
+    file.write_bytes(data.replace((283).to_bytes(4, "little"), (311).to_bytes(4, "little")))
+    with pytest.raises(DiffError, match="311") as caught:
+        compare_kernels(file, file)
+    assert "--all" in (caught.value.hint or "")
