@@ -36,6 +36,7 @@ class ExecutedSteps:
     def __init__(self, path: CodePath, code: CodeSeen, instructions: int, *, hosts: bool) -> None:
         self._code, self._hosts = code, hosts
         self.pcs, self.begun = _flat(path, instructions)
+        self._past: dict[tuple[int, int], bool] = {}
 
     def __len__(self) -> int:
         return len(self.pcs)
@@ -134,6 +135,12 @@ class ExecutedSteps:
         """Whether a way from ``start`` leads to the end, or to what was not executed, and not by
         ``wanted``: the end of a loop decides nothing of what comes behind it.
         """
+        known = self._past.get((wanted, start))
+        if known is None:
+            known = self._past[wanted, start] = self._walked_past(wanted, start)
+        return known
+
+    def _walked_past(self, wanted: int, start: int) -> bool:
         end = self.pc(len(self) - 1)
         seen, todo = {wanted}, [start]
         while todo and len(seen) < MAX_WALK:
@@ -159,6 +166,8 @@ class ExecutedSteps:
     def _positions(self) -> dict[int, npt.NDArray[np.int64]]:
         order = np.argsort(self.pcs, kind="stable")
         pcs, first = np.unique(self.pcs[order], return_index=True)
+        if not len(pcs):
+            return {}
         return dict(zip(pcs.tolist(), np.split(order, first[1:]), strict=True))
 
     @cached_property
