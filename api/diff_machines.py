@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from relokit.codegen.base.errors import TargetError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import RELOCATION
 from relokit.codegen.instruction_forms import HVC
@@ -61,6 +62,12 @@ def setups_of(
             found.append(MachineSetup(side.target, job))
         elif side.kernel is not None:
             code = kernel_code(side.kernel)
+            if asked.layout is not None and code.layout not in (None, asked.layout):
+                raise TargetError(
+                    f"its BTF says that struct kimage is that of {code.layout.name}",
+                    where=code.where,
+                    hint="leave --layout out",
+                )
             target = target_for(_shown(side, like, asked, code.page_size), code)
             found.append(MachineSetup(target, job, code))
         else:

@@ -89,7 +89,14 @@ def behave_sides(
     """As :func:`behave`, of sides that have been read."""
     session, sides = process_session(), (left, right)
     routines = []
-    for one, other in _pairs(*sides):
+    pairs = _pairs(*sides)
+    if machine not in (None, DiffMachine()) and pairs[0][0].name != RELOCATION:
+        raise RelokitError(
+            f"no {RELOCATION} on both sides: a routine that is called has no kexec machine",
+            where=left.name,
+            hint="leave --el, --page-size, --va-bits and --layout out",
+        )
+    for one, other in pairs:
         if one.name == other.name == RELOCATION:
             given = _demo() if job is None else argument("job", job, Job)
             machines = setups_of(sides, given, machine or DiffMachine(), _whole)

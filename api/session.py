@@ -160,12 +160,12 @@ class Session:
         watching = watcher is not None
         if trace is None:
             request = RunRequest(setup, watching=watching)
-            return _told(self.ask(request, Outcome, seconds, progress, watcher), setup)
+            return self.ask(request, Outcome, seconds, progress, watcher)
         from relokit.codegen.base.atomic import replacing
 
         with replacing(trace) as temporary:
             request = RunRequest(setup, temporary, watching)
-            return _told(self.ask(request, Outcome, seconds, progress, watcher), setup)
+            return self.ask(request, Outcome, seconds, progress, watcher)
 
     def export(
         self,
@@ -265,18 +265,6 @@ class Session:
             target = target_for(target, opened.code)
         programs = programs_for(target, job, sources=sources_of(job, opened.code))
         return Setup(target, programs, job, opened.for_machine)
-
-
-def _told(outcome: Outcome, setup: Setup) -> Outcome:
-    """``outcome`` with what is known of code that is not ours."""
-    code = setup.opened.code
-    if code is None:
-        return outcome
-    from relokit.linker.foreign.doors import own_parts
-    from relokit.linker.stored_image import decode_image
-
-    ours = own_parts(decode_image(setup.programs.kernel))
-    return replace(outcome, code=code.used(setup.target, ours))
 
 
 def seconds_of(job: Job) -> float:

@@ -36,6 +36,7 @@ def conclude(evidence: Evidence, *, strict: bool = False, profile: str | None = 
         strict=strict,
         effects=record.effects,
         profile=judged.profile,
+        code=subject.code,
         unanswered=str(record.unanswered.reason) if record.unanswered else None,
     )
 

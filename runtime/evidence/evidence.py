@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.kexec_routines import CodeUsed
 from relokit.runtime.guest.payload import PayloadPart
 from relokit.runtime.judge.outcome import JudgedTarget
 from relokit.runtime.kexec.maintenance import Maintenance
@@ -13,7 +14,8 @@ from relokit.runtime.record.record import Record
 class Subject:
     """What was run: ``name`` is the target's, ``pages`` of ``payload`` were to be copied.
 
-    ``maintenance`` is what the C half did to caches (kexec only).
+    ``maintenance`` is what the C half did to caches (kexec only), ``code`` which routines were not
+    ours, if some.
     """
 
     name: str
@@ -21,6 +23,7 @@ class Subject:
     payload: tuple[PayloadPart, ...]
     pages: int
     maintenance: tuple[Maintenance, ...] = ()
+    code: CodeUsed | None = None
 
 
 @dataclass(frozen=True, slots=True)

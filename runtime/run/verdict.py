@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
+from relokit.codegen.kexec_routines import CodeUsed
 from relokit.codegen.target import Target
 from relokit.linker.image import Image
 from relokit.runtime.evidence.conclusion import conclude
@@ -45,8 +46,9 @@ def run(
         return run_resume(target, programs, job, report, opened, trace)
     machine = prepare_machine(target, programs, job, report, opened)
     try:
+        built, code = perf_counter() - started, _code_used(target, programs, opened)
         return run_machine(
-            machine, job, report, trace, watcher, programs.demo, built=perf_counter() - started
+            machine, job, report, trace, watcher, programs.demo, built=built, code=code
         )
     finally:
         machine.close()
@@ -61,14 +63,18 @@ def run_machine(
     demo: Image | None = None,
     *,
     built: float = 0.0,
+    code: CodeUsed | None = None,
 ) -> Outcome:
     """Execute a machine that is ready, then judge; the new kernel runs on only if that is well.
 
-    ``demo`` is the demo kernel's Image, if one was built.
+    ``demo`` is the demo kernel's Image, if one was built; ``built`` are the seconds that went
+    before, ``code`` says which routines are not ours.
     """
     cpu = open_cpu(machine)
     started = perf_counter()
-    evidence = Evidence(_subject(machine, job), execute(machine, cpu, job, report))
+    evidence = Evidence(
+        replace(_subject(machine, job), code=code), execute(machine, cpu, job, report)
+    )
     outcome = conclude(evidence, strict=job.strict, profile=job.profile)
     engine = sum(leg.stop.seconds for leg in evidence.record.legs)
     timings = {"build": built, "compare": perf_counter() - started - engine}
@@ -102,7 +108,8 @@ def run_resume(
         kind = PayloadKind.PATTERN
         payload = PayloadPart(str(home.owner), kind, home.base, home.size, home.size)
         pages = home.size // target.page_size if resume.listed else 0
-        subject = Subject(target.name, JudgedTarget.of(target), (payload,), pages)
+        code = _code_used(target, programs, opened)
+        subject = Subject(target.name, JudgedTarget.of(target), (payload,), pages, code=code)
         evidence = Evidence(subject, record)
         outcome = conclude(evidence, strict=job.strict, profile=job.profile)
         if outcome.passed:
@@ -113,6 +120,15 @@ def run_resume(
         return replace(outcome, timings=timings, trace=_written(evidence, outcome, job, trace))
     finally:
         resume.close()
+
+
+def _code_used(target: Target, programs: Programs, opened: OpenedInputs | None) -> CodeUsed | None:
+    """Which routines are whose, where some are not ours."""
+    if opened is None or opened.code is None:
+        return None
+    from relokit.linker.foreign.doors import own_parts
+
+    return opened.code.used(target, own_parts(programs.kernel))
 
 
 def _subject(machine: Machine, job: Job) -> Subject:

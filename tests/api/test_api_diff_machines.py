@@ -75,6 +75,18 @@ def test_the_machine_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "fails" in capsys.readouterr().out
 
 
+def test_a_routine_that_is_called_has_no_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = next(one for one in build(Target()).objects if one.name == "cpu_reset.S")
+    path = tmp_path / "a.o"
+    path.write_bytes(b"".join(bytes(one) for one in rel_chunks(made)))
+    words = ["diff", f"{path}:cpu_soft_restart", str(path), "--run"]
+    assert main(words) == 0
+    assert main([*words, "--el", "vhe"]) == 2
+    assert "leave --el" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -51,6 +51,9 @@ def test_what_is_whose_is_shown_and_in_the_document(tmp_path: Path, say: Say) ->
         assert part["foreign"] == (part["routine"] == "relocation")
     assert shown.index("its relocation") < shown.index("ours: vectors")
     assert "code" not in json.loads(say("run", "--size", "4k", "--json")[1])
+    # Whoever gets the trace sees it, too.
+    assert say(*words, "--trace", tmp_path / "trace")[0] == 0
+    assert json.loads(say("judge", tmp_path / "trace", "--json")[1])["code"] == document
 
 
 def test_a_matrix_is_of_the_state_and_the_pages_that_the_code_is_of(
