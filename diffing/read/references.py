@@ -44,11 +44,11 @@ def data_references(code: bytes | memoryview, address: int) -> list[int]:
 
 
 def pointer_targets(content: bytes | memoryview, base: int) -> Ints:
-    """Offsets, each once, whose addresses are in ``content``, linked at VA ``base``, by 64 bits."""
+    """Offsets whose addresses are in ``content``, linked at VA ``base``, by 64 bits."""
     values = np.frombuffer(content, "<u8", len(content) // 8)
     offsets = values - np.uint64(base & (1 << 64) - 1)
-    found: Ints = np.unique(offsets[(offsets < np.uint64(len(content))) & (values != 0)])
-    return found.astype(np.int64)
+    found: Ints = offsets[(offsets < np.uint64(len(content))) & (values != 0)].astype(np.int64)
+    return found
 
 
 def branch_references(code: bytes | memoryview, address: int) -> list[int]:
