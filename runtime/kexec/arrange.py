@@ -10,7 +10,7 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import POISON
 from relokit.codegen.target import Target
 from relokit.linker.image import Image
-from relokit.runtime.guest.address_spans import spans_of
+from relokit.runtime.guest.address_spans import merged, spans_of, without
 from relokit.runtime.guest.content import BytesContent, PatternContent
 from relokit.runtime.guest.payload import PayloadKind, PayloadPart
 from relokit.runtime.kexec.edges import edges_of
@@ -128,15 +128,11 @@ def _holes(inputs: Inputs, target: Target, size: int, count: int) -> list[int]:
     for loaded in inputs.segments:
         segment = loaded.segment
         taken.append((segment.mem, segment.mem + segment.pages(page) * page))
+    free = without(spans_of(inputs.ram.destinations), merged(taken))
 
     def candidates() -> Iterator[int]:
-        for bank, end in reversed(spans_of(inputs.ram.destinations)):
-            at = end - size - page
-            while at - page >= bank:
-                clash = [low for low, high in taken if at - page < high and at + size + page > low]
-                if not clash:
-                    yield at
-                at = min(clash, default=at) - size - page
+        for low, high in reversed(free):
+            yield from range(high - size - page, low + page - 1, -size - page)
 
     found = [at for at, _ in zip(candidates(), range(count), strict=False)]
     if len(found) < count:

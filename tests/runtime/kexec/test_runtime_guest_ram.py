@@ -23,6 +23,7 @@ from relokit.runtime.kexec.guest_ram import DEFAULT_RAM, MAX_REACH
 from relokit.runtime.kexec.inputs import Inputs, load_inputs
 from relokit.runtime.kexec.job import MAX_BANKS, Job, KexecPath, Shape
 from relokit.runtime.kexec.opened_inputs import open_inputs
+from support.bounds import cpu_time_below
 from support.device_trees import Board
 
 GIB = 1 << 30
@@ -309,3 +310,13 @@ def test_what_cannot_be_set_aside(tmp_path: Path) -> None:
 def test_the_default_is_what_it_was(regime: Regime) -> None:
     inputs = load(Job(size=SIZE, path=KexecPath.CRASH), Target(regime=regime))
     assert inputs.ram.crash == (2 * GIB, GIB)
+
+
+def test_very_many_reserved_pieces_cost_little(tmp_path: Path) -> None:
+    """As many as a tree of 2 MiB has room for, each with a free page behind it."""
+    kept = tuple((GIB + 512 * MIB + 8192 * number, 4096) for number in range(4000))
+    inputs = of_board(tmp_path, Board(reservations=kept))
+    with cpu_time_below(2):
+        inputs = arrange(inputs, Target(), Shape.GAPS, 0)
+        inputs = arrange(inputs, Target(), Shape.BOUNDARY, 0)
+    assert len(inputs.segments) == 8
