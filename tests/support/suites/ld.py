@@ -23,6 +23,8 @@ from support.gnu_ld import LD, contents, sections_of, symbols
 from support.suites.outcomes import Answer, Outcome
 
 SECONDS = 60
+# Some scripts leave gaps of gigabytes, which GNU ld would write.
+_BOUNDED = ("prlimit", f"--fsize={256 << 20}")
 # What a script may speak of, in one small object.
 COMMON_SOURCE = """
 .text
@@ -144,7 +146,7 @@ def _answer(
     (folder / "script.ld").write_text(script, "latin-1", "replace")
     (folder / "out.elf").unlink(missing_ok=True)
     done = subprocess.run(
-        [*LD, "-T", "script.ld", "-o", "out.elf", *(path.name for path in objects)],
+        [*_BOUNDED, *LD, "-T", "script.ld", "-o", "out.elf", *(path.name for path in objects)],
         cwd=folder,
         capture_output=True,
         check=False,
@@ -153,7 +155,7 @@ def _answer(
     said = done.stderr.decode("utf-8", "replace").strip()
     if image is None:
         return Answer(Outcome.BOTH if done.returncode else Outcome.REFUSED, refusal)
-    if "final link failed" in said:
+    if done.returncode and ("final link failed" in said or not said.strip() or "too large" in said):
         return Answer(Outcome.SPLIT, said)
     if done.returncode:
         return Answer(Outcome.ACCEPTED, said.splitlines()[-1] if said else "refused")
