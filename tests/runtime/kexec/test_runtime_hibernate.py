@@ -119,7 +119,8 @@ def test_a_list_that_leads_out_of_the_linear_map_is_diagnosed() -> None:
         listed = resume.state.x[8] - resume.old.linear_offset
         resume.old.memory.write_u64(listed + 16, 0x1000)
 
-    [finding] = resumed(Target(), tamper)
+    # What it had not yet told other CPUs when it ended is only warned of.
+    [finding] = (one for one in resumed(Target(), tamper) if one.is_error)
     assert finding.place is not None
     assert "swsusp_arch_suspend_exit" in finding.place
 
