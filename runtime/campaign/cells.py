@@ -175,6 +175,9 @@ class Cell:
             shape, kernel, size = Shape.PLAIN, None, LARGE
         elif self.payload is Payload.ONE_PAGE and self.path is KexecPath.HIBERNATE:
             shape, kernel, size = Shape.PLAIN, None, self.page_size
+        elif self.payload is Payload.ONE_PAGE or self.path is KexecPath.HIBERNATE:
+            # Neither moves a kernel, whatever the other cells do.
+            kernel = None
         order = _ORDERS.get(self.payload, Order.SHUFFLED)
         return replace(base, path=self.path, order=order, shape=shape, kernel=kernel, size=size)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
 
@@ -109,6 +110,76 @@ class TraceFormat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Idle:
+    """Fields of a Job that would do nothing ``when`` it is such, which is ``where``; and why."""
+
+    when: Callable[[Job], bool]
+    where: str
+    fields: tuple[str, ...]
+    why: str
+
+
+IDLE = (
+    Idle(
+        lambda job: job.path is KexecPath.HIBERNATE,
+        "on path hibernate",
+        (
+            "kernel", "initrd", "cmdline", "kernel_at", "initrd_at", "dtb_at", "boot", "expect",
+        ),
+        "a kernel that is resumed finds its own pages, and none is loaded",
+    ),
+    Idle(
+        lambda job: job.path in (KexecPath.IN_PLACE, KexecPath.CRASH),
+        "where everything is loaded in its place",
+        ("order",),
+        "there is no list of pages",
+    ),
+    Idle(
+        lambda job: job.shape is Shape.ONE_PAGE,
+        "with shape one-page",
+        ("kernel", "initrd", "cmdline", "initrd_at", "order", "boot", "expect"),
+        "a single page is moved, and no kernel",
+    ),
+    Idle(
+        lambda job: job.initrd is None,
+        "without an initrd",
+        ("initrd_at",),
+        "there is nothing to be put there",
+    ),
+    Idle(
+        lambda job: job.size is not None,
+        "with size",
+        ("kernel", "boot", "expect"),
+        "a synthetic payload is no kernel that could run on, and takes its place",
+    ),
+    Idle(
+        lambda job: job.boot is None,
+        "where no kernel is let run on (boot)",
+        ("expect",),
+        "nobody prints anything",
+    ),
+    Idle(
+        lambda job: job.boot is not None,
+        "where the new kernel is let run on (boot)",
+        ("interrupts",),
+        "an interrupt is of the move: no device of the new kernel has asked for it",
+    ),
+)  # fmt: skip
+"""What goes with what, once: all else changes the machine, its run or what is told of it."""
+
+
+def _refuse_idle(job: Job) -> None:
+    for idle in IDLE:
+        for name in idle.fields:
+            if getattr(job, name) != _DEFAULTS[name] and idle.when(job):
+                flag = name.replace("_", "-")
+                raise MachineError(
+                    f"{flag} {idle.where}: it would do nothing there, since {idle.why}",
+                    hint=f"leave --{flag} out",
+                )
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """Input files, places and limits of one run.
 
@@ -131,8 +202,8 @@ class Job:
     of the device tree. ``crash_size`` bytes, from the PA ``crash_at`` on or where there is room,
     were set aside for a crash kernel; None: half of the largest hole.
 
-    >>> Job(path="crash", order="reversed").path
-    <KexecPath.CRASH: 'crash'>
+    >>> Job(path="purgatory", order="reversed").path
+    <KexecPath.PURGATORY: 'purgatory'>
     """
 
     kernel: Path | None = None
@@ -175,33 +246,16 @@ class Job:
                     f"{name} is {value}: out of range", hint=f"give {least:,} to {most:,} {unit}"
                 )
         self._check_memory()
-        if self.size is not None and self.kernel is not None:
-            raise MachineError(
-                "a kernel and a synthetic payload at once", hint="give --kernel or --size"
-            )
         if self.shape not in SHAPES_OF[self.path]:
             raise MachineError(
                 f"shape {self.shape} on path {self.path}: it would do nothing there",
                 hint="leave --shape or --path out",
             )
-        if self.size is not None and self.boot is not None:
-            raise MachineError(
-                "a synthetic payload is no kernel that could run on",
-                hint="give --kernel, or leave --boot out",
-            )
+        _refuse_idle(self)
         if self.expect is not None and not 0 < len(self.expect) <= MAX_EXPECTED:
             raise MachineError(
                 "what is expected on the console is nothing, or too long",
                 hint=f"give 1 to {MAX_EXPECTED} characters",
-            )
-        if self.expect is not None and self.boot is None:
-            raise MachineError(
-                "no kernel runs on that could print what is expected", hint="give --boot as well"
-            )
-        if self.interrupts is not None and self.boot is not None:
-            raise MachineError(
-                "an interrupt is of the move: no device of the new kernel has asked for it",
-                hint="leave --interrupts or --boot out",
             )
 
     def _check_memory(self) -> None:
@@ -244,3 +298,6 @@ class Job:
         """Whether what arrives is the whole demo kernel, which can be let run on."""
         whole = self.shape is not Shape.ONE_PAGE and self.path is not KexecPath.HIBERNATE
         return self.kernel is None and self.size is None and whole
+
+
+_DEFAULTS = {field.name: field.default for field in fields(Job)}

@@ -212,6 +212,13 @@ def test_more_memory_than_the_tree_has(cli: Cli, tmp_path: Path) -> None:
         (["--memory", "100T"], ["GiB of guest RAM, and the host has"]),
         (["--memory", "4096"], ["need", "there are 0 MiB", "--memory"]),
         (["--size", "1G", "--memory", "1G"], ["1024.0 MiB to move need", "--memory"]),
+        (["--path", "hibernate", "--kernel", "x"], ["kernel on path hibernate", "--kernel"]),
+        (["--path", "hibernate", "--initrd", "x"], ["initrd on path hibernate", "--initrd"]),
+        (["--path", "hibernate", "--cmdline", "x"], ["cmdline on path hibernate", "--cmdline"]),
+        (["--path", "hibernate", "--boot", "1"], ["boot on path hibernate", "--boot"]),
+        (["--path", "in-place", "--order", "reversed"], ["no list of pages", "--order"]),
+        (["--initrd-at", "0x50000000"], ["without an initrd", "--initrd-at"]),
+        (["--size", "1M", "--expect", "x"], ["expect with size", "--expect"]),
         (["--size", "1M", "--boot", "1"], ["synthetic payload is no kernel", "--boot"]),
         (["--kernel-at", "0x40000001"], ["KERNEL_BASE", "2 MiB"]),
         (["--kernel-at", "0x40001000"], ["KERNEL_BASE", "booting.rst"]),
@@ -245,7 +252,7 @@ def test_options_that_cannot_be(cli: Cli, arguments: list[str], words: list[str]
 
 
 def test_kernel_and_size_at_once(cli: Cli, tmp_path: Path) -> None:
-    fails(cli("run", "--kernel", tmp_path, "--size", "1M"), "--kernel or --size")
+    fails(cli("run", "--kernel", tmp_path, "--size", "1M"), "kernel with size", "--kernel")
 
 
 def test_initrd_on_top_of_the_kernel(cli: Cli, tmp_path: Path) -> None:

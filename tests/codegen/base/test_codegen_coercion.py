@@ -51,9 +51,9 @@ def test_targets_are_spelled_as_on_the_command_line() -> None:
 
 
 def test_jobs_are_spelled_as_on_the_command_line() -> None:
-    job = Job(path="crash", order="in-order", shape="gaps", kernel="/boot/vmlinuz")  # type: ignore[arg-type]
-    assert (job.path, job.order, job.shape) == (KexecPath.CRASH, Order.IN_ORDER, Shape.GAPS)
-    assert job.path is KexecPath.CRASH
+    job = Job(path="purgatory", order="in-order", shape="gaps", kernel="/boot/vmlinuz")  # type: ignore[arg-type]
+    assert (job.path, job.order, job.shape) == (KexecPath.PURGATORY, Order.IN_ORDER, Shape.GAPS)
+    assert job.path is KexecPath.PURGATORY
     assert job.kernel == Path("/boot/vmlinuz")
     assert Job(dtb=PurePosixPath("/x")).dtb == Path("/x")  # type: ignore[arg-type]
 
