@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-
 from support.kernels import kernel_image
 
 TALK = """
