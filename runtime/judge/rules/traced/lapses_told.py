@@ -129,7 +129,9 @@ def used_by(record: Record, one: Located) -> tuple[Used, ...] | None:
     first = np.uint64(one.spans[0][0])
     found = np.flatnonzero((mine["pa"] <= first) & (first - mine["pa"] < mine["length"]))
     if not len(found):
-        return None
+        # Lines that maintenance left out are in no range of it.
+        maintains = bool((mine["kind"] == TraceKind.DC).any())
+        return (Used(one.pc, loop=maintains),)
     at = int(found[0])
     row = mine[at]
     begun: int | None = int(row["before"]) + 1
