@@ -77,6 +77,8 @@ class _Occurrence:
         broken = told.broken
         if told.rest:
             return _LAST, 0
+        if broken.explains:
+            return 0, 0
         if broken.station is not None:
             begun = -1 if broken.station == AT_THE_JUMP else self._record.begun(broken.station)
             return begun, 1 + broken.station

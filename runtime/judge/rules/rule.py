@@ -20,6 +20,7 @@ class Broken:
     moment: what shows first is told first. ``cause``, ``hint``, ``consequence`` and ``spared_by``
     take the place of the rule's. ``uses`` are what it is about, so
     that it can be told what made that: None is what the instruction at ``address`` goes by.
+    What ``explains`` the rest is told before all that is not of the moment before the jump.
     """
 
     message: str
@@ -34,6 +35,7 @@ class Broken:
     spared_by: frozenset[Guarantee] = frozenset()
     consequence: str | None = None
     uses: tuple[Used, ...] | None = None
+    explains: bool = False
 
 
 AT_THE_JUMP = -1

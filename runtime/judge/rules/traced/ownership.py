@@ -78,7 +78,8 @@ def _store(record: Record, one: Trespass) -> Broken:
         one.pc,
         notes=owners(record, one),
     )
-    return replace(broken, uses=used_by(record, one))
+    # What caches have of memory that was never to be stored to comes of that.
+    return replace(broken, uses=used_by(record, one), explains=True)
 
 
 def _source(record: Record, one: Trespass) -> Broken:

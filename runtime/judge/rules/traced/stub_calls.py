@@ -108,7 +108,9 @@ def _answers(record: Record) -> Iterator[Broken]:
         elif row["kind"] == TraceKind.ERET:
             why = _wrong_answer(asked, int(row["value"]), written)
             if why:
-                yield told_at(record, f"the call of x0 = {asked:#x} {why}", pc)
+                broken = told_at(record, f"the call of x0 = {asked:#x} {why}", pc)
+                answer = Used(registers=(0,), system=("VBAR_EL2",), begun=int(row["before"]))
+                yield replace(broken, uses=(answer, Used(pc, ())))
             asked = None
         elif row["encoding"] == _VBAR_EL2:
             written = True
