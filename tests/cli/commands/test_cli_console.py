@@ -5,10 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from support.kernels import kernel_image
 
+Cli = Callable[..., Any]
 TALK = """
 	say	"hello\\n"
 1:	add	x1, x1, #1
