@@ -172,8 +172,8 @@ def test_the_other_way_round_is_the_mirror_image(
 def test_5_10_and_7_are_compared_too(kernel_5_10: Path, kernel_7: Path) -> None:
     diff = compare_kernels(kernel_5_10, kernel_7, kinds=[ChangeKind.BARRIER])
     numbers = diff.functions_by_status()
-    assert numbers[FunctionStatus.CHANGED] > 25_000
-    assert 0 < diff.changed < numbers[FunctionStatus.CHANGED]
+    assert len(diff.functions) > 25_000
+    assert 0 < numbers[FunctionStatus.CHANGED] <= diff.changed < len(diff.functions)
     assert diff.kind_counts().keys() == {ChangeKind.BARRIER}
     assert all(ChangeKind.BARRIER in one.kinds for one in diff.differing())
 
