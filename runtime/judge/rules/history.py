@@ -78,7 +78,7 @@ def where_nothing_is_stored(record: Record) -> tuple[Used, ...]:
 
 
 def way_to_the_jump(record: Record) -> tuple[Used, ...]:
-    """What went before the jump: the branch that led there, and the call to EL2 before it."""
+    """What went before the jump: the branch that led there, the call to EL2 and what that did."""
     from relokit.runtime.judge.rules.makers import steps_of
 
     steps, left = steps_of(record), record.leg(LegName.PRELUDE)
@@ -88,10 +88,13 @@ def way_to_the_jump(record: Record) -> tuple[Used, ...]:
 
     step = steps.at(left.instructions) - 1
     uses = [Used(steps.pc(step), itself=True)] if step >= 0 else []
-    calls = record.trace.of(TraceKind.HVC)
-    made = calls["pc"][calls["before"] < left.instructions]
-    # The function's number, and the address that it goes to.
-    return (*uses, *(Used(int(pc), (0, 1), itself=True) for pc in made[-1:]))
+    calls = record.trace.of(TraceKind.HVC, TraceKind.ERET)
+    calls = calls[calls["before"] < left.instructions]
+    for row in (calls[calls["kind"] == kind][-1:] for kind in (TraceKind.HVC, TraceKind.ERET)):
+        # The function's number, and the address that it goes to; why the stub went this way.
+        came = row["kind"] == TraceKind.ERET
+        uses += [Used(int(pc), () if came.all() else (0, 1), itself=True) for pc in row["pc"]]
+    return (*uses, Used(system=("VBAR_EL2",), begun=left.instructions, cost=2))
 
 
 def _last_store(trace: Trace, pa: int) -> Any:
