@@ -24,7 +24,7 @@ from relokit.runtime.judge.rules.traced.lapses_told import (
     told,
     told_at,
 )
-from relokit.runtime.record.known import known
+from relokit.runtime.record.known import UnknownFactError, known
 from relokit.runtime.record.record import Record
 from relokit.runtime.record.stations import StationRole
 from relokit.runtime.record.trace import TraceKind
@@ -102,6 +102,8 @@ def _in_place(record: Record, lapse: Lapse) -> Iterator[Broken]:
 
 def _others(record: Record) -> Iterator[Broken]:
     """The CPUs that join a kernel that is resumed: clean, DSB, IC, DSB, each for all of them."""
+    if not record.complete:
+        raise UnknownFactError("the resumed kernel was never entered")
     trace = known(record.trace)
     rows = trace.of(TraceKind.DC, TraceKind.IC, TraceKind.DSB)
     steps = list(zip(*(rows[name].tolist() for name in ("kind", "encoding", "pc")), strict=True))
