@@ -101,6 +101,9 @@ class _Search:
             if number == DECIDES:
                 return
             cost += _STEP if number >= SYSTEM else -_STEP
+        if at < len(self._steps) and self._steps.pc(at) == self._steps.pc(maker) + WORD:
+            # Next to what goes by it is hardly another place.
+            cost -= _STEP // 2
         heappush(self._todo, (cost, -at, number, maker, at))
 
     def _is_old(self, maker: int, at: int) -> bool:
