@@ -115,12 +115,14 @@ def _answers(record: Record) -> Iterator[Broken]:
         elif row["encoding"] == _VBAR_EL2:
             written = True
             if asked != HVC_SET_VECTORS:
-                yield told_at(
+                broken = told_at(
                     record,
                     f"{instruction(record, pc)} is carried out for a call of x0 = {asked:#x}, "
                     f"and only {HVC_SET_VECTORS} asks for it",
                     pc,
                 )
+                # It is the number that is wrong, or who looked at it.
+                yield replace(broken, uses=(Used(pc, (0,)),))
                 asked = None
     ask_whole(trace)
 
