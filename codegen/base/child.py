@@ -46,6 +46,10 @@ _CHUNK = 1 << 16
 _STDERR_KEPT = 4096
 _ERROR_LIMIT = 1 << 16
 _CLOSE_GRACE = 1.0
+_NUMPY = {"OPENBLAS_NUM_THREADS": "1", "NUMPY_MADVISE_HUGEPAGE": "0"}
+"""Nothing here is linear algebra: to start threads for it takes 35 ms. Large arrays of ours are
+tables of which little is touched: in pages of 2 MiB each touch clears that much.
+"""
 _BOOT = (
     "import sys; sys.path[:] = {path!r}\n"
     "from relokit.codegen.base import serving; serving.main({module!r})"
@@ -158,8 +162,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            # Nothing here is linear algebra: numpy's BLAS takes 35 ms to start threads for it.
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+            env=os.environ | _NUMPY,
             # Its own process group: the terminal's Ctrl-C reaches the parent only.
             process_group=0,
         )

@@ -10,6 +10,7 @@ from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
 from relokit.linker.image import Image
+from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.judge.book import Judgement, judge
 from relokit.runtime.judge.outcome import Finding
@@ -80,14 +81,23 @@ def tried(
         resume, cpu = prepare_resume(layout.target(target), code.programs, job, opened)
         try:
             record = execute_resume(resume, cpu, job, _quiet)
-            yield CodeTrial(record, judge(record), resume.memory, resume.locate)
+            yield CodeTrial(record, _judged(record, cpu), resume.memory, resume.locate)
         finally:
             resume.close()
         return
     with prepared(target, code, layout) as machine:
         names = () if data is None else spoil(machine, data)
-        record = execute(machine, open_cpu(machine), job, _quiet)
-        yield CodeTrial(record, judge(record), machine.memory, machine.locate, names)
+        cpu = open_cpu(machine)
+        record = execute(machine, cpu, job, _quiet)
+        yield CodeTrial(record, _judged(record, cpu), machine.memory, machine.locate, names)
+
+
+def _judged(record: Record, cpu: Cpu) -> Judgement:
+    """What the book says of it; an engine that has run well is used again."""
+    judgement = judge(record)
+    if record.complete and not judgement.failed:
+        cpu.retire()
+    return judgement
 
 
 @contextmanager

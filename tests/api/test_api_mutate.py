@@ -82,7 +82,8 @@ from relokit.codegen.base.host_file import unpack
 from relokit.runtime.room import machine_room
 
 def serve(request, progress):
-    mutants = getattr(unpack(request, ()), "mutants", ())
+    asked = unpack(request, (), machine_room._kept)
+    mutants = getattr(asked.request, "mutants", ())
     if any("dc zva" in one.text for one in mutants):
         os.kill(os.getpid(), signal.SIGSEGV)
     return machine_room.serve(request, progress)

@@ -29,7 +29,7 @@ def test_debians_kernel_arrives_in_every_state(
     for regime in Regime:
         target = Target(series=state, page_size=page_size, regime=regime)
         result = outcome(target, Job(kernel=kernel_6_1))
-        assert result.findings == ()
+        assert not [one for one in result.findings if one.is_error]
         assert result.verified_bytes >= kernel_6_1.stat().st_size
         assert result.relocation.mmu == target.has(Feature.MMU_ON)
 
@@ -67,7 +67,7 @@ def test_a_4k_kernel_runs_on_after_one_with_larger_pages(kernel_6_1: Path) -> No
     # The engine's TLB unit must not be larger than the new kernel's pages: it went silent then.
     target = Target(page_size=65536, regime=Regime.EL1)
     result = outcome(target, Job(kernel=kernel_6_1, boot=5.0, cmdline="earlycon"))
-    assert result.findings == ()
+    assert not [one for one in result.findings if one.is_error]
     assert result.console is not None
     assert "Linux version 6.1." in result.console
 
@@ -79,7 +79,7 @@ def test_a_52_bit_kernel_finds_the_cpu_it_runs_on(
     """6.12 asks the ID registers, and with LPA2 makes five levels of tables of its own."""
     target = Target(va_bits=52, cpu_bits=cpu_bits, regime=Regime.EL1)
     result = outcome(target, Job(kernel=kernel_6_12, boot=300.0, cmdline="earlycon panic=-1"))
-    assert result.findings == ()
+    assert not [one for one in result.findings if one.is_error]
     assert result.console is not None
     assert "Linux version 6.12." in result.console
     assert ("52-bit Virtual Addressing (LPA2)" in result.console) == found

@@ -243,7 +243,7 @@ def test_devices_answer_through_the_tables(bench: MakeBench) -> None:
     leaf(b, DEVICE, 1, lambda word: word & ~((1 << 48) - 1 ^ 0xFFF) | uart.base)
     ran(b, "strb w2, [x0]\nldr w3, [x0, #0x18]", x0=DEVICE, x2=ord("!"))
     assert b.stop.reason is StopReason.REACHED
-    assert (uart.text, b.cpu.x(3)) == ("!", 0x90)
+    assert (uart.screen.text, b.cpu.x(3)) == ("!", 0x90)
 
 
 def test_there_is_room_for_so_many_devices(bench: MakeBench) -> None:

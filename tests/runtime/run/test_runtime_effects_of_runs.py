@@ -108,8 +108,7 @@ def test_a_purgatory_that_is_not_in_memory_does_not_start() -> None:
     ]
     job = {**scenario.fields["job"], "effects": True}
     outcome = judged(replace(scenario, fields={**scenario.fields, "job": job}))
-    first = outcome.findings[0]
-    assert first.rule == "exception.undefined"
+    first = next(one for one in outcome.findings if one.rule == "exception.undefined")
     assert "no cache was cleaned to this memory" in str(first.cause)
     assert any("60decade" in line for line in first.listing if line.startswith(">"))
 

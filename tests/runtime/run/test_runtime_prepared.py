@@ -51,9 +51,11 @@ def test_all_is_whole_before_and_after(path: KexecPath, regime: Regime, series: 
         assert setup_findings(machine) == []
 
 
-@pytest.mark.parametrize("shape", list(Shape))
+@pytest.mark.parametrize("shape", [shape for shape in Shape if shape is not Shape.LOADED])
 def test_every_shape_of_list_is_legal(shape: Shape) -> None:
-    with prepared(Target(), replace(JOB, shape=shape)) as machine:
+    """But for the one that only a resume has. Edges choose their own RAM."""
+    job = Job(shape=shape) if shape is Shape.EDGES else replace(JOB, shape=shape)
+    with prepared(Target(), job) as machine:
         assert setup_findings(machine) == []
 
 

@@ -7,7 +7,7 @@ the damage by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -16,7 +16,7 @@ from relokit.building import encoder
 from relokit.codegen.target import MIB, PAGE_SIZES, Regime, Target
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.guest.owner import Owner, OwnerKind
-from relokit.runtime.judge.outcome import Status
+from relokit.runtime.judge.outcome import Finding, Status
 from relokit.runtime.kexec.job import Job, Shape
 from relokit.runtime.kexec.kimage import read_field, write_field
 from relokit.runtime.kexec.machine import Machine
@@ -38,8 +38,8 @@ Change = Callable[[Machine, int], int]
 
 @dataclass(frozen=True)
 class Fault:
-    """``put`` spoils a machine. The first finding has ``rule``, and ``cause`` in its cause; one
-    of all has ``setup`` as its rule. ``at`` is part of the place.
+    """``put`` spoils a machine. The first finding of ``rule`` has ``cause`` in its cause; one of
+    all has ``setup`` as its rule. ``at`` is part of the place.
     """
 
     name: str
@@ -271,14 +271,18 @@ PAGES = [
 ]  # fmt: skip
 
 
+def happened(findings: Sequence[Finding]) -> list[Finding]:
+    """What came of it: what was prepared wrongly is told first, being so before the move."""
+    return [one for one in findings if not one.rule.startswith("setup.")]
+
+
 @pytest.mark.parametrize("fault", [*TABLES, *FIELDS, *LIST, *CODE, *PAGES], ids=lambda f: f.name)
 def test_one_thing_wrong_is_said_to_be_that(fault: Fault) -> None:
     with prepared(Target(), SMALL) as machine:
         fault.put(machine)
         outcome = run_machine(machine, SMALL, quiet)
         assert outcome.status is Status.FAIL
-        first = outcome.findings[0]
-        assert first.rule.startswith(fault.rule), first
+        first = next(one for one in outcome.findings if one.rule.startswith(fault.rule))
         assert fault.cause in (first.cause or ""), first
         assert fault.at in (first.place or "")
         assert fault.setup in (None, *(finding.rule for finding in outcome.findings))
@@ -313,7 +317,7 @@ def test_a_run_that_stops_in_the_old_kernel_has_not_jumped() -> None:
 def test_interrupts_open_at_the_hand_over_are_seen_without_a_stub(regime: Regime) -> None:
     with prepared(Target(regime=regime), SMALL) as machine:
         code("isb", "msr daifclr, #2", "", "").put(machine)
-        [first, *_] = run_machine(machine, SMALL, quiet).findings
+        [first, *_] = happened(run_machine(machine, SMALL, quiet).findings)
     assert first.rule == "handoff.daif"
     assert "DAIF = 1101" in first.message
 
@@ -323,7 +327,7 @@ def test_an_mmu_left_on_is_seen_at_the_level_that_is_entered(regime: Regime) -> 
     """Off the identity map the new kernel cannot even be fetched."""
     with prepared(Target(regime=regime), SMALL) as machine:
         code("msr sctlr_el1, x12", "nop", "", "").put(machine)
-        [first, *_] = run_machine(machine, SMALL, quiet).findings
+        [first, *_] = happened(run_machine(machine, SMALL, quiet).findings)
     assert first.rule in ("handoff.mmu", FETCH)
     assert "MMU" in first.message
 
@@ -333,7 +337,7 @@ def test_what_the_copy_left_in_a_register_is_not_handed_over(statement: str, rul
     """A device tree's page ends in zeros, so another page has to be the last one."""
     with prepared(Target(), replace(SMALL, shape=Shape.GAPS)) as machine:
         code(statement, "nop", "", "").put(machine)
-        [first, *_] = run_machine(machine, SMALL, quiet).findings
+        [first, *_] = happened(run_machine(machine, SMALL, quiet).findings)
     assert first.rule == f"handoff.{rule}"
     assert first.cause == "a register left over from the copy"
 
@@ -344,7 +348,8 @@ def test_a_swap_of_two_pages_shows_as_two_pages() -> None:
         one, two = machine.memory.read_u64(at), machine.memory.read_u64(at + 8)
         machine.memory.write_u64(at, two)
         machine.memory.write_u64(at + 8, one)
-        [finding] = run_machine(machine, SMALL, quiet).findings
+        told, finding = run_machine(machine, SMALL, quiet).findings
+    assert told.rule == "setup.list"
     assert finding.rule == SEGMENT
     assert "2 of " in finding.message
     assert "first wrong byte: offset 0x2000," in finding.notes[0]
@@ -359,7 +364,8 @@ def test_table_faults_are_told_on_every_target(target: Target, name: str) -> Non
     with prepared(target, SMALL) as machine:
         fault.put(machine)
         outcome = run_machine(machine, SMALL, quiet)
-        first = outcome.findings[0]
+        assert outcome.findings[0].rule == fault.setup
+        first = happened(outcome.findings)[0]
         level = 2 if target.regime is Regime.VHE else 1
         assert f"at EL{level}, MMU on" in first.message
         assert first.rule == fault.rule
