@@ -10,7 +10,6 @@ from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
 from relokit.linker.image import Image
-from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.judge.book import Judgement, judge
 from relokit.runtime.judge.outcome import Finding
@@ -81,7 +80,10 @@ def tried(
         resume, cpu = prepare_resume(layout.target(target), code.programs, job, opened)
         try:
             record = execute_resume(resume, cpu, job, _quiet)
-            yield CodeTrial(record, _judged(record, cpu), resume.memory, resume.locate)
+            judgement = judge(record)
+            if _ran_well(record, judgement):
+                cpu.retire()
+            yield CodeTrial(record, judgement, resume.memory, resume.locate)
         finally:
             resume.close()
         return
@@ -89,15 +91,15 @@ def tried(
         names = () if data is None else spoil(machine, data)
         cpu = open_cpu(machine)
         record = execute(machine, cpu, job, _quiet)
-        yield CodeTrial(record, _judged(record, cpu), machine.memory, machine.locate, names)
+        judgement = judge(record)
+        if _ran_well(record, judgement):
+            cpu.retire()
+        yield CodeTrial(record, judgement, machine.memory, machine.locate, names)
 
 
-def _judged(record: Record, cpu: Cpu) -> Judgement:
-    """What the book says of it; an engine that has run well is used again."""
-    judgement = judge(record)
-    if record.complete and not judgement.failed:
-        cpu.retire()
-    return judgement
+def _ran_well(record: Record, judgement: Judgement) -> bool:
+    """Whether its engine can be used again: no guest has ended badly on it."""
+    return record.complete and not judgement.failed
 
 
 @contextmanager

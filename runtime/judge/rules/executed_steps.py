@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from relokit.codegen.base.bits import MASK64
 from relokit.runtime.arch.redirection import TO_EL2
 from relokit.runtime.judge.rules.register_use import SYSTEM, RegisterUse, use_of
 from relokit.runtime.record.code_path import CodePath
@@ -217,7 +218,8 @@ def _flat(path: CodePath, instructions: int) -> tuple[Addresses, Addresses]:
             if count:
                 steps = np.arange(count, dtype=np.uint64)
                 pcs.append(np.uint64(pc) + steps * np.uint64(WORD))
-                begun.append(np.uint64(start + offset) + steps)
+                # A file may say that more were begun than there is a number for.
+                begun.append(np.uint64(start + offset & MASK64) + steps)
     if not pcs:
         return np.empty(0, np.uint64), np.empty(0, np.uint64)
     return np.concatenate(pcs[::-1]), np.concatenate(begun[::-1])
