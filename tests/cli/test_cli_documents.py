@@ -126,7 +126,11 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     yield cli("run", "--templates", nonsense)
     yield cli("run", "--path", "hibernate", "--strict")
     yield cli("run", "--path", "in-place", "--profile", "best")
-    yield cli("run", "--size", "64M", "--plain", "--timeout", "0.00001")
+    # It goes on for as long as it may, on any host.
+    spin = ".Lspin:\n\tadd\tx9, x9, #1\n\tb\t.Lspin\n\tldr\tx28, [x0"
+    endless = edited("endless", relocate, "\tldr\tx28, [x0", spin)
+    patient = ("--timeout", "0.3", "--max-instructions", 1 << 60)
+    yield cli("run", "--templates", endless, "--plain", *patient)
     open_ = edited("open", "machine_kexec.S.j2", "msr\tdaifset, #0xf", "nop")
     yield cli("run", "--interrupts", 3000, "--templates", open_)
     traced = relokit.run(job=relokit.Job(observe=True), trace=directory / "trace")
