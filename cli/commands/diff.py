@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from relokit.cli.exit_codes import EXIT_NO_ANSWER
 from relokit.cli.lists import Several
 from relokit.cli.options import cache_option, json_option
 from relokit.cli.parameters import CountParam
@@ -153,6 +154,8 @@ def command(left: str | None, right: str | None, as_json: bool, **options: Any) 
         return 0 if found.same else 1
     behaviour = _behaviour(found, _machine(options)) if options["run"] else None
     _put(_shown(found, behaviour, shown, options["output"]), options["output"])
+    if found.same and behaviour is not None and behaviour.unanswered:
+        return EXIT_NO_ANSWER
     return 0 if found.same and (behaviour is None or behaviour.same) else 1
 
 

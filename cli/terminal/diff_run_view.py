@@ -27,6 +27,7 @@ MOST_LINES = 6
 VERDICTS = {
     Verdict.SAME: "behaves the same",
     Verdict.MAINTENANCE: "same results, maintenance differs",
+    Verdict.NO_ANSWER: "no answer: the host's time was over, or the engine gave up",
     Verdict.DIFFERENT: "behaves differently",
 }
 _LABELS = {

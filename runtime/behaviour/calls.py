@@ -57,7 +57,7 @@ CODE_OWNER = "its own code"
 
 _NOTHING = Policy(frozenset())
 _CALLS = (ExceptionClass.SVC64, ExceptionClass.HVC64, ExceptionClass.SMC64)
-_ENDLESS = (StopReason.SPIN, StopReason.INSTRUCTION_LIMIT, StopReason.TIMEOUT)
+_ENDLESS = (StopReason.SPIN, StopReason.INSTRUCTION_LIMIT)
 
 
 def observe_calls(callee: Callee) -> tuple[Observation, ...]:
@@ -153,6 +153,8 @@ def _ending(cpu: Cpu, stop: Stop, callee: Callee) -> Ending:
     pc, start = stop.pc, callee.start
     if stop.reason in _ENDLESS:
         return Ending(Leaving.ENDLESS)
+    if stop.reason is StopReason.TIMEOUT:
+        return Ending(Leaving.TIMEOUT)
     if stop.reason is StopReason.REACHED:
         return Ending(Leaving.RETURN)
     if stop.reason is StopReason.HALTED:

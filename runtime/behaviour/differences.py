@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 
 from relokit.runtime.behaviour.flat_machine import data_text
 from relokit.runtime.behaviour.observation import (
+    UNANSWERED,
     BehaviourKind,
     Counts,
     Difference,
@@ -37,7 +38,6 @@ _HANDED_ON = (Leaving.RETURN, Leaving.BRANCH, Leaving.CALL, Leaving.SYSTEM_CALL)
 _NOWHERE = (Leaving.UNRESOLVED, Leaving.OWN_DATA)
 # Where the routine is over, so that what is on the stack is somebody else's.
 _OVER = (Leaving.RETURN, Leaving.BRANCH, Leaving.EXCEPTION_RETURN)
-_NO_STATE = (Leaving.ENDLESS, Leaving.ENGINE)
 UNCHANGED = "unchanged"
 
 _COSTS = {
@@ -94,6 +94,9 @@ def _differences(
 ) -> Iterator[_Row]:
     if left.ending.leaving in _NOWHERE or right.ending.leaving in _NOWHERE:
         return
+    # How far each came is the host's affair, or the engine's.
+    if left.ending.leaving in UNANSWERED or right.ending.leaving in UNANSWERED:
+        return
     # Neither can do with these arguments; in which order each finds out is its own affair.
     if mode is TrialMode.CALL and _misses_memory(left) and _misses_memory(right):
         return
@@ -103,7 +106,7 @@ def _differences(
         yield BehaviourKind.RESULT, "verdict", left.verdict, right.verdict
     leaving = left.ending.leaving
     # Else the two are at different points, and nothing of their state corresponds.
-    if leaving is right.ending.leaving and leaving not in _NO_STATE:
+    if leaving is right.ending.leaving and leaving is not Leaving.ENDLESS:
         yield from _registers(left, right, handed_on)
         yield from _system(left, right, mode)
         yield from _memory(left, right)

@@ -48,7 +48,7 @@ _LEAVING = {
     StopReason.UNMAPPED: Leaving.FAULT,
     StopReason.SPIN: Leaving.ENDLESS,
     StopReason.INSTRUCTION_LIMIT: Leaving.ENDLESS,
-    StopReason.TIMEOUT: Leaving.ENDLESS,
+    StopReason.TIMEOUT: Leaving.TIMEOUT,
     StopReason.HALTED: Leaving.WAIT,
 }
 

@@ -44,6 +44,7 @@ class Leaving(StrEnum):
     WAIT = "wait for interrupt"
     ENDLESS = "endless"
     ENGINE = "engine error"
+    TIMEOUT = "timeout"
 
 
 class BehaviourKind(StrEnum):
@@ -66,6 +67,7 @@ class Verdict(StrEnum):
 
     SAME = "same"
     MAINTENANCE = "maintenance differs"
+    NO_ANSWER = "no answer"
     DIFFERENT = "different"
 
 
@@ -104,7 +106,10 @@ _VERBS = {
     Leaving.OWN_DATA: "uses data of its own program:",
     Leaving.WAIT: "waits for an interrupt",
     Leaving.ENDLESS: "does not come to an end",
+    Leaving.TIMEOUT: "was stopped by the host's clock",
 }
+UNANSWERED = frozenset({Leaving.ENGINE, Leaving.TIMEOUT})
+"""The engine gave up, or the host's time was over: that says nothing of the code."""
 _CUT = frozenset({Leaving.CALL, Leaving.SYSTEM_CALL, Leaving.UNRESOLVED, Leaving.OWN_DATA})
 """From there a routine comes back, or would go on."""
 
@@ -223,6 +228,8 @@ class RoutineBehaviour:
         kinds = {difference.kind for difference in self.differences}
         if BehaviourKind.RESULT in kinds:
             return Verdict.DIFFERENT
+        if any(one.ending.leaving in UNANSWERED for one in (*self.left, *self.right)):
+            return Verdict.NO_ANSWER
         return Verdict.MAINTENANCE if BehaviourKind.MAINTENANCE in kinds else Verdict.SAME
 
     @property
@@ -258,3 +265,8 @@ class BehaviourDiff:
     def same(self) -> bool:
         """Whether results and maintenance agree."""
         return self.verdict is Verdict.SAME
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the host or the engine ended what might have shown a difference."""
+        return self.verdict is Verdict.NO_ANSWER

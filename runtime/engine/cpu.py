@@ -31,11 +31,12 @@ from relokit.runtime.arch.geometry import A72_PA_BITS, CPU_BITS
 from relokit.runtime.arch.register_fields import field
 from relokit.runtime.engine import native_hooks
 from relokit.runtime.engine.addresses import Addresses
+from relokit.runtime.engine.block_count import NEVER, BlockCount
 from relokit.runtime.engine.engine_fault import FaultReader
 from relokit.runtime.engine.engines import map_banks, open_engine
 from relokit.runtime.engine.exception_entry import enter
 from relokit.runtime.engine.mmu import FAULT_BUS, FAULT_STAGE2, Mmu, Refusal
-from relokit.runtime.engine.native_hooks import BlockSlot, NativeStop, Words
+from relokit.runtime.engine.native_hooks import NativeStop, Words
 from relokit.runtime.engine.spinning import is_endless
 from relokit.runtime.engine.system_access import SystemAccess
 from relokit.runtime.engine.watchdog import Deadline, looked_after
@@ -47,9 +48,6 @@ from relokit.runtime.record.stop import BusAccess, Stop, StopReason
 # CPTR_EL3). Before SCR_EL3 is set the engine walks EL1 tables in the AArch32 format.
 SCR_RESET = 0x531 | 1 << 16 | 1 << 17
 CPTR_EZ = 1 << 8
-
-NEVER = (1 << 64) - 1
-"""A ``until`` that no PC equals."""
 
 
 class Cpu(Addresses):
@@ -80,11 +78,11 @@ class Cpu(Addresses):
         self._engine = open_engine(model, memory)
         super().__init__(self._engine.uc, memory, cpu_bits)
         self.model = model
-        self._counter = native_hooks.new_counter()
+        self._count = BlockCount()
         pan = self.read("ID_AA64MMFR1_EL1") >> 20 & 0xF
         self._has_pan = bool(pan)
         self._has_el2 = has_el2
-        self._mmu = Mmu(self.uc, memory, cpu_bits, self._counter, has_pan2=pan > 1)
+        self._mmu = Mmu(self.uc, memory, cpu_bits, self._count.words, has_pan2=pan > 1)
         self.policy = policy
         self.firmware: Callable[[Cpu, ExceptionEvent], bool] | None = None
         self.on_exception: Callable[[ExceptionEvent], None] | None = None
@@ -103,7 +101,7 @@ class Cpu(Addresses):
         self._faults.check_for_stops(False)
         self._on_interrupt = self.uc.hook_add(u.UC_HOOK_INTR, self._on_exception)
         self._on_block = native_hooks.add_native_hook(
-            self.uc, u.UC_HOOK_BLOCK, native_hooks.block_counter_address(), self._counter
+            self.uc, u.UC_HOOK_BLOCK, native_hooks.block_counter_address(), self._count.words
         )
         answers = address_id(self.read, cpu_bits=cpu_bits, pa_bits=pa_bits, has_16k=model == "max")
         if not has_el2:
@@ -218,10 +216,7 @@ class Cpu(Addresses):
         guest does.
         """
         self._pending, self._event, self._access, self._exceptions = None, None, None, 0
-        self._counter[: BlockSlot.STOP] = 0
-        self._counter[BlockSlot.BLOCKS] = 0
-        self._counter[BlockSlot.LIMIT] = max_instructions
-        self._counter[BlockSlot.HARMLESS] = NEVER
+        self._count.begin(max_instructions)
         # A block translated under another ``until`` runs past this one.
         if until != self._until:
             if self._until is not None:
@@ -238,14 +233,14 @@ class Cpu(Addresses):
         seconds = perf_counter() - start
         reason, detail = self._reason(until, error)
         end = self.pc
-        if not self._counter[BlockSlot.REASON]:
-            self._uncount(end)
+        if self._count.reason is NativeStop.NONE:
+            self._count.left_at(end)
         return Stop(
             reason=reason,
             pc=end,
             el=self.el,
-            instructions=int(self._counter[BlockSlot.INSTRUCTIONS]),
-            blocks=int(self._counter[BlockSlot.BLOCKS]),
+            instructions=self._count.instructions,
+            blocks=self._count.blocks,
             exceptions=self._exceptions,
             seconds=seconds,
             event=self._event,
@@ -264,8 +259,8 @@ class Cpu(Addresses):
             if self._mmu.invented():
                 self.flush_tlb()
             doomed, refusal = self._mmu.doomed, self._mmu.refusal()
-            if doomed and self._counter[BlockSlot.REASON] == NativeStop.FAULT:
-                self._counter[BlockSlot.REASON] = NativeStop.NONE
+            if doomed and self._count.reason is NativeStop.FAULT:
+                self._count.go_on()
             if refusal and (doomed or (caught and caught.errno == u.UC_ERR_EXCEPTION)):
                 if self._pending:
                     return None
@@ -293,7 +288,7 @@ class Cpu(Addresses):
                 # Again and again: a stop that comes before the engine runs is forgotten.
                 self.uc.emu_stop()
             elif progress:
-                deadline.apart_from(progress, int(self._counter[BlockSlot.INSTRUCTIONS]))
+                deadline.apart_from(progress, self._count.instructions)
 
         with looked_after(check):
             yield
@@ -304,7 +299,7 @@ class Cpu(Addresses):
         A hook for it from the start would take every access off the engine's fast path: a
         tenfold slow-down.
         """
-        frozen = self._counter.copy()
+        frozen = self._count.words.copy()
         hook = self.uc.hook_add(u.UC_HOOK_MEM_INVALID, self._on_unmapped)
         self._faults.check_for_stops(True)
         self.flush_code()
@@ -316,7 +311,7 @@ class Cpu(Addresses):
         self.flush_code()
         if self._mmu.invented():
             self.flush_tlb()
-        self._counter[:] = frozen
+        self._count.words[:] = frozen
 
     def stop(self, reason: StopReason, detail: str | None = None) -> None:
         """End the run from inside a hook, a device or the firmware; the first caller wins."""
@@ -329,24 +324,22 @@ class Cpu(Addresses):
 
         Wall time and instructions still bound it.
         """
-        state = self._counter
-        if state[BlockSlot.REASON] != NativeStop.SPIN or self._timed_out or self._pending:
+        if self._count.reason is not NativeStop.SPIN or self._timed_out or self._pending:
             return False
         pc = self.pc
         if is_endless(self.instruction_at, pc):
             return False
-        state[BlockSlot.HARMLESS] = pc
-        state[BlockSlot.REPEATS] = state[BlockSlot.REASON] = NativeStop.NONE
+        self._count.allow_repeats(pc)
         return True
 
     def _reason(self, until: int, error: UcError | None) -> tuple[StopReason, str | None]:
         if self._pending:
             return self._pending
-        native = int(self._counter[BlockSlot.REASON])
+        native = self._count.reason
         limits = (NativeStop.SPIN, NativeStop.LIMIT)
         if native in limits and is_endless(self.instruction_at, self.pc):
             return StopReason.SPIN, None
-        if native == NativeStop.LIMIT:
+        if native is NativeStop.LIMIT:
             return StopReason.INSTRUCTION_LIMIT, None
         if error:
             return StopReason.ENGINE, str(error)
@@ -356,14 +349,6 @@ class Cpu(Addresses):
             return StopReason.TIMEOUT, None
         return StopReason.HALTED, None
 
-    def _uncount(self, pc: int) -> None:
-        """Take back what the block hook counted ahead: the block was left at ``pc``."""
-        last, size = int(self._counter[BlockSlot.LAST]), int(self._counter[BlockSlot.LAST_SIZE])
-        if last <= pc < last + size:
-            self._counter[BlockSlot.INSTRUCTIONS] -= (last + size - pc) // 4
-            # So that a second call takes nothing back.
-            self._counter[BlockSlot.LAST_SIZE] = pc - last
-
     # What the engine calls ------------------------------------------------------------------
 
     def _on_exception(self, _uc: Uc, _number: int, _data: Any) -> None:
@@ -371,7 +356,7 @@ class Cpu(Addresses):
             return
         fault = self._faults.read()
         pc = self.pc
-        self._uncount(pc)
+        self._count.left_at(pc)
         event = make_event(
             fault.esr, fault.far, pc=pc, pstate=self.pstate, target_el=fault.target_el
         )
@@ -383,10 +368,9 @@ class Cpu(Addresses):
         """Raise the abort of a refused fill: the engine has stopped before its instruction."""
         pc = refusal.pc
         if refusal.fetch:
-            # Nothing of a block is left undone, even where the PC is back in it.
-            self._counter[BlockSlot.LAST_SIZE] = 0
+            self._count.whole_block()
         else:
-            self._uncount(pc)
+            self._count.left_at(pc)
         if refusal.fault == FAULT_STAGE2:
             self.stop(StopReason.ENGINE, "HCR_EL2.VM is set: there is no second stage here")
             return
@@ -414,7 +398,7 @@ class Cpu(Addresses):
     def _interrupted(self, target_el: int) -> None:
         """Raise an interrupt: the engine has stopped before the instruction it is at."""
         pc = self.pc
-        self._uncount(pc)
+        self._count.left_at(pc)
         self._deliver(make_irq(pc=pc, pstate=self.pstate, target_el=target_el))
 
     def _deliver(self, event: ExceptionEvent) -> None:
@@ -440,7 +424,7 @@ class Cpu(Addresses):
         if not self._system.emulate(self.instruction_at(pc) or 0, self._absent):
             return False
         self.set_pc(pc + 4)
-        self._counter[BlockSlot.INSTRUCTIONS] += 1
+        self._count.add_instruction()
         return True
 
     def _on_unmapped(

@@ -18,7 +18,8 @@ from relokit.runtime.arch.exceptions import (
 )
 from relokit.runtime.board import devices
 from relokit.runtime.board.devicetree import node_at
-from relokit.runtime.engine.cpu import NEVER, Cpu
+from relokit.runtime.engine.block_count import NEVER
+from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.guest.content import BytesContent
 from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.judge.outcome import Outcome

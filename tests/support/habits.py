@@ -14,7 +14,6 @@ from unicorn import unicorn_const as u
 
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.engines import Engine
-from relokit.runtime.engine.native_hooks import BlockSlot
 from relokit.runtime.run import prepare
 
 Habit = Callable[[Cpu], None]
@@ -31,7 +30,7 @@ def single_steps(cpu: Cpu) -> None:
     def step(pc: int, until: int, *rest: Any, **more: Any) -> None:
         while pc != until:
             start(pc, until, count=1)
-            if cpu._counter[BlockSlot.REASON] or cpu._pending or cpu.mmu.doomed:
+            if cpu._count.reason or cpu._pending or cpu.mmu.doomed:
                 return
             pc = cpu.pc
 

@@ -11,6 +11,7 @@ from relokit.codegen.base.documents import from_data, to_data, to_json
 from relokit.codegen.base.errors import FormatError
 from relokit.runtime.behaviour.differences import compare_behaviour
 from relokit.runtime.behaviour.observation import (
+    UNANSWERED,
     BehaviourDiff,
     BehaviourKind,
     Counts,
@@ -60,7 +61,20 @@ def with_register(one: Observation, name: str, value: int = 99) -> Observation:
 @pytest.mark.parametrize("leaving", Leaving)
 def test_nothing_differs_from_itself(leaving: Leaving) -> None:
     same = compare_behaviour("f", TrialMode.CALL, (seen(leaving),), (seen(leaving),))
-    assert (same.differences, same.verdict) == ((), Verdict.SAME)
+    verdict = Verdict.NO_ANSWER if leaving in UNANSWERED else Verdict.SAME
+    assert (same.differences, same.verdict) == ((), verdict)
+
+
+@pytest.mark.parametrize("leaving", sorted(UNANSWERED))
+def test_what_only_the_host_ended_is_neither_the_same_nor_different(leaving: Leaving) -> None:
+    """But what other trials show is seen."""
+    done, stopped = seen(Leaving.RETURN), seen(leaving)
+    for pair in ((done, stopped), (stopped, done)):
+        found = compare_behaviour("f", TrialMode.CALL, (done, pair[0]), (done, pair[1]))
+        assert (found.differences, found.verdict) == ((), Verdict.NO_ANSWER)
+    other = with_register(done, "x0")
+    found = compare_behaviour("f", TrialMode.CALL, (done, done), (other, stopped))
+    assert found.verdict is Verdict.DIFFERENT
 
 
 KEPT = {f"x{n}" for n in range(18, 30)} | {"sp"}

@@ -10,7 +10,8 @@ import pytest
 from relokit.codegen.base.errors import MachineError
 from relokit.runtime.arch.exceptions import ExceptionClass
 from relokit.runtime.engine import cpu, engine_fault, native_hooks
-from relokit.runtime.engine.cpu import NEVER, Cpu
+from relokit.runtime.engine.block_count import NEVER
+from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.spinning import is_endless
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.record.stop import StopReason

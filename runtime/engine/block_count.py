@@ -1,0 +1,67 @@
+"""The block hook's array by name: what it has counted, what it stopped for, and what to take back.
+
+The hook counts a block when it is entered, whole. See native_hooks.c.
+"""
+
+from __future__ import annotations
+
+from relokit.runtime.engine import native_hooks
+from relokit.runtime.engine.native_hooks import BlockSlot, NativeStop, Words
+
+NEVER = (1 << 64) - 1
+"""A PC that no instruction has."""
+
+
+class BlockCount:
+    """Instructions and blocks of a run; ``words`` is the array that the hooks have."""
+
+    def __init__(self) -> None:
+        self.words: Words = native_hooks.new_counter()
+
+    def begin(self, limit: int) -> None:
+        """Count from nothing, up to ``limit`` instructions."""
+        self.words[: BlockSlot.STOP] = 0
+        self.words[BlockSlot.BLOCKS] = 0
+        self.words[BlockSlot.LIMIT] = limit
+        self.words[BlockSlot.HARMLESS] = NEVER
+
+    @property
+    def instructions(self) -> int:
+        """Instructions of all blocks that were entered, but for what was taken back."""
+        return int(self.words[BlockSlot.INSTRUCTIONS])
+
+    @property
+    def blocks(self) -> int:
+        """Blocks that were entered."""
+        return int(self.words[BlockSlot.BLOCKS])
+
+    @property
+    def reason(self) -> NativeStop:
+        """Why a hook stopped the engine."""
+        return NativeStop(int(self.words[BlockSlot.REASON]))
+
+    def go_on(self) -> None:
+        """Nothing has stopped the engine."""
+        self.words[BlockSlot.REASON] = NativeStop.NONE
+
+    def allow_repeats(self, pc: int) -> None:
+        """Go on, and let the block at ``pc`` follow itself."""
+        self.words[BlockSlot.HARMLESS] = pc
+        self.words[BlockSlot.REPEATS] = NativeStop.NONE
+        self.go_on()
+
+    def add_instruction(self) -> None:
+        """One more was carried out, by us."""
+        self.words[BlockSlot.INSTRUCTIONS] += 1
+
+    def whole_block(self) -> None:
+        """Nothing of the last block is left undone, even where the PC is back in it."""
+        self.words[BlockSlot.LAST_SIZE] = 0
+
+    def left_at(self, pc: int) -> None:
+        """Take back what was counted ahead: the block was left at ``pc``."""
+        last, size = int(self.words[BlockSlot.LAST]), int(self.words[BlockSlot.LAST_SIZE])
+        if last <= pc < last + size:
+            self.words[BlockSlot.INSTRUCTIONS] -= (last + size - pc) // 4
+            # So that a second call takes nothing back.
+            self.words[BlockSlot.LAST_SIZE] = pc - last
