@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from relokit.arguments import path_or_none, target_or_default
 from relokit.codegen.base.errors import TemplateError
 from relokit.codegen.built_in import TEMPLATES
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.kexec_routines import KexecRoutine
 from relokit.codegen.target import Target
 

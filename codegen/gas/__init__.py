@@ -1,3 +1,3 @@
-"""The assembler: GNU as's language over Keystone's encoder, text to Object; imports codegen,
-codegen.base.
+"""The assembler: GNU as's language, text to Object; its own modules import codegen, codegen.base,
+codegen.gas.instructions.
 """

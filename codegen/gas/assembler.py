@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from relokit.codegen.base.errors import AssemblyError
-from relokit.codegen.gas.arithmetic import parse
 from relokit.codegen.gas.directives import directive, move_to
 from relokit.codegen.gas.emit import Encode, finish, located
 from relokit.codegen.gas.expansion import LANGUAGE, Expansion
+from relokit.codegen.gas.instructions.arithmetic import parse
 from relokit.codegen.gas.lexer import (
     LINE_MARKER,
     Statement,

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from relokit.codegen.base.errors import AssemblyError
-from relokit.codegen.gas.arithmetic import parse
-from relokit.codegen.gas.insn import AsmInstruction
+from relokit.codegen.gas.instructions.arithmetic import parse
+from relokit.codegen.gas.instructions.insn import AsmInstruction
+from relokit.codegen.gas.instructions.operands import split_operands
 from relokit.codegen.gas.notes import FORMS, note
 from relokit.codegen.gas.open_section import usual_attributes
-from relokit.codegen.gas.operands import split_operands
 from relokit.codegen.gas.unit import ALIGN_LIMIT, UnitState
 from relokit.codegen.gas.values import evaluate
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType

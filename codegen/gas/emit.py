@@ -10,15 +10,15 @@ from itertools import pairwise
 from relokit.codegen.aarch64_elf import RelocationType as R
 from relokit.codegen.base.bits import MASK64, signed
 from relokit.codegen.base.errors import AssemblyError
-from relokit.codegen.gas.arithmetic import Sym
-from relokit.codegen.gas.fields import (
+from relokit.codegen.gas.instructions.arithmetic import Sym
+from relokit.codegen.gas.instructions.fields import (
     LO12,
     AbsoluteField,
     Field,
     fill_absolute,
     lo12_relocation,
 )
-from relokit.codegen.gas.insn import AsmInstruction
+from relokit.codegen.gas.instructions.insn import AsmInstruction
 from relokit.codegen.gas.open_section import Fixup, SectionState, data_bytes
 from relokit.codegen.gas.unit import UnitState, resolved
 from relokit.codegen.gas.values import Value, describe, evaluate, place

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from relokit.codegen.base.bits import signed
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.gas.arithmetic import parse
+from relokit.codegen.gas.instructions.arithmetic import parse
+from relokit.codegen.gas.instructions.operands import register
 from relokit.codegen.gas.lexer import LABELS, LINE_LIMIT, cut
 from relokit.codegen.gas.macros import (
     Macro,
@@ -22,7 +23,6 @@ from relokit.codegen.gas.macros import (
     squeezed,
     substituted,
 )
-from relokit.codegen.gas.operands import register
 from relokit.codegen.gas.unit import UnitState
 from relokit.codegen.source import Origin
 

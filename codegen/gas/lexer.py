@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from relokit.codegen.base.errors import AssemblyError
-from relokit.codegen.gas.insn import AsmInstruction, parse_instruction
-from relokit.codegen.gas.operands import split_operands
+from relokit.codegen.gas.instructions.insn import AsmInstruction, parse_instruction
+from relokit.codegen.gas.instructions.operands import split_operands
 
 LINE_LIMIT = 16384
 """Characters in one line of source."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from relokit.codegen.base.errors import AssemblyError
-from relokit.codegen.gas.arithmetic import parse
+from relokit.codegen.gas.instructions.arithmetic import parse
 from relokit.codegen.gas.unit import UnitState
 
 _STRING = r'"(?:\\.|[^"\\])*"'

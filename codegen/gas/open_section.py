@@ -7,9 +7,9 @@ from dataclasses import field
 
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.gas.arithmetic import Expr, Sym
-from relokit.codegen.gas.fields import AbsoluteField, Field
-from relokit.codegen.gas.insn import AsmInstruction
+from relokit.codegen.gas.instructions.arithmetic import Expr, Sym
+from relokit.codegen.gas.instructions.fields import AbsoluteField, Field
+from relokit.codegen.gas.instructions.insn import AsmInstruction
 from relokit.codegen.object import SectionFlag, SectionType, SourceLine
 
 _CODE = SectionType.PROGBITS, SectionFlag.ALLOC | SectionFlag.EXEC

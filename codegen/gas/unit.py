@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relokit.codegen.base.errors import AssemblyError
-from relokit.codegen.gas.arithmetic import (
+from relokit.codegen.gas.instructions.arithmetic import (
     AsmBinary,
     AsmDot,
     AsmName,
@@ -13,13 +13,13 @@ from relokit.codegen.gas.arithmetic import (
     Sym,
     left_spine,
 )
-from relokit.codegen.gas.insn import AsmInstruction, parse_instruction
+from relokit.codegen.gas.instructions.insn import AsmInstruction, parse_instruction
+from relokit.codegen.gas.instructions.operands import split_operands
 from relokit.codegen.gas.open_section import (
     Fixup,
     Literal,
     data_bytes,
 )
-from relokit.codegen.gas.operands import split_operands
 from relokit.codegen.gas.unit_sections import UnitSections
 from relokit.codegen.gas.values import behind, evaluate
 from relokit.codegen.object import SectionFlag, SectionType, SourceLine

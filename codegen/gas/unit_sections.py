@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relokit.codegen.base.errors import AssemblyError
-from relokit.codegen.gas.arithmetic import Sym
+from relokit.codegen.gas.instructions.arithmetic import Sym
 from relokit.codegen.gas.open_section import SectionState, usual_attributes
 from relokit.codegen.object import SectionFlag, SectionType
 

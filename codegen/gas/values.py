@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from relokit.codegen.base.errors import AssemblyError
-from relokit.codegen.gas.arithmetic import (
+from relokit.codegen.gas.instructions.arithmetic import (
     INTEGERS,
     AsmBinary,
     AsmUnary,

@@ -16,7 +16,7 @@ from relokit.codegen.aarch64_elf import RelocationType
 from relokit.codegen.base.bits import MASK64, signed
 from relokit.codegen.base.documents import ABSENT, Table, shown
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.gas.gnu_sysregs import HINTS
+from relokit.codegen.gas.instructions.gnu_sysregs import HINTS
 from relokit.codegen.instruction_forms import (
     ADD,
     ADR,

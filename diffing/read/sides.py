@@ -12,7 +12,7 @@ from relokit.codegen.base.coercion import argument, choice
 from relokit.codegen.base.errors import FormatError, TargetError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import RELOCATION
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.kimage_layouts import layout_named
 from relokit.codegen.series import Feature, parse_state
 from relokit.codegen.target import Regime, Target, parse_page_size

@@ -12,7 +12,7 @@ from pathlib import Path
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.host_file import HostFile
 from relokit.codegen.facts import RELOCATION
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.kexec_routines import NAMES, CodePart
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.codegen.object import Object, SectionType, Symbol

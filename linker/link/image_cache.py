@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from relokit.codegen.base.file_store import FileStore
 from relokit.codegen.build import KERNEL, Recipe
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.target import Target
 from relokit.linker.link.build_key import build_key, sources_digest
 from relokit.linker.stored_image import (

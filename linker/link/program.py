@@ -11,7 +11,7 @@ from relokit.codegen.base.errors import LinkError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.build import Recipe, render_recipe
 from relokit.codegen.gas.assembler import assemble
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.object import Object
 from relokit.codegen.source import Source, Unit
 from relokit.codegen.target import Target

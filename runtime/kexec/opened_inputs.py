@@ -14,7 +14,7 @@ from relokit.runtime.kexec.job import Job
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from relokit.codegen.gas.encoder import Encoder
+    from relokit.codegen.gas.instructions.encoder import Encoder
     from relokit.linker.foreign.code import ForeignCode
     from relokit.linker.kernel.kernel_file import KernelFile
 
@@ -63,7 +63,7 @@ def open_inputs(
 
 
 def _code(path: Path, files: Files, encoder: Callable[[], Encoder] | None) -> ForeignCode:
-    from relokit.codegen.gas.encoder import Encoder
+    from relokit.codegen.gas.instructions.encoder import Encoder
     from relokit.linker.foreign.doors import open_code
 
     return open_code(path, files, encoder or Encoder)

@@ -133,7 +133,7 @@ class ExportRequest:
 
     def carry_out(self, report: Report) -> BootableFile:
         """See Request."""
-        from relokit.codegen.gas.encoder import Encoder
+        from relokit.codegen.gas.instructions.encoder import Encoder
         from relokit.linker.elf.elf_writer import exec_chunks
         from relokit.runtime.run.prepare import prepare_machine
         from relokit.runtime.state.bootable import bootable_image

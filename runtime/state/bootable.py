@@ -13,7 +13,7 @@ import numpy as np
 from relokit.codegen import facts
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.build import HARNESS
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType
 from relokit.codegen.target import WIDE, Regime
 from relokit.linker.elf_format import PT_LOAD

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 
 
 def _fetcher(what: str = "kernel") -> Callable[[str], Path]:

@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from relokit.cli.main import main
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.diffing.instructions.decode import decode
 from relokit.diffing.read.sides import read_side
 from relokit.diffing.routines.classify import ChangeKind

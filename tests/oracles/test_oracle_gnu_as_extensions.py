@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from oracles.test_oracle_gnu_as_random import encodings, ours
 
-from relokit.codegen.gas import extensions
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions import extensions
+from relokit.codegen.gas.instructions.encoder import Encoder
 from support.gnu_as import agree
 
 pytestmark = pytest.mark.oracle

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relokit.codegen.base.errors import AssemblyError
-from relokit.codegen.gas import gnu_sysregs
 from relokit.codegen.gas.assembler import assemble
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions import gnu_sysregs
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.source import Unit
 from support.gnu_as import MARCH, _section, agree, gnu, view
 

@@ -8,7 +8,7 @@ import pytest
 
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.assembler import assemble
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.source import Unit
 from support.gnu_as import agree, gnu
 

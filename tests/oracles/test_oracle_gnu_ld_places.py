@@ -8,7 +8,7 @@ import pytest
 
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.gas.assembler import assemble as assembled
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.source import Unit
 from relokit.linker.link.linking import link
 from support.gnu_ld import assemble, compare, contents, gnu_ld, symbols

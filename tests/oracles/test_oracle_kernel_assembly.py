@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from oracles.kernel_source import FILES, preprocessed
 
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from support.gnu_as import agree
 
 pytestmark = pytest.mark.oracle

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.system_registers import decode_system, split_key
 from relokit.diffing.instructions.decode import decode_words
 from relokit.diffing.read.sides import read_side

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.source_digest import tools_digest
 from support.suites import survey
 from support.suites.__main__ import COMMAND, DOCS, page

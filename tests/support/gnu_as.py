@@ -10,7 +10,7 @@ from typing import Any
 from elftools.elf.elffile import ELFFile
 
 from relokit.codegen.gas.assembler import assemble
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.object import Binding, Object, SectionType, SymbolType
 from relokit.codegen.source import Unit
 

@@ -120,7 +120,7 @@ def test_side_by_side_fits_80_columns(cli: Cli) -> None:
 
 def test_colours_and_word_marks_on_a_terminal(files: tuple[Path, Path]) -> None:
     from relokit.cli.terminal.diff_view import side_by_side
-    from relokit.codegen.gas.encoder import Encoder
+    from relokit.codegen.gas.instructions.encoder import Encoder
     from relokit.diffing.read.sides import read_sides
     from relokit.diffing.routines.compare import compare
 

@@ -43,7 +43,7 @@ def digest(overrides: Path | None = None) -> bytes:
 @pytest.mark.parametrize(
     "name",
     [
-        "codegen/gas/encoder.py",
+        "codegen/gas/instructions/encoder.py",
         "codegen/base/child.py",
         "codegen/target.py",
         "linker/link/relocate.py",
@@ -87,7 +87,7 @@ def _moved(tree: Path) -> None:
 
 
 def _swapped(tree: Path) -> None:
-    one, two = tree / "codegen/gas/emit.py", tree / "codegen/gas/fields.py"
+    one, two = tree / "codegen/gas/emit.py", tree / "codegen/gas/instructions/fields.py"
     text = one.read_text()
     one.write_text(two.read_text())
     two.write_text(text)

@@ -278,7 +278,7 @@ def _read(tree: Path, cache: Path) -> tuple[str, bool]:
 def test_yesterdays_encoder_is_never_served(tree: Path, tmp_path: Path) -> None:
     """An edit of what Keystone is asked through, and back: each time what that code builds."""
     cache = tmp_path / "cache"
-    path = tree / "codegen/gas/encoder.py"
+    path = tree / "codegen/gas/instructions/encoder.py"
     text = path.read_text()
     line = "        good.append(word)\n"
     assert text.count(line) == 1

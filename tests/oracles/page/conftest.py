@@ -17,7 +17,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from relokit.cli.pages.page import Behaviour, Facts, diff_page
 from relokit.cli.pages.series_page import series_page
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.diffing.read.sides import read_sides
 from relokit.diffing.routines.compare import compare
 from relokit.diffing.routines.model import Diff, PatchStep

@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.mutation.independence import independent

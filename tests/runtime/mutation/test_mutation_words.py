@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.runtime.judge.rules.disassembly import disassemble
 from relokit.runtime.mutation.encodings import (
     ENCODINGS,

@@ -9,7 +9,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.source_digest import tools_digest
 from support.suites import sources
 from support.suites.outcomes import WRONG, Outcome

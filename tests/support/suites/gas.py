@@ -16,7 +16,7 @@ from elftools.elf.elffile import ELFFile
 
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.assembler import assemble
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.gas.lexer import LABELS, cut, without_block_comments
 from relokit.codegen.object import Object
 from relokit.codegen.source import Unit

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from relokit.codegen.base.errors import AssemblyError, LinkError, RelokitError
 from relokit.codegen.gas.assembler import assemble
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.object import Object
 from relokit.codegen.source import Unit
 from relokit.linker.elf.elf_reader import read_image

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions.encoder import Encoder
 from support.suites import gas, ld, sources
 from support.suites.once_wrong import FILES, SCRIPTS
 from support.suites.outcomes import Answer

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from relokit.codegen.base.bits import signed
 from relokit.codegen.base.errors import AssemblyError
-from relokit.codegen.gas.arithmetic import (
+from relokit.codegen.gas.instructions.arithmetic import (
     TOKEN_LIMIT,
     AsmBinary,
     AsmName,

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from relokit.codegen.base.bits import signed
 from relokit.codegen.base.errors import AssemblyError
-from relokit.codegen.gas.arithmetic import Expr
+from relokit.codegen.gas.instructions.arithmetic import Expr
 
 _OPPOSITE = {"add": "sub", "adds": "subs", "cmp": "cmn"}
 _OPPOSITE |= {other: name for name, other in _OPPOSITE.items()}

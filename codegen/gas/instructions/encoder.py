@@ -39,7 +39,7 @@ class Encoder:
     """Encodes instructions with Keystone; remembers what it has encoded."""
 
     def __init__(self) -> None:
-        self._child = Child("relokit.codegen.gas.encoder", library="Keystone")
+        self._child = Child("relokit.codegen.gas.instructions.encoder", library="Keystone")
         self._known: dict[str, bytes] = {}
 
     def start(self) -> None:

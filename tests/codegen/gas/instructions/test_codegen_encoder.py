@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relokit.codegen.base.errors import NativeCrashError
-from relokit.codegen.gas import encoder as module
-from relokit.codegen.gas.encoder import Encoder
+from relokit.codegen.gas.instructions import encoder as module
+from relokit.codegen.gas.instructions.encoder import Encoder
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import struct
 from fractions import Fraction
 
 from relokit.codegen.base.errors import AssemblyError
-from relokit.codegen.gas.operands import register
+from relokit.codegen.gas.instructions.operands import register
 
 FLOATING = frozenset(("fmov", "fcmp", "fcmpe", "fcmeq", "fcmge", "fcmgt", "fcmle", "fcmlt"))
 """Instructions that take one: any of the 256 that fmov has, or zero to compare with."""

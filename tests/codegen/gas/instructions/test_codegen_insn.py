@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from relokit.codegen.aarch64_elf import RelocationType as R
 from relokit.codegen.base.errors import AssemblyError
-from relokit.codegen.gas import gnu_sysregs
-from relokit.codegen.gas.arithmetic import AsmName
-from relokit.codegen.gas.fields import (
+from relokit.codegen.gas.instructions import gnu_sysregs
+from relokit.codegen.gas.instructions.arithmetic import AsmName
+from relokit.codegen.gas.instructions.fields import (
     ADDRESS,
     BRANCH,
     CALL,
@@ -23,8 +23,8 @@ from relokit.codegen.gas.fields import (
     fill_absolute,
     lo12_relocation,
 )
-from relokit.codegen.gas.insn import AsmInstruction, parse_instruction
-from relokit.codegen.gas.operands import keyword, register, split_operands
+from relokit.codegen.gas.instructions.insn import AsmInstruction, parse_instruction
+from relokit.codegen.gas.instructions.operands import keyword, register, split_operands
 
 
 def parse(text: str) -> AsmInstruction:

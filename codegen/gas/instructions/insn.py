@@ -10,9 +10,9 @@ import re
 
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.gas import extensions, gnu_sysregs
-from relokit.codegen.gas.arithmetic import Expr, parse
-from relokit.codegen.gas.fields import (
+from relokit.codegen.gas.instructions import extensions, gnu_sysregs
+from relokit.codegen.gas.instructions.arithmetic import Expr, parse
+from relokit.codegen.gas.instructions.fields import (
     ADDRESS,
     BRANCH,
     CALL,
@@ -24,9 +24,9 @@ from relokit.codegen.gas.fields import (
     AbsoluteField,
     Field,
 )
-from relokit.codegen.gas.floating import FLOATING, immediate
-from relokit.codegen.gas.keystone_faults import checked
-from relokit.codegen.gas.operands import (
+from relokit.codegen.gas.instructions.floating import FLOATING, immediate
+from relokit.codegen.gas.instructions.keystone_faults import checked
+from relokit.codegen.gas.instructions.operands import (
     BARRIERS,
     CONDITIONS,
     SVE_CONDITIONS,

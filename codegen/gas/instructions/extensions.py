@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.gas.operands import register
+from relokit.codegen.gas.instructions.operands import register
 
 Operand = Sequence["str | int"]
 """A parsed operand: ``["x0"]``, ``["#", 4]``, ``["[", "x1", ", ", "#", 8, "]"]``."""
