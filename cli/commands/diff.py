@@ -44,7 +44,7 @@ LEFT and RIGHT are a target (series:12,page=16k,va=48,el=vhe,layout=6.1), assemb
 or ELF file, or a kernel (Image or vmlinuz); with :SYMBOL, one routine of it. Without, all routines
 are compared, of kernels those of kexec and the EL2 stub; with --all, every function.
 """
-EPILOG = """Exit codes: 0 same, 1 different, 2 trouble.
+EPILOG = """Exit codes: 0 same, 1 different, 2 trouble, 3 no answer of --run.
 
 \b
 relokit diff series:11 series:12                    what a patch changes

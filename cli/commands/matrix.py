@@ -116,6 +116,7 @@ def command(
     from relokit.matrix import fitted
 
     files = Files()
+    layout_from = options["layout_from"]
     layout = layout_of(options, files)
     code = opened_code(Job(code_from=options["code_from"]), files)
     if code is not None:
@@ -135,14 +136,15 @@ def command(
 
     from relokit.cli.terminal import matrix_view
 
+    given = matrix_view.Shared(job, layout_from)
     workers = workers_of(jobs, cluster, most=len(chosen))
     view: View
     if as_json:
-        view = matrix_view.JsonView(job)
+        view = matrix_view.JsonView(given)
     elif as_ktap:
-        view = matrix_view.KtapView(job)
+        view = matrix_view.KtapView(given)
     else:
-        view = matrix_view.view_for_people(chosen, job)
+        view = matrix_view.view_for_people(chosen, given)
     used = None
     if code is not None:
         targets = (cell.target for cell in chosen if cell.target is not None)

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import field
+from pathlib import Path
 from signal import SIGPIPE, Signals
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -80,23 +81,34 @@ class View(Protocol):
         """The end: of the matrix, or of our patience."""
 
 
-def view_for_people(cells: list[Cell], job: Job) -> View:
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all cells share: ``job``, and the file that their layout is from, if there is one."""
+
+    job: Job
+    layout_from: Path | None = None
+
+
+def view_for_people(cells: list[Cell], given: Shared) -> View:
     """A table if standard output is a terminal, else one line a cell."""
     if sys.stdout is not None and sys.stdout.isatty():
-        return TableView(cells, job)
-    return LineView(job)
+        return TableView(cells, given)
+    return LineView(given)
 
 
-def reproduce(cell: Cell, base: Job) -> str:
+def reproduce(cell: Cell, given: Shared) -> str:
     """The command line that runs just this cell."""
-    job = cell.job(base)
+    job = cell.job(given.job)
     assert cell.target is not None
     words: list[object] = ["relokit", "run", "--series", cell.series]
     words += ["--page-size", cell.target.page_name, "--va-bits", cell.va_bits]
     words += ["--cpu-bits", cell.cpu_bits] if cell.has_other_cpu else []
     words += ["--el", cell.regime, "--path", job.path]
     layout = cell.target.layout
-    words += ["--layout", layout.name] if LAYOUTS.get(layout.name) == layout else []
+    if given.layout_from is not None:
+        words += ["--layout-from", given.layout_from]
+    elif LAYOUTS.get(layout.name) == layout:
+        words += ["--layout", layout.name]
     words += ["--order", job.order] if job.order is not Order.SHUFFLED else []
     words += ["--shape", job.shape] if job.shape is not Shape.PLAIN else []
     for flag, value in (
@@ -142,14 +154,14 @@ class _Progress(Bars):
 class LineView(_Progress):
     """One line a cell; a failed one has its cause and its command below it."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, given: Shared) -> None:
         super().__init__()
-        self._job = job
+        self._given = given
 
     def show(self, result: CellResult, tally: Tally) -> bool:
         """See View."""
         self.advance(tally)
-        return emit(plain(_line(result, self._job)))
+        return emit(plain(_line(result, self._given)))
 
     def finish(self, tally: Tally, ended_by: Signals | None) -> None:
         """See View."""
@@ -159,9 +171,9 @@ class LineView(_Progress):
 class KtapView(_Progress):
     """KTAP: a plan of all cells, one result each."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, given: Shared) -> None:
         super().__init__()
-        self._job = job
+        self._given = given
 
     def show(self, result: CellResult, tally: Tally) -> bool:
         """See View."""
@@ -169,7 +181,7 @@ class KtapView(_Progress):
         head = f"{ktap.VERSION}\n{ktap.plan(tally.cells)}\n" if tally.done == 1 else ""
         diagnostics = [f"{finding.rule}: {finding.message}" for finding in result.findings]
         if result.status in _REPRODUCED:
-            diagnostics.append(f"reproduce: {reproduce(result.cell, self._job)}")
+            diagnostics.append(f"reproduce: {reproduce(result.cell, self._given)}")
         unsupported = result.status is CellStatus.UNSUPPORTED
         return emit(
             head
@@ -192,16 +204,16 @@ class KtapView(_Progress):
 class JsonView(_Progress):
     """One document, at the end."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, given: Shared) -> None:
         super().__init__()
-        self._job = job
+        self._given = given
         self._cells: list[ReportedCell] = []
 
     def show(self, result: CellResult, tally: Tally) -> bool:
         """See View."""
         self.advance(tally)
         again = result.status in (*_REPRODUCED, CellStatus.KNOWN)
-        command = reproduce(result.cell, self._job) if again else None
+        command = reproduce(result.cell, self._given) if again else None
         self._cells.append(ReportedCell(result, command))
         return True
 
@@ -224,8 +236,8 @@ class JsonView(_Progress):
 class TableView:
     """States by page size and regime, counting; failures scroll by above it."""
 
-    def __init__(self, cells: list[Cell], job: Job) -> None:
-        self._job = job
+    def __init__(self, cells: list[Cell], given: Shared) -> None:
+        self._given = given
         self._expected: dict[tuple[int, str], int] = {}
         self._done: dict[tuple[int, str], int] = {}
         self._failed: dict[tuple[int, str], int] = {}
@@ -257,7 +269,7 @@ class TableView:
         if result.status in _REPRODUCED:
             self._count(self._failed, result.cell)
             assert self._live is not None
-            text = plain(_line(result, self._job))
+            text = plain(_line(result, self._given))
             self._live.console.print(text, style="red", markup=False, highlight=False)
         return True
 
@@ -302,11 +314,11 @@ class TableView:
         return (f"{done}/{expected}", "yellow") if done else (str(expected), "dim")
 
 
-def _line(result: CellResult, job: Job) -> str:
+def _line(result: CellResult, given: Shared) -> str:
     if result.status is CellStatus.UNSUPPORTED:
         return f"unsupported  {result.cell.id}  {result.reason}"
     text = f"{result.status:<11}  {result.cell.id}  {result.seconds:.3f} s"
     if result.status is CellStatus.PASS:
         told = ", ".join(dict.fromkeys(finding.rule for finding in result.findings))
         return f"{text}  {result.instructions:,} instructions" + (f"; told: {told}" if told else "")
-    return f"{text}  {result.reason}\n             {reproduce(result.cell, job)}"
+    return f"{text}  {result.reason}\n             {reproduce(result.cell, given)}"

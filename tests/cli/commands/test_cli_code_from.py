@@ -11,10 +11,13 @@ import pytest
 
 from relokit.building import build, build_image
 from relokit.cli.main import main
+from relokit.cli.terminal.matrix_view import Shared, reproduce
 from relokit.codegen.built_in import TEMPLATES
-from relokit.codegen.kimage_layouts import layout_named
+from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
 from relokit.codegen.target import Target
 from relokit.linker.elf.elf_writer import exec_chunks, rel_chunks
+from relokit.runtime.campaign.cells import Selection, cells
+from relokit.runtime.kexec.job import Job
 
 Say = Callable[..., tuple[int, str, str]]
 
@@ -87,6 +90,14 @@ def test_a_failed_cell_is_reproduced_with_the_same_code(tmp_path: Path, say: Say
     (command,) = (one.strip() for one in shown.splitlines() if one.strip().startswith("relokit "))
     assert f"--code-from {path}" in command
     assert say(*command.split()[1:])[0] == 1
+
+
+def test_a_layout_of_a_file_is_in_the_line_that_reproduces_a_cell() -> None:
+    layout = replace(LAYOUTS["6.1"], name="mine", size=LAYOUTS["6.1"].size + 64)
+    [cell, *_] = cells(Selection(series=(15,), layout=layout))
+    line = reproduce(cell, Shared(Job(), Path("my vmlinux")))
+    assert "--layout-from 'my vmlinux' " in line
+    assert "--layout mine" not in line
 
 
 def test_what_is_mutated_is_what_the_file_has(tmp_path: Path, say: Say) -> None:

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from relokit.cli.commands import run
 from relokit.cli.options import make_job, make_target
 from relokit.cli.terminal import ktap
-from relokit.cli.terminal.matrix_view import reproduce
+from relokit.cli.terminal.matrix_view import Shared, reproduce
 from relokit.linker.kernel.opened import Files
 from relokit.runtime.campaign.cells import Cell, Selection, cells
 from relokit.runtime.judge.book import TRACE_SUBJECTS
@@ -215,7 +215,7 @@ def test_reproducing_command_asks_for_the_same(
     if cell.target is None:
         return
     base = Job(kernel=kernel, seed=seed, templates=templates, plain=plain)
-    _, _, *words = shlex.split(reproduce(cell, base))
+    _, _, *words = shlex.split(reproduce(cell, Shared(base)))
     options = run.command.make_context("run", words).params
     assert make_target(options, Files()) == cell.target
     assert make_job(options, plain=options["plain"]) == cell.job(base)
