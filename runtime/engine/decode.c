@@ -95,14 +95,14 @@ static void decode_system(uint32_t word, struct decoded *to)
 		found(to, reads ? KIND_MRS : KIND_MSR, field(word, 5, 16), field(word, 0, 5));
 }
 
-/* SVC, HVC, SMC; and ERET, ERETAA, ERETAB. */
+/* SVC, HVC, SMC; and ERET, ERETAA, ERETAB. The engine returns whatever bits 9:5 of ERET are. */
 static void decode_exception(uint32_t word, struct decoded *to)
 {
 	static const uint8_t calls[4] = {0, KIND_SVC, KIND_HVC, KIND_SMC};
 
 	if ((word & 0xffe0001c) == 0xd4000000 && word & 3)
 		found(to, (enum trace_kind)calls[word & 3], field(word, 5, 16), NO_REGISTER);
-	else if (word == 0xd69f03e0 || (word & 0xfffffbff) == 0xd69f0bff)
+	else if ((word & 0xfffffc1f) == 0xd69f0000 || (word & 0xfffffbff) == 0xd69f0bff)
 		found(to, KIND_ERET, 0, NO_REGISTER);
 }
 

@@ -1,4 +1,4 @@
-"""Advice on context.*, errata.*, interrupt.*, call.* and stack.*: see ``advice_caches.py``."""
+"""Advice on context, errata, interrupt, call, stack and code: see ``advice_caches.py``."""
 
 from __future__ import annotations
 
@@ -108,5 +108,15 @@ ON_CONTEXT: Mapping[str, tuple[str, str]] = {
         "The stack is the old kernel's: its page may be a destination, and with the MMU off SP is "
         "no address at all.",
         "code that moves keeps everything in registers",
+    ),
+    "code.allocated": (
+        "A CPU takes an exception as UNDEFINED, to vectors that may not be there. An emulator that "
+        "does not look at the field goes on.",
+        "eret is the word 0xd69f03e0",
+    ),
+    "code.predictable": (
+        "One CPU does what was meant, another nothing, a third leaves anything in the registers or "
+        "takes an exception as UNDEFINED.",
+        "take another register; what has no operand has 11111 in bits 4:0",
     ),
 }

@@ -45,6 +45,7 @@ _STATIONS: Book = (
 )
 TRACE_SUBJECTS = (
     "own", "caches", "fetch", "context", "bbm", "tlb", "errata", "interrupt", "call", "stack",
+    "code",
 )  # fmt: skip
 """What the rules in ``trace_book.py`` are about: the first words of their names."""
 

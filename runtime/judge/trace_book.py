@@ -7,6 +7,7 @@ from relokit.runtime.judge.rules.traced.break_before_make import BREAK_BEFORE_MA
 from relokit.runtime.judge.rules.traced.caches import CACHES
 from relokit.runtime.judge.rules.traced.context import CONTEXT
 from relokit.runtime.judge.rules.traced.fetch import FETCH
+from relokit.runtime.judge.rules.traced.instructions import INSTRUCTIONS
 from relokit.runtime.judge.rules.traced.interrupts import INTERRUPTS
 from relokit.runtime.judge.rules.traced.ownership import OWNERSHIP
 from relokit.runtime.judge.rules.traced.stack import STACK
@@ -15,6 +16,6 @@ from relokit.runtime.judge.rules.traced.tlb import TLB
 
 TRACE_BOOK = (
     *OWNERSHIP, *CACHES, *FETCH, *CONTEXT, *BREAK_BEFORE_MAKE, *TLB, *ATTRIBUTES,
-    *INTERRUPTS, *CALLS, *STACK,
+    *INTERRUPTS, *CALLS, *STACK, *INSTRUCTIONS,
 )  # fmt: skip
 """In the order in which findings are told; the subjects stand in ``book.TRACE_SUBJECTS``."""

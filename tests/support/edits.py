@@ -12,6 +12,8 @@ from relokit.runtime.judge.rules.disassembly import disassemble
 
 THEN = " ; "
 """Between instructions that follow each other."""
+WORD = ".inst "
+"""Before a word that no assembler has an instruction for."""
 
 Edits = Sequence[Sequence[str]]
 """Pairs: which instructions, and what takes the place of the first of them, one or several."""
@@ -37,10 +39,17 @@ def edited(image: Image, routine: str, edits: Edits) -> Image:
         [at] = [
             number for number in range(len(texts)) if texts[number : number + len(wanted)] == wanted
         ]
-        for number, word in enumerate(encoder().encode(new.split(THEN))):
-            assert isinstance(word, bytes), word
-            words[at + number] = word
+        for number, text in enumerate(new.split(THEN)):
+            words[at + number] = _word(text)
     return with_bytes(image, va, b"".join(words))
+
+
+def _word(text: str) -> bytes:
+    if text.startswith(WORD):
+        return int(text.removeprefix(WORD), 16).to_bytes(4, "little")
+    [word] = encoder().encode([text])
+    assert isinstance(word, bytes), word
+    return word
 
 
 def with_bytes(image: Image, va: int, data: bytes) -> Image:

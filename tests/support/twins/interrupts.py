@@ -1,4 +1,4 @@
-"""Twins of interrupt.*, call.* and stack.*."""
+"""Twins of interrupt.*, call.*, stack.* and code.*."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ VECTORS_AT = r.SPARE + 0x800
 ALL, NONE = 0xF, 0
 IMO, HCD = 1 << 4, 1 << 29
 STP_SP, STP_X1 = 0xA900_07E0, 0xA900_0420
+ERET_X0 = 0xD69F_0000
+LDP_TWICE, LDP = 0xA940_0000, 0xA940_0400
 AARCH32 = 0b10011
 
 
@@ -67,4 +69,6 @@ INTERRUPTS: dict[str, Twins] = {
         r.traced(_good().exception().eret(mode=AARCH32)), r.traced(_good().exception().eret())
     ),
     "stack.used": Twins(_saving(STP_SP), _saving(STP_X1)),
+    "code.allocated": Twins(_saving(ERET_X0), _saving(STP_X1)),
+    "code.predictable": Twins(_saving(LDP_TWICE), _saving(LDP)),
 }
