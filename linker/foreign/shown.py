@@ -10,7 +10,7 @@ import struct
 from collections.abc import Collection, Iterator
 
 from relokit.codegen.instruction_forms import BLR, BR, BRANCH_OR_CALL, InstructionForm
-from relokit.codegen.kexec_routines import RELOCATION_SIZE
+from relokit.codegen.kexec_routines import HIBERNATE_VECTORS, RELOCATION_SIZE
 from relokit.codegen.series import BEFORE, COMPLETE, Feature
 from relokit.codegen.target import PAGE_SIZES
 from relokit.linker.kernel.call_scan import written
@@ -52,6 +52,7 @@ def states_of(words: Collection[int], names: Collection[str]) -> range:
 
     Its size is stored behind it up to patch 9; it gets struct kimage from patch 7 on; since 12 its
     MMU is on: it then switches TTBR1 and has to turn the MMU off, where before it does neither.
+    Until patch 2 hibernation has EL2 vectors of its own.
     """
     first, last = BEFORE, COMPLETE
     copied = Feature.LINEAR_MAP_COPY.value
@@ -70,6 +71,8 @@ def states_of(words: Collection[int], names: Collection[str]) -> range:
         last = min(last, placed - 1)
     else:
         first = max(first, placed)
+    if HIBERNATE_VECTORS in names:
+        last = min(last, Feature.COPY_EL2_VECTORS.value - 1)
     return range(min(first, last), last + 1)
 
 

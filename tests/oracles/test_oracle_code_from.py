@@ -25,10 +25,11 @@ def test_kernel_before_the_series_at_the_complete_state(
     assert main(arguments) == 2
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["where"] == str(kernel_5_10)
-    assert "is of states 0 to 6 of the series" in error["message"]
+    # Its relocation could be of more, but hibernation has EL2 vectors of its own.
+    assert "is of states 0 to 1 of the series" in error["message"]
     # The hint is a way out.
-    assert error["hint"] == "add --series 6, or what it is"
-    assert main([*arguments, "--series", "0"]) == 0
+    assert error["hint"] == "add --series 1, or what it is"
+    assert main([*arguments, "--series", "1"]) == 0
 
 
 def test_kernel_with_the_series_at_a_state_before_it(
@@ -80,3 +81,14 @@ def test_shipped_code_has_no_error_in_any_shape(
         target = Target(series=series, regime=regime)
         job = Job(size=64 << 10, shape=shape, code_from=file)
         assert run_linked(target, job).passed
+
+
+@pytest.mark.parametrize("regime", list(Regime))
+def test_shipped_code_resumes_without_an_error(
+    regime: Regime, kernel_5_10: Path, kernel_6_1: Path, kernel_6_12: Path, kernel_7: Path
+) -> None:
+    """5.10 calls vectors that hibernation has of its own: they look at no number in x0."""
+    for file, series in ((kernel_5_10, 0), (kernel_6_1, 15), (kernel_6_12, 15), (kernel_7, 15)):
+        job = Job(size=8 << 10, path="hibernate", code_from=file)
+        outcome = run_linked(Target(series=series, regime=regime), job)
+        assert outcome.passed, (file, outcome.findings)

@@ -57,7 +57,7 @@ def test_shipped_code_ends_where_ours_does(
 
 
 def test_code_of_one_end_is_refused_at_the_other(kernel_5_10: Path, kernel_6_1: Path) -> None:
-    with pytest.raises(TargetError, match="states 0 to 6 of the series"):
+    with pytest.raises(TargetError, match="states 0 to 1 of the series"):
         outcome(Target(), Job(code_from=kernel_5_10))
     with pytest.raises(TargetError, match="states 12 to 15 of the series"):
         outcome(Target(series=0), Job(code_from=kernel_6_1))

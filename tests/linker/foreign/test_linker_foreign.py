@@ -122,9 +122,12 @@ def test_a_dropped_instruction_does_not_make_code_another_states() -> None:
         assert COMPLETE in states_of((*words[:at], 0xD503201F, *words[at + 1 :]), ())
 
 
-@given(st.lists(st.integers(0, 0xFFFFFFFF), max_size=64), st.booleans())
-def test_any_words_have_some_state(words: list[int], size: bool) -> None:
-    states = states_of(words, ("arm64_relocate_new_kernel_size",) if size else ())
+NAMES = ["arm64_relocate_new_kernel_size", "hibernate_el2_vectors", "swsusp_arch_suspend_exit"]
+
+
+@given(st.lists(st.integers(0, 0xFFFFFFFF), max_size=64), st.sets(st.sampled_from(NAMES)))
+def test_any_words_have_some_state(words: list[int], names: set[str]) -> None:
+    states = states_of(words, names)
     assert states
     assert 0 <= states[0] <= states[-1] <= COMPLETE
 
