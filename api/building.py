@@ -88,7 +88,7 @@ def sources_of(job: Job, code: ForeignCode | None = None) -> Sources:
         name = _ONLY_FOR.get(part.routine)
         if overrides is not None and name is not None and (overrides / name).is_file():
             raise TemplateError(
-                f"does nothing: what runs is {part.symbol} of {code.where}",
+                f"does nothing: what runs is {part.symbol} of {part.file}",
                 where=str(overrides / name),
                 hint="leave it out of --templates, or leave --code-from out",
             )
@@ -97,11 +97,11 @@ def sources_of(job: Job, code: ForeignCode | None = None) -> Sources:
 
 def opened_code(job: Job, files: Files) -> ForeignCode | None:
     """The code that ``job`` has run in place of ours; None if it is ours that runs."""
-    if job.code_from is None:
+    if not job.code_files:
         return None
     from relokit.linker.foreign.doors import open_code
 
-    return open_code(job.code_from, files, encoder)
+    return open_code(job.code_files, files, encoder)
 
 
 def layout_in(kernel: Path, files: Files) -> KimageLayout:

@@ -153,11 +153,14 @@ def fitted(cell: Cell, code: ForeignCode) -> Cell:
     One that cannot be built stays as it is.
     """
     from relokit.linker.foreign.code import target_for
+    from relokit.runtime.kexec.running import check_code_runs
 
-    if cell.target is None:
+    if cell.target is None or cell.path is None:
         return cell
     try:
-        return replace(cell, target=target_for(cell.target, code))
+        target = target_for(cell.target, code)
+        check_code_runs(target, cell.path, code)
+        return replace(cell, target=target)
     except TargetError as error:
         return replace(cell, target=None, reason=error.message)
 

@@ -261,8 +261,10 @@ class Session:
             opened = replace(opened, code=code)
         if opened.code is not None:
             from relokit.linker.foreign.code import target_for
+            from relokit.runtime.kexec.running import check_code_runs
 
             target = target_for(target, opened.code)
+            check_code_runs(target, job.path, opened.code)
         programs = programs_for(target, job, sources=sources_of(job, opened.code))
         return Setup(target, programs, job, opened.for_machine)
 

@@ -156,9 +156,11 @@ _JOB_OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--code-from": {
         "type": INPUT_FILE,
+        "multiple": True,
         "metavar": "FILE",
         "help": "Run the routines that this file has in place of ours: an object "
-        "(relocate_kernel.o), a linked ELF or vmlinux, preprocessed .S, an Image or vmlinuz.",
+        "(relocate_kernel.o), a linked ELF or vmlinux, preprocessed .S, an archive, an Image or "
+        "vmlinuz. Repeatable.",
     },
 }
 
@@ -314,7 +316,7 @@ def layout_of(options: dict[str, Any], files: Files) -> KimageLayout:
 
     layout = layout_named(name) if kernel is None else layout_in(kernel, files)
     if named or kernel is not None:
-        code = opened_code(Job(code_from=options.get("code_from")), files)
+        code = opened_code(Job(code_from=options.get("code_from", ())), files)
         if code is not None and code.layout not in (None, layout):
             flag = "--layout" if named else "--layout-from"
             raise click.UsageError(f"{code.where} has BTF, which decides: leave {flag} out")

@@ -67,8 +67,9 @@ def symbol_of(routine: KexecRoutine, target: Target) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CodePart:
-    """A routine and whose it is: the file's, or ours. ``sha256`` is of its ``bytes`` as the file
-    has them, or of ours as they are linked; where no target is built, ours have none.
+    """A routine and whose it is: that of ``file``, or ours. ``sha256`` is of its ``bytes`` as the
+    file has them, or of ours as they are linked; where no target is built, ours have none.
+    ``runs`` says whether the way out leads there, where there is one.
     """
 
     routine: KexecRoutine
@@ -76,18 +77,26 @@ class CodePart:
     symbol: str
     bytes: int | None = field(default=None, metadata=ABSENT)
     sha256: str | None = field(default=None, metadata=ABSENT)
+    file: str | None = field(default=None, metadata=ABSENT)
+    runs: bool | None = field(default=None, metadata=ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFile:
+    """A file of ``--code-from``: what it is (``kind``), and the SHA-256 of all of it."""
+
+    file: str
+    kind: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class CodeUsed:
     """What a run, a matrix or a campaign says of ``--code-from``.
 
-    ``kind`` is what the file is, ``sha256`` that of all of it; ``layout`` the struct kimage that
-    its code was given.
+    ``layout`` is the struct kimage that the code of ``files`` was given.
     """
 
-    file: str
-    kind: str
-    sha256: str
+    files: tuple[CodeFile, ...]
     layout: str
     parts: tuple[CodePart, ...]

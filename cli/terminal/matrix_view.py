@@ -116,7 +116,7 @@ def reproduce(cell: Cell, given: Shared) -> str:
         ("--kernel", job.kernel),
         ("--seed", job.seed or None),
         ("--templates", job.templates),
-        ("--code-from", job.code_from),
+        *(("--code-from", one) for one in job.code_files),
     ):
         words += [flag, value] if value is not None else []
     words += ["--plain"] if job.plain else []

@@ -182,12 +182,17 @@ def _tail(outcome: Outcome, verbose: bool) -> Iterator[Line]:
 
 def code_rows(code: CodeUsed) -> Iterator[tuple[str, str]]:
     """Which routines are whose, each with the beginning of its digest: label and text."""
-    digest = code.sha256[:DIGEST_SHOWN]
-    yield "code", f"{plain(code.file)}: {code.kind}, sha256 {digest}, kimage of {code.layout}"
-    for foreign, whose in ((True, "its"), (False, "ours:")):
-        parts = [part for part in code.parts if part.foreign is foreign]
-        if parts:
-            yield "", f"{whose} " + ", ".join(map(_part, parts))
+    for number, one in enumerate(code.files):
+        about = f"{one.kind}, sha256 {one.sha256[:DIGEST_SHOWN]}, kimage of {code.layout}"
+        yield "" if number else "code", f"{plain(one.file)}: {about}"
+        yield from _parts_of(code, one.file, "its ")
+    yield from _parts_of(code, None, "ours: ")
+
+
+def _parts_of(code: CodeUsed, file: str | None, whose: str) -> Iterator[tuple[str, str]]:
+    parts = [part for part in code.parts if part.file == file]
+    if parts:
+        yield "", whose + ", ".join(map(_part, parts))
 
 
 def code_lines(code: CodeUsed) -> Iterator[str]:
@@ -198,7 +203,8 @@ def code_lines(code: CodeUsed) -> Iterator[str]:
 def _part(part: CodePart) -> str:
     if part.sha256 is None:
         return str(part.routine)
-    return f"{part.routine} ({part.bytes} bytes, {part.sha256[:DIGEST_SHOWN]})"
+    idle = ", does not run here" if part.foreign and part.runs is False else ""
+    return f"{part.routine} ({part.bytes} bytes, {part.sha256[:DIGEST_SHOWN]}{idle})"
 
 
 def _verdict(outcome: Outcome) -> Line:

@@ -39,7 +39,8 @@ def coerce_fields(instance: Any, error: type[RelokitError], spellings: Spellings
     """Make each field of a frozen dataclass ``instance`` what its annotation says, in place.
 
     For its ``__post_init__``. Known are int, float, bool, str, Path, StrEnum, any class of which
-    there is an instance, one of these or None, and a tuple of many. Raises ``error`` naming the
+    there is an instance, one of these or None, a tuple of many, and one or
+    a tuple. Raises ``error`` naming the
     field and what it takes.
     """
     for name, (wanted, right) in _annotations(instance.__class__).items():
@@ -118,8 +119,11 @@ def _coerced(
     if origin in (Union, UnionType):
         if value is None:
             return None
-        (wanted,) = (one for one in get_args(wanted) if one is not type(None))
-        return _coerced(name, value, wanted, error, spelling)
+        ones = [one for one in get_args(wanted) if one is not type(None)]
+        several = isinstance(value, Sequence) and not isinstance(value, str)
+        # Of "one, or a tuple of many" it is what the value looks like.
+        fitting = [one for one in ones if (get_origin(one) is tuple) == several]
+        return _coerced(name, value, (fitting or ones)[0], error, spelling)
     if origin is tuple:
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise error(f"{name} {_is_no(value)}", hint="give a tuple or a list")

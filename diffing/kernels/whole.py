@@ -244,7 +244,7 @@ def compare_kernels(
     from relokit.diffing.kernels.whole_match import match_words
     from relokit.diffing.kernels.whole_pairs import pair_functions
     from relokit.diffing.kernels.whole_text import Numbers, read_text
-    from relokit.diffing.read.packed import UnpackedFiles
+    from relokit.linker.foreign.packed import UnpackedFiles
 
     wanted = frozenset(choices(ChangeKind, kinds, "kind of difference"))
     paths = str(left), str(right)

@@ -18,10 +18,10 @@ from relokit.codegen.series import Feature, parse_state
 from relokit.codegen.target import Regime, Target, parse_page_size
 from relokit.diffing.progress import READING, Progress, untold
 from relokit.diffing.read.object_side import object_side
-from relokit.diffing.read.packed import UnpackedFiles
 from relokit.diffing.read.program_sides import GETS_KIMAGE, image_side
 from relokit.diffing.read.routine import DiffError, Side
 from relokit.linker.elf_format import ELF_MAGIC, ET_REL
+from relokit.linker.foreign.packed import UnpackedFiles
 from relokit.linker.image import Image
 from relokit.linker.kernel.opened import Files
 

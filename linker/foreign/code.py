@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from relokit.codegen.base.errors import TargetError
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.kexec_routines import BESIDE, CodePart, CodeUsed, KexecRoutine, symbol_of
+from relokit.codegen.kexec_routines import (
+    BESIDE,
+    CodeFile,
+    CodePart,
+    CodeUsed,
+    KexecRoutine,
+    symbol_of,
+)
 from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout
 from relokit.codegen.object import Object
 from relokit.codegen.series import COMPLETE
@@ -17,16 +24,14 @@ from relokit.linker.link.substitution import Replacement
 
 @dataclass(frozen=True, slots=True)
 class ForeignCode:
-    """The code in the file ``where``: ``parts`` are the routines that it has, ``unit`` is them.
+    """The code in ``files``: ``parts`` are the routines that they have, ``unit`` is them.
 
     ``states`` are those of the series that the code can be of, ``page_size`` (bytes) and
     ``version`` (``6.12``) what its kernel is, None where the file does not say. ``layout`` is its
     struct kimage by BTF; without it ``fields`` has to fit, the offsets that it is read at.
     """
 
-    where: str
-    kind: str
-    sha256: str
+    files: tuple[CodeFile, ...]
     parts: tuple[CodePart, ...]
     unit: Object | None
     states: range
@@ -36,12 +41,18 @@ class ForeignCode:
     fields: frozenset[int] = frozenset()
 
     @property
+    def where(self) -> str:
+        """The files, for messages."""
+        return ", ".join(one.file for one in self.files)
+
+    @property
     def replacement(self) -> Replacement:
         """What is linked in place of ours."""
         assert self.unit is not None
         symbols = {part.symbol for part in self.parts}
         beside = (name for name, of in BESIDE.items() if of in symbols)
-        return Replacement(self.unit, frozenset(symbols | {*beside}), self.sha256)
+        digest = " ".join(one.sha256 for one in self.files)
+        return Replacement(self.unit, frozenset(symbols | {*beside}), digest)
 
     @property
     def without_unit(self) -> ForeignCode:
@@ -53,8 +64,15 @@ class ForeignCode:
         name = symbol_of(routine, target)
         return any(part.symbol == name for part in self.parts)
 
-    def used(self, target: Target, ours: Mapping[str, CodePart] | None = None) -> CodeUsed:
-        """What is said of it; ``ours`` are the parts of ours by symbol, if they are linked."""
+    def used(
+        self,
+        target: Target,
+        ours: Mapping[str, CodePart] | None = None,
+        running: Collection[KexecRoutine] | None = None,
+    ) -> CodeUsed:
+        """What is said of it; ``ours`` are the parts of ours by symbol, if they are linked,
+        ``running`` is what runs, where that is one thing.
+        """
         parts = {part.symbol: part for part in self.parts}
         names = {routine: symbol_of(routine, target) for routine in KexecRoutine}
         own = ours or {}
@@ -62,7 +80,9 @@ class ForeignCode:
             parts.get(name) or own.get(name) or CodePart(routine, False, name)
             for routine, name in names.items()
         )
-        return CodeUsed(self.where, self.kind, self.sha256, target.layout.name, chosen)
+        if running is not None:
+            chosen = tuple(replace(part, runs=part.routine in running) for part in chosen)
+        return CodeUsed(self.files, target.layout.name, chosen)
 
 
 def target_for(target: Target, code: ForeignCode) -> Target:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,46 +13,91 @@ from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.host_file import HostFile
 from relokit.codegen.facts import RELOCATION
 from relokit.codegen.gas.instructions.encoder import Encoder
-from relokit.codegen.kexec_routines import NAMES, CodePart
+from relokit.codegen.kexec_routines import NAMES, CodeFile, CodePart
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.codegen.object import Object, SectionType, Symbol
-from relokit.codegen.series import BEFORE, COMPLETE
 from relokit.linker.elf_format import ELF_MAGIC, ET_REL
 from relokit.linker.foreign.code import ForeignCode
 from relokit.linker.foreign.cut import cut
-from relokit.linker.foreign.shown import fields_read, page_size_of, states_of, words_of
+from relokit.linker.foreign.packed import is_archive, members, unpacked
+from relokit.linker.foreign.several import IMAGE, LINKED, together
+from relokit.linker.foreign.shown import (
+    fields_read,
+    page_size_of,
+    states_beside,
+    states_of,
+    words_of,
+)
 from relokit.linker.image import Image
 from relokit.linker.kernel.btf import has_btf, kernel_version, kimage_layout_from
 from relokit.linker.kernel.opened import Files, OpenedKernel
+from relokit.linker.link.merge import merge_objects
 from relokit.linker.link.substitution import WHOLE
 
 MAX_FILE = 1 << 32
 """Bytes; a vmlinux with its debug information has some hundred million."""
 WHAT = "code to run (.o, linked ELF, vmlinux, .S, Image)"
-ALL_STATES = range(BEFORE, COMPLETE + 1)
 _INCLUDE = re.compile(rb"^[ \t]*#[ \t]*include\b", re.MULTILINE)
 _ELF_HINT = "give an object (.o) or a linked ELF for arm64, or the kernel's Image"
 
 
-def open_code(path: str | Path, files: Files, encoder: Callable[[], Encoder]) -> ForeignCode:
-    """The code in the file at ``path``; ``encoder`` is asked for if there is something to assemble.
+def open_code(
+    paths: Path | Sequence[Path], files: Files, encoder: Callable[[], Encoder]
+) -> ForeignCode:
+    """The code in the files at ``paths``; ``encoder`` is asked for if there is any to assemble.
 
     Raises FormatError for a file that has none, or is none of these; AssemblyError.
     """
-    file = files.file(path, what=WHAT, limit=MAX_FILE)
+    several = (paths,) if isinstance(paths, Path) else paths
+    return together([_open_one(path, files, encoder) for path in several])
+
+
+def _open_one(path: Path, files: Files, encoder: Callable[[], Encoder]) -> ForeignCode:
+    outer, file = unpacked(files, path, what=WHAT, limit=MAX_FILE)
+    if is_archive(file.content):
+        return _archive_code(file)
     if Path(path).suffix in (".S", ".s"):
-        return object_code(_assembled(file, encoder()), file, "assembly")
+        return object_code(_assembled(file, encoder()), outer, "assembly")
     if file.content[:4] == ELF_MAGIC:
-        return _elf_code(file)
-    return kernel_code(files.kernel(path), file)
+        return _elf_code(file, outer)
+    return kernel_code(_kernel(path, files, outer, file), outer)
+
+
+def _kernel(path: Path, files: Files, outer: HostFile, file: HostFile) -> OpenedKernel:
+    """The kernel that is read once if it is the whole file at ``path``."""
+    if file is outer and path.exists():
+        return files.kernel(path)
+    from relokit.linker.kernel.kernel_file import read_kernel
+
+    return OpenedKernel(read_kernel(file))
 
 
 def layout_in(path: str | Path, files: Files) -> KimageLayout:
     """struct kimage by the BTF of a kernel: Image, or vmlinux. Raises FormatError without any."""
-    file = files.file(path, what="a kernel with BTF (Image, vmlinuz, vmlinux)", limit=MAX_FILE)
+    what = "a kernel with BTF (Image, vmlinuz, vmlinux)"
+    outer, file = unpacked(files, Path(path), what=what, limit=MAX_FILE)
     if file.content[:4] == ELF_MAGIC:
         return kimage_layout_from(file.content, where=file.where)
-    return files.kernel(path).layout
+    return _kernel(Path(path), files, outer, file).layout
+
+
+def _archive_code(file: HostFile) -> ForeignCode:
+    """The routines of those members of an archive that have some."""
+    from relokit.linker.elf.elf_reader import read_object
+
+    units = []
+    for name, content in members(file.content):
+        if content is not None and content[:4] == ELF_MAGIC:
+            unit = read_object(content, f"{file.where}({name})", to_link=False)
+            if any(True for _ in _parts(unit)):
+                units.append(unit)
+    if not units:
+        raise FormatError(
+            "is an archive without a routine that a kexec runs",
+            where=file.where,
+            hint="give an object (.o), or the vmlinux; a thin archive has only names of objects",
+        )
+    return _code(merge_objects(units, file.where), file, "archive")
 
 
 def kernel_code(opened: OpenedKernel, file: HostFile | None = None) -> ForeignCode:
@@ -66,7 +111,7 @@ def kernel_code(opened: OpenedKernel, file: HostFile | None = None) -> ForeignCo
     layout = opened.layout if has_btf(kernel.image) else None
     page_size = kernel.header.page_size
     version = kernel_version(kernel.image)
-    return _code(unit, file or kernel.data, "kernel Image", layout, page_size, version)
+    return _code(unit, file or kernel.data, IMAGE, layout, page_size, version)
 
 
 def object_code(unit: Object, file: HostFile, kind: str) -> ForeignCode:
@@ -74,21 +119,21 @@ def object_code(unit: Object, file: HostFile, kind: str) -> ForeignCode:
     return _code(unit, file, kind)
 
 
-def _elf_code(file: HostFile) -> ForeignCode:
+def _elf_code(file: HostFile, outer: HostFile) -> ForeignCode:
     from relokit.linker.elf.elf_reader import read_code, read_object
 
     content = file.content
     kind = struct.unpack_from("<H", content, 16)[0] if len(content) >= 18 else None
     try:
         if kind == ET_REL:
-            return object_code(read_object(content, file.where), file, "object")
+            return object_code(read_object(content, file.where, to_link=False), outer, "object")
         image = read_code(content, file.where)
     except FormatError as error:
         error.hint = error.hint or _ELF_HINT
         raise
     layout = kimage_layout_from(content, where=file.where) if has_btf(content) else None
     unit = cut(image, file.where)
-    return _code(unit, file, "linked ELF", layout, None, kernel_version(content))
+    return _code(unit, outer, LINKED, layout, None, kernel_version(content))
 
 
 def _assembled(file: HostFile, encoder: Encoder) -> Object:
@@ -123,7 +168,7 @@ def _code(
     page_size: int | None = None,
     version: str | None = None,
 ) -> ForeignCode:
-    parts = tuple(_parts(unit))
+    parts = tuple(replace(part, file=file.where) for part in _parts(unit))
     if not parts:
         raise FormatError(
             "has no routine that a kexec runs",
@@ -135,12 +180,10 @@ def _code(
     words = words_of(relocation)
     names = {symbol.name for symbol in unit.symbols if symbol.section >= 0}
     return ForeignCode(
-        where=file.where,
-        kind=kind,
-        sha256=hashlib.sha256(file.content).hexdigest(),
+        files=(CodeFile(file.where, kind, hashlib.sha256(file.content).hexdigest()),),
         parts=parts,
         unit=unit,
-        states=states_of(words, names) if words else ALL_STATES,
+        states=states_of(words, names) if words else states_beside(names),
         page_size=page_size or page_size_of(words),
         version=None if version == "unknown" else version,
         layout=layout,

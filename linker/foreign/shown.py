@@ -10,7 +10,7 @@ import struct
 from collections.abc import Collection, Iterator
 
 from relokit.codegen.instruction_forms import BLR, BR, BRANCH_OR_CALL, InstructionForm
-from relokit.codegen.kexec_routines import HIBERNATE_VECTORS, RELOCATION_SIZE
+from relokit.codegen.kexec_routines import HIBERNATE_EXIT, HIBERNATE_VECTORS, RELOCATION_SIZE
 from relokit.codegen.series import BEFORE, COMPLETE, Feature
 from relokit.codegen.target import PAGE_SIZES
 from relokit.linker.kernel.call_scan import written
@@ -71,9 +71,20 @@ def states_of(words: Collection[int], names: Collection[str]) -> range:
         last = min(last, placed - 1)
     else:
         first = max(first, placed)
-    if HIBERNATE_VECTORS in names:
-        last = min(last, Feature.COPY_EL2_VECTORS.value - 1)
+    beside = states_beside(names)
+    first, last = max(first, beside[0]), min(last, beside[-1])
     return range(min(first, last), last + 1)
+
+
+def states_beside(names: Collection[str]) -> range:
+    """The states that what else has these symbols can be of.
+
+    Up to patch 2 the exit of hibernation has its vectors with it.
+    """
+    shared = Feature.COPY_EL2_VECTORS.value
+    if HIBERNATE_VECTORS in names:
+        return range(BEFORE, shared)
+    return range(shared if HIBERNATE_EXIT in names else BEFORE, COMPLETE + 1)
 
 
 def page_size_of(words: Collection[int]) -> int | None:

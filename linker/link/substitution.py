@@ -54,6 +54,7 @@ def substituted(
         for symbol in unit.symbols
         if symbol.name in theirs.routines and symbol.name in homes and symbol.section >= 0
     }
+    _refuse_halves(ours, frozenset(wanted), unit.name)
     names = {symbol.section: homes[name][1] for name, symbol in wanted.items()}
     chosen = _closure(unit, names)
     kept = tuple(_without(one, frozenset(wanted)) for one in ours)
@@ -69,6 +70,25 @@ def _homes(ours: Sequence[Object]) -> dict[str, tuple[int, str]]:
         for symbol in unit.symbols
         if symbol.section >= 0 and symbol.binding is not Binding.LOCAL
     }
+
+
+def _global(symbol: Symbol) -> bool:
+    return symbol.binding is not Binding.LOCAL
+
+
+def _refuse_halves(ours: Sequence[Object], names: frozenset[str], where: str) -> None:
+    """Raise LinkError if ``names`` are a part of what is copied as one."""
+    for unit in ours:
+        for number, section in enumerate(unit.sections):
+            if section.name in WHOLE:
+                found = {one.name for one in unit.symbols if one.section == number and _global(one)}
+                if found & names and found - names:
+                    raise LinkError(
+                        f"has {', '.join(sorted(found & names))} without "
+                        f"{', '.join(sorted(found - names))}, which is copied with it",
+                        where=where,
+                        hint="give what has both, or --series: in later states they are apart",
+                    )
 
 
 def _without(unit: Object, names: frozenset[str]) -> Object:

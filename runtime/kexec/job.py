@@ -185,10 +185,11 @@ class Job:
 
     ``kernel`` None means the demo kernel, unless ``size`` (bytes) asks for a synthetic payload.
     ``memory`` is guest RAM in bytes, None: chosen to fit. ``*_at`` are PAs, None: chosen by the
-    boot protocol's rules. ``code_from`` is a file whose routines run in place of ours: an object, a
-    linked ELF, preprocessed assembly, a kernel. ``boot`` lets the new kernel run on after the
-    hand-over for at most that many seconds of the board (BOARD_SPEED), ``expect`` until it has
-    printed this; if it never does, the run fails. ``cmdline`` None keeps what ``dtb`` says, or is
+    boot protocol's rules. ``code_from`` is a file whose routines run in place of ours, or several:
+    an object, a linked ELF, preprocessed assembly, a kernel. ``boot`` lets the new kernel run on
+    after the hand-over for at most that many seconds of the board (BOARD_SPEED), ``expect`` until
+    it has printed this; if it never does, the run fails. ``cmdline`` None keeps what ``dtb`` says,
+    or is
     DEFAULT_CMDLINE without one. ``observe`` counts the maintenance instructions of the move;
     ``plain`` records no trace, so that the rules that read one judge nothing; ``strict`` has a
     warning fail it; ``effects`` has memory hold what caches were cleaned to it, and no more
@@ -222,7 +223,7 @@ class Job:
     path: KexecPath = KexecPath.NORMAL
     shape: Shape = Shape.PLAIN
     seed: int = 0
-    code_from: Path | None = None
+    code_from: Path | tuple[Path, ...] | None = None
     templates: Path | None = None
     boot: float | None = None
     expect: str | None = None
@@ -292,6 +293,14 @@ class Job:
                     f"the {name} of a crash kernel's memory is {value:#x}",
                     hint="give a multiple of 2 MiB, as the kernel sets it aside",
                 )
+
+    @property
+    def code_files(self) -> tuple[Path, ...]:
+        """The files of ``code_from``."""
+        given = self.code_from
+        if given is None:
+            return ()
+        return (given,) if isinstance(given, Path) else given
 
     @property
     def moves_demo(self) -> bool:

@@ -58,12 +58,14 @@ def open_inputs(
             if job.dtb is None
             else files.file(job.dtb, what="a device tree blob (.dtb)", limit=MAX_DTB)
         ),
-        code=None if job.code_from is None else _code(job.code_from, files, encoder),
+        code=_code(job.code_files, files, encoder) if job.code_files else None,
     )
 
 
-def _code(path: Path, files: Files, encoder: Callable[[], Encoder] | None) -> ForeignCode:
+def _code(
+    paths: tuple[Path, ...], files: Files, encoder: Callable[[], Encoder] | None
+) -> ForeignCode:
     from relokit.codegen.gas.instructions.encoder import Encoder
     from relokit.linker.foreign.doors import open_code
 
-    return open_code(path, files, encoder or Encoder)
+    return open_code(paths, files, encoder or Encoder)

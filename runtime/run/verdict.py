@@ -46,7 +46,7 @@ def run(
         return run_resume(target, programs, job, report, opened, trace)
     machine = prepare_machine(target, programs, job, report, opened)
     try:
-        built, code = perf_counter() - started, _code_used(target, programs, opened)
+        built, code = perf_counter() - started, _code_used(target, programs, job, opened)
         return run_machine(
             machine, job, report, trace, watcher, programs.demo, built=built, code=code
         )
@@ -108,7 +108,7 @@ def run_resume(
         kind = PayloadKind.PATTERN
         payload = PayloadPart(str(home.owner), kind, home.base, home.size, home.size)
         pages = home.size // target.page_size if resume.listed else 0
-        code = _code_used(target, programs, opened)
+        code = _code_used(target, programs, job, opened)
         subject = Subject(target.name, JudgedTarget.of(target), (payload,), pages, code=code)
         evidence = Evidence(subject, record)
         outcome = conclude(evidence, strict=job.strict, profile=job.profile)
@@ -122,13 +122,17 @@ def run_resume(
         resume.close()
 
 
-def _code_used(target: Target, programs: Programs, opened: OpenedInputs | None) -> CodeUsed | None:
+def _code_used(
+    target: Target, programs: Programs, job: Job, opened: OpenedInputs | None
+) -> CodeUsed | None:
     """Which routines are whose, where some are not ours."""
     if opened is None or opened.code is None:
         return None
     from relokit.linker.foreign.doors import own_parts
+    from relokit.runtime.kexec.running import routines_run
 
-    return opened.code.used(target, own_parts(programs.kernel))
+    running = routines_run(target, job.path)
+    return opened.code.used(target, own_parts(programs.kernel), running)
 
 
 def _subject(machine: Machine, job: Job) -> Subject:

@@ -47,10 +47,13 @@ def test_what_is_whose_is_shown_and_in_the_document(tmp_path: Path, say: Say) ->
     status, shown, _ = say(*words)
     assert status == 0
     document = json.loads(say(*words, "--json")[1])["code"]
-    assert document["kind"] == "object"
-    assert f"code         {path}: object, sha256 {document['sha256'][:16]}" in shown
+    (file,) = document["files"]
+    assert (file["file"], file["kind"]) == (str(path), "object")
+    assert f"code         {path}: object, sha256 {file['sha256'][:16]}" in shown
     for part in document["parts"]:
         assert f"{part['routine']} ({part['bytes']} bytes, {part['sha256'][:16]})" in shown
+        assert part.get("file") == (str(path) if part["foreign"] else None)
+        assert part["runs"] == (part["routine"] in ("relocation", "vectors", "hyp-stub"))
         assert part["foreign"] == (part["routine"] == "relocation")
     assert shown.index("its relocation") < shown.index("ours: vectors")
     assert "code" not in json.loads(say("run", "--size", "4k", "--json")[1])
@@ -154,3 +157,75 @@ def test_a_routine_that_does_not_fit_its_page_is_named(tmp_path: Path, say: Say)
     status, _, error = say("run", "--code-from", path)
     assert status == 2
     assert f"bigger than 4 KiB or misaligned (linked with {path})" in error
+
+
+def several(folder: Path, *names: str) -> list[Path]:
+    """Our own units as objects."""
+    made = {one.name: one for one in build(Target()).objects}
+    paths = [folder / f"{name}.o" for name in names]
+    for path, name in zip(paths, names, strict=True):
+        path.write_bytes(b"".join(bytes(one) for one in rel_chunks(made[name])))
+    return paths
+
+
+def test_several_files_are_told_apart(tmp_path: Path, say: Say) -> None:
+    first, second = several(tmp_path, "relocate_kernel.S", "hibernate.S")
+    words = [word for path in (first, second) for word in ("--code-from", path)]
+    status, shown, _ = say("run", "--size", "4k", *words)
+    assert status == 0
+    lines = [line.strip() for line in shown.splitlines()]
+    at = next(n for n, line in enumerate(lines) if line.startswith("code "))
+    assert lines[at].startswith(f"code         {first}: object, sha256 ")
+    assert lines[at + 1].startswith("its relocation (")
+    assert lines[at + 2].startswith(f"{second}: object, sha256 ")
+    assert lines[at + 3].startswith("its hibernate-exit (")
+    assert lines[at + 3].endswith("does not run here)")
+    assert lines[at + 4].startswith("ours: vectors (")
+    chosen = "--va-bits", "48", "--el", "el1", "--payload", "shuffled,no-list", "-j", 1
+    status, shown, _ = say("matrix", *words, *chosen)
+    assert status == 0
+    assert shown.count("pass         series15/") == 3, "normal, by a purgatory, hibernate"
+    assert f"code: {first}: object" in shown
+    assert f"{second}: object" in shown
+    # What is in no place of the move is not run there.
+    assert "nothing of it runs on path crash in regime el1" in shown
+    status, shown, _ = say("mutate", *words, "--el", "el1", "--operator", "flags", "-j", 1)
+    assert status in (0, 1)
+    assert f"{second}: object" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "way"),
+    [
+        ("hibernate.S", (), "--path hibernate"),
+        ("trans_pgd.S", ("--el", "vhe"), "--el nvhe"),
+        ("trans_pgd.S", ("--path", "crash"), "--path normal"),
+        ("trans_pgd.S", ("--el", "el1", "--path", "crash"), "--el nvhe --path normal"),
+        ("relocate_kernel.S", ("--path", "in-place"), "--path normal"),
+        ("cpu_reset.S", (), "--path in-place"),
+        ("hyp_stub.S", ("--el", "el1", "--path", "hibernate"), "--el nvhe"),
+    ],
+)
+def test_code_that_no_cpu_comes_to_is_refused(
+    name: str, words: tuple[str, ...], way: str, tmp_path: Path, say: Say
+) -> None:
+    (path,) = several(tmp_path, name)
+    status, _, message = say("run", "--size", "4k", "--code-from", path, *words)
+    assert status == 2
+    assert f"{path}: nothing of it runs on path" in message
+    assert f"hint: add {way}\n" in message
+    # And that is a way out.
+    kept = dict(zip(words[::2], words[1::2], strict=True))
+    kept |= dict(zip(way.split()[::2], way.split()[1::2], strict=True))
+    again = [word for pair in kept.items() for word in pair]
+    assert say("run", "--size", "4k", "--code-from", path, *again)[0] == 0
+
+
+def test_code_of_another_state_is_not_what_runs(tmp_path: Path, say: Say) -> None:
+    (path,) = several(tmp_path, "cpu_reset.S")
+    words = "run", "--code-from", path, "--path", "crash", "--size", "4k"
+    status, _, message = say(*words, "--series", "13")
+    assert status == 2
+    assert "it has cpu_soft_restart" in message
+    assert "another state of the series" in message
+    assert say(*words, "--series", "14")[0] == 0

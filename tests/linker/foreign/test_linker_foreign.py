@@ -145,7 +145,7 @@ def test_it_takes_the_place_of_ours(tmp_path: Path) -> None:
     ours = own_parts(build_image())
     for one, part in parts.items():
         if one is not KexecRoutine.RELOCATION:
-            assert part == ours[symbol_of(one, Target())]
+            assert part == replace(ours[symbol_of(one, Target())], runs=part.runs)
 
 
 @pytest.mark.parametrize("state", [0, 1, 2, 8, 13, COMPLETE])

@@ -18,10 +18,11 @@ from relokit.codegen.base.errors import FormatError, RelokitError
 from relokit.codegen.gas.assembler import assemble
 from relokit.codegen.source import Unit
 from relokit.diffing.kernels.whole import compare_kernels
-from relokit.diffing.read import packed
-from relokit.diffing.read.packed import opened
 from relokit.linker.elf.elf_writer import write_exec, write_rel
+from relokit.linker.foreign import packed
+from relokit.linker.foreign.packed import opened
 from relokit.linker.link.linking import link
+from support.archives import archive, member
 
 TEXT = """
         .globl go
@@ -101,25 +102,17 @@ def test_the_kernel_in_a_unified_kernel_image() -> None:
         assert cut > 127 or opened(memoryview(uki(b".linux", b"a kernel")[:cut]), "x") is None
 
 
-def member(name: str, data: bytes = b"xy") -> bytes:
-    return (
-        f"{name:<16}{0:<12}{0:<6}{0:<6}{644:<8}{len(data):<10}`\n".encode()
-        + data
-        + b"\n" * (len(data) % 2)
-    )
-
-
 @pytest.mark.parametrize(
     ("content", "words", "way_out"),
     [
         (
             b"!<arch>\n" + member("/", b"") + member("//", b"a_very_long_name.o/\n")
             + member("/0") + member("b.o/", b"odd"),
-            "archive", "ar x FILE (it has a_very_long_name.o, b.o)",
+            "archive", "FILE(MEMBER)' (it has a_very_long_name.o, b.o)",
         ),
-        (b"!<thin>\n" + member("c.o/", b""), "archive", "it has c.o"),
-        (b"!<arch>\n", "archive", "ar x FILE"),
-        (b"!<arch>\n" + b"\xff" * 100, "archive", "ar x FILE"),
+        (b"!<thin>\n" + member("c.o/", b""), "archive", "give the object itself (it has c.o)"),
+        (b"!<arch>\n", "archive", "FILE(MEMBER)"),
+        (b"!<arch>\n" + b"\xff" * 100, "archive", "FILE(MEMBER)"),
         (b"BC\xc0\xde" + bytes(100), "bitcode", "llc -filetype=obj"),
         (b"\xde\xc0\x17\x0b" + bytes(100), "bitcode", "-flto"),
     ],
@@ -133,3 +126,16 @@ def test_what_is_no_machine_code_yet_is_named_with_the_way_out(
         with pytest.raises(RelokitError, match=words) as caught:
             ask(str(file), str(file))
         assert way_out in (caught.value.hint or "")
+
+
+def test_a_member_of_an_archive_is_compared(tmp_path: Path) -> None:
+    for number in (1, 2):
+        made = archive({"one.o": unit(1), "a_very_long_name.o": unit(number)})
+        (tmp_path / f"{number}.a").write_bytes(made)
+    left, right = (str(tmp_path / f"{number}.a") for number in (1, 2))
+    assert relokit.diff(f"{left}(one.o)", f"{right}(one.o)").same
+    assert relokit.diff(f"{left}(a_very_long_name.o):go", f"{right}(a_very_long_name.o)").changed
+    assert compare_kernels(f"{left}(one.o)", f"{right}(a_very_long_name.o)").changed == 1
+    with pytest.raises(FormatError, match=r"no member two.o") as caught:
+        relokit.diff(f"{left}(two.o)", right)
+    assert "it has one.o, a_very_long_name.o" in (caught.value.hint or "")

@@ -1,4 +1,4 @@
-"""What an operand of a diff is inside of: a compressed file, a unified kernel image, an archive.
+"""What a file of code is inside of: a compressed file, a unified kernel image, an archive.
 
 Sources: RFC 1952 (gzip), RFC 8878 (zstd), the .xz file format, ar(5), LLVM's bitcode format,
 PE/COFF and the UKI specification (section .linux).
@@ -7,6 +7,7 @@ PE/COFF and the UKI specification (section .linux).
 from __future__ import annotations
 
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ ARCHIVES = b"!<arch>\n", b"!<thin>\n"
 BITCODE = b"BC\xc0\xde", b"\xde\xc0\x17\x0b"
 MEMBER = struct.Struct("16s12s6s6s8s10s2s")
 """Name, time, user, group, mode, size and end of a member's header (ar(5))."""
+_MEMBER = re.compile(r"(.+)\(([^()]+)\)", re.DOTALL)
 NAMED = 8
 """Members of an archive that are named."""
 
@@ -42,12 +44,36 @@ class UnpackedFiles(Files):
 
     def file(self, path: str | Path, *, what: str, limit: int = MAX_FILE) -> HostFile:
         """As there; raises FormatError for what is no machine code yet, or several files."""
-        found = super().file(path, what=what, limit=limit)
-        inner = opened(found.content, found.where)
-        if inner is None:
-            return found
-        self._files[Path(path)] = inner
-        return inner
+        path = Path(path)
+        if path in self._files:
+            return self._files[path]
+        archive, name = _named_member(path)
+        found = super().file(archive, what=what, limit=limit)
+        if name is not None and is_archive(found.content):
+            found = member(found.content, name, found.where)
+        self._files[path] = opened(found.content, found.where) or found
+        return self._files[path]
+
+
+def unpacked(files: Files, path: Path, *, what: str, limit: int) -> tuple[HostFile, HostFile]:
+    """The file (or member) at ``path``, and what is in it: itself, unless it is packed; or an
+    archive.
+    """
+    archive, name = _named_member(path)
+    outer = files.file(archive, what=what, limit=limit)
+    if is_archive(outer.content):
+        if name is None:
+            return outer, outer
+        outer = member(outer.content, name, outer.where)
+    return outer, opened(outer.content, outer.where) or outer
+
+
+def _named_member(path: Path) -> tuple[Path, str | None]:
+    """The archive and the member that ``ARCHIVE(MEMBER)`` names; a file that is there is itself."""
+    found = _MEMBER.fullmatch(str(path))
+    if found is None or path.exists():
+        return path, None
+    return Path(found[1]), found[2]
 
 
 def opened(content: memoryview, where: str) -> HostFile | None:
@@ -57,14 +83,8 @@ def opened(content: memoryview, where: str) -> HostFile | None:
     bitcode, with the way out, and for what is damaged.
     """
     head = bytes(content[:8])
-    if head in ARCHIVES:
-        members = list(_members(content))
-        some = ", ".join(members[:NAMED]) + (", ..." if len(members) > NAMED else "")
-        raise FormatError(
-            "is an archive",
-            where=where,
-            hint=f"take an object out of it: ar x FILE{f' (it has {some})' if some else ''}",
-        )
+    if is_archive(content):
+        raise _which(content, "is an archive", where)
     if head[:4] in BITCODE:
         raise FormatError(
             "is LLVM bitcode, no machine code yet",
@@ -77,25 +97,54 @@ def opened(content: memoryview, where: str) -> HostFile | None:
     return _expanded(content, where)
 
 
-def _members(content: memoryview) -> Iterator[str]:
-    """Names of the members of an archive, without its tables."""
+def is_archive(content: memoryview) -> bool:
+    """Whether ``content`` is one of ar's."""
+    return bytes(content[: len(ARCHIVES[0])]) in ARCHIVES
+
+
+def members(content: memoryview) -> Iterator[tuple[str, memoryview | None]]:
+    """Name and content of each member of an archive, but for its tables; a thin one has no content.
+
+    One that is cut short ends it.
+    """
     at, thin = len(ARCHIVES[0]), bytes(content[:8]) == ARCHIVES[1]
     long_names = b""
     while at + MEMBER.size <= len(content):
         name, *_, size, _ = MEMBER.unpack_from(content, at)
         digits = size.strip()
-        if not digits.isdigit():
-            return
         start = at + MEMBER.size
+        if not digits.isdigit() or (not thin and start + int(digits) > len(content)):
+            return
+        end = start + int(digits)
         name = name.rstrip()
         table = name in (b"/", b"//", b"/SYM64/")
         if name == b"//":
-            long_names = bytes(content[start : start + int(digits)])
+            long_names = bytes(content[start:end])
         elif not table:
             if name[:1] == b"/" and name[1:].isdigit():
                 name = long_names[int(name[1:]) :].partition(b"\n")[0]
-            yield name.rstrip(b"/").decode("utf-8", "backslashreplace")
-        at = start + (0 if thin and not table else int(digits) + int(digits) % 2)
+            shown = name.rstrip(b"/").decode("utf-8", "backslashreplace")
+            yield shown, None if thin else content[start:end]
+        at = start if thin and not table else end + int(digits) % 2
+
+
+def member(content: memoryview, name: str, where: str) -> HostFile:
+    """The member ``name`` of the archive ``where``; raises FormatError if it has not that."""
+    for one, inside in members(content):
+        if one == name and inside is not None:
+            return _kept(bytes(inside), f"{where}({name})")
+    raise _which(content, f"has no member {name}", where)
+
+
+def _which(content: memoryview, what: str, where: str) -> FormatError:
+    """What is said of an archive, with the names of what is in it."""
+    names = [name for name, _ in members(content)]
+    some = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    if bytes(content[:8]) == ARCHIVES[1]:
+        hint = "it is a thin one: give the object itself"
+    else:
+        hint = "name a member: 'FILE(MEMBER)'"
+    return FormatError(what, where=where, hint=f"{hint}{f' (it has {some})' if some else ''}")
 
 
 def _linux_section(content: memoryview) -> memoryview | None:
