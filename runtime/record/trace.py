@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import IntEnum, IntFlag
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -125,14 +126,33 @@ class Trace:
 
     __hash__ = None  # type: ignore[assignment]
 
+    @cached_property
+    def kinds(self) -> npt.NDArray[np.uint8]:
+        """The kind of each record, side by side in memory: every question begins with it."""
+        return np.ascontiguousarray(self.records["kind"])
+
+    @cached_property
+    def unknown(self) -> int:
+        """How many instructions may have accessed memory without being known."""
+        return int((self.kinds == TraceKind.UNKNOWN).sum())
+
+    def are(self, kinds: Iterable[int]) -> npt.NDArray[np.bool_]:
+        """Which records are of ``kinds``."""
+        return _are(self.kinds, kinds)
+
     def of(self, *kinds: TraceKind) -> Records:
         """The records of ``kinds``, in order."""
-        return self.records[are_of(self.records, kinds)]
+        return self.records[self.are(kinds)]
 
 
 def are_of(records: Records, kinds: Iterable[int]) -> npt.NDArray[np.bool_]:
-    """Which of ``records`` are of ``kinds``; a tenth of what numpy's ``isin`` takes for a few."""
+    """Which of ``records`` are of ``kinds``; of a whole trace, Trace.are."""
+    return _are(records["kind"], kinds)
+
+
+def _are(column: npt.NDArray[np.uint8], kinds: Iterable[int]) -> npt.NDArray[np.bool_]:
+    """A tenth of what numpy's ``isin`` takes for a few."""
     table = np.zeros(256, np.bool_)
     table[[int(kind) for kind in kinds]] = True
-    wanted: npt.NDArray[np.bool_] = table[records["kind"]]
+    wanted: npt.NDArray[np.bool_] = table[column]
     return wanted

@@ -30,7 +30,7 @@ from relokit.runtime.arch.translation import (
 from relokit.runtime.arch.walker import HALF
 from relokit.runtime.record.known import UnknownFactError
 from relokit.runtime.record.tables import TableKey
-from relokit.runtime.record.trace import Trace, TraceKind, are_of
+from relokit.runtime.record.trace import Trace, TraceKind
 
 NEVER = 1 << 62
 MAX_WRITES = 1 << 8
@@ -138,8 +138,7 @@ def views_of(trace: Trace, cpu_bits: int) -> Views:
 
 
 def _found(trace: Trace, cpu_bits: int) -> Views:
-    records = trace.records
-    steps = np.flatnonzero(are_of(records, SYNCHRONISES)) + 1
+    steps = np.flatnonzero(trace.are(SYNCHRONISES)) + 1
     views = Views((), tuple(steps.tolist()))
     spans: list[Span] = []
     for level, registers in _followed(trace, views).items():
@@ -161,7 +160,7 @@ def _followed(trace: Trace, views: Views) -> dict[int, _Registers]:
     user = _user_space(trace)
     if user is not None:
         found[user].values["TTBR0"] = [_Value(0, 0, known=False)]
-    numbers = np.flatnonzero(records["kind"] == TraceKind.MSR)
+    numbers = np.flatnonzero(trace.kinds == TraceKind.MSR)
     if len(numbers) > MAX_WRITES:
         raise UnknownFactError(f"{len(numbers):,} register writes")
     columns = (records[name][numbers].tolist() for name in ("encoding", "value", "el"))
@@ -195,7 +194,7 @@ def _user_space(trace: Trace) -> int | None:
     for the reboot had tables of his own there a moment before.
     """
     records = trace.records
-    first = np.flatnonzero(records["kind"] == TraceKind.FETCH)[:1]
+    first = np.flatnonzero(trace.kinds == TraceKind.FETCH)[:1]
     if not len(first) or not int(records["va"][first[0]]) & HALF:
         return None
     return 2 if records["el"][first[0]] == 2 else 1

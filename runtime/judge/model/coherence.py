@@ -8,6 +8,7 @@ section on mismatched attributes; the comments name them.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -26,9 +27,10 @@ from relokit.runtime.judge.model.lines import (
 )
 from relokit.runtime.judge.model.memory_type import MemoryType, memory_type
 from relokit.runtime.judge.model.ordering import Ordering
+from relokit.runtime.judge.model.settled import Stretches
 from relokit.runtime.judge.model.synchronising import DSB_FULL, DSB_TYPE
 from relokit.runtime.record.prehistory import Prehistory
-from relokit.runtime.record.trace import ATTRIBUTE_MMU, Trace, TraceFlag, TraceKind, are_of
+from relokit.runtime.record.trace import ATTRIBUTE_MMU, Trace, TraceFlag, TraceKind
 
 WRITE_BACK_GRANULE = 2048
 """The most that CTR_EL0.CWG can say, which is what it may be where it says nothing."""
@@ -96,20 +98,68 @@ class Coherence(Holdings):
             TraceKind.DMB: self._order,
             TraceKind.MSR: self._write_register,
         }
-        numbers = np.flatnonzero(are_of(trace.records, carry))
-        waiting = 0
-        for begin in range(0, len(numbers), _BLOCK):
-            block = numbers[begin : begin + _BLOCK]
-            columns = [trace.records[name][block].tolist() for name in _FIELDS]
-            for number, *row in zip(block.tolist(), *columns, strict=True):
-                while waiting < len(delivered) and delivered[waiting].before <= number:
-                    self._deliver(delivered[waiting])
-                    waiting += 1
-                self._now = number + 1
-                carry[row[0]](tuple(row))
-        for one in delivered[waiting:]:
+        numbers = np.flatnonzero(trace.are(carry))
+        stretches = Stretches(trace.records, numbers, self.line, _TO_POC - _OPTIONAL)
+        waiting = deque(delivered)
+        for first, last, usual in stretches:
+            handed_over = waiting and waiting[0].before <= numbers[last - 1]
+            if usual and not handed_over and self._settle(stretches, first, last):
+                continue
+            for begin in range(first, last, _BLOCK):
+                block = numbers[begin : min(begin + _BLOCK, last)]
+                columns = [trace.records[name][block].tolist() for name in _FIELDS]
+                for number, *row in zip(block.tolist(), *columns, strict=True):
+                    while waiting and waiting[0].before <= number:
+                        self._deliver(waiting.popleft())
+                    self._now = number + 1
+                    carry[row[0]](tuple(row))
+        for one in waiting:
             self._now = one.before
             self._deliver(one)
+
+    def _settle(self, stretches: Stretches, first: int, last: int) -> bool:
+        """All copies of a stretch at once, as _store(), _maintain() and _complete() have them.
+
+        False if something is pending that they have to do with, or they are of another memory type.
+        """
+        if self._hidden or self._emptied or self._pending:
+            return False
+        copying, loading = stretches.accesses(first, last)
+        through = all(self._controls.data(*one).cacheable for one in loading) and all(
+            one[0] & ATTRIBUTE_MMU and self._controls.data(*one) is MemoryType.WRITE_BACK
+            for one in copying
+        )
+        if not through:
+            return False
+        copies = stretches.copies(first, last)
+        if copies is None or not len(copies.pa):
+            return copies is not None
+        by_store, by_clean = (self._numbered(at) for at in (copies.store, copies.clean))
+        in_order = np.argsort(copies.clean)
+        pairs = zip(by_store[in_order].tolist(), by_clean[in_order].tolist(), strict=True)
+        self._cleaner.update(pairs)
+        stored, cleaned = ((at + 1).astype(np.uint32) for at in (copies.store, copies.clean))
+        for chosen, pa, size in copies.runs(self.line):
+            times = copies.lines[chosen]
+            planes = [np.repeat(one[chosen], times) for one in (by_clean, stored, cleaned)]
+            at = 0
+            for chunk, index in self._lines.pieces(pa, size):
+                end = at + index.stop - index.start
+                chunk.writer[index] = CLEAN
+                chunk.pending[index] = 0
+                chunk.maintained[index], chunk.stored[index], chunk.cleaned[index] = (
+                    values[at:end] for values in planes
+                )
+                self._ordering.passed((chunk, index))
+                at = end
+        self._ordering.settled(int(copies.store.max()) + 1, int(copies.done.max()) + 1)
+        self._weak.clear()
+        return True
+
+    def _numbered(self, records: npt.NDArray[np.int64]) -> npt.NDArray[np.uint16]:
+        """What stands for the instruction of each of ``records``."""
+        pcs, which = np.unique(self._records["pc"][records], return_inverse=True)
+        return np.array([self._number(pc) for pc in pcs.tolist()], np.uint16)[which]
 
     # Accesses -------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ def exposures(trace: Trace) -> Iterator[Exposure]:
     Raises UnknownFactError for a trace without VECTORS, and behind MAX_PLACES of them.
     """
     records = trace.records
-    numbers = np.flatnonzero(records["kind"] == TraceKind.VECTORS)
+    numbers = np.flatnonzero(trace.kinds == TraceKind.VECTORS)
     if not len(numbers):
         raise UnknownFactError("the trace does not tell where vectors are")
     ends = [*numbers[1:].tolist(), len(records)]

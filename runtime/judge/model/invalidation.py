@@ -113,10 +113,10 @@ class Invalidation:
 def invalidations(trace: Trace) -> tuple[Invalidation, ...]:
     """All TLBIs of ``trace`` in order; raises UnknownFactError for too many."""
     records = trace.records
-    numbers = np.flatnonzero(records["kind"] == TraceKind.TLBI)
+    numbers = np.flatnonzero(trace.kinds == TraceKind.TLBI)
     if len(numbers) > MAX_INVALIDATIONS:
         raise UnknownFactError(f"{len(numbers):,} TLB invalidations")
-    barriers = np.flatnonzero(records["kind"] == TraceKind.DSB)
+    barriers = np.flatnonzero(trace.kinds == TraceKind.DSB)
     kinds = records["encoding"][barriers].tolist()
     return tuple(_each(trace, numbers.tolist(), barriers.tolist(), kinds))
 
@@ -125,7 +125,8 @@ def _each(
     trace: Trace, numbers: list[int], barriers: list[int], kinds: list[int]
 ) -> Iterator[Invalidation]:
     records, start = trace.records, trace.start
-    writes = np.flatnonzero((records["kind"] == TraceKind.MSR) & (records["encoding"] == _HCR))
+    writes = np.flatnonzero(trace.kinds == TraceKind.MSR)
+    writes = writes[records["encoding"][writes] == _HCR]
     has = start.get("ID_AA64ISAR0_EL1", 0) >> _TLB & 0xF
     for number in numbers:
         at = int(np.searchsorted(writes, number))

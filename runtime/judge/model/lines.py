@@ -106,7 +106,7 @@ class Lines:
         """Those in which anything was done."""
         return iter(self._chunks.values())
 
-    def pieces(self, pa: int, length: int) -> Iterator[Piece]:
+    def pieces(self, pa: int, length: int) -> Iterator[tuple[Chunk, slice]]:
         """The lines that ``length`` bytes at ``pa`` touch."""
         line, count = self.line, self._count
         first, end = pa // line, -(-(pa + length) // line)

@@ -43,6 +43,16 @@ class Ordering:
             if self._around:
                 chunk.around[index] = 0
 
+    def passed(self, piece: Piece) -> None:
+        """The lines of ``piece`` were stored to through the caches, whenever that was."""
+        if self._around:
+            chunk, index = piece
+            chunk.around[index] = 0
+
+    def settled(self, stored: int, barrier: int) -> None:
+        """The last of many such stores, and of the barriers behind each."""
+        self._through, self._barrier = stored, barrier
+
     def certain(self, pieces: list[Piece], kind: MemoryType) -> list[Piece]:
         """``pieces`` without lines whose last store maintenance of ``kind`` may come before.
 

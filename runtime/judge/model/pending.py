@@ -13,7 +13,7 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.system_registers import register_name
 from relokit.runtime.arch.redirection import reached
 from relokit.runtime.record.known import UnknownFactError
-from relokit.runtime.record.trace import Trace, TraceKind, are_of
+from relokit.runtime.record.trace import Trace, TraceKind
 
 MAX_WRITES = 1 << 16
 """Register writes that are looked at; a move has some ten."""
@@ -87,7 +87,7 @@ def pending_writes(trace: Trace) -> Iterator[Pending]:
     Raises UnknownFactError behind the first MAX_WRITES.
     """
     records = trace.records
-    numbers = np.flatnonzero(are_of(records, _EVENTS))
+    numbers = np.flatnonzero(trace.are(_EVENTS))
     columns = (records[name][numbers].tolist() for name in ("kind", "encoding", "value", "el"))
     values = {name: trace.start[name] for name in TRACKED if name in trace.start}
     has_exs = bool(trace.start.get("ID_AA64MMFR0_EL1", 0) >> _EXS & 0xF)
@@ -130,9 +130,9 @@ def _synchronises(kind: int, sctlr: int) -> bool:
 def unsynchronised_results(trace: Trace) -> Iterator[tuple[int, int]]:
     """Reads of PAR_EL1 with no context synchronisation since the AT: numbers of both records."""
     kinds = (TraceKind.AT, TraceKind.MRS, TraceKind.ISB, TraceKind.EXCEPTION, TraceKind.ERET)
-    numbers = np.flatnonzero(are_of(trace.records, kinds))
+    numbers = np.flatnonzero(trace.are(kinds))
     asked: int | None = None
-    for number, kind in zip(numbers.tolist(), trace.records["kind"][numbers].tolist(), strict=True):
+    for number, kind in zip(numbers.tolist(), trace.kinds[numbers].tolist(), strict=True):
         if kind == TraceKind.AT:
             asked = number
         elif kind != TraceKind.MRS:

@@ -144,8 +144,7 @@ def _sctlr(trace: Trace, write: Pending, window: Records) -> Mask:
 
 def _identical(trace: Trace, write: Pending, window: Records) -> Mask:
     """Which records are in a page that was executed at its own PA with the MMU on."""
-    records = trace.records[: write.end]
-    fills = records[records["kind"] == TraceKind.FILL]
+    fills = trace.records[: write.end][trace.kinds[: write.end] == TraceKind.FILL]
     on = (fills["attributes"] & ATTRIBUTE_MMU) != 0
     executed = (fills["flags"] & TraceFlag.EXECUTABLE) != 0
     mapped = fills["va"][

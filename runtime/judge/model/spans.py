@@ -35,6 +35,15 @@ class Spans:
         self._starts = np.array([start for start, _ in self.ranges], np.uint64)
         self._ends = np.array([end for _, end in self.ranges], np.uint64)
 
+    @classmethod
+    def of_pages(cls, pages: Numbers, size: int) -> Spans:
+        """``size`` bytes from each PA of ``pages`` on: these are many, and most follow others."""
+        pages = np.sort(pages)
+        first = np.append(True, pages[1:] - pages[:-1] > size)[: len(pages)]
+        last = np.append(first[1:], True)[: len(pages)]
+        ends = pages[last] + np.uint64(size)
+        return cls(zip(pages[first].tolist(), ends.tolist(), strict=True))
+
     def hold(self, start: Numbers, end: Numbers) -> Mask:
         """Which of ``[start, end)`` lie in one of the ranges, whole."""
         if not self.ranges:
@@ -82,11 +91,9 @@ class AccessRanges:
     def of(cls, records: Records, chosen: Mask) -> AccessRanges:
         """Those of ``records`` that are ``chosen`` and have a PA."""
         numbers = np.flatnonzero(chosen)
-        picked = records[numbers]
-        there = picked["flags"] & int(TraceFlag.NO_PA) == 0
-        picked, numbers = picked[there], numbers[there]
-        start = picked["pa"].astype(np.uint64)
-        return cls(numbers, picked["pc"], start, start + picked["length"])
+        numbers = numbers[records["flags"][numbers] & int(TraceFlag.NO_PA) == 0]
+        pc, start, length = (records[name][numbers] for name in ("pc", "pa", "length"))
+        return cls(numbers, pc, start, start + length)
 
     def which(self, chosen: Mask) -> AccessRanges:
         """Those that are ``chosen``."""

@@ -55,10 +55,11 @@ def tables_in_force(trace: Trace, regions: Sequence[Region]) -> list[InForce]:
     records = trace.records
     host = bool(trace.start.get("HCR_EL2", 0) & HCR_EL2_E2H)
     writes: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
-    written = (records["kind"] == TraceKind.MSR) & np.isin(records["encoding"], list(_NAMES))
-    if written.sum() > MAX_WRITES:
+    written = np.flatnonzero(trace.kinds == TraceKind.MSR)
+    written = written[np.isin(records["encoding"][written], list(_NAMES))]
+    if len(written) > MAX_WRITES:
         raise UnknownFactError(f"more than {MAX_WRITES} writes of TTBRs cannot be followed")
-    for number in np.flatnonzero(written).tolist():
+    for number in written.tolist():
         row = records[number]
         which, level = _NAMES[int(row["encoding"])]
         # Under E2H an EL1 name reaches EL2's register from there.

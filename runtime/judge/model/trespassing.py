@@ -19,7 +19,7 @@ from relokit.runtime.judge.model.tables_in_force import TABLES, InForce, tables_
 from relokit.runtime.judge.model.trespass import Trespasses, TrespassKind
 from relokit.runtime.record.claims import Ownership
 from relokit.runtime.record.prehistory import Range
-from relokit.runtime.record.trace import ATTRIBUTE_MMU, Records, Trace, TraceKind
+from relokit.runtime.record.trace import ATTRIBUTE_MMU, Trace, TraceKind
 
 PREPARED = frozenset(
     {
@@ -56,12 +56,15 @@ class Way:
     resumes: bool
 
 
-def entered(records: Records, pc: int) -> int:
+def entered(trace: Trace, pc: int) -> int:
     """The number of the first record in which the instruction at ``pc`` is fetched or executed."""
-    va = records["va"]
-    at = (records["kind"] == TraceKind.FETCH) & (va <= pc) & (pc - va < records["length"])
-    at |= records["pc"] == pc
-    return int(at.argmax()) if at.any() else len(records)
+    records = trace.records
+    fetches = np.flatnonzero(trace.kinds == TraceKind.FETCH)
+    at, size = records["va"][fetches], records["length"][fetches]
+    hits = fetches[(at <= pc) & (pc - at < size)]
+    fetched = int(hits[0]) if len(hits) else len(records)
+    done = records["pc"][:fetched] == pc
+    return int(done.argmax()) if done.any() else fetched
 
 
 def trespasses_of(
@@ -69,7 +72,7 @@ def trespasses_of(
 ) -> Trespasses:
     """All there are, in a trace that begins at machine_kexec."""
     records = trace.records
-    kinds = records["kind"]
+    kinds = trace.kinds
     numbers = np.arange(len(records))
     moving = (numbers >= way.begin) & (numbers < way.end)
     found = Trespasses()
@@ -80,11 +83,11 @@ def trespasses_of(
     fetches = AccessRanges.of(records, (kinds == TraceKind.FETCH) & moving)
     earlier = Earlier(stores)
     _tables(found, trace, regions, stores, way)
-    filled = Spans(facts.filled)
+    filled, sources = Spans(facts.filled), _sources(facts)
     astray = stores.which(~filled.hold(stores.start, stores.end))
     _stores(found, astray)
-    _overwritten_sources(found, facts, loads, earlier)
-    _overwritten(found, facts, loads, earlier)
+    _overwritten_sources(found, sources, loads, earlier)
+    _overwritten(found, facts, filled, sources, loads, earlier)
     for number, pc, start, end in _first(earlier.suspects(fetches)):
         for by, at, size in earlier.into(number, start, end):
             found.at(TrespassKind.FETCH, pc).add(at, size, by)
@@ -93,7 +96,7 @@ def trespasses_of(
         late = loads.which(loads.number > stores.number[0])
         _stray_reads(found, facts, regions, late)
     if way.handed_over:
-        _unwritten(found, facts, stores)
+        _unwritten(found, filled, stores)
     return found
 
 
@@ -125,13 +128,14 @@ def _stores(found: Trespasses, stores: AccessRanges) -> None:
         found.at(TrespassKind.STORE, pc).add(start, end - start)
 
 
+def _sources(facts: Ownership) -> Spans:
+    return Spans.of_pages(np.frombuffer(facts.sources, "<u8"), facts.page_size)
+
+
 def _overwritten_sources(
-    found: Trespasses, facts: Ownership, loads: AccessRanges, earlier: Earlier
+    found: Trespasses, sources: Spans, loads: AccessRanges, earlier: Earlier
 ) -> None:
     """Stores to bytes of source pages that are read for the first time after that."""
-    size = facts.page_size
-    pages = np.frombuffer(facts.sources, "<u8").tolist()
-    sources = Spans((page, page + size) for page in pages)
     late = earlier.suspects(loads.which(sources.touch(loads.start, loads.end)))
     if not len(late):
         return
@@ -143,12 +147,14 @@ def _overwritten_sources(
 
 
 def _overwritten(
-    found: Trespasses, facts: Ownership, loads: AccessRanges, earlier: Earlier
+    found: Trespasses,
+    facts: Ownership,
+    filled: Spans,
+    sources: Spans,
+    loads: AccessRanges,
+    earlier: Earlier,
 ) -> None:
     """Reads of what is to be read, and is no source, after a store to it."""
-    size = facts.page_size
-    sources = Spans((page, page + size) for page in np.frombuffer(facts.sources, "<u8").tolist())
-    filled = Spans(facts.filled)
     wanted = Spans(facts.readable).touch(loads.start, loads.end)
     wanted |= ~filled.touch(loads.start, loads.end)
     wanted &= ~sources.touch(loads.start, loads.end)
@@ -174,10 +180,10 @@ def _stray_reads(
         found.at(TrespassKind.STRAY_READ, pc).add(start, end - start)
 
 
-def _unwritten(found: Trespasses, facts: Ownership, stores: AccessRanges) -> None:
+def _unwritten(found: Trespasses, filled: Spans, stores: AccessRanges) -> None:
     """What of the destinations no store has reached."""
     written = Spans(_runs(stores))
-    gaps = [gap for one in Spans(facts.filled).ranges for gap in written.gaps(*one)]
+    gaps = [gap for one in filled.ranges for gap in written.gaps(*one)]
     if gaps:
         told = found.at(TrespassKind.UNWRITTEN, _beside(stores, gaps[0][0]))
         for low, high in gaps:

@@ -32,7 +32,6 @@ from relokit.runtime.record.trace import (
     ATTRIBUTE_SHAREABILITY,
     TraceFlag,
     TraceKind,
-    are_of,
 )
 
 _ARM = "ARM DDI 0487, "
@@ -56,7 +55,7 @@ def _spelt(kind: tuple[MemoryType, str]) -> str:
 def _mismatches(record: Record) -> Iterator[Broken]:
     trace = known(record.trace)
     records = trace.records
-    there = are_of(records, _ACCESSES) & (records["attributes"] & ATTRIBUTE_MMU != 0)
+    there = trace.are(_ACCESSES) & (records["attributes"] & ATTRIBUTE_MMU != 0)
     there &= records["flags"] & int(TraceFlag.NO_PA) == 0
     numbers = np.flatnonzero(there)
     values, firsts = np.unique(records["attributes"][numbers], return_index=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from relokit.runtime.judge.model.tlb_contents import Clash, Held, Tlb, Why
 from relokit.runtime.judge.model.tlb_uses import Stored, TableStore
 from relokit.runtime.judge.model.translations import Differs
@@ -144,7 +142,9 @@ def _filled(record: Record) -> Iterator[tuple[Held, int, int]]:
     record of the MSR, and the PA of the first entry.
     """
     tlb = followed(record).tlb
-    kinds = tlb.trace.records["kind"]
+    trace = tlb.trace
+    accessed = trace.are((TraceKind.LOAD, TraceKind.STORE))
+    invalidated = trace.kinds == TraceKind.TLBI
     for held, cause in _switched(tlb):
         if held.tables is None or not held.tables.entries:
             continue
@@ -152,9 +152,8 @@ def _filled(record: Record) -> Iterator[tuple[Held, int, int]]:
         follows = any(
             other.view.upper == half and after == held.replaced for other, after in _switched(tlb)
         )
-        between = kinds[held.begin : held.replaced]
-        used = np.isin(between, [int(TraceKind.LOAD), int(TraceKind.STORE)]).any()
-        if follows and (between == TraceKind.TLBI).any() and not used:
+        between = slice(held.begin, held.replaced)
+        if follows and invalidated[between].any() and not accessed[between].any():
             yield held, cause, held.tables.entries[0][0]
 
 

@@ -107,7 +107,7 @@ def _hcr_at_el1(trace: Trace) -> tuple[int, int] | None:
     """HCR_EL2 where code first runs at EL1 with something routed to EL2, and the PC there."""
     records = trace.records
     kinds = [int(TraceKind.MSR), int(TraceKind.FETCH)]
-    numbers = np.flatnonzero(np.isin(records["kind"], kinds))
+    numbers = np.flatnonzero(trace.are(kinds))
     hcr = trace.start.get("HCR_EL2", 0)
     routes = sum(1 << bit for bit in (3, 4, 5))
     if not hcr & routes and not (records["encoding"] == REGISTERS["HCR_EL2"]).any():

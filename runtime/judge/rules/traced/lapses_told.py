@@ -78,9 +78,9 @@ def _delivered(record: Record) -> Iterator[Delivered]:
 
 def first_fetch(trace: Trace, pc: int) -> int:
     """The number of the first record in which ``pc`` is executed."""
-    records = trace.records
-    at = (records["kind"] == TraceKind.FETCH) & (records["va"] == pc)
-    return int(np.argmax(at)) if at.any() else len(records)
+    fetches = np.flatnonzero(trace.kinds == TraceKind.FETCH)
+    found = fetches[trace.records["va"][fetches] == pc]
+    return int(found[0]) if len(found) else len(trace.records)
 
 
 def lapses(record: Record, *kinds: LapseKind) -> Iterator[Lapse]:
@@ -95,9 +95,8 @@ def ask_whole(trace: Trace) -> None:
         raise UnknownFactError(
             f"there was no more room in the trace after {trace.full_at:,} instructions"
         )
-    unknown = int((trace.records["kind"] == TraceKind.UNKNOWN).sum())
-    if unknown:
-        raise UnknownFactError(f"{unknown} instructions may access memory and are not known")
+    if trace.unknown:
+        raise UnknownFactError(f"{trace.unknown} instructions may access memory and are not known")
 
 
 def segments(record: Record, lapse: Lapse) -> str:

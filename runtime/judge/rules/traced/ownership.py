@@ -37,23 +37,23 @@ def trespasses(record: Record, *kinds: TrespassKind) -> Iterator[Trespass]:
     """Those of ``kinds``; raises UnknownFactError behind them if the trace has a gap."""
     global _last
     trace, facts = known(record.trace), known(record.ownership)
-    asked = facts, record.regions, _way(record, trace)
+    asked = facts, record.regions, record.jump, record.promises, record.reached
     if _last is None or _last[0]() is not trace or _last[1] != asked:
-        _last = ref(trace), asked, trespasses_of(trace, *asked)
+        way = _way(record, trace)
+        _last = ref(trace), asked, trespasses_of(trace, facts, record.regions, way)
     yield from _last[2].of(kinds)
     ask_whole(trace)
 
 
 def _way(record: Record, trace: Trace) -> Way:
-    records = trace.records
-    begin = end = len(records)
+    begin = end = len(trace.records)
     resumes = any(one.role is StationRole.RESUMED for one in record.promises)
     if record.jump is not None:
         jump = known(record.jump)
-        begin = entered(records, jump.cpu.pc)
+        begin = entered(trace, jump.cpu.pc)
         first = record.promises[0]
         if first.role is StationRole.PURGATORY and record.reached:
-            end = entered(records, known(first.pc))
+            end = entered(trace, known(first.pc))
     return Way(begin, end, bool(record.reached) and record.jump is not None, resumes)
 
 

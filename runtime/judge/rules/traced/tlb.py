@@ -167,7 +167,7 @@ def _root(record: Record) -> Iterator[Broken]:
             )
     trace = known(record.trace)
     if not any(trace.start.get(name, 0) & _CNP for name in _TTBRS.values()):
-        writes = np.flatnonzero(trace.records["kind"] == TraceKind.MSR)
+        writes = np.flatnonzero(trace.kinds == TraceKind.MSR)
         values = trace.records["value"][writes] & np.uint64(_CNP) != 0
         writes = writes[values & np.isin(trace.records["encoding"][writes], list(_TTBRS))]
         for number in writes.tolist():
