@@ -21,6 +21,7 @@ SOURCES = (
     "runtime/engine/mmu.h",
     "runtime/engine/tlb_fill.c",
     "runtime/engine/maintenance.c",
+    "runtime/engine/clock.c",
     "runtime/engine/interruption.c",
     "runtime/engine/decode.h",
     "runtime/engine/decode.c",

@@ -199,8 +199,19 @@ GIC_REGISTERS: dict[str, int] = {
     "ICC_DIR_EL1": 0,
     "ICC_SGI1R_EL1": 0,
     "ICC_RPR_EL1": 0xFF,
+    "ICC_IAR0_EL1": 1023,
+    "ICC_EOIR0_EL1": 0,
+    "ICC_HPPIR0_EL1": 1023,
+    "ICC_HPPIR1_EL1": 1023,
     "ICH_HCR_EL2": 0,
     "ICH_VTR_EL2": 4 << 29 | 4 << 26 | 3,
+    "ICH_VMCR_EL2": 0,
+    "ICH_MISR_EL2": 0,
+    "S3_4_C12_C11_3": 0,  # ICH_EISR_EL2
+    "S3_4_C12_C11_5": 0xF,  # ICH_ELRSR_EL2: no list register is in use
+    "S3_4_C12_C8_0": 0,  # ICH_AP0R0_EL2
+    "S3_4_C12_C9_0": 0,  # ICH_AP1R0_EL2
+    **{f"S3_4_C12_C12_{number}": 0 for number in range(4)},  # ICH_LR0_EL2 to ICH_LR3_EL2
 }
 """The GICv3 CPU interface, which the engine lacks: name and value at reset."""
 

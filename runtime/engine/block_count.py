@@ -20,6 +20,7 @@ class BlockCount:
 
     def begin(self, limit: int) -> None:
         """Count from nothing, up to ``limit`` instructions."""
+        self.words[BlockSlot.BEFORE] += self.words[BlockSlot.INSTRUCTIONS]
         self.words[: BlockSlot.STOP] = 0
         self.words[BlockSlot.BLOCKS] = 0
         self.words[BlockSlot.LIMIT] = limit
@@ -29,6 +30,12 @@ class BlockCount:
     def instructions(self) -> int:
         """Instructions of all blocks that were entered, but for what was taken back."""
         return int(self.words[BlockSlot.INSTRUCTIONS])
+
+    def done_at(self, pc: int) -> int:
+        """Instructions before the one at ``pc``, which is being carried out, of all runs."""
+        last, size = int(self.words[BlockSlot.LAST]), int(self.words[BlockSlot.LAST_SIZE])
+        ahead = (last + size - pc) // 4 if last <= pc < last + size else 0
+        return int(self.words[BlockSlot.BEFORE]) + self.instructions - ahead
 
     @property
     def blocks(self) -> int:

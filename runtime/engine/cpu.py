@@ -32,6 +32,7 @@ from relokit.runtime.arch.register_fields import field
 from relokit.runtime.engine import native_hooks
 from relokit.runtime.engine.addresses import Addresses
 from relokit.runtime.engine.block_count import NEVER, BlockCount
+from relokit.runtime.engine.clock import Clock
 from relokit.runtime.engine.engine_fault import FaultReader
 from relokit.runtime.engine.engines import map_banks, open_engine
 from relokit.runtime.engine.exception_entry import enter
@@ -106,7 +107,8 @@ class Cpu(Addresses):
         answers = address_id(self.read, cpu_bits=cpu_bits, pa_bits=pa_bits, has_16k=model == "max")
         if not has_el2:
             answers |= without_el2(self.read)
-        self._system = SystemAccess(self, self._mmu, cache_line, answers, self.stop)
+        time = Clock(self, self._count)
+        self._system = SystemAccess(self, self._mmu, cache_line, answers, time, self.stop)
 
     def retire(self) -> None:
         """Give the engine to the next guest that is alike; this CPU is not used any more.
@@ -115,7 +117,6 @@ class Cpu(Addresses):
         """
         if self._has_more:
             return
-        self._system.close()
         self._mmu.close()
         self.uc.hook_del(self._on_interrupt)
         native_hooks.remove_native_hook(self.uc, self._on_block)

@@ -15,7 +15,6 @@
 typedef int call_engine(void *engine);
 typedef int call_control(void *engine, int what, ...);
 typedef int call_save(void *engine, void *context);
-typedef int call_write(void *engine, int reg, const void *value);
 
 /* What a SYS instruction with CRn 7 does to the line its operand is in. */
 static enum operation operation_of(const struct system_access *access)

@@ -44,8 +44,8 @@ struct engine_calls {
 };
 
 /*
- * `stale` says that registers may have changed since they were read, `msr_filter` is another
- * hook's (filter_system), or none, `operations` counts system instructions (count_system), or is
+ * `stale` says that registers may have changed since they were read, `mrs_filter` and
+ * `msr_filter` are another hook's (filter_system), or none, `operations` counts system instructions (count_system), or is
  * none, and `blocks` are the block counter's.
  *
  * `windows` are the devices'; where neither they nor RAM are, a fill is refused unless `permissive`
@@ -65,7 +65,7 @@ struct mmu {
 	struct engine_calls calls;
 	struct extent windows[WINDOWS];
 	uint64_t cpu_bits, has_pan2, permissive, until;
-	uint64_t msr_filter, operations, blocks, context;
+	uint64_t mrs_filter, msr_filter, operations, blocks, context;
 	uint64_t stale, hcr;
 	struct walk_regime el1, el2;
 	uint64_t code_page, code_regime, code_offset;
@@ -73,6 +73,8 @@ struct mmu {
 	uint64_t fault, access, pc, address, doomed;
 	uint64_t fills, invented, recorder, effects;
 };
+
+typedef int call_write(void *engine, int reg, const void *value);
 
 /* Unicorn's uc_tlb_entry. */
 struct tlb_entry {

@@ -81,7 +81,7 @@ class _State(ctypes.Structure):
         ("calls", _Calls),
         ("windows", _Extent * WINDOWS),
         *_words("cpu_bits", "has_pan2", "permissive", "until"),
-        *_words("msr_filter", "operations", "blocks", "context"),
+        *_words("mrs_filter", "msr_filter", "operations", "blocks", "context"),
         *_words("stale", "hcr"),
         ("el1", NativeRegime),
         ("el2", NativeRegime),
@@ -180,6 +180,7 @@ class Mmu:
         uc.ctl_set_tlb_mode(u.UC_TLB_VIRTUAL)
         for kind, function, instruction in (
             (u.UC_HOOK_TLB_FILL, "fill_tlb", None),
+            (u.UC_HOOK_INSN, "watch_reads", a64.UC_ARM64_INS_MRS),
             (u.UC_HOOK_INSN, "watch_writes", a64.UC_ARM64_INS_MSR),
             (u.UC_HOOK_INSN, "watch_operations", a64.UC_ARM64_INS_SYS),
         ):
@@ -210,10 +211,10 @@ class Mmu:
         self._state.stale = 1
         self._state.kept_page = 0
 
-    def filter_writes(self, system_filter: Words) -> None:
-        """Pass each MSR on to ``system_filter``: the engine calls one hook for it only."""
-        self._kept.append(system_filter)
-        self._state.msr_filter = system_filter.ctypes.data
+    def filter_system(self, reads: Words, writes: Words) -> None:
+        """Pass each MRS and MSR on to these: the engine calls one hook for it only."""
+        self._kept += [reads, writes]
+        self._state.mrs_filter, self._state.msr_filter = reads.ctypes.data, writes.ctypes.data
 
     def count_operations(self, counters: Words | None) -> None:
         """Count each SYS instruction in ``counters`` (ENCODINGS words); None ends that."""

@@ -10,16 +10,6 @@
 /* System instruction encodings: op0, op1, CRn, CRm, op2 packed. */
 #define ENCODINGS (1u << 16)
 
-enum {
-	BLOCK_INSTRUCTIONS,
-	BLOCK_LIMIT,
-	BLOCK_LAST,
-	BLOCK_LAST_SIZE,
-	BLOCK_STOP = BLOCK_REASON + 1,
-	BLOCK_BLOCKS,
-	BLOCK_HARMLESS,
-};
-
 /* A bit for each encoding, then the function that is called for those which are set. */
 enum { FILTER_HANDLER = ENCODINGS / 64 };
 
@@ -40,6 +30,7 @@ const struct shared native_hooks_shared[] = {
 	SHARED(BLOCK_STOP),
 	SHARED(BLOCK_BLOCKS),
 	SHARED(BLOCK_HARMLESS),
+	SHARED(BLOCK_BEFORE),
 	SHARED(STOP_NONE),
 	SHARED(STOP_LIMIT),
 	SHARED(STOP_SPIN),
@@ -84,6 +75,16 @@ void count_blocks(void *engine, uint64_t address, uint32_t size, uint64_t *state
 	state[BLOCK_LAST] = address;
 	state[BLOCK_LAST_SIZE] = size;
 	state[BLOCK_BLOCKS]++;
+}
+
+/* Instructions before the one at `pc`, of all runs: the last block was counted when it began. */
+uint64_t blocks_done(const uint64_t *state, uint64_t pc)
+{
+	uint64_t inside = pc - state[BLOCK_LAST], ahead = 0;
+
+	if (inside < state[BLOCK_LAST_SIZE])
+		ahead = (state[BLOCK_LAST_SIZE] - inside) / 4;
+	return state[BLOCK_BEFORE] + state[BLOCK_INSTRUCTIONS] - ahead;
 }
 
 static uint32_t encoding(const struct system_access *access)

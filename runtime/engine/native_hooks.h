@@ -11,12 +11,24 @@ struct system_access {
 	uint64_t value;
 };
 
-/* The block counter's slots that others look at. */
-enum { BLOCK_REPEATS = 4, BLOCK_REASON = 5 };
+/* The block counter's slots. */
+enum {
+	BLOCK_INSTRUCTIONS,
+	BLOCK_LIMIT,
+	BLOCK_LAST,
+	BLOCK_LAST_SIZE,
+	BLOCK_REPEATS,
+	BLOCK_REASON,
+	BLOCK_STOP,
+	BLOCK_BLOCKS,
+	BLOCK_HARMLESS,
+	BLOCK_BEFORE,
+};
 enum { STOP_NONE, STOP_LIMIT, STOP_SPIN, STOP_FAULT };
 
 uint32_t count_system(void *engine, int32_t reg, const struct system_access *access,
 		      uint64_t *counters);
+uint64_t blocks_done(const uint64_t *state, uint64_t pc);
 uint32_t filter_system(void *engine, int32_t reg, const struct system_access *access,
 		       const uint64_t *filter);
 

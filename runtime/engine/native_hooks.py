@@ -46,6 +46,7 @@ class BlockSlot(IntEnum):
     STOP = 6
     BLOCKS = 7
     HARMLESS = 8
+    BEFORE = 9
 
 
 class NativeStop(IntEnum):

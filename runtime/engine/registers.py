@@ -174,6 +174,11 @@ class Registers:
         found = uclib.uc_reg_read(self._handle, _CP, self._cp_pointer) == u.UC_ERR_OK
         return int(self._cp.val) if found else 0
 
+    def has(self, key: int) -> bool:
+        """Whether the engine has the system register with this 16-bit encoding."""
+        self._cp_bytes[:] = _question(key)
+        return bool(uclib.uc_reg_read(self._handle, _CP, self._cp_pointer) == u.UC_ERR_OK)
+
     def write_key(self, key: int, value: int, name: str = "") -> None:
         """As :meth:`write`, by 16-bit encoding."""
         if key in self._absent:

@@ -1,7 +1,8 @@
 """MRS and MSR where the engine does not do what the architecture says.
 
-Under E2H at EL2 it answers an EL1 name from the wrong register and takes an ``_EL12`` or ``_EL02``
-name for UNDEF; the GIC's registers it lacks; its cache line is the model's. Which name reaches
+Under E2H at EL2 it answers an EL1 or ``_EL02`` name from the wrong register and takes an ``_EL12``
+name for UNDEF; the GIC's registers it lacks; its cache line is the model's, its clocks are the
+host's. Which name reaches
 which register is in :mod:`relokit.runtime.arch.redirection`. Measured against unicorn 2.1.4.
 """
 
@@ -12,20 +13,23 @@ from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from unicorn import UcError
-from unicorn import arm64_const as a64
-from unicorn import unicorn_const as u
 from unicorn.unicorn_py3.arch.arm64 import HOOK_INSN_SYS_CFUNC, UcRegCP64
 
 from relokit.codegen.base.errors import MachineError
-from relokit.codegen.system_registers import REGISTERS, decode_system
+from relokit.codegen.system_registers import REGISTERS, decode_system, register_name
 from relokit.runtime.arch import redirection
-from relokit.runtime.engine import native_hooks
+from relokit.runtime.engine import clock, native_hooks
+from relokit.runtime.engine.clock import Clock
 from relokit.runtime.engine.mmu import Mmu
 from relokit.runtime.engine.registers import Registers
 from relokit.runtime.record.stop import StopReason
 
 _HCR = REGISTERS["HCR_EL2"]
 _XZR = 31
+_WRONG = redirection.TO_EL2 | {
+    key: to for key, to in redirection.TO_EL1.items() if register_name(key).endswith("_EL02")
+}
+"""What the engine answers from the wrong register under E2H; it knows the timers' other names."""
 _LARGEST_GRANULE = 9
 """Log2 of the words that an exclusive access may reserve, at most (D24.2, CTR_EL0.ERG)."""
 
@@ -35,7 +39,8 @@ class SystemAccess:
 
     ``cache_line`` in bytes is what CTR_EL0 shows of data, the model's own if None; MachineError if
     it cannot say that. ``answers`` are other registers that do not read as the model has them, by
-    name. ``stop`` is called when an access cannot be carried out.
+    name; ``time`` has those that follow it. ``stop`` is called when an access cannot be carried
+    out.
     """
 
     def __init__(
@@ -44,25 +49,33 @@ class SystemAccess:
         mmu: Mmu,
         cache_line: int | None,
         answers: Mapping[str, int],
+        time: Clock,
         stop: Callable[[StopReason, str], None],
     ) -> None:
         self._registers = registers
-        self._mmu = mmu
+        self._time = time
         self._stop = stop
         self._fixed = {REGISTERS[name]: value for name, value in answers.items()}
         if cache_line is not None:
             self._fixed[REGISTERS["CTR_EL0"]] = _with_line(registers.read("CTR_EL0"), cache_line)
-        keys = frozenset(self._fixed)
+        redirected = frozenset[int]()
         if registers.read("ID_AA64MMFR1_EL1") >> 8 & 0xF:  # VHE
-            keys |= redirection.TO_EL2.keys()
-        self._hook_on_reads: int | None = None
-        if keys:
-            self._hook(keys)
-
-    def close(self) -> None:
-        """Take the hook off the engine."""
-        if self._hook_on_reads is not None:
-            native_hooks.remove_native_hook(self._registers.uc, self._hook_on_reads)
+            redirected |= _WRONG.keys()
+        # The engine keeps the address of these.
+        self._handlers = [
+            HOOK_INSN_SYS_CFUNC(self._guarded(self._on_mrs)),
+            HOOK_INSN_SYS_CFUNC(self._guarded(self._on_msr)),
+        ]
+        self._timed = frozenset(filter(registers.has, clock.READ))
+        reads, writes = (
+            native_hooks.new_filter(keys | redirected, handler)
+            for keys, handler in zip(
+                (self._timed | self._fixed.keys(), self._timed & clock.WRITTEN),
+                self._handlers,
+                strict=True,
+            )
+        )
+        mmu.filter_system(reads, writes)
 
     def seen(self, name: str) -> int:
         """The register ``name`` as an MRS reads it, but for redirection."""
@@ -73,7 +86,7 @@ class SystemAccess:
     def emulate(self, word: int, added: Container[int]) -> bool:
         """Carry out the instruction ``word`` that the engine took for UNDEF, if it is not.
 
-        That is an ``_EL12`` or ``_EL02`` name under E2H, or a register whose encoding is in
+        That is an ``_EL12`` name under E2H, or a register whose encoding is in
         ``added``. Returns whether it was carried out; the PC stays where it is.
         """
         decoded = decode_system(word)
@@ -89,27 +102,21 @@ class SystemAccess:
             return False
         registers = self._registers
         if decoded.form == "msr":
-            registers.write_key(target, 0 if decoded.rt == _XZR else registers.x(decoded.rt))
-        elif decoded.rt != _XZR:
-            registers.set_x(decoded.rt, registers.read_key(target))
+            self._write(target, 0 if decoded.rt == _XZR else registers.x(decoded.rt))
+        else:
+            value = self._read(target)
+            if decoded.rt != _XZR:
+                registers.set_x(decoded.rt, value)
         return True
 
-    def _hook(self, keys: frozenset[int]) -> None:
-        # The engine keeps the address of these.
-        self._handlers = [
-            HOOK_INSN_SYS_CFUNC(self._guarded(self._on_mrs)),
-            HOOK_INSN_SYS_CFUNC(self._guarded(self._on_msr)),
-        ]
-        self._filters = [native_hooks.new_filter(keys, handler) for handler in self._handlers]
-        reads, writes = self._filters
-        self._hook_on_reads = native_hooks.add_native_hook(
-            self._registers.uc,
-            u.UC_HOOK_INSN,
-            native_hooks.system_filter_address(),
-            reads,
-            instruction=a64.UC_ARM64_INS_MRS,
-        )
-        self._mmu.filter_writes(writes)
+    def _read(self, key: int) -> int:
+        return self._time.read(key) if key in clock.READ else self._registers.read_key(key)
+
+    def _write(self, key: int, value: int) -> None:
+        if key in clock.WRITTEN:
+            self._time.write(key, value)
+        else:
+            self._registers.write_key(key, value)
 
     def _is_redirecting(self) -> bool:
         return redirection.is_redirecting(self._registers.read_key(_HCR), self._registers.el)
@@ -118,18 +125,27 @@ class SystemAccess:
         key = _key_of(access)
         value = self._fixed.get(key)
         if value is None:
-            if not self._is_redirecting():
+            target = self._target(key)
+            if target is None:
                 return 0
-            value = self._registers.read_key(redirection.TO_EL2[key])
+            value = self._read(target)
         self._registers.uc.reg_write(register, value)
         return 1
 
     def _on_msr(self, _register: int, access: UcRegCP64) -> int:
-        target = redirection.TO_EL2.get(_key_of(access))
-        if target is None or not self._is_redirecting():
+        target = self._target(_key_of(access))
+        if target is None:
             return 0
-        self._registers.write_key(target, access.val)
+        self._write(target, access.val)
         return 1
+
+    def _target(self, key: int) -> int | None:
+        """The register that ``key`` reaches, unless the engine has it right by itself."""
+        target = _WRONG.get(key)
+        if target is not None and self._is_redirecting():
+            return target
+        # Where it is trapped, the engine does that.
+        return key if key in self._timed and self._time.allows(key) else None
 
     def _guarded(self, handler: Callable[[int, UcRegCP64], int]) -> Callable[..., int]:
         """Nothing may be raised through the engine's frames: turn it into a stop."""

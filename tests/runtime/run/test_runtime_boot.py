@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,45 @@ def test_limits_count_instructions() -> None:
     ends = {outcome_of(HELLO + FOR_EVER).ended for _ in range(2)}
     assert len(ends) == 1
     assert "stopped after 0.02 s: 5,000,00" in ends.pop()  # type: ignore[operator]
+
+
+STAMPS = """
+	mov	x5, #8
+stamp:
+	mrs	x4, cntvct_el0
+	mov	x6, #16
+1:	ror	x4, x4, #60
+	and	x7, x4, #15
+	add	x7, x7, #'A'
+	str	w7, [x25]
+	subs	x6, x6, #1
+	b.ne	1b
+	mrs	x4, cntvct_el0
+	mov	x8, #62500
+	add	x4, x4, x8
+2:	mrs	x6, cntvct_el0
+	cmp	x6, x4
+	b.lo	2b
+	subs	x5, x5, #1
+	b.ne	stamp
+"""
+
+
+def test_time_stamps_are_the_same_on_every_host() -> None:
+    """A kernel prints the counter, and waits by it, eight milliseconds in all."""
+    first, second = (outcome_of(STAMPS + "off") for _ in range(2))
+    assert (first.console, first.ended) == (second.console, second.ended)
+    digits = [ord(letter) - ord("A") for letter in first.console or ""]
+    stamps = [
+        sum(digit << 60 - 4 * place for place, digit in enumerate(digits[at : at + 16]))
+        for at in range(0, 128, 16)
+    ]
+    steps = {late - early for early, late in pairwise(stamps)}
+    assert max(steps) < 62_500 + 60
+    assert min(steps) >= 62_500
+    short = outcome_of(STAMPS + "off", replace(SMALL, boot=0.004))
+    assert (short.console or "") in (first.console or "")
+    assert "stopped after 0.004 s" in (short.ended or "")
 
 
 def test_the_hosts_time_is_no_verdict_on_the_new_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
