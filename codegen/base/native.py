@@ -7,10 +7,12 @@ in the tree, or that has another idea of a constant, is refused when it is loade
 from __future__ import annotations
 
 import ctypes
+from array import array
 from collections.abc import Mapping
 from functools import cache
 from itertools import count, takewhile
 from pathlib import Path
+from typing import Any
 
 from relokit.codegen.base.errors import NativeLibraryError
 from relokit.codegen.base.native_sources import SOURCES, digest
@@ -24,6 +26,24 @@ class _Shared(ctypes.Structure):
     """``struct shared`` of native.h."""
 
     _fields_ = (("name", ctypes.c_char_p), ("value", ctypes.c_uint64))
+
+
+class _Buffer(ctypes.Structure):
+    """``Py_buffer`` of CPython (PEP 3118, and the stable ABI since 3.11)."""
+
+    _fields_ = (
+        ("start", ctypes.c_void_p),
+        ("owner", ctypes.c_void_p),
+        ("size", ctypes.c_ssize_t),
+        ("item_size", ctypes.c_ssize_t),
+        ("read_only", ctypes.c_int),
+        ("dimensions", ctypes.c_int),
+        ("format", ctypes.c_char_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    )
 
 
 @cache
@@ -72,3 +92,24 @@ def check_shared(loaded: ctypes.CDLL, table: str, expected: Mapping[str, int]) -
 def address(loaded: ctypes.CDLL, function: str) -> int:
     """The address of one of the library's functions, for who calls it from elsewhere."""
     return ctypes.cast(loaded[function], ctypes.c_void_p).value or 0
+
+
+@cache
+def function(name: str, result: Any, *arguments: Any) -> Any:
+    """One of the library's functions, with the ctypes of what it returns and is given."""
+    found = library()[name]
+    found.restype, found.argtypes = result, arguments
+    return found
+
+
+def place(content: bytes | bytearray | memoryview | array[int]) -> int:
+    """The address of the bytes of ``content``, which may be read-only and mapped.
+
+    It holds as long as whoever asks keeps ``content``. ctypes itself only gives that of what can
+    be written to, and NumPy takes a tenth of a second to import.
+    """
+    found = _Buffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(content), ctypes.byref(found), 0)
+    start = found.start
+    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(found))
+    return start or 0

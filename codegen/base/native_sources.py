@@ -11,6 +11,11 @@ from pathlib import Path
 SOURCES = (
     "codegen/base/native.h",
     "codegen/base/native.c",
+    "linker/kernel/alternatives.c",
+    "linker/kernel/btf.c",
+    "linker/kernel/finding.c",
+    "linker/kernel/kallsyms.c",
+    "linker/kernel/pointers.c",
     "diffing/kernels/whole_align.c",
     "runtime/engine/native_hooks.h",
     "runtime/engine/native_hooks.c",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import SectionFlag, SectionType
@@ -20,22 +21,28 @@ from relokit.diffing.read.sides import MAX_FILE
 from relokit.linker.elf.elf_reader import read_code, read_object
 from relokit.linker.elf_format import ELF_MAGIC, ET_REL
 from relokit.linker.image import Image, PlacedSection
-from relokit.linker.kernel.kallsyms import Kallsyms
 from relokit.linker.kernel.opened import Files
 
+Letters = npt.NDArray[np.uint8]
 MAX_APART = 1 << 28
 """Bytes from a program's code to constant data that is compared with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramSource:
-    """The bytes of a program, its symbols by offset in these, and where its constant data is:
+    """The bytes of a program, linked at VA ``base``, its symbols, and where its constant data is:
     from each even one of ``constant`` to the next. In memory it has ``size`` bytes. ``linked`` says
     that it is an ELF file, which has names for all its data.
+
+    Symbol n is called ``names[n]``, has the type ``letters[n]``, as nm says it, and is at
+    ``offsets[n]``, which ascend.
     """
 
     content: memoryview
-    symbols: Kallsyms
+    base: int
+    names: Sequence[str] = field(repr=False)
+    letters: Letters = field(repr=False)
+    offsets: Ints = field(repr=False)
     constant: Ints = field(repr=False)
     size: int
     linked: bool = False
@@ -53,7 +60,15 @@ def read_program(path: str, files: Files) -> ProgramSource:
         image, symbols = kernel.file.image, kernel.symbols
         filled = with_pointers(image, symbols.link_base)
         edges = _edges(constant_ranges(filled, symbols))
-        return ProgramSource(filled, symbols, edges, kernel.file.header.image_size)
+        return ProgramSource(
+            content=filled,
+            base=symbols.link_base,
+            names=symbols.names,
+            letters=np.frombuffer(symbols.letters, np.uint8),
+            offsets=np.frombuffer(symbols.offsets, np.int64),
+            constant=edges,
+            size=kernel.file.header.image_size,
+        )
     if content[16:18] == struct.pack("<H", ET_REL):
         return _linked(placed_object(read_object(content, path, to_link=False), path), path)
     return _linked(read_code(content, path), path)
@@ -76,7 +91,6 @@ def _linked(image: Image, path: str) -> ProgramSource:
     # What comes last ends with the code.
     named.append((max(len(flat), named[-1][0]), "", "d"))
     offsets, names, letters = zip(*named, strict=True)
-    symbols = Kallsyms(names, "".join(letters), offsets, base)
     constant = _edges(
         (one.va - base, one.va - base + one.size)
         for one in kept
@@ -84,7 +98,16 @@ def _linked(image: Image, path: str) -> ProgramSource:
     )
     ends = (one.va - base + one.size for one in image.sections)
     size = max((end for end in ends if end <= len(flat) + MAX_APART), default=0)
-    return ProgramSource(flat, symbols, constant, max(size, len(flat)), linked=True)
+    return ProgramSource(
+        content=flat,
+        base=base,
+        names=names,
+        letters=np.frombuffer("".join(letters).encode("ascii"), np.uint8),
+        offsets=np.array(offsets, np.int64),
+        constant=constant,
+        size=max(size, len(flat)),
+        linked=True,
+    )
 
 
 def _is_near(section: PlacedSection, code: list[PlacedSection]) -> bool:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.instruction_forms import BR, NOP, WITHIN_PAGE
 from relokit.diffing.kernels.whole_data import ProgramData, Taken
-from relokit.diffing.kernels.whole_source import read_program
+from relokit.diffing.kernels.whole_source import ProgramSource, read_program
 from relokit.diffing.read.kernel_data import LEAST_NAMED
 from relokit.diffing.read.references import (
     Flags,
@@ -28,9 +28,8 @@ from relokit.diffing.read.references import (
     pointer_targets,
     spans,
 )
-from relokit.diffing.read.routine import MAX_ROUTINE, DiffError, Names
+from relokit.diffing.read.routine import MAX_ROUTINE, DiffError, Names, preference
 from relokit.diffing.routines.classify import WEIGHT, ChangeKind, kinds_of_words
-from relokit.linker.kernel.kallsyms import Kallsyms
 from relokit.linker.kernel.opened import Files
 
 MAX_CODE = 64 << 20
@@ -129,8 +128,7 @@ class KernelText:
 def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
     """Read the program at ``path``; raises FormatError, and DiffError where it has no functions."""
     program = read_program(path, files)
-    symbols = program.symbols
-    table = _symbol_table(symbols, numbers)
+    table = _symbol_table(program, numbers)
     content = bytes(program.content)
     image = np.frombuffer(content, "<u4", len(content) // 4)
     ends = np.minimum(np.append(table.offsets[1:], table.offsets[-1]), 4 * len(image))
@@ -150,26 +148,26 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
     lengths = sizes // 4
     starts = np.cumsum(lengths) - lengths
     words = image[spans(offsets // 4, lengths)].astype(np.uint32)
-    reader = TextReader(words, offsets, starts, lengths, symbols.link_base & WITHIN_PAGE)
+    reader = TextReader(words, offsets, starts, lengths, program.base & WITHIN_PAGE)
     reader.read()
     taken = reader.takes()
     data = ProgramData(
         content=content,
-        base=symbols.link_base,
+        base=program.base,
         size=program.size,
         bounds=_bounds(
             len(content),
             table.offsets,
             reader.target[taken],
             program.constant,
-            pointer_targets(content, symbols.link_base),
+            pointer_targets(content, program.base),
         ),
         symbols=table.offsets,
         numbers=table.numbers,
         functions=whole,
         reach=Names.reach,
         constant=program.constant,
-        named_data=program.linked or symbols.types.count("b") >= LEAST_NAMED,
+        named_data=program.linked or int((program.letters == ord("b")).sum()) >= LEAST_NAMED,
     )
     targets = np.full(len(words), -1, np.int64)
     constant = taken[data.is_constant(reader.target[taken])]
@@ -210,20 +208,17 @@ class _SymbolTable:
     code: Flags
 
 
-def _symbol_table(symbols: Kallsyms, numbers: Numbers) -> _SymbolTable:
-    offsets, first, counts = np.unique(
-        np.array(symbols.offsets, np.int64), return_index=True, return_counts=True
-    )
-    letters = np.frombuffer(symbols.types.encode("latin-1", "replace"), np.uint8)
-    is_code = np.isin(letters, np.frombuffer(FUNCTION_LETTERS, np.uint8))
+def _symbol_table(program: ProgramSource, numbers: Numbers) -> _SymbolTable:
+    offsets, first, counts = np.unique(program.offsets, return_index=True, return_counts=True)
+    is_code = np.isin(program.letters, np.frombuffer(FUNCTION_LETTERS, np.uint8))
     code = np.logical_or.reduceat(is_code, first)
-    names = [symbols.names[at] for at in first.tolist()]
+    names = [program.names[at] for at in first.tolist()]
     aliases: list[tuple[str, ...]] = [(name,) for name in names]
     for row in np.flatnonzero(counts > 1).tolist():
         at = int(first[row])
-        known = symbols.names[at : at + int(counts[row])]
+        known = tuple(program.names[at : at + int(counts[row])])
         aliases[row] = known
-        names[row] = Names((0, name) for name in known).name(0) or known[0]
+        names[row] = min(known, key=preference) or known[0]
     return _SymbolTable(offsets, names, aliases, numbers.of(names), code)
 
 

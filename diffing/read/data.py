@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from functools import cached_property
+from typing import Protocol
 
 from relokit.codegen.base.nouns import dataclass
 
@@ -28,6 +29,12 @@ class Pointer:
     kind: int = 0
 
 
+class Bytes(Protocol):
+    """What gives some of its bytes: that they are there need not mean that they were read."""
+
+    def __getitem__(self, part: slice, /) -> bytes | memoryview: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Area:
     """Bytes at VA ``address``; ``pointers`` by offset. ``writable`` says that code may change them.
@@ -38,7 +45,7 @@ class Area:
     name: str
     address: int
     size: int
-    content: bytes | memoryview = field(repr=False)
+    content: Bytes = field(repr=False)
     writable: bool = False
     code: bool = False
     pointers: Mapping[int, Pointer] = field(default_factory=dict, repr=False)
@@ -77,6 +84,44 @@ class Datum:
         }
 
 
+class DataSymbols(Protocol):
+    """What is named in the data of a side."""
+
+    def holding(self, address: int) -> tuple[int, int, str] | None:
+        """VA, bytes or 0, and name of the symbol that begins at VA ``address``, or has a size and
+        holds it.
+        """
+
+    def edges(self) -> Iterable[int]:
+        """VAs at which a symbol begins, or one that has a size ends."""
+
+
+class ListedSymbols:
+    """Symbols of data, each as VA, bytes or 0, and name; of two at one VA the last one counts."""
+
+    def __init__(self, symbols: Iterable[tuple[int, int, str]]) -> None:
+        self._symbols = {address: (size, name) for address, size, name in symbols}
+
+    def holding(self, address: int) -> tuple[int, int, str] | None:
+        """As DataSymbols."""
+        at = bisect_right(self._starts, address) - 1
+        if at < 0:
+            return None
+        start = self._starts[at]
+        size, name = self._symbols[start]
+        return (start, size, name) if address == start or address < start + size else None
+
+    def edges(self) -> Iterator[int]:
+        """As DataSymbols."""
+        for start, (size, _) in self._symbols.items():
+            yield start
+            yield start + size
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return sorted(self._symbols)
+
+
 def _none() -> Iterable[int]:
     return ()
 
@@ -84,10 +129,10 @@ def _none() -> Iterable[int]:
 class SideData:
     """The data of a side.
 
-    ``symbols`` are (VA, bytes or 0, name) of what is named in it, ``code`` (VA, VA of the end) of
-    all routines, ``references`` all other places that something refers to, asked for at most
-    once. ``whole`` says that these are all that there are, ``named`` that whatever can be written
-    to has a name, or is in something that has.
+    ``symbols`` are (VA, bytes or 0, name) of what is named in it, or ``table`` has them, all within
+    the areas. ``code`` are (VA, VA of the end) of all routines, ``references`` all other places
+    that something refers to, asked for at most once. ``whole`` says that these are all that there
+    are, ``named`` that whatever can be written to has a name, or is in something that has.
     """
 
     def __init__(
@@ -97,15 +142,14 @@ class SideData:
         code: Iterable[tuple[int, int]] = (),
         references: Callable[[], Iterable[int]] = _none,
         *,
+        table: DataSymbols | None = None,
         whole: bool = False,
         named: bool = True,
     ) -> None:
         self._all_named = named
         self._areas = sorted((one for one in areas if one.size), key=lambda one: one.address)
         self._starts = [one.address for one in self._areas]
-        self._symbols = {
-            address: (size, name) for address, size, name in symbols if self.area(address)
-        }
+        self._symbols = table or ListedSymbols(one for one in symbols if self.area(one[0]))
         self._code = sorted(code)
         self._references = references
         self._whole = whole
@@ -125,14 +169,10 @@ class SideData:
         area = self.area(address)
         if area is None or (area.code and self._in_code(address)):
             return None
-        at = bisect_right(self._named, address) - 1
-        if at >= 0:
-            start = self._named[at]
-            size, name = self._symbols[start]
-            if start <= address < start + size:
-                end = min(start + size, area.address + area.size)
-                return Datum(area, start, end - start, True, name, sized=True)
-        name = self._symbols.get(address, (0, ""))[1]
+        start, size, name = self._symbols.holding(address) or (address, 0, "")
+        if size:
+            end = min(start + size, area.address + area.size)
+            return Datum(area, start, end - start, True, name, sized=True)
         end = area.address + area.size
         for bounds in (self._bounds, self._code_starts if area.code else ()):
             following = bisect_right(bounds, address)
@@ -154,11 +194,7 @@ class SideData:
 
     def named_at(self, address: int) -> bool:
         """Whether a symbol begins at VA ``address``, or one that has a size holds it."""
-        at = bisect_right(self._named, address) - 1
-        if at < 0:
-            return False
-        start = self._named[at]
-        return address == start or address < start + self._symbols[start][0]
+        return self._symbols.holding(address) is not None
 
     def _in_code(self, address: int) -> bool:
         at = bisect_right(self._code_starts, address) - 1
@@ -177,15 +213,8 @@ class SideData:
         return reach
 
     @cached_property
-    def _named(self) -> list[int]:
-        return sorted(self._symbols)
-
-    @cached_property
     def _bounds(self) -> Sequence[int]:
-        bounds = set(self._references())
-        for start, (size, _) in self._symbols.items():
-            bounds |= {start, start + size}
-        return sorted(bounds)
+        return sorted({*self._references(), *self._symbols.edges()})
 
 
 NO_DATA = SideData()

@@ -7,20 +7,19 @@ tell: text, _etext, constant data, __init_begin, what boot needs, the rest of th
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from ctypes import c_uint64, c_void_p
+from functools import cache
 
+from relokit.codegen.base import native
 from relokit.codegen.base.bits import MASK64
 from relokit.diffing.read.data import NO_DATA, Area, SideData
 from relokit.linker.kernel.kallsyms import Kallsyms
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from relokit.linker.kernel.pointers import RELATIVE
 
 CONSTANT = "_etext", "__init_begin"
 """Names of where constant data begins and ends; page tables of the kernel itself end it."""
 BOOT_CODE = "_sinittext", "_einittext"
-RELATIVE = 0x403
-"""R_AARCH64_RELATIVE: base plus addend (AAELF64, "Dynamic relocations")."""
 LEAST_NAMED = 16
 """Variables with a name in a kernel in which all have one, by CONFIG_KALLSYMS_ALL."""
 CODE_LETTERS = "tTwW"
@@ -54,28 +53,32 @@ def _symbol_places(content: memoryview, symbols: Kallsyms) -> tuple[int, int]:
     return (at, min(at + 4 * len(symbols), len(content))) if at >= 0 else (0, 0)
 
 
-def with_pointers(image: bytes | memoryview, base: int) -> memoryview:
+def with_pointers(image: memoryview, base: int) -> memoryview:
     """``image``, linked at VA ``base``, with the addresses in it that its own relocations hold.
 
     A kernel that may be placed anywhere has zero where a pointer belongs, and a table of places
     and addresses, by which boot fills them in.
     """
-    import numpy as np
+    fill = native.function(
+        "pointers_fill", c_uint64, c_void_p, c_uint64, c_uint64, c_uint64, c_void_p
+    )
+    content = native.place(image), len(image), RELATIVE, base & MASK64
+    if not fill(*content, None):
+        return image
+    filled = bytearray(image)
+    fill(*content, native.place(filled))
+    return memoryview(filled)
 
-    content = np.frombuffer(image, np.uint8)
-    words = content[: len(content) & ~7].view("<u8")
-    at = np.flatnonzero(words[1:-1] == RELATIVE) + 1
-    first, last = np.uint64(base & MASK64), np.uint64(base + len(content) & MASK64)
-    places, values = words[at - 1], words[at + 1]
-    inside = (places >= first) & (places < last - np.uint64(7)) & (places & np.uint64(7) == 0)
-    inside &= values >= first
-    if not inside.any():
-        return memoryview(image)
-    filled = content.copy()
-    filled[: len(content) & ~7].view("<u8")[((places[inside] - first) >> np.uint64(3))] = values[
-        inside
-    ]
-    return filled.data
+
+class _Filled:
+    """The bytes of an Image with the pointers in it, from an offset on: made when one is needed."""
+
+    def __init__(self, filled: Callable[[], memoryview], start: int) -> None:
+        self._filled, self._start = filled, start
+
+    def __getitem__(self, part: slice, /) -> memoryview:
+        start, stop = (self._start + place for place in (part.start, part.stop))
+        return self._filled()[start:stop]
 
 
 def _boot_code(symbols: Kallsyms) -> list[tuple[int, int]]:
@@ -86,22 +89,47 @@ def _boot_code(symbols: Kallsyms) -> list[tuple[int, int]]:
     return [(start, end)] if 0 <= start < end else []
 
 
+class _Variables:
+    """Symbols of a kernel's data, from offset ``first`` on: DataSymbols."""
+
+    def __init__(self, symbols: Kallsyms, first: int, end: int) -> None:
+        self._symbols, self._first, self._end = symbols, first, end
+
+    def holding(self, address: int) -> tuple[int, int, str] | None:
+        """As DataSymbols; kallsyms knows no sizes."""
+        at = address - self._symbols.link_base
+        if not self._first <= at < self._end:
+            return None
+        known = self._symbols.within(at, at + 1)
+        names = [name for name, letter, _ in known if letter not in CODE_LETTERS]
+        return (address, 0, names[-1]) if names else None
+
+    def edges(self) -> Iterator[int]:
+        """As DataSymbols."""
+        symbols = self._symbols
+        for at, letter in zip(symbols.offsets, symbols.types, strict=True):
+            if letter not in CODE_LETTERS and self._first <= at < self._end:
+                yield symbols.link_base + at
+
+
 def kernel_data(image: memoryview, symbols: Kallsyms) -> SideData:
-    """The data of a kernel; its code is only searched for references when that matters."""
+    """The data of a kernel; it is only read, and its code only searched for references, when that
+    matters.
+    """
     base = symbols.link_base
-    content = with_pointers(image, base)
-    ranges = constant_ranges(content, symbols)
+    ranges = constant_ranges(image, symbols)
     if not ranges:
         return NO_DATA
+    filled = cache(lambda: with_pointers(image, base))
     # Nothing is said of code: what is in front of the first range.
     first = ranges[0][0]
     edges = [edge for one in ranges for edge in one]
     areas = [
-        Area("constant data", base + start, end - start, content[start:end])
+        Area("constant data", base + start, end - start, _Filled(filled, start))
         for start, end in ranges
     ]
     areas += [
-        Area("data", base + start, end - start, content[start:end], writable=True)
+        Area("data", base + start, end - start, _Filled(filled, start), writable=True)
         for start, end in zip(edges[1::2], [*edges[2::2], len(image)], strict=True)
     ]
 
@@ -110,15 +138,11 @@ def kernel_data(image: memoryview, symbols: Kallsyms) -> SideData:
 
         for start, end in [(0, first), *_boot_code(symbols)]:
             yield from data_references(image[start:end], base + start)
-        yield from (base + offset for offset in pointer_targets(content, base).tolist())
+        yield from (base + offset for offset in pointer_targets(filled(), base).tolist())
 
     return SideData(
         areas,
-        (
-            (base + at, 0, name)
-            for at, name, letter in zip(symbols.offsets, symbols.names, symbols.types, strict=True)
-            if letter not in CODE_LETTERS and at >= first
-        ),
         references=references,
-        named=symbols.types.count("b") >= LEAST_NAMED,
+        table=_Variables(symbols, first, len(image)),
+        named=symbols.letters.count(b"b") >= LEAST_NAMED,
     )

@@ -43,8 +43,7 @@ def kernel_side(opened: OpenedKernel, symbol: str | None) -> Side:
     data = kernel_data(kernel.image, symbols)
     known = (RELOCATION, HYP_VECTORS, KEXEC_VECTORS)
     if symbol is not None and symbol in symbols and symbol not in known:
-        addresses = (base + at for at in symbols.offsets)
-        names = Names(zip(addresses, symbols.names, strict=True), content, data)
+        names = Names((), content, data, table=LinkedNames(symbols))
         at = symbols.offset(symbol)
         size = min(symbols.end(at) - at, MAX_ROUTINE) & ~3
         code = bytes(kernel.image[at : at + size]) if at >= 0 else b""
@@ -56,12 +55,31 @@ def kernel_side(opened: OpenedKernel, symbol: str | None) -> Side:
     readers = GETS_KIMAGE
     if shipped_series(image) != COMPLETE:
         readers -= {RELOCATION}
-    named = [(base + at, name) for at, name in zip(symbols.offsets, symbols.names, strict=True)]
     side = image_side(
-        image, path, layout=layout, readers=readers, named=named, content=content, around=data
+        image,
+        path,
+        layout=layout,
+        readers=readers,
+        table=LinkedNames(symbols),
+        content=content,
+        around=data,
     )
     side = replace(side, routines=_outermost(side.routines), kernel=opened)
     return _with_alternatives(side, opened)
+
+
+class LinkedNames:
+    """The symbols of a kernel by VA: NamedPlaces."""
+
+    def __init__(self, symbols: Kallsyms) -> None:
+        self._symbols = symbols
+
+    def below(self, address: int) -> tuple[int, tuple[str, ...]] | None:
+        """As NamedPlaces."""
+        start = self._symbols.start(address - self._symbols.link_base)
+        if start is None:
+            return None
+        return self._symbols.link_base + start, self._symbols.names_at(start)
 
 
 def _outermost(routines: Mapping[str, Routine]) -> dict[str, Routine]:

@@ -15,7 +15,7 @@ from relokit.diffing.read.extents import (
     source_lines,
 )
 from relokit.diffing.read.image_symbols import image_symbols
-from relokit.diffing.read.routine import Extent, Names, Routine, Side
+from relokit.diffing.read.routine import Extent, NamedPlaces, Names, Routine, Side
 from relokit.linker.image import Image, PlacedSection
 
 GETS_KIMAGE = frozenset({RELOCATION, "machine_kexec", "machine_kexec_post_load"})
@@ -28,7 +28,7 @@ def image_side(
     *,
     layout: KimageLayout | None = None,
     readers: frozenset[str] = frozenset(),
-    named: Iterable[tuple[int, str]] = (),
+    table: NamedPlaces | None = None,
     wanted: str | None = None,
     data: bool = False,
     content: Callable[[int, int], bytes | memoryview] | None = None,
@@ -36,11 +36,10 @@ def image_side(
 ) -> Side:
     """The routines of ``image``, or the one that is ``wanted``; its sized objects if ``data``.
 
-    ``readers`` get a struct kimage, ``named`` are more addresses with names, ``content`` gives
+    ``readers`` get a struct kimage, ``table`` has more addresses with names, ``content`` gives
     bytes at an address if those of ``image`` are not all, and ``around`` is then all of its data.
     """
     found = image_symbols(image)
-    addresses = [*named, *found.names]
     places = list(found.routines)
     objects = [place for place in found.objects if data and place[2] >= 4]
     places += objects
@@ -93,7 +92,7 @@ def image_side(
         found.extents,
         lambda: _taken(image.sections),
     )
-    names = Names(addresses, content or own_content, around or own_data)
+    names = Names(found.names, content or own_content, around or own_data, table=table)
     return Side(
         name,
         routines,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
+from typing import Protocol
 
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
@@ -33,13 +34,20 @@ def _nothing(address: int, size: int) -> bytes:
     return b""
 
 
+class NamedPlaces(Protocol):
+    """A table of names that finds one without all of them being read."""
+
+    def below(self, address: int) -> tuple[int, Sequence[str]] | None:
+        """The nearest VA at or below ``address`` that has names, and these."""
+
+
 class Names:
     """Names for addresses: the nearest at or below, within ``reach`` bytes; or a string there.
 
-    ``content`` gives up to so many bytes at an address, as far as there are any. ``data`` is what
-    there is besides code. Where ``gap`` is not 0, whatever is named lies around a multiple of it,
-    and a name reaches half the way to the next, in both directions; ``sections`` then name a
-    multiple at which there is no symbol.
+    They are those that are ``named``, and what ``table`` has. ``content`` gives up to so many bytes
+    at an address, as far as there are any. ``data`` is what there is besides code. Where ``gap`` is
+    not 0, whatever is named lies around a multiple of it, and a name reaches half the way to the
+    next, in both directions; ``sections`` then name a multiple at which there is no symbol.
     """
 
     reach = 1 << 20
@@ -50,10 +58,12 @@ class Names:
         content: Callable[[int, int], bytes | memoryview] = _nothing,
         data: SideData = NO_DATA,
         *,
+        table: NamedPlaces | None = None,
         gap: int = 0,
         sections: Mapping[int, str] | None = None,
     ) -> None:
         self._content = content
+        self._table = table
         self.data = data
         self._gap = gap
         self._sections = sections or {}
@@ -69,13 +79,24 @@ class Names:
         at = bisect_right(self._addresses, address)
         if self._gap:
             return self._around(address, at)
-        if not at:
+        found = self._below(address, at)
+        if found is None:
             return None
-        start = self._addresses[at - 1]
+        start, name = found
         distance = address - start
         if distance > self.reach:
             return None
-        return self._names[start] + (f"+{distance:#x}" if distance else "")
+        return name + (f"+{distance:#x}" if distance else "")
+
+    def _below(self, address: int, at: int) -> tuple[int, str] | None:
+        """The nearest at or below, which is number ``at`` - 1 of those that are listed."""
+        start = self._addresses[at - 1] if at else None
+        known = [] if start is None else [self._names[start]]
+        found = None if self._table is None else self._table.below(address)
+        if found is not None and (start is None or start <= found[0]):
+            known = [*found[1], *(known if start == found[0] else ())]
+            start = found[0]
+        return None if start is None else (start, min(known, key=preference))
 
     def _around(self, address: int, at: int) -> str | None:
         """As ``name``, by what is nearest around the same multiple of the gap."""

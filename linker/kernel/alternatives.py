@@ -16,20 +16,21 @@ other data makes runs of a hundred or a thousand, an Image has 14,000 alternativ
 
 from __future__ import annotations
 
+import ctypes
+import struct
+from collections.abc import Iterator
+from ctypes import c_int, c_int64, c_uint64, c_void_p
 from dataclasses import field
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import Any
 
+from relokit.codegen.base import native
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.nouns import dataclass
 from relokit.linker.kernel.kallsyms import Kallsyms
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Numbers = npt.NDArray[np.int64]
-
-ENTRY = 12
+_FIELDS = struct.Struct("<iiHBB")
+ENTRY = _FIELDS.size
 TABLE_START = "__alt_instructions"
 TABLE_END = "__alt_instructions_end"
 TEXT_END = "_einittext"
@@ -65,52 +66,45 @@ class Alternatives:
 
     A few have no bytes and concern nothing.
 
-    ``start`` and ``end`` are where the table is in the Image.
+    ``start`` and ``end`` are where the table is in the ``image``.
     """
 
     start: int
     end: int
-    _places: Numbers = field(repr=False)
-    _replacements: Numbers = field(repr=False)
-    _codes: Numbers = field(repr=False)
-    """The third words of the entries."""
+    image: memoryview = field(repr=False)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return (self.end - self.start) // ENTRY
 
     def within(self, start: int, end: int) -> tuple[Alternative, ...]:
         """Those that replace some of the bytes from ``start`` up to ``end``."""
-        return self._chosen(self._places, self._codes >> 16 & 0xFF, start, end)
+        return tuple(self._chosen(start, end, brings=False))
 
     def replacing_from(self, start: int, end: int) -> tuple[Alternative, ...]:
         """Those that bring some of the bytes from ``start`` up to ``end`` elsewhere."""
-        return self._chosen(self._replacements, self._codes >> 24, start, end)
+        return tuple(self._chosen(start, end, brings=True))
 
-    def _chosen(
-        self, places: Numbers, sizes: Numbers, start: int, end: int
-    ) -> tuple[Alternative, ...]:
-        import numpy as np
-
-        chosen = np.flatnonzero((sizes > 0) & (places < end) & (places + sizes > start))
-        return tuple(
-            _alternative(place, replacement, code)
-            for place, replacement, code in zip(
-                self._places[chosen].tolist(),
-                self._replacements[chosen].tolist(),
-                self._codes[chosen].tolist(),
-                strict=True,
-            )
+    def _chosen(self, start: int, end: int, *, brings: bool) -> Iterator[Alternative]:
+        following = _native(
+            "alternatives_next", c_uint64, c_void_p, c_uint64, c_uint64, c_int64, c_int64, c_int
         )
+        at = self.start
+        while True:
+            at = following(native.place(self.image), at, self.end, start, end, brings)
+            if at >= self.end:
+                return
+            yield _alternative(self.image, at)
+            at += ENTRY
 
 
-def _alternative(place: int, replacement: int, code: int) -> Alternative:
-    size, replacement_size = code >> 16 & 0xFF, code >> 24
+def _alternative(image: memoryview, at: int) -> Alternative:
+    place, replacement, capability, size, replacement_size = _FIELDS.unpack_from(image, at)
     return Alternative(
-        place=place,
+        place=at + place,
         size=size,
-        replacement=replacement,
+        replacement=at + 4 + replacement,
         replacement_size=replacement_size,
-        capability=code & CALLBACK_BIT - 1,
+        capability=capability & CALLBACK_BIT - 1,
         callback=size > replacement_size,
     )
 
@@ -139,76 +133,38 @@ def read_alternatives(
         raise FormatError(
             f"{(end - start) // ENTRY} boot-time alternatives, more than {MAX_ENTRIES}", where=where
         )
-    table = _read(image, start, end)
-    valid = _valid(table, len(image))
-    if not valid.all():
-        at = start + ENTRY * int(valid.argmin())
+    check = _native("alternatives_check", c_uint64, c_void_p, c_uint64, c_uint64, c_uint64)
+    at = check(native.place(image), len(image), start, end)
+    if at < end:
         raise FormatError(
             f"the alternative at {at:#x} names no words of this Image, or not as many for as many",
             where=where,
             hint="the Image is cut off or damaged",
         )
-    return table
+    return Alternatives(start, end, image)
 
 
-def _read(image: memoryview, start: int, end: int) -> Alternatives:
-    import numpy as np
+class _EntryRun(ctypes.Structure):
+    """``struct entry_run`` of alternatives.c."""
 
-    words = np.frombuffer(image[start:end], "<i4").reshape(-1, 3).astype(np.int64)
-    places = np.arange(start, end, ENTRY)
-    return Alternatives(
-        start=start,
-        end=end,
-        _places=words[:, 0] + places,
-        _replacements=words[:, 1] + places + 4,
-        _codes=words[:, 2] & 0xFFFFFFFF,
-    )
-
-
-def _valid(table: Alternatives, length: int) -> npt.NDArray[np.bool_]:
-    """Which entries name whole words within an Image of ``length`` bytes."""
-    size, replacement_size = table._codes >> 16 & 0xFF, table._codes >> 24
-    valid = _sizes_fit(table._codes)
-    for places, sizes in ((table._places, size), (table._replacements, replacement_size)):
-        valid &= (places >= 0) & (places % 4 == 0) & (places + sizes <= length)
-    return valid
-
-
-def _sizes_fit(codes: Numbers) -> npt.NDArray[np.bool_]:
-    """Which third words have as many bytes for as many, or a function."""
-    size, replacement_size = codes >> 16 & 0xFF, codes >> 24 & 0xFF
-    called = (replacement_size == 0) & (size != 0)
-    fit: npt.NDArray[np.bool_] = (size % 4 == 0) & ((size == replacement_size) | called)
-    return fit
+    _fields_ = (("start", c_uint64), ("count", c_uint64))
 
 
 def _longest_run(image: memoryview, first: int) -> tuple[int, int] | None:
     """Start and end of the longest run of entries from offset ``first`` on, if long enough."""
-    import numpy as np
-
-    first = min(max(first, 0), len(image)) & ~3
-    words = np.frombuffer(image[first : len(image) & ~3], "<i4")
-    if len(words) < 3 * MIN_RUN:
+    search = _native("alternatives_run", _EntryRun, c_void_p, c_uint64, c_uint64)
+    found = search(native.place(image), len(image) & ~3, max(first, 0) & ~3)
+    if found.count < MIN_RUN:
         return None
-    # The sizes first, over everything: few words are left then.
-    at = np.flatnonzero((words[2:] & 0x03030000 == 0) & _sizes_fit(words[2:]))
-    places = first + 4 * at
-    good = np.ones(len(at), np.bool_)
-    for offsets, fields in ((words[at], places), (words[at + 1], places + 4)):
-        # All that is named comes before the table.
-        named = fields + offsets
-        good &= (offsets < 0) & (named >= 0) & (named % 4 == 0)
-    at = at[good]
-    best: tuple[int, int] | None = None
-    most = MIN_RUN - 1
-    for phase in range(3):
-        numbers = at[at % 3 == phase] // 3
-        breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
-        bounds = np.concatenate(([0], breaks, [len(numbers)]))
-        lengths = np.diff(bounds)
-        longest = int(lengths.argmax())
-        if lengths[longest] > most:
-            most = int(lengths[longest])
-            start = first + 4 * (3 * int(numbers[bounds[longest]]) + phase)
-            best = start, start + ENTRY * most
-    return best
+    return found.start, found.start + ENTRY * found.count
+
+
+def _native(name: str, result: Any, *arguments: Any) -> Any:
+    _check()
+    return native.function(name, result, *arguments)
+
+
+@cache
+def _check() -> None:
+    shared = {"ENTRY": ENTRY, "struct entry_run": ctypes.sizeof(_EntryRun)}
+    native.check_shared(native.library(), "alternatives_shared", shared)

@@ -1,19 +1,25 @@
 """Struct layouts out of the BTF that a kernel Image carries.
 
-Format: Documentation/bpf/btf.rst. A walk over all types that keeps only the named struct; a
+Format: Documentation/bpf/btf.rst. A walk over all types (btf.c) that stops at the named struct; a
 type's size follows from its kind and count, so nothing else has to be understood.
 """
 
 from __future__ import annotations
 
+import ctypes
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from ctypes import c_char_p, c_int, c_uint32, c_uint64, c_void_p
+from functools import cache
 from types import MappingProxyType
+from typing import Any
 
+from relokit.codegen.base import native
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kimage_layouts import KimageLayout
+from relokit.linker.kernel.finding import occurrences
 
 MAGIC = b"\x9f\xeb\x01\x00"
 """Magic 0xeB9F little-endian, version 1, no flags."""
@@ -62,6 +68,7 @@ ARCH_MEMBERS = (
     "t0sz",
 )
 
+BANNER = b"Linux version "
 MAX_TYPES = 4 << 20
 MAX_NAME = 512
 MAX_STRUCT = 1 << 16
@@ -95,31 +102,70 @@ def read_structs(image: memoryview, *names: str, where: str = "Image") -> dict[s
     Raises FormatError where the Image has no BTF or a damaged one.
     """
     types, strings = _find_blob(image, where)
-    wanted = {
-        match.start() + 1: name
-        for name in names
-        for match in re.finditer(rb"\0%s(?=\0)" % name.encode(), strings)
-    }
     found: dict[str, BtfStruct] = {}
-    at = 0
-    for _ in range(MAX_TYPES):
-        if not wanted or at + TYPE.size > len(types):
-            return found
-        name_at, info, size = TYPE.unpack_from(types, at)
-        kind, count = info >> 24 & 0x1F, info & 0xFFFF
+    for name, at in _places(types, strings, names, where):
+        _, info, size = TYPE.unpack_from(types, at)
         at += TYPE.size
-        if kind >= len(KINDS):
-            raise FormatError(f"BTF has a type of kind {kind}, which is unknown", where=where)
-        fixed, each = KINDS[kind]
-        if kind == STRUCT_KIND and name_at in wanted:
-            if at + each * count > len(types):
-                raise FormatError(f"BTF ends inside struct {wanted[name_at]}", where=where)
-            members = types[at : at + each * count]
-            name = wanted[name_at]
-            found[name] = _struct(name, size, members, bool(info >> 31), strings, where)
-            wanted = {place: other for place, other in wanted.items() if other != name}
-        at += fixed + each * count
-    raise FormatError(f"BTF has more than {MAX_TYPES} types", where=where)
+        end = at + MEMBER.size * (info & 0xFFFF)
+        if end > len(types):
+            raise FormatError(f"BTF ends inside struct {name}", where=where)
+        found[name] = _struct(name, size, types[at:end], bool(info >> 31), strings, where)
+    return found
+
+
+class _BtfWalk(ctypes.Structure):
+    """``struct btf_walk`` of btf.c."""
+
+    _fields_ = tuple((name, c_uint64) for name in ("at", "types", "last", "name", "kind"))
+
+
+class _BtfKind(ctypes.Structure):
+    """``struct btf_kind`` of btf.c."""
+
+    _fields_ = (("fixed", c_uint32), ("each", c_uint32))
+
+
+_OVER, _FOUND, _UNKNOWN = range(3)
+
+
+def _places(
+    types: memoryview, strings: memoryview, names: tuple[str, ...], where: str
+) -> Iterator[tuple[str, int]]:
+    """Each name, and where among the types the first struct of that name is, in that order."""
+    walk = _BtfWalk()
+    kinds = (_BtfKind * len(KINDS))(*(_BtfKind(*kind) for kind in KINDS))
+    step = _native_walk()
+    wanted = list(names)
+    while wanted:
+        texts = (c_char_p * len(wanted))(*(name.encode() for name in wanted))
+        end = step(
+            native.place(types), len(types), native.place(strings), len(strings), kinds,
+            len(kinds), STRUCT_KIND, texts, len(texts), MAX_TYPES, ctypes.byref(walk),
+        )  # fmt: skip
+        if end == _UNKNOWN:
+            raise FormatError(f"BTF has a type of kind {walk.kind}, which is unknown", where=where)
+        if end == _OVER and walk.types == MAX_TYPES:
+            raise FormatError(f"BTF has more than {MAX_TYPES} types", where=where)
+        if end == _OVER:
+            return
+        yield wanted.pop(walk.name), walk.last
+
+
+@cache
+def _native_walk() -> Any:
+    shared = {
+        "TYPE_SIZE": TYPE.size,
+        "WALK_OVER": _OVER,
+        "WALK_FOUND": _FOUND,
+        "WALK_UNKNOWN": _UNKNOWN,
+        "struct btf_walk": ctypes.sizeof(_BtfWalk),
+        "struct btf_kind": ctypes.sizeof(_BtfKind),
+    }
+    native.check_shared(native.library(), "btf_shared", shared)
+    return native.function(
+        "btf_walk", c_int, c_void_p, c_uint64, c_void_p, c_uint64, c_void_p, c_uint64, c_uint64,
+        c_void_p, c_uint64, c_uint64, c_void_p,
+    )  # fmt: skip
 
 
 def has_btf(image: memoryview) -> bool:
@@ -169,7 +215,7 @@ def kimage_layout_from(image: memoryview, *, where: str = "Image") -> KimageLayo
     return layout
 
 
-def _find_blob(image: memoryview, where: str) -> tuple[memoryview, bytes]:
+def _find_blob(image: memoryview, where: str) -> tuple[memoryview, memoryview]:
     found = _blob(image)
     if found is None:
         raise FormatError(
@@ -180,10 +226,9 @@ def _find_blob(image: memoryview, where: str) -> tuple[memoryview, bytes]:
     return found
 
 
-def _blob(image: memoryview) -> tuple[memoryview, bytes] | None:
+def _blob(image: memoryview) -> tuple[memoryview, memoryview] | None:
     """Types and strings of the first blob whose header is sound."""
-    for match in re.finditer(re.escape(MAGIC), image):
-        start = match.start()
+    for start in occurrences(image, MAGIC):
         if start + HEADER.size > len(image):
             break
         _, length, types_at, types_size, strings_at, strings_size = HEADER.unpack_from(image, start)
@@ -201,28 +246,31 @@ def _blob(image: memoryview) -> tuple[memoryview, bytes] | None:
         ):
             continue
         types = image[body + types_at : body + types_at + types_size]
-        return types, bytes(image[body + strings_at : strings_end])
+        return types, image[body + strings_at : strings_end]
     return None
 
 
 def _struct(
-    name: str, size: int, members: memoryview, bitfields: bool, strings: bytes, where: str
+    name: str, size: int, members: memoryview, bitfields: bool, strings: memoryview, where: str
 ) -> BtfStruct:
     if size > MAX_STRUCT:
         raise FormatError(f"BTF: struct {name} has {size} bytes", where=where)
     bit_offsets: dict[str, int] = {}
     for name_at, _, offset in MEMBER.iter_unpack(members):
-        stop = strings.find(b"\0", name_at, name_at + MAX_NAME)
+        text, end, _ = bytes(strings[name_at : name_at + MAX_NAME]).partition(b"\0")
         offset = offset & BITFIELD_OFFSET if bitfields else offset
-        if stop < 0 or offset > 8 * size:
+        if not end or offset > 8 * size:
             raise FormatError(f"BTF: struct {name} has a damaged member", where=where)
         # An anonymous member has the empty name.
-        if stop > name_at:
-            bit_offsets[strings[name_at:stop].decode("ascii", "replace")] = offset
+        if text:
+            bit_offsets[text.decode("ascii", "replace")] = offset
     return BtfStruct(name, size, MappingProxyType(bit_offsets))
 
 
 def kernel_version(image: memoryview) -> str:
     """``6.12``, as its banner says; ``unknown`` where there is none."""
-    match = re.search(rb"Linux version (\d+\.\d+)", image)
-    return match[1].decode() if match else "unknown"
+    for at in occurrences(image, BANNER):
+        match = re.match(rb"\d+\.\d+", image[at + len(BANNER) :])
+        if match:
+            return match[0].decode()
+    return "unknown"

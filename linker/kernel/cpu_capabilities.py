@@ -7,24 +7,15 @@ kernel's BTF says. kallsyms need not name them, but names functions that their e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
-from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import FormatError
 from relokit.linker.kernel.btf import read_struct
 from relokit.linker.kernel.kallsyms import Kallsyms
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Places = npt.NDArray[np.uint64]
+from relokit.linker.kernel.pointers import Pointers
 
 STRUCT = "arm64_cpu_capabilities"
 MATCHERS = ("has_cpuid_feature", "is_affected_midr_range", "is_affected_midr_range_list")
 """Functions that entries of the tables, and hardly anything else, point to by ``matches``."""
-RELATIVE = 0x403
-"""R_AARCH64_RELATIVE (ELF for the Arm 64-bit Architecture, 5.7.16)."""
 MAX_ENTRIES = 1 << 12
 MAX_MATCHERS = 4
 """Functions of one name; two are in shipped kernels."""
@@ -46,7 +37,7 @@ def capability_names(
     desc, number, matches = map(layout.offset, members)
     if desc % 8 or matches % 8 or max(desc, matches) + 8 > layout.size:
         raise FormatError(f"BTF: struct {STRUCT} is unlike in any known kernel", where=where)
-    pointers = _Pointers(image, symbols.link_base)
+    pointers = Pointers(image, symbols.link_base)
 
     def functions(at: int) -> tuple[str, ...]:
         return symbols.names_at(pointers.at(at + matches))
@@ -89,11 +80,11 @@ def _tables(
             return
 
 
-def _seeds(pointers: _Pointers, symbols: Kallsyms, matches: int) -> Iterator[int]:
+def _seeds(pointers: Pointers, symbols: Kallsyms, matches: int) -> Iterator[int]:
     """Where entries begin that point to one of the MATCHERS."""
     for name in MATCHERS:
         for offset in symbols.offsets_of(name)[:MAX_MATCHERS]:
-            for place in pointers.to(offset)[:MAX_ENTRIES]:
+            for place in pointers.to(offset, MAX_ENTRIES):
                 yield place - matches
 
 
@@ -104,40 +95,3 @@ def _text(image: memoryview, at: int) -> str:
     text, end, _ = bytes(image[at : at + MAX_NAME]).partition(b"\0")
     shown = text.decode("ascii", "replace")
     return shown if end and text.isascii() and shown.isprintable() else ""
-
-
-class _Pointers:
-    """Pointers of an Image as offsets in it: stored, or in RELA beside the place they go to."""
-
-    def __init__(self, image: memoryview, base: int) -> None:
-        import numpy as np
-
-        self._base = base
-        self._words = np.frombuffer(image[: len(image) & ~7], "<u8")
-        middle = np.flatnonzero(self._words[1:-1] == RELATIVE)
-        places, values = self._words[middle], self._words[middle + 2]
-        order = np.argsort(places, kind="stable")
-        self._places: Places = places[order]
-        self._values: Places = values[order]
-
-    def at(self, place: int) -> int:
-        """What the pointer at offset ``place`` points to; -1 if there is none."""
-        import numpy as np
-
-        if not 0 <= place <= 8 * len(self._words) - 8:
-            return -1
-        address = (self._base + place) & MASK64
-        found = int(np.searchsorted(self._places, np.uint64(address)))
-        if found < len(self._places) and int(self._places[found]) == address:
-            return int(self._values[found]) - self._base
-        return int(self._words[place // 8]) - self._base
-
-    def to(self, offset: int) -> list[int]:
-        """Offsets of all pointers to ``offset``."""
-        import numpy as np
-
-        address = np.uint64((self._base + offset) & MASK64)
-        stored = 8 * np.flatnonzero(self._words == address)
-        beside = self._places[self._values == address] - np.uint64(self._base)
-        in_image = beside[(beside < 8 * len(self._words)) & (beside % 8 == 0)]
-        return [*stored.tolist(), *in_image.tolist()]

@@ -7,15 +7,10 @@ But what code calls begins a function, and only one place puts symbols under nea
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from array import array
+from collections.abc import Callable
 
 from relokit.codegen.base.errors import FormatError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Numbers = npt.NDArray[np.int64]
 
 BRANCH, CALL = 0b000101, 0b100101
 """Top six bits of ``b`` and ``bl`` (DDI 0487, C6.2.26 and C6.2.33)."""
@@ -29,8 +24,11 @@ ENOUGH = 0.5
 """The part of them that has to lead to symbols; 0.9 and more do in shipped kernels, or 0.1."""
 
 
-def lowest_symbol(image: memoryview, names: tuple[str, ...], offsets: Numbers, where: str) -> int:
-    """Offset in the Image of the lowest symbol; ``offsets`` are from there, ascending.
+def lowest_symbol(
+    image: memoryview, offsets: array[int], number: Callable[[str], int | None], where: str
+) -> int:
+    """Offset in the Image of the lowest symbol; ``offsets`` are from there, ascending, and
+    ``number`` says which of them is that of a name.
 
     Raises FormatError naming ``where`` if nothing tells.
     """
@@ -41,32 +39,31 @@ def lowest_symbol(image: memoryview, names: tuple[str, ...], offsets: Numbers, w
             target = at + 4 * (word & (1 << 26) - 1)
             places |= {"primary_entry": target, "stext": target}
     for name, place in places.items():
-        if name in names:
-            lowest = place - int(offsets[names.index(name)])
-            if lowest >= 0:
-                return lowest
-    found = _by_calls(image, offsets)
-    if found is None:
+        found = number(name)
+        if found is not None and place >= offsets[found]:
+            return place - offsets[found]
+    lowest = _by_calls(image, offsets)
+    if lowest is None:
         raise FormatError(
             "kallsyms names neither the start of the Image nor its entry point, and what is called "
             "does not tell",
             where=where,
         )
-    return found
+    return lowest
 
 
-def _by_calls(image: memoryview, offsets: Numbers) -> int | None:
+def _by_calls(image: memoryview, offsets: array[int]) -> int | None:
     """The place that puts the most symbols where functions are called."""
     import numpy as np
 
-    words = np.frombuffer(image[: min(len(image), int(offsets[-1]) + FARTHEST) & ~3], "<u4")
+    words = np.frombuffer(image[: min(len(image), offsets[-1] + FARTHEST) & ~3], "<u4")
     at = np.flatnonzero(words >> 26 == CALL)
     if not len(at):
         return None
     at = at[:: len(at) // SAMPLE + 1]
     distance = (words[at] & ((1 << 26) - 1)).astype(np.int64)
     called = np.unique(4 * (at + distance - (distance >> 25 << 26)))
-    known = np.unique(offsets)
+    known = np.unique(np.frombuffer(offsets, np.int64))
     best, most = None, 0
     for place in range(0, FARTHEST, STEP):
         wanted = called - place

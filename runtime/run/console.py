@@ -156,7 +156,7 @@ def _named(kernel: Loaded, offset: int, demo: Image | None) -> str:
         return place_in(demo, min(section.va for section in demo.sections) + offset)
     if not isinstance(kernel.content, BytesContent):
         return unnamed
-    # 0.3 s, and only a kernel that has not ended by itself needs it.
+    # 30 ms, and only a kernel that has not ended by itself needs it.
     from relokit.linker.kernel.kallsyms import read_kallsyms
 
     try:

@@ -37,13 +37,8 @@ class Shipped:
 
     def without_names(self) -> Kallsyms:
         """Symbols of a kernel that does not name its table."""
-        kept = [at for at, name in enumerate(self.symbols.names) if name not in TABLE]
-        return Kallsyms(
-            names=tuple(self.symbols.names[at] for at in kept),
-            types="".join(self.symbols.types[at] for at in kept),
-            offsets=tuple(self.symbols.offsets[at] for at in kept),
-            link_base=self.symbols.link_base,
-        )
+        rows = zip(self.symbols.names, self.symbols.types, self.symbols.offsets, strict=True)
+        return Kallsyms.of((row for row in rows if row[0] not in TABLE), self.symbols.link_base)
 
 
 @pytest.fixture(scope="module", params=KERNELS)
@@ -103,7 +98,7 @@ def test_a_table_without_a_name_is_found(one: Shipped) -> None:
 
 
 def test_a_table_is_found_without_any_symbol(one: Shipped) -> None:
-    nothing = Kallsyms(names=(), types="", offsets=(), link_base=0)
+    nothing = Kallsyms.of((), 0)
     assert bounds(read_alternatives(one.image, nothing)) == bounds(one.alternatives)
 
 

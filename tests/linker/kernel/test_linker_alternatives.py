@@ -50,12 +50,7 @@ def image_with(entries: Iterable[Alternative], *, flagged: bool = True) -> memor
 
 def symbols(**offsets: int) -> Kallsyms:
     ascending = sorted(offsets.items(), key=lambda pair: pair[1])
-    return Kallsyms(
-        names=tuple(name for name, _ in ascending),
-        types="t" * len(ascending),
-        offsets=tuple(offset for _, offset in ascending),
-        link_base=0xFFFF_8000_0800_0000,
-    )
+    return Kallsyms.of(((name, "t", at) for name, at in ascending), 0xFFFF_8000_0800_0000)
 
 
 def named(count: int) -> Kallsyms:

@@ -17,10 +17,12 @@ BASE = 0xFFFF_8000_0800_0000
 SIZE = 40
 MATCHER, OWN, OTHER = 0x100, 0x120, 0x140
 TEXTS, RELA, BTF, TABLES = 0x400, 0x800, 0x1000, 0x2000
-SYMBOLS = Kallsyms(
-    names=("has_cpuid_feature", "need_workaround", "has_other"),
-    types="ttt",
-    offsets=(MATCHER, OWN, OTHER),
+SYMBOLS = Kallsyms.of(
+    [
+        ("has_cpuid_feature", "t", MATCHER),
+        ("need_workaround", "t", OWN),
+        ("has_other", "t", OTHER),
+    ],
     link_base=BASE,
 )
 FEATURES = [

@@ -99,12 +99,7 @@ def symbols(**changes: int | None) -> Kallsyms:
     }
     table |= changes
     found = sorted((at, name) for name, at in table.items() if at is not None)
-    return Kallsyms(
-        names=tuple(name for _, name in found),
-        types="".join("t" if name == "elx_sync" else "T" for _, name in found),
-        offsets=tuple(at for at, _ in found),
-        link_base=BASE,
-    )
+    return Kallsyms.of(((name, "t" if name == "elx_sync" else "T", at) for at, name in found), BASE)
 
 
 def test_calls_know_the_constants_before_them() -> None:
