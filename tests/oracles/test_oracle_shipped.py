@@ -11,7 +11,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from relokit.codegen.kimage_layouts import LAYOUTS
@@ -170,15 +169,18 @@ def test_without_kallsyms_all_functions_tell_where_they_are(one: Shipped) -> Non
     symbols = one.symbols
     kept = [("_stext", "_etext"), ("_sinittext", "_einittext")]
     parts = [range(symbols.offset(low), symbols.offset(high) + 1) for low, high in kept]
-    left = [
-        (name, offset)
-        for name, offset in zip(symbols.names, symbols.offsets, strict=True)
-        if any(offset in part for part in parts) and name != "primary_entry"
-    ]
-    names = tuple(name for name, _ in left)
-    assert "_text" not in names
-    offsets = np.array([offset for _, offset in left]) - left[0][1]
-    found = lowest_symbol(one.kernel.image, names, offsets, one.release)
+    left = Kallsyms.of(
+        (
+            (name, letter, offset - symbols.offset("_stext"))
+            for name, letter, offset in zip(
+                symbols.names, symbols.types, symbols.offsets, strict=True
+            )
+            if any(offset in part for part in parts) and name != "primary_entry"
+        ),
+        0,
+    )
+    assert "_text" not in left
+    found = lowest_symbol(one.kernel.image, left.offsets, left.number, one.release)
     assert found == symbols.offset("_stext") == 0x1_0000
 
 
