@@ -11,7 +11,7 @@ TREE := build/tree/relokit
 # What the committed campaign of mutants is of (docs/mutants.md).
 STATES ?= 0,9,12,15
 
-.PHONY: run test explore check bench tools format clean mutants docs/rules.md docs/caches.md
+.PHONY: run test explore check bench tools format clean mutants docs/rules.md docs/caches.md docs/time.md
 .DELETE_ON_ERROR:
 
 run: $(STAMP)  ## run the main job: relocate the demo kernel (ARGS= passes options on)
@@ -47,6 +47,9 @@ suites: $(STAMP) tools  ## GNU's and LLVM's own test files compared: a minute or
 
 docs/rules.md: $(STAMP)  ## the page of the rules, from the book
 	$(BIN)/python -m relokit.runtime.judge.rules_page > $@
+
+docs/time.md: $(STAMP)  ## the page of times with its table, and its picture
+	$(BIN)/python -m relokit.time_page docs
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix $(SOURCES)

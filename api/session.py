@@ -31,6 +31,7 @@ from relokit.runtime.room.requests import (
     Asked,
     BootableFile,
     CallRequest,
+    CountRequest,
     ExportRequest,
     ObserveRequest,
     Request,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from relokit.runtime.behaviour.observation import Observation
     from relokit.runtime.kexec.programs import StoredPrograms
     from relokit.runtime.run.console import BootWatcher
+    from relokit.runtime.timing.counts import MoveCounts
 
 A = TypeVar("A")
 Progress = Callable[[str, int, int], None]
@@ -83,7 +85,7 @@ class Session:
 
     Any thread may call any verb; as many are carried out at a time as there are rooms. A guest that
     takes its room down raises NativeCrashError, and nothing else is lost: the next one gets a fresh
-    process. Use as a context manager, or leave closing to the interpreter's exit.
+    process. FigureUse as a context manager, or leave closing to the interpreter's exit.
     """
 
     def __init__(self, rooms: int = 1) -> None:
@@ -206,6 +208,23 @@ class Session:
         setup = self._setup(target, job, files, code)
         request = ObserveRequest(setup, relocation)
         return self.ask(request, Observation, seconds_of(setup.job), progress)
+
+    def count(
+        self,
+        target: Target | None = None,
+        job: Job | None = None,
+        *,
+        files: Files | None = None,
+        progress: Progress | None = None,
+    ) -> MoveCounts:
+        """Run ``job`` up to the new kernel, and count what the CPU does, phase by phase.
+
+        Raises MachineError for what cannot be counted: a plain run, or one that does not arrive.
+        """
+        from relokit.runtime.timing.counts import MoveCounts
+
+        setup = self._setup(target, job, files)
+        return self.ask(CountRequest(setup), MoveCounts, seconds_of(setup.job), progress)
 
     def call(self, callee: Callee) -> tuple[Observation, ...]:
         """Call a routine in a small flat machine, once for each trial."""

@@ -16,6 +16,7 @@ COMMANDS = {
     "generate": "Write the rendered assembly, the ld script and a Makefile.",
     "matrix": "Run every combination of state, page size, regime, path and payload.",
     "mutate": "Put one thing wrong, run, judge: does the book find it? For every thing there is.",
+    "time": "How long the move takes on machines, by what it does, counted.",
     "series": "The fifteen patches with measured evidence; or one of them from every side.",
     "explain": "What a rule asks for, why, and what mends it.",
     "diff": "Compare machine code: states, objects, ELF files, shipped kernels.",

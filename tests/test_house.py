@@ -52,6 +52,8 @@ ALLOWED = {
     "runtime.campaign": "codegen, codegen.base, runtime.guest, runtime.kexec",
     "runtime.state": "codegen.*, linker.*, runtime.guest, runtime.kexec",
     "runtime.judge.model": "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record",
+    "runtime.timing": "codegen, codegen.base, runtime.guest, runtime.record, runtime.judge.model",
+    "runtime.timing.model": "codegen.base, runtime.judge.model, runtime.timing",
     "runtime.judge.rules": "codegen, codegen.base, runtime.arch, runtime.record",
     "runtime.judge.rules.moved": (
         "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.judge.rules"
@@ -72,7 +74,7 @@ ALLOWED = {
     ),
     "runtime.run": (
         "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
-        "runtime.board, runtime.kexec, runtime.judge, runtime.evidence"
+        "runtime.board, runtime.kexec, runtime.judge, runtime.evidence, runtime.timing"
     ),
     "runtime.behaviour": (
         "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
@@ -84,14 +86,14 @@ ALLOWED = {
         "runtime.judge.rules.traced, runtime.run"
     ),
     "runtime.room": (
-        "codegen.*, linker.*, runtime.kexec, runtime.judge, runtime.run, runtime.state, "
-        "runtime.behaviour, runtime.mutation"
+        "codegen.*, linker.*, runtime.timing, runtime.kexec, runtime.judge, runtime.run, "
+        "runtime.state, runtime.behaviour, runtime.mutation"
     ),
     "": "codegen.*, linker.*, diffing.*, runtime.*",
     "cli.pages": "codegen.base, diffing.*",
     "cli.terminal": (
-        "relokit, codegen, codegen.base, diffing.*, runtime.guest, runtime.kexec, "
-        "runtime.campaign, runtime.judge, runtime.judge.rules, runtime.behaviour, "
+        "relokit, codegen, codegen.base, diffing.*, runtime.guest, runtime.timing.*, "
+        "runtime.kexec, runtime.campaign, runtime.judge, runtime.judge.rules, runtime.behaviour, "
         "runtime.mutation, cli.pages"
     ),
     "cli": (

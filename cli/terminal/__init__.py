@@ -1,4 +1,4 @@
 """What is shown on a terminal; imports relokit, codegen, codegen.base, diffing.*, runtime.guest,
-runtime.kexec, runtime.campaign, runtime.judge, runtime.judge.rules, runtime.behaviour,
-runtime.mutation, cli.pages.
+runtime.timing.*, runtime.kexec, runtime.campaign, runtime.judge, runtime.judge.rules,
+runtime.behaviour, runtime.mutation, cli.pages.
 """

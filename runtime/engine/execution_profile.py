@@ -8,11 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 from unicorn import unicorn_const as u
 
-from relokit.codegen.system_registers import SystemInstruction, decode_system
+from relokit.codegen.system_registers import SystemInstruction, barrier_name, decode_system
 from relokit.runtime.engine import native_hooks
 from relokit.runtime.engine.counting import Counting
 from relokit.runtime.engine.cpu import Cpu
-from relokit.runtime.engine.operations import barrier_name
 
 READS, WRITES = ("mrs",), ("msr", "msr-imm")
 OPERATIONS = ("sys", "sysl")

@@ -11,29 +11,10 @@ from collections.abc import Iterator
 import numpy as np
 from unicorn import unicorn_const as u
 
-from relokit.codegen.instruction_forms import BARRIER
-from relokit.codegen.system_registers import operation_name
+from relokit.codegen.system_registers import barrier_name, operation_name
 from relokit.runtime.engine import native_hooks
 from relokit.runtime.engine.counting import Counting
 from relokit.runtime.engine.cpu import Cpu
-
-_MNEMONICS = {0b100: "dsb", 0b101: "dmb", 0b110: "isb"}
-# CRm of DSB and DMB: shareability domain in bits 3:2, access types in bits 1:0.
-_DOMAINS = ("osh", "nsh", "ish", "")
-_TYPES = {0b01: "ld", 0b10: "st", 0b11: ""}
-
-
-def barrier_name(word: int) -> str | None:
-    """``dsb sy``, ``dsb nsh``, ``isb`` ... of an instruction word; None if it is no barrier."""
-    if not BARRIER.holds(word):
-        return None
-    mnemonic = _MNEMONICS.get(word >> 5 & 7)
-    if mnemonic is None or mnemonic == "isb":
-        return mnemonic
-    option = word >> 8 & 15
-    if option & 3 not in _TYPES:
-        return f"{mnemonic} #{option}"
-    return f"{mnemonic} {_DOMAINS[option >> 2] + _TYPES[option & 3] or 'sy'}"
 
 
 class OperationCounter(Counting):

@@ -1,11 +1,12 @@
 /*
- * The path: which blocks were run, in order. A block that follows itself is one entry. The first
- * entries are kept, and of the others the last ones (recorder.py).
+ * The path: which blocks were run, in order, and how often each was. A block that follows itself is
+ * one entry. The first entries are kept, and of the others the last ones (recorder.py); of how often
+ * all is kept.
  */
 
 #include "native.h"
 
-enum { PATH_HEAD = 1 << 10, PATH_TAIL = 1 << 13 };
+enum { PATH_HEAD = 1 << 10, PATH_TAIL = 1 << 13, EXECUTED = 1 << 14 };
 
 /* `before` is how many instructions had begun, `length` how many one time has. */
 struct path_block {
@@ -13,16 +14,28 @@ struct path_block {
 	uint32_t length, times;
 };
 
-/* `instructions` is the address of what counts them. Of `used` entries the last ones are a ring. */
+/* The `length` instructions from `pc` on were begun `times`; a place that is not used has no length. */
+struct executed {
+	uint64_t pc, times;
+	uint64_t length;
+};
+
+/*
+ * `instructions` is the address of what counts them. Of `used` entries the last ones are a ring.
+ * `lost` says that there was no room for one of `executed`.
+ */
 struct path {
-	uint64_t instructions, used;
+	uint64_t instructions, used, lost;
 	struct path_block blocks[PATH_HEAD + PATH_TAIL];
+	struct executed executed[EXECUTED];
 };
 
 const struct shared path_shared[] = {
 	SHARED(PATH_HEAD),
 	SHARED(PATH_TAIL),
+	SHARED(EXECUTED),
 	SHARED_SIZE(struct path_block),
+	SHARED_SIZE(struct executed),
 	SHARED_SIZE(struct path),
 	SHARED_END,
 };
@@ -32,6 +45,42 @@ static struct path_block *entry(struct path *path, uint64_t number)
 	if (number >= PATH_HEAD)
 		number = PATH_HEAD + (number - PATH_HEAD) % PATH_TAIL;
 	return &path->blocks[number];
+}
+
+static void add_executed(struct path *path, uint64_t pc, uint64_t length, uint64_t times)
+{
+	uint64_t at = (pc / 4 ^ length << 7) * 0x9e3779b97f4a7c15ull >> 50;
+
+	if (!length || !times)
+		return;
+	for (unsigned probe = 0; probe < EXECUTED; probe++, at++) {
+		struct executed *one = &path->executed[at % EXECUTED];
+
+		if (!one->length)
+			*one = (struct executed){ .pc = pc, .length = length };
+		if (one->pc == pc && one->length == length) {
+			one->times += times;
+			return;
+		}
+	}
+	path->lost = 1;
+}
+
+/* The last block is over; the last time it was run may have ended early. */
+static void close_block(struct path *path, uint64_t instructions)
+{
+	const struct path_block *last = entry(path, path->used - 1);
+	uint64_t begun = instructions - last->before;
+
+	add_executed(path, last->pc, last->length, begun / last->length);
+	add_executed(path, last->pc, begun % last->length, 1);
+}
+
+/* The window ends. */
+void end_path(struct path *path)
+{
+	if (path->used)
+		close_block(path, *(const uint64_t *)(uintptr_t)path->instructions);
 }
 
 /* UC_HOOK_BLOCK: comes before the block's first instruction is counted. */
@@ -46,5 +95,7 @@ void record_block(void *engine, uint64_t pc, uint32_t size, struct path *path)
 		last->times++;
 		return;
 	}
+	if (last)
+		close_block(path, before);
 	*entry(path, path->used++) = (struct path_block){ pc, before, size / 4, 1 };
 }

@@ -27,6 +27,8 @@ from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.mmu import NativeRam
 from relokit.runtime.record import trace as t
 from relokit.runtime.record.code_path import PATH_BLOCK, PATH_HEAD, PATH_TAIL, CodePath
+from relokit.runtime.record.executed import EXECUTED_BLOCK, MAX_EXECUTED, Executed
+from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.trace import (
     MAX_TRACE_RECORDS,
     RECORD,
@@ -89,8 +91,10 @@ _PATH = np.dtype(
     [
         ("instructions", "<u8"),
         ("used", "<u8"),
+        ("lost", "<u8"),
         ("head", PATH_BLOCK, PATH_HEAD),
         ("tail", PATH_BLOCK, PATH_TAIL),
+        ("executed", EXECUTED_BLOCK, MAX_EXECUTED),
     ]
 )
 """``struct path``."""
@@ -100,7 +104,9 @@ native.check_shared(
     {
         "PATH_HEAD": PATH_HEAD,
         "PATH_TAIL": PATH_TAIL,
+        "EXECUTED": MAX_EXECUTED,
         "struct path_block": PATH_BLOCK.itemsize,
+        "struct executed": EXECUTED_BLOCK.itemsize,
         "struct path": _PATH.itemsize,
     },
 )
@@ -151,6 +157,7 @@ class Recorder(Counting):
     def __exit__(self, *error: object) -> None:
         cpu = self._cpu
         self._call("end_recording", cpu.pc)
+        _library.end_path(ctypes.c_void_p(self._path.ctypes.data))
         cpu.on_exception = None
         cpu.mmu.tell(0)
         super().__exit__(*error)
@@ -171,6 +178,14 @@ class Recorder(Counting):
         tail = kept["tail"][: min(behind, PATH_TAIL)]
         blocks = kept["head"][:used].tobytes() + np.roll(tail, -behind).tobytes()
         return CodePath(blocks, max(behind - PATH_TAIL, 0))
+
+    def executed(self) -> Executed | Unknown:
+        """How often each block was run, when it was entered last."""
+        [kept] = self._path
+        if kept["lost"]:
+            return Unknown(f"more than {MAX_EXECUTED:,} blocks of code were executed")
+        blocks = kept["executed"]
+        return Executed(np.sort(blocks[blocks["length"] > 0], order=("pc", "length")).tobytes())
 
     def _add_hooks(self) -> Iterator[int]:
         yield native_hooks.add_native_hook(

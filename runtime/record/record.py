@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from relokit.runtime.record.claims import Ownership
     from relokit.runtime.record.code_path import CodePath
     from relokit.runtime.record.code_seen import CodeSeen
+    from relokit.runtime.record.executed import Executed
     from relokit.runtime.record.prehistory import Prehistory
     from relokit.runtime.record.tables import TableFacts
     from relokit.runtime.record.trace import Trace
@@ -126,6 +127,7 @@ class Seen:
     tables: TableFacts | Unknown
     ownership: Ownership | Unknown
     path: CodePath | Unknown
+    executed: Executed | Unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,12 +143,11 @@ class Record:
     by name, ``interrupt`` is what became of one, if that was asked for.
 
     ``trace`` is what the CPU did from the first instruction to the last; ``prehistory`` what the
-    caches were like before, ``code`` what it executed and ``path`` in which order, ``tables`` what
-    it may have been translated by. ``segments`` are what the new kernel is given, or one that is
-    resumed finds back, and
-    ``regions`` who owns RAM, ascending; ``ownership`` is what of it is to be read and filled.
-    ``platform`` is the machine as the old kernel found it, ``given`` what the new one finds in RAM
-    (None if one is resumed).
+    caches were like before, ``code`` what it executed, ``path`` in which order and ``executed``
+    how often, ``tables`` what it may have been translated by. ``segments`` are what the new kernel
+    is given, or one that is resumed finds back, and ``regions`` who owns RAM, ascending;
+    ``ownership`` is what of it is to be read and filled. ``platform`` is the machine as the old
+    kernel found it, ``given`` what the new one finds in RAM (None if one is resumed).
     """
 
     regime: Regime | Unknown
@@ -173,6 +174,7 @@ class Record:
     given: Given | Unknown | None = NOBODY_LOOKED
     effects: EffectFacts | None = None
     path: CodePath | Unknown = NOBODY_LOOKED
+    executed: Executed | Unknown = NOBODY_LOOKED
 
     @property
     def complete(self) -> bool:

@@ -23,6 +23,7 @@ from relokit.runtime.kexec.programs import Programs, StoredPrograms
 if TYPE_CHECKING:
     from relokit.runtime.behaviour.flat_machine import Callee
     from relokit.runtime.behaviour.observation import Observation
+    from relokit.runtime.timing.counts import MoveCounts
 
 A_co = TypeVar("A_co", covariant=True)
 Report = Callable[[str, int, int], None]
@@ -174,6 +175,20 @@ class ObserveRequest:
         return observe_relocation(
             setup.target, programs, setup.job, report, self.relocation, setup.opened
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CountRequest:
+    """Run the machine and count what it does."""
+
+    setup: Setup
+
+    def carry_out(self, report: Report) -> MoveCounts:
+        """See Request."""
+        from relokit.runtime.run.count_move import count_move
+
+        setup = self.setup
+        return count_move(setup.target, _decoded(setup.programs), setup.job, report, setup.opened)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from relokit.runtime.run.recording import Recording
 
 _PLAIN = Unknown("not recorded: a plain run")
-NOTHING_SEEN = Seen(_PLAIN, _PLAIN, _PLAIN, _PLAIN, _PLAIN, _PLAIN)
+NOTHING_SEEN = Seen(_PLAIN, _PLAIN, _PLAIN, _PLAIN, _PLAIN, _PLAIN, _PLAIN)
 
 
 def execute(
@@ -99,6 +99,7 @@ def execute(
         given=_given(machine) if journey.going else NEVER_REACHED,
         effects=felt,
         path=seen.path,
+        executed=seen.executed,
     )
 
 
@@ -162,6 +163,7 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         given=None,
         effects=felt,
         path=seen.path,
+        executed=seen.executed,
     )
 
 

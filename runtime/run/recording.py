@@ -53,4 +53,5 @@ class Recording:
             self._tables.facts(trace),
             self._ownership,
             self._recorder.path(),
+            self._recorder.executed(),
         )

@@ -144,6 +144,13 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     yield cli("export", "-o", directory / "boot.elf", "--type", "bootable")
     yield cli("generate", "-o", directory / "generated")
     yield cli("explain")
+    measurements = directory / "measurements.toml"
+    measurements.write_text(
+        'name = "mine"\nlike = "cortex-a72"\nfree = ["walk_ns"]\n'
+        "[[measurement]]\nseries = 0\nsize = '8K'\nseconds = 1e-3\n"
+    )
+    yield cli("time", "--size", "8K", "--fit", measurements)
+    yield cli("time", "--table")
     yield cli("series")
     yield cli("series", 9)
     yield cli("series", 14)

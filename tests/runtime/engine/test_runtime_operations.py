@@ -10,8 +10,9 @@ import pytest
 
 from relokit.codegen.base.documents import from_json, to_data, to_json
 from relokit.codegen.series import COMPLETE, Feature
+from relokit.codegen.system_registers import barrier_name
 from relokit.codegen.target import MIB, Regime, Target
-from relokit.runtime.engine.operations import OperationCounter, barrier_name
+from relokit.runtime.engine.operations import OperationCounter
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.run.verdict import run

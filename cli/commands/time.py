@@ -1,0 +1,156 @@
+"""``relokit time``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relokit.cli.lists import States
+from relokit.cli.options import (
+    INPUT_FILE,
+    cache_option,
+    every_state_options,
+    json_option,
+    make_target,
+    some_job_options,
+)
+from relokit.cli.parameters import CountParam
+from relokit.cli.terminal.output import emit, emit_json
+from relokit.codegen.series import COMPLETE
+from relokit.codegen.target import MIB
+from relokit.runtime.kexec.job import Job, Shape
+
+DEFAULT_SIZE = 84 * MIB
+"""What the cover letter's ThunderX2 moves."""
+
+
+@click.command("time", help="How long the move takes on machines, by what it does, counted.")
+@click.option(
+    "--table",
+    is_flag=True,
+    help="Every figure that the series reports, beside what the model says of it; nothing else.",
+)
+@click.option(
+    "--series",
+    type=States(),
+    default=f"{COMPLETE}",
+    show_default=True,
+    metavar="N,M-K",
+    help="States of the series, and ranges of them.",
+)
+@click.option(
+    "--machine",
+    "machines",
+    metavar="A,B,..",
+    help="On these. [default: all that come with relokit]",
+)
+@click.option(
+    "--fit",
+    "measured",
+    type=INPUT_FILE,
+    metavar="FILE",
+    help="On the machine whose measurements this file has (docs/time.md), by what they say of it.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw it as SVG or PNG as well: times by size, a reboot, counts by phase. Needs "
+    "relokit[time].",
+)
+@some_job_options(
+    "--kernel", "--initrd", "--size", "--order", "--path", "--shape", "--seed", "--code-from"
+)
+@every_state_options
+@click.option(
+    "--cache-line",
+    type=CountParam(1, 4096),
+    default=64,
+    show_default=True,
+    help="Bytes of the CPU's data cache line, a power of two from 16 to 2048.",
+)
+@click.option(
+    "--linear-map",
+    type=click.Choice(["blocks", "pages"]),
+    default="blocks",
+    show_default=True,
+    help="What the kernel maps RAM by: blocks where it can, or pages alone (rodata=full).",
+)
+@cache_option
+@json_option
+def command(table: bool, as_json: bool, **options: Any) -> int:
+    """Arguments in, one call of the facade, a view out."""
+    if table:
+        return _table(click.get_current_context(), as_json=as_json)
+    machines, measured = options.pop("machines"), options.pop("measured")
+    plot = options.pop("plot")
+    if measured is not None and (machines is not None or plot is not None):
+        flag = "--plot" if machines is None else "--machine"
+        raise click.UsageError(f"--fit has its own machine: leave {flag} out")
+    if plot is not None and options["size"] is None and options["kernel"] is not None:
+        raise click.UsageError("--plot is of many sizes: leave --kernel out")
+    states, options["series"] = options.pop("series"), COMPLETE
+    from relokit.linker.kernel.opened import Files
+
+    files = Files()
+    line = options.pop("cache_line")
+    target = replace(make_target(options, files), cache_line=line)
+    by_pages = options.pop("linear_map") == "pages"
+    job = _job(options)
+
+    from relokit.cli.terminal.time_view import report_text
+    from relokit.times import times
+
+    keys = tuple(machines.split(",")) if machines else ()
+    if plot is not None:
+        from relokit.time_pictures import PLOTTED, pictures
+        from relokit.time_plots import check_plot, draw
+
+        check_plot(plot)
+        shown = pictures(target, job, machines=keys or PLOTTED, by_pages=by_pages, files=files)
+        draw(shown, plot)
+    report = times(
+        [replace(target, series=state) for state in states],
+        job,
+        machines=keys,
+        measured=measured,
+        by_pages=by_pages,
+        files=files,
+    )
+    if as_json:
+        emit_json(report)
+    else:
+        emit(report_text(report))
+    return 0
+
+
+def _table(ctx: click.Context, *, as_json: bool) -> int:
+    """Refuses what would do nothing: the reported rows say what they are of."""
+    given = [
+        parameter.opts[0]
+        for parameter in ctx.command.params
+        if parameter.name not in ("table", "as_json", "no_cache")
+        and ctx.get_parameter_source(str(parameter.name)) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"--table is of what is reported: leave {', '.join(given)} out")
+    from relokit.cli.terminal.time_view import table_text
+    from relokit.times import table
+
+    found = table()
+    if as_json:
+        emit_json(found)
+    else:
+        emit(table_text(found))
+    return 0
+
+
+def _job(options: dict[str, Any]) -> Job:
+    whole = options["kernel"] is not None or options["shape"] == Shape.ONE_PAGE
+    if options["size"] is None and not whole:
+        options["size"] = DEFAULT_SIZE
+    del options["no_cache"]
+    return Job(**options)
