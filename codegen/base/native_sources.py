@@ -17,6 +17,7 @@ SOURCES = (
     "linker/kernel/kallsyms.c",
     "linker/kernel/pointers.c",
     "diffing/kernels/whole_align.c",
+    "runtime/guest/content.c",
     "runtime/engine/native_hooks.h",
     "runtime/engine/native_hooks.c",
     "runtime/engine/walker.h",

@@ -1,57 +1,99 @@
 """What the segments hold, put into scattered pages, and compared where it should arrive.
 
-Work goes chunk by chunk (a few MiB: it stays in the host's cache), each chunk in a few numpy
-operations, so speed is that of memory.
+Natively, in one pass over memory each, and piece by piece where somebody watches the progress.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from relokit.codegen.base import native
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.guest.memory import Bytes, GuestMemory, Words
 
-CHUNK = 1 << 19
-BLOCK = 4096  # granularity of the pattern: no page is smaller
-BLOCK_WORDS = BLOCK // 8
+PIECE = 1 << 22
+"""Bytes between two words of progress: whole pages, whatever their size."""
+BLOCK = 4096
+"""Granularity of the pattern, in bytes: no page is smaller."""
 
 Progress = Callable[[int, int], None]
-"""Called with (bytes done, bytes in all) after every chunk."""
+"""Called with (bytes done, bytes in all) after every piece."""
 
 
-class Content(Protocol):
-    """``size`` bytes that can be read from anywhere."""
+class _NativeContent(ctypes.Structure):
+    """``struct content``."""
+
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("bytes", "size", "table", "keys"))
+
+
+class _Compared(ctypes.Structure):
+    """``struct compared``."""
+
+    _fields_ = (("bad_pages", ctypes.c_uint64), ("first", ctypes.c_uint64))
+    bad_pages: int
+    first: int
+
+
+_library: Any = native.library()
+native.check_shared(
+    _library,
+    "content_shared",
+    {
+        "BLOCK": BLOCK,
+        "struct content": ctypes.sizeof(_NativeContent),
+        "struct compared": ctypes.sizeof(_Compared),
+    },
+)
+_ADDRESS, _NUMBER = ctypes.c_void_p, ctypes.c_uint64
+for _function, _arguments in (
+    ("content_read", (_ADDRESS, _NUMBER, _ADDRESS, _NUMBER)),
+    ("content_scatter", (_ADDRESS, _NUMBER, _ADDRESS, _ADDRESS, _NUMBER, _NUMBER)),
+    ("content_compare", (_ADDRESS, _NUMBER, _ADDRESS, _NUMBER, _NUMBER, _ADDRESS)),
+):
+    getattr(_library, _function).argtypes = _arguments
+    getattr(_library, _function).restype = None
+
+
+class Content:
+    """``size`` bytes that can be read from anywhere, with zeros after them."""
+
+    def __init__(self, size: int, **arrays: NDArray[Any]) -> None:
+        self.size = size
+        # What C is given the addresses of must live as long.
+        self._arrays = arrays
+        addresses = {name: array.ctypes.data for name, array in arrays.items()}
+        self._given = _NativeContent(size=size, **addresses)
 
     @property
-    def size(self) -> int: ...
+    def native(self) -> int:
+        """Address of the ``struct content``, for as long as this lives."""
+        return ctypes.addressof(self._given)
 
     def read(self, offset: int, out: Bytes) -> None:
-        """Fill ``out`` with the bytes from ``offset`` on; both lie within ``size``."""
+        """Fill ``out`` with the bytes from ``offset`` on."""
+        read = np.empty(len(out), np.uint8)
+        _library.content_read(self.native, offset, read.ctypes.data, len(read))
+        out[:] = read
 
 
-@dataclass(frozen=True, eq=False)
-class BytesContent:
-    """Content that is in memory already."""
+class BytesContent(Content):
+    """Content that is in memory already, as ``data``."""
 
-    data: bytes | bytearray | memoryview
-
-    @property
-    def size(self) -> int:
-        """Bytes of content."""
-        return memoryview(self.data).nbytes
-
-    def read(self, offset: int, out: Bytes) -> None:
-        """See :class:`Content`."""
-        out[:] = np.frombuffer(self.data, dtype=np.uint8)[offset : offset + len(out)]
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+        self.data = data
+        # One more, as nothing at all has no address.
+        given = np.frombuffer(data or b"\0", dtype=np.uint8)
+        super().__init__(memoryview(data).nbytes, bytes=given)
 
 
-class PatternContent:
+class PatternContent(Content):
     """``size`` bytes that say where they belong: no two 4 KiB blocks are alike.
 
     A block is a fixed table of hashed words, XORed with a hash of the block's number; so a
@@ -62,23 +104,13 @@ class PatternContent:
     def __init__(self, size: int, seed: int = 0) -> None:
         if size < 0:
             raise MachineError(f"a payload of {size} bytes")
-        self.size = size
-        self._seed = np.uint64(seed & MASK64)
-        self._table = hashed(np.arange(BLOCK_WORDS, dtype=np.uint64) + self._seed)
-
-    def read(self, offset: int, out: Bytes) -> None:
-        """See :class:`Content`."""
-        first = offset // BLOCK
-        count = -(-(offset + len(out)) // BLOCK) - first
-        numbers = np.arange(first, first + count, dtype=np.uint64)
-        keys = hashed((numbers << np.uint64(32)) ^ ~self._seed)
-        skip = offset - first * BLOCK
-        if skip == 0 and len(out) % BLOCK == 0 and out.flags.c_contiguous:
-            rows = out.view(np.uint64).reshape(count, BLOCK_WORDS)
-            np.bitwise_xor(self._table, keys[:, None], out=rows)
-        else:
-            blocks = (self._table ^ keys[:, None]).reshape(-1).view(np.uint8)
-            out[:] = blocks[skip : skip + len(out)]
+        start = np.uint64(seed & MASK64)
+        numbers = np.arange(-(-size // BLOCK), dtype=np.uint64)
+        super().__init__(
+            size,
+            table=hashed(np.arange(BLOCK // 8, dtype=np.uint64) + start),
+            keys=hashed((numbers << np.uint64(32)) ^ ~start),
+        )
 
 
 def hashed(words: Words) -> Words:
@@ -107,13 +139,18 @@ def scatter_into(
         raise MachineError(
             f"{content.size:#x} bytes of content for {len(pages)} pages of {page_size:#x} bytes"
         )
-    rows = memory.pages(page_size)
-    at = _rows_of(memory, pages, page_size)
-    for offset, chunk in _chunks(content, total):
-        first = offset // page_size
-        rows[at[first : first + len(chunk) // page_size]] = chunk.reshape(-1, page_size)
+    rows = _rows_of(memory, pages, page_size)
+    for first, count in _pieces(len(pages), page_size):
+        _library.content_scatter(
+            content.native,
+            first * page_size,
+            memory.address,
+            rows[first:].ctypes.data,
+            count,
+            page_size,
+        )
         if progress:
-            progress(offset + len(chunk), total)
+            progress((first + count) * page_size, total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,37 +193,39 @@ def verify(
     if content.size > total:
         raise MachineError(f"{content.size:#x} bytes of content to find in {total:#x} bytes")
     arrived = memory.view(dest_pa, total)
-    bad_pages = 0
-    first: Mismatch | None = None
-    for offset, expected in _chunks(content, total):
-        got = arrived[offset : offset + len(expected)]
-        differs = got.view(np.uint64) != expected.view(np.uint64)
-        if differs.any():
-            bad_pages += int(differs.reshape(-1, page_size // 8).any(axis=1).sum())
-            if first is None:
-                at = int((got != expected).argmax())
-                first = Mismatch(offset + at, int(expected[at]), int(got[at]))
+    compared = _Compared()
+    for at, count in _pieces(pages, page_size):
+        done = at * page_size
+        _library.content_compare(
+            content.native,
+            done,
+            arrived.ctypes.data + done,
+            count,
+            page_size,
+            ctypes.addressof(compared),
+        )
         if progress:
-            progress(offset + len(expected), total)
-    return Verification(pages, bad_pages, first)
+            progress(done + count * page_size, total)
+    first = _first_byte(content, arrived, compared.first) if compared.bad_pages else None
+    return Verification(pages, compared.bad_pages, first)
 
 
-def _chunks(content: Content, total: int) -> Iterator[tuple[int, Bytes]]:
-    """``(offset, bytes)`` of the content and the zeros after it, in a buffer that is reused.
-
-    Chunks are whole pages, whatever the page size: CHUNK is a multiple of all of them.
-    """
-    buffer = np.empty(min(CHUNK, total), dtype=np.uint8)
-    for offset in range(0, total, CHUNK):
-        chunk = buffer[: min(CHUNK, total - offset)]
-        filled = min(max(0, content.size - offset), len(chunk))
-        if filled:
-            content.read(offset, chunk[:filled])
-        chunk[filled:] = 0
-        yield offset, chunk
+def _first_byte(content: Content, arrived: Bytes, block: int) -> Mismatch:
+    """The first wrong byte of the block at offset ``block``."""
+    expected = np.empty(BLOCK, np.uint8)
+    content.read(block, expected)
+    got = arrived[block : block + BLOCK]
+    at = int((got != expected).argmax())
+    return Mismatch(block + at, int(expected[at]), int(got[at]))
 
 
-def _rows_of(memory: GuestMemory, pages: Words, page_size: int) -> NDArray[np.intp]:
+def _pieces(pages: int, page_size: int) -> Iterator[tuple[int, int]]:
+    """``(first, count)`` of the pages of each piece."""
+    step = PIECE // page_size
+    return ((first, min(step, pages - first)) for first in range(0, pages, step))
+
+
+def _rows_of(memory: GuestMemory, pages: Words, page_size: int) -> Words:
     """Row of each page in ``memory.pages``; refuses what is not a page of RAM."""
     offset = pages - np.uint64(memory.base)  # wraps for PAs below RAM: too large, then
     row = offset // page_size
@@ -195,4 +234,4 @@ def _rows_of(memory: GuestMemory, pages: Words, page_size: int) -> NDArray[np.in
     if bad.any():
         pa = int(pages[int(bad.argmax())])
         raise MachineError(f"PA {pa:#x} is not a {page_size:#x}-byte page of RAM")
-    return row.astype(np.intp)
+    return np.ascontiguousarray(row, dtype=np.uint64)

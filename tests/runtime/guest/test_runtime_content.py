@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relokit.codegen.base.errors import MachineError
 from relokit.runtime.guest.content import (
-    CHUNK,
+    PIECE,
     BytesContent,
     Content,
     Mismatch,
@@ -94,14 +94,14 @@ def _in_place(content: Content, memsz: int, page: int) -> tuple[GuestMemory, int
 
 
 def test_bad_pages_are_counted_across_chunks_and_the_first_byte_kept() -> None:
-    size = 2 * CHUNK + 12_345
+    size = 2 * PIECE + 12_345
     content = PatternContent(size)
     memory, pages = _in_place(content, size, 4096)
-    for at in (CHUNK + 5, CHUNK + 7, CHUNK + 4096, size - 1):
+    for at in (PIECE + 5, PIECE + 7, PIECE + 4096, size - 1):
         memory.view(BASE + at, 1)[0] ^= 0x10
     found = verify(memory, BASE, size, 4096, content)
     assert found.first
-    assert found.first.offset == CHUNK + 5
+    assert found.first.offset == PIECE + 5
     assert (found.bad_pages, found.pages) == (3, pages)
 
 
@@ -141,7 +141,7 @@ def test_a_pattern_read_in_pieces_is_the_same_pattern(offset: int, size: int) ->
 
 @pytest.mark.parametrize("page", [4096, 65536])
 def test_progress_goes_up_to_the_end(page: int) -> None:
-    size = 3 * CHUNK - 100
+    size = 3 * PIECE - 100
     content = PatternContent(size)
     memory = GuestMemory(BASE, 16 * MIB)
     pages = PageAllocator(memory, page).scatter(
@@ -150,7 +150,7 @@ def test_progress_goes_up_to_the_end(page: int) -> None:
     seen: list[tuple[int, int]] = []
     scatter_into(memory, pages, page, content, lambda done, total: seen.append((done, total)))
     total = len(pages) * page
-    assert seen == [(CHUNK, total), (2 * CHUNK, total), (total, total)]
+    assert seen == [(PIECE, total), (2 * PIECE, total), (total, total)]
     again: list[tuple[int, int]] = []
     verify(memory, BASE, size, page, content, lambda done, total: again.append((done, total)))
     assert again == seen
