@@ -89,6 +89,7 @@ def check_shared(loaded: ctypes.CDLL, table: str, expected: Mapping[str, int]) -
             )
 
 
+@cache
 def address(loaded: ctypes.CDLL, function: str) -> int:
     """The address of one of the library's functions, for who calls it from elsewhere."""
     return ctypes.cast(loaded[function], ctypes.c_void_p).value or 0

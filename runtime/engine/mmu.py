@@ -73,6 +73,21 @@ class _Calls(ctypes.Structure):
     _fields_ = _words("read_register", "write_register", "stop", "control", "save")
 
 
+_CALLS = _Calls(
+    *(
+        ctypes.cast(function, ctypes.c_void_p).value or 0
+        for function in (
+            uclib.uc_reg_read,
+            uclib.uc_reg_write,
+            uclib.uc_emu_stop,
+            uclib.uc_ctl,
+            uclib.uc_context_save,
+        )
+    )
+)
+"""What the MMU calls of the engine."""
+
+
 class _State(ctypes.Structure):
     """``struct mmu``."""
 
@@ -157,18 +172,7 @@ class Mmu:
         self._context: Any = uc.context_save()
         self._state = _State(
             ram=NativeRam.of(memory),
-            calls=_Calls(
-                *(
-                    ctypes.cast(function, ctypes.c_void_p).value or 0
-                    for function in (
-                        uclib.uc_reg_read,
-                        uclib.uc_reg_write,
-                        uclib.uc_emu_stop,
-                        uclib.uc_ctl,
-                        uclib.uc_context_save,
-                    )
-                )
-            ),
+            calls=_CALLS,
             cpu_bits=cpu_bits,
             has_pan2=has_pan2,
             blocks=blocks.ctypes.data,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+from operator import itemgetter
 
 from relokit.codegen.base.bits import round_up
 
 Span = tuple[int, int]
 """First address, and first address after it."""
+_START, _END = itemgetter(0), itemgetter(1)
 
 
 def spans_of(extents: Iterable[tuple[int, int]]) -> list[Span]:
@@ -47,6 +50,15 @@ def without(spans: list[Span], holes: list[Span]) -> list[Span]:
         if low < high:
             result.append((low, high))
     return result
+
+
+def cut(spans: list[Span], low: int, high: int) -> None:
+    """Take the addresses from ``low`` up to ``high`` out of ``spans``, which are ascending."""
+    first = bisect_right(spans, low, key=_END)
+    last = bisect_left(spans, high, first, key=_START)
+    if first < last:
+        before, after = (spans[first][0], low), (high, spans[last - 1][1])
+        spans[first:last] = [(start, end) for start, end in (before, after) if start < end]
 
 
 def inner(spans: Iterable[Span], step: int) -> list[Span]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from relokit.codegen.base.bits import round_up
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
-from relokit.runtime.guest.address_spans import spans_of, without
+from relokit.runtime.guest.address_spans import cut, spans_of, without
 from relokit.runtime.guest.content import hashed
 from relokit.runtime.guest.memory import Extent, GuestMemory
 from relokit.runtime.guest.order import Order
@@ -55,7 +55,9 @@ class PageAllocator:
     def __init__(self, memory: GuestMemory, page_size: int, closed: Iterable[Extent] = ()) -> None:
         self.memory = memory
         self.page_size = page_size
-        self._closed = spans_of(closed)
+        self._free = spans_of(memory.banks)
+        self._open = without(self._free, spans_of(closed))
+        """What of it may be handed out."""
         self._regions: list[Region] = []
         self._bases: list[int] = []
         self._window: tuple[int, int] | None = None
@@ -68,7 +70,7 @@ class PageAllocator:
     @property
     def free_bytes(self) -> int:
         """Bytes of RAM that can be handed out."""
-        return sum(end - base for base, end in self._open())
+        return sum(end - base for base, end in self._open)
 
     def owner(self, pa: int) -> Region | None:
         """The region that owns PA ``pa``, if any."""
@@ -107,8 +109,8 @@ class PageAllocator:
         Unlike :meth:`alloc` it leaves what they hold. Raises MachineError when no gap is large
         enough.
         """
-        gaps = [(max(round_up(base, self.page_size), first), end) for base, end in self._open()]
-        gaps += [(round_up(base, self.page_size), end) for base, end in self._open()]
+        gaps = [(max(round_up(base, self.page_size), first), end) for base, end in self._open]
+        gaps += [(round_up(base, self.page_size), end) for base, end in self._open]
         for base, end in gaps:
             if base + size <= end:
                 return self.reserve(owner, base, size)
@@ -133,7 +135,7 @@ class PageAllocator:
             raise MachineError(f"{owner}: an allocation of {size} bytes")
         step = self.page_size if align is None else align
         rounded = round_up(size, self.page_size)
-        for base, end in self._open():
+        for base, end in self._open:
             if self._window is not None:
                 base, end = max(base, self._window[0]), min(end, self._window[1])
             start = round_up(base, step)
@@ -180,7 +182,7 @@ class PageAllocator:
         """(base, pages) of free runs that add up to ``count`` pages."""
         free = [
             (start, (end - start) // page_size)
-            for start, end in ((round_up(base, page_size), end) for base, end in self._open())
+            for start, end in ((round_up(base, page_size), end) for base, end in self._open)
             if end - start >= page_size
         ]
         whole = [(base, count) for base, pages in free if pages >= count]
@@ -197,24 +199,14 @@ class PageAllocator:
 
     def gaps(self) -> Iterator[tuple[int, int]]:
         """Free ``(base, end)`` ranges, ascending."""
-        at = self.memory.base
-        holes = [(base, base + size) for base, size in self.memory.holes]
-        taken = [(region.base, region.end) for region in self._regions]
-        for base, end in sorted((*holes, *taken)) if holes else taken:
-            if base > at:
-                yield at, base
-            at = end
-        if self.memory.end > at:
-            yield at, self.memory.end
-
-    def _open(self) -> Iterable[tuple[int, int]]:
-        """The gaps that something may be handed out of."""
-        return without(list(self.gaps()), self._closed) if self._closed else self.gaps()
+        return iter(self._free)
 
     def _enter(self, region: Region) -> Region:
         at = bisect_left(self._bases, region.base)
         self._regions.insert(at, region)
         self._bases.insert(at, region.base)
+        cut(self._free, region.base, region.end)
+        cut(self._open, region.base, region.end)
         return region
 
     def _out_of_memory(self, owner: Owner, size: int) -> MachineError:

@@ -185,9 +185,9 @@ class GuestMemory:
         The first touch of a page costs more than copying it; a measurement wants it done before,
         and done for many pages at once it takes two thirds, in pages of 2 MiB a quarter.
         """
-        view = self.view(pa, size)
         if size < HUGE_PAGE:
             return
+        view = self.view(pa, size)
         first = view.ctypes.data
         start, length = _whole_pages(first, size, HUGE_PAGE)
         if length > 0:

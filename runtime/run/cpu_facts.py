@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
-
 from relokit.codegen.base.errors import MachineError
+from relokit.codegen.system_registers import register_key
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.record.platform_facts import IDENTITY, PROVIDED, PlatformFacts
 from relokit.runtime.record.stations import SYSTEM, CpuFacts
 
-_had: dict[str, tuple[str, ...]] = {}
-"""By CPU model, which registers of PROVIDED it has: each one that it lacks takes an exception."""
+Names = tuple[str, ...]
+_had: dict[tuple[str, Names], tuple[Names, tuple[int, ...]]] = {}
+"""By CPU model and registers, which of them it has, by name and encoding: each one that it lacks
+takes an exception."""
 
 
 def cpu_facts(cpu: Cpu) -> CpuFacts:
@@ -32,18 +32,24 @@ def platform_facts(cpu: Cpu) -> PlatformFacts:
 
 def provided(cpu: Cpu) -> dict[str, int]:
     """The registers of PROVIDED."""
-    names = _had.get(cpu.model)
-    if names is None:
-        names = _had[cpu.model] = tuple(_values(cpu, PROVIDED))
-    return {name: cpu.read(name) for name in names}
+    return _values(cpu, PROVIDED)
 
 
-def _values(cpu: Cpu, names: Iterable[str]) -> dict[str, int]:
-    found = {}
-    for name in names:
-        with suppress(MachineError):
-            found[name] = cpu.read(name)
-    return found
+def _values(cpu: Cpu, names: Names) -> dict[str, int]:
+    known = _had.get((cpu.model, names))
+    if known is None:
+        had = tuple(name for name in names if _has(cpu, name))
+        known = _had[cpu.model, names] = had, tuple(register_key(name) for name in had)
+    had, keys = known
+    return dict(zip(had, cpu.values(keys), strict=True))
+
+
+def _has(cpu: Cpu, name: str) -> bool:
+    try:
+        cpu.read(name)
+    except MachineError:
+        return False
+    return True
 
 
 def _facts(cpu: Cpu, system: dict[str, int]) -> CpuFacts:

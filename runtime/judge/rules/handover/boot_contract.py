@@ -42,7 +42,7 @@ class Bits:
     mask: int
     wanted: Wanted = Wanted.ONES
     entry: EntryLevel = EntryLevel.ANY
-    features: tuple[F, ...] = ()
+    features: frozenset[F] = frozenset()
     host: bool | None = None
     gicv2: bool | None = None
 
@@ -65,8 +65,12 @@ def _bits(*numbers: int) -> int:
     return sum(1 << number for number in numbers)
 
 
+def _all(*features: F) -> frozenset[F]:
+    return frozenset(features)
+
+
 def _el3(register: str, mask: int, *features: F, wanted: Wanted = Wanted.ONES) -> Bits:
-    return Bits(register, mask, wanted, features=(F.EL3, *features))
+    return Bits(register, mask, wanted, features=_all(F.EL3, *features))
 
 
 def _below(
@@ -77,7 +81,7 @@ def _below(
     host: bool | None = None,
 ) -> Bits:
     """A register of EL2 that has to let a kernel at EL1 have the feature."""
-    return Bits(register, mask, wanted, EntryLevel.EL1, (F.EL2, *features), host)
+    return Bits(register, mask, wanted, EntryLevel.EL1, _all(F.EL2, *features), host)
 
 
 def _fine_grained(name: str, mask: int, *features: F) -> tuple[Bits, ...]:
@@ -86,7 +90,7 @@ def _fine_grained(name: str, mask: int, *features: F) -> tuple[Bits, ...]:
 
 
 ALL = (1 << 64) - 1
-_GIC = (F.EL2, F.GICV3)
+_GIC = _all(F.EL2, F.GICV3)
 _TRAPPED = "The first instruction that uses it traps to a level that knows nothing of it: "
 
 CONTRACT: tuple[Clause, ...] = (
@@ -96,7 +100,7 @@ CONTRACT: tuple[Clause, ...] = (
         (
             Bits("CNTFRQ_EL0", ALL, Wanted.NOT_ZERO),
             Bits("CNTFRQ_EL0", ALL, Wanted.UNCHANGED),
-            Bits("CNTVOFF_EL2", ALL, Wanted.UNCHANGED, features=(F.EL2,)),
+            Bits("CNTVOFF_EL2", ALL, Wanted.UNCHANGED, features=_all(F.EL2)),
             _below("CNTHCTL_EL2", _bits(0), host=False),
             _below("CNTHCTL_EL2", _bits(10), host=True),
         ),
@@ -124,7 +128,7 @@ CONTRACT: tuple[Clause, ...] = (
     Clause(
         "handoff.hvc",
         "SCR_EL3.HCE is 1 for a kernel that is entered at EL2",
-        (Bits("SCR_EL3", _bits(8), entry=EntryLevel.EL2, features=(F.EL3,)),),
+        (Bits("SCR_EL3", _bits(8), entry=EntryLevel.EL2, features=_all(F.EL3)),),
         "HVC is undefined: a kernel that drops to EL1 cannot come back, and has no KVM.",
         executed=True,
     ),
@@ -132,7 +136,7 @@ CONTRACT: tuple[Clause, ...] = (
         "handoff.gicv3",
         "the GICv3 system registers are enabled for the level that is entered",
         (
-            Bits("ICC_SRE_EL3", _bits(3, 0), features=(F.EL3, F.GICV3), gicv2=False),
+            Bits("ICC_SRE_EL3", _bits(3, 0), features=_all(F.EL3, F.GICV3), gicv2=False),
             Bits("ICC_SRE_EL2", _bits(3, 0), Wanted.ONES, EntryLevel.EL1, _GIC, gicv2=False),
         ),
         "The kernel's first access to the CPU interface is undefined: it panics in its GIC driver.",
@@ -141,7 +145,7 @@ CONTRACT: tuple[Clause, ...] = (
         "handoff.gicv2",
         "a GICv3 that the device tree calls a GICv2 has its system registers disabled",
         (
-            Bits("ICC_SRE_EL3", _bits(0), Wanted.ZEROS, features=(F.EL3, F.GICV3), gicv2=True),
+            Bits("ICC_SRE_EL3", _bits(0), Wanted.ZEROS, features=_all(F.EL3, F.GICV3), gicv2=True),
             Bits("ICC_SRE_EL2", _bits(0), Wanted.ZEROS, EntryLevel.EL1, _GIC, gicv2=True),
         ),
         "Interrupts are signalled to system registers that a driver for a GICv2 never reads.",
@@ -172,7 +176,7 @@ CONTRACT: tuple[Clause, ...] = (
         (
             _el3("CPTR_EL3", _bits(30), F.AMU, wanted=Wanted.ZEROS),
             _el3("CPTR_EL2", _bits(30), F.AMU, F.EL2, wanted=Wanted.ZEROS),
-            Bits("AMCNTENSET0_EL0", 0xF, features=(F.AMU,)),
+            Bits("AMCNTENSET0_EL0", 0xF, features=_all(F.AMU)),
         ),
         _TRAPPED + "frequency invariance reads them at boot.",
     ),
@@ -180,9 +184,9 @@ CONTRACT: tuple[Clause, ...] = (
         "handoff.fgt",
         "EL3 lets a kernel at EL2 set fine-grained traps and HCRX_EL2",
         (
-            Bits("SCR_EL3", _bits(27), entry=EntryLevel.EL2, features=(F.EL3, F.FGT)),
-            Bits("SCR_EL3", _bits(59), entry=EntryLevel.EL2, features=(F.EL3, F.FGT2)),
-            Bits("SCR_EL3", _bits(38), entry=EntryLevel.EL2, features=(F.EL3, F.HCX)),
+            Bits("SCR_EL3", _bits(27), entry=EntryLevel.EL2, features=_all(F.EL3, F.FGT)),
+            Bits("SCR_EL3", _bits(59), entry=EntryLevel.EL2, features=_all(F.EL3, F.FGT2)),
+            Bits("SCR_EL3", _bits(38), entry=EntryLevel.EL2, features=_all(F.EL3, F.HCX)),
         ),
         _TRAPPED + "init_el2_state writes them before there is a console.",
     ),
@@ -288,9 +292,9 @@ CONTRACT: tuple[Clause, ...] = (
         "handoff.gcs",
         "guarded control stacks are off at every level, and may be turned on",
         (
-            Bits("GCSCR_EL1", ALL, Wanted.ZEROS, features=(F.GCS,)),
-            Bits("GCSCRE0_EL1", ALL, Wanted.ZEROS, features=(F.GCS,)),
-            Bits("GCSCR_EL2", ALL, Wanted.ZEROS, features=(F.GCS, F.EL2)),
+            Bits("GCSCR_EL1", ALL, Wanted.ZEROS, features=_all(F.GCS)),
+            Bits("GCSCRE0_EL1", ALL, Wanted.ZEROS, features=_all(F.GCS)),
+            Bits("GCSCR_EL2", ALL, Wanted.ZEROS, features=_all(F.GCS, F.EL2)),
             _el3("SCR_EL3", _bits(39), F.GCS),
             _below("HCRX_EL2", _bits(22), F.GCS),
             _below("HFGITR_EL2", _bits(59, 58, 57), F.GCS),

@@ -11,6 +11,7 @@ from relokit.runtime.judge.rules.handover.boot_contract import (
     EntryLevel,
     Wanted,
 )
+from relokit.runtime.judge.rules.handover.cpu_features import features_of
 from relokit.runtime.judge.rules.handover.handoff import BOOTING, enters_a_kernel
 from relokit.runtime.judge.rules.handover.provenance import located, system_writer
 from relokit.runtime.judge.rules.rule import Applies, Broken, Check, Rule
@@ -48,8 +49,7 @@ def _counts(record: Record, row: Bits, el: int) -> bool:
         return False
     if not row.features:
         return True
-    identity = known(record.platform).identity
-    return all(feature.on(identity) for feature in row.features)
+    return features_of(known(record.platform).identity).has(row.features)
 
 
 def _has_gicv2(record: Record) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 
 from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.record.known import UnknownFactError
@@ -67,7 +68,39 @@ class CpuFeature(Enum):
     S1PIE = (IdField(_MMFR3, 8),)
     SME_FA64 = (IdField("ID_AA64SMFR0_EL1", 60, 8),)
 
-    def on(self, identity: Mapping[str, int]) -> bool:
-        """Whether a CPU with these ID registers has it; raises UnknownFactError."""
-        # `value` is a descriptor that takes longer than the answer.
-        return any(one.says(identity) for one in self._value_)
+
+@dataclass(frozen=True, slots=True)
+class CpuFeatures:
+    """Which features a CPU has and lacks; why nothing is known of the others."""
+
+    there: frozenset[CpuFeature]
+    lacking: frozenset[CpuFeature]
+    unknown: Mapping[CpuFeature, str]
+
+    def has(self, wanted: frozenset[CpuFeature]) -> bool:
+        """Whether all of ``wanted`` are there; raises UnknownFactError where that is not known."""
+        if wanted <= self.there:
+            return True
+        if wanted & self.lacking:
+            return False
+        raise UnknownFactError(next(why for one, why in self.unknown.items() if one in wanted))
+
+
+def features_of(identity: Mapping[str, int]) -> CpuFeatures:
+    """The features of a CPU with these ID registers."""
+    return _features_of(tuple(identity.items()))
+
+
+@lru_cache(maxsize=16)
+def _features_of(identity: tuple[tuple[str, int], ...]) -> CpuFeatures:
+    """There are few CPUs in a matrix, and many rules that ask."""
+    registers = dict(identity)
+    there, lacking, unknown = set(), set(), {}
+    for feature in CpuFeature:
+        try:
+            found = any(field.says(registers) for field in feature.value)
+        except UnknownFactError as missing:
+            unknown[feature] = str(missing)
+        else:
+            (there if found else lacking).add(feature)
+    return CpuFeatures(frozenset(there), frozenset(lacking), unknown)
