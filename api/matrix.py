@@ -21,11 +21,11 @@ from relokit.codegen.kexec_routines import CodeUsed
 from relokit.codegen.target import Target
 from relokit.known_defects import known_defect
 from relokit.runtime.campaign.cells import MAX_JOBS, Cell
-from relokit.runtime.judge.outcome import Finding, Outcome, Status, verdict_on
+from relokit.runtime.judge.outcome import Brief, Finding, Status, verdict_on
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.opened_inputs import OpenedInputs, open_inputs
 from relokit.runtime.kexec.programs import StoredPrograms
-from relokit.runtime.room.requests import RunRequest, Setup
+from relokit.runtime.room.requests import CellRequest, Setup
 from relokit.workers import Done, RoomWorkers, Task, Workers, carried_out, default_jobs
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def fitted(cell: Cell, code: ForeignCode) -> Cell:
 
 def _tasks(
     cells: Sequence[Cell], shared: Job, opened: OpenedInputs, sources: Sources
-) -> Iterator[Task[_Asked, Outcome]]:
+) -> Iterator[Task[_Asked, Brief]]:
     """One for each cell; one target's cells come one after the other, and share its programs."""
     for target, group in groupby(cells, lambda cell: cell.target):
         together = list(group)
@@ -178,8 +178,8 @@ def _tasks(
             request = None
             if cell.target is not None and prepared.programs is not None:
                 setup = Setup(cell.target, prepared.programs, next(given), opened)
-                request = RunRequest(setup)
-            yield Task(_Asked(cell, prepared.error), request, Outcome, shared.timeout)
+                request = CellRequest(setup)
+            yield Task(_Asked(cell, prepared.error), request, Brief, shared.timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ def _build(target: Target | None, jobs: Sequence[Job], sources: Sources) -> _Pre
         return _Prepared(error=error)
 
 
-def _result(done: Done[_Asked, Outcome]) -> CellResult:
+def _result(done: Done[_Asked, Brief]) -> CellResult:
     """What became of one cell."""
     cell = done.about.cell
     if cell.target is None:
@@ -217,15 +217,15 @@ def _result(done: Done[_Asked, Outcome]) -> CellResult:
         return _broken(cell, done.about.error, 0.0)
     answered = done.future.result()
     try:
-        outcome = answered.answer
+        brief = answered.answer
     except RelokitError as error:
         return _broken(cell, error, answered.seconds)
     status, reason = CellStatus.PASS, None
-    if outcome.status is Status.NO_ANSWER:
-        status, reason = CellStatus.NO_ANSWER, _in_short(outcome.findings)
-    elif not outcome.passed:
-        status, reason = CellStatus.FAIL, _in_short(outcome.findings)
-        defect = known_defect(cell, outcome.findings, outcome.rules.not_judged)
+    if brief.status is Status.NO_ANSWER:
+        status, reason = CellStatus.NO_ANSWER, _in_short(brief.findings)
+    elif brief.status is not Status.PASS:
+        status, reason = CellStatus.FAIL, _in_short(brief.findings)
+        defect = known_defect(cell, brief.findings, brief.not_judged)
         if defect is not None:
             status = CellStatus.KNOWN
             reason = f"{defect.rule}, since patch {defect.patch}: {defect.why}"
@@ -233,10 +233,10 @@ def _result(done: Done[_Asked, Outcome]) -> CellResult:
         cell,
         status,
         answered.seconds,
-        outcome.relocation.instructions,
+        brief.instructions,
         reason,
-        outcome.findings,
-        outcome.rules.not_judged,
+        brief.findings,
+        brief.not_judged,
     )
 
 

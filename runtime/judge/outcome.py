@@ -159,6 +159,19 @@ class TraceFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Brief:
+    """Of an Outcome, what one of many is asked for: the verdict, and what speaks for it.
+
+    ``instructions`` are the guest's from the jump on; ``not_judged`` is that of RuleAnswers.
+    """
+
+    status: Status
+    instructions: int
+    findings: tuple[Finding, ...]
+    not_judged: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """Verdict, measurements and findings of one run.
 
@@ -200,3 +213,10 @@ class Outcome:
     def passed(self) -> bool:
         """Whether every check held."""
         return self.status is Status.PASS
+
+    @property
+    def brief(self) -> Brief:
+        """The verdict without what was measured."""
+        return Brief(
+            self.status, self.relocation.instructions, self.findings, self.rules.not_judged
+        )

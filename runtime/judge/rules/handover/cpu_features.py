@@ -95,7 +95,9 @@ def features_of(identity: Mapping[str, int]) -> CpuFeatures:
 def _features_of(identity: tuple[tuple[str, int], ...]) -> CpuFeatures:
     """There are few CPUs in a matrix, and many rules that ask."""
     registers = dict(identity)
-    there, lacking, unknown = set(), set(), {}
+    there: set[CpuFeature] = set()
+    lacking: set[CpuFeature] = set()
+    unknown: dict[CpuFeature, str] = {}
     for feature in CpuFeature:
         try:
             found = any(field.says(registers) for field in feature.value)
