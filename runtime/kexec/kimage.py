@@ -157,7 +157,7 @@ def build_kimage(
     page = page or allocator.alloc(Owner(OwnerKind.KIMAGE), layout.size)
     struct = page.base + _slot(layout.size)
     # Pointers that nobody here follows, and what else a kernel keeps beside a struct.
-    memory.u64(struct, page.size // WORD).fill(POISON)
+    memory.u64(struct, (page.end - struct) // WORD).fill(POISON)
     control = allocator.alloc(Owner(OwnerKind.CONTROL_PAGE), page_size).base
     words = np.empty(0, dtype=np.uint64) if in_place else _words(segments, sources, page_size)
     list_pages: Region | None = None
