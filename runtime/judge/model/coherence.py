@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from relokit.codegen.system_registers import OPERATIONS
-from relokit.runtime.judge.model.controls import Controls
-from relokit.runtime.judge.model.holdings import Delivered, Holdings
+from relokit.runtime.judge.model.holdings import Delivered
 from relokit.runtime.judge.model.lapse import LapseKind
 from relokit.runtime.judge.model.lines import (
     CLEAN,
@@ -26,14 +25,11 @@ from relokit.runtime.judge.model.lines import (
     Piece,
 )
 from relokit.runtime.judge.model.memory_type import MemoryType, memory_type
-from relokit.runtime.judge.model.ordering import Ordering
-from relokit.runtime.judge.model.settled import Stretches
+from relokit.runtime.judge.model.settled import CopyOrder, Stretches
+from relokit.runtime.judge.model.settling import NOT_FOR_DEVICE, Settling
 from relokit.runtime.judge.model.synchronising import DSB_FULL, DSB_TYPE
 from relokit.runtime.record.prehistory import Prehistory
 from relokit.runtime.record.trace import ATTRIBUTE_MMU, Trace, TraceFlag, TraceKind
-
-WRITE_BACK_GRANULE = 2048
-"""The most that CTR_EL0.CWG can say, which is what it may be where it says nothing."""
 
 _TO_POC = frozenset(
     OPERATIONS[f"dc {name}"]
@@ -57,10 +53,10 @@ _OPTIONAL = frozenset(
     if name.startswith("dc ") and (name.endswith(("vap", "vadp")) or "g" in name)
 )
 """What not every CPU has: to the point of persistence (FEAT_DPB, DPB2), of tags (FEAT_MTE)."""
+_SETTLES = {CopyOrder.CLEANED: _TO_POC - _OPTIONAL, CopyOrder.CLEARED: _DISCARDS - _OPTIONAL}
+"""Maintenance of copies that may be told together."""
 _OUTER_SHAREABLE, _FULL_SYSTEM = 0, 3
 """Domains of a DSB, bits 3:2 of CRm, that take in an observer with its MMU off."""
-# Plain numbers: an IntFlag takes longer than all else that is done to a record.
-_NOT_FOR_DEVICE = int(TraceFlag.UNALIGNED | TraceFlag.ZERO_BLOCK | TraceFlag.EXCLUSIVE)
 _NO_PA = int(TraceFlag.NO_PA)
 
 _FIELDS = (
@@ -72,19 +68,13 @@ _BLOCK = 1 << 16
 """Records that are Python's numbers at a time."""
 
 
-class Coherence(Holdings):
+class Coherence(Settling):
     """``trace`` followed to its end, after ``prehistory``; ``delivered`` is judged on the way."""
 
     def __init__(
         self, trace: Trace, prehistory: Prehistory, delivered: Iterable[Delivered]
     ) -> None:
         super().__init__(trace, prehistory)
-        self._granule = max(WRITE_BACK_GRANULE, self.line)
-        self._ordering = Ordering(self._lines)
-        self._controls = Controls(trace.start)
-        self._emptying: list[Piece] = []
-        self._emptied = False
-        self._hidden = False
         self._follow(trace, sorted(delivered, key=lambda one: one.before))
 
     def _follow(self, trace: Trace, delivered: list[Delivered]) -> None:
@@ -99,14 +89,14 @@ class Coherence(Holdings):
             TraceKind.MSR: self._write_register,
         }
         numbers = np.flatnonzero(trace.are(carry))
-        stretches = Stretches(trace.records, numbers, self.line, _TO_POC - _OPTIONAL)
+        stretches = Stretches(trace.records, numbers, self.line, _SETTLES)
         waiting = deque(delivered)
-        for first, last, usual in stretches:
-            handed_over = waiting and waiting[0].before <= numbers[last - 1]
-            if usual and not handed_over and self._settle(stretches, first, last):
+        for stretch in stretches:
+            handed_over = waiting and waiting[0].before <= numbers[stretch.end - 1]
+            if not handed_over and self._settle(stretches, stretch):
                 continue
-            for begin in range(first, last, _BLOCK):
-                block = numbers[begin : min(begin + _BLOCK, last)]
+            for begin in range(stretch.begin, stretch.end, _BLOCK):
+                block = numbers[begin : min(begin + _BLOCK, stretch.end)]
                 columns = [trace.records[name][block].tolist() for name in _FIELDS]
                 for number, *row in zip(block.tolist(), *columns, strict=True):
                     while waiting and waiting[0].before <= number:
@@ -116,50 +106,6 @@ class Coherence(Holdings):
         for one in waiting:
             self._now = one.before
             self._deliver(one)
-
-    def _settle(self, stretches: Stretches, first: int, last: int) -> bool:
-        """All copies of a stretch at once, as _store(), _maintain() and _complete() have them.
-
-        False if something is pending that they have to do with, or they are of another memory type.
-        """
-        if self._hidden or self._emptied or self._pending:
-            return False
-        copying, loading = stretches.accesses(first, last)
-        through = all(self._controls.data(*one).cacheable for one in loading) and all(
-            one[0] & ATTRIBUTE_MMU and self._controls.data(*one) is MemoryType.WRITE_BACK
-            for one in copying
-        )
-        if not through:
-            return False
-        copies = stretches.copies(first, last)
-        if copies is None or not len(copies.pa):
-            return copies is not None
-        by_store, by_clean = (self._numbered(at) for at in (copies.store, copies.clean))
-        in_order = np.argsort(copies.clean)
-        pairs = zip(by_store[in_order].tolist(), by_clean[in_order].tolist(), strict=True)
-        self._cleaner.update(pairs)
-        stored, cleaned = ((at + 1).astype(np.uint32) for at in (copies.store, copies.clean))
-        for chosen, pa, size in copies.runs(self.line):
-            times = copies.lines[chosen]
-            planes = [np.repeat(one[chosen], times) for one in (by_clean, stored, cleaned)]
-            at = 0
-            for chunk, index in self._lines.pieces(pa, size):
-                end = at + index.stop - index.start
-                chunk.writer[index] = CLEAN
-                chunk.pending[index] = 0
-                chunk.maintained[index], chunk.stored[index], chunk.cleaned[index] = (
-                    values[at:end] for values in planes
-                )
-                self._ordering.passed((chunk, index))
-                at = end
-        self._ordering.settled(int(copies.store.max()) + 1, int(copies.done.max()) + 1)
-        self._weak.clear()
-        return True
-
-    def _numbered(self, records: npt.NDArray[np.int64]) -> npt.NDArray[np.uint16]:
-        """What stands for the instruction of each of ``records``."""
-        pcs, which = np.unique(self._records["pc"][records], return_inverse=True)
-        return np.array([self._number(pc) for pc in pcs.tolist()], np.uint16)[which]
 
     # Accesses -------------------------------------------------------------------------------------
 
@@ -245,7 +191,7 @@ class Coherence(Holdings):
     def _check_device(self, row: _Row) -> None:
         attributes, flags = row[10], row[11]
         device = memory_type(attributes, cache_on=True) is MemoryType.DEVICE
-        if device and flags & _NOT_FOR_DEVICE:
+        if device and flags & NOT_FOR_DEVICE:
             lapse = self.lapses.at(LapseKind.FORBIDDEN, row[1])
             lapse.times += 1
             lapse.size += row[4]

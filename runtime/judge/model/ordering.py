@@ -43,15 +43,30 @@ class Ordering:
             if self._around:
                 chunk.around[index] = 0
 
-    def passed(self, piece: Piece) -> None:
-        """The lines of ``piece`` were stored to through the caches, whenever that was."""
-        if self._around:
-            chunk, index = piece
+    @property
+    def is_known(self) -> bool:
+        """Whether a barrier is behind all that was stored through the caches."""
+        return self._through <= self._barrier
+
+    def passed(self, piece: Piece, kind: MemoryType) -> None:
+        """How the last stores to the lines of ``piece`` went, whenever that was."""
+        chunk, index = piece
+        if not kind.cacheable:
+            chunk.around[index] = _AROUND[kind]
+        elif self._around:
             chunk.around[index] = 0
 
-    def settled(self, stored: int, barrier: int) -> None:
-        """The last of many such stores, and of the barriers behind each."""
-        self._through, self._barrier = stored, barrier
+    def settled(
+        self, stores: npt.NDArray[np.int64], barriers: npt.NDArray[np.int64], kind: MemoryType
+    ) -> None:
+        """The records of many such stores, and of the barriers beside each."""
+        last = int(stores.max()) + 1
+        if kind.cacheable:
+            self._through = last
+        else:
+            self._around = last
+            self._types.add(kind)
+        self._barrier = int(barriers.max()) + 1
 
     def certain(self, pieces: list[Piece], kind: MemoryType) -> list[Piece]:
         """``pieces`` without lines whose last store maintenance of ``kind`` may come before.

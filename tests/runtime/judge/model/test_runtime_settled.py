@@ -14,15 +14,18 @@ from hypothesis import strategies as st
 from relokit.runtime.judge.model import settled
 from relokit.runtime.judge.model.coherence import Coherence
 from relokit.runtime.judge.model.holdings import Delivered
+from relokit.runtime.judge.model.lapse import LapseKind
+from relokit.runtime.judge.model.settled import Stretch, Stretches
 from relokit.runtime.record.prehistory import Prehistory
 from relokit.runtime.record.trace import Trace
-from support.traces import FULL, INNER, LOADS, NON_CACHEABLE, SYSTEM, WRITE_BACK, Story
+from support.traces import FULL, INNER, LOADS, NON_CACHEABLE, SYSTEM, UNALIGNED, WRITE_BACK, Story
 
 BASE, PAGE, PAGES = 0x4000_0000, 4096, 24
 SOURCE = 0x4800_0000
 HISTORY = Prehistory(
     clean=((BASE, BASE + 8 * PAGE),), needed=((BASE + 8 * PAGE, BASE + 12 * PAGE),)
 )
+ALL_CLEAN = Prehistory(clean=((BASE, SOURCE + PAGES * PAGE),), needed=())
 NEVER = 1 << 30
 
 
@@ -35,6 +38,13 @@ def copied(
     at = BASE + page * PAGE
     story.load(SOURCE + page * 8, 8).load(SOURCE + page * PAGE, PAGE)
     story.store(at, size).dc(clean, at, PAGE, stride=stride).dsb(kind, domain)
+
+
+def cleared(story: Story, page: int, source: int, name: str = "ivac", size: int = PAGE) -> None:
+    """A page as the move copies one with the MMU off."""
+    story.pc = 0x5000_1000
+    at = BASE + page * PAGE
+    story.load(SOURCE + page * 8, 8).dc(name, at, size).dsb().load(source, PAGE).store(at, PAGE)
 
 
 def state(followed: Coherence) -> dict[str, Any]:
@@ -57,24 +67,26 @@ def state(followed: Coherence) -> dict[str, Any]:
     return kept
 
 
-def both(trace: Trace, before: int | None = None) -> tuple[Coherence, Coherence, int]:
-    """``trace`` followed in stretches and one by one, and how many copies were told at once."""
+def both(
+    trace: Trace, before: int | None = None, history: Prehistory = HISTORY
+) -> tuple[Coherence, Coherence, int]:
+    """``trace`` followed in stretches and one by one, and how many records were told at once."""
     end = len(trace.records)
     delivered = [Delivered(0, True, BASE, PAGES * PAGE, end)]
     if before is not None:
         delivered.insert(0, Delivered(1, True, BASE, 4 * PAGE, min(before, end)))
     told: list[int] = []
-    whole = settled.Stretches.copies
+    settle = Coherence._settle
 
-    def counted(self: settled.Stretches, begin: int, last: int) -> settled.Copies | None:
-        found = whole(self, begin, last)
-        told.append(0 if found is None else len(found.pa))
-        return found
+    def counted(self: Coherence, stretches: Stretches, stretch: Stretch) -> bool:
+        done = settle(self, stretches, stretch)
+        told.append(stretch.end - stretch.begin if done else 0)
+        return done
 
-    with patch.object(settled.Stretches, "copies", counted):
-        together = Coherence(trace, HISTORY, delivered)
+    with patch.object(Coherence, "_settle", counted):
+        together = Coherence(trace, history, delivered)
     with patch.object(settled, "FEWEST", NEVER):
-        apart = Coherence(trace, HISTORY, delivered)
+        apart = Coherence(trace, history, delivered)
     return together, apart, sum(told)
 
 
@@ -83,7 +95,7 @@ def test_a_good_move_is_told_at_once() -> None:
     for page in reversed(range(PAGES)):
         copied(story, page)
     together, apart, told = both(story.fetchable().trace())
-    assert told == PAGES
+    assert told == PAGES * 5
     assert state(together) == state(apart)
     assert not together.lapses._found
 
@@ -132,6 +144,85 @@ def test_what_was_before_counts(first: Callable[[Story], None]) -> None:
     assert state(together) == state(apart)
 
 
+def test_so_is_one_with_the_mmu_off() -> None:
+    story = Story().mmu_off().isb()
+    for page in reversed(range(PAGES)):
+        cleared(story, page, BASE + page % 8 * PAGE)
+    together, apart, told = both(story.fetchable().trace(), history=ALL_CLEAN)
+    assert told == PAGES * 5
+    assert state(together) == state(apart)
+    assert not together.lapses._found
+
+
+WRITE_THROUGH = WRITE_BACK & ~0xFF | 0xAA
+
+
+def written_through(story: Story) -> None:
+    """Without a barrier an invalidation with the MMU off may come before it."""
+    story.attributes = WRITE_THROUGH
+    story.store(BASE + 2 * PAGE, PAGE)
+
+
+def mixed(story: Story) -> None:
+    """A store to Non-cacheable memory, which loads from Device memory may come before."""
+    story.mmu_off().dc("ivac", SOURCE, PAGE).dsb()
+    story.attributes = NON_CACHEABLE
+    story.store(SOURCE, PAGE)
+
+
+def dirty(story: Story) -> None:
+    """What an invalidation would lose; the store is in order with it."""
+    story.store(BASE + 3 * PAGE, PAGE).dsb()
+
+
+def dirty_source(story: Story) -> None:
+    story.store(SOURCE, PAGE).dsb()
+
+
+@pytest.mark.parametrize("first", [None, written_through, mixed, dirty, dirty_source])
+@pytest.mark.parametrize("above", [0, 1])
+def test_what_was_before_counts_with_the_mmu_off(
+    first: Callable[[Story], None] | None, above: int
+) -> None:
+    story = Story().starting(SCTLR_EL2=above)
+    if first:
+        first(story)
+    story.mmu_off()
+    for page in range(1, 6):
+        cleared(story, page, SOURCE)
+    # Whatever is mapped again may be cached again.
+    story.mmu_on()
+    story.load(SOURCE, 64)
+    together, apart, told = both(story.trace(), history=ALL_CLEAN)
+    assert state(together) == state(apart)
+    assert bool(told) == (not first and not above)
+
+
+@pytest.mark.parametrize(
+    ("at", "size", "flags", "kind"),
+    [
+        (0, 1024, 0, LapseKind.DISCARDED),
+        (1024, 2048, 0, LapseKind.DISCARDED),
+        (0, PAGE, UNALIGNED, LapseKind.FORBIDDEN),
+    ],
+)
+def test_parts_of_granules_and_unaligned_loads_are_told_one_by_one(
+    at: int, size: int, flags: int, kind: LapseKind
+) -> None:
+    story = Story()
+    if size < PAGE:
+        # Beside what is dropped, in its granule.
+        story.store(BASE + 4 * PAGE + (at + size) % 4096, 64).dsb()
+    story.mmu_off()
+    for page in range(5):
+        to = BASE + page * PAGE + at
+        story.load(SOURCE, 64, flags=flags).dc("ivac", to, size).dsb().store(to, size)
+    together, apart, told = both(story.trace(), history=ALL_CLEAN)
+    assert state(together) == state(apart)
+    assert not told
+    assert kind in {one.kind for one in together.lapses._found.values()}
+
+
 COPY = st.fixed_dictionaries(
     {"page": st.integers(0, PAGES - 1)},
     optional={
@@ -143,10 +234,19 @@ COPY = st.fixed_dictionaries(
     },
 )
 RUN = st.tuples(st.just("run"), st.integers(0, PAGES - 6), st.sampled_from(["civac", "cvac"]))
+CLEARED = st.fixed_dictionaries(
+    {
+        "page": st.integers(0, PAGES - 1),
+        "source": st.sampled_from([SOURCE, BASE, BASE + 10 * PAGE]),
+    },
+    optional={"name": st.sampled_from(["ivac", "civac"]), "size": st.sampled_from([PAGE, 2048])},
+)
+RUN_OFF = st.tuples(st.just("run off"), st.integers(0, PAGES - 6), st.sampled_from([SOURCE, BASE]))
 BESIDE = st.one_of(
     RUN,
-    RUN,
+    RUN_OFF,
     st.tuples(st.just("copy"), COPY),
+    st.tuples(st.just("cleared"), CLEARED),
     st.tuples(st.just("ivac"), st.integers(0, PAGES - 1)),
     st.tuples(st.just("store"), st.integers(0, PAGES - 1)),
     st.tuples(st.just("around"), st.integers(0, PAGES - 1)),
@@ -169,6 +269,12 @@ def test_many_at_once_are_as_one_by_one(
             case ("run", first, clean):
                 for page in range(first, first + 6):
                     copied(story, page, clean)
+            case ("run off", first, source):
+                story.mmu_off()
+                for page in range(first, first + 6):
+                    cleared(story, page, source)
+            case ("cleared", how):
+                cleared(story, **how)
             case ("copy", how):
                 copied(story, **how)
             case ("ivac", page):
