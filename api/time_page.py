@@ -31,6 +31,7 @@ machine. This page is made by `{COMMAND}`; a test holds it to what the code give
     relokit time --series 0-15 --machine thunderx2    # what each patch buys
     relokit time --size 16G --page-size 64k --linear-map pages --path purgatory
     relokit time --code-from vmlinuz                  # a shipped kernel's own code
+    relokit time --trace FILE                         # what `run --trace` has written
     relokit time --fit mine.toml                      # a machine that you have measured
     relokit time --table                              # the figures that the series reports
     relokit time --plot time.svg                      # or time.png; needs relokit[time]
@@ -57,15 +58,20 @@ and the entries of the tables that takes.
 
     time = accesses to Device memory * access_ns                       all loads and stores, MMU off
          + 64 bytes in or out of caches * line_ns                      MMU on
-         + DC, IC * clean_lines * line_ns * (1 - barrier_share)
-         + DSB * 64 * clean_lines * line_ns * barrier_share
+         + DC, IC * maintenance_ns          = clean_lines * line_ns * (1 - barrier_share)
+         + DSB * barrier_ns                 = clean_lines * line_ns * barrier_share * 64
          + translations * walk_ns
          + instructions * instruction_ns * (1 - overlap)
 
-So `clean_lines` is what a line of a page costs to be cleaned, with its part of the page's DSB, in
-times of moving it in or out. It is the same for every machine: that is an assumption, and the
-residuals below say how good it is. Whether entries or pages are walked for depends on
-`tlb_entries`. A line of 128 bytes takes twice as long as one of 64: only bytes count.
+What stands on the right holds where a machine has no `maintenance_ns` or `barrier_ns` of its own:
+no source has one, for any machine here. So `clean_lines` is what a line of a page costs to be
+cleaned, with its part of the page's DSB, in times of moving it in or out. It is the same for every
+machine: that is an assumption, and the residuals below say how good it is. `barrier_share` was
+measured once, on a phone; it decides nothing with 4 KiB pages, and all of what larger ones gain.
+
+Whether each entry of the tables is walked for once, or each page, depends on `tlb_entries`. A
+line of 128 bytes takes twice as long as one of 64: only bytes count. TLBI, ISB and calls take
+nothing: there are a few in a move.
 
 Parameters are logarithms with a covariance. What a source gives as a range is 95 %. What has no
 source is fitted by least squares, together with all others. A reported time is taken to be right

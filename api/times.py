@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from relokit.arguments import job_or_default, target_or_default
 from relokit.codegen.base.documents import ABSENT
+from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.kexec.job import Job
@@ -98,6 +99,46 @@ def count_of(
     return counted(target_or_default(target), job_or_default(job))
 
 
+def count_of_trace(path: Path) -> tuple[int, MoveCounts]:
+    """The state of the series and the counts of the trace in the file ``path``; nothing is run.
+
+    Raises FormatError for whatever else it is, and for one that cannot be counted.
+    """
+    from relokit.runtime.evidence.evidence_file import CONTRADICTIONS, MAKE_AGAIN, parse_evidence
+    from relokit.runtime.record.known import UnknownFactError
+    from relokit.runtime.record.trace_file import read_trace
+    from relokit.runtime.run.count_move import at_the_jump
+    from relokit.runtime.timing.counted import counts_of
+
+    evidence, _ = parse_evidence(read_trace(path), where=str(path))
+    subject = evidence.subject
+    try:
+        counts = counts_of(evidence.record, subject.name, subject.target.page_size, subject.pages)
+    except UnknownFactError as missing:
+        raise FormatError(
+            f"the move cannot be counted: {missing}", where=str(path), hint=MAKE_AGAIN
+        ) from None
+    except CONTRADICTIONS as error:
+        raise FormatError(
+            f"its facts contradict each other ({type(error).__name__}: {str(error)[:80]})",
+            where=str(path),
+            hint=MAKE_AGAIN,
+        ) from None
+    return subject.target.series, counts.with_kernel_c(at_the_jump(subject.maintenance))
+
+
+def times_of_trace(
+    path: Path, *, machines: Sequence[str] = (), measured: Path | None = None
+) -> TimeReport:
+    """What the move in a trace takes; all else is as for :func:`times`."""
+    series, counts = count_of_trace(path)
+    chosen, beliefs, parameters = _machines(counting(process_session(), None), machines, measured)
+    state = MoveTimes(
+        series, False, counts, tuple(machine_times(counts, one, beliefs) for one in chosen)
+    )
+    return TimeReport((state,), parameters)
+
+
 def times(
     targets: Iterable[Target],
     job: Job,
@@ -114,25 +155,30 @@ def times(
     for bad input.
     """
     count = counting(process_session(), files)
-    if measured is None:
-        chosen = [hardware(key) for key in machines or known_machines()]
-        fit = reference_fit(for_reference(count))
-        parameters = None
-    else:
-        own, fit = _own_fit(measured, count)
-        chosen, parameters = [own], _of_machine(learnt(fit, [own]), own)
+    chosen, beliefs, parameters = _machines(count, machines, measured)
     states = []
     for target in targets:
         counts = count(target, job)
         if by_pages:
             counts = counts.by_pages()
-        states.append(_move_times(target, job, counts, chosen, fit.beliefs))
+        states.append(_move_times(target, job, counts, chosen, beliefs))
     return TimeReport(tuple(states), parameters)
 
 
 def table(session: Session | None = None) -> TimeTable:
     """Every figure that the series reports, beside what the model says."""
     return time_table(for_reference(counting(session or process_session(), None)))
+
+
+def _machines(
+    count: CountMove, machines: Sequence[str], measured: Path | None
+) -> tuple[list[Hardware], Beliefs, tuple[LearntParameter, ...] | None]:
+    """Those that are asked for, what is known of them, and the parameters of one's own."""
+    if measured is None:
+        chosen = [hardware(key) for key in machines or known_machines()]
+        return chosen, reference_fit(for_reference(count)).beliefs, None
+    own, fit = _own_fit(measured, count)
+    return [own], fit.beliefs, _of_machine(learnt(fit, [own]), own)
 
 
 def _own_fit(path: Path, count: CountMove) -> tuple[Hardware, Fit]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from relokit.cli.lists import States
 from relokit.cli.options import (
@@ -22,6 +23,9 @@ from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.series import COMPLETE
 from relokit.codegen.target import MIB
 from relokit.runtime.kexec.job import Job, Shape
+
+if TYPE_CHECKING:
+    from relokit.times import TimeReport
 
 DEFAULT_SIZE = 84 * MIB
 """What the cover letter's ThunderX2 moves."""
@@ -55,6 +59,12 @@ DEFAULT_SIZE = 84 * MIB
     help="On the machine whose measurements this file has (docs/time.md), by what they say of it.",
 )
 @click.option(
+    "--trace",
+    type=INPUT_FILE,
+    metavar="FILE",
+    help="Of the move that 'run --trace' has written to this file; nothing is run.",
+)
+@click.option(
     "--plot",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -84,13 +94,19 @@ DEFAULT_SIZE = 84 * MIB
 def command(table: bool, as_json: bool, **options: Any) -> int:
     """Arguments in, one call of the facade, a view out."""
     if table:
-        return _table(click.get_current_context(), as_json=as_json)
+        return _table(as_json=as_json)
     machines, measured = options.pop("machines"), options.pop("measured")
-    plot = options.pop("plot")
+    trace, plot = options.pop("trace"), options.pop("plot")
     if measured is not None and (machines is not None or plot is not None):
         flag = "--plot" if machines is None else "--machine"
         raise click.UsageError(f"--fit has its own machine: leave {flag} out")
-    if plot is not None and options["size"] is None and options["kernel"] is not None:
+    keys = tuple(machines.split(",")) if machines else ()
+    if trace is not None:
+        _refuse_beside("--trace says what was moved", "trace", "machines", "measured")
+        from relokit.times import times_of_trace
+
+        return _show(times_of_trace(trace, machines=keys, measured=measured), as_json=as_json)
+    if plot is not None and options["kernel"] is not None:
         raise click.UsageError("--plot is of many sizes: leave --kernel out")
     states, options["series"] = options.pop("series"), COMPLETE
     from relokit.linker.kernel.opened import Files
@@ -100,11 +116,6 @@ def command(table: bool, as_json: bool, **options: Any) -> int:
     target = replace(make_target(options, files), cache_line=line)
     by_pages = options.pop("linear_map") == "pages"
     job = _job(options)
-
-    from relokit.cli.terminal.time_view import report_text
-    from relokit.times import times
-
-    keys = tuple(machines.split(",")) if machines else ()
     if plot is not None:
         from relokit.time_pictures import PLOTTED, pictures
         from relokit.time_plots import check_plot, draw
@@ -112,6 +123,9 @@ def command(table: bool, as_json: bool, **options: Any) -> int:
         check_plot(plot)
         shown = pictures(target, job, machines=keys or PLOTTED, by_pages=by_pages, files=files)
         draw(shown, plot)
+
+    from relokit.times import times
+
     report = times(
         [replace(target, series=state) for state in states],
         job,
@@ -120,23 +134,21 @@ def command(table: bool, as_json: bool, **options: Any) -> int:
         by_pages=by_pages,
         files=files,
     )
+    return _show(report, as_json=as_json)
+
+
+def _show(report: TimeReport, *, as_json: bool) -> int:
     if as_json:
         emit_json(report)
     else:
+        from relokit.cli.terminal.time_view import report_text
+
         emit(report_text(report))
     return 0
 
 
-def _table(ctx: click.Context, *, as_json: bool) -> int:
-    """Refuses what would do nothing: the reported rows say what they are of."""
-    given = [
-        parameter.opts[0]
-        for parameter in ctx.command.params
-        if parameter.name not in ("table", "as_json", "no_cache")
-        and ctx.get_parameter_source(str(parameter.name)) is click.core.ParameterSource.COMMANDLINE
-    ]
-    if given:
-        raise click.UsageError(f"--table is of what is reported: leave {', '.join(given)} out")
+def _table(*, as_json: bool) -> int:
+    _refuse_beside("--table is of what is reported", "table")
     from relokit.cli.terminal.time_view import table_text
     from relokit.times import table
 
@@ -146,6 +158,19 @@ def _table(ctx: click.Context, *, as_json: bool) -> int:
     else:
         emit(table_text(found))
     return 0
+
+
+def _refuse_beside(why: str, *names: str) -> None:
+    """Refuse all options that are given but ``names`` and --json: they would do nothing."""
+    context = click.get_current_context()
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in (*names, "as_json", "no_cache")
+        and context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"{why}: leave {', '.join(given)} out")
 
 
 def _job(options: dict[str, Any]) -> Job:

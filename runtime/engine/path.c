@@ -6,7 +6,7 @@
 
 #include "native.h"
 
-enum { PATH_HEAD = 1 << 10, PATH_TAIL = 1 << 13, EXECUTED = 1 << 14 };
+enum { PATH_HEAD = 1 << 10, PATH_TAIL = 1 << 13, EXECUTED = 1 << 14, LOOKED_AT = 64 };
 
 /* `before` is how many instructions had begun, `length` how many one time has. */
 struct path_block {
@@ -51,9 +51,9 @@ static void add_executed(struct path *path, uint64_t pc, uint64_t length, uint64
 {
 	uint64_t at = (pc / 4 ^ length << 7) * 0x9e3779b97f4a7c15ull >> 50;
 
-	if (!length || !times)
+	if (!length || !times || path->lost)
 		return;
-	for (unsigned probe = 0; probe < EXECUTED; probe++, at++) {
+	for (unsigned probe = 0; probe < LOOKED_AT; probe++, at++) {
 		struct executed *one = &path->executed[at % EXECUTED];
 
 		if (!one->length)

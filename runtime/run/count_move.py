@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable
 
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.target import Target
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.kimage import total_pages
-from relokit.runtime.kexec.machine import Machine
-from relokit.runtime.kexec.maintenance import When, maintenance_of
+from relokit.runtime.kexec.maintenance import Maintenance, When, maintenance_of
 from relokit.runtime.kexec.opened_inputs import OpenedInputs
 from relokit.runtime.kexec.programs import Programs
 from relokit.runtime.record.known import UnknownFactError
@@ -19,7 +17,7 @@ from relokit.runtime.run.execute import execute, execute_resume
 from relokit.runtime.run.journey import Report
 from relokit.runtime.run.prepare import open_cpu, prepare_machine, prepare_resume
 from relokit.runtime.timing.counted import counts_of
-from relokit.runtime.timing.counts import Count, MoveCounts, Phase, Quantity, in_order
+from relokit.runtime.timing.counts import MoveCounts
 
 
 def count_move(
@@ -49,8 +47,13 @@ def count_move(
             cpu.retire()
         kimage = machine.kimage
         pages = 0 if kimage.in_place else total_pages(kimage.segments, target.page_size)
-        counts = _counted(record, target, pages)
-        return replace(counts, rows=in_order([*counts.rows, *_by_kernel_c(machine, job)]))
+        rows = maintenance_of(
+            target,
+            kimage,
+            code=len(machine.routines.relocation),
+            crash=job.path is KexecPath.CRASH,
+        )
+        return _counted(record, target, pages).with_kernel_c(at_the_jump(rows))
     finally:
         machine.close()
 
@@ -65,14 +68,6 @@ def _counted(record: Record, target: Target, pages: int) -> MoveCounts:
         ) from None
 
 
-def _by_kernel_c(machine: Machine, job: Job) -> Iterator[Count]:
-    """What C cleans at the jump. It is not executed here: how many instructions that takes, each
-    with a line, is known, and no more."""
-    rows = maintenance_of(
-        machine.target,
-        machine.kimage,
-        code=len(machine.routines.relocation),
-        crash=job.path is KexecPath.CRASH,
-    )
-    number = sum(row.instructions for row in rows if row.when is When.JUMP)
-    yield Count(Phase.KERNEL_C, Quantity.OPERATIONS, number, of="dc civac")
+def at_the_jump(rows: Iterable[Maintenance]) -> int:
+    """The DC instructions of ``rows`` that C carries out at the jump."""
+    return sum(row.instructions for row in rows if row.when is When.JUMP)

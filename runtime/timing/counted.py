@@ -22,6 +22,8 @@ from relokit.runtime.timing.phases import PhaseSplit, split
 from relokit.runtime.timing.word_effects import TABLES, WordEffect, effect_of
 
 _PHASES = tuple(Phase)
+MAX_INSTRUCTIONS = 1 << 18
+"""In all blocks, which overlap: a move has some hundred."""
 _LISTS = frozenset({OwnerKind.LIST, OwnerKind.PAGE_LIST})
 Numbers = npt.NDArray[np.uint8]
 
@@ -38,6 +40,8 @@ def counts_of(record: Record, target: str, page_size: int, pages: int) -> MoveCo
         raise UnknownFactError("the new kernel was not entered")
     blocks = [(int(row["pc"]), int(row["length"]), int(row["times"])) for row in executed.rows()]
     zero_block = 4 << (trace.start.get("DCZID_EL0", 0) & 0xF)
+    if sum(length for _, length, _ in blocks) > MAX_INSTRUCTIONS:
+        raise UnknownFactError(f"more than {MAX_INSTRUCTIONS:,} instructions in blocks")
     effects = {}
     for pc in sorted({at for va, length, _ in blocks for at in range(va, va + 4 * length, 4)}):
         word = code.word(pc)

@@ -99,6 +99,14 @@ class MoveCounts:
             and (memory is None or one.memory is memory)
         )
 
+    def with_kernel_c(self, number: int) -> MoveCounts:
+        """Beside these ``number`` DC instructions that C carries out at the jump.
+
+        It is not executed here: how many that takes is known, each with a line, and no more.
+        """
+        row = Count(Phase.KERNEL_C, Quantity.OPERATIONS, number, of="dc civac")
+        return replace(self, rows=in_order([*self.rows, row]))
+
     def by_pages(self) -> MoveCounts:
         """Counts of the same move where tables have no blocks: each page has an entry."""
         rows = [row for row in self.rows if row.quantity not in _TRANSLATED]

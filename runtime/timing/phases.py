@@ -7,6 +7,7 @@ and switches tables; what runs after it leaves. Code of others is split alike.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -24,6 +25,7 @@ from relokit.runtime.timing.word_effects import TABLES, InstructionClass, WordEf
 WORD = 4
 MAX_LISTED = 1 << 16
 """Instructions before the loop, or after it, that are listed one by one."""
+MAX_LOOPS = 1 << 10
 TOO_LONG = "the way before or after the copying is too long: not all of it was kept"
 Interval = tuple[int, int]
 """VA of the first and of the last instruction."""
@@ -137,7 +139,7 @@ class _WayTaken:
         too_long = self._ends - self._before > most
         if self._gap:
             too_long[PATH_HEAD - 1] = False
-        if too_long.any():
+        if too_long.any() or not (rows["length"] > 0).all():
             raise UnknownFactError("the parts of the way do not add up")
 
     def listed(self, low: int, high: int) -> list[int]:
@@ -184,6 +186,8 @@ def _loops(executed: Executions, effects: Mapping[int, WordEffect]) -> list[Inte
         for pc in executed
         if (effect := effects[pc]).distance < 0 and pc + effect.distance in executed
     }
+    if len(found) > MAX_LOOPS:
+        raise UnknownFactError(f"{len(found):,} loops: no move has so many")
     return sorted(found, key=lambda loop: (loop[1] - loop[0], loop))
 
 
@@ -191,9 +195,9 @@ def _spine(
     loops: list[Interval], executed: Executions, effects: Mapping[int, WordEffect]
 ) -> Interval | None:
     """The largest loop that stores: the one over the list."""
-    storing = [pc for pc in executed if effects[pc].stores]
+    storing = sorted(pc for pc in executed if effects[pc].stores)
     for low, high in reversed(loops):
-        if any(low <= pc <= high for pc in storing):
+        if bisect_left(storing, low) < bisect_right(storing, high):
             return low, high
     return None
 
@@ -206,10 +210,11 @@ def _phases_in_loop(
 ) -> dict[int, Phase]:
     """By the innermost loop: one that maintains lines, one that stores; else each by itself."""
     found: dict[int, Phase] = {}
+    pcs = sorted(executed)
     for low, high in loops:
         if (low, high) == spine:
             break
-        body = [at for at in range(low, high + WORD, WORD) if at in executed]
+        body = pcs[bisect_left(pcs, low) : bisect_right(pcs, high)]
         phase = _phase_of_loop([effects[at] for at in body])
         if phase is not None:
             for at in body:

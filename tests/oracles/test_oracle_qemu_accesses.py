@@ -7,18 +7,22 @@ that. What the plugin of Debian's QEMU 7.2 cannot tell are operands: no register
 from __future__ import annotations
 
 import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from build_backend import find_compiler
+from relokit.codegen.system_registers import barrier_name, decode_system
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.engine.recorder import Recorder
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.record.trace import Trace, TraceKind
 from relokit.runtime.run.execute import execute
 from relokit.runtime.run.prepare import open_cpu
+from relokit.runtime.timing.counted import counts_of
+from relokit.runtime.timing.counts import MoveCounts, Phase, Quantity
 from support.accesses import Span, is_event, merged, recorded
 from support.machines import prepared, quiet
 from support.qemu import boot, export
@@ -79,6 +83,35 @@ def by_recorder(trace: Trace) -> list[Stretch]:
     return [(pc, merged(spans)) for pc, spans in found]
 
 
+def counted_by_qemu(text: str) -> tuple[Counter[str], Counter[str]]:
+    """Bytes by kind of access, and barriers and operations by name."""
+    sizes: Counter[str] = Counter()
+    names: Counter[str] = Counter()
+    for line in text.splitlines():
+        match line.split():
+            case ["event", _, text_word]:
+                word = int(text_word, 16)
+                system = decode_system(word)
+                operation = system.name if system and system.form == "sys" else None
+                names[barrier_name(word) or operation or ""] += 1
+            case [("load" | "store") as kind, _, length]:
+                sizes[kind] += int(length)
+    del names[""]
+    return sizes, names
+
+
+def counted(counts: MoveCounts) -> tuple[Counter[str], Counter[str]]:
+    """The same of counts, without maintenance by address: QEMU tells no operand."""
+    sizes: Counter[str] = Counter()
+    names: Counter[str] = Counter()
+    for row in counts.rows:
+        if row.quantity in (Quantity.LOADS, Quantity.STORES):
+            sizes["load" if row.quantity is Quantity.LOADS else "store"] += row.number * row.size
+        elif row.quantity is Quantity.OPERATIONS and not row.of.startswith("dc "):
+            names[row.of] += row.number
+    return sizes, names
+
+
 @pytest.mark.parametrize(
     ("series", "regime"),
     [(0, Regime.NVHE), (9, Regime.NVHE), (15, Regime.NVHE), (15, Regime.EL1), (15, Regime.VHE)],
@@ -102,6 +135,12 @@ def test_qemu_accesses_what_the_recorder_says(
     stretches, instructions = by_qemu(told.read_text())
     assert stretches == by_recorder(trace)
     assert instructions == trace.instructions
+    counts = counts_of(record, "", 4096, 0)
+    assert counted_by_qemu(told.read_text()) == counted(counts)
+    assert counts.total(Quantity.INSTRUCTIONS, phases=Phase) == instructions
+    lines = {pa // 64 for _, spans in stretches for kind, first, last in spans if kind == "store"
+             for pa in range(first, last, 64)}  # fmt: skip
+    assert counts.total(Quantity.LINES_STORED, phases=Phase) == len(lines)
     stored = sum(last - first for _, spans in stretches for kind, first, last in spans
                  if kind == "store")  # fmt: skip
     assert stored >= 256 << 10

@@ -94,7 +94,7 @@ def _parameters(machines: Iterable[Hardware]) -> dict[ParameterKey, Parameter]:
         machine.unknown(name): machine.parameter(name)
         for machine in machines
         for name in ParameterName
-        if name not in CONSTANTS
+        if name not in CONSTANTS and machine.has(name)
     }
 
 

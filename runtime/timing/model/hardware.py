@@ -2,13 +2,18 @@
 
     time = accesses to Device memory * access_ns
          + 64 bytes of cached lines, in or out * line_ns
-         + lines maintained * clean_lines * line_ns * (1 - barrier_share)
-         + DSBs * PAGE_LINES * clean_lines * line_ns * barrier_share
+         + lines maintained * maintenance_ns
+         + DSBs * barrier_ns
          + translations * walk_ns
          + instructions * instruction_ns * (1 - overlap)
 
-So ``clean_lines`` is what a line of a page costs to be cleaned, with its part of the page's DSB, in
-lines that are moved in or out.
+Where a machine has no ``maintenance_ns`` or ``barrier_ns`` of its own they are
+
+    maintenance_ns = clean_lines * line_ns * (1 - barrier_share)
+    barrier_ns     = clean_lines * line_ns * barrier_share * PAGE_LINES
+
+so that ``clean_lines`` is what a line of a page costs to be cleaned, with its part of the page's
+DSB, in lines that are moved in or out.
 """
 
 from __future__ import annotations
@@ -26,6 +31,8 @@ class ParameterName(Enum):
 
     ACCESS = "access_ns"
     LINE = "line_ns"
+    MAINTENANCE = "maintenance_ns"
+    BARRIER = "barrier_ns"
     CLEAN = "clean_lines"
     BARRIER_SHARE = "barrier_share"
     WALK = "walk_ns"
@@ -34,6 +41,8 @@ class ParameterName(Enum):
     OVERLAP = "overlap"
 
 
+OPTIONAL = frozenset({ParameterName.MAINTENANCE, ParameterName.BARRIER})
+"""What a machine need not have."""
 CONSTANTS = frozenset(
     {ParameterName.BARRIER_SHARE, ParameterName.TLB_ENTRIES, ParameterName.OVERLAP}
 )
@@ -66,6 +75,10 @@ class Hardware:
     name: str
     own: Mapping[ParameterName, Parameter]
     shared: Mapping[ParameterName, Parameter]
+
+    def has(self, name: ParameterName) -> bool:
+        """Whether there is one of that name."""
+        return name in self.own or name in self.shared
 
     def parameter(self, name: ParameterName) -> Parameter:
         """The one that counts."""

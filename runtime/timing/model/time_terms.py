@@ -42,22 +42,40 @@ def _walks(counts: MoveCounts, hardware: Hardware) -> Quantity:
 def _terms(row: Count, counts: MoveCounts, hardware: Hardware, walks: Quantity) -> Iterator[Term]:
     number = float(row.number)
     line = hardware.unknown(ParameterName.LINE)
-    cleaning = line, hardware.unknown(ParameterName.CLEAN)
-    share = hardware.constant(ParameterName.BARRIER_SHARE)
     match row.quantity:
         case Quantity.LOADS | Quantity.STORES if row.memory not in _IN_CACHES:
             yield Term(row.phase, number, (hardware.unknown(ParameterName.ACCESS),))
         case Quantity.LINES_LOADED | Quantity.LINES_STORED if row.memory in _IN_CACHES:
             yield Term(row.phase, number * counts.line / LINE, (line,))
         case Quantity.OPERATIONS if row.of.startswith(("dc ", "ic ")):
-            yield Term(row.phase, number * (1 - share) * counts.line / LINE, cleaning)
+            factor, of = _maintenance(hardware)
+            yield Term(row.phase, number * factor * counts.line / LINE, of)
         case Quantity.OPERATIONS if row.of.startswith("dsb"):
-            yield Term(row.phase, number * share * PAGE_LINES, cleaning)
+            factor, of = _barrier(hardware)
+            yield Term(row.phase, number * factor, of)
         case Quantity.INSTRUCTIONS:
             seen = 1 - hardware.constant(ParameterName.OVERLAP)
             yield Term(row.phase, number * seen, (hardware.unknown(ParameterName.INSTRUCTION),))
         case quantity if quantity is walks:
             yield Term(row.phase, number, (hardware.unknown(ParameterName.WALK),))
+
+
+def _maintenance(hardware: Hardware) -> tuple[float, tuple[ParameterKey, ...]]:
+    """What an instruction for 64 bytes costs: a factor, and parameters."""
+    if hardware.has(ParameterName.MAINTENANCE):
+        return 1.0, (hardware.unknown(ParameterName.MAINTENANCE),)
+    return 1 - hardware.constant(ParameterName.BARRIER_SHARE), _cleaning(hardware)
+
+
+def _barrier(hardware: Hardware) -> tuple[float, tuple[ParameterKey, ...]]:
+    """The same of a DSB."""
+    if hardware.has(ParameterName.BARRIER):
+        return 1.0, (hardware.unknown(ParameterName.BARRIER),)
+    return PAGE_LINES * hardware.constant(ParameterName.BARRIER_SHARE), _cleaning(hardware)
+
+
+def _cleaning(hardware: Hardware) -> tuple[ParameterKey, ...]:
+    return hardware.unknown(ParameterName.LINE), hardware.unknown(ParameterName.CLEAN)
 
 
 def of_move(terms: tuple[Term, ...]) -> tuple[Term, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,8 @@ from unicorn import unicorn_const as u
 
 from relokit.runtime.engine.recorder import Recorder
 from relokit.runtime.record.code_path import PATH_HEAD, PATH_TAIL, CodePath
+from relokit.runtime.record.executed import MAX_EXECUTED, Executed
+from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.stop import StopReason
 from support.recording import CODE
 
@@ -70,3 +73,57 @@ def test_the_first_and_the_last_are_kept(bench: MakeBench, turns: int) -> None:
     assert (path.left_out > 0) == (2 * turns > PATH_HEAD + PATH_TAIL)
     assert kept[-PATH_TAIL:] == seen[-PATH_TAIL:]
     assert head[0] == seen[0]
+
+
+CALLS_EL2 = """
+    mov x1, #7
+    again: mov x2, #1
+    add x2, x2, x1
+    hvc #0
+    sub x1, x1, #1
+    cbnz x1, again
+    nop
+"""
+STUB, VECTORS = "mrs x6, elr_el2\nadd x7, x7, #1\neret", CODE + 0x1_0000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CALLS,
+        "mov x1, #100; loop: subs x1, x1, #1; b.ne loop; nop",
+        f"mov x1, #{PATH_HEAD + PATH_TAIL}; loop: subs x1, x1, #1; b there; there: cbnz x1, loop",
+        CALLS_EL2,
+    ],
+    ids=["calls", "itself", "more than the path keeps", "exceptions"],
+)
+def test_how_often_each_instruction_was_begun(bench: MakeBench, text: str) -> None:
+    """Of all of them, however long the way."""
+    seen: Counter[int] = Counter()
+    one = bench()
+    one.load(STUB, VECTORS + 0x400)
+    one.cpu.write("VBAR_EL2", VECTORS)
+    one.cpu.set_el(1)
+    hook = one.cpu.uc.hook_add(u.UC_HOOK_CODE, lambda _uc, pc, *_: seen.update([pc]))
+    with Recorder(one.cpu) as recorder:
+        stop = one.run(text)
+    one.cpu.uc.hook_del(hook)
+    assert stop.reason is StopReason.REACHED, stop
+    executed = recorder.executed()
+    assert isinstance(executed, Executed)
+    found: Counter[int] = Counter()
+    for row in executed.rows():
+        for at in range(row["length"]):
+            found[int(row["pc"]) + 4 * at] += int(row["times"])
+    assert found == seen
+    assert sum(found.values()) == recorder.trace().instructions
+
+
+def test_more_blocks_than_there_is_room_for_are_not_known(bench: MakeBench) -> None:
+    one = bench()
+    count = MAX_EXECUTED + 1
+    one.memory.write(CODE, (0x14000001).to_bytes(4, "little") * count)
+    with Recorder(one.cpu) as recorder:
+        stop = one.cpu.run(CODE, until=CODE + 4 * count, max_instructions=2 * count, timeout_s=20.0)
+    assert stop.reason is StopReason.REACHED
+    assert isinstance(recorder.executed(), Unknown)

@@ -15,7 +15,7 @@ from relokit.codegen.base.errors import FormatError
 from relokit.runtime.judge.model.memory_type import MemoryType
 from relokit.runtime.timing.counts import Count, MoveCounts, Phase, Quantity
 from relokit.runtime.timing.model.fitting import Fit, Measurement, fit
-from relokit.runtime.timing.model.hardware import Hardware, Parameter, ParameterName
+from relokit.runtime.timing.model.hardware import OPTIONAL, Hardware, Parameter, ParameterName
 from relokit.runtime.timing.model.hardware_file import (
     hardware,
     known_machines,
@@ -85,6 +85,9 @@ def test_times_are_what_the_formula_says() -> None:
     assert seconds(ON, small) - seconds(ON, machine()) == pytest.approx(20e-9)
     half = machine(overlap=0.5)
     assert seconds(ON, half) - seconds(ON, machine()) == pytest.approx(704 * 0.25e-9)
+    # Where it is known what DC and DSB cost, that counts: 65 and one of them.
+    known = machine(maintenance=3.0, barrier=1000.0)
+    assert seconds(ON, known) == pytest.approx((128 * 5 + 64 * 3 + 1000 + 20) * 1e-9)
     # A line of 128 bytes takes twice as long.
     wide = replace(ON, line=128, rows=ON.rows[:4])
     assert seconds(wide, machine()) == pytest.approx(2 * 128 * 5e-9)
@@ -144,6 +147,20 @@ def test_the_covariance_is_that_of_many_fits() -> None:
     assert np.allclose(spread, said, rtol=0.3, atol=0.1 * said.max())
 
 
+def test_pages_of_two_sizes_tell_dc_and_dsb_apart() -> None:
+    """As many lines, and fewer barriers: of one page size their sum is known alone."""
+    right, asked = machine(maintenance=3.0, barrier=900.0), machine(maintenance=None, barrier=None)
+    large = counts(*(replace(row, number=16 * row.number) for row in ON.rows[:7]), ON.rows[7])
+    measured = [Measurement("", terms_of(of, asked), seconds(of, right), SD) for of in (ON, large)]
+    lost = {asked.unknown(P.MAINTENANCE), asked.unknown(P.BARRIER)}
+    assert fit([asked], measured[:1]).beliefs.undetermined == lost
+    found = fit([asked], measured).beliefs
+    for name, value in ((P.MAINTENANCE, 3.0), (P.BARRIER, 900.0)):
+        estimate = found.parameter(asked.unknown(name))
+        assert estimate is not None
+        assert estimate.value == pytest.approx(value, rel=0.01)
+
+
 def test_what_the_data_do_not_determine_is_named() -> None:
     """One time for two parameters; and a third that takes no part in it."""
     asked = machine(access=None, clean=None, walk=None)
@@ -171,7 +188,7 @@ def test_what_is_shared_is_learnt_for_all() -> None:
 @pytest.mark.parametrize("key", known_machines())
 def test_every_number_of_a_machine_has_a_source(key: str) -> None:
     found = hardware(key)
-    for name in P:
+    for name in set(P) - OPTIONAL:
         parameter = found.parameter(name)
         assert len(parameter.source) > 20
         assert parameter.value is not None or name in (P.ACCESS, P.CLEAN)

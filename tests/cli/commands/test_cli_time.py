@@ -1,0 +1,77 @@
+"""``relokit time`` by the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Cli = Callable[..., Any]
+SMALL = ("time", "--size", "8K", "--machine", "stingray")
+
+
+def test_a_state_by_phase(cli: Cli) -> None:
+    result = cli(*SMALL, "--series", "0")
+    assert (result.code, result.err) == (0, "")
+    first, *_ = lines = result.out.splitlines()
+    assert first == "series:0,page=4k,va=48,el=nvhe: 3 pages, 0.0 MiB"
+    assert [line.split()[:5] for line in lines if line.startswith("copy")] == [
+        ["copy", "2,112", "768", "768", "1,536"]
+    ]
+    assert lines[-1].startswith("stingray ")
+
+
+def test_several_states_are_a_table(cli: Cli) -> None:
+    result = cli(*SMALL, "--series", "0,12-13")
+    rows = [line.split() for line in result.out.splitlines()[3:]]
+    assert [row[0] for row in rows] == ["0", "12", "13"]
+    device = [row[2] for row in rows]
+    assert device[0] != "0"
+    assert device[1:] == ["0", "0"]
+
+
+def test_a_trace_is_counted_as_its_run(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "a.trace"
+    options = ("--size", "8K", "--series", "3")
+    assert cli("run", *options, "--trace", path).code == 0
+    stored = cli("time", "--trace", path, "--machine", "stingray", "--json").document
+    run = cli("time", *options, "--machine", "stingray", "--json").document
+    assert stored == run
+
+
+def test_a_trace_of_a_move_that_does_not_arrive_is_refused(
+    cli: Cli, edited: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.trace"
+    templates = edited("relocate_kernel.S.j2", "\tldr\tx28, [x0", "\tudf\t#7\n\tldr\tx28, [x0")
+    assert cli("run", "--size", "8K", "--trace", path, "--templates", templates).code == 1
+    result = cli("time", "--trace", path)
+    assert result.code == 2
+    assert "the new kernel was not entered" in result.err
+    result = cli("time", "--size", "8K", "--templates", templates)
+    assert result.code == 2
+    assert "the new kernel was not entered" in result.err
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--machine", "pentium"), "no machine 'pentium'"),
+        (("--machine", "stingray", "--fit", "x.toml"), "leave --machine out"),
+        (("--plot", "a.svg", "--fit", "x.toml"), "leave --plot out"),
+        (("--plot", "a.svg", "--kernel", "vmlinuz"), "leave --kernel out"),
+        (("--plot", "a.pdf"), "no picture of that kind"),
+        (("--fit", "none.toml"), "none.toml"),
+        (("--trace", "none"), "none"),
+        (("--trace", "none", "--size", "8K", "--plot", "a.svg"), "leave --plot, --size out"),
+        (("--table", "--size", "8K", "--series", "3"), "leave --series, --size out"),
+        (("--series", "16"), "16"),
+        (("--shape", "edges", "--path", "crash"), "shape edges on path crash"),
+    ],
+)
+def test_what_does_nothing_is_refused(cli: Cli, options: tuple[str, ...], why: str) -> None:
+    result = cli("time", *options)
+    assert result.code == 2
+    assert why in result.err
