@@ -182,15 +182,18 @@ def translation_of(machine: Machine) -> tuple[WalkRegisters, int]:
 def _misled(machine: Machine, destinations: Words, sources: Words) -> Iterator[MisledPage]:
     """Where the tables do not send a page of the list to where the list says; each use once."""
     registers, el = translation_of(machine)
-    offset = np.uint64(machine.old.linear_offset & MASK64)
-    for use, pas in ((PageUse.DESTINATION, destinations), (PageUse.SOURCE, sources)):
-        walks = walk_many(machine.memory, registers, pas + offset, el=el)
-        bad = (walks.fault >= 0) | (walks.pa != pas)
-        if use is PageUse.DESTINATION:
-            bad |= ~walks.writable
-        if bad.any():
-            pa = int(pas[int(bad.argmax())])
-            va = pa + machine.old.linear_offset & MASK64
+    offset, count = machine.old.linear_offset, len(destinations)
+    pas = np.concatenate((destinations, sources))
+    walks = walk_many(machine.memory, registers, pas + np.uint64(offset & MASK64), el=el)
+    bad = (walks.fault >= 0) | (walks.pa != pas)
+    bad[:count] |= ~walks.writable[:count]
+    for use, first, end in (
+        (PageUse.DESTINATION, 0, count),
+        (PageUse.SOURCE, count, len(pas)),
+    ):
+        if bad[first:end].any():
+            pa = int(pas[first + int(bad[first:end].argmax())])
+            va = pa + offset & MASK64
             found = walk(machine.memory, registers, va, el=el)
             access = Access.WRITE if use is PageUse.DESTINATION else Access.READ
             yield MisledPage(use, pa, va, found, found.fault_for(access))
