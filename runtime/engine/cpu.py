@@ -175,6 +175,11 @@ class Cpu(Addresses):
         return self._system.seen(name)
 
     @property
+    def instructions(self) -> int:
+        """Instructions of this run so far; where an exception is told of, exactly."""
+        return self._count.instructions
+
+    @property
     def mmu(self) -> Mmu:
         """The MMU under the engine."""
         return self._mmu

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import Protocol
 
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.target import Regime
 from relokit.linker.image import Image
-from relokit.runtime.arch.exceptions import (
-    DATA_ABORTS,
-    DELIVER,
-    INSTRUCTION_ABORTS,
-    ExceptionClass,
-    ExceptionEvent,
-)
+from relokit.runtime.arch.exceptions import DELIVER
 from relokit.runtime.board import devices
 from relokit.runtime.board.devicetree import node_at
 from relokit.runtime.engine.block_count import NEVER
@@ -31,37 +24,10 @@ from relokit.runtime.record.scene import Scene
 from relokit.runtime.record.stop import Stop, StopReason
 from relokit.runtime.run.journey import Report
 from relokit.runtime.run.scenes import place_in, scene_of
+from relokit.runtime.run.storms import Storm
 
 TICKS = 1000
 _BY_ITSELF = frozenset({StopReason.POWERED_OFF, StopReason.PRINTED})
-
-
-class _Storm:
-    """Stops ``cpu`` in a storm: the same exception, from the same registers, again and again.
-
-    Aborts, BRK and what is undefined; a call is no trouble, and EL0 may do as it likes.
-    """
-
-    SAME, WINDOW = 1 << 10, 1 << 12
-    _CLASSES = DATA_ABORTS | INSTRUCTION_ABORTS | {ExceptionClass.UNKNOWN, ExceptionClass.BRK64}
-
-    def __init__(self, cpu: Cpu) -> None:
-        self._cpu = cpu
-        self._left = self.WINDOW
-        self._seen: Counter[tuple[int, int, int | None, tuple[int, ...]]] = Counter()
-
-    def __call__(self, event: ExceptionEvent) -> None:
-        """One more."""
-        if not event.source_el or event.exception_class not in self._CLASSES:
-            return
-        if not self._left:
-            self._seen.clear()
-            self._left = self.WINDOW
-        self._left -= 1
-        same = event.return_address, event.esr, event.far, tuple(self._cpu.registers)
-        self._seen[same] += 1
-        if self._seen[same] == self.SAME:
-            self._cpu.stop(StopReason.STORM)
 
 
 class BootWatcher(Protocol):
@@ -92,7 +58,7 @@ def run_on(
     cpu.add_registers(devices.GIC_REGISTERS)
     cpu.firmware = devices.Psci("hvc" if machine.target.regime is Regime.EL1 else "smc")
     cpu.policy = DELIVER
-    cpu.on_exception = _Storm(cpu)
+    cpu.on_exception = Storm(cpu)
 
     def progress(instructions: int) -> None:
         report("boot", min(instructions * TICKS // limits.instructions, TICKS), TICKS)

@@ -333,7 +333,7 @@ _ROWS: tuple[tuple[str, str, str, Severity, Applies, Check, str, str, str], ...]
         _ran,
         _ends(
             lambda stop: stop.reason is StopReason.STORM,
-            "takes the same exceptions again and again, and handles none",
+            "takes one exception after the other, and comes no further",
         ),
         "It hangs, and is busy.",
         "what raised the last one: the exception below",
