@@ -13,7 +13,7 @@ from relokit.runtime.kexec.job import Job
 from relokit.runtime.timing.counts import Phase, Quantity
 from relokit.runtime.timing.model.time_table import RowStatus, TimeTable
 from relokit.time_words import error, figure, interval, reported, spent
-from relokit.times import MachineTimes, TimeReport, table, times
+from relokit.times import MachineTimes, Timer, TimeReport
 
 COMMAND = "make docs/time.md"
 PLOT = "time.svg"
@@ -167,6 +167,9 @@ def _lines(found: TimeTable, states: TimeReport, pages: list[TimeReport]) -> Ite
         first, second = names[one.one], names[one.other]
         yield f"| {first} | {one.one_ns:.1f} | {second} | {one.other_ns:.1f} |"
     yield from _parameters(found)
+    yield "\nKnown together, rather than by themselves (correlation of their logarithms):\n"
+    for pair in found.correlations:
+        yield f"- {pair.one}, {pair.other}: {pair.correlation:+.2f}"
     yield from _times(states, pages)
     yield _FIT.rstrip()
 
@@ -216,12 +219,12 @@ def _machine_row(one: MachineTimes) -> str:
     return f"| {one.machine} |{phases} {spent(one.move)} | {interval(one.move)} |"
 
 
-def made() -> str:
+def made(timer: Timer) -> str:
     """The page as the code gives it now."""
     job = Job(size=SIZE)
-    states = times([Target(series=state) for state in STATES], job)
-    by_page = [times([Target(series=COMPLETE, page_size=size)], job) for size in PAGES]
-    return page(table(), states, by_page)
+    states = timer.times([Target(series=state) for state in STATES], job)
+    by_page = [timer.times([Target(series=COMPLETE, page_size=size)], job) for size in PAGES]
+    return page(timer.table(), states, by_page)
 
 
 def main() -> None:
@@ -229,9 +232,9 @@ def main() -> None:
     from relokit.time_pictures import pictures
     from relokit.time_plots import draw
 
-    directory = Path(sys.argv[1])
-    (directory / "time.md").write_text(made())
-    draw(pictures(Target(series=COMPLETE), Job()), directory / PLOT)
+    directory, timer = Path(sys.argv[1]), Timer()
+    (directory / "time.md").write_text(made(timer))
+    draw(pictures(timer, Target(series=COMPLETE), Job()), directory / PLOT)
 
 
 if __name__ == "__main__":

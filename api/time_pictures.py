@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from relokit.codegen.series import BEFORE, COMPLETE, Feature
 from relokit.codegen.target import MIB, Target
@@ -14,12 +13,8 @@ from relokit.runtime.timing.model.hardware_file import hardware
 from relokit.runtime.timing.model.reported import reported_rows
 from relokit.runtime.timing.model.time_table import reference_fit
 from relokit.runtime.timing.model.time_terms import of_move, terms_of
-from relokit.session import process_session
 from relokit.time_plots import Curve, Pictures, RebootBar
-from relokit.times import CountMove, counting, for_reference, machine_times
-
-if TYPE_CHECKING:
-    from relokit.linker.kernel.opened import Files
+from relokit.times import Timer, machine_times
 
 PLOTTED = ("thunderx2", "stingray")
 """The machines that are drawn unless others are asked for: those with measurements."""
@@ -30,21 +25,20 @@ REBOOT = "stingray-reboot"
 
 
 def pictures(
+    timer: Timer,
     target: Target,
     job: Job,
     *,
     machines: Sequence[str] = PLOTTED,
     by_pages: bool = False,
-    files: Files | None = None,
 ) -> Pictures:
     """What there is to draw of ``job``, before the series and after it, with other sizes."""
-    count = counting(process_session(), files)
-    beliefs = reference_fit(for_reference(count)).beliefs
+    beliefs = reference_fit(timer.count_reference).beliefs
     rows = [row for row in reported_rows() if row.machine and row.series is not None]
     curves, counts = [], []
     for state in (BEFORE, COMPLETE):
         now = replace(target, series=state)
-        of_sizes = [(size, count(now, replace(job, size=size))) for size in PLOTTED_SIZES]
+        of_sizes = [(size, timer.count(now, replace(job, size=size))) for size in PLOTTED_SIZES]
         if by_pages:
             of_sizes = [(size, one.by_pages()) for size, one in of_sizes]
         mmu = now.has(Feature.MMU_ON)
@@ -67,10 +61,10 @@ def pictures(
                     ),
                 )
             )
-    return Pictures(tuple(curves), _reboots(count, beliefs), tuple(counts))
+    return Pictures(tuple(curves), _reboots(timer, beliefs), tuple(counts))
 
 
-def _reboots(count: CountMove, beliefs: Beliefs) -> tuple[RebootBar, ...]:
+def _reboots(timer: Timer, beliefs: Beliefs) -> tuple[RebootBar, ...]:
     """The reboot whose parts are reported, with the move as reported and as the model has it."""
     rows = {row.id: row for row in reported_rows()}
     whole = rows[REBOOT]
@@ -80,7 +74,7 @@ def _reboots(count: CountMove, beliefs: Beliefs) -> tuple[RebootBar, ...]:
         ("after", whole.of[1], whole.beside_after),
     ):
         row = rows[move_id]
-        terms = terms_of(for_reference(count)(row.series or 0, row.bytes), hardware(row.machine))
+        terms = terms_of(timer.count_reference(row.series or 0, row.bytes), hardware(row.machine))
         model = beliefs.time(of_move(terms))
         # The machine comes with relokit, and all of it is known.
         assert model is not None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import field, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from relokit.arguments import job_or_default, target_or_default
 from relokit.codegen.base.documents import ABSENT
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.nouns import dataclass
@@ -16,7 +14,7 @@ from relokit.codegen.target import Regime, Target
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.timing.counts import OF_THE_MOVE, MoveCounts, Phase
 from relokit.runtime.timing.model.beliefs import Beliefs, Estimate
-from relokit.runtime.timing.model.fitting import Fit, Measurement
+from relokit.runtime.timing.model.fitting import Measurement
 from relokit.runtime.timing.model.hardware import Hardware
 from relokit.runtime.timing.model.hardware_file import (
     hardware,
@@ -25,8 +23,10 @@ from relokit.runtime.timing.model.hardware_file import (
     read_measurements,
 )
 from relokit.runtime.timing.model.time_table import (
+    Correlation,
     LearntParameter,
     TimeTable,
+    correlations,
     learnt,
     reference_fit,
     time_table,
@@ -37,8 +37,6 @@ from relokit.session import Session, process_session
 
 if TYPE_CHECKING:
     from relokit.linker.kernel.opened import Files
-
-CountMove = Callable[[Target, Job], MoveCounts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +81,103 @@ class MoveTimes:
 
 @dataclass(frozen=True, slots=True)
 class TimeReport:
-    """``states`` in their order; ``parameters`` of a person's own machine, if there is one."""
+    """``states`` in their order.
+
+    ``parameters`` are those of a person's own machine, if there is one, and of all;
+    ``correlations`` are between any.
+    """
 
     SCHEMA: ClassVar[str] = "relokit.time/1"
 
     states: tuple[MoveTimes, ...]
     parameters: tuple[LearntParameter, ...] | None = field(default=None, metadata=ABSENT)
+    correlations: tuple[Correlation, ...] | None = field(default=None, metadata=ABSENT)
 
 
-def count_of(
-    target: Target | None = None, job: Job | None = None, *, files: Files | None = None
-) -> MoveCounts:
-    """What a move does, counted. One of more bytes than SAMPLES is computed from those."""
-    counted = counting(process_session(), files)
-    return counted(target_or_default(target), job_or_default(job))
+class Timer:
+    """Counts moves in the rooms of ``session``, each small move once, and says what they take.
+
+    ``files`` has what is open already. Methods raise RelokitError for bad input, and MachineError
+    for what cannot be counted.
+    """
+
+    def __init__(self, session: Session | None = None, files: Files | None = None) -> None:
+        self._session = session or process_session()
+        self._files = files
+        self._scales: dict[tuple[Target, Job], Scale] = {}
+
+    def count(self, target: Target, job: Job) -> MoveCounts:
+        """What a move does, counted. One of more bytes than SAMPLES is computed from those."""
+        if job.size is None or not _is_scaled(job):
+            return self._session.count(target, job, files=self._files)
+        key = target, replace(job, size=SAMPLES[0])
+        if key not in self._scales:
+            small, middle, large = (
+                self._session.count(target, replace(job, size=size), files=self._files)
+                for size in SAMPLES
+            )
+            self._scales[key] = Scale((small, middle, large))
+        return self._scales[key].at(job.size)
+
+    def count_reference(self, series: int, size: int) -> MoveCounts:
+        """For reported rows: a kernel entered at EL2, pages of 4 KiB, lines of 64 bytes."""
+        return self.count(Target(series=series, regime=Regime.NVHE), Job(size=size))
+
+    def times(
+        self,
+        targets: Iterable[Target],
+        job: Job,
+        *,
+        machines: Sequence[str] = (),
+        measured: Path | None = None,
+        by_pages: bool = False,
+    ) -> TimeReport:
+        """What a move takes in each of ``targets``, on ``machines`` (by default: on all).
+
+        ``measured`` is a person's file of measurements, whose machine it is then. ``by_pages``:
+        tables have no blocks.
+        """
+        chosen, beliefs, parameters = self._machines(machines, measured)
+        states = []
+        for target in targets:
+            counts = self.count(target, job)
+            if by_pages:
+                counts = counts.by_pages()
+            every = tuple(machine_times(counts, one, beliefs) for one in chosen)
+            states.append(MoveTimes(target.series, _is_scaled(job), counts, every))
+        return _report(tuple(states), beliefs, parameters)
+
+    def times_of_trace(
+        self, path: Path, *, machines: Sequence[str] = (), measured: Path | None = None
+    ) -> TimeReport:
+        """What the move in a trace takes; all else is as for :meth:`times`."""
+        series, counts = count_of_trace(path)
+        chosen, beliefs, parameters = self._machines(machines, measured)
+        every = tuple(machine_times(counts, one, beliefs) for one in chosen)
+        return _report((MoveTimes(series, False, counts, every),), beliefs, parameters)
+
+    def table(self) -> TimeTable:
+        """Every figure that the series reports, beside what the model says."""
+        return time_table(self.count_reference)
+
+    def _machines(
+        self, machines: Sequence[str], measured: Path | None
+    ) -> tuple[list[Hardware], Beliefs, tuple[LearntParameter, ...] | None]:
+        """Those that are asked for, what is known of them, and the parameters of one's own."""
+        if measured is None:
+            chosen = [hardware(key) for key in machines or known_machines()]
+            return chosen, reference_fit(self.count_reference).beliefs, None
+        own, file = read_measurements(measured)
+        measurements = []
+        for number, one in enumerate(file.measurement, 1):
+            target = Target(series=one.series, page_size=one.page_size)
+            counts = self.count(target, Job(size=parse_size(one.size, str(measured))))
+            terms = of_move(terms_of(counts, own))
+            name = f"measurement {number}"
+            measurements.append(Measurement(name, terms, one.seconds, one.relative))
+        found = reference_fit(self.count_reference, [own], measurements)
+        rows = [row for row in learnt(found, [own]) if row.machine in ("", own.key)]
+        return [own], found.beliefs, tuple(rows)
 
 
 def count_of_trace(path: Path) -> tuple[int, MoveCounts]:
@@ -127,84 +208,14 @@ def count_of_trace(path: Path) -> tuple[int, MoveCounts]:
     return subject.target.series, counts.with_kernel_c(at_the_jump(subject.maintenance))
 
 
-def times_of_trace(
-    path: Path, *, machines: Sequence[str] = (), measured: Path | None = None
+def _report(
+    states: tuple[MoveTimes, ...],
+    beliefs: Beliefs,
+    parameters: tuple[LearntParameter, ...] | None,
 ) -> TimeReport:
-    """What the move in a trace takes; all else is as for :func:`times`."""
-    series, counts = count_of_trace(path)
-    chosen, beliefs, parameters = _machines(counting(process_session(), None), machines, measured)
-    state = MoveTimes(
-        series, False, counts, tuple(machine_times(counts, one, beliefs) for one in chosen)
-    )
-    return TimeReport((state,), parameters)
-
-
-def times(
-    targets: Iterable[Target],
-    job: Job,
-    *,
-    machines: Sequence[str] = (),
-    measured: Path | None = None,
-    by_pages: bool = False,
-    files: Files | None = None,
-) -> TimeReport:
-    """What a move takes in each of ``targets``, on ``machines`` (by default: on all).
-
-    ``measured`` is a person's file of measurements, whose machine it is then. ``by_pages``: tables
-    have no blocks. Raises RelokitError
-    for bad input.
-    """
-    count = counting(process_session(), files)
-    chosen, beliefs, parameters = _machines(count, machines, measured)
-    states = []
-    for target in targets:
-        counts = count(target, job)
-        if by_pages:
-            counts = counts.by_pages()
-        states.append(_move_times(target, job, counts, chosen, beliefs))
-    return TimeReport(tuple(states), parameters)
-
-
-def table(session: Session | None = None) -> TimeTable:
-    """Every figure that the series reports, beside what the model says."""
-    return time_table(for_reference(counting(session or process_session(), None)))
-
-
-def _machines(
-    count: CountMove, machines: Sequence[str], measured: Path | None
-) -> tuple[list[Hardware], Beliefs, tuple[LearntParameter, ...] | None]:
-    """Those that are asked for, what is known of them, and the parameters of one's own."""
-    if measured is None:
-        chosen = [hardware(key) for key in machines or known_machines()]
-        return chosen, reference_fit(for_reference(count)).beliefs, None
-    own, fit = _own_fit(measured, count)
-    return [own], fit.beliefs, _of_machine(learnt(fit, [own]), own)
-
-
-def _own_fit(path: Path, count: CountMove) -> tuple[Hardware, Fit]:
-    own, file = read_measurements(path)
-    measurements = []
-    for number, one in enumerate(file.measurement, 1):
-        target = Target(series=one.series, page_size=one.page_size)
-        counts = count(target, Job(size=parse_size(one.size, str(path))))
-        terms = of_move(terms_of(counts, own))
-        measurements.append(Measurement(f"measurement {number}", terms, one.seconds, one.relative))
-    return own, reference_fit(for_reference(count), [own], measurements)
-
-
-def _of_machine(rows: Iterable[LearntParameter], machine: Hardware) -> tuple[LearntParameter, ...]:
-    return tuple(row for row in rows if row.machine in ("", machine.key))
-
-
-def _move_times(
-    target: Target, job: Job, counts: MoveCounts, machines: Iterable[Hardware], beliefs: Beliefs
-) -> MoveTimes:
-    return MoveTimes(
-        target.series,
-        _is_scaled(job),
-        counts,
-        tuple(machine_times(counts, one, beliefs) for one in machines),
-    )
+    if parameters is None:
+        return TimeReport(states)
+    return TimeReport(states, parameters, correlations(beliefs))
 
 
 def machine_times(counts: MoveCounts, machine: Hardware, beliefs: Beliefs) -> MachineTimes:
@@ -226,30 +237,3 @@ def _span(estimate: Estimate | None) -> TimeSpan | None:
 
 def _is_scaled(job: Job) -> bool:
     return job.size is not None and job.size > SAMPLES[-1]
-
-
-def counting(session: Session, files: Files | None) -> CountMove:
-    """What counts moves, each machine of samples once."""
-
-    @cache
-    def scale(target: Target, job: Job) -> Scale:
-        small, middle, large = (
-            session.count(target, replace(job, size=size), files=files) for size in SAMPLES
-        )
-        return Scale((small, middle, large))
-
-    def count(target: Target, job: Job) -> MoveCounts:
-        if job.size is not None and _is_scaled(job):
-            return scale(target, replace(job, size=SAMPLES[0])).at(job.size)
-        return session.count(target, job, files=files)
-
-    return count
-
-
-def for_reference(count: CountMove) -> Callable[[int, int], MoveCounts]:
-    """Counts for the reported rows: a kernel entered at EL2, pages of 4 KiB, lines of 64 bytes."""
-
-    def counts_for(series: int, size: int) -> MoveCounts:
-        return count(Target(series=series, regime=Regime.NVHE), Job(size=size))
-
-    return counts_for

@@ -103,9 +103,10 @@ def command(table: bool, as_json: bool, **options: Any) -> int:
     keys = tuple(machines.split(",")) if machines else ()
     if trace is not None:
         _refuse_beside("--trace says what was moved", "trace", "machines", "measured")
-        from relokit.times import times_of_trace
+        from relokit.times import Timer
 
-        return _show(times_of_trace(trace, machines=keys, measured=measured), as_json=as_json)
+        report = Timer().times_of_trace(trace, machines=keys, measured=measured)
+        return _show(report, as_json=as_json)
     if plot is not None and options["kernel"] is not None:
         raise click.UsageError("--plot is of many sizes: leave --kernel out")
     states, options["series"] = options.pop("series"), COMPLETE
@@ -116,24 +117,19 @@ def command(table: bool, as_json: bool, **options: Any) -> int:
     target = replace(make_target(options, files), cache_line=line)
     by_pages = options.pop("linear_map") == "pages"
     job = _job(options)
+    from relokit.times import Timer
+
+    timer = Timer(files=files)
     if plot is not None:
         from relokit.time_pictures import PLOTTED, pictures
         from relokit.time_plots import check_plot, draw
 
         check_plot(plot)
-        shown = pictures(target, job, machines=keys or PLOTTED, by_pages=by_pages, files=files)
+        shown = pictures(timer, target, job, machines=keys or PLOTTED, by_pages=by_pages)
         draw(shown, plot)
 
-    from relokit.times import times
-
-    report = times(
-        [replace(target, series=state) for state in states],
-        job,
-        machines=keys,
-        measured=measured,
-        by_pages=by_pages,
-        files=files,
-    )
+    targets = [replace(target, series=state) for state in states]
+    report = timer.times(targets, job, machines=keys, measured=measured, by_pages=by_pages)
     return _show(report, as_json=as_json)
 
 
@@ -150,9 +146,9 @@ def _show(report: TimeReport, *, as_json: bool) -> int:
 def _table(*, as_json: bool) -> int:
     _refuse_beside("--table is of what is reported", "table")
     from relokit.cli.terminal.time_view import table_text
-    from relokit.times import table
+    from relokit.times import Timer
 
-    found = table()
+    found = Timer().table()
     if as_json:
         emit_json(found)
     else:

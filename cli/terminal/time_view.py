@@ -37,6 +37,8 @@ def _report(report: TimeReport) -> Iterator[str]:
     if report.parameters is not None:
         yield ""
         yield from _parameters(report.parameters)
+        for pair in report.correlations or ():
+            yield f"known together: {pair.one}, {pair.other} (correlation {pair.correlation:+.2f})"
 
 
 def _state(state: MoveTimes) -> Iterator[str]:

@@ -109,8 +109,8 @@ def _accesses(
             raise UnknownFactError("accesses were begun that were not carried out")
         for phase, sizes in made.items():
             mine = numbers == _PHASES.index(phase)
-            for size, number in sizes.items():
-                yield Count(phase, quantity, number, size=size, memory=_only(memory, mine))
+            for (size, one), number in _by_type(sizes, rows, memory, mine).items():
+                yield Count(phase, quantity, number, size=size, memory=_TYPES[one])
             for one in np.unique(memory[mine]).tolist():
                 part = rows[mine & (memory == one)]
                 yield Count(phase, lines, _lines(part, line), memory=_TYPES[one])
@@ -151,12 +151,28 @@ def _memory_types(trace: Trace) -> Numbers:
     return found
 
 
-def _only(memory: Numbers, mine: npt.NDArray[np.bool_]) -> MemoryType:
-    """The type of a phase's accesses. What is joined to another phase's range is of its type."""
-    found = np.unique(memory[mine] if mine.any() else memory)
-    if len(found) != 1:
-        raise UnknownFactError("accesses to memory of two types are in one phase")
-    return _TYPES[int(found[0])]
+def _by_type(
+    sizes: Counter[int], rows: Records, memory: Numbers, mine: npt.NDArray[np.bool_]
+) -> Counter[tuple[int, int]]:
+    """The accesses of a phase by bytes and memory type.
+
+    If all are to memory of one type, so is what is joined to the range of another phase. If not,
+    the records have to tell it: ranges of equal accesses, as many as were made.
+    """
+    types = np.unique(memory[mine] if mine.any() else memory).tolist()
+    if len(types) == 1 or not sizes:
+        return Counter({(size, types[0]): number for size, number in sizes.items()})
+    found: Counter[tuple[int, int]] = Counter()
+    part = rows[mine]
+    columns = (part["size"].tolist(), memory[mine].tolist(), part["count"].tolist())
+    for size, one, number in zip(*columns, strict=True):
+        found[size, one] += number
+    told: Counter[int] = Counter()
+    for (size, _), number in found.items():
+        told[size] += number
+    if told != sizes:
+        raise UnknownFactError("accesses to memory of several types are in one range")
+    return found
 
 
 def _lines(rows: Records, line: int) -> int:

@@ -11,19 +11,19 @@ from relokit.codegen.target import Target
 from relokit.runtime.kexec.job import Job
 from relokit.time_page import made
 from relokit.time_plots import Curve, Pictures, RebootBar, draw
-from relokit.times import TimeSpan, count_of, times
+from relokit.times import Timer, TimeSpan
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_committed_page_is_what_the_code_gives() -> None:
     """With its table, parameters and times."""
-    assert (ROOT / "docs" / "time.md").read_text() == made(), "make docs/time.md"
+    assert (ROOT / "docs" / "time.md").read_text() == made(Timer()), "make docs/time.md"
 
 
 def test_a_measurement_that_a_model_made_gives_it_back(tmp_path: Path) -> None:
     """A board like Cortex-A72, with accesses of 300 ns."""
-    counts = count_of(Target(series=0), Job(size=1 << 20))
+    counts = Timer().count(Target(series=0), Job(size=1 << 20))
     accesses = sum(
         one.number for one in counts.rows if one.memory is not None and one.phase.value == "copy"
         and one.quantity.value in ("loads", "stores")
@@ -33,7 +33,7 @@ def test_a_measurement_that_a_model_made_gives_it_back(tmp_path: Path) -> None:
         'name = "mine"\nlike = "cortex-a72"\nfree = ["access_ns"]\n[[measurement]]\n'
         f"series = 0\nsize = '1M'\nseconds = {accesses * 300e-9}\nrelative = 0.001\n"
     )
-    found = times([Target(series=0)], Job(size=1 << 20), measured=path)
+    found = Timer().times([Target(series=0)], Job(size=1 << 20), measured=path)
     assert found.parameters is not None
     [access] = (one for one in found.parameters if one.name == "access_ns")
     assert access.learnt == "by the measurements"
@@ -46,7 +46,7 @@ def test_a_measurement_that_a_model_made_gives_it_back(tmp_path: Path) -> None:
 
 def test_pictures_are_the_same_each_time(tmp_path: Path) -> None:
     span = TimeSpan(1.0, 0.5, 2.0)
-    counts = count_of(Target(), Job(size=8192))
+    counts = Timer().count(Target(), Job(size=8192))
     pictures = Pictures(
         (Curve("a", True, ((1 << 20, span), (2 << 20, span)), ((1 << 20, 1.0),)),),
         (RebootBar("before", (("shutdown", 1.0), ("relocation", 2.0))),),

@@ -7,7 +7,7 @@ be normal, 95 % of it from the low to the high value that its source gives.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ from relokit.runtime.timing.model.time_terms import Term
 
 Z95 = 1.959963984540054
 """95 % of a normal variable is within so many standard deviations."""
+TOGETHER = 0.3
+"""A correlation that is told."""
 Vector = npt.NDArray[np.float64]
 
 
@@ -61,6 +63,15 @@ class Beliefs:
         at = self.place[unknown]
         sd = math.sqrt(max(0.0, float(self.covariance[at, at])))
         return Estimate.of(math.exp(float(self.means[at])), sd)
+
+    def correlations(self) -> Iterator[tuple[ParameterKey, ParameterKey, float]]:
+        """Pairs that are known together better than each by itself, of what is known."""
+        sds = np.sqrt(np.maximum(np.diag(self.covariance), 1e-300))
+        matrix = self.covariance / np.outer(sds, sds)
+        for at, other in zip(*np.nonzero(np.triu(np.abs(matrix) > TOGETHER, 1)), strict=True):
+            pair = self.unknowns[at], self.unknowns[other]
+            if not self.undetermined.intersection(pair):
+                yield *pair, float(matrix[at, other])
 
     def time(self, terms: Sequence[Term]) -> Estimate | None:
         """What ``terms`` take, in seconds; None where a parameter is undetermined."""

@@ -88,6 +88,15 @@ class LearntParameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Correlation:
+    """How far two parameters are known together, from -1 (only their product) to 1 (quotient)."""
+
+    one: str
+    other: str
+    correlation: float
+
+
+@dataclass(frozen=True, slots=True)
 class Contradiction:
     """Two rows that no time which grows with the size can have both: nanoseconds a byte of each."""
 
@@ -107,6 +116,7 @@ class TimeTable:
     free: int
     rows: tuple[TableRow, ...]
     parameters: tuple[LearntParameter, ...]
+    correlations: tuple[Correlation, ...]
     contradictions: tuple[Contradiction, ...]
 
 
@@ -140,6 +150,7 @@ def time_table(counts_for: CountsFor) -> TimeTable:
         len(found.free),
         tuple(table.row(row) for row in rows.values()),
         learnt(found),
+        correlations(found.beliefs),
         tuple(_contradictions(rows.values())),
     )
 
@@ -163,6 +174,13 @@ def learnt(found: Fit, machines: Iterable[Hardware] = ()) -> tuple[LearntParamet
             )
         )
     return tuple(rows)
+
+
+def correlations(beliefs: Beliefs) -> tuple[Correlation, ...]:
+    """Those that are worth being told."""
+    return tuple(
+        Correlation(str(one), str(other), value) for one, other, value in beliefs.correlations()
+    )
 
 
 def _learnt(

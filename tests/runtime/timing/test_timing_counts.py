@@ -6,24 +6,29 @@ from collections import Counter
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pytest
 from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
 from unicorn.unicorn_const import UC_HOOK_CODE
 
 from relokit.codegen.target import Regime, Target
+from relokit.runtime.arch.walker import walk
 from relokit.runtime.judge.model.memory_type import MemoryType
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.kexec.pagetables import PageTables
-from relokit.runtime.record.code_path import CodePath
-from relokit.runtime.record.known import UnknownFactError
-from relokit.runtime.record.record import Record
+from relokit.runtime.record.code_path import PATH_BLOCK, CodePath
+from relokit.runtime.record.code_seen import CodeSeen
+from relokit.runtime.record.executed import EXECUTED_BLOCK, Executed
+from relokit.runtime.record.known import Unknown, UnknownFactError
+from relokit.runtime.record.record import JumpFacts, Record
 from relokit.runtime.record.trace import Trace, TraceKind
 from relokit.runtime.run.count_move import count_move
 from relokit.runtime.run.execute import execute
 from relokit.runtime.run.prepare import open_cpu
 from relokit.runtime.timing.counted import counts_of
 from relokit.runtime.timing.counts import MoveCounts, Phase, Quantity
+from relokit.runtime.timing.fill_levels import entry_size
 from relokit.runtime.timing.scaling import SAMPLES, Scale
 from relokit.runtime.timing.word_effects import InstructionClass
 from support.accesses import watched
@@ -194,12 +199,27 @@ def test_other_ways_are_counted(path: KexecPath, moves: bool) -> None:
 def test_what_is_not_known_is_not_counted() -> None:
     with prepared(Target(), SMALL) as machine:
         record = execute(machine, open_cpu(machine), SMALL, quiet)
-    trace = record.trace
-    part = CodePath(record.path.blocks[: 24 * 30], 0)  # type: ignore[union-attr]
+    trace, path, executed, code = record.trace, record.path, record.executed, record.code
+    assert isinstance(trace, Trace)
+    assert isinstance(path, CodePath)
+    assert isinstance(executed, Executed)
+    assert isinstance(code, CodeSeen)
+    blocks, rows = path.rows().copy(), executed.rows().copy()
+    blocks["length"][5] = 0
+    rows["times"][5] += 1
+    huge = np.array([(0x1000, 1, 1 << 60)], EXECUTED_BLOCK)
+    words = dict(code.words)
+    del words[min(words)]
     for less, why in (
         (replace(record, reached=()), "was not entered"),
-        (replace(record, trace=replace(trace, full_at=9)), "room"),  # type: ignore[type-var]
-        (replace(record, path=part), "do not add up"),
+        (replace(record, trace=replace(trace, full_at=9)), "room"),
+        (replace(record, path=CodePath(path.blocks[: PATH_BLOCK.itemsize * 30])), "not add up"),
+        (replace(record, path=CodePath(blocks.tobytes())), "not add up"),
+        (replace(record, executed=Executed(rows.tobytes())), "not add up"),
+        (replace(record, executed=Executed(huge.tobytes())), "instructions in blocks"),
+        (replace(record, executed=Unknown("why not")), "why not"),
+        (replace(record, code=replace(code, words=words)), "is not known"),
+        (replace(record, trace=replace(trace, records=trace.records[:-30])), "carried out"),
         (replace(record, legs=record.legs[:1]), "legs"),
     ):
         with pytest.raises(UnknownFactError, match=why):
@@ -221,3 +241,33 @@ def recount(series: int, job: Job, regime: Regime = Regime.NVHE) -> MoveCounts:
 def scale(series: int) -> Scale:
     small, middle, large = (recount(series, Job(size=size)) for size in SAMPLES)
     return Scale((small, middle, large))
+
+
+@pytest.mark.parametrize("page_size", [4096, 16384])
+def test_levels_are_those_of_a_walk(page_size: int) -> None:
+    """Each page that is copied, walked for by our other walker in the memory that is left."""
+    job = Job(size=6 << 20)
+    with prepared(Target(page_size=page_size), job) as machine:
+        record = execute(machine, open_cpu(machine), job, quiet)
+        trace, jump = record.trace, record.jump
+        assert isinstance(trace, Trace)
+        assert isinstance(jump, JumpFacts)
+        rows = trace.of(TraceKind.LOAD, TraceKind.STORE)
+        # The list is read word by word.
+        vas = rows["va"][(rows["size"] == 16) & (rows["va"] >> np.uint64(63) == 1)]
+        levels: Counter[str] = Counter()
+        entries: set[tuple[int, int]] = set()
+        for page in sorted({int(va) // page_size * page_size for va in vas}):
+            found = walk(machine.memory, jump.cpu.translation, page, el=1)
+            level = found.trail[-1].level
+            levels[f"level {level}"] += 1
+            entries.add((level, page // entry_size(page_size, level)))
+    counts = counts_of(record, "", page_size, 0)
+    for quantity, right in (
+        (Quantity.PAGES, levels),
+        (Quantity.TRANSLATIONS, Counter(f"level {level}" for level, _ in entries)),
+    ):
+        rows_of = [
+            row for row in counts.rows if row.quantity is quantity and row.phase is Phase.COPY
+        ]
+        assert {row.of: row.number for row in rows_of} == right

@@ -174,6 +174,21 @@ def test_what_the_data_do_not_determine_is_named() -> None:
     assert taken(found, lines, asked) == pytest.approx(128 * 5e-9)
 
 
+def test_what_is_known_as_a_product_is_told() -> None:
+    """Cleaning costs both of them times each other, and one of them is hardly known."""
+    asked = machine(clean=None)
+    wide = Parameter(P.LINE, "a wide range", 5.0, 1.0, 25.0)
+    asked = replace(asked, own={**asked.own, P.LINE: wide})
+    cleaning = counts(*ON.rows[6:8])
+    found = fit([asked], [Measurement("", terms_of(cleaning, asked), 1e-6, 0.01)])
+    [(one, other, correlation)] = found.beliefs.correlations()
+    assert {one.name, other.name} == {P.LINE, P.CLEAN}
+    assert correlation < -0.99
+    estimate = found.beliefs.time(terms_of(cleaning, asked))
+    assert estimate is not None
+    assert estimate.sd == pytest.approx(0.01, rel=0.01)
+
+
 def test_what_is_shared_is_learnt_for_all() -> None:
     shared = {P.CLEAN: Parameter(P.CLEAN, "free")}
     one, other = (
