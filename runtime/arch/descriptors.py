@@ -74,6 +74,7 @@ SH = 0b11 << SH_SHIFT
 SH_INNER = 0b11 << SH_SHIFT
 AF = 1 << 10
 NG = 1 << 11
+GUARDED = 1 << 50  # GP, FEAT_BTI
 DBM = 1 << 51
 CONTIGUOUS = 1 << 52
 PXN = 1 << 53

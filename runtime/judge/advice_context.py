@@ -114,6 +114,12 @@ ON_CONTEXT: Mapping[str, tuple[str, str]] = {
         "does not look at the field goes on.",
         "eret is the word 0xd69f03e0",
     ),
+    "code.landing": (
+        "A CPU with BTI takes a Branch Target exception there, to vectors that may not be there. "
+        "One without it, and an emulator that knows no guarded pages, goes on.",
+        "bti c where a BLR comes, bti j where a BR comes; or a map without GP, as of the code that "
+        "moves",
+    ),
     "code.predictable": (
         "One CPU does what was meant, another nothing, a third leaves anything in the registers or "
         "takes an exception as UNDEFINED.",

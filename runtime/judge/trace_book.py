@@ -9,6 +9,7 @@ from relokit.runtime.judge.rules.traced.context import CONTEXT
 from relokit.runtime.judge.rules.traced.fetch import FETCH
 from relokit.runtime.judge.rules.traced.instructions import INSTRUCTIONS
 from relokit.runtime.judge.rules.traced.interrupts import INTERRUPTS
+from relokit.runtime.judge.rules.traced.landing import LANDING
 from relokit.runtime.judge.rules.traced.ownership import OWNERSHIP
 from relokit.runtime.judge.rules.traced.stack import STACK
 from relokit.runtime.judge.rules.traced.stub_calls import CALLS
@@ -16,6 +17,6 @@ from relokit.runtime.judge.rules.traced.tlb import TLB
 
 TRACE_BOOK = (
     *OWNERSHIP, *CACHES, *FETCH, *CONTEXT, *BREAK_BEFORE_MAKE, *TLB, *ATTRIBUTES,
-    *INTERRUPTS, *CALLS, *STACK, *INSTRUCTIONS,
+    *INTERRUPTS, *CALLS, *STACK, *INSTRUCTIONS, *LANDING,
 )  # fmt: skip
 """In the order in which findings are told; the subjects stand in ``book.TRACE_SUBJECTS``."""

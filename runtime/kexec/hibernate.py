@@ -13,11 +13,11 @@ import numpy as np
 from relokit.codegen.base.bits import round_up
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.facts import HVC_NO_FUNCTION, VECTOR_TABLE_SIZE
+from relokit.codegen.facts import HVC_NO_FUNCTION, POISON, VECTOR_TABLE_SIZE
 from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime, Target
 from relokit.linker.image import Image
-from relokit.runtime.guest.content import PatternContent, scatter_into
+from relokit.runtime.guest.content import BytesContent, PatternContent, scatter_into
 from relokit.runtime.guest.ledger import PageAllocator, Region
 from relokit.runtime.guest.memory import WORD, GuestMemory, Words
 from relokit.runtime.guest.owner import Owner, OwnerKind, destination
@@ -43,7 +43,8 @@ class Resume:
     ``jump`` is the PA of the exit routine's copy, ``entry`` the VA at which the resumed kernel
     goes on, ``tables`` the PA of its tables, ``vectors`` the PA of its EL2 vectors (0: none).
     ``listed`` are the PAs of the list's entries, in its order. ``home`` is where the restored
-    pages belong.
+    pages belong; ``restored`` are the pages of its tables, which are restored as well, and what
+    they hold then.
     """
 
     target: Target
@@ -57,11 +58,20 @@ class Resume:
     listed: tuple[tuple[int, int], ...]
     home: Region
     content: PatternContent
+    restored: tuple[tuple[Region, bytes], ...]
 
     @property
     def memory(self) -> GuestMemory:
         """Guest RAM."""
         return self.old.memory
+
+    @property
+    def filled(self) -> tuple[tuple[int, int], ...]:
+        """PAs of what is restored, from one to the other."""
+        if not self.listed:
+            return ()
+        regions = (self.home, *(region for region, _ in self.restored))
+        return tuple((region.base, region.end) for region in regions)
 
     @property
     def allocator(self) -> PageAllocator:
@@ -119,7 +129,17 @@ def build_resume(target: Target, image: Image, inputs: Inputs, job: Job) -> Resu
     spare = allocator.scatter(safe_pages, count - len(last), page, job.seed, job.order)
     spare = np.append(spare, np.array(last, np.uint64))
     scatter_into(memory, spare if count else _pages(home, page), page, content)
-    _write_list(old, spare, home, page, listed)
+    targets = _pages(home, page)
+    restored = _set_aside(allocator) if count else ()
+    if restored:
+        apart = allocator.scatter(safe_pages, _page_count(restored, page), page, job.seed)
+        scatter_into(memory, apart, page, BytesContent(b"".join(held for _, held in restored)))
+        # Before the last of the list's pieces: at the edges the first and the last have their own.
+        at = count - (listed[-1][1] - listed[-1][0]) // ENTRY_SIZE
+        spare = np.insert(spare, at, apart)
+        targets = np.insert(targets, at, np.concatenate([_pages(one, page) for one, _ in restored]))
+        listed = (*listed[:-1], *_listed(allocator, len(apart), None), listed[-1])
+    _write_list(old, spare, targets, listed)
 
     exit_code = _exit_code(image, page)
     safe = allocator.alloc(Owner(OwnerKind.EXIT_CODE), page)
@@ -162,7 +182,26 @@ def build_resume(target: Target, image: Image, inputs: Inputs, job: Job) -> Resu
         listed=listed,
         home=home,
         content=content,
+        restored=restored,
     )
+
+
+def _set_aside(allocator: PageAllocator) -> tuple[tuple[Region, bytes], ...]:
+    """The pages of the resumed kernel's tables, and what they hold; no more: it is restored, too.
+
+    What is there until then is the loading kernel's, and no table.
+    """
+    memory, found = allocator.memory, []
+    for region in allocator.regions:
+        if region.owner.kind is OwnerKind.RESUMED_SWAPPER:
+            words = memory.u64(region.base, region.size // WORD)
+            found.append((region, words.tobytes()))
+            words.fill(POISON)
+    return tuple(found)
+
+
+def _page_count(restored: tuple[tuple[Region, bytes], ...], page: int) -> int:
+    return sum(region.size // page for region, _ in restored)
 
 
 def _listed(
@@ -182,9 +221,9 @@ def _listed(
 
 
 def _write_list(
-    old: OldKernel, spare: Words, home: Region, page: int, listed: tuple[tuple[int, int], ...]
+    old: OldKernel, spare: Words, targets: Words, listed: tuple[tuple[int, int], ...]
 ) -> None:
-    """Write the list of pages: ``spare`` to ``home``, an entry a page."""
+    """Write the list of pages: ``spare`` to ``targets``, an entry a page."""
     if not listed:
         return
     offset = np.uint64(old.linear_offset)
@@ -192,7 +231,7 @@ def _write_list(
         [np.arange(begin, end, ENTRY_SIZE, dtype=np.uint64) for begin, end in listed]
     )
     onward = np.append(at[1:] + offset, np.uint64(0))
-    rows = np.stack((spare + offset, _pages(home, page) + offset, onward), axis=1)
+    rows = np.stack((spare + offset, targets + offset, onward), axis=1)
     done = 0
     for begin, end in listed:
         words = old.memory.u64(begin, (end - begin) // WORD)

@@ -44,6 +44,7 @@ _LEAF: dict[str, tuple[int, int]] = {
     "not cacheable": (_ATTR, d.NORMAL_NC << d.ATTR_INDEX_SHIFT),
     "not shareable": (d.SH, 0),
     "not global": (d.NG, d.NG),
+    "guarded": (d.GUARDED, d.GUARDED),
     "contiguous": (d.CONTIGUOUS, d.CONTIGUOUS),
 }
 """Bits of a page or block, by mask, and what they are then."""

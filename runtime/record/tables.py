@@ -1,7 +1,8 @@
 """Translation tables as ranges: what each maps, and the memory that a walk through it reads.
 
 A TLB may hold whatever the tables in a TTBR map, at any time. So a record has all the tables that
-a TTBR held, as they were before the CPU's first instruction.
+a TTBR held, as they were before the CPU's first instruction; those that a resume fills in, as they
+are when it is over.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class Tables:
 
     ``leaves`` are what a TLB may hold: entries that cause no fault. ``pages`` are the tables
     themselves, ``entries`` the descriptors in them that are valid. ``missing`` is the PA of a
-    table that is not in RAM, if any is led to.
+    table that is not in RAM, if any is led to. ``filled`` says that they are what the move has
+    made of them.
     """
 
     key: TableKey
@@ -76,6 +78,7 @@ class Tables:
     pages: tuple[Range, ...]
     entries: tuple[Range, ...]
     missing: int | None = None
+    filled: bool = False
 
     @property
     def empty(self) -> bool:

@@ -6,13 +6,13 @@ the move may overwrite is looked at before it does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from relokit.codegen.series import Feature
 from relokit.runtime.engine.cpu import Cpu
-from relokit.runtime.guest.content import verify
+from relokit.runtime.guest.content import BytesContent, verify
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.guest.payload import PayloadKind
@@ -137,7 +137,7 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         result = verify(
             resume.memory, home.base, home.size, resume.target.page_size, resume.content
         )
-        arrived = (Arrival(HOME, PayloadKind.PATTERN, home.base, result),)
+        arrived = (Arrival(HOME, PayloadKind.PATTERN, home.base, result), *_tables_arrived(resume))
     return Record(
         regime=resume.target.regime,
         stub_by_kimage=False,
@@ -165,6 +165,14 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         path=seen.path,
         executed=seen.executed,
     )
+
+
+def _tables_arrived(resume: Resume) -> Iterator[Arrival]:
+    """Each piece of the resumed kernel's tables that is restored."""
+    page = resume.target.page_size
+    for region, held in resume.restored:
+        result = verify(resume.memory, region.base, region.size, page, BytesContent(held))
+        yield Arrival(str(region.owner), PayloadKind.PATTERN, region.base, result)
 
 
 def _interruption(cpu: Cpu, job: Job) -> Interruption | None:

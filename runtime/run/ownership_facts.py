@@ -61,7 +61,7 @@ def ownership_of_resume(resume: Resume) -> Ownership:
     readable += [(one.base, one.end) for one in regions if one.owner.kind is OwnerKind.EXIT_CODE]
     return Ownership(
         page_size=page,
-        filled=((resume.home.base, resume.home.end),) if resume.listed else (),
+        filled=merged(resume.filled),
         kept=(),
         readable=merged(readable),
         listed=merged(resume.listed),

@@ -73,7 +73,7 @@ def prehistory_of_resume(resume: Resume) -> Prehistory:
     for region in resume.allocator.regions:
         if region.owner.kind in (OwnerKind.EXIT_CODE, OwnerKind.EL2_VECTORS):
             clean.append((region.base, region.end))
-    return Prehistory(merged(clean), merged(_needed(resume.old)))
+    return Prehistory(merged(clean), merged(without(_needed(resume.old), resume.filled)))
 
 
 def _text(old: OldKernel) -> Range:

@@ -41,15 +41,20 @@ MAX_RANGES = 1 << 12
 
 
 class TablesKept:
-    """A copy of the tables of ``guest`` as they are now, some 100 KiB; of others, no copy."""
+    """A copy of the tables of ``guest`` as they are now, some 100 KiB; of others, no copy.
+
+    Nor of those that a resume fills in: these are what they are when it is over.
+    """
 
     def __init__(self, guest: Machine | Resume) -> None:
         self._memory = guest.memory
         self._cpu_bits = guest.target.cpu_bits
+        restored = guest.restored if isinstance(guest, Resume) else ()
+        self._filled = frozenset(region for region, _ in restored)
         self._kept: list[tuple[Region, Words]] = [
             (region, guest.memory.u64(region.base, region.size // WORD).copy())
             for region in guest.allocator.regions
-            if region.owner.kind in TABLE_OWNERS
+            if region.owner.kind in TABLE_OWNERS and region not in self._filled
         ]
         self._changed: list[tuple[Region, Words]] = []
 
@@ -79,7 +84,8 @@ class TablesKept:
         entries = _runs(tree.entries)
         if leaves is None or entries is None:
             return UnknownTables(key, Unknown(f"the tables map more than {MAX_RANGES:,} ranges"))
-        return Tables(key, leaves, pages, entries, tree.missing)
+        filled = any(key.root in region for region in self._filled)
+        return Tables(key, leaves, pages, entries, tree.missing, filled)
 
     def _read(self, tables: Words, count: int) -> tuple[Words, NDArray[np.bool_]]:
         memory, size = self._memory, np.uint64(count * WORD)

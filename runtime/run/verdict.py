@@ -107,7 +107,7 @@ def run_resume(
         home = resume.home
         kind = PayloadKind.PATTERN
         payload = PayloadPart(str(home.owner), kind, home.base, home.size, home.size)
-        pages = home.size // target.page_size if resume.listed else 0
+        pages = sum(end - start for start, end in resume.filled) // target.page_size
         code = _code_used(target, programs, job, opened)
         subject = Subject(target.name, JudgedTarget.of(target), (payload,), pages, code=code)
         evidence = Evidence(subject, record)

@@ -126,11 +126,14 @@ class Story:
     def tlbi(self, name: str = "vmalle1", operand: int = 0) -> Story:
         return self._event(TraceKind.TLBI, encoding=OPERATIONS[f"tlbi {name}"], value=operand)
 
-    def executed(self, va: int, size: int = 4) -> Story:
-        """Code that is translated to its own PA, and fetched there, with the MMU as it is."""
+    def executed(self, va: int, size: int = 4, *, leaf: int = 0) -> Story:
+        """Code that is translated to its own PA, and fetched there, with the MMU as it is.
+
+        ``leaf`` is what the descriptor has of attributes.
+        """
         flags = int(TraceFlag.EXECUTABLE | TraceFlag.READABLE)
         page = va & -4096
-        self._range(TraceKind.FILL, page, 4096, flags=flags)
+        self._range(TraceKind.FILL, page, 4096, flags=flags, encoding=2, value=leaf)
         return self.fetch(va, size)
 
     def starting(self, **registers: int) -> Story:

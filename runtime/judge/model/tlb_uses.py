@@ -161,8 +161,9 @@ def _table_store(tlb: Tlb, held: Held, tables: Tables, stores: Numbers) -> Table
     if len(before) and held.cause is not None:
         if not _seen(tlb, int(before[-1]), held.cause):
             return _told(tlb, held, tables, int(before[-1]), Stored.UNSEEN)
-        tlb.unknown.append(Unknown("tables were stored to before they were put into a TTBR"))
-        return None
+        if not tables.filled:
+            tlb.unknown.append(Unknown("tables were stored to before they were put into a TTBR"))
+            return None
     until = held.end if tables.empty else held.gone
     during = [
         number

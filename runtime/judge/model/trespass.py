@@ -22,6 +22,7 @@ class TrespassKind(Enum):
     STRAY_READ = "a read of memory that may be anybody's"
     FETCH = "a fetch of what the move has overwritten"
     TABLES = "tables that the move has overwritten are put to use"
+    UNFILLED = "tables that the move has not filled in yet are put to use"
     UNWRITTEN = "bytes that are handed over and nobody has written"
 
 
@@ -31,7 +32,7 @@ class Trespass:
 
     ``spans`` are the first (PA, bytes) it is about, ``size`` the bytes of all of them, ``times`` in
     how many accesses it is. ``others`` are the VAs of instructions that take part, with their
-    bytes. ``register`` is the one that gets TABLES.
+    bytes. ``register`` is the one that gets TABLES or UNFILLED.
     """
 
     kind: TrespassKind

@@ -82,7 +82,10 @@ def trespasses_of(
     loads = AccessRanges.of(records, (kinds == TraceKind.LOAD) & moving)
     fetches = AccessRanges.of(records, (kinds == TraceKind.FETCH) & moving)
     earlier = Earlier(stores)
-    _tables(found, trace, regions, stores, way)
+    if way.resumes:
+        _unfilled(found, trace, facts, regions, stores)
+    else:
+        _tables(found, trace, regions, stores)
     filled, sources = Spans(facts.filled), _sources(facts)
     astray = stores.which(~filled.hold(stores.start, stores.end))
     _stores(found, astray)
@@ -209,22 +212,42 @@ def _beside(stores: AccessRanges, pa: int) -> int | None:
 
 
 def _tables(
-    found: Trespasses, trace: Trace, regions: Sequence[Region], stores: AccessRanges, way: Way
+    found: Trespasses, trace: Trace, regions: Sequence[Region], stores: AccessRanges
 ) -> None:
-    records = trace.records
     suspects = stores.which(Spans(_of(regions, TABLES)).touch(stores.start, stores.end))
-    if way.resumes or not len(suspects):
-        # What was filled in by a resume are the resumed kernel's own tables.
+    if not len(suspects):
         return
-    translated = records["attributes"] & ATTRIBUTE_MMU != 0
-    for one in tables_in_force(trace, regions):
-        in_force = slice(one.begin + 1, one.end)
-        used = translated[in_force] & (records["el"][in_force] == one.level)
-        if not used.any():
-            continue
+    for one in _used(trace, regions):
         for number, pc, start, end in _first(suspects):
             if number < one.begin and _in(one, regions, start, end):
                 found.at(TrespassKind.TABLES, one.pc, one.register).add(start, end - start, pc)
+
+
+def _unfilled(
+    found: Trespasses,
+    trace: Trace,
+    facts: Ownership,
+    regions: Sequence[Region],
+    stores: AccessRanges,
+) -> None:
+    """The resumed kernel's own tables, of which not every byte is back."""
+    filled = Spans(facts.filled)
+    for one in _used(trace, regions):
+        owed = [each for each in _of(regions, [one.kind]) if filled.touches(*each)]
+        if owed:
+            written = Spans(_runs(stores.which(stores.number < one.begin)))
+            for low, high in (gap for each in owed for gap in written.gaps(*each)):
+                found.at(TrespassKind.UNFILLED, one.pc, one.register).add(low, high - low)
+
+
+def _used(trace: Trace, regions: Sequence[Region]) -> Iterator[InForce]:
+    """What is in force while something is translated at its level."""
+    records = trace.records
+    translated = records["attributes"] & ATTRIBUTE_MMU != 0
+    for one in tables_in_force(trace, regions):
+        in_force = slice(one.begin + 1, one.end)
+        if (translated[in_force] & (records["el"][in_force] == one.level)).any():
+            yield one
 
 
 def _in(one: InForce, regions: Iterable[Region], start: int, end: int) -> bool:

@@ -98,7 +98,6 @@ def test_an_entry_without_a_proof_excuses_nothing() -> None:
         "dsb sy -> nop",
         "ldr x28, [x0, #0x18] -> nop",
         "cmp x12, x11 -> cmp w12, w11",
-        "bti c -> nop",
     ],
 )
 def test_what_is_a_mistake_is_on_no_list(text: str) -> None:

@@ -129,14 +129,21 @@ def _fetch(record: Record, one: Trespass) -> Broken:
     )
 
 
-def _tables(record: Record, one: Trespass) -> Broken:
-    return told_at(
-        record,
-        f"{instruction(record, one.pc)} has {one.register} lead to tables that the move has "
-        f"overwritten: {amount(one)}",
-        one.pc,
-        notes=(*owners(record, one), *by(record, "stored before by", one)),
-    )
+def _tables(record: Record) -> Iterator[Broken]:
+    for one in trespasses(record, TrespassKind.TABLES, TrespassKind.UNFILLED):
+        unfilled = one.kind is TrespassKind.UNFILLED
+        broken = told_at(
+            record,
+            f"{instruction(record, one.pc)} has {one.register} lead to tables that the move has "
+            f"{'not filled in yet' if unfilled else 'overwritten'}: {amount(one)}",
+            one.pc,
+            notes=(*owners(record, one), *by(record, "stored before by", one)),
+        )
+        # Where nothing is mapped yet, that is why the next access faults.
+        yield replace(broken, cause=_TOO_EARLY, explains=True) if unfilled else broken
+
+
+_TOO_EARLY = "TTBR1 has the resumed kernel's tables, where the copy of the linear map should be"
 
 
 def _unwritten(record: Record, one: Trespass) -> Broken:
@@ -285,12 +292,13 @@ OWNERSHIP = (
     ),
     Rule(
         "own.tables",
-        "tables are not put to use once the move has overwritten them",
+        "tables are put to use neither once the move has overwritten them nor before it has filled "
+        "them in",
         "ARM DDI 0487, D8.16: a walk may happen at any time; the old kernel's tables may lie "
         "in a destination",
         E,
         _moves,
-        _each(TrespassKind.TABLES, _tables),
+        _tables,
         "TTBR0 or TTBR1 goes back to tables of the old kernel's after the copy",
         consequence="any access may go anywhere",
     ),
