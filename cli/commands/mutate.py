@@ -23,7 +23,7 @@ from relokit.cli.options import (
 )
 from relokit.cli.terminal.output import emit, emit_json, plain
 from relokit.codegen.series import COMPLETE
-from relokit.codegen.target import PAGE_SIZES, Regime, Target
+from relokit.codegen.target import NARROW, PAGE_SIZES, VA_BITS, WIDE, Regime, Target
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.mutation.mutant import RoutineName
 from relokit.runtime.mutation.operators import OPERATOR_NAMES
@@ -54,6 +54,12 @@ if TYPE_CHECKING:
     help="States of the series. [default: complete, or the last that --code-from can be of]",
 )
 @several("--page-size", PAGE_SIZES, "Translation granules, by default 4k:", "page_sizes")
+@several(
+    "--va-bits",
+    sorted({bits for legal in VA_BITS.values() for bits in legal}),
+    "VA sizes of the kernel, by default 48, or what --code-from is built for; with 52 PAs have 52 "
+    "as well:",
+)
 @several("--el", Regime, "Regimes to try them in, by default all:", "regimes")
 @layout_options
 @several("--routine", RoutineName, "Code to mutate, by default all:", "routines")
@@ -109,16 +115,19 @@ def _targets(
     layout: KimageLayout,
     series: tuple[int, ...] | None,
     page_sizes: tuple[int, ...] | None,
+    va_bits: tuple[int, ...] | None,
     **_: object,
 ) -> tuple[Target, ...]:
     default = PAGE_SIZES["4k"]
     if code is not None and code.page_size is not None:
         default = code.page_size
     last = COMPLETE if code is None else code.states[-1]
+    bits_built_for = WIDE if code is not None and code.folds else NARROW
     return tuple(
-        Target(series=state, page_size=page_size, layout=layout)
+        Target(series=state, page_size=page_size, va_bits=bits, layout=layout)
         for state in series or (last,)
         for page_size in page_sizes or (default,)
+        for bits in va_bits or (bits_built_for,)
     )
 
 

@@ -29,6 +29,7 @@ class ForeignCode:
     ``states`` are those of the series that the code can be of, ``page_size`` (bytes) and
     ``version`` (``6.12``) what its kernel is, None where the file does not say. ``layout`` is its
     struct kimage by BTF; without it ``fields`` has to fit, the offsets that it is read at.
+    ``folds`` says that it takes PAs of 52 bits for a TTBR.
     """
 
     files: tuple[CodeFile, ...]
@@ -39,6 +40,7 @@ class ForeignCode:
     version: str | None
     layout: KimageLayout | None
     fields: frozenset[int] = frozenset()
+    folds: bool = False
 
     @property
     def where(self) -> str:

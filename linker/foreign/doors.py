@@ -23,6 +23,7 @@ from relokit.linker.foreign.packed import is_archive, members, unpacked
 from relokit.linker.foreign.several import IMAGE, LINKED, together
 from relokit.linker.foreign.shown import (
     fields_read,
+    folds_addresses,
     page_size_of,
     states_beside,
     states_of,
@@ -188,6 +189,7 @@ def _code(
         version=None if version == "unknown" else version,
         layout=layout,
         fields=fields_read(words),
+        folds=folds_addresses(words),
     )
 
 

@@ -24,6 +24,10 @@ AND_IMMEDIATE = InstructionForm(0xFF800000, 0x92000000)
 """AND (immediate) of X registers: N, immr and imms in bits 22:10."""
 
 
+FOLDS = InstructionForm(0xFFE0FC00, 0xAA40B800)
+"""ORR of X registers, one of them shifted right by 46: PA[51:48] comes to bits 5:2, as in TTBR."""
+
+
 def words_of(code: bytes) -> tuple[int, ...]:
     """The instructions in ``code``, whole ones."""
     return struct.unpack(f"<{len(code) // 4}I", code[: len(code) // 4 * 4])
@@ -45,6 +49,11 @@ def _offsets(words: Collection[int]) -> Iterator[int]:
             yield from (first, first + 8)
         if 0 in written(word):
             return
+
+
+def folds_addresses(words: Collection[int]) -> bool:
+    """Whether it is of a kernel for PAs of 52 bits, which puts them into TTBRs."""
+    return any(FOLDS.holds(word) for word in words)
 
 
 def states_of(words: Collection[int], names: Collection[str]) -> range:

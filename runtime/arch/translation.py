@@ -24,6 +24,21 @@ def to_ttbr(pa: int, pa_bits: int) -> int:
     return pa if pa_bits <= g.CPU_BITS else pa & ~TTBR_HIGH | (pa & TTBR_HIGH) >> TTBR_HIGH_SHIFT
 
 
+def root_size(granule: Granule, va_bits: int) -> int:
+    """Bytes of the first table for addresses of ``va_bits`` bits, and so its alignment."""
+    return max(64, granule.root_entries(va_bits) * ENTRY_SIZE)
+
+
+def unaligned_bits(ttbr: int, size: int, *, folded: bool) -> int:
+    """Bits of ``ttbr`` that the address of a table of ``size`` bytes has not.
+
+    ``folded`` says that bits 5:2 are BADDR[51:48]. What is set there may be taken for zero, or for
+    part of the addresses of a walk (ARM DDI 0487, TTBR0_EL1.BADDR: CONSTRAINED UNPREDICTABLE).
+    """
+    of_other_use = 0x3F if folded else 1  # CnP is bit 0
+    return ttbr & (size - 1) & ~of_other_use
+
+
 @dataclass(frozen=True, slots=True)
 class WalkRegisters:
     """The registers of one translation regime, by value.
@@ -68,7 +83,7 @@ class TableRange:
         Its bits 51:48 are in bits 5:2 with DS, or with 64 KiB pages and 52-bit output (ARM DDI
         0487, TTBR0_EL1.BADDR).
         """
-        size = max(64, self.granule.root_entries(self.va_bits) * ENTRY_SIZE)
+        size = root_size(self.granule, self.va_bits)
         base = self.root & TTBR_BADDR
         if self.output is d.LPA2 or self.pa_bits > g.CPU_BITS:
             base = self.root & TTBR_WIDE_BADDR | self.root << TTBR_HIGH_SHIFT & TTBR_HIGH

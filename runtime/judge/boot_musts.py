@@ -31,7 +31,7 @@ MUSTS = (
     Must("the initrd is within 32 GiB of the Image", ("handoff.initrd",)),
     Must("DMA is quiesced", why="no device here does any"),
     Must("the Image is entered at its first byte", ("handoff.entry",)),
-    Must("DAIF is masked", ("handoff.daif", "relocation.daif", "interrupt.masked")),
+    Must("DAIF is masked", ("handoff.daif", "handoff.nmi", "relocation.daif", "interrupt.masked")),
     Must("non-secure EL2 or EL1, the level it was booted at", ("handoff.el",)),
     Must("the MMU is off", ("handoff.mmu",)),
     Must("data is of the byte order that the flags of the Image have", ("handoff.byte-order",)),

@@ -9,10 +9,10 @@ from dataclasses import replace
 from relokit.codegen.base.host_file import HostFile
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.series import Feature
-from relokit.codegen.target import Regime, Target
+from relokit.codegen.target import MIB, WIDE, Regime, Target
 from relokit.runtime.board.devicetree import virt_dtb
 from relokit.runtime.guest.order import Order
-from relokit.runtime.kexec.guest_ram import DEFAULT_RAM
+from relokit.runtime.kexec.guest_ram import DEFAULT_RAM, OLD_KERNEL_ALIGN
 from relokit.runtime.kexec.job import Job, KexecPath, Shape
 from relokit.runtime.mutation.mutant import RoutineName
 
@@ -22,8 +22,12 @@ PAGES = 4
 """Pages of the payload: as many as it takes for a first, a last and two between."""
 _OF_ADDRESSES = frozenset({Shape.EDGES, Shape.LOADED})
 """Shapes that are the same for every regime."""
-HIGH = 0x81_4000_0000
-"""PA of RAM where addresses do not fit 32 bits: a cut one must not be right by chance."""
+HIGH = 0x8081_4000_0000
+"""PA of RAM where addresses do not fit 32 bits, nor 47: a cut one must not be right by chance."""
+_WIDE_BANK, _WIDE_SIZE = 1 << 48, 128 * MIB
+"""RAM whose addresses need more than 48 bits."""
+_BELOW_WIDE = {"": 2 * PAGES, " but for the empty table": 4 * PAGES}
+"""Pages of RAM below that: the new kernel's, or what is allocated first as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ def layouts_for(target: Target, base: Job, regimes: Iterable[Regime]) -> tuple[M
     """All that a target's mutants are tried in; ``base`` has templates, code and seed.
 
     The first ones kill most: addresses that do not fit 32 bits, where a stub waits at EL2.
+    Where addresses have 52 bits there are some more that need them, but for the new kernel, which
+    has to be within 48, and in one of two for what is allocated first.
     """
     job = replace(base, size=PAGES * target.page_size, timeout=SECONDS)
     resume = replace(job, path=KexecPath.HIBERNATE)
@@ -69,11 +75,18 @@ def layouts_for(target: Target, base: Job, regimes: Iterable[Regime]) -> tuple[M
         "hibernate, loaded": (replace(resume, shape=Shape.LOADED), None),
     }
     order = [one for one in (Regime.NVHE, Regime.EL1, Regime.VHE) if one in set(regimes)]
-    return tuple(
+    found = [
         MoveLayout(f"{name}, {regime}", regime, asked, ram)
         for name, (asked, ram) in moves.items()
         for regime in (order[:1] if asked.shape in _OF_ADDRESSES else order)
-    )
+    ]
+    if target.pa_bits_at_run == WIDE:
+        for name, asked in (("wide", moves["shuffled"][0]), ("hibernate, wide", resume)):
+            for what, pages in _BELOW_WIDE.items():
+                low = _WIDE_BANK - OLD_KERNEL_ALIGN, pages * target.page_size
+                job = replace(asked, memory_map=(low, (_WIDE_BANK, _WIDE_SIZE)))
+                found.append(MoveLayout(f"{name}{what}, {order[0]}", order[0], job))
+    return tuple(found)
 
 
 def fits(layout: MoveLayout, routine: RoutineName, target: Target) -> bool:

@@ -9,7 +9,9 @@ import numpy as np
 
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
+from relokit.runtime.arch.translation import SCTLR_M
 from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.judge.rules.handover.handoff import SCTLR_EE, SCTLR_NMI
 from relokit.runtime.judge.rules.traced.lapses_told import coherence
 from relokit.runtime.mutation.layouts import MoveLayout
 from relokit.runtime.mutation.mutant import Likeness
@@ -26,8 +28,8 @@ NOT_PROMISED = ("ESR", "ELR", "SPSR", "FAR")
 _LEVEL_AND_MASKS = 0x3CC
 """PSTATE as in SPSR: DAIF and the exception level."""
 _SCTLR = ("SCTLR_EL1", "SCTLR_EL2")
-_SCTLR_NAMED = 1 << 25 | 1 << 0
-"""EE and M."""
+_SCTLR_NAMED = SCTLR_NMI | SCTLR_EE | SCTLR_M
+"""All that matters of it at an entry with M clear."""
 _NO_EFFECT = (TraceKind.FETCH, TraceKind.FILL)
 _OF_AN_EFFECT = [
     "kind", "el", "va", "pa", "length", "value", "count", "stride", "size", "encoding",
@@ -105,7 +107,7 @@ def _handed_over(cpu: CpuFacts, role: StationRole) -> tuple[object, ...]:
         if name.partition("_")[0] not in NOT_PROMISED
     }
     if role is not StationRole.RESUMED:
-        # booting.rst names no other bit: what is entered writes all of it before it relies on it.
+        # No other bit has an effect with the MMU off, and who is entered writes all of it.
         system |= {name: system[name] & _SCTLR_NAMED for name in _SCTLR if name in system}
     return cpu.pc, cpu.pstate & _LEVEL_AND_MASKS, cpu.x[: PROMISED[role]], sorted(system.items())
 

@@ -87,10 +87,11 @@ def cpu(
     mmu: bool = False,
     x: Mapping[int, int] = {},
     system: Mapping[str, int] = {},
+    sctlr: int = 0,
 ) -> CpuFacts:
-    """A CPU, by default as booting.rst wants it at EL2."""
+    """A CPU, by default as booting.rst wants it at EL2; ``sctlr`` are bits that are set besides."""
     off = {1: facts.SCTLR_EL1_MMU_OFF, 2: facts.SCTLR_EL2_MMU_OFF}
-    sctlr = off[max(el, 1)] | int(mmu)
+    sctlr |= off[max(el, 1)] | int(mmu)
     registers = dict.fromkeys(SYSTEM, 0) | {
         "SCTLR_EL1": facts.SCTLR_EL1_MMU_OFF,
         "SCTLR_EL2": facts.SCTLR_EL2_MMU_OFF,

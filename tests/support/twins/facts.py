@@ -47,6 +47,7 @@ FACTS: dict[str, Twins] = {
     "handoff.stub-error": Twins(r.arrived(x={0: facts.HVC_STUB_ERR})),
     "handoff.el": Twins(r.arrived(el=1)),
     "handoff.mmu": Twins(r.arrived(mmu=True)),
+    "handoff.nmi": Twins(r.arrived(sctlr=1 << 61)),
     "handoff.byte-order": Twins(r.image(flags=r.IMAGE.flags | 1)),
     "handoff.sctlr": Twins(r.arrived(system={"SCTLR_EL1": 0})),
     "handoff.daif": Twins(r.arrived(daif=0b1101)),

@@ -27,6 +27,10 @@ ALL_MASKED = 0b1111
 IMAGE_BIG_ENDIAN = 1
 """Bit 0 of an Image's flags (booting.rst)."""
 SCTLR_EE = 1 << 25
+SCTLR_NMI = 1 << 61
+"""With it, DAIF masks no interrupt of superpriority: PSTATE.ALLINT does (FEAT_NMI)."""
+_ALLINT = 1 << 13
+"""Of PSTATE, as SPSR has it."""
 BOOTING = "Documentation/arch/arm64/booting.rst"
 
 Wrong = Callable[[Record, Promise, CpuFacts], str | None]
@@ -137,6 +141,12 @@ def _daif(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
     if cpu.daif == ALL_MASKED:
         return None
     return f"PSTATE.DAIF = {cpu.daif:04b}: D, A, I and F must be masked"
+
+
+def _nmi(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
+    if not cpu.sctlr & SCTLR_NMI or cpu.pstate & _ALLINT:
+        return None
+    return f"SCTLR_EL{cpu.level} = {cpu.sctlr:#x} has NMI set, and PSTATE.ALLINT is 0"
 
 
 def _daif_before(record: Record, promise: Promise, cpu: CpuFacts) -> str | None:
@@ -289,6 +299,18 @@ HANDOFF = (
         "which are gone or are no address with the MMU off. Rare on an idle machine, sure on a "
         "busy one.",
         hint="msr daifset, #0xf before the jump, and nothing that clears it again",
+    ),
+    Rule(
+        "handoff.nmi",
+        "no interrupt is taken in spite of DAIF: SCTLR.NMI is 0, or PSTATE.ALLINT is 1",
+        BOOTING + ": all forms of interrupts are masked; ARM DDI 0487, D24.2, SCTLR_EL1.NMI",
+        Severity.ERROR,
+        enters_a_kernel,
+        _at_each(_nmi, _sctlr_written),
+        "bit 61 of SCTLR",
+        consequence="An interrupt of superpriority is taken whatever DAIF says, and finds no "
+        "vectors: VBAR still holds the old kernel's.",
+        hint="leave bit 61 of SCTLR 0, as INIT_SCTLR_EL1_MMU_OFF has it",
     ),
     Rule(
         "relocation.daif",

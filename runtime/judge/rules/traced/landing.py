@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -38,7 +39,7 @@ _PADS = {
     0xD503233F: {_FROM_ANYWHERE, _CALLED},  # paciasp
     0xD503237F: {_FROM_ANYWHERE, _CALLED},  # pacibsp
 }
-"""Landing pads, and for which branches (C6.2, BTI). With SCTLR.BT set PACIASP is none for a jump."""
+"""Landing pads, and for which branches (C6.2, BTI): PACIASP for no jump, if SCTLR.BT is set."""
 
 
 def _unguided(record: Record) -> Iterator[Broken]:
@@ -56,7 +57,7 @@ def _entered(record: Record, fills: Records) -> Iterator[Broken]:
     rows = known(record.path).rows()
     code: CodeSeen = known(record.code)
     told = set()
-    for block, following in zip(rows[:-1], rows[1:], strict=True):
+    for block, following in pairwise(rows):
         length, at = int(block["length"]), int(following["pc"])
         done = int(block["before"]) + length * int(block["times"])
         last = int(block["pc"]) + (length - 1) * _WORD

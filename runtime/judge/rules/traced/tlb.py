@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from relokit.codegen.system_registers import REGISTERS
+from relokit.runtime.arch.geometry import CPU_BITS, GRANULES
+from relokit.runtime.arch.translation import root_size, unaligned_bits
 from relokit.runtime.judge.model.invalidation import Broadcast
 from relokit.runtime.judge.model.tlb_contents import Clash, Why
 from relokit.runtime.judge.model.tlb_uses import StaleUse
@@ -166,6 +168,21 @@ def _root(record: Record) -> Iterator[Broken]:
                 f"which lead to PA {held.tables.missing:#x}: no RAM is there",
             )
     trace = known(record.trace)
+    for held in followed(record).tlb.held:
+        if held.cause is None or held.tables is None or held.cause in told:
+            continue
+        value, key = int(trace.records["value"][held.cause]), held.tables.key
+        size = root_size(GRANULES[key.page_size], key.va_bits)
+        unaligned = unaligned_bits(value, size, folded=key.wide or key.pa_bits > CPU_BITS)
+        if held.register.startswith("TTBR") and unaligned:
+            told.add(held.cause)
+            yield at(
+                record,
+                held.cause,
+                f"{text(record, held.cause)} puts {value:#x} into {register(held)}, and bits "
+                f"{unaligned:#x} of it are below the alignment of its first table: a walk may "
+                "take them for part of the address",
+            )
     if not any(trace.start.get(name, 0) & _CNP for name in _TTBRS.values()):
         writes = np.flatnonzero(trace.kinds == TraceKind.MSR)
         values = trace.records["value"][writes] & np.uint64(_CNP) != 0
@@ -312,8 +329,9 @@ TLB = (
     ),
     Rule(
         "tlb.root",
-        "a TTBR leads to tables in RAM, and does not say by accident that CPUs share them",
-        _ARM + "D8.16.3.4 (CnP), D8.2: walks may be made at any time",
+        "a TTBR leads to tables in RAM, by an address that is aligned as they are, and does not "
+        "say by accident that CPUs share them",
+        _ARM + "D8.16.3.4 (CnP), D8.2: walks may be made at any time; TTBR0_EL1.BADDR",
         Severity.ERROR,
         always,
         _root,
