@@ -13,6 +13,9 @@ from relokit.runtime.arch.geometry import ENTRY_SIZE, Granule
 
 SCTLR_M = 1 << 0
 SCTLR_WXN = 1 << 19
+SCTLR_EE = 1 << 25
+SCTLR_NMI = 1 << 61
+"""With it, DAIF masks no interrupt of superpriority: PSTATE.ALLINT does (FEAT_NMI)."""
 TTBR_BADDR = (1 << 48) - (1 << 1)
 TTBR_WIDE_BADDR = (1 << 48) - (1 << 6)
 TTBR_HIGH_SHIFT = 46  # with 52-bit output addresses, BADDR[51:48] are in bits 5:2

@@ -9,9 +9,8 @@ import numpy as np
 
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
-from relokit.runtime.arch.translation import SCTLR_M
+from relokit.runtime.arch.translation import SCTLR_EE, SCTLR_M, SCTLR_NMI
 from relokit.runtime.guest.memory import GuestMemory
-from relokit.runtime.judge.rules.handover.handoff import SCTLR_EE, SCTLR_NMI
 from relokit.runtime.judge.rules.traced.lapses_told import coherence
 from relokit.runtime.mutation.layouts import MoveLayout
 from relokit.runtime.mutation.mutant import Likeness

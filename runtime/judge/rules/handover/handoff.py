@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from relokit.codegen import facts
 from relokit.codegen.target import Regime
-from relokit.runtime.arch.translation import SCTLR_M
+from relokit.runtime.arch.translation import SCTLR_EE, SCTLR_M, SCTLR_NMI
 from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.judge.rules.handover.provenance import (
     Whence,
@@ -26,9 +26,6 @@ from relokit.runtime.record.stations import CpuFacts, Promise, StationRole
 ALL_MASKED = 0b1111
 IMAGE_BIG_ENDIAN = 1
 """Bit 0 of an Image's flags (booting.rst)."""
-SCTLR_EE = 1 << 25
-SCTLR_NMI = 1 << 61
-"""With it, DAIF masks no interrupt of superpriority: PSTATE.ALLINT does (FEAT_NMI)."""
 _ALLINT = 1 << 13
 """Of PSTATE, as SPSR has it."""
 BOOTING = "Documentation/arch/arm64/booting.rst"
