@@ -62,13 +62,13 @@ enum { REGISTER_31 = 31, BASE_PC = 32, NO_REGISTER = 33 };
  * `size` bytes are accessed from there; each `part` of them by itself. `operand` is the register
  * that MSR and SYS read, and that a store-exclusive writes its status to. `encoding` is the packed
  * op0, op1, CRn, CRm, op2 of a system instruction, the option (CRm) of a barrier, or the immediate
- * of a call.
+ * of a call. `keeps` says that the base register is the same behind it, for certain.
  */
 struct decoded {
 	uint32_t word;
 	int32_t offset;
 	uint16_t size, encoding, flags;
-	uint8_t kind, base, index, extend, shift, part, operand;
+	uint8_t kind, base, index, extend, shift, part, operand, keeps;
 };
 
 void decode_word(uint32_t word, struct decoded *to);

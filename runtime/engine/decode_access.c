@@ -102,6 +102,12 @@ static void decode_literal(uint32_t word, struct decoded *to)
 		access(to, FLAG_LOADS, vector ? 4u << opc : opc == 1 ? 8 : 4, 1);
 }
 
+/* Whether one of the pair that is loaded is the base; the second one is in bits from `second` on. */
+static int loads_base(uint32_t word, const struct decoded *to, unsigned second)
+{
+	return field(word, 0, 5) == to->base || field(word, second, 5) == to->base;
+}
+
 /* LDP, STP, LDPSW, LDNP, STNP: opc (bits 31, 30), what happens to the base (24, 23), L (22). */
 static void decode_pair(uint32_t word, struct decoded *to)
 {
@@ -114,6 +120,7 @@ static void decode_pair(uint32_t word, struct decoded *to)
 	if (field(word, 23, 2) != 1)
 		to->offset = sign_extend(field(word, 15, 7), 7) * (int32_t)part;
 	access(to, load_or_store(loads), part, 2);
+	to->keeps = !BIT(word, 23) && (vector || !loads || !loads_base(word, to, 10));
 }
 
 /* LDADD and its like, SWP; LDAPR alone only loads. A (bit 23), R (22), o3 (15), opc (14 to 12). */

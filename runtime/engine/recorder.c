@@ -187,7 +187,7 @@ static int is_in_page(const struct recorder *r, uint64_t pc)
 
 static SLOW void record_step(void *engine, struct recorder *r, uint64_t pc)
 {
-	struct cached *at = r->pending;
+	struct cached *at = r->pending, *before = at;
 
 	if (at) {
 		/* The rest of a block whose instruction was refused. */
@@ -208,9 +208,10 @@ static SLOW void record_step(void *engine, struct recorder *r, uint64_t pc)
 	if (is_new(r, at, pc))
 		look_at(engine, r, at, pc);
 	if (at->key) {
+		r->pending_va = base_of(engine, r, at, pc, before) +
+				(uint64_t)(int64_t)at->decoded.offset;
 		r->pending = at;
 		r->pending_pc = pc;
-		r->pending_va = read_any(engine, r, at->base) + (uint64_t)(int64_t)at->decoded.offset;
 	} else if (at->decoded.kind != KIND_PLAIN) {
 		begin_other(engine, r, at, pc);
 	}

@@ -131,6 +131,15 @@ static inline uint64_t read_x(void *engine, const struct recorder *r, unsigned n
 	return number >= REGISTER_31 ? 0 : read_any(engine, r, register_id(number));
 }
 
+/* The base register of `at`: asking the engine is not needed right behind another with that base. */
+static inline uint64_t base_of(void *engine, const struct recorder *r, const struct cached *at,
+			uint64_t pc, const struct cached *before)
+{
+	if (before && before->decoded.keeps && before->base == at->base && pc == r->pending_pc + 4)
+		return r->pending_va - (uint64_t)(int64_t)before->decoded.offset;
+	return read_any(engine, r, at->base);
+}
+
 /* Kept out of the way of what runs at each instruction. */
 #define SLOW __attribute__((noinline))
 

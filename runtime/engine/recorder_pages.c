@@ -57,10 +57,14 @@ static void remember(struct recorder *r, struct translation *to, uint64_t tag,
 
 enum { PROBES = 64 };
 
-/* Where `key` is told, or is to be; NULL if there is no room near its place. 0 is no turn. */
+/*
+ * Where `key` is told, or is to be; NULL if there is no room near its place. 0 is no turn. Pages that
+ * follow each other are told side by side: the table is large, and touching all of it takes time.
+ */
 static struct told *told_at(struct recorder *r, uint64_t key)
 {
-	uint64_t at = key * 0x9e3779b97f4a7c15ull >> 43;
+	uint64_t page = key >> PAGE_SHIFT;
+	uint64_t at = (page << 2 | (key >> 8 & 3)) + (page >> 19) * 0x9e3779b97f4a7c15ull;
 
 	for (unsigned probe = 0; probe < PROBES; probe++, at++) {
 		struct told *one = &r->told[at % TOLD];

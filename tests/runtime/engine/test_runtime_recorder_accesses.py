@@ -102,6 +102,47 @@ def test_every_instruction_accesses_what_the_engine_says(
     assert recorded(trace, "va") == recorded(trace), text
 
 
+LDRB = 0x39400000
+"""LDRB (immediate); size 0, unsigned offset in bits 21:10, base in 9:5, result in 4:0."""
+
+
+@pytest.mark.parametrize("name", ["pair", "unsigned offset", "pre-indexed", "post-indexed"])
+@settings(max_examples=60)
+@given(data=st.data())
+def test_the_next_one_goes_by_the_base_as_it_is_then(name: str, data: st.DataObject) -> None:
+    goes_on_right(data.draw(forced(*CLASSES[name])))
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        0xA94018A5,  # ldp x5, x6, [x5]
+        0xA94014A6,  # ldp x6, x5, [x5]
+        0xA84018A5,  # ldnp x5, x6, [x5]
+        0x294018A5,  # ldp w5, w6, [x5]
+        0x694014A6,  # ldpsw x6, x5, [x5]
+        0xA8C118A7,  # ldp x7, x6, [x5], #16
+        0xA9C118A7,  # ldp x7, x6, [x5, #16]!
+        0xA9001CA5,  # stp x5, x7, [x5]
+        0xA8811CA6,  # stp x6, x7, [x5], #16
+        0xAD4018A5,  # ldp q5, q6, [x5]
+        0xF94000A5,  # ldr x5, [x5]
+    ],
+)
+def test_so_it_does_where_the_base_is_loaded_or_written_back(word: int) -> None:
+    goes_on_right(word)
+
+
+def goes_on_right(word: int) -> None:
+    """LDRB by the base of ``word`` right behind it: at the address that the engine has."""
+    base = word >> 5 & 31
+    behind = LDRB | 3 << 10 | base << 5 | 9
+    machine().memory.write(DATA, (DATA + 512).to_bytes(8, "little") * 1024)
+    stop, trace, seen = step(word, behind, at=DATA + 1024)
+    if stop.reason is StopReason.REACHED and not len(trace.of(TraceKind.UNKNOWN)):
+        assert merged(recorded(trace)) == merged(seen.spans), f"{word:#010x} {behind:#010x}"
+
+
 @pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize(
     ("load", "store", "size"),
