@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from relokit.cli.terminal.output import WIDTH, plain
-from relokit.diffing.kernels.whole import FunctionChange, FunctionCount, FunctionStatus, WholeDiff
+from relokit.diffing.kernels.whole import WholeDiff
+from relokit.diffing.kernels.whole_changes import FunctionChange, FunctionCount, FunctionStatus
 from relokit.diffing.routines.classify import NOUNS, ChangeKind
 
 SHOWN = 40
@@ -19,29 +20,25 @@ _NAME = WIDTH - 2 - 4 * (_NUMBER + 1)
 
 def overview(diff: WholeDiff) -> str:
     """The whole comparison, for a terminal of WIDTH columns; the last line sums it up."""
-    differing = diff.differing()
     lines = [f"--- {diff.left}", f"+++ {diff.right}", *_kinds(diff)]
-    by_status = {
-        status: [one for one in differing if one.status is status] for status in FunctionStatus
-    }
-    changed = by_status[FunctionStatus.CHANGED]
+    changed = diff.differing(FunctionStatus.CHANGED)
     if changed:
         lines += ["", _row("changed", ("bytes", "inserted", "deleted", "operands"))]
         lines += [_row(one.name, _numbers(diff, one)) for one in changed[:SHOWN]]
         lines += _more(len(changed) - SHOWN)
     for status in (FunctionStatus.ONLY_LEFT, FunctionStatus.ONLY_RIGHT):
-        alone = by_status[status]
+        alone = diff.differing(status)
         if alone:
             lines += ["", _row(str(status), ("bytes", "instr."))]
             lines += [_row(one.name, _sizes(diff, one)) for one in alone[:SHOWN_ALONE]]
             lines += _more(len(alone) - SHOWN_ALONE)
     if changed:
         lines += ["", "One of them:", f"  {_command(diff, changed[0])}"]
-    lines += ["", *summary(diff, len(differing))]
+    lines += ["", *summary(diff)]
     return plain("\n".join(lines))
 
 
-def summary(diff: WholeDiff, differing: int) -> Iterator[str]:
+def summary(diff: WholeDiff) -> Iterator[str]:
     """How many functions there are, by status; with chosen kinds, how many differ in these."""
     if diff.skipped:
         yield f"{len(diff.skipped):,} left out: too large for a function, or not whole instructions"
@@ -58,7 +55,7 @@ def summary(diff: WholeDiff, differing: int) -> Iterator[str]:
     )
     if len(diff.kinds) < len(ChangeKind):
         nouns = ", ".join(NOUNS[kind][1] for kind in ChangeKind if kind in diff.kinds)
-        yield f"{differing:,} differ in {nouns}"
+        yield f"{diff.changed:,} differ in {nouns}"
 
 
 def _command(diff: WholeDiff, one: FunctionChange) -> str:

@@ -19,15 +19,21 @@ instruction that got another register or another constant is one of each.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
-from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 from relokit.codegen.base.coercion import choices
 from relokit.codegen.base.documents import ALL, Table, shown
 from relokit.codegen.base.nouns import dataclass
+from relokit.diffing.kernels.whole_changes import (
+    FunctionChange,
+    FunctionChanges,
+    FunctionCount,
+    FunctionStatus,
+)
 from relokit.diffing.progress import READING, Progress, untold
 from relokit.diffing.read.routine import DiffError
 from relokit.diffing.routines.classify import WEIGHT, ChangeKind
@@ -37,67 +43,6 @@ if TYPE_CHECKING:
     from relokit.diffing.kernels.whole_pairs import FunctionPairing
     from relokit.diffing.kernels.whole_text import KernelText
     from relokit.diffing.read.references import Flags, Ints
-
-
-class FunctionStatus(StrEnum):
-    """Where a function is, and whether it changed."""
-
-    SAME = "same"
-    CHANGED = "changed"
-    ONLY_LEFT = "only left"
-    ONLY_RIGHT = "only right"
-
-
-class FunctionCount(NamedTuple):
-    """How many instructions are new, gone, and alike but for an operand."""
-
-    inserted: int
-    deleted: int
-    operands: int
-
-
-def added(counts: Iterable[FunctionCount]) -> FunctionCount:
-    """All of ``counts`` together."""
-    inserted = deleted = operands = 0
-    for count in counts:
-        inserted += count[0]
-        deleted += count[1]
-        operands += count[2]
-    return FunctionCount(inserted, deleted, operands)
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionChange:
-    """A function that differs: its names, None on a side that has it not, and its sizes in bytes.
-
-    Of one that is on one side only, all instructions are inserted or deleted. ``aligned`` is
-    False where it was too large and instructions were only counted, wherever they are.
-    """
-
-    left: str | None
-    right: str | None
-    left_bytes: int
-    right_bytes: int
-    kinds: Mapping[ChangeKind, FunctionCount]
-    aligned: bool = True
-
-    @property
-    def name(self) -> str:
-        """The function's name, or both names."""
-        if self.left is None or self.right is None or self.left == self.right:
-            return self.left or self.right or ""
-        return f"{self.left} → {self.right}"
-
-    @property
-    def status(self) -> FunctionStatus:
-        """Never ``same``: those are not listed."""
-        if self.left is None:
-            return FunctionStatus.ONLY_RIGHT
-        return FunctionStatus.ONLY_LEFT if self.right is None else FunctionStatus.CHANGED
-
-    def count(self, kinds: Collection[ChangeKind]) -> FunctionCount:
-        """What differs of ``kinds``, together."""
-        return added(count for kind, count in self.kinds.items() if kind in kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +74,7 @@ class ReportedFunction:
     kinds: Mapping[ChangeKind, FunctionCount]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WholeDiff:
     """What a comparison of two kernels found; ``kinds`` are what it was asked for.
 
@@ -149,26 +94,33 @@ class WholeDiff:
 
     left: str
     right: str
-    functions: tuple[FunctionChange, ...] = field(repr=False)
+    functions: Sequence[FunctionChange] = field(repr=False)
     unchanged: tuple[str, ...] = field(repr=False)
     skipped: tuple[str, ...] = ()
     kinds: frozenset[ChangeKind] = frozenset(ChangeKind)
     data: int = 0
     data_not_compared: int = 0
 
-    def differing(self) -> tuple[FunctionChange, ...]:
-        """Functions with a difference of ``kinds``, the most inserted and deleted first."""
-        found = [(one.count(self.kinds), one) for one in self.functions if self._counts(one)]
-        found.sort(key=lambda item: (-item[0][0] - item[0][1], -item[0][2], item[1].name))
-        return tuple(one for _, one in found)
+    @cached_property
+    def _table(self) -> FunctionChanges:
+        if isinstance(self.functions, FunctionChanges):
+            return self.functions
+        return FunctionChanges.of(self.functions)
 
-    def _counts(self, one: FunctionChange) -> bool:
-        return not self.kinds.isdisjoint(one.kinds)
+    def differing(self, status: FunctionStatus | None = None) -> FunctionChanges:
+        """Functions with a difference of ``kinds``, the most inserted and deleted first; all, or
+        those of one ``status``.
+        """
+        chosen = self._table.having(self.kinds)
+        if status is not None:
+            chosen = chosen & self._table.with_status(status)
+        order = self._table.most_first(self.kinds)
+        return self._table.chosen(order[chosen[order]])
 
     @property
     def changed(self) -> int:
         """How many functions have a difference of ``kinds``."""
-        return sum(map(self._counts, self.functions))
+        return int(self._table.having(self.kinds).sum())
 
     @property
     def same(self) -> bool:
@@ -177,31 +129,22 @@ class WholeDiff:
 
     def functions_by_status(self) -> dict[FunctionStatus, int]:
         """How many functions there are of each status, by the kinds that were asked for."""
-        numbers = dict.fromkeys(FunctionStatus, 0)
-        numbers[FunctionStatus.SAME] = len(self.unchanged)
-        for one in self.functions:
-            numbers[one.status if self._counts(one) else FunctionStatus.SAME] += 1
+        differing = self._table.having(self.kinds)
+        numbers = {
+            status: int((differing & self._table.with_status(status)).sum())
+            for status in FunctionStatus
+        }
+        numbers[FunctionStatus.SAME] = len(self.unchanged) + int((~differing).sum())
         return numbers
 
     @property
     def only_operands(self) -> int:
         """How many functions have as many instructions as before, alike but for operands."""
-        return sum(
-            not (found := one.count(self.kinds)).inserted and not found.deleted
-            for one in self.functions
-            if self._counts(one)
-        )
+        return int(self._table.without_insertions(self.kinds).sum())
 
     def kind_counts(self) -> dict[ChangeKind, tuple[FunctionCount, int]]:
         """By kind that was asked for and differs: what differs in all, in how many functions."""
-        counts: dict[ChangeKind, list[FunctionCount]] = {
-            kind: [] for kind in WEIGHT if kind in self.kinds
-        }
-        for one in self.functions:
-            for kind, count in one.kinds.items():
-                if kind in counts:
-                    counts[kind].append(count)
-        return {kind: (added(found), len(found)) for kind, found in counts.items() if found}
+        return self._table.by_kind(self.kinds)
 
     @property
     def totals(self) -> dict[str, int]:
@@ -287,7 +230,7 @@ def _refuse_others(text: str) -> None:
 
 def _functions(
     left: KernelText, right: KernelText, pairing: FunctionPairing, changed: Ints, match: Match
-) -> tuple[FunctionChange, ...]:
+) -> FunctionChanges:
     """Everything that differs: the ``changed`` pairs, and functions of one side."""
     import numpy as np
 
@@ -314,28 +257,19 @@ def _functions(
         ],
         axis=-1,
     )
-    kinds: list[dict[ChangeKind, FunctionCount]] = [{} for _ in range(units)]
-    at = np.nonzero(counts.any(axis=-1))
-    for unit, kind, numbers in zip(
-        at[0].tolist(), at[1].tolist(), counts[at].tolist(), strict=True
-    ):
-        kinds[unit][WEIGHT[kind]] = FunctionCount(*numbers)
-    ours: list[int | None] = [*left_functions.tolist(), *[None] * len(pairing.only_right)]
-    theirs: list[int | None] = [
-        *changed[:, 1].tolist(), *[None] * len(pairing.only_left), *pairing.only_right,
-    ]  # fmt: skip
-    aligned = ~match.unaligned[~match.same]
-    sizes = [(4 * text.lengths).tolist() for text in (left, right)]
-    return tuple(
-        FunctionChange(
-            left=None if one is None else left.names[one],
-            right=None if other is None else right.names[other],
-            left_bytes=0 if one is None else sizes[0][one],
-            right_bytes=0 if other is None else sizes[1][other],
-            kinds=kinds[unit],
-            aligned=bool(unit >= len(changed) or aligned[unit]),
-        )
-        for unit, (one, other) in enumerate(zip(ours, theirs, strict=True))
+    no_right, no_left = [None] * len(pairing.only_left), [None] * len(pairing.only_right)
+    ours: list[str | None] = [left.names[one] for one in left_functions.tolist()]
+    theirs: list[str | None] = [right.names[one] for one in right_functions.tolist()]
+    sizes = np.zeros((2, units), np.int64)
+    sizes[0, : len(left_functions)] = 4 * left.lengths[left_functions]
+    sizes[1, right_units] = 4 * right.lengths[right_functions]
+    aligned = np.ones(units, np.bool_)
+    aligned[: len(changed)] = ~match.unaligned[~match.same]
+    return FunctionChanges(
+        ([*ours, *no_left], [*theirs[: len(changed)], *no_right, *theirs[len(changed) :]]),
+        (sizes[0], sizes[1]),
+        counts,
+        aligned,
     )
 
 

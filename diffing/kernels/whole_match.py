@@ -9,12 +9,8 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.instruction_forms import SYSTEM
 from relokit.diffing.kernels.whole_align import Aligner, cells, common_anywhere
 from relokit.diffing.kernels.whole_data import data_alike
-from relokit.diffing.kernels.whole_text import (
-    TAG_SHIFT,
-    KernelText,
-    Reference,
-    inside_distance,
-)
+from relokit.diffing.kernels.whole_places import TAG_SHIFT, Reference, inside_distance
+from relokit.diffing.kernels.whole_text import KernelText
 from relokit.diffing.progress import Progress
 from relokit.diffing.read.references import Flags, Ints, spans
 

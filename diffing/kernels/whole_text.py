@@ -9,24 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field
-from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
 
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.instruction_forms import BR, NOP, WITHIN_PAGE
+from relokit.codegen.instruction_forms import BR, WITHIN_PAGE
 from relokit.diffing.kernels.whole_data import ProgramData, Taken
+from relokit.diffing.kernels.whole_places import (
+    TAG_SHIFT,
+    Reference,
+    SymbolRows,
+    gathered,
+    tagged,
+    trimmed,
+)
 from relokit.diffing.kernels.whole_source import ProgramSource, read_program
 from relokit.diffing.read.kernel_data import LEAST_NAMED
 from relokit.diffing.read.references import (
+    Flag,
     Flags,
     Ints,
     TextReader,
     Words,
     accessed_bytes,
     pointer_targets,
-    spans,
 )
 from relokit.diffing.read.routine import MAX_ROUTINE, DiffError, Names, preference
 from relokit.diffing.routines.classify import WEIGHT, ChangeKind, kinds_of_words
@@ -36,31 +43,6 @@ MAX_CODE = 64 << 20
 """Bytes of code of one kernel that are compared; shipped ones have 18 MiB."""
 FUNCTION_LETTERS = b"tTwW"
 """What kallsyms calls code, as nm does."""
-
-
-class Reference(IntEnum):
-    """What a word refers to; the byte above the value in ``KernelText.places``."""
-
-    NONE = 0
-    INSIDE = 1
-    """A place in the function itself; the value is the distance in words."""
-    LITERAL = 2
-    """The word is data that a literal load in the function loads."""
-    FUNCTION = 3
-    """A place in a function: its name's number and the distance from there."""
-    DATA = 4
-    """Another place near a symbol: likewise."""
-    NAMELESS = 5
-    """A place that no symbol is near; the value is its distance from the function's start."""
-    CONSTANT = 6
-    """Constant data, compared by what it is; the value is 0, or its name's number and 1."""
-
-
-TAG_SHIFT = 56
-_NAME_SHIFT = 24
-"""The distance from a symbol, below, is at most Names.reach."""
-_BIAS = 1 << 48
-"""Makes a signed distance positive."""
 
 
 class Numbers:
@@ -130,8 +112,7 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
     program = read_program(path, files)
     table = _symbol_table(program, numbers)
     content = bytes(program.content)
-    image = np.frombuffer(content, "<u4", len(content) // 4)
-    ends = np.minimum(np.append(table.offsets[1:], table.offsets[-1]), 4 * len(image))
+    ends = np.minimum(np.append(table.offsets[1:], table.offsets[-1]), len(content) & ~3)
     sizes = ends - table.offsets
     code = table.code & (sizes > 0)
     whole = code & (table.offsets % 4 == 0) & (sizes >= 4) & (sizes <= MAX_ROUTINE)
@@ -147,10 +128,9 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
         )
     lengths = sizes // 4
     starts = np.cumsum(lengths) - lengths
-    words = image[spans(offsets // 4, lengths)].astype(np.uint32)
-    reader = TextReader(words, offsets, starts, lengths, program.base & WITHIN_PAGE)
-    reader.read()
-    taken = reader.takes()
+    words = gathered(content, offsets, lengths)
+    reader = TextReader(words, offsets, lengths, program.base & WITHIN_PAGE)
+    taken = reader.having(Flag.TAKES)
     data = ProgramData(
         content=content,
         base=program.base,
@@ -172,26 +152,24 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
     targets = np.full(len(words), -1, np.int64)
     constant = taken[data.is_constant(reader.target[taken])]
     targets[constant] = reader.target[constant]
-    places = _places(reader, table, whole, offsets)
+    rows = SymbolRows(table.offsets, table.numbers, whole, Names.reach, len(content))
+    places = rows.places(reader, offsets, lengths)
     others = places[taken] >> TAG_SHIFT >= Reference.DATA
     _name_constants(places, reader, data)
-    _name_literals(places, targets, reader, data)
+    _name_literals(places, targets, reader, data, offsets, starts)
     return KernelText(
         path=path,
         names=tuple(table.names[index] for index in chosen.tolist()),
         aliases=tuple(table.aliases[index] for index in chosen.tolist()),
         starts=starts,
-        lengths=_trimmed(words, starts),
+        lengths=trimmed(words, lengths),
         words=reader.masked,
         places=places,
         raw=words,
         targets=targets,
         program=data,
         offsets=offsets,
-        jumps=np.bincount(
-            reader.owner[(words & np.uint32(BR.mask)) == BR.value], minlength=len(starts)
-        )
-        > 0,
+        jumps=_jumps(words, starts),
         skipped=tuple(table.names[index] for index in np.flatnonzero(code & ~whole).tolist()),
         others=int(others.sum()) - len(constant),
     )
@@ -232,48 +210,39 @@ def _bounds(size: int, *places: Ints) -> Ints:
     return found
 
 
-def _trimmed(words: Words, starts: Ints) -> Ints:
-    """Lengths without the nops and zeros at the end; at least one word is left."""
-    numbers = np.where((words == NOP) | (words == 0), -1, np.arange(len(words)))
-    last = np.maximum.reduceat(numbers, starts)
-    return np.maximum(last - starts + 1, 1)
-
-
-def _places(reader: TextReader, table: _SymbolTable, whole: Flags, offsets: Ints) -> Ints:
-    """A tag of Reference and a value, for each word."""
-    places: Ints = np.zeros(len(reader.pc), np.int64)
-    at = reader.within()
-    at = at[(reader.target[at] % 4 == 0) & ~reader.by_page[at]]
-    places[at] = _tagged(Reference.INSIDE, (reader.target[at] - reader.pc[at] >> 2) + _BIAS)
-    places[reader.literal] = _tagged(Reference.LITERAL, 0)
-    at = np.flatnonzero(reader.refers & (places == 0))
-    target = reader.target[at]
-    row = np.searchsorted(table.offsets, target, "right") - 1
-    distance = target - table.offsets[row]
-    near = (row >= 0) & (distance <= Names.reach)
-    value = table.numbers[row] << _NAME_SHIFT | np.where(near, distance, 0)
-    tag = np.where(whole[row], Reference.FUNCTION, Reference.DATA).astype(np.int64)
-    nameless = _tagged(Reference.NAMELESS, target - offsets[reader.owner[at]] + _BIAS)
-    places[at] = np.where(near, (tag << TAG_SHIFT) | value, nameless)
-    return places
+def _jumps(words: Words, starts: Ints) -> Flags:
+    """Which functions have a jump by a register."""
+    at = np.flatnonzero((words & np.uint32(BR.mask)) == BR.value)
+    found: Flags = np.zeros(len(starts), np.bool_)
+    found[np.searchsorted(starts, at, "right") - 1] = True
+    return found
 
 
 def _name_constants(places: Ints, reader: TextReader, data: ProgramData) -> None:
     """Have places in constant data say no more than the symbol that begins there."""
-    tag = places >> TAG_SHIFT
-    at = np.flatnonzero((tag == Reference.DATA) | (tag == Reference.NAMELESS))
-    at = at[reader.takes_something(at) & data.is_constant(reader.target[at])]
+    at = reader.having(Flag.TAKES | Flag.COMPLETED)
+    tag = places[at] >> TAG_SHIFT
+    at = at[(tag == Reference.DATA) | (tag == Reference.NAMELESS)]
+    at = at[data.is_constant(reader.target[at])]
     target = reader.target[at]
     row = np.searchsorted(data.symbols, target, "right") - 1
     exact = (row >= 0) & (data.symbols[row] == target)
-    places[at] = _tagged(Reference.CONSTANT, np.where(exact, data.numbers[row] + 1, 0))
+    places[at] = tagged(Reference.CONSTANT, np.where(exact, data.numbers[row] + 1, 0))
 
 
-def _name_literals(places: Ints, targets: Ints, reader: TextReader, data: ProgramData) -> None:
+def _name_literals(
+    places: Ints,
+    targets: Ints,
+    reader: TextReader,
+    data: ProgramData,
+    offsets: Ints,
+    starts: Ints,
+) -> None:
     """Have literals that are addresses say what of, or take the constant data that is there."""
-    at = np.flatnonzero(reader.literal)
-    at = at[(at + 1 < len(reader.literal)) & reader.literal[np.minimum(at + 1, len(reader.pc) - 1)]]
-    target = data.pointed(reader.pc[at])
+    at = reader.having(Flag.LITERAL)
+    at = at[np.isin(at + 1, at)]
+    owner = np.searchsorted(starts, at, "right") - 1
+    target = data.pointed(offsets[owner] + 4 * (at - starts[owner]))
     names = data.names(target)
     constant = (target >= 0) & (names < 0) & data.is_constant(target)
     known = (names >= 0) | constant
@@ -282,14 +251,5 @@ def _name_literals(places: Ints, targets: Ints, reader: TextReader, data: Progra
     targets[at[constant]] = target[constant]
     at, names = at[known], names[known]
     for half in (at, at + 1):
-        places[half] = _tagged(Reference.LITERAL, names + 1)
+        places[half] = tagged(Reference.LITERAL, names + 1)
         reader.masked[half] = 0
-
-
-def inside_distance(places: Ints) -> Ints:
-    """By how many words the target is ahead, of ``places`` that are Reference.INSIDE."""
-    return (places & (1 << TAG_SHIFT) - 1) - _BIAS
-
-
-def _tagged(reference: Reference, value: Ints | int) -> Ints:
-    return np.asarray(value, np.int64) | int(reference) << TAG_SHIFT

@@ -5,9 +5,15 @@ The rules are those of diffing/instructions/decode.py. Encodings: ARM DDI 0487, 
 
 from __future__ import annotations
 
+import ctypes
+from enum import IntFlag
+from functools import cache
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from relokit.codegen.base import native
 from relokit.codegen.instruction_forms import (
     ADD,
     ADR,
@@ -34,13 +40,11 @@ def data_references(code: bytes | memoryview, address: int) -> list[int]:
     All of it is taken for one function.
     """
     words = np.frombuffer(memoryview(code)[: len(code) & ~3], "<u4").astype(np.uint32)
-    if not len(words):
-        return []
     base = address & ~WITHIN_PAGE
-    one = np.zeros(1, np.int64)
-    reader = TextReader(words, one + (address - base), one, one + len(words), 0)
-    reader.read()
-    return [base + target for target in np.unique(reader.target[reader.takes()]).tolist()]
+    whole = np.array([address - base], np.int64), np.array([len(words)], np.int64)
+    reader = TextReader(words, *whole, 0)
+    taken = reader.target[reader.having(Flag.TAKES)]
+    return [base + target for target in np.unique(taken).tolist()]
 
 
 def pointer_targets(content: bytes | memoryview, base: int) -> Ints:
@@ -82,146 +86,104 @@ def spans(starts: Ints, lengths: Ints) -> Ints:
     return np.repeat(starts - firsts, lengths) + np.arange(total, dtype=np.int64)
 
 
+class Flag(IntFlag):
+    """What a word is found to be: ``enum reference_flag`` of references.c."""
+
+    REFERS = 1
+    """It refers to a place."""
+    LITERAL = 2
+    """It is data that a literal load in its function loads."""
+    BY_PAGE = 4
+    """It is an ADRP or completes one: never a place inside, always one by name."""
+    COMPLETED = 8
+    """It is an ADRP of which it is known where in the page it leads."""
+    INSIDE = 16
+    """It refers to a place in its own function."""
+    TAKES = 32
+    """It takes or accesses a place, all of which is in it: no branch; and no ADRP, of which only
+    what completes it knows the place."""
+
+
 class TextReader:
-    """Takes words apart. ``target`` holds, where ``refers``, byte offsets in the Image."""
+    """Takes words apart, one function after the other, by native code (references.c).
 
-    def __init__(
-        self, words: Words, offsets: Ints, starts: Ints, lengths: Ints, low_base: int
-    ) -> None:
-        self._words = words
-        self._low_base = low_base
-        self.owner = np.repeat(np.arange(len(starts), dtype=np.int32), lengths)
-        """Number of the function that a word is in."""
-        self.pc: Ints = np.repeat(offsets - 4 * starts, lengths) + 4 * np.arange(len(words))
-        self._first, self._last = offsets, offsets + 4 * lengths
-        self._ends = starts + lengths
+    Function i is ``lengths[i]`` words at byte ``offsets[i]`` of a program; ``low_base`` and an
+    offset make an address, modulo a page. ``flags`` are those of Flag, by word; ``target`` holds,
+    where one refers, byte offsets in the program; ``masked`` are the words without the fields that
+    say so.
+    """
+
+    def __init__(self, words: Words, offsets: Ints, lengths: Ints, low_base: int) -> None:
         self.masked = words.copy()
-        self.refers: Flags = np.zeros(len(words), np.bool_)
         self.target: Ints = np.zeros(len(words), np.int64)
-        self.literal: Flags = np.zeros(len(words), np.bool_)
-        self.by_page: Flags = np.zeros(len(words), np.bool_)
-        """The word is an ADRP or completes one: never a place inside, always one by name."""
-        self.completed: Flags = np.zeros(len(words), np.bool_)
-        """The word is an ADRP of which it is known where in the page it leads."""
+        self.flags: npt.NDArray[np.uint8] = np.zeros(len(words), np.uint8)
+        _native_read()(
+            _FORMS, *array_places(words, offsets, lengths), len(lengths), low_base,
+            *array_places(self.masked, self.target, self.flags),
+        )  # fmt: skip
 
-    def read(self) -> None:
-        """Fill in everything."""
-        self._find_literals()
-        for form in RELATIVE:
-            self._relative(*form)
-        pages = self._addresses()
-        self._complete(pages)
-
-    def takes(self) -> Ints:
-        """The words that take or access a place, all of which is in them.
-
-        No branch; and no ADRP, of which only what completes it knows the place.
-        """
-        at = np.flatnonzero(self.refers)
-        words = self._words[at]
-        branch = (words & np.uint32(_BRANCHES_MASK)) == _BRANCHES
-        page = (words & np.uint32(ADRP.mask)) == ADRP.value
-        found: Ints = at[~branch & ~page]
+    def having(self, flags: Flag) -> Ints:
+        """The words with any of ``flags``."""
+        found: Ints = np.flatnonzero(self.flags & np.uint8(flags) != 0)
         return found
 
-    def takes_something(self, at: Ints) -> Flags:
-        """Which of the words ``at`` take a place, or the page of one that is known."""
-        words = self._words[at]
-        branch = (words & np.uint32(_BRANCHES_MASK)) == _BRANCHES
-        page = (words & np.uint32(ADRP.mask)) == ADRP.value
-        found: Flags = ~branch & ~(page & ~self.completed[at])
-        return found
 
-    def within(self) -> Ints:
-        """The words that refer to a place in their own function."""
-        at = np.flatnonzero(self.refers)
-        owner, target = self.owner[at], self.target[at]
-        return at[(target >= self._first[owner]) & (target < self._last[owner])]
+class _Form(ctypes.Structure):
+    """``struct form`` of references.c."""
 
-    def _relative(self, mask: int, form: int, low: int, width: int) -> None:
-        at = np.flatnonzero(((self._words & np.uint32(mask)) == form) & ~self.literal)
-        self.target[at] = self.pc[at] + 4 * _field(self._words[at], low, width)
-        self.refers[at] = True
-        self.masked[at] &= np.uint32(~(((1 << width) - 1) << low) & 0xFFFFFFFF)
+    _fields_ = (("mask", ctypes.c_uint32), ("value", ctypes.c_uint32))
 
-    def _addresses(self) -> Ints:
-        """ADR and ADRP; returns where ADRPs are."""
-        found = []
-        for form in (ADR, ADRP):
-            at = np.flatnonzero(
-                ((self._words & np.uint32(form.mask)) == form.value) & ~self.literal
-            )
-            words = self._words[at]
-            value = _field(words, 5, 19) << 2 | (words >> np.uint32(29) & np.uint32(3))
-            if form == ADRP:
-                page = (self.pc[at] + self._low_base & ~WITHIN_PAGE) - self._low_base
-                self.target[at] = page + (value << 12)
-                self.by_page[at] = True
-            else:
-                self.target[at] = self.pc[at] + value
-            self.refers[at] = True
-            self.masked[at] &= np.uint32(~ADR_FIELD & 0xFFFFFFFF)
-            found.append(at)
-        return found[1]
 
-    def _find_literals(self) -> None:
-        """Mark what literal loads load, unless they are themselves such data."""
-        words = self._words
-        loads = np.flatnonzero((words & np.uint32(LITERAL.mask)) == LITERAL.value)
-        loads = loads[words[loads] >> np.uint32(30) != 3]
-        for _ in range(2):
-            chosen = loads[~self.literal[loads]]
-            self.literal[:] = False
-            what = words[chosen]
-            ahead = _field(what, 5, 19)
-            vector = what >> np.uint32(26) & np.uint32(1)
-            # opc: 32, 64, 128 bits of a vector register; 32, 64, signed 32 of a general one.
-            wide = np.array([[1, 2, 1], [1, 2, 4]])[vector, what >> np.uint32(30)]
-            ends = self._ends[self.owner[chosen]]
-            for word in range(4):
-                to = chosen + ahead + word
-                self.literal[to[(ahead > 0) & (word < wide) & (to < ends)]] = True
+class _RelativeForm(ctypes.Structure):
+    """``struct relative_form`` of references.c."""
 
-    def _complete(self, pages: Ints) -> None:
-        """Follow each ADRP's register to the instructions that add the low 12 bits.
+    _fields_ = (("form", _Form), ("low", ctypes.c_uint32), ("width", ctypes.c_uint32))
 
-        Up to a branch, a place that is branched to, the register's end or the function's.
-        """
-        words = self._words
-        entered = np.zeros(len(words), np.bool_)
-        near = self.within()
-        entered[near + (self.target[near] - self.pc[near] >> 2)] = True
-        # Rows: the ADRP's number, its register, its page, the word looked at, the function's end.
-        live = np.stack(
-            [pages, words[pages] & 31, self.target[pages], pages + 1, self._ends[self.owner[pages]]]
-        )
-        while live.shape[1]:
-            live = live[:, live[3] < live[4]]
-            live = live[:, ~entered[live[3]]]
-            adrp, register, page, at, _ = live
-            word, code = words[at], ~self.literal[at]
-            add = (word & np.uint32(ADD.mask)) == ADD.value
-            access = (word & np.uint32(UNSIGNED_OFFSET.mask)) == UNSIGNED_OFFSET.value
-            uses = (add | access) & code & ((word >> np.uint32(5) & np.uint32(31)) == register)
-            users, used = at[uses], word[uses]
-            whole = page[uses] + (_field_unsigned(used) << _scale(used))
-            self.target[users] = self.target[adrp[uses]] = whole
-            self.completed[adrp[uses]] = True
-            self.refers[users] = self.by_page[users] = True
-            self.masked[users] &= np.uint32(~_LOW_FIELD & 0xFFFFFFFF)
-            branch = (word & np.uint32(_BRANCHES_MASK)) == _BRANCHES
-            live = live[:, ~(code & (branch | ((word & np.uint32(31)) == register)))]
-            live[3] += 1
+
+class _Forms(ctypes.Structure):
+    """``struct reference_forms`` of references.c."""
+
+    _fields_ = (
+        ("relative", _RelativeForm * len(RELATIVE)),
+        *((name, _Form) for name in ("adr", "adrp", "add", "access", "literal", "branch")),
+        ("adr_field", ctypes.c_uint32),
+        ("low_field", ctypes.c_uint32),
+    )
+
+
+_FORMS = _Forms(
+    (_RelativeForm * len(RELATIVE))(
+        *(_RelativeForm(_Form(mask, value), low, width) for mask, value, low, width in RELATIVE)
+    ),
+    *(_Form(*form) for form in (ADR, ADRP, ADD, UNSIGNED_OFFSET, LITERAL)),
+    _Form(_BRANCHES_MASK, _BRANCHES),
+    ADR_FIELD,
+    _LOW_FIELD,
+)
+
+
+@cache
+def _native_read() -> Any:
+    shared = {str(flag.name): int(flag) for flag in Flag}
+    shared |= {"FIELDS": len(RELATIVE), "struct reference_forms": ctypes.sizeof(_Forms)}
+    native.check_shared(native.library(), "references_shared", shared)
+    pointer = ctypes.c_void_p
+    return native.function(
+        "references_read", None, ctypes.POINTER(_Forms), pointer, pointer, pointer, ctypes.c_uint64,
+        ctypes.c_int64, pointer, pointer, pointer,
+    )  # fmt: skip
+
+
+def array_places(*arrays: npt.NDArray[Any]) -> list[int]:
+    """Where arrays lie, each of them in one piece."""
+    assert all(one.flags.c_contiguous for one in arrays)
+    return [int(one.ctypes.data) for one in arrays]
 
 
 def _field(words: Words, low: int, width: int) -> Ints:
     """A signed field of each word."""
     value: Ints = words.astype(np.int64) >> low & (1 << width) - 1
     return value - ((value >> width - 1) << width)
-
-
-def _field_unsigned(words: Words) -> Ints:
-    return words.astype(np.int64) >> 10 & WITHIN_PAGE
 
 
 def _scale(words: Words) -> Ints:

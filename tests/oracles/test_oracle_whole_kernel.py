@@ -13,7 +13,8 @@ import pytest
 
 from relokit.building import encoder
 from relokit.diffing.instructions.normalise import Aspect
-from relokit.diffing.kernels.whole import FunctionStatus, WholeDiff, compare_kernels
+from relokit.diffing.kernels.whole import WholeDiff, compare_kernels
+from relokit.diffing.kernels.whole_changes import FunctionStatus
 from relokit.diffing.kernels.whole_text import Numbers, read_text
 from relokit.diffing.read.kernel_data import kernel_data
 from relokit.diffing.read.routine import Names, Routine, Side

@@ -12,13 +12,8 @@ import pytest
 from relokit.codegen.base.documents import to_data
 from relokit.codegen.base.errors import FormatError
 from relokit.diffing.kernels import whole_match, whole_text
-from relokit.diffing.kernels.whole import (
-    FunctionChange,
-    FunctionCount,
-    FunctionStatus,
-    WholeDiff,
-    compare_kernels,
-)
+from relokit.diffing.kernels.whole import WholeDiff, compare_kernels
+from relokit.diffing.kernels.whole_changes import FunctionChange, FunctionCount, FunctionStatus
 from relokit.diffing.read.routine import DiffError
 from relokit.diffing.routines.classify import ChangeKind
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relokit.cli.terminal.diff_overview import SHOWN, WIDTH, overview
-from relokit.diffing.kernels.whole import FunctionChange, FunctionCount, WholeDiff
+from relokit.diffing.kernels.whole import WholeDiff
 from relokit.diffing.kernels.whole_align import Aligner, cells, common_anywhere
+from relokit.diffing.kernels.whole_changes import FunctionChange, FunctionCount
 from relokit.diffing.routines.classify import WEIGHT, ChangeKind, kind_of_word, kinds_of_words
 
 
