@@ -49,7 +49,7 @@ docs/rules.md: $(STAMP)  ## the page of the rules, from the book
 	$(BIN)/python -m relokit.runtime.judge.rules_page > $@
 
 docs/time.md: $(STAMP)  ## the page of times with its table, and its picture
-	$(BIN)/python -m relokit.time_page docs
+	$(BIN)/python -m relokit.timing.time_page docs
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix $(SOURCES)

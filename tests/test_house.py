@@ -90,9 +90,13 @@ ALLOWED = {
         "runtime.state, runtime.behaviour, runtime.mutation"
     ),
     "": "codegen.*, linker.*, diffing.*, runtime.*",
+    "timing": (
+        "relokit, codegen, codegen.base, linker.kernel, runtime.record, runtime.judge.model, "
+        "runtime.timing.*, runtime.kexec, runtime.evidence, runtime.run"
+    ),
     "cli.pages": "codegen.base, diffing.*",
     "cli.terminal": (
-        "relokit, codegen, codegen.base, diffing.*, runtime.guest, runtime.timing.*, "
+        "relokit, timing, codegen, codegen.base, diffing.*, runtime.guest, runtime.timing.*, "
         "runtime.kexec, runtime.campaign, runtime.judge, runtime.judge.rules, runtime.behaviour, "
         "runtime.mutation, cli.pages"
     ),
@@ -101,7 +105,7 @@ ALLOWED = {
         "runtime.campaign, cli.terminal"
     ),
     "cli.commands": (
-        "relokit, codegen, codegen.base, linker.foreign, linker.kernel, diffing.*, "
+        "relokit, timing, codegen, codegen.base, linker.foreign, linker.kernel, diffing.*, "
         "runtime.kexec, runtime.campaign, runtime.behaviour, runtime.mutation, cli, cli.pages, "
         "cli.terminal"
     ),

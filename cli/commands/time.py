@@ -25,7 +25,7 @@ from relokit.codegen.target import MIB
 from relokit.runtime.kexec.job import Job, Shape
 
 if TYPE_CHECKING:
-    from relokit.times import TimeReport
+    from relokit.timing.timer import MoveTimes, Timer, TimeReport
 
 DEFAULT_SIZE = 84 * MIB
 """What the cover letter's ThunderX2 moves."""
@@ -57,6 +57,12 @@ DEFAULT_SIZE = 84 * MIB
     type=INPUT_FILE,
     metavar="FILE",
     help="On the machine whose measurements this file has (docs/time.md), by what they say of it.",
+)
+@click.option(
+    "--counts",
+    "only",
+    is_flag=True,
+    help="Count only: no times, and nothing of relokit[time] is needed.",
 )
 @click.option(
     "--trace",
@@ -95,42 +101,57 @@ def command(table: bool, as_json: bool, **options: Any) -> int:
     """Arguments in, one call of the facade, a view out."""
     if table:
         return _table(as_json=as_json)
-    machines, measured = options.pop("machines"), options.pop("measured")
+    machines, measured, only = (options.pop(name) for name in ("machines", "measured", "only"))
     trace, plot = options.pop("trace"), options.pop("plot")
-    if measured is not None and (machines is not None or plot is not None):
-        flag = "--plot" if machines is None else "--machine"
-        raise click.UsageError(f"--fit has its own machine: leave {flag} out")
+    _check(machines, measured, plot, only=only)
     keys = tuple(machines.split(",")) if machines else ()
-    if trace is not None:
-        _refuse_beside("--trace says what was moved", "trace", "machines", "measured")
-        from relokit.times import Timer
+    from relokit.timing.timer import Timer, TimeReport, move_of_trace
 
-        report = Timer().times_of_trace(trace, machines=keys, measured=measured)
-        return _show(report, as_json=as_json)
+    if trace is not None:
+        _refuse_beside("--trace says what was moved", "trace", "machines", "measured", "only")
+        moves: tuple[MoveTimes, ...] = (move_of_trace(trace),)
+        timer = Timer()
+    else:
+        timer, moves = _moves(options, keys, plot)
+    report = TimeReport(moves) if only else timer.times(moves, machines=keys, measured=measured)
+    return _show(report, as_json=as_json)
+
+
+def _check(machines: str | None, measured: Path | None, plot: Path | None, *, only: bool) -> None:
+    """Refuse what would do nothing."""
+    given = {"--machine": machines, "--fit": measured, "--plot": plot}
+    flags = [flag for flag, value in given.items() if value is not None]
+    if only and flags:
+        raise click.UsageError(f"--counts asks for no time: leave {flags[0]} out")
+    if measured is not None and len(flags) > 1:
+        flag = next(flag for flag in flags if flag != "--fit")
+        raise click.UsageError(f"--fit has its own machine: leave {flag} out")
+
+
+def _moves(
+    options: dict[str, Any], keys: tuple[str, ...], plot: Path | None
+) -> tuple[Timer, tuple[MoveTimes, ...]]:
+    """The moves that are asked for, counted; drawn as well if there is a ``plot`` to be."""
     if plot is not None and options["kernel"] is not None:
         raise click.UsageError("--plot is of many sizes: leave --kernel out")
     states, options["series"] = options.pop("series"), COMPLETE
     from relokit.linker.kernel.opened import Files
+    from relokit.timing.timer import Timer
 
     files = Files()
     line = options.pop("cache_line")
     target = replace(make_target(options, files), cache_line=line)
     by_pages = options.pop("linear_map") == "pages"
     job = _job(options)
-    from relokit.times import Timer
-
     timer = Timer(files=files)
     if plot is not None:
-        from relokit.time_pictures import PLOTTED, pictures
-        from relokit.time_plots import check_plot, draw
+        from relokit.timing.time_pictures import PLOTTED, pictures
+        from relokit.timing.time_plots import check_plot, draw
 
         check_plot(plot)
-        shown = pictures(timer, target, job, machines=keys or PLOTTED, by_pages=by_pages)
-        draw(shown, plot)
-
+        draw(pictures(timer, target, job, machines=keys or PLOTTED, by_pages=by_pages), plot)
     targets = [replace(target, series=state) for state in states]
-    report = timer.times(targets, job, machines=keys, measured=measured, by_pages=by_pages)
-    return _show(report, as_json=as_json)
+    return timer, timer.moves(targets, job, by_pages=by_pages)
 
 
 def _show(report: TimeReport, *, as_json: bool) -> int:
@@ -146,7 +167,7 @@ def _show(report: TimeReport, *, as_json: bool) -> int:
 def _table(*, as_json: bool) -> int:
     _refuse_beside("--table is of what is reported", "table")
     from relokit.cli.terminal.time_view import table_text
-    from relokit.times import Timer
+    from relokit.timing.timer import Timer
 
     found = Timer().table()
     if as_json:

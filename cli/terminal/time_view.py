@@ -10,8 +10,8 @@ from relokit.runtime.timing.model.time_table import (
     LearntParameter,
     TimeTable,
 )
-from relokit.time_words import error, figure, interval, reported, spent
-from relokit.times import MachineTimes, MoveTimes, TimeReport
+from relokit.timing.time_words import error, figure, interval, reported, spent
+from relokit.timing.timer import MachineTimes, MoveTimes, TimeReport
 
 MIB = 1 << 20
 _ACCESSES = (Quantity.LOADS, Quantity.STORES)
@@ -46,8 +46,9 @@ def _state(state: MoveTimes) -> Iterator[str]:
     yield f"{counts.target}: {_moved(counts, scaled=state.scaled)}"
     yield ""
     yield from _columns(_counted(counts))
-    yield ""
-    yield from _columns(_timed(state.machines))
+    if state.machines:
+        yield ""
+        yield from _columns(_timed(state.machines))
 
 
 def _moved(counts: MoveCounts, *, scaled: bool) -> str:

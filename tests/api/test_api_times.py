@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ import pytest
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.target import Target
 from relokit.runtime.kexec.job import Job
-from relokit.time_page import made
-from relokit.time_plots import Curve, Pictures, RebootBar, draw
-from relokit.times import Timer, TimeSpan
+from relokit.timing.time_page import made
+from relokit.timing.time_plots import Curve, Pictures, RebootBar, draw
+from relokit.timing.timer import Timer, TimeSpan
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +34,9 @@ def test_a_measurement_that_a_model_made_gives_it_back(tmp_path: Path) -> None:
         'name = "mine"\nlike = "cortex-a72"\nfree = ["access_ns"]\n[[measurement]]\n'
         f"series = 0\nsize = '1M'\nseconds = {accesses * 300e-9}\nrelative = 0.001\n"
     )
-    found = Timer().times([Target(series=0)], Job(size=1 << 20), measured=path)
+    timer = Timer()
+    moves = timer.moves([Target(series=0)], Job(size=1 << 20))
+    found = timer.times(moves, measured=path)
     assert found.parameters is not None
     [access] = (one for one in found.parameters if one.name == "access_ns")
     assert access.learnt == "by the measurements"
@@ -62,3 +65,16 @@ def test_pictures_are_the_same_each_time(tmp_path: Path) -> None:
         assert b"<dc:date>" not in one
     with pytest.raises(RelokitError, match="no picture of that kind"):
         draw(pictures, tmp_path / "a.pdf")
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("scipy.optimize", "matplotlib"):
+        monkeypatch.setitem(sys.modules, name, None)
+    nothing = Pictures((), (), ())
+    for library, asks in (
+        ("scipy", Timer().table),
+        ("matplotlib", lambda: draw(nothing, tmp_path / "a.svg")),
+    ):
+        with pytest.raises(RelokitError, match=library) as told:
+            asks()
+        assert told.value.hint == "pip install 'relokit[time]'"

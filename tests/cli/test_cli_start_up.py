@@ -24,7 +24,8 @@ unicorn zstandard
 relokit.codegen.render relokit.codegen.gas.assembler
 relokit.linker.link.linking relokit.linker.elf.elf_writer
 relokit.runtime.run.verdict relokit.runtime.engine.cpu
-scipy matplotlib relokit.runtime.timing.counts relokit.runtime.timing.model.hardware relokit.times
+scipy matplotlib
+relokit.runtime.timing.counts relokit.runtime.timing.model.hardware relokit.timing.timer
 """
 HEAVY = frozenset(_HEAVY.split())
 

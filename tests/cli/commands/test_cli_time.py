@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,17 @@ def test_several_states_are_a_table(cli: Cli) -> None:
     device = [row[2] for row in rows]
     assert device[0] != "0"
     assert device[1:] == ["0", "0"]
+
+
+def test_counts_alone_need_no_scipy(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = cli(*SMALL, "--json").document
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    counts = cli("time", "--size", "8K", "--counts", "--json").document
+    assert counts["states"][0]["counts"] == whole["states"][0]["counts"]
+    assert counts["states"][0]["machines"] == []
+    result = cli(*SMALL)
+    assert result.code == 2
+    assert "relokit[time]" in result.err
 
 
 def test_a_trace_is_counted_as_its_run(cli: Cli, tmp_path: Path) -> None:
@@ -63,6 +75,8 @@ def test_a_trace_of_a_move_that_does_not_arrive_is_refused(
         (("--plot", "a.svg", "--fit", "x.toml"), "leave --plot out"),
         (("--plot", "a.svg", "--kernel", "vmlinuz"), "leave --kernel out"),
         (("--plot", "a.pdf"), "no picture of that kind"),
+        (("--counts", "--machine", "stingray"), "leave --machine out"),
+        (("--counts", "--fit", "x.toml"), "leave --fit out"),
         (("--fit", "none.toml"), "none.toml"),
         (("--trace", "none"), "none"),
         (("--trace", "none", "--size", "8K", "--plot", "a.svg"), "leave --plot, --size out"),

@@ -13,8 +13,8 @@ from relokit.runtime.timing.model.hardware_file import hardware
 from relokit.runtime.timing.model.reported import reported_rows
 from relokit.runtime.timing.model.time_table import reference_fit
 from relokit.runtime.timing.model.time_terms import of_move, terms_of
-from relokit.time_plots import Curve, Pictures, RebootBar
-from relokit.times import Timer, machine_times
+from relokit.timing.time_plots import Curve, Pictures, RebootBar
+from relokit.timing.timer import Timer, machine_times
 
 PLOTTED = ("thunderx2", "stingray")
 """The machines that are drawn unless others are asked for: those with measurements."""

@@ -15,7 +15,7 @@ from relokit.runtime.judge.model.memory_type import MemoryType
 from relokit.runtime.timing.counts import OF_THE_MOVE, MoveCounts, Quantity
 
 if TYPE_CHECKING:
-    from relokit.times import TimeSpan
+    from relokit.timing.timer import TimeSpan
 
 MIB = 1 << 20
 FORMATS = (".svg", ".png")

@@ -8,7 +8,7 @@ from relokit.runtime.timing.model.reported import FigureUnit
 from relokit.runtime.timing.model.time_table import RowStatus, TableRow
 
 if TYPE_CHECKING:
-    from relokit.times import TimeSpan
+    from relokit.timing.timer import TimeSpan
 
 _SHARE_FORMAT = {FigureUnit.TIMES.value: "x", FigureUnit.SHARE.value: " %"}
 

@@ -1,4 +1,4 @@
-"""docs/time.md and its pictures: ``python -m relokit.time_page docs`` writes them anew."""
+"""docs/time.md and its pictures: ``python -m relokit.timing.time_page docs`` writes them anew."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from relokit.runtime.judge.model.memory_type import MemoryType
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.timing.counts import Phase, Quantity
 from relokit.runtime.timing.model.time_table import RowStatus, TimeTable
-from relokit.time_words import error, figure, interval, reported, spent
-from relokit.times import MachineTimes, Timer, TimeReport
+from relokit.timing.time_words import error, figure, interval, reported, spent
+from relokit.timing.timer import MachineTimes, Timer, TimeReport
 
 COMMAND = "make docs/time.md"
 PLOT = "time.svg"
@@ -30,6 +30,7 @@ machine. This page is made by `{COMMAND}`; a test holds it to what the code give
     relokit time                                      # 84 MiB, on every machine that relokit knows
     relokit time --series 0-15 --machine thunderx2    # what each patch buys
     relokit time --size 16G --page-size 64k --linear-map pages --path purgatory
+    relokit time --counts                             # no times, and relokit[time] is not needed
     relokit time --code-from vmlinuz                  # a shipped kernel's own code
     relokit time --trace FILE                         # what `run --trace` has written
     relokit time --fit mine.toml                      # a machine that you have measured
@@ -142,12 +143,12 @@ by what it is known, and which ones nothing determines: one time, for example, d
 """
 
 
-def page(found: TimeTable, states: TimeReport, by_page_size: list[TimeReport]) -> str:
+def page(found: TimeTable, states: TimeReport, by_page_size: TimeReport) -> str:
     """The page: the table, times in ``states`` of the series and by page size."""
     return "\n".join(_lines(found, states, by_page_size)) + "\n"
 
 
-def _lines(found: TimeTable, states: TimeReport, pages: list[TimeReport]) -> Iterator[str]:
+def _lines(found: TimeTable, states: TimeReport, pages: TimeReport) -> Iterator[str]:
     yield _TOP + _TABLE.format(fitted=found.fitted, free=found.free).rstrip()
     for row in found.rows:
         value = "" if row.value is None else figure(row.value, row.unit)
@@ -184,7 +185,7 @@ def _parameters(found: TimeTable) -> Iterator[str]:
         yield f"| {machine} | `{one.name}` | {value} | {span} | {one.learnt} | {one.source} |"
 
 
-def _times(states: TimeReport, pages: list[TimeReport]) -> Iterator[str]:
+def _times(states: TimeReport, pages: TimeReport) -> Iterator[str]:
     machines = states.states[0].machines
     yield "\n## 84 MiB\n\nMMU on (state 15), by phase:\n"
     phases = [one.phase for one in states.states[-1].machines[0].phases]
@@ -206,8 +207,7 @@ def _times(states: TimeReport, pages: list[TimeReport]) -> Iterator[str]:
     yield "\nWhat pages do (state 15; a DSB for each):\n"
     yield f"| pages | DSB |{heads}"
     yield "|---" * (len(machines) + 2) + "|"
-    for report in pages:
-        [state] = report.states
+    for state in pages.states:
         barriers = state.counts.total(Quantity.OPERATIONS, of="dsb sy")
         moves = "".join(f" {spent(one.move)} |" for one in state.machines)
         yield f"| {state.counts.page_size // 1024}k | {barriers:,} |{moves}"
@@ -222,15 +222,15 @@ def _machine_row(one: MachineTimes) -> str:
 def made(timer: Timer) -> str:
     """The page as the code gives it now."""
     job = Job(size=SIZE)
-    states = timer.times([Target(series=state) for state in STATES], job)
-    by_page = [timer.times([Target(series=COMPLETE, page_size=size)], job) for size in PAGES]
-    return page(timer.table(), states, by_page)
+    states = timer.moves([Target(series=state) for state in STATES], job)
+    by_page = timer.moves([Target(series=COMPLETE, page_size=size) for size in PAGES], job)
+    return page(timer.table(), timer.times(states), timer.times(by_page))
 
 
 def main() -> None:
     """Write both to the directory that is named."""
-    from relokit.time_pictures import pictures
-    from relokit.time_plots import draw
+    from relokit.timing.time_pictures import pictures
+    from relokit.timing.time_plots import draw
 
     directory, timer = Path(sys.argv[1]), Timer()
     (directory / "time.md").write_text(made(timer))

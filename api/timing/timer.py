@@ -68,7 +68,7 @@ class MachineTimes:
 
 @dataclass(frozen=True, slots=True)
 class MoveTimes:
-    """A move in a state of the series: its counts, and times on machines.
+    """A move in a state of the series: its counts, and times on machines, if any were asked for.
 
     ``scaled`` says that the counts are those of small moves, which it is a sum over.
     """
@@ -123,38 +123,36 @@ class Timer:
         """For reported rows: a kernel entered at EL2, pages of 4 KiB, lines of 64 bytes."""
         return self.count(Target(series=series, regime=Regime.NVHE), Job(size=size))
 
+    def moves(
+        self, targets: Iterable[Target], job: Job, *, by_pages: bool = False
+    ) -> tuple[MoveTimes, ...]:
+        """What ``job`` does in each of ``targets``; ``by_pages``: tables have no blocks."""
+        found = ((target.series, self.count(target, job)) for target in targets)
+        return tuple(
+            MoveTimes(series, _is_scaled(job), counts.by_pages() if by_pages else counts, ())
+            for series, counts in found
+        )
+
     def times(
         self,
-        targets: Iterable[Target],
-        job: Job,
+        moves: Iterable[MoveTimes],
         *,
         machines: Sequence[str] = (),
         measured: Path | None = None,
-        by_pages: bool = False,
     ) -> TimeReport:
-        """What a move takes in each of ``targets``, on ``machines`` (by default: on all).
+        """What ``moves`` take on ``machines`` (by default: on all).
 
-        ``measured`` is a person's file of measurements, whose machine it is then. ``by_pages``:
-        tables have no blocks.
+        ``measured`` is a person's file of measurements, whose machine it is then.
         """
         chosen, beliefs, parameters = self._machines(machines, measured)
-        states = []
-        for target in targets:
-            counts = self.count(target, job)
-            if by_pages:
-                counts = counts.by_pages()
-            every = tuple(machine_times(counts, one, beliefs) for one in chosen)
-            states.append(MoveTimes(target.series, _is_scaled(job), counts, every))
-        return _report(tuple(states), beliefs, parameters)
-
-    def times_of_trace(
-        self, path: Path, *, machines: Sequence[str] = (), measured: Path | None = None
-    ) -> TimeReport:
-        """What the move in a trace takes; all else is as for :meth:`times`."""
-        series, counts = count_of_trace(path)
-        chosen, beliefs, parameters = self._machines(machines, measured)
-        every = tuple(machine_times(counts, one, beliefs) for one in chosen)
-        return _report((MoveTimes(series, False, counts, every),), beliefs, parameters)
+        states = tuple(
+            replace(
+                move, machines=tuple(machine_times(move.counts, one, beliefs) for one in chosen)
+            )
+            for move in moves
+        )
+        told = None if parameters is None else correlations(beliefs)
+        return TimeReport(states, parameters, told)
 
     def table(self) -> TimeTable:
         """Every figure that the series reports, beside what the model says."""
@@ -180,8 +178,8 @@ class Timer:
         return [own], found.beliefs, tuple(rows)
 
 
-def count_of_trace(path: Path) -> tuple[int, MoveCounts]:
-    """The state of the series and the counts of the trace in the file ``path``; nothing is run.
+def move_of_trace(path: Path) -> MoveTimes:
+    """What was done in the trace in the file ``path``, counted; nothing is run.
 
     Raises FormatError for whatever else it is, and for one that cannot be counted.
     """
@@ -205,17 +203,8 @@ def count_of_trace(path: Path) -> tuple[int, MoveCounts]:
             where=str(path),
             hint=MAKE_AGAIN,
         ) from None
-    return subject.target.series, counts.with_kernel_c(at_the_jump(subject.maintenance))
-
-
-def _report(
-    states: tuple[MoveTimes, ...],
-    beliefs: Beliefs,
-    parameters: tuple[LearntParameter, ...] | None,
-) -> TimeReport:
-    if parameters is None:
-        return TimeReport(states)
-    return TimeReport(states, parameters, correlations(beliefs))
+    counts = counts.with_kernel_c(at_the_jump(subject.maintenance))
+    return MoveTimes(subject.target.series, False, counts, ())
 
 
 def machine_times(counts: MoveCounts, machine: Hardware, beliefs: Beliefs) -> MachineTimes:
