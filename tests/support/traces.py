@@ -72,8 +72,8 @@ class Story:
             encoding=OPERATIONS["ic ivau"], va=pa if va is None else va,
         )  # fmt: skip
 
-    def dsb(self, kind: int = FULL, domain: int = SYSTEM) -> Story:
-        return self._event(TraceKind.DSB, encoding=domain << 2 | kind)
+    def dsb(self, kind: int = FULL, domain: int = SYSTEM, *, nxs: bool = False) -> Story:
+        return self._event(TraceKind.DSB, encoding=nxs << 4 | domain << 2 | kind)
 
     def dmb(self, kind: int = FULL) -> Story:
         return self._event(TraceKind.DMB, encoding=SYSTEM << 2 | kind)

@@ -66,10 +66,12 @@ class Broadcast(Enum):
 @dataclass(frozen=True, slots=True)
 class Completion:
     """A DSB behind a TLBI: record ``number``. ``wide`` says that its domain takes in all TLBs that
-    were told, and all kinds of access."""
+    were told, and all kinds of access; it is ``fast`` if it does not wait for those with XS, and
+    the TLBI does."""
 
     number: int
     wide: bool
+    fast: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +148,9 @@ def _completed(found: Invalidation, barriers: list[int], kinds: list[int]) -> In
     weak = None
     for number, encoding in zip(barriers, kinds, strict=True):
         if encoding & DSB_TYPE == DSB_FULL:
-            plain = "nxs" in found.name or not encoding >> 4
-            wide = plain and encoding >> 2 & 3 in found.form.value
-            return replace(found, completion=Completion(number, wide), weak=weak)
+            fast = bool(encoding >> 4) and "nxs" not in found.name
+            wide = not fast and encoding >> 2 & 3 in found.form.value
+            return replace(found, completion=Completion(number, wide, fast), weak=weak)
         weak = number if weak is None else weak
     return replace(found, weak=weak)
 

@@ -84,6 +84,14 @@ def test_with_ets2_a_dsb_is_enough_for_data() -> None:
     assert broken("tlb.synchronised", recorded(code)).spared_by == set()
 
 
+def test_a_dsb_that_does_not_wait_for_xs_is_warned_of_for_one_cpu_too() -> None:
+    """T28: DSB nXS does not complete a TLBI that is no nXS."""
+    plain = recorded(switched(emptied().tlbi("vmalle1").dsb(FULL, NON, nxs=True)))
+    assert "accesses that have the XS attribute" in broken("tlb.domain", plain).message
+    whole = recorded(switched(emptied().tlbi("vmalle1").dsb(FULL, NON)))
+    assert not list(rule_named("tlb.domain").check(whole))
+
+
 def test_what_is_not_known_is_not_judged_and_what_was_found_stays() -> None:
     record = recorded(switched(begun()).store(B + 0x800, 8))
     judged = judge(record, (rule_named("bbm.switch"), rule_named("tlb.stale")))

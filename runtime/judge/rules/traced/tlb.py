@@ -143,11 +143,14 @@ def _legality(record: Record) -> Iterator[Broken]:
 def _domain(record: Record) -> Iterator[Broken]:
     for one in followed(record).tlb.invalidations:
         done = one.completion
-        if one.form is not Broadcast.LOCAL and done is not None and not done.wide:
+        if done is not None and not done.wide:
+            how = "without waiting for accesses that have the XS attribute"
+            if not done.fast:
+                how = "for this CPU only"
             yield at(
                 record,
                 done.number,
-                f"{text(record, done.number)} completes `{one.name}` for this CPU only",
+                f"{text(record, done.number)} completes `{one.name}` {how}",
                 (placed(record, one.number),),
             )
     certain(record)
@@ -342,8 +345,9 @@ TLB = (
     ),
     Rule(
         "tlb.domain",
-        "the DSB behind a TLBI for other CPUs as well is of their shareability domain",
-        _ARM + "D8.17.6: completion (RPSMWS)",
+        "the DSB behind a TLBI is of the shareability domain of all CPUs that it is for, and waits "
+        "for accesses with XS unless the TLBI is one that does not (nXS)",
+        _ARM + "D8.17.6: completion (RPSMWS, IKFTWB)",
         Severity.WARNING,
         always,
         _domain,
