@@ -10,8 +10,10 @@ from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.judge.advice import advice_on
 from relokit.runtime.judge.book import whole_book
+from relokit.runtime.judge.rules.profile import ERRATA
 from relokit.runtime.judge.rules.rule import Rule
 from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.judge.rules_page import OTHERS
 
 NEAR = 5
 """Names that are offered in place of one that is none."""
@@ -71,13 +73,24 @@ def explain(name: str | None = None) -> Explanations:
     """
     rules = [rule for rule in whole_book() if name in (None, rule.name, subject(rule.name))]
     if not rules:
-        raise RelokitError(f"no rule {name!r}", hint=_nearest(name or ""))
+        raise _none(name or "")
     return Explanations(tuple(Explanation.of(rule) for rule in rules))
 
 
 def subject(rule: str) -> str:
     """The first part of a rule's name."""
     return rule.partition(".")[0]
+
+
+def _none(name: str) -> RelokitError:
+    """What there is to say of a name that no rule has, be it one that something else has."""
+    for erratum in ERRATA:
+        if erratum.rule == name:
+            what = f"no rule judges {name}: {erratum.what}"
+            return RelokitError(what, hint=f"see {erratum.source}; a run of one CPU has none of it")
+    if name in OTHERS:
+        return RelokitError(f"no rule judges {name}: {OTHERS[name]}", hint="see docs/matrix.md")
+    return RelokitError(f"no rule {name!r}", hint=_nearest(name))
 
 
 def _nearest(name: str) -> str:

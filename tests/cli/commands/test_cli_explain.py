@@ -56,6 +56,23 @@ def test_what_is_no_rule_meets_its_neighbours(cli: Cli, name: str, offered: str)
     assert offered in result.err.partition("did you mean")[2]
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("errata.4311569", "maintenance may be seen late"),
+        ("matrix.crash", "came down"),
+        ("matrix.error", "no verdict"),
+    ],
+)
+def test_a_name_of_docs_rules_that_no_rule_has_is_explained_all_the_same(
+    cli: Cli, name: str, why: str
+) -> None:
+    result = cli("explain", name)
+    assert result.code == 2
+    assert f"no rule judges {name}" in result.err
+    assert why in result.err
+
+
 @pytest.mark.parametrize("name", ["", "\x1b[31m", "q" * 10_000, "-"])
 def test_what_is_like_nothing_is_told_where_the_list_is(cli: Cli, name: str) -> None:
     result = cli("explain", "--", name)
