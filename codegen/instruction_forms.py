@@ -79,3 +79,22 @@ _MOVE_KEEPS = 1 << 30
 def signed_move(word: int, value: int) -> tuple[int, int]:
     """MOVZ or MOVN for a signed ``value``, and what its field is of: MOVN stores the inverse."""
     return (word & ~_MOVE_KEEPS, ~value) if value < 0 else (word | _MOVE_KEEPS, value)
+
+
+_MNEMONICS = {0b100: "dsb", 0b101: "dmb", 0b110: "isb"}
+# CRm of DSB and DMB: shareability domain in bits 3:2, access types in bits 1:0.
+_DOMAINS = ("osh", "nsh", "ish", "")
+_TYPES = {0b01: "ld", 0b10: "st", 0b11: ""}
+
+
+def barrier_name(word: int) -> str | None:
+    """``dsb sy``, ``dsb nsh``, ``isb`` ... of an instruction word; None if it is no barrier."""
+    if not BARRIER.holds(word):
+        return None
+    mnemonic = _MNEMONICS.get(word >> 5 & 7)
+    if mnemonic is None or mnemonic == "isb":
+        return mnemonic
+    option = word >> 8 & 15
+    if option & 3 not in _TYPES:
+        return f"{mnemonic} #{option}"
+    return f"{mnemonic} {_DOMAINS[option >> 2] + _TYPES[option & 3] or 'sy'}"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.instruction_forms import BARRIER
 
 # name=op0:op1:CRn:CRm:op2
 _REGISTERS = """
@@ -232,22 +231,3 @@ def decode_system(word: int) -> SystemInstruction | None:
         if field:
             return SystemInstruction("msr-imm", field, key, word >> 8 & 15)
     return None
-
-
-_MNEMONICS = {0b100: "dsb", 0b101: "dmb", 0b110: "isb"}
-# CRm of DSB and DMB: shareability domain in bits 3:2, access types in bits 1:0.
-_DOMAINS = ("osh", "nsh", "ish", "")
-_TYPES = {0b01: "ld", 0b10: "st", 0b11: ""}
-
-
-def barrier_name(word: int) -> str | None:
-    """``dsb sy``, ``dsb nsh``, ``isb`` ... of an instruction word; None if it is no barrier."""
-    if not BARRIER.holds(word):
-        return None
-    mnemonic = _MNEMONICS.get(word >> 5 & 7)
-    if mnemonic is None or mnemonic == "isb":
-        return mnemonic
-    option = word >> 8 & 15
-    if option & 3 not in _TYPES:
-        return f"{mnemonic} #{option}"
-    return f"{mnemonic} {_DOMAINS[option >> 2] + _TYPES[option & 3] or 'sy'}"

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from unicorn import unicorn_const as u
 
-from relokit.codegen.system_registers import SystemInstruction, barrier_name, decode_system
+from relokit.codegen.instruction_forms import barrier_name
+from relokit.codegen.system_registers import SystemInstruction, decode_system
 from relokit.runtime.engine import native_hooks
 from relokit.runtime.engine.counting import Counting
 from relokit.runtime.engine.cpu import Cpu

@@ -35,7 +35,7 @@ def count_move(
         resume, cpu = prepare_resume(target, programs, job, opened)
         try:
             record = execute_resume(resume, cpu, job, report)
-            pages = resume.home.size // target.page_size if resume.listed else 0
+            pages = sum(end - start for start, end in resume.filled) // target.page_size
             return _counted(record, target, pages)
         finally:
             resume.close()

@@ -13,8 +13,9 @@ from relokit.codegen.instruction_forms import (
     LITERAL,
     RELATIVE,
     SYSTEM,
+    barrier_name,
 )
-from relokit.codegen.system_registers import barrier_name, operation_name
+from relokit.codegen.system_registers import operation_name
 from relokit.runtime.record.trace import TraceFlag, TraceKind
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from build_backend import find_compiler
-from relokit.codegen.system_registers import barrier_name, decode_system
+from relokit.codegen.instruction_forms import barrier_name
+from relokit.codegen.system_registers import decode_system
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.engine.recorder import Recorder
 from relokit.runtime.kexec.job import Job

@@ -9,8 +9,8 @@ import keystone
 import pytest
 
 from relokit.codegen.base.documents import from_json, to_data, to_json
+from relokit.codegen.instruction_forms import barrier_name
 from relokit.codegen.series import COMPLETE, Feature
-from relokit.codegen.system_registers import barrier_name
 from relokit.codegen.target import MIB, Regime, Target
 from relokit.runtime.engine.operations import OperationCounter
 from relokit.runtime.judge.outcome import Outcome
