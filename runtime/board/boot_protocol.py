@@ -255,5 +255,8 @@ def _span(segment: PlacedSegment) -> str:
     return f"{segment.name} at {segment.at:#x}..{segment.end:#x}"
 
 
-def _broken(rule: PlacementRule, detail: str, hint: str | None = None) -> MachineError:
+_ELSEWHERE = "give another --kernel-at, --initrd-at or --dtb-at, or more memory; or leave them out"
+
+
+def _broken(rule: PlacementRule, detail: str, hint: str = _ELSEWHERE) -> MachineError:
     return MachineError(f"{rule.name}: {rule.value}: {detail}", hint=hint)

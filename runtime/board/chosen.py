@@ -80,6 +80,12 @@ def without_old(dtb: bytes, *, seed: int = 0) -> bytes:
     return bytes(fdt.as_bytearray())
 
 
+def has_seeds(dtb: bytes) -> bool:
+    """Whether /chosen has a seed that is made anew."""
+    node = tree_of(check_dtb(dtb)).root.child("chosen")
+    return node is not None and any(name in node.properties for name in SEEDS)
+
+
 @lru_cache(maxsize=TREES)
 def with_chosen(
     dtb: bytes,

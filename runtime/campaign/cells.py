@@ -179,7 +179,11 @@ class Cell:
             # Neither moves a kernel, whatever the other cells do.
             kernel = None
         order = _ORDERS.get(self.payload, Order.SHUFFLED)
-        return replace(base, path=self.path, order=order, shape=shape, kernel=kernel, size=size)
+        # Where nothing is drawn a seed would be refused.
+        job = replace(
+            base, path=self.path, order=order, shape=shape, kernel=kernel, size=size, seed=0
+        )
+        return replace(job, seed=base.seed) if job.draws else job
 
 
 def is_costly(page_size: int, payload: Payload) -> bool:

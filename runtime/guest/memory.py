@@ -246,8 +246,12 @@ def _check_size(memory: GuestMemory) -> None:
         raise MachineError("a bank of RAM is not made of whole 4 KiB pages")
     if any(length <= 0 for _, length in memory.holes):
         raise MachineError("banks of RAM that are not apart from each other, and ascending")
+    check_host(memory.available)
+
+
+def check_host(size: int) -> None:
+    """Refuse ``size`` bytes of guest RAM that the host cannot give: MachineError."""
     limit, source = host_limit()
-    size = memory.available
     if size > limit:
         raise MachineError(
             f"{size / GIB:.2f} GiB of guest RAM, and the host has {limit / GIB:.2f} GiB ({source})",

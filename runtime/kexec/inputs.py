@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import WIDE, Regime, Target
 from relokit.linker.kernel.kernel_file import ImageHeader, KernelFile, parse_header
 from relokit.runtime.board import boot_protocol, chosen, devicetree
 from relokit.runtime.guest.content import BytesContent, Content, PatternContent
 from relokit.runtime.guest.ledger import Region
+from relokit.runtime.guest.memory import check_host
 from relokit.runtime.guest.payload import PayloadKind, PayloadPart
 from relokit.runtime.kexec.guest_ram import GuestRam, board_memory, guest_ram
 from relokit.runtime.kexec.job import DEFAULT_CMDLINE, Job
@@ -54,6 +56,7 @@ def load_inputs(
     dtb = None
     if opened.dtb is not None:
         dtb = devicetree.check_dtb(opened.dtb.content, where=opened.dtb.where)
+        _refuse_idle_tree(job, dtb)
 
     moved = max(kernel.size, header.image_size) + (initrd.size if initrd else 0)
     memory = board_memory(job, dtb)
@@ -144,10 +147,29 @@ def load_inputs(
     )
 
 
+def _refuse_idle_tree(job: Job, dtb: bytes) -> None:
+    """What of ``job`` would do something with another device tree, and does nothing with this."""
+    if job.seed and not job.draws and (job.is_of_ram_alone or not chosen.has_seeds(dtb)):
+        raise MachineError(
+            "seed where nothing is drawn: it would do nothing there, since the tree has no seeds",
+            where=str(job.dtb),
+            hint="leave --seed out",
+        )
+    if job.memory_map and job.is_of_ram_alone and not devicetree.reserved_of(dtb):
+        raise MachineError(
+            "dtb with memory-map where no tree is handed over: it would do nothing there, since it "
+            "reserves nothing",
+            where=str(job.dtb),
+            hint="leave --dtb or --memory-map out",
+        )
+
+
 def _kernel(
     job: Job, file: KernelFile | None, demo: bytes | None
 ) -> tuple[PayloadKind, str, ImageHeader, Content]:
     if job.size is not None:
+        # Before anything is made of it.
+        check_host(job.size)
         header = ImageHeader(
             code0=0, code1=0, text_offset=0, image_size=job.size, flags=1 << 3, pe_offset=0
         )

@@ -137,8 +137,20 @@ IDLE = (
     Idle(
         lambda job: job.shape is Shape.ONE_PAGE,
         "with shape one-page",
-        ("kernel", "initrd", "cmdline", "initrd_at", "order", "boot", "expect"),
+        ("kernel", "size", "initrd", "cmdline", "initrd_at", "order", "boot", "expect"),
         "a single page is moved, and no kernel",
+    ),
+    Idle(
+        lambda job: job.shape is Shape.LOADED,
+        "with shape loaded",
+        ("order",),
+        "the list is empty",
+    ),
+    Idle(
+        lambda job: not (job.draws or job.dtb is not None),
+        "where nothing is drawn",
+        ("seed",),
+        "it decides a shuffled list, what is synthetic and the seeds of a device tree",
     ),
     Idle(
         lambda job: job.initrd is None,
@@ -166,6 +178,10 @@ IDLE = (
     ),
 )  # fmt: skip
 """What goes with what, once: all else changes the machine, its run or what is told of it."""
+
+
+_DRAWN = frozenset({Shape.ONE_PAGE, Shape.GAPS, Shape.EDGES, Shape.BOUNDARY})
+"""The shapes whose pages are filled by the seed."""
 
 
 def _refuse_idle(job: Job) -> None:
@@ -301,6 +317,19 @@ class Job:
         if given is None:
             return ()
         return (given,) if isinstance(given, Path) else given
+
+    @property
+    def draws(self) -> bool:
+        """Whether something depends on the seed, whatever the device tree has."""
+        has_list = self.path not in (KexecPath.IN_PLACE, KexecPath.CRASH)
+        shuffles = has_list and self.order is Order.SHUFFLED
+        synthetic = self.size is not None or self.path is KexecPath.HIBERNATE
+        return shuffles or synthetic or self.shape in _DRAWN
+
+    @property
+    def is_of_ram_alone(self) -> bool:
+        """Whether the device tree is that of a machine, and handed over to nobody."""
+        return self.path is KexecPath.HIBERNATE or self.shape is Shape.ONE_PAGE
 
     @property
     def moves_demo(self) -> bool:

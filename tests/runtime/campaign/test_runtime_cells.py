@@ -173,13 +173,16 @@ def test_one_page_of_hibernation_is_one_page() -> None:
 
 def test_all_else_comes_from_the_base() -> None:
     base = Job(kernel=Path("vmlinuz"), seed=7, timeout=5, templates=Path("mine"))
-    job = job_of(KexecPath.CRASH, Payload.NO_LIST, base)
-    assert (job.kernel, job.seed, job.timeout, job.templates) == (
-        base.kernel,
-        7,
-        5,
-        base.templates,
-    )
+    for path, payload, seed in (
+        (KexecPath.NORMAL, Payload.SHUFFLED, 7),
+        (KexecPath.CRASH, Payload.NO_LIST, 0),
+        (KexecPath.PURGATORY, Payload.REVERSED, 0),
+        (KexecPath.NORMAL, Payload.GAPS, 7),
+    ):
+        job = job_of(path, payload, base)
+        assert (job.kernel, job.timeout, job.templates) == (base.kernel, 5, base.templates)
+        # Where nothing is drawn a seed would be refused.
+        assert job.seed == seed
 
 
 def test_costly_is_a_matter_of_bytes() -> None:
