@@ -107,8 +107,8 @@ _JOB_OPTIONS: dict[str, dict[str, Any]] = {
     "--initrd": {"type": INPUT_FILE, "help": "Initial RAM disk."},
     "--dtb": {
         "type": INPUT_FILE,
-        "help": "Device tree: says where RAM is and what of it is reserved, and is handed over. [default: "
-        "QEMU virt's, made here]",
+        "help": "Device tree: says where RAM is and what of it is reserved, and is handed over. "
+        "[default: QEMU virt's, made here]",
     },
     "--cmdline": {
         "help": "Command line for /chosen; '' for none. [default: what --dtb says; without it, "
