@@ -30,7 +30,8 @@ from relokit.codegen.instruction_forms import (
 )
 from relokit.codegen.system_registers import decode_system
 from relokit.diffing.instructions.beyond_capstone import decode_beyond, is_refused
-from relokit.diffing.read.routine import Names, Routine
+from relokit.diffing.read.page_register import REACH, loses
+from relokit.diffing.read.routine import Names, Routine, generic
 
 PLACE = "@"
 """Stands in ``Instruction.operands`` where a place in code or data is referred to."""
@@ -44,6 +45,10 @@ _SYSTEM = 0b1101010100
 _IMMEDIATE = re.compile(r"#-?(?:0x[0-9a-f]+|\d+)")
 
 
+PAGE = "page"
+"""What is known of a page of which no more is known than that an ADRP takes it."""
+NAMELESS = "variable"
+"""What is known of data that may change and has no name."""
 _LEAVING = 0b101
 """Bits 28:26 of branches and exceptions (C4.1)."""
 
@@ -60,7 +65,8 @@ class Instruction:
     ``address`` is that place's VA, ``distance`` its distance from the routine's start, in bytes.
     ``taken`` says that it takes or accesses this place, which is not all that it may do with one:
     it may go there, or take a page. ``datum`` says that the place is data without a name, the same
-    wherever it lies.
+    wherever it lies. ``variable`` is what is known of a place that no name tells from others: the
+    generic name and the distance, or nothing but that it is data that may change.
     ``at_boot`` are the words, without their distances, that boot may put in its place (0 where a
     function makes them), ``note`` says so in words, or that it is such a word itself.
     """
@@ -78,6 +84,7 @@ class Instruction:
     distance: int = 0
     taken: bool = False
     datum: bool = False
+    variable: str = ""
     at_boot: tuple[int, ...] = ()
     note: str = field(default="", metadata=ABSENT)
 
@@ -188,12 +195,11 @@ def decode(routine: Routine, names: Names) -> tuple[Instruction, ...]:
         base = pages.get(word >> 5 & 31)
         low = _low_part(word, index, routine, base[0] if base else None)
         made = _instruction(index, word, mnemonic, operands, routine, names, low)
+        for register, (_, since) in [*pages.items()]:
+            if index - since >= REACH or loses(word, register):
+                del pages[register]
         if ADRP.holds(word):
             pages[word & 31] = (made.address & ~WITHIN_PAGE, index)
-        elif word >> 26 & 7 == _LEAVING:  # branches, exceptions: others get behind them, and calls
-            pages.clear()
-        else:
-            pages.pop(word & 31, None)
         result.append(made)
         if low is not None and base is not None and not routine.fixups:
             # An ADRP refers to what it is completed to.
@@ -278,7 +284,8 @@ def _instruction(
     pointer = ADD.holds(word) or any(kind.holds(word) for kind in kinds)
     page = ADRP.holds(word) and not routine.fixups
     taken = word >> 26 & 7 != _LEAVING and not page
-    return _referring(plain, place, names, routine, pointer, taken)
+    made = _referring(plain, place, names, routine, pointer, taken)
+    return replace(made, variable=PAGE) if page else made
 
 
 def _relocation(kind: int) -> str:
@@ -304,7 +311,21 @@ def _referring(
         distance=place - routine.address,
         taken=taken,
         datum=taken and nameless and names.data.is_constant(place),
+        variable=variable_at(place, name, names, taken=taken and nameless),
     )
+
+
+def variable_at(place: int, name: str | None, names: Names, *, taken: bool) -> str:
+    """What is known of VA ``place``, called ``name``, if that does not tell it from others; else
+    nothing. Only what is ``taken`` may be data without a name.
+    """
+    if taken and names.data.is_unknown(place):
+        return NAMELESS
+    if name is None or name[0] == '"':
+        return ""
+    symbol, sign, distance = name.partition("+")
+    shown = generic(symbol)
+    return "" if shown == symbol else shown + sign + distance
 
 
 def _relative(word: int, index: int, routine: Routine) -> int | None:

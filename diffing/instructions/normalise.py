@@ -35,12 +35,14 @@ class Key:
     """``shape`` is the instruction without register numbers; ``target`` a place in the routine.
 
     ``form`` is the shape before the place that it refers to was put in: the kind of instruction.
+    ``variable`` is where the variable is (VA) that the shape does not name.
     """
 
     shape: str
     registers: tuple[Register, ...]
     target: int | None
     form: str
+    variable: int | None = None
 
 
 _BANKS = dict.fromkeys("xw", "r") | dict.fromkeys("vqdshbz", "v") | {"p": "p"}
@@ -129,7 +131,15 @@ def key_of(instruction: Instruction, kept: frozenset[Aspect]) -> Key:
         shape = shape.replace(PLACE, _place(instruction, kept))
     if instruction.at_boot:
         shape += f" {{{', '.join(f'{word:08x}' for word in instruction.at_boot)}}}"
-    return Key(shape, tuple(registers), instruction.target, form)
+    variable = None
+    if instruction.variable and instruction.target is None and Aspect.ADDRESSES not in kept:
+        variable = instruction.address - _beyond(instruction.variable)
+    return Key(shape, tuple(registers), instruction.target, form, variable)
+
+
+def _beyond(variable: str) -> int:
+    """The distance from the beginning of a variable."""
+    return int(variable.partition("+")[2] or "0", 0)
 
 
 _CONSTANT = re.compile(r"mov ([xw]\d+), #(-?(?:0x[0-9a-f]+|\d+))")
@@ -179,6 +189,8 @@ def _place(instruction: Instruction, kept: frozenset[Aspect]) -> str:
         return f"{instruction.address:#x}"
     if instruction.datum:
         return "data"  # what is there is compared by itself, wherever that is
+    if instruction.variable:
+        return instruction.variable  # which one it is, is looked at where rows are paired
     # Without a name, what stays the same when code moves as a whole.
     return instruction.place if instruction.named else f".{instruction.distance:+#x}"
 

@@ -187,6 +187,7 @@ def compare_kernels(
     from relokit.diffing.kernels.whole_match import match_words
     from relokit.diffing.kernels.whole_pairs import pair_functions
     from relokit.diffing.kernels.whole_text import Numbers, read_text
+    from relokit.diffing.kernels.whole_variables import call_alike
     from relokit.linker.foreign.packed import UnpackedFiles
 
     wanted = frozenset(choices(ChangeKind, kinds, "kind of difference"))
@@ -201,6 +202,7 @@ def compare_kernels(
     one, other = texts
     pairing = pair_functions(one, other)
     pairs = np.array(pairing.pairs, np.int64).reshape(-1, 2)
+    call_alike(one, other, pairs, numbers)
     match = match_words(one, other, pairs, progress)
     return WholeDiff(
         left=one.path,

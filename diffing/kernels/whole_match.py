@@ -11,6 +11,7 @@ from relokit.diffing.kernels.whole_align import Aligner, cells, common_anywhere
 from relokit.diffing.kernels.whole_data import data_alike
 from relokit.diffing.kernels.whole_places import TAG_SHIFT, Reference, inside_distance
 from relokit.diffing.kernels.whole_text import KernelText
+from relokit.diffing.kernels.whole_variables import Variables
 from relokit.diffing.progress import Progress
 from relokit.diffing.read.references import Flags, Ints, spans
 
@@ -51,6 +52,8 @@ def match_words(left: KernelText, right: KernelText, pairs: Ints, progress: Prog
     extents = _Extents(
         left.starts[ours], left.lengths[ours], right.starts[theirs], right.lengths[theirs]
     )
+    variables = Variables(left, right)
+    variables.settle(*_beside(left, right, extents))
     same = _same(left, right, extents)
     changed = np.flatnonzero(~same)
     partner = np.full(len(left.words), -1, np.int32)
@@ -60,6 +63,8 @@ def match_words(left: KernelText, right: KernelText, pairs: Ints, progress: Prog
         shapes = _shapes(left, right)
         rest = _common_ends(*shapes, extents, partner)
         unaligned[changed] = _align(*shapes, rest, partner, progress)
+        paired = np.flatnonzero(partner >= 0)
+        variables.settle(paired, partner[paired].astype(np.int64))
         altered, data = _altered(left, right, extents, partner)
     else:
         altered = data = np.zeros(len(left.words), np.bool_)
@@ -79,6 +84,19 @@ class _Extents:
         return _Extents(
             self.left[which], self.left_length[which], self.right[which], self.right_length[which]
         )
+
+
+def _beside(left: KernelText, right: KernelText, extents: _Extents) -> tuple[Ints, Ints]:
+    """Words of functions that are alike in all but places, and those of the others."""
+    which = np.flatnonzero(extents.left_length == extents.right_length)
+    lengths = extents.left_length[which]
+    ours, theirs = spans(extents.left[which], lengths), spans(extents.right[which], lengths)
+    if not len(which):
+        return ours, theirs
+    alike = left.words[ours] == right.words[theirs]
+    whole = np.logical_and.reduceat(alike, np.cumsum(lengths) - lengths)
+    chosen = np.repeat(whole, lengths)
+    return ours[chosen], theirs[chosen]
 
 
 def _same(left: KernelText, right: KernelText, extents: _Extents) -> Flags:

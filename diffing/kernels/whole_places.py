@@ -30,11 +30,17 @@ class Reference(IntEnum):
     """A place that no symbol is near; the value is its distance from the function's start."""
     CONSTANT = 6
     """Constant data, compared by what it is; the value is 0, or its name's number and 1."""
+    VARIABLE = 7
+    """Data that may change, of no name that says which it is, or a page of which no more is known:
+    see whole_variables. The value is what is known; later, which it is.
+    """
 
 
 TAG_SHIFT = 56
-_NAME_SHIFT = 24
+NAME_SHIFT = 24
 """The distance from a symbol, below, is at most Names.reach."""
+NAME_MASK = (1 << TAG_SHIFT) - 1
+"""Number of the name and distance."""
 _BIAS = 1 << 48
 """Makes a signed distance positive."""
 _PAGE_SHIFT = 12
@@ -122,10 +128,10 @@ def _native(name: str, result: Any, *arguments: Any) -> Any:
 
 @cache
 def _check() -> None:
-    shared = {one.name: int(one) for one in Reference if one is not Reference.CONSTANT}
+    shared = {one.name: int(one) for one in Reference if one < Reference.CONSTANT}
     shared |= {
         "TAG_SHIFT": TAG_SHIFT,
-        "NAME_SHIFT": _NAME_SHIFT,
+        "NAME_SHIFT": NAME_SHIFT,
         "BIAS": _BIAS,
         "PAGE_SHIFT": _PAGE_SHIFT,
         "struct whole_symbols": ctypes.sizeof(_WholeSymbols),

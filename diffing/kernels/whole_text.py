@@ -35,12 +35,14 @@ from relokit.diffing.read.references import (
     accessed_bytes,
     pointer_targets,
 )
-from relokit.diffing.read.routine import MAX_ROUTINE, DiffError, Names, preference
+from relokit.diffing.read.routine import MAX_ROUTINE, DiffError, Names, generic, preference
 from relokit.diffing.routines.classify import WEIGHT, ChangeKind, kinds_of_words
 from relokit.linker.kernel.opened import Files
 
 MAX_CODE = 64 << 20
 """Bytes of code of one kernel that are compared; shipped ones have 18 MiB."""
+_NAMELESS, _PAGE, _NAMED = 0, 1, 2
+"""What is known of a variable: nothing, that it is a page, or, from here on, its generic name."""
 FUNCTION_LETTERS = b"tTwW"
 """What kallsyms calls code, as nm does."""
 
@@ -83,6 +85,10 @@ class KernelText:
     """By function, where it is in the program."""
     jumps: Flags = field(repr=False)
     """By function, whether it jumps by a register."""
+    variables: Ints = field(repr=False)
+    """Ascending numbers of the words whose place is a Reference.VARIABLE."""
+    variable_offsets: Ints = field(repr=False)
+    """Where those that these take begin, as offsets."""
     skipped: tuple[str, ...] = ()
     others: int = 0
     """References to data that is not constant: only the place is compared."""
@@ -156,6 +162,11 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
     places = rows.places(reader, offsets, lengths)
     others = places[taken] >> TAG_SHIFT >= Reference.DATA
     _name_constants(places, reader, data)
+    variables = _variables(places, reader, table, data)
+    variable_offsets = reader.target[variables]
+    known = places[variables] >= tagged(Reference.VARIABLE, _NAMED)
+    row = np.searchsorted(table.offsets, variable_offsets[known], "right") - 1
+    variable_offsets[known] = table.offsets[row]
     _name_literals(places, targets, reader, data, offsets, starts)
     return KernelText(
         path=path,
@@ -170,6 +181,8 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
         program=data,
         offsets=offsets,
         jumps=_jumps(words, starts),
+        variables=variables,
+        variable_offsets=variable_offsets,
         skipped=tuple(table.names[index] for index in np.flatnonzero(code & ~whole).tolist()),
         others=int(others.sum()) - len(constant),
     )
@@ -177,13 +190,17 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
 
 @dataclass(frozen=True, slots=True)
 class _SymbolTable:
-    """One row an address: ascending offsets, the name chosen, all names, its number, is it code."""
+    """One row an address: ascending offsets, the name chosen, all names, its number, is it code.
+
+    The number of data is that of its generic name; ``numbered`` is whether that is another one.
+    """
 
     offsets: Ints
     names: list[str]
     aliases: list[tuple[str, ...]]
     numbers: Ints
     code: Flags
+    numbered: Flags
 
 
 def _symbol_table(program: ProgramSource, numbers: Numbers) -> _SymbolTable:
@@ -197,7 +214,11 @@ def _symbol_table(program: ProgramSource, numbers: Numbers) -> _SymbolTable:
         known = tuple(program.names[at : at + int(counts[row])])
         aliases[row] = known
         names[row] = min(known, key=preference) or known[0]
-    return _SymbolTable(offsets, names, aliases, numbers.of(names), code)
+    shown = names.copy()
+    for row in np.flatnonzero(~code).tolist():
+        shown[row] = generic(names[row])
+    numbered = np.array([one is not other for one, other in zip(names, shown, strict=True)])
+    return _SymbolTable(offsets, names, aliases, numbers.of(shown), code, numbered)
 
 
 def _bounds(size: int, *places: Ints) -> Ints:
@@ -228,6 +249,27 @@ def _name_constants(places: Ints, reader: TextReader, data: ProgramData) -> None
     row = np.searchsorted(data.symbols, target, "right") - 1
     exact = (row >= 0) & (data.symbols[row] == target)
     places[at] = tagged(Reference.CONSTANT, np.where(exact, data.numbers[row] + 1, 0))
+
+
+def _variables(places: Ints, reader: TextReader, table: _SymbolTable, data: ProgramData) -> Ints:
+    """Have places in data that may change, and is not known by its name, say what is known."""
+    pages = reader.having(Flag.BY_PAGE)
+    unknown = reader.flags[pages] & np.uint8(Flag.COMPLETED | Flag.TAKES) == 0
+    pages = pages[unknown]
+    at = reader.having(Flag.TAKES | Flag.COMPLETED)
+    tag = places[at] >> TAG_SHIFT
+    row = np.searchsorted(table.offsets, reader.target[at], "right") - 1
+    if data.named_data:
+        at = at[(tag == Reference.DATA) & table.numbered[row]]
+        places[at] = tagged(Reference.VARIABLE, (places[at] & (1 << TAG_SHIFT) - 1) + _NAMED)
+    else:
+        # What is far from every name has none; what a name is exactly of has that one.
+        exact = (row >= 0) & (table.offsets[row] == reader.target[at])
+        data_tag = (tag == Reference.DATA) | (tag == Reference.NAMELESS)
+        at = at[data_tag & data.is_nameless(reader.target[at]) & ~exact]
+        places[at] = tagged(Reference.VARIABLE, _NAMELESS)
+    places[pages] = tagged(Reference.VARIABLE, _PAGE)
+    return np.sort(np.concatenate([at, pages]))
 
 
 def _name_literals(

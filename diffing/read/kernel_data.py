@@ -112,9 +112,9 @@ class _Variables:
                 yield symbols.link_base + at
 
 
-def kernel_data(image: memoryview, symbols: Kallsyms) -> SideData:
-    """The data of a kernel; it is only read, and its code only searched for references, when that
-    matters.
+def kernel_data(image: memoryview, symbols: Kallsyms, size: int = 0) -> SideData:
+    """The data of a kernel, which takes ``size`` bytes in memory, or just its Image's; it is only
+    read, and its code only searched for references, when that matters.
     """
     base = symbols.link_base
     ranges = constant_ranges(image, symbols)
@@ -124,13 +124,14 @@ def kernel_data(image: memoryview, symbols: Kallsyms) -> SideData:
     # Nothing is said of code: what is in front of the first range.
     first = ranges[0][0]
     edges = [edge for one in ranges for edge in one]
+    end = max(len(image), size)
     areas = [
         Area("constant data", base + start, end - start, _Filled(filled, start))
         for start, end in ranges
     ]
     areas += [
         Area("data", base + start, end - start, _Filled(filled, start), writable=True)
-        for start, end in zip(edges[1::2], [*edges[2::2], len(image)], strict=True)
+        for start, end in zip(edges[1::2], [*edges[2::2], end], strict=True)
     ]
 
     def references() -> Iterator[int]:
@@ -143,6 +144,6 @@ def kernel_data(image: memoryview, symbols: Kallsyms) -> SideData:
     return SideData(
         areas,
         references=references,
-        table=_Variables(symbols, first, len(image)),
+        table=_Variables(symbols, first, end),
         named=symbols.letters.count(b"b") >= LEAST_NAMED,
     )

@@ -40,7 +40,7 @@ def kernel_side(opened: OpenedKernel, symbol: str | None) -> Side:
         return kernel.image[at : at + size] if at >= 0 else kernel.image[:0]
 
     # Those that are cut out by what is known of them: kallsyms has no sizes.
-    data = kernel_data(kernel.image, symbols)
+    data = kernel_data(kernel.image, symbols, kernel.header.image_size)
     known = (RELOCATION, HYP_VECTORS, KEXEC_VECTORS)
     if symbol is not None and symbol in symbols and symbol not in known:
         names = Names((), content, data, table=LinkedNames(symbols))

@@ -5,7 +5,7 @@
 
 #include "native.h"
 
-#define FIELDS 5
+enum { FIELDS = 5, GO_ON = 4, CALLS = 2, WRITTEN = 10 };
 
 #define WORD 4
 #define PAGE_MASK INT64_C(0xFFF)
@@ -34,6 +34,13 @@ struct relative_form {
 	uint32_t width;
 };
 
+/* A form that writes the register at bit `shift` if bit `when` is set. */
+struct written_form {
+	struct form form;
+	uint32_t when;
+	uint32_t shift;
+};
+
 struct reference_forms {
 	struct relative_form relative[FIELDS];
 	struct form adr;
@@ -42,8 +49,13 @@ struct reference_forms {
 	struct form access;
 	struct form literal;
 	struct form branch; /* whatever may leave, by its class */
+	struct form goes_on[GO_ON]; /* but does not, or not always */
+	struct form calls[CALLS];
+	struct written_form written[WRITTEN]; /* beside bits 4:0 */
 	uint32_t adr_field;
 	uint32_t low_field; /* the immediate of `add` and `access` */
+	uint32_t saved; /* the registers that a call preserves, as bits */
+	uint32_t reach; /* instructions behind an ADRP that are looked at */
 };
 
 /* A function: `count` words at byte `place` of the program, and what is found of each. */
@@ -59,7 +71,7 @@ struct text {
 };
 
 const struct shared references_shared[] = {
-	SHARED(FIELDS), SHARED(REFERS), SHARED(LITERAL), SHARED(BY_PAGE), SHARED(COMPLETED),
+	SHARED(FIELDS), SHARED(GO_ON), SHARED(CALLS), SHARED(WRITTEN), SHARED(REFERS), SHARED(LITERAL), SHARED(BY_PAGE), SHARED(COMPLETED),
 	SHARED(INSIDE), SHARED(TAKES), SHARED_SIZE(struct reference_forms), SHARED_END,
 };
 
@@ -144,9 +156,33 @@ static int64_t scale_of(const struct reference_forms *forms, uint32_t word)
 	return word >> 26 & word >> 23 & 1 ? 16 : INT64_C(1) << (word >> 30);
 }
 
+static int is_any(const struct form *forms, uint32_t count, uint32_t word)
+{
+	for (uint32_t at = 0; at < count; at++)
+		if (holds(forms[at], word))
+			return 1;
+	return 0;
+}
+
+/* As page_register.py has it. */
+static int loses(const struct reference_forms *forms, uint32_t word, uint32_t number)
+{
+	if (holds(forms->branch, word)) {
+		if (!is_any(forms->goes_on, GO_ON, word))
+			return !(forms->saved >> number & 1 && is_any(forms->calls, CALLS, word));
+		return holds(forms->goes_on[0], word) && (word & 31) == number;
+	}
+	for (uint32_t at = 0; at < WRITTEN; at++)
+		if (holds(forms->written[at].form, word) &&
+		    word >> forms->written[at].when & 1 &&
+		    (word >> forms->written[at].shift & 31) == number)
+			return 1;
+	return (word & 31) == number;
+}
+
 /*
- * Follows the register of an ADRP to the instructions that add the low 12 bits: up to a branch, a
- * place that is entered, the register's end or the function's.
+ * Follows the register of an ADRP to the instructions that add the low 12 bits: up to a place that
+ * is entered, the register's end or the function's, and no further than it reaches.
  */
 static void complete(const struct text *text, uint64_t adrp)
 {
@@ -154,9 +190,11 @@ static void complete(const struct text *text, uint64_t adrp)
 	uint32_t register_number = text->words[adrp] & 31;
 	int64_t page = text->targets[adrp];
 
-	for (uint64_t at = adrp + 1; at < text->count && !(text->flags[at] & ENTERED); at++) {
+	for (uint64_t at = adrp + 1; at < text->count && at - adrp <= forms->reach; at++) {
 		uint32_t word = text->words[at];
 
+		if (text->flags[at] & ENTERED)
+			break;
 		if (text->flags[at] & LITERAL)
 			continue;
 		if ((holds(forms->add, word) || holds(forms->access, word)) &&
@@ -168,7 +206,7 @@ static void complete(const struct text *text, uint64_t adrp)
 			text->targets[adrp] = text->targets[at];
 			text->flags[adrp] |= COMPLETED;
 		}
-		if (holds(forms->branch, word) || (word & 31) == register_number)
+		if (loses(forms, word, register_number))
 			break;
 	}
 }

@@ -6,6 +6,7 @@ The rules are those of diffing/instructions/decode.py. Encodings: ARM DDI 0487, 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from enum import IntFlag
 from functools import cache
 from typing import Any
@@ -23,15 +24,15 @@ from relokit.codegen.instruction_forms import (
     RELATIVE,
     UNSIGNED_OFFSET,
     WITHIN_PAGE,
+    InstructionForm,
 )
+from relokit.diffing.read.page_register import CALLS, GOES_ON, LEAVING, REACH, SAVED, WRITTEN
 
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint32]
 Flags = npt.NDArray[np.bool_]
 
 _LOW_FIELD = 0x003FFC00
-# Branches, exceptions and System instructions, by bits 28:26.
-_BRANCHES_MASK, _BRANCHES = 0x1C000000, 0x14000000
 
 
 def data_references(code: bytes | memoryview, address: int) -> list[int]:
@@ -140,15 +141,30 @@ class _RelativeForm(ctypes.Structure):
     _fields_ = (("form", _Form), ("low", ctypes.c_uint32), ("width", ctypes.c_uint32))
 
 
+class _WrittenForm(ctypes.Structure):
+    """``struct written_form`` of references.c."""
+
+    _fields_ = (("form", _Form), ("when", ctypes.c_uint32), ("shift", ctypes.c_uint32))
+
+
 class _Forms(ctypes.Structure):
     """``struct reference_forms`` of references.c."""
 
     _fields_ = (
         ("relative", _RelativeForm * len(RELATIVE)),
         *((name, _Form) for name in ("adr", "adrp", "add", "access", "literal", "branch")),
+        ("goes_on", _Form * len(GOES_ON)),
+        ("calls", _Form * len(CALLS)),
+        ("written", _WrittenForm * len(WRITTEN)),
         ("adr_field", ctypes.c_uint32),
         ("low_field", ctypes.c_uint32),
+        ("saved", ctypes.c_uint32),
+        ("reach", ctypes.c_uint32),
     )
+
+
+def _forms(forms: Sequence[InstructionForm]) -> Any:
+    return (_Form * len(forms))(*(_Form(*form) for form in forms))
 
 
 _FORMS = _Forms(
@@ -156,16 +172,29 @@ _FORMS = _Forms(
         *(_RelativeForm(_Form(mask, value), low, width) for mask, value, low, width in RELATIVE)
     ),
     *(_Form(*form) for form in (ADR, ADRP, ADD, UNSIGNED_OFFSET, LITERAL)),
-    _Form(_BRANCHES_MASK, _BRANCHES),
+    _Form(*LEAVING),
+    _forms(GOES_ON),
+    _forms(CALLS),
+    (_WrittenForm * len(WRITTEN))(
+        *(_WrittenForm(_Form(*form), when, shift) for form, when, shift in WRITTEN)
+    ),
     ADR_FIELD,
     _LOW_FIELD,
+    sum(1 << register for register in SAVED),
+    REACH,
 )
 
 
 @cache
 def _native_read() -> Any:
     shared = {str(flag.name): int(flag) for flag in Flag}
-    shared |= {"FIELDS": len(RELATIVE), "struct reference_forms": ctypes.sizeof(_Forms)}
+    shared |= {
+        "FIELDS": len(RELATIVE),
+        "GO_ON": len(GOES_ON),
+        "CALLS": len(CALLS),
+        "WRITTEN": len(WRITTEN),
+        "struct reference_forms": ctypes.sizeof(_Forms),
+    }
     native.check_shared(native.library(), "references_shared", shared)
     pointer = ctypes.c_void_p
     return native.function(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -128,6 +129,20 @@ class Names:
         if len(shown) <= SHOWN_STRING:
             return shown
         return f'{shown[:SHOWN_STRING]}..." ({zlib.crc32(text):08x})'
+
+
+_NUMBERED = re.compile(
+    r"(?<=[\w$])(?:(?:\.(?:constprop|isra))?\.\d+)+$|(?<=^__UNIQUE_ID_)(\w*?)\d+(?:\.\d+)*$"
+)
+
+
+def generic(name: str) -> str:
+    """``name`` without the numbers that a compiler gives: those of another build are others.
+
+    ``CSWTCH.224`` is ``CSWTCH.#``, as static data of a function is, and what GCC made copies of
+    (``f.isra.0``); ``__UNIQUE_ID_`` names have a number of __COUNTER__.
+    """
+    return _NUMBERED.sub(lambda match: f"{match[1] or ''}.#", name)
 
 
 def preference(name: str) -> tuple[int, int, str]:

@@ -11,7 +11,7 @@ from functools import cached_property
 from relokit.codegen.base.bits import signed
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.instruction_forms import ADRP, BR, LITERAL, UNSIGNED_OFFSET
-from relokit.diffing.instructions.decode import PLACE, Instruction
+from relokit.diffing.instructions.decode import NAMELESS, PLACE, Instruction, variable_at
 from relokit.diffing.instructions.normalise import Key
 from relokit.diffing.read.data import MAX_DATUM, Datum
 from relokit.diffing.read.routine import Routine, Side
@@ -21,6 +21,7 @@ MAX_DATA = 1 << 12
 """Pieces of data that are compared in one diff."""
 MAX_DATA_BYTES = 1 << 20
 TYPE_HASH = 4
+NO_NAMES = "variables without a name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,9 @@ class DataFollower:
             users = routine.left, routine.right
             for row in routine.rows:
                 one, other = row.left, row.right
-                if one and other and _alike(one, other) and not ADRP.holds(one.word):
+                if one and other and NAMELESS in (one.variable, other.variable):
+                    self.left_out[NO_NAMES] = None
+                elif one and other and _alike(one, other) and not ADRP.holds(one.word):
                     places = one.address, other.address
                     label = one.place if one.named and not one.datum else ""
                     label = label or f"data of {routine.name}{one.offset:+#x}"
@@ -159,6 +162,8 @@ def _alike(one: Instruction, other: Instruction) -> bool:
     """Whether both take what may be the same data: of a string it is known already."""
     if not one.taken or not other.taken or one.place.startswith('"'):
         return False
+    if one.variable and one.variable == other.variable:
+        return True
     return (one.datum and other.datum) or one.place == other.place
 
 
@@ -286,11 +291,13 @@ class _DataLines:
             offset, word, ".quad" if size == 8 else ".word", f"{PLACE} - ." if relative else PLACE,
             place=name or f"{place:#x}", named=name is not None, address=place,
             distance=place - self._user.address, taken=True, datum=nameless,
+            variable=variable_at(place, name, self._names, taken=False),
         )  # fmt: skip
         if nameless or (not string and data.is_unknown(place)):
             return line, _key(f"{line.mnemonic} data{' - .' if relative else ''}")
         shown = None if string else self._labels.at(place)
-        return line, _key(f"{line.mnemonic} {shown or line.place}{' - .' if relative else ''}")
+        shown = shown or line.variable or line.place
+        return line, _key(f"{line.mnemonic} {shown}{' - .' if relative else ''}")
 
     def _plain(self, offset: int, word: int) -> tuple[Instruction, Key]:
         """A word, with the relocations in it that are of no kind to follow."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
 
 from relokit.diffing.instructions.decode import Instruction
 from relokit.diffing.instructions.normalise import Key, Register
@@ -11,8 +11,10 @@ from relokit.diffing.routines.align import Pair
 from relokit.diffing.routines.classify import ChangeKind, heavier, kind_of
 from relokit.diffing.routines.model import Action, Change, DiffRow, register_name
 
-Meaning = tuple[str, tuple[Register, ...], int | None]
-"""Shape, registers under the renaming, and the pair a branch leads to."""
+Variable = tuple[int, int] | int | None
+"""Which it is on both sides; of one that is no counterpart of another, its side and its VA."""
+Meaning = tuple[str, tuple[Register, ...], int | None, Variable]
+"""Shape, registers under the renaming, the pair a branch leads to, and which variable it takes."""
 Registers = tuple[Sequence[tuple[Register, ...]], Sequence[tuple[Register, ...]]]
 
 
@@ -39,9 +41,12 @@ class Judge:
             _next_pairs(len(self._left), [i for i, _ in pairs]),
             _next_pairs(len(self._right), [j for _, j in pairs]),
         )
-        self._meanings = [_meanings(*side) for side in zip(keys, registers, following, strict=True)]
+        variables = _variables(keys, pairs)
+        self._meanings = [
+            _meanings(*side) for side in zip(keys, registers, following, variables, strict=True)
+        ]
         self._suggested = suggested and [
-            _meanings(*side) for side in zip(keys, suggested, following, strict=True)
+            _meanings(*side) for side in zip(keys, suggested, following, variables, strict=True)
         ]
 
     def rows(self) -> Iterator[DiffRow]:
@@ -104,12 +109,40 @@ def _note(registers: Sequence[Register], left: Meaning, right: Meaning) -> str:
 
 
 def _meanings(
-    keys: Sequence[Key], registers: Sequence[tuple[Register, ...]], following: Sequence[int]
+    keys: Sequence[Key],
+    registers: Sequence[tuple[Register, ...]],
+    following: Sequence[int],
+    variables: Mapping[int, Variable],
 ) -> list[Meaning]:
     return [
-        (key.shape, own, _place(key.target, following))
+        (
+            key.shape,
+            own,
+            _place(key.target, following),
+            None if key.variable is None else variables[key.variable],
+        )
         for key, own in zip(keys, registers, strict=True)
     ]
+
+
+def _variables(
+    keys: tuple[Sequence[Key], Sequence[Key]], pairs: Sequence[Pair]
+) -> tuple[dict[int, Variable], dict[int, Variable]]:
+    """By side and VA, which variable it is: one to one, as most pairs have it, the first first."""
+    votes = Counter(
+        (one.variable, other.variable)
+        for one, other in ((keys[0][i], keys[1][j]) for i, j in pairs)
+        if one.variable is not None and other.variable is not None and one.shape == other.shape
+    )
+    found: tuple[dict[int, Variable], dict[int, Variable]] = {}, {}
+    for number, ((one, other), _) in enumerate(votes.most_common()):
+        if one not in found[0] and other not in found[1]:
+            found[0][one] = found[1][other] = number
+    for side, (those, known) in enumerate(zip(keys, found, strict=True)):
+        for key in those:
+            if key.variable is not None:
+                known.setdefault(key.variable, (side, key.variable))
+    return found
 
 
 def _place(target: int | None, following: Sequence[int]) -> int | None:

@@ -218,5 +218,6 @@ def test_a_packed_kernel_is_the_kernel_in_it(
     path = tmp_path / "vmlinuz"
     path.write_bytes(packed)
     assert main(["diff", str(kernel_6_1), str(path)]) == 0
-    assert main(["diff", str(kernel_6_1), f"{path}:machine_kexec"]) == 0
     assert capsys.readouterr().out == ""
+    assert main(["diff", str(kernel_6_1), f"{path}:machine_kexec"]) == 0
+    assert capsys.readouterr().out == "data not compared: variables without a name\n"
