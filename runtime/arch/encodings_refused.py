@@ -6,6 +6,8 @@ K1.2 have under "CONSTRAINED UNPREDICTABLE behavior": UNDEFINED is always among 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.instruction_forms import InstructionForm
 from relokit.codegen.system_registers import OPERATIONS, decode_system, split_key
@@ -85,6 +87,7 @@ def unallocated(word: int) -> str | None:
     return None
 
 
+@lru_cache(1 << 12)
 def unpredictable(word: int) -> str | None:
     """Why nobody can say what ``word`` does, None if that is certain, as far as is known here."""
     decoded = decode_system(word)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from weakref import ReferenceType, ref
+
+from relokit.linker.image import Image
 from relokit.runtime.record.code_seen import CodeSeen
 from relokit.runtime.record.scene import SeenWord
 from relokit.runtime.record.trace import Trace, TraceKind
@@ -29,10 +32,28 @@ def code_seen(guest: Guest, trace: Trace) -> CodeSeen:
             if located is None:
                 words[at] = SeenWord(at, _in_ram(guest, pa + offset), None)
                 continue
-            line = located[0].line_at(located[1])
-            words[at] = SeenWord(at, linked_word(*located), str(line) if line else None)
-            places[at] = place_in(*located)
+            word, line, places[at] = _linked(*located)
+            words[at] = SeenWord(at, word, line)
     return CodeSeen(words, places)
+
+
+_Linked = tuple[int | None, str | None, str]
+"""A word as it was linked, its source line, and its place."""
+_known: dict[int, tuple[ReferenceType[Image], dict[int, _Linked]]] = {}
+"""By identity of an image that is still there: the cells of a matrix run the same code."""
+
+
+def _linked(image: Image, va: int) -> _Linked:
+    key = id(image)
+    if key not in _known:
+        _known[key] = ref(image, lambda _: _known.pop(key)), {}
+    known = _known[key][1]
+    found = known.get(va)
+    if found is None:
+        line = image.line_at(va)
+        found = linked_word(image, va), str(line) if line else None, place_in(image, va)
+        known[va] = found
+    return found
 
 
 def _in_ram(guest: Guest, pa: int) -> int | None:
