@@ -34,7 +34,7 @@ def error(row: TableRow) -> str:
     if row.status is not RowStatus.PREDICTED:
         return f"(left {row.residual:+.1%})" if row.residual is not None else ""
     said = "inside" if row.inside else "outside"
-    return said if row.perhaps is None else f"{said}; Stingray {row.perhaps:+.1%}"
+    return said if row.perhaps is None else f"{said}; {row.supposed} {row.perhaps:+.1%}"
 
 
 def seconds(value: float) -> str:

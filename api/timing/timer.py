@@ -15,7 +15,7 @@ from relokit.runtime.kexec.job import Job
 from relokit.runtime.timing.counts import OF_THE_MOVE, MoveCounts, Phase
 from relokit.runtime.timing.model.beliefs import Beliefs, Estimate
 from relokit.runtime.timing.model.fitting import Measurement
-from relokit.runtime.timing.model.hardware import Hardware
+from relokit.runtime.timing.model.hardware import Hardware, ParameterName
 from relokit.runtime.timing.model.hardware_file import (
     hardware,
     known_machines,
@@ -174,7 +174,9 @@ class Timer:
             name = f"measurement {number}"
             measurements.append(Measurement(name, terms, one.seconds, one.relative))
         found = reference_fit(self.count_reference, [own], measurements)
-        rows = [row for row in learnt(found, [own]) if row.machine in ("", own.key)]
+        mine = {own.unknown(name) for name in ParameterName if own.has(name)}
+        names = {(key.machine, key.name.value) for key in mine}
+        rows = [row for row in learnt(found, [own]) if (row.machine, row.name) in names]
         return [own], found.beliefs, tuple(rows)
 
 

@@ -114,7 +114,9 @@ def read_measurements(path: Path) -> tuple[Hardware, MeasurementsFile]:
         if parameter in CONSTANTS:
             _refuse(where, f"{name} is no parameter that measurements tell", "leave it out of free")
         own[parameter] = Parameter(parameter, f"free: fitted to {where}")
-    return Hardware(where, file.name, own, base.shared), file
+    if file.name in ("", *known_machines()):
+        _refuse(where, f"{file.name!r} is another machine's name, or none", "give it its own")
+    return Hardware(file.name, file.name, own, base.shared), file
 
 
 def parse_size(text: str, where: str) -> int:

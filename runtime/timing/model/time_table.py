@@ -52,7 +52,7 @@ class TableRow:
     The reported figure is expected from ``low`` to ``high``: with 95 %, or, where the machine is
     not named, over ``machines``, those that were fitted; ``inside`` says whether it is. ``error``
     is the model's over the reported one, less 1: of a row that is predicted. ``perhaps`` is the
-    same, were it the machine that it may be. ``residual`` is what the fit leaves.
+    same, were it ``supposed``, the machine that it may be. ``residual`` is what the fit leaves.
     """
 
     id: str
@@ -71,6 +71,7 @@ class TableRow:
     error: float | None = field(default=None, metadata=ABSENT)
     residual: float | None = field(default=None, metadata=ABSENT)
     perhaps: float | None = field(default=None, metadata=ABSENT)
+    supposed: str = field(default="", metadata=ABSENT)
     note: str = field(default="", metadata=ABSENT)
 
 
@@ -224,7 +225,8 @@ class _Table:
             value = None
             low, high = min(one.low for one in each), max(one.high for one in each)
         predicted = status is RowStatus.PREDICTED and value is not None
-        perhaps = parts[0].perhaps
+        supposed = parts[0].perhaps
+        perhaps = self._estimate(row, supposed, status).value if supposed else None
         return TableRow(
             id=row.id,
             what=row.what,
@@ -241,7 +243,8 @@ class _Table:
             at_least=row.at_least,
             error=_error(value, row) if predicted else None,
             residual=_error(value, row) if named and not predicted else None,
-            perhaps=_error(self._estimate(row, perhaps, status).value, row) if perhaps else None,
+            perhaps=_error(perhaps, row),
+            supposed=supposed,
             note=row.note,
         )
 

@@ -223,6 +223,18 @@ seconds = 0.4
 """
 
 
+def test_the_example_of_the_page_is_such_a_file(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "time.md").read_text()
+    _, _, rest = page.partition("    # mine.toml\n")
+    lines = rest.splitlines()
+    end = next(number for number, line in enumerate(lines) if line and line[:4] != "    ")
+    path = tmp_path / "mine.toml"
+    path.write_text("\n".join(lines[:end]))
+    found, file = read_measurements(path)
+    assert (found.name, len(file.measurement)) == ("my board", 1)
+    assert found.parameter(P.LINE).value == 11.5
+
+
 def test_a_file_of_measurements_is_read(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(GOOD)
@@ -238,6 +250,8 @@ def test_a_file_of_measurements_is_read(tmp_path: Path) -> None:
     ("old", "new", "why"),
     [
         ('"cortex-a72"', '"pentium"', "no machine 'pentium'"),
+        ('"mine"', '"stingray"', "another machine's name"),
+        ('"mine"', '""', "another machine's name"),
         ('"access_ns"', '"speed"', "no parameter 'speed'"),
         ('"access_ns"', '"overlap"', "no parameter that measurements tell"),
         ("0.4", "0", "out of range"),
