@@ -11,7 +11,7 @@ from typing import Any
 from relokit.source_digest import source_digest
 
 COMMAND = "make mutants"
-_ROWS = ("killed", "right", "survived", "equivalent", "warned", "no_answer")
+_ROWS = ("killed", "right", "survived", "equivalent", "harmless", "warned", "no_answer")
 
 
 def summary(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,9 +48,14 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"- {everything:,} mutants of {', '.join(f'`{one}`' for one in found['targets'])}."
     yield (
         f"- {row['killed']:,} killed: {row['killed'] / everything:.1%} of all, "
-        f"{row['killed'] / different:.1%} without the {row['equivalent']:,} that are no mistakes, "
-        f"{row['killed'] / (different - row['warned']):.1%} without the {row['warned']:,} more "
-        "that a warning tells of."
+        f"**{row['killed'] / different:.1%}** without the {row['equivalent']:,} that are no "
+        "mistakes."
+    )
+    told = row["killed"] + row["warned"] + row["harmless"]
+    yield (
+        f"- Of {row['warned']:,} more, and of {row['harmless']:,} that are no mistakes, a rule "
+        f"warns: with `--strict`, {told / (different + row['harmless']):.1%} of what can be told "
+        "are."
     )
     yield (f"- {row['right'] / max(row['killed'], 1):.1%} of the killed at the right place.")
     for what in ("routines", "operators"):

@@ -17,8 +17,6 @@ from relokit.runtime.mutation.reviewed import entry_of
 
 K = TypeVar("K")
 
-ALWAYS = frozenset({"fetch.in-place"})
-"""Warnings that good code has as well."""
 RIGHT = frozenset(FindingPlace) - {FindingPlace.ELSEWHERE}
 """Places of a finding from which a person sees the mutated instruction, or that one is missing."""
 
@@ -41,7 +39,8 @@ class MutantRow:
     """How many mutants of one kind ended how; ``right`` is of the killed, at the right place.
 
     Of the survivors, ``equivalent`` are no mistakes: the model shows it, and the reviewed list says
-    why. Of the others, ``warned`` have a warning.
+    why; of ``harmless`` ones a rule warns all the same. Of the others, ``warned`` have a warning.
+    Only what the good code is not warned of counts.
     """
 
     killed: int
@@ -49,6 +48,7 @@ class MutantRow:
     survived: int
     no_answer: int
     equivalent: int
+    harmless: int
     warned: int
 
     @property
@@ -60,6 +60,16 @@ class MutantRow:
     def different(self) -> int:
         """All but those that are no mistakes."""
         return self.all - self.equivalent
+
+    @property
+    def told(self) -> int:
+        """What a rule finds, be it by a warning: what ``--strict`` fails."""
+        return self.killed + self.warned + self.harmless
+
+    @property
+    def tellable(self) -> int:
+        """All but those that are no mistakes and that no rule says anything of."""
+        return self.all - self.equivalent + self.harmless
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,5 +233,6 @@ def _row(tried: Sequence[Tried]) -> MutantRow:
         survived=counts[MutantStatus.SURVIVED],
         no_answer=counts[MutantStatus.NO_ANSWER],
         equivalent=len(survived) - len(different),
-        warned=sum(bool(set(one.result.warnings) - ALWAYS) for one in different),
+        harmless=sum(bool(one.result.warnings) for one in survived if _citation(one)),
+        warned=sum(bool(one.result.warnings) for one in different),
     )

@@ -52,7 +52,7 @@ PSCI_64_BIT = 1 << 30
 
 POISON = 0x6B6B_A5A5_6B6B_A000
 """What memory and registers hold that nobody has set: no VA, no PA, no zero. x0 to x28
-hold it plus their number, x29 and SP as it is."""
+hold it plus their number and 32, x29 and SP as it is."""
 
 NEVER_CLEANED = 0x60DE_CADE_60DE_CADE
 """What a run with effects finds in memory that no cache was cleaned to: no VA, no PA, no zero, and

@@ -74,11 +74,14 @@ def _target(target: TargetTried) -> Iterator[str]:
 
 def _table(what: str, rows: Mapping[Any, MutantRow]) -> Iterator[str]:
     yield ""
-    yield f"{what:<16} mutants  killed  right place  survived  equivalent  warned  no answer"
+    yield (
+        f"{what:<16} mutants  killed  right place  survived  equivalent  harmless  warned  "
+        "no answer"
+    )
     for name, row in rows.items():
         yield (
             f"{name:<16} {row.all:>7} {row.killed:>7} {row.right:>12} {row.survived:>9} "
-            f"{row.equivalent:>11} {row.warned:>7} {row.no_answer:>10}"
+            f"{row.equivalent:>11} {row.harmless:>9} {row.warned:>7} {row.no_answer:>10}"
         )
 
 
@@ -106,7 +109,9 @@ def _summary(row: MutantRow) -> str:
         text += f", {row.right / row.killed:.1%} of them at the right place"
     missed = row.survived - row.equivalent
     text += f"; {missed:,} survived"
-    if row.warned:
-        mistakes = max(row.different - row.warned, 1)
-        text += f" ({row.warned:,} with a warning: {row.killed / mistakes:.1%} without these)"
+    if row.told > row.killed:
+        text += (
+            f"; a rule warns of {row.warned:,} of them and of {row.harmless:,} equivalent ones: "
+            f"with --strict {row.told / max(row.tellable, 1):.1%} fail"
+        )
     return f"{text}, {row.no_answer:,} without an answer"

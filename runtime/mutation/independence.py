@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.instruction_forms import BARRIER
+from relokit.codegen.instruction_forms import BARRIER, NOP
 from relokit.runtime.mutation.encodings import LOAD, PAIR_MODE, SINGLE_MODE, encoding_of
 
 FLAGS = 32
@@ -36,6 +36,8 @@ def independent(one: int, other: int) -> bool:
 
     One of them at least has no effect but on registers and flags.
     """
+    if NOP in (one, other):
+        return True
     first, second = operands_of(one), operands_of(other)
     if first is None or second is None or not (first.apart or second.apart):
         return False

@@ -96,8 +96,12 @@ def fits(layout: MoveLayout, routine: RoutineName, target: Target) -> bool:
 
 def _paths(routine: RoutineName, target: Target) -> Iterator[KexecPath]:
     match routine:
-        case RoutineName.RELOCATION | RoutineName.DATA:
+        case RoutineName.DATA:
             yield KexecPath.NORMAL
+        case RoutineName.RELOCATION:
+            yield KexecPath.NORMAL
+            if not target.has(Feature.SKIP_IN_PLACE):
+                yield KexecPath.IN_PLACE
         case RoutineName.VECTORS:
             yield from (KexecPath.NORMAL, KexecPath.HIBERNATE)
         case RoutineName.SOFT_RESTART:

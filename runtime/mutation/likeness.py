@@ -29,6 +29,9 @@ _LEVEL_AND_MASKS = 0x3CC
 _SCTLR = ("SCTLR_EL1", "SCTLR_EL2")
 _SCTLR_NAMED = SCTLR_NMI | SCTLR_EE | SCTLR_M
 """All that matters of it at an entry with M clear."""
+_TTBRS = ("TTBR0_EL1", "TTBR1_EL1", "TTBR0_EL2", "TTBR1_EL2")
+_TTBR_NAMED = (1 << 48) - 1
+"""All but the ASID, which tags what is not global (D8.16): a kernel's own entries are."""
 _NO_EFFECT = (TraceKind.FETCH, TraceKind.FILL)
 _OF_AN_EFFECT = [
     "kind", "el", "va", "pa", "length", "value", "count", "stride", "size", "encoding",
@@ -108,6 +111,7 @@ def _handed_over(cpu: CpuFacts, role: StationRole) -> tuple[object, ...]:
     if role is not StationRole.RESUMED:
         # No other bit has an effect with the MMU off, and who is entered writes all of it.
         system |= {name: system[name] & _SCTLR_NAMED for name in _SCTLR if name in system}
+        system |= {name: system[name] & _TTBR_NAMED for name in _TTBRS if name in system}
     return cpu.pc, cpu.pstate & _LEVEL_AND_MASKS, cpu.x[: PROMISED[role]], sorted(system.items())
 
 

@@ -115,9 +115,9 @@ class MutantResult:
 
     ``found`` is the first finding's message and ``at`` its place; ``rank`` which of what made it so
     a mutated instruction is, counted from 1, where that names it. ``warnings`` are the rules that
-    warned in any layout and ``not_judged`` those that could not tell: of survivors. ``likeness``
-    is how a survivor differs from the good code, in all scenes. ``why`` says why there is no
-    answer.
+    warned in any layout, though not of the good code, and ``not_judged`` those that could not tell:
+    of survivors. ``likeness`` is how a survivor differs from the good code, in all scenes. ``why``
+    says why there is no answer.
     """
 
     id: str

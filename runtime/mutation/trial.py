@@ -117,12 +117,20 @@ def _quiet(stage: str, done: int, total: int) -> None:
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class _Good:
+    """What the good code did, and the rules that warn of it all the same."""
+
+    imprint: Imprint
+    warnings: frozenset[str]
+
+
 class Trier:
     """Tries mutants of ``code``, which is good, in ``layouts``."""
 
     def __init__(self, target: Target, code: CodeSet, layouts: tuple[MoveLayout, ...]) -> None:
         self._target, self._code, self._layouts = target, code, layouts
-        self._good: dict[tuple[str, MutantScene], Imprint] = {}
+        self._good: dict[tuple[str, MutantScene], _Good] = {}
 
     def result_of(self, mutant: Mutant) -> MutantResult:
         """Try ``mutant`` in the layouts that it is for, until one kills it.
@@ -142,9 +150,11 @@ class Trier:
                             return _unanswered(mutant, layout, trial.no_answer)
                         if trial.errors:
                             return _killed(mutant, layout, trial, self._code.image)
-                        survived = _with_doubts(survived, trial)
                         imprint = imprint_of(trial.record, trial.memory)
-                        found.append(likeness_of(self._good_in(layout, scene), imprint))
+                        judgement = trial.judgement
+                    good = self._good_in(layout, scene)
+                    survived = _with_doubts(survived, judgement, good)
+                    found.append(likeness_of(good.imprint, imprint))
                 except NoSuchDataError:
                     continue
                 except RelokitError as error:
@@ -153,12 +163,13 @@ class Trier:
                 break
         return replace(survived, likeness=max(found, key=list(Likeness).index))
 
-    def _good_in(self, layout: MoveLayout, scene: MutantScene) -> Imprint:
+    def _good_in(self, layout: MoveLayout, scene: MutantScene) -> _Good:
         known = self._good.get((layout.name, scene))
         if known is None:
             target, move = scene.of(self._target, layout)
             with tried(target, self._code, move) as trial:
-                known = imprint_of(trial.record, trial.memory)
+                warned = frozenset(one.rule for one in trial.judgement.findings)
+                known = _Good(imprint_of(trial.record, trial.memory), warned)
                 self._good[layout.name, scene] = known
         return known
 
@@ -167,9 +178,9 @@ def _unanswered(mutant: Mutant, layout: MoveLayout, why: str) -> MutantResult:
     return MutantResult(mutant.id, MutantStatus.NO_ANSWER, layout.name, why=why)
 
 
-def _with_doubts(result: MutantResult, trial: CodeTrial) -> MutantResult:
-    warned = [one.rule for one in trial.judgement.findings]
-    not_judged = trial.judgement.answers.not_judged
+def _with_doubts(result: MutantResult, judgement: Judgement, good: _Good) -> MutantResult:
+    warned = [one.rule for one in judgement.findings if one.rule not in good.warnings]
+    not_judged = judgement.answers.not_judged
     return replace(
         result,
         warnings=tuple(dict.fromkeys((*result.warnings, *warned))),

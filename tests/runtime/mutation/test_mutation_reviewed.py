@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -63,17 +64,30 @@ def test_whether_an_order_matters(one: str, other: str, free: bool) -> None:
 @cache
 def mutants() -> tuple[Mutant, ...]:
     found: list[Mutant] = []
-    for target in (Target(series=15), Target(series=0)):
+    for target in (Target(series=15), Target(series=0), Target(series=15, va_bits=52)):
         layouts = layouts_for(target, Job(), [Regime.NVHE, Regime.EL1])
         found += survey(target, CodeSet(programs(target)), layouts, RoutineName).mutants
     return tuple(found)
+
+
+SHIPPED = {
+    "source and destination come to the end of a page together": (
+        "register",
+        "tst x12, #0xfff -> tst x13, #0xfff",
+    ),
+}
+"""Of what shipped kernels have and our code has not."""
 
 
 @pytest.mark.parametrize("entry", reviewed(), ids=lambda entry: entry.name)
 def test_every_entry_is_of_something_and_cites(entry: Reviewed) -> None:
     assert entry.cites
     assert entry.text.pattern != ".*" or entry.independent
-    assert any(entry.is_of(one) for one in mutants())
+    if entry.name in SHIPPED:
+        operator, text = SHIPPED[entry.name]
+        assert entry.is_of(replace(mutants()[0], operator=operator, text=text))
+    else:
+        assert any(entry.is_of(one) for one in mutants())
 
 
 def one(text: str, operator: str | None = None) -> Mutant:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from relokit.runtime.arch import descriptors as d
+from relokit.runtime.record.known import known
 from relokit.runtime.record.record import Record
 from support import records as r
 from support.tables import TCR, UPPER, leaves, tables_of
@@ -47,8 +48,9 @@ def told(story: Story) -> Record:
 
 def missing(story: Story, root: int, pa: int) -> Record:
     """The same, where the tables at ``root`` lead to one at ``pa`` that is not in RAM."""
-    trace = story.mmu_off().trace()
-    return replace(r.GOOD, trace=trace, tables=tables_of(trace, MAPS, missing={root: pa}))
+    record = told(story)
+    facts = tables_of(known(record.trace), MAPS, missing={root: pa})
+    return replace(record, tables=facts)
 
 
 SWITCHED = told(switched())

@@ -10,6 +10,7 @@ from relokit.codegen.system_registers import REGISTERS
 from relokit.runtime.arch.geometry import CPU_BITS, GRANULES
 from relokit.runtime.arch.translation import root_size, unaligned_bits
 from relokit.runtime.judge.model.invalidation import Broadcast
+from relokit.runtime.judge.model.tables_in_force import TABLES
 from relokit.runtime.judge.model.tlb_contents import Clash, Why
 from relokit.runtime.judge.model.tlb_uses import StaleUse
 from relokit.runtime.judge.rules.profile import Guarantee
@@ -31,7 +32,7 @@ from relokit.runtime.judge.rules.traced.translations_told import (
     text,
     weak_barrier,
 )
-from relokit.runtime.record.known import known
+from relokit.runtime.record.known import Unknown, known
 from relokit.runtime.record.record import Record
 from relokit.runtime.record.trace import TraceKind
 
@@ -174,6 +175,15 @@ def _root(record: Record) -> Iterator[Broken]:
     for held in followed(record).tlb.held:
         if held.cause is None or held.tables is None or held.cause in told:
             continue
+        if held.register.startswith("TTBR") and not _are_tables(record, held.tables.key.root):
+            told.add(held.cause)
+            yield at(
+                record,
+                held.cause,
+                f"{text(record, held.cause)} puts {tables(record, held)} into {register(held)}: "
+                "that is no table, whatever a walk finds there",
+            )
+            continue
         value, key = int(trace.records["value"][held.cause]), held.tables.key
         size = root_size(GRANULES[key.page_size], key.va_bits)
         unaligned = unaligned_bits(value, size, folded=key.wide or key.pa_bits > CPU_BITS)
@@ -201,6 +211,13 @@ def _root(record: Record) -> Iterator[Broken]:
                 )
                 break
     certain(record)
+
+
+def _are_tables(record: Record, root: int) -> bool:
+    """Whether somebody has tables at PA ``root``; so where it is not known who owns what."""
+    if isinstance(record.ownership, Unknown):
+        return True
+    return any(region.owner.kind in TABLES for region in record.regions if root in region)
 
 
 def _thunderx2(record: Record) -> Iterator[Broken]:
