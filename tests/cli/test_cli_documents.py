@@ -180,7 +180,7 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
 
 def some_mutants() -> MutationReport:
     """What no campaign on good code comes to: no answer, nothing to try, nothing judged."""
-    row = MutantRow(0, 0, 0, 1, 0, 0)
+    row = MutantRow(0, 0, 0, 1, 0, 0, 0)
     left = Left("t", "i", "drop", "p", "t", not_judged=("caches.data",), why="timeout")
     return MutationReport(
         "fail", (TargetTried("t", why_not="no answer"),), row, {}, {}, {}, {}, {}, (), (left,)

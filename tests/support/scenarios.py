@@ -79,6 +79,8 @@ class Scenario:
         asked = dict(self.fields.get("job", {}))
         if "kernel" in self.fields:
             asked |= {"size": None, "kernel": kernel_file(self.fields["kernel"]), "boot": BOOT}
+        if asked.get("shape") == "one-page":
+            asked["size"] = None
         return replace(SMALL, **asked)
 
     def programs(self) -> Programs:
