@@ -77,7 +77,7 @@ void content_compare(const struct content *content, uint64_t offset, const uint8
 	uint64_t block[WORDS];
 
 	for (uint64_t i = 0; i < pages; i++) {
-		int bad = 0;
+		uint64_t bad = 0;
 
 		for (uint64_t at = 0; at < page_size; at += BLOCK, got += BLOCK, offset += BLOCK) {
 			put_block(content, offset, block);
