@@ -168,9 +168,6 @@ _JOB_OPTIONS: dict[str, dict[str, Any]] = {
     },
 }
 
-JOB_FLAGS = tuple(_JOB_OPTIONS)
-"""The options that say what to move, from where to where."""
-
 
 def target_options(function: F) -> F:
     """Add the options that make a Target."""
@@ -191,7 +188,7 @@ def layout_options(function: F) -> F:
 
 def job_options(function: F) -> F:
     """Add the options that say what to move, from where to where."""
-    return some_job_options(*JOB_FLAGS)(function)
+    return some_job_options(*_JOB_OPTIONS)(function)
 
 
 def some_job_options(*flags: str) -> Callable[[F], F]:
@@ -231,7 +228,7 @@ def profile_option(function: F) -> F:
 
 
 def trace_options(help_text: str) -> Callable[[F], F]:
-    """Add ``--trace`` with this help, and ``--trace-format``; see :func:`trace_format`."""
+    """Add ``--trace`` with this help, and ``--trace-format``."""
 
     def add(function: F) -> F:
         function = click.option(
@@ -246,22 +243,9 @@ def trace_options(help_text: str) -> Callable[[F], F]:
     return add
 
 
-def trace_format(trace: Path | None, name: str | None) -> TraceFormat:
-    """What ``--trace-format`` says; refused where it does nothing."""
-    if name is not None and trace is None:
-        raise click.UsageError("--trace-format is that of --trace FILE, which is not there")
-    return TraceFormat(name or TraceFormat.RELOKIT)
-
-
 def verbose_option(function: F) -> F:
-    """Add ``--verbose``; see :func:`check_verbose`."""
+    """Add ``--verbose``."""
     return click.option("--verbose", is_flag=True, help="List what each rule answered.")(function)
-
-
-def check_verbose(as_json: bool, verbose: bool) -> None:
-    """Refuse ``--verbose`` where it does nothing."""
-    if as_json and verbose:
-        raise click.UsageError("--json has what each rule answered: leave --verbose out")
 
 
 def json_option(function: F) -> F:
@@ -334,6 +318,7 @@ def make_job(options: dict[str, Any], **more: Any) -> Job:
         "initrd_at", "dtb_at", "seed", "code_from", "templates",
     )  # fmt: skip
     fields = {name: options.pop(name) for name in names}
+    fields["code_from"] = fields["code_from"] or None
     crash_size, crash_at = options.pop("crashkernel") or (None, None)
     return Job(
         **fields,

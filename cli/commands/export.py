@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
+from relokit.cli.idle import refuse_idle
 from relokit.cli.options import (
-    JOB_FLAGS,
     cache_option,
     job_options,
     json_option,
@@ -47,13 +46,9 @@ QEMU_A72 = "cortex-a72"
 @job_options
 @cache_option
 @json_option
-@click.pass_context
-def command(ctx: click.Context, /, output: Path, kind: str, as_json: bool, **options: Any) -> int:
+def command(output: Path, kind: str, as_json: bool, **options: Any) -> int:
     """Build, and write all or nothing. The payload options are for --type bootable."""
-    if kind != "bootable":
-        _refuse_job_options(ctx, kind)
-    if options["no_cache"] and kind == "rel":
-        raise click.UsageError("--type rel is never cached: leave --no-cache out")
+    refuse_idle()
     from relokit.linker.kernel.opened import Files
 
     files = Files()
@@ -75,14 +70,6 @@ def command(ctx: click.Context, /, output: Path, kind: str, as_json: bool, **opt
         lines.append(f"boot it with: {_qemu(target, done.ram, output)}")
     emit(plain("\n".join(lines)))
     return 0
-
-
-def _refuse_job_options(ctx: click.Context, kind: str) -> None:
-    """An option that changes nothing is a misunderstanding, better cleared up at once."""
-    for flag in JOB_FLAGS:
-        source = ctx.get_parameter_source(flag[2:].replace("-", "_"))
-        if source is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"{flag} is about a machine, and --type {kind} has none")
 
 
 def _qemu(target: Target, ram: int, output: Path) -> str:

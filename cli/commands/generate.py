@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import click
 
+from relokit.cli.idle import refuse_idle
 from relokit.cli.options import json_option, make_target, target_options
 from relokit.cli.terminal.output import emit, emit_json, plain
 from relokit.codegen.base.nouns import dataclass
@@ -36,6 +37,7 @@ class Generated:
 @json_option
 def command(output: Path, as_json: bool, **options: Any) -> int:
     """Render, and write all or nothing."""
+    refuse_idle()
     templates = options.pop("templates")
     from relokit.linker.kernel.opened import Files
 

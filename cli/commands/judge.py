@@ -8,17 +8,17 @@ from typing import Any
 import click
 
 from relokit.cli.exit_codes import EXIT_OF
+from relokit.cli.idle import refuse_idle
 from relokit.cli.options import (
     INPUT_FILE,
-    check_verbose,
     json_option,
     profile_option,
     strict_option,
-    trace_format,
     trace_options,
     verbose_option,
 )
 from relokit.cli.terminal.output import emit, emit_json
+from relokit.runtime.kexec.job import TraceFormat
 
 
 @click.command("judge", help="Judge a trace of 'run --trace' without running.")
@@ -30,11 +30,11 @@ from relokit.cli.terminal.output import emit, emit_json
 @json_option
 def command(file: Path, trace: Path | None, verbose: bool, as_json: bool, **options: Any) -> int:
     """A file in, one call of the facade, a view out; the result is the exit code."""
-    check_verbose(as_json, verbose)
+    refuse_idle()
     from relokit.cli.terminal.view import summary
     from relokit.facade import judge
 
-    form = trace_format(trace, options.pop("trace_format"))
+    form = TraceFormat(options.pop("trace_format") or TraceFormat.RELOKIT)
     outcome = judge(file, trace=trace, trace_format=form, **options)
     if as_json:
         emit_json(outcome)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from relokit.cli.exit_codes import EXIT_OF, EXIT_SIGNAL
+from relokit.cli.idle import refuse_idle, refuse_idle_in_all
 from relokit.cli.lists import States, several, workers_of, workers_options
 from relokit.cli.options import (
     INPUT_FILE,
@@ -109,8 +110,7 @@ def command(
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
     if as_ktap and (as_json or only_list):
         raise click.UsageError("--ktap goes with neither --json nor --list")
-    if no_cache and only_list:
-        raise click.UsageError("--list builds nothing: leave --no-cache out")
+    refuse_idle()
     from relokit.building import opened_code
     from relokit.linker.kernel.opened import Files
     from relokit.matrix import fitted
@@ -126,13 +126,17 @@ def command(
     chosen = list(cells(_selection(options, layout)))
     if code is not None:
         chosen = [fitted(cell, code) for cell in chosen]
-    for name in ("plain", "strict"):
-        if options[name] and only_list:
-            raise click.UsageError(f"--list judges nothing: leave --{name} out")
     if only_list:
         _list(chosen, as_json)
         return 0
     job = Job(**options)
+    runnable = [cell.job(job) for cell in chosen if cell.target is not None]
+    if runnable:
+        refuse_idle_in_all(
+            ("kernel", "seed"),
+            lambda name: any(getattr(one, name) == getattr(job, name) for one in runnable),
+            "{flag} does nothing in any of these cells: leave it out",
+        )
 
     from relokit.cli.terminal import matrix_view
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relokit.cli.exit_codes import EXIT_OF, EXIT_SIGNAL
+from relokit.cli.idle import refuse_idle
 from relokit.cli.lists import States, several, workers_of, workers_options
 from relokit.cli.options import (
     INPUT_FILE,
@@ -91,6 +92,7 @@ def command(
     from relokit.linker.kernel.opened import Files
     from relokit.mutate import MutationPlan, opened_results
 
+    refuse_idle()
     operators, code_from = options["operators"], options["code_from"]
     files = Files()
     layout = layout_of(options, files)

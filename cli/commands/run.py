@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from relokit.cli.exit_codes import EXIT_OF
+from relokit.cli.idle import refuse_idle
 from relokit.cli.options import (
     cache_option,
-    check_verbose,
     job_options,
     json_option,
     make_job,
@@ -20,7 +20,6 @@ from relokit.cli.options import (
     profile_option,
     strict_option,
     target_options,
-    trace_format,
     trace_options,
     verbose_option,
 )
@@ -32,6 +31,7 @@ from relokit.runtime.kexec.job import (
     MAX_BOOT,
     MAX_INSTRUCTIONS,
     MAX_TIMEOUT,
+    TraceFormat,
 )
 
 DEMO_BOOT = 5.0
@@ -95,7 +95,7 @@ DEMO_BOOT = 5.0
 @json_option
 def command(as_json: bool, verbose: bool, trace: Path | None, **options: Any) -> int:
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
-    check_verbose(as_json, verbose)
+    refuse_idle()
     from relokit.linker.kernel.opened import Files
 
     files = Files()
@@ -104,7 +104,7 @@ def command(as_json: bool, verbose: bool, trace: Path | None, **options: Any) ->
         "timeout", "max_instructions", "interrupts", "plain", "strict", "profile",
         "effects",
     )  # fmt: skip
-    form = trace_format(trace, options.pop("trace_format"))
+    form = TraceFormat(options.pop("trace_format") or TraceFormat.RELOKIT)
     more = {name: options.pop(name) for name in names}
     boot, expect = options.pop("boot"), options.pop("expect")
     job = make_job(options, **more, trace_format=form)

@@ -18,11 +18,11 @@ from relokit.cli.terminal.view import Bars, code_lines
 from relokit.codegen.base.documents import ABSENT, ALL, Table
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kexec_routines import CodeUsed
-from relokit.codegen.kimage_layouts import LAYOUTS
+from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout
 from relokit.matrix import CellResult, CellStatus, Tally
 from relokit.runtime.campaign.cells import Cell
 from relokit.runtime.guest.order import Order
-from relokit.runtime.kexec.job import Job, Shape
+from relokit.runtime.kexec.job import Job, KexecPath, Shape
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -104,11 +104,7 @@ def reproduce(cell: Cell, given: Shared) -> str:
     words += ["--page-size", cell.target.page_name, "--va-bits", cell.va_bits]
     words += ["--cpu-bits", cell.cpu_bits] if cell.has_other_cpu else []
     words += ["--el", cell.regime, "--path", job.path]
-    layout = cell.target.layout
-    if given.layout_from is not None:
-        words += ["--layout-from", given.layout_from]
-    elif LAYOUTS.get(layout.name) == layout:
-        words += ["--layout", layout.name]
+    words += [] if job.path is KexecPath.HIBERNATE else _layout(cell.target.layout, given)
     words += ["--order", job.order] if job.order is not Order.SHUFFLED else []
     words += ["--shape", job.shape] if job.shape is not Shape.PLAIN else []
     for flag, value in (
@@ -122,6 +118,12 @@ def reproduce(cell: Cell, given: Shared) -> str:
     words += ["--plain"] if job.plain else []
     words += ["--strict"] if job.strict else []
     return shlex.join([str(word) for word in words])
+
+
+def _layout(layout: KimageLayout, given: Shared) -> list[object]:
+    if given.layout_from is not None:
+        return ["--layout-from", given.layout_from]
+    return ["--layout", layout.name] if LAYOUTS.get(layout.name) == layout else []
 
 
 def summary(tally: Tally, ended_by: Signals | None) -> str:

@@ -1,0 +1,148 @@
+"""Options of the command line that would do nothing where they stand: refused, from one table.
+
+What a Job itself cannot use is in the table of :mod:`relokit.runtime.kexec.job`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from relokit.codegen.base.nouns import dataclass
+from relokit.runtime.kexec.job import KexecPath
+
+MACHINE = (
+    "kernel", "initrd", "dtb", "cmdline", "size", "memory", "memory_map", "crashkernel",
+    "kernel_at", "initrd_at", "dtb_at", "order", "path", "shape", "seed", "code_from", "cpu_bits",
+)  # fmt: skip
+"""Parameters of what is moved, from where to where, on what CPU."""
+_LAYOUT = ("layout", "layout_from")
+
+
+@dataclass(frozen=True, slots=True)
+class IdleOption:
+    """Parameters that would do nothing in ``commands`` ``when`` all of them are such.
+
+    ``says`` it to whoever gave one; it may name ``{flag}`` and any parameter.
+    """
+
+    commands: tuple[str, ...]
+    when: Callable[[Mapping[str, Any]], bool]
+    parameters: tuple[str, ...]
+    says: str
+
+
+def _only(name: str, value: object) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether the parameter ``name`` has this value, or, if it is a list, no other."""
+
+    def check(given: Mapping[str, Any]) -> bool:
+        return given[name] in (value, (value,))
+
+    return check
+
+
+IDLE_OPTIONS = (
+    IdleOption(
+        ("run", "judge"),
+        lambda given: given["as_json"],
+        ("verbose",),
+        "--json has what each rule answered: leave {flag} out",
+    ),
+    IdleOption(
+        ("run", "judge"),
+        lambda given: given["trace"] is None,
+        ("trace_format",),
+        "{flag} is that of --trace FILE, which is not there",
+    ),
+    IdleOption(
+        ("run",),
+        _only("path", str(KexecPath.HIBERNATE)),
+        _LAYOUT,
+        "{flag} is of struct kimage, which hibernation has not: leave it out",
+    ),
+    IdleOption(
+        ("matrix",),
+        _only("paths", KexecPath.HIBERNATE),
+        _LAYOUT,
+        "{flag} is of struct kimage, which hibernation has not: leave it out",
+    ),
+    IdleOption(
+        ("mutate",),
+        _only("routines", "hibernate-exit"),
+        _LAYOUT,
+        "{flag} is of struct kimage, which hibernation has not: leave it out",
+    ),
+    IdleOption(
+        ("matrix",),
+        lambda given: given["only_list"],
+        ("no_cache",),
+        "--list builds nothing: leave {flag} out",
+    ),
+    IdleOption(
+        ("matrix",),
+        lambda given: given["only_list"],
+        ("plain", "strict"),
+        "--list judges nothing: leave {flag} out",
+    ),
+    IdleOption(
+        ("matrix",),
+        lambda given: given["only_list"],
+        ("kernel", "templates", "seed", "jobs", "cluster", "timeout"),
+        "--list runs nothing: leave {flag} out",
+    ),
+    IdleOption(
+        ("matrix",),
+        lambda given: given["payloads"] is not None,
+        ("full",),
+        "--payload says which are wanted: leave {flag} out",
+    ),
+    IdleOption(
+        ("generate",),
+        lambda given: True,
+        ("cpu_bits",),
+        "{flag} is about a machine, and what is generated has none",
+    ),
+    IdleOption(
+        ("export",),
+        lambda given: given["kind"] != "bootable",
+        MACHINE,
+        "{flag} is about a machine, and --type {kind} has none",
+    ),
+    IdleOption(
+        ("export",),
+        _only("kind", "rel"),
+        ("no_cache",),
+        "--type rel is never cached: leave {flag} out",
+    ),
+)
+"""What goes with what, once."""
+
+
+def refuse_idle() -> None:
+    """Refuse what the current command was given and would not use: click.UsageError."""
+    context = click.get_current_context()
+    given = context.params
+    for idle in IDLE_OPTIONS:
+        if context.command.name not in idle.commands or not idle.when(given):
+            continue
+        for name, flag in _named(context):
+            if name in idle.parameters:
+                raise click.UsageError(idle.says.format(flag=flag, **given))
+
+
+def refuse_idle_in_all(names: tuple[str, ...], used: Callable[[str], bool], says: str) -> None:
+    """Refuse each of these parameters that was given, and that nothing of a list has ``used``."""
+    for name, flag in _named(click.get_current_context()):
+        if name in names and not used(name):
+            raise click.UsageError(says.format(flag=flag))
+
+
+def _named(context: click.Context) -> Iterator[tuple[str, str]]:
+    """The parameters that were given on the command line, by name and as they are spelt there."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            yield name, parameter.opts[-1]

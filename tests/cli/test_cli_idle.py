@@ -1,0 +1,146 @@
+"""Options that do nothing where they stand are refused; where the table is not, they do nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from relokit.cli import idle
+from relokit.cli.command_list import relokit as group
+from relokit.cli.idle import IDLE_OPTIONS, IdleOption
+from relokit.codegen.target import Target
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.run.prepare import prepare_resume
+from support.machines import programs
+from support.touched import digest_of
+
+VALUES = {
+    "--kernel": "x", "--initrd": "x", "--dtb": "x", "--cmdline": "x", "--size": "1m",
+    "--memory": "1g", "--memory-map": "1g@0x40000000", "--crashkernel": "64m",
+    "--kernel-at": "0x40400000", "--initrd-at": "0x48000000", "--dtb-at": "0x48000000",
+    "--order": "reversed", "--path": "crash", "--shape": "gaps", "--seed": "7", "--code-from": "x",
+    "--cpu-bits": "52", "--layout": "6.12", "--layout-from": "x", "--trace-format": "perfetto",
+    "--templates": "x", "--jobs": "1", "--cluster": "tcp://x:1", "--timeout": "9",
+}  # fmt: skip
+BASES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "run": (("--json",), ("--path", "hibernate")),
+    "judge": (("FILE", "--json"), ("FILE",)),
+    "matrix": (("--list",), ("--payload", "shuffled"), ("--path", "hibernate")),
+    "mutate": (("--routine", "hibernate-exit"),),
+    "generate": (("-o", "out"),),
+    "export": (("-o", "out", "--type", "rel"), ("-o", "out", "--type", "exec")),
+}
+"""By command, command lines that rows of the table are about."""
+Cli = Callable[..., Any]
+NARROW = ("--series", "15", "--page-size", "4k", "--va-bits", "48", "--el", "el1")
+
+
+def command_of(name: str) -> click.Command:
+    command = group.get_command(click.Context(group), name)
+    assert command is not None
+    return command
+
+
+def words(command: click.Command, parameter: str) -> tuple[str, ...]:
+    """The option, with a value if it takes one."""
+    flag = next(one.opts[-1] for one in command.params if one.name == parameter)
+    return (flag, VALUES[flag]) if flag in VALUES else (flag,)
+
+
+def given(name: str, base: tuple[str, ...]) -> dict[str, Any]:
+    with command_of(name).make_context(name, list(base)) as context:
+        return dict(context.params)
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [(row, name) for row in IDLE_OPTIONS for name in row.commands],
+    ids=lambda value: getattr(value, "says", value),
+)
+def test_each_row_refuses_each_of_its_options(cli: Cli, row: IdleOption, name: str) -> None:
+    base = next(one for one in BASES[name] if row.when(given(name, one)))
+    for parameter in row.parameters:
+        asked = words(command_of(name), parameter)
+        result = cli(name, *base, *asked)
+        assert result.code == 2, (name, base, asked)
+        assert asked[0] in result.err + result.out
+        assert f"relokit {name} --help" in result.err + result.out
+
+
+def made(cli: Cli, directory: Path, name: str, *arguments: str) -> tuple[Any, bytes]:
+    """What a command says and writes; where it wrote that does not count."""
+    out = directory / "out"
+    result = cli(name, "-o", out, *arguments)
+    files = sorted(out.iterdir()) if out.is_dir() else [out]
+    written = hashlib.blake2b(b"".join(file.read_bytes() for file in files)).digest()
+    for file in files:
+        file.unlink()
+    return result, written
+
+
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [
+        ("generate", ()),
+        ("generate", ("--va-bits", "52")),
+        ("export", ("--type", "rel", "--va-bits", "52")),
+        ("export", ("--type", "exec")),
+    ],
+)
+def test_the_cpu_changes_nothing_of_what_is_written(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, base: tuple[str, ...]
+) -> None:
+    plain = made(cli, tmp_path, name, *base)[1]
+    monkeypatch.setattr(idle, "IDLE_OPTIONS", ())
+    for bits in ("48", "52"):
+        result, written = made(cli, tmp_path, name, *base, "--cpu-bits", bits)
+        assert (result.code, written) == (0, plain)
+
+
+def test_a_list_of_cells_is_the_same_whatever_runs_them(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = cli("matrix", "--list", *NARROW)
+    named = cli("matrix", "--list", *NARROW, "--payload", "large,gaps")
+    monkeypatch.setattr(idle, "IDLE_OPTIONS", ())
+    for more in (("--jobs", "1"), ("--timeout", "9"), ("--seed", "7"), ("--strict",)):
+        assert cli("matrix", "--list", *NARROW, *more).out == plain.out
+    assert cli("matrix", "--list", *NARROW, "--full").out != plain.out
+    assert cli("matrix", "--list", *NARROW, "--payload", "large,gaps", "--full").out == named.out
+
+
+def test_hibernation_has_no_struct_kimage() -> None:
+    def machine(layout: str) -> object:
+        target = Target(series=3, layout=layout)
+        resume, _ = prepare_resume(target, programs(target), Job(path="hibernate"))
+        try:
+            return digest_of(resume.memory), resume.state
+        finally:
+            resume.close()
+
+    assert machine("5.10") == machine("6.1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_idle"),
+    [
+        (("--path", "hibernate", "--kernel", "x"), True),
+        (("--payload", "one-page", "--kernel", "x"), True),
+        (("--payload", "one-page", "--seed", "7"), False),
+        (("--payload", "reversed", "--seed", "7", "--path", "normal"), True),
+        (("--path", "in-place,crash", "--seed", "7"), True),
+        (("--path", "in-place,normal", "--seed", "7"), False),
+    ],
+)
+def test_what_no_cell_uses_is_refused(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], is_idle: bool
+) -> None:
+    monkeypatch.setattr("relokit.cli.commands.matrix._run", lambda *_: 0)
+    result = cli("matrix", *NARROW, *arguments)
+    assert (result.code == 2) == is_idle
+    assert ("does nothing in any of these cells" in result.err) == is_idle
