@@ -20,6 +20,12 @@ _EXCEPTION_RETURN = InstructionForm(0xFFDFFC1F, 0xD69F0000)
 """ERET and, with bit 21, DRPS, whatever bits 9:5 are."""
 
 
+_SYSTEM_SPACE = InstructionForm(0xFFC80000, 0xD5080000)
+"""MSR, MRS, SYS and SYSL with op0 1 or 3."""
+_OF_AN_IMPLEMENTATION = frozenset({11, 15})
+"""CRn of IMPLEMENTATION DEFINED system instructions and registers (C5.1.2, D22.3)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Overlap:
     """Of the words of ``form``, ``what`` it is where two register fields are the same.
@@ -84,6 +90,8 @@ def unallocated(word: int) -> str | None:
     """Why ``word`` is no instruction, None if it is one or nothing here says so."""
     if _EXCEPTION_RETURN.holds(word) and word >> _RN & 31 != 31:
         return f"bits 9:5 of an ERET have to be 11111, not {word >> _RN & 31:05b}"
+    if _SYSTEM_SPACE.holds(word) and word >> 12 & 0xF in _OF_AN_IMPLEMENTATION:
+        return "CRn 11 and 15 are for what a CPU has of its own: on others it is UNDEFINED"
     return None
 
 

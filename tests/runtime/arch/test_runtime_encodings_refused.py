@@ -15,6 +15,24 @@ def test_an_eret_is_one_word() -> None:
     assert all(unallocated(ERET & ~0x3E0 | register << 5) for register in range(31))
 
 
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("mrs x0, s3_1_c15_c2_0", True),
+        ("msr s3_0_c11_c0_2, x1", True),
+        ("sys #3, c11, c0, #1, x2", True),
+        ("mrs x0, ctr_el0", False),
+        ("msr vbar_el2, x1", False),
+        ("mrs x0, s3_0_c12_c12_5", False),
+        ("dc civac, x10", False),
+    ],
+)
+def test_what_a_cpu_has_of_its_own_is_none_of_another(text: str, refused: bool) -> None:
+    [word] = encoder().encode([text])
+    assert isinstance(word, bytes)
+    assert bool(unallocated(int.from_bytes(word, "little"))) is refused
+
+
 @pytest.mark.parametrize("word", [0xD69F0BFF, 0xD69F0FFF, 0xD65F0000, 0xD61F0000, 0xD503201F])
 def test_other_branches_are_left_alone(word: int) -> None:
     """ERETAA, ERETAB, RET x0, BR x0, NOP."""
