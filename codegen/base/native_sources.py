@@ -18,6 +18,7 @@ SOURCES = (
     "linker/kernel/pointers.c",
     "diffing/read/references.c",
     "diffing/kernels/whole_align.c",
+    "diffing/kernels/whole_match.c",
     "diffing/kernels/whole_places.c",
     "runtime/guest/content.c",
     "runtime/engine/native_hooks.h",

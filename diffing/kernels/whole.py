@@ -236,26 +236,22 @@ def _functions(
     """Everything that differs: the ``changed`` pairs, and functions of one side."""
     import numpy as np
 
-    from relokit.diffing.read.references import spans
-
     units = len(changed) + len(pairing.only_left) + len(pairing.only_right)
     left_functions = np.concatenate([changed[:, 0], np.array(pairing.only_left, np.int64)])
     right_functions = np.concatenate([changed[:, 1], np.array(pairing.only_right, np.int64)])
-    right_units = np.arange(len(right_functions))
-    right_units[len(changed) :] += len(pairing.only_left)
-    words = spans(left.starts[left_functions], left.lengths[left_functions])
-    owners = np.repeat(np.arange(len(left_functions)), left.lengths[left_functions])
-    other_words = spans(right.starts[right_functions], right.lengths[right_functions])
-    other_owners = np.repeat(right_units, right.lengths[right_functions])
+    left_units = np.full(len(left.names), -1)
+    left_units[left_functions] = np.arange(len(left_functions))
+    right_units = np.full(len(right.names), -1)
+    right_units[right_functions] = np.arange(len(right_functions))
+    right_units[pairing.only_right] += len(pairing.only_left)
+    has = match.partner >= 0
     taken = np.zeros(len(right.words), np.bool_)
-    taken[match.partner[match.partner >= 0]] = True
-    alone, without = match.partner[words] < 0, ~taken[other_words]
-    altered = match.altered[words]
+    taken[match.partner[has]] = True
     counts = np.stack(
         [
-            _tally(right, other_words[without], other_owners[without], units),
-            _tally(left, words[alone], owners[alone], units),
-            _tally(left, words[altered], owners[altered], units, match.data),
+            _tally(right, ~taken, right_units, units),
+            _tally(left, ~has, left_units, units),
+            _tally(left, match.altered, left_units, units, match.data),
         ],
         axis=-1,
     )
@@ -263,8 +259,8 @@ def _functions(
     ours: list[str | None] = [left.names[one] for one in left_functions.tolist()]
     theirs: list[str | None] = [right.names[one] for one in right_functions.tolist()]
     sizes = np.zeros((2, units), np.int64)
-    sizes[0, : len(left_functions)] = 4 * left.lengths[left_functions]
-    sizes[1, right_units] = 4 * right.lengths[right_functions]
+    for row, (text, numbers) in enumerate(((left, left_units), (right, right_units))):
+        sizes[row, numbers[numbers >= 0]] = 4 * text.lengths[numbers >= 0]
     aligned = np.ones(units, np.bool_)
     aligned[: len(changed)] = ~match.unaligned[~match.same]
     return FunctionChanges(
@@ -276,15 +272,19 @@ def _functions(
 
 
 def _tally(
-    text: KernelText, words: Ints, owners: Ints, units: int, data: Flags | None = None
+    text: KernelText, chosen: Flags, units: Ints, count: int, data: Flags | None = None
 ) -> Ints:
-    """How many of ``words`` are of each kind, a row for each of ``units``; by ``data`` words, what
-    differs is data.
+    """How many of the ``chosen`` words are of each kind, a row for each of ``count`` units, which
+    are by function, or -1; by ``data`` words, what differs is data.
     """
     import numpy as np
 
+    words = np.flatnonzero(chosen)
+    owners = text.functions_of(words)
+    unit = np.where(owners >= 0, units[owners], -1)
+    words, unit = words[unit >= 0], unit[unit >= 0]
     kinds = text.kinds_of(words)
     if data is not None:
         kinds[data[words]] = WEIGHT.index(ChangeKind.DATA)
-    tallied = np.bincount(owners * len(WEIGHT) + kinds, minlength=units * len(WEIGHT))
-    return tallied.reshape(units, len(WEIGHT))
+    tallied = np.bincount(unit * len(WEIGHT) + kinds, minlength=count * len(WEIGHT))
+    return tallied.reshape(count, len(WEIGHT))

@@ -97,8 +97,8 @@ static uint64_t is_flat(const uint64_t *row, uint64_t i)
  * where there is one, and stays as it was elsewhere. From the last corner of the rows back, a
  * length that grows in a row but not in the one above makes a pair.
  */
-void whole_align(const struct align_scratch *scratch, const int64_t *left, uint64_t n,
-		 const int64_t *right, uint64_t m, int32_t base, int32_t *partner)
+static void align(const struct align_scratch *scratch, const int64_t *left, uint64_t n,
+		  const int64_t *right, uint64_t m, int32_t base, int32_t *partner)
 {
 	uint64_t width = (n + ROW_BITS - 1) / ROW_BITS;
 	uint64_t *rows = scratch->rows;
@@ -126,5 +126,21 @@ void whole_align(const struct align_scratch *scratch, const int64_t *left, uint6
 			j--;
 			partner[i] = base + (int32_t)j;
 		}
+	}
+}
+
+/* Parts of the left and of the right in pairs, first codes and how many; partners are numbers. */
+void whole_align(struct align_scratch *scratch, const int64_t *left, const int64_t *firsts,
+		 const int64_t *lengths, const int64_t *right, const int64_t *other_firsts,
+		 const int64_t *other_lengths, uint64_t count, int32_t *partner)
+{
+	for (uint64_t part = 0; part < count; part++) {
+		uint64_t m = (uint64_t)other_lengths[part];
+
+		/* At most half full, and with two slots for none. */
+		scratch->bits = 64 - (uint64_t)__builtin_clzll(2 * m | 1);
+		align(scratch, left + firsts[part], (uint64_t)lengths[part],
+		      right + other_firsts[part], m, (int32_t)other_firsts[part],
+		      partner + firsts[part]);
 	}
 }

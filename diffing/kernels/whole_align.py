@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from relokit.codegen.base import native
-from relokit.diffing.read.references import Ints
+from relokit.diffing.read.references import Ints, array_places
 
 Partners = npt.NDArray[np.int32]
 
@@ -54,38 +54,30 @@ class Aligner:
             rows=self._rows.ctypes.data,
             odd=secrets.randbits(63) | 1,
         )
-        self._at = int(self._left.ctypes.data), int(self._right.ctypes.data)
+        self._at = array_places(self._left, self._right)
         self._align = _native_align()
 
-    def align(self, first: int, n: int, second: int, m: int, partner: Partners) -> None:
-        """Set ``partner`` of the left's ``n`` codes from ``first`` on, where they have one.
+    def align(self, parts: Sequence[Ints], partner: Partners) -> None:
+        """Set ``partner`` of the left's codes where they have one, to numbers of the right's.
 
-        Partners are numbers of the right's ``m`` codes from ``second`` on.
+        ``parts`` are first codes and numbers of codes of the left, then of the right.
         """
-        self._scratch.bits = _table_bits(m)
+        pieces = [np.ascontiguousarray(part, np.int64) for part in parts]
+        first, length, other_first, other_length = array_places(*pieces)
         self._align(
-            self._scratch,
-            self._at[0] + 8 * first,
-            n,
-            self._at[1] + 8 * second,
-            m,
-            second,
-            partner.ctypes.data + 4 * first,
-        )
+            self._scratch, self._at[0], first, length, self._at[1], other_first, other_length,
+            len(pieces[0]), *array_places(partner),
+        )  # fmt: skip
 
 
 @cache
 def _native_align() -> Any:
-    library = native.library()
     shared = {"ROW_BITS": _ROW_BITS, "struct align_scratch": ctypes.sizeof(_Scratch)}
-    native.check_shared(library, "whole_align_shared", shared)
-    pointer, size = ctypes.c_void_p, ctypes.c_uint64
-    align = library.whole_align
-    align.restype = None
-    align.argtypes = (
-        ctypes.POINTER(_Scratch), pointer, size, pointer, size, ctypes.c_int32, pointer,
-    )  # fmt: skip
-    return align
+    native.check_shared(native.library(), "whole_align_shared", shared)
+    pointer = ctypes.c_void_p
+    return native.function(
+        "whole_align", None, ctypes.POINTER(_Scratch), *[pointer] * 6, ctypes.c_uint64, pointer
+    )
 
 
 def cells(left: Ints, right: Ints) -> Ints:

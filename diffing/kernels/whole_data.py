@@ -33,7 +33,8 @@ class ProgramData:
     """What a program has besides words: ``content`` is all of it, linked at ``base``; in memory it
     has ``size`` bytes.
 
-    ``bounds`` are ascending offsets at which something begins; of row n of the symbols,
+    ``bounds`` are ascending offsets at which something begins, ``pointers`` those of addresses in
+    it, and what these are of; of row n of the symbols,
     ``symbols[n]`` is the offset, ``numbers[n]`` its name's number, ``functions[n]`` whether it is
     a function, and ``reach`` how far the name goes. ``constant`` are ascending offsets: constant
     data, or code that is no function's, is from each even one to the next.
@@ -43,6 +44,7 @@ class ProgramData:
     base: int
     size: int
     bounds: Ints = field(repr=False)
+    pointers: tuple[Ints, Ints] = field(repr=False)
     symbols: Ints = field(repr=False)
     numbers: Ints = field(repr=False)
     functions: Flags = field(repr=False)
@@ -59,11 +61,8 @@ class ProgramData:
     @cached_property
     def pointer_places(self) -> Ints:
         """Ascending offsets of pointers from constant data to constant data."""
-        values = np.frombuffer(self.content, "<u8", len(self.content) // _POINTER)
-        offsets = values - np.uint64(self.base & (1 << 64) - 1)
-        at = np.flatnonzero((offsets < np.uint64(len(self.content))) & (values != 0))
-        constant = self.is_constant(at * _POINTER) & self.is_constant(offsets[at].astype(np.int64))
-        found: Ints = at[constant] * _POINTER
+        places, targets = self.pointers
+        found: Ints = places[self.is_constant(places) & self.is_constant(targets)]
         return found
 
     def pointed(self, places: Ints) -> Ints:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
+import secrets
+from functools import cache
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from relokit.codegen.base import native
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.instruction_forms import SYSTEM
-from relokit.diffing.kernels.whole_align import Aligner, cells, common_anywhere
+from relokit.diffing.kernels.whole_align import Aligner, Partners, cells, common_anywhere
 from relokit.diffing.kernels.whole_data import data_alike
-from relokit.diffing.kernels.whole_places import TAG_SHIFT, Reference, inside_distance
+from relokit.diffing.kernels.whole_places import BIAS, TAG_SHIFT, Reference
 from relokit.diffing.kernels.whole_text import KernelText
 from relokit.diffing.kernels.whole_variables import Variables
 from relokit.diffing.progress import Progress
-from relokit.diffing.read.references import Flags, Ints, spans
+from relokit.diffing.read.references import Flags, Ints, array_places, spans
 
 MAX_CELLS = 1 << 28
 """Left words times right words of one pair of functions: 64 MiB while it is aligned."""
@@ -23,10 +29,8 @@ STEP = 512
 """Pairs of functions between two reports of progress."""
 STAGE = "Aligning functions"
 
-_RT = np.uint32(31)
-_SHAPE_SHIFT = 32
-_DATA_SHAPE = 3
-_FIRST_FUNCTION_SHAPE = 4
+_LEAST_BITS = 18
+"""Of the table of functions that are referred to, at first: for 131,072 places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +39,12 @@ class Match:
 
     ``partner`` is, by word of the left, the word of the right or -1; ``altered`` are words of
     the left whose partner has another operand, ``data`` those where nothing differs but the data
-    that they take. ``unaligned[n]`` says that pair n was too
-    large: equal words are partners wherever they are.
+    that they take. ``unaligned[n]`` says that pair n was too large: equal words are partners
+    wherever they are.
     """
 
     same: Flags
-    partner: npt.NDArray[np.int32]
+    partner: Partners
     altered: Flags
     unaligned: Flags
     data: Flags
@@ -71,6 +75,63 @@ def match_words(left: KernelText, right: KernelText, pairs: Ints, progress: Prog
     return Match(same, partner, altered, unaligned, data)
 
 
+class _PlaceNumbers(ctypes.Structure):
+    """``struct place_numbers`` of whole_match.c."""
+
+    _fields_ = (
+        ("keys", ctypes.c_void_p),
+        ("numbers", ctypes.c_void_p),
+        ("bits", ctypes.c_uint64),
+        ("odd", ctypes.c_uint64),
+        ("count", ctypes.c_int64),
+    )
+
+
+class _ExtentPairs(ctypes.Structure):
+    """``struct extent_pairs`` of whole_match.c."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("left", "left_length", "right", "right_length")),
+        ("count", ctypes.c_uint64),
+    )
+
+
+class _MatchedSide(ctypes.Structure):
+    """``struct matched_side`` of whole_match.c."""
+
+    _fields_ = tuple((name, ctypes.c_void_p) for name in ("words", "places", "before"))
+
+
+_SIDE, _PAIRS = ctypes.POINTER(_MatchedSide), ctypes.POINTER(_ExtentPairs)
+_POINTER, _WORD = ctypes.c_void_p, ctypes.c_uint32
+_SIGNATURES: dict[str, tuple[Any, ...]] = {
+    "whole_shapes": (
+        ctypes.c_int, _SIDE, ctypes.c_uint64, _WORD, _WORD, ctypes.POINTER(_PlaceNumbers), _POINTER,
+    ),
+    "whole_ends": (None, _POINTER, _POINTER, _PAIRS, _POINTER),
+    "whole_altered": (None, _SIDE, _SIDE, _PAIRS, _POINTER, _POINTER, _POINTER),
+}  # fmt: skip
+
+
+@cache
+def _native(name: str) -> Any:
+    shared = {
+        "TAG_SHIFT": TAG_SHIFT,
+        "BIAS": BIAS,
+        "INSIDE": Reference.INSIDE,
+        "FUNCTION": Reference.FUNCTION,
+        "struct place_numbers": ctypes.sizeof(_PlaceNumbers),
+        "struct extent_pairs": ctypes.sizeof(_ExtentPairs),
+        "struct matched_side": ctypes.sizeof(_MatchedSide),
+    }
+    native.check_shared(native.library(), "whole_match_shared", shared)
+    return native.function(name, *_SIGNATURES[name])
+
+
+def _side(text: KernelText, room: npt.NDArray[np.uint32]) -> _MatchedSide:
+    return _MatchedSide(*array_places(text.words, text.places, room))
+
+
 @dataclass(frozen=True, slots=True)
 class _Extents:
     """First words and numbers of words of functions, or of parts of them, in pairs."""
@@ -80,10 +141,16 @@ class _Extents:
     right: Ints
     right_length: Ints
 
+    @property
+    def parts(self) -> tuple[Ints, Ints, Ints, Ints]:
+        return self.left, self.left_length, self.right, self.right_length
+
     def chosen(self, which: Ints) -> _Extents:
-        return _Extents(
-            self.left[which], self.left_length[which], self.right[which], self.right_length[which]
-        )
+        return _Extents(*(part[which] for part in self.parts))
+
+    def pairs(self) -> _ExtentPairs:
+        """As C has them; they have to be kept."""
+        return _ExtentPairs(*array_places(*self.parts), len(self.left))
 
 
 def _beside(left: KernelText, right: KernelText, extents: _Extents) -> tuple[Ints, Ints]:
@@ -128,55 +195,34 @@ def _shapes(left: KernelText, right: KernelText) -> tuple[Ints, Ints]:
     All references within a function are alike here, all references to data, and System
     instructions whatever their Rt is, unless it is 31: that is zero, or none.
     """
-    tags = [text.places >> TAG_SHIFT for text in (left, right)]
-    calls = [np.flatnonzero(tag == Reference.FUNCTION) for tag in tags]
-    _, numbers = np.unique(
-        np.concatenate([left.places[calls[0]], right.places[calls[1]]]), return_inverse=True
-    )
-    result = []
-    for text, tag, at, number in (
-        (left, tags[0], calls[0], numbers[: len(calls[0])]),
-        (right, tags[1], calls[1], numbers[len(calls[0]) :]),
-    ):
-        shape = np.minimum(tag, _DATA_SHAPE)
-        shape[at] = _FIRST_FUNCTION_SHAPE + number
-        words = text.words.copy()
-        system = np.flatnonzero((words & np.uint32(SYSTEM.mask)) == SYSTEM.value)
-        system = system[words[system] & _RT != _RT]
-        words[system] &= ~_RT
-        result.append(shape << _SHAPE_SHIFT | words)
-    return result[0], result[1]
+    bits = _LEAST_BITS
+    while True:
+        keys, numbers = np.full(1 << bits, -1, np.int64), np.empty(1 << bits, np.int64)
+        table = _PlaceNumbers(*array_places(keys, numbers), bits, secrets.randbits(63) | 1, 0)
+        shapes = np.empty(len(left.words), np.int64), np.empty(len(right.words), np.int64)
+        room = np.empty(0, np.uint32)
+        if all(
+            _native("whole_shapes")(
+                _side(text, room), len(found), *SYSTEM, ctypes.byref(table), *array_places(found)
+            )
+            for text, found in zip((left, right), shapes, strict=True)
+        ):
+            return shapes
+        bits += 2
 
 
-def _common_ends(
-    left: Ints, right: Ints, extents: _Extents, partner: npt.NDArray[np.int32]
-) -> _Extents:
+def _common_ends(left: Ints, right: Ints, extents: _Extents, partner: Partners) -> _Extents:
     """Make partners of what is equal at both ends of each pair; returns what is between them."""
-    shorter = np.minimum(extents.left_length, extents.right_length)
-    firsts = np.cumsum(shorter) - shorter
-    numbers = spans(np.zeros_like(shorter), shorter)
-    ours, theirs = np.repeat(extents.left, shorter), np.repeat(extents.right, shorter)
-    unlike = left[ours + numbers] != right[theirs + numbers]
-    beyond = np.repeat(shorter, shorter)
-    prefix = np.minimum.reduceat(np.where(unlike, numbers, beyond), firsts)
-    ours += np.repeat(extents.left_length, shorter) - 1
-    theirs += np.repeat(extents.right_length, shorter) - 1
-    unlike = left[ours - numbers] != right[theirs - numbers]
-    suffix = np.minimum.reduceat(np.where(unlike, numbers, beyond), firsts)
-    suffix = np.minimum(suffix, shorter - prefix)
-    partner[spans(extents.left, prefix)] = spans(extents.right, prefix)
-    left_end = extents.left + extents.left_length - suffix
-    right_end = extents.right + extents.right_length - suffix
-    partner[spans(left_end, suffix)] = spans(right_end, suffix)
-    left_start, right_start = extents.left + prefix, extents.right + prefix
-    return _Extents(left_start, left_end - left_start, right_start, right_end - right_start)
+    rest = _Extents(*(part.copy() for part in extents.parts))
+    _native("whole_ends")(*array_places(left, right), rest.pairs(), *array_places(partner))
+    return rest
 
 
 def _align(
     left: Ints,
     right: Ints,
     rest: _Extents,
-    partner: npt.NDArray[np.int32],
+    partner: Partners,
     progress: Progress,
 ) -> Flags:
     """Make partners of what a longest common subsequence has; returns which were too large."""
@@ -184,20 +230,14 @@ def _align(
     large = size > MAX_CELLS
     # In the order of addresses, as many as fit.
     large |= np.cumsum(np.where(large, 0, size)) > MAX_ALL_CELLS
-    jobs = np.flatnonzero((size > 0) & ~large)
-    if len(jobs):
-        aligner = Aligner(left, right, int(rest.right_length[jobs].max()), int(size[jobs].max()))
-        parts = zip(
-            rest.left[jobs].tolist(),
-            rest.left_length[jobs].tolist(),
-            rest.right[jobs].tolist(),
-            rest.right_length[jobs].tolist(),
-            strict=True,
-        )
-        for done, part in enumerate(parts):
-            if not done % STEP:
-                progress(STAGE, done, len(jobs))
-            aligner.align(*part, partner)
+    jobs = rest.chosen(np.flatnonzero((size > 0) & ~large))
+    count = len(jobs.left)
+    if count:
+        most = cells(jobs.left_length, jobs.right_length).max()
+        aligner = Aligner(left, right, int(jobs.right_length.max()), int(most))
+        for done in range(0, count, STEP):
+            progress(STAGE, done, count)
+            aligner.align([part[done : done + STEP] for part in jobs.parts], partner)
     for job in np.flatnonzero(large).tolist():
         first, second = int(rest.left[job]), int(rest.right[job])
         found = common_anywhere(
@@ -206,12 +246,12 @@ def _align(
         )
         for i, j in found:
             partner[first + i] = second + j
-    progress(STAGE, len(jobs), len(jobs))
+    progress(STAGE, count, count)
     return large
 
 
 def _altered(
-    left: KernelText, right: KernelText, extents: _Extents, partner: npt.NDArray[np.int32]
+    left: KernelText, right: KernelText, extents: _Extents, partner: Partners
 ) -> tuple[Flags, Flags]:
     """Which words of the left are unlike their partners, or refer to something else; and which of
     these take the same place with other data.
@@ -220,32 +260,14 @@ def _altered(
     is: what is inserted before that is its own difference.
     """
     result: Flags = np.zeros(len(left.words), np.bool_)
-    ours = spans(extents.left, extents.left_length)
-    starts = np.repeat(extents.left, extents.left_length)
-    other_starts = np.repeat(extents.right, extents.left_length)
-    has = partner[ours] >= 0
-    ours, starts, other_starts = ours[has], starts[has], other_starts[has]
-    theirs = partner[ours]
-    places, other_places = left.places[ours], right.places[theirs]
-    unlike = left.words[ours] != right.words[theirs]
-    result[ours] = unlike | (places != other_places)
-    here = np.flatnonzero(places >> TAG_SHIFT == Reference.INSIDE)
-    orders = []
-    for has_partner, at, start, place in (
-        (partner >= 0, ours, starts, places),
-        (_flags(len(right.words), theirs), theirs, other_starts, other_places),
-    ):
-        before = np.concatenate([[0], np.cumsum(has_partner)])
-        target = at[here] + inside_distance(place[here])
-        orders.append(before[target] - before[start[here]])
-    result[ours[here]] = unlike[here] | (orders[0] != orders[1])
-    taking = np.flatnonzero(~result[ours] & (left.targets[ours] >= 0))
+    taken = np.zeros(len(right.words), np.bool_)
+    longest = int(max(extents.left_length.max(), extents.right_length.max()))
+    rooms = np.empty((2, longest + 1), np.uint32)
+    _native("whole_altered")(
+        _side(left, rooms[0]), _side(right, rooms[1]), extents.pairs(),
+        *array_places(partner, taken, result),
+    )  # fmt: skip
+    taking = np.flatnonzero((partner >= 0) & ~result & (left.targets >= 0))
     data: Flags = np.zeros(len(left.words), np.bool_)
-    data[ours[taking]] = ~_data_alike(left, right, ours[taking], theirs[taking].astype(np.int64))
+    data[taking] = ~_data_alike(left, right, taking, partner[taking].astype(np.int64))
     return result | data, data
-
-
-def _flags(size: int, which: npt.NDArray[np.int32]) -> Flags:
-    flags: Flags = np.zeros(size, np.bool_)
-    flags[which] = True
-    return flags

@@ -6,6 +6,8 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 
+import numpy as np
+
 from relokit.codegen.base.nouns import dataclass
 from relokit.diffing.kernels.whole_text import KernelText
 
@@ -47,7 +49,9 @@ def pair_functions(left: KernelText, right: KernelText) -> FunctionPairing:
             rest[0].difference_update(one for one, _ in found)
             rest[1].difference_update(other for _, other in found)
 
-    take(lambda text, i: text.names[i], unique=True)
+    pairs.extend(_unique(left, right))
+    for side, paired in zip(rest, zip(*pairs, strict=True), strict=False):
+        side.difference_update(paired)
     take(lambda text, i: (text.names[i], _content(text, i)))
     take(lambda text, i: (text.names[i], text.names[i - 1]))
     take(lambda text, i: (text.names[i], text.names[(i + 1) % len(text.names)]))
@@ -55,6 +59,17 @@ def pair_functions(left: KernelText, right: KernelText) -> FunctionPairing:
     pairs.extend(_by_alias(left, right, *rest))
     take(lambda text, i: _COPY.sub("", text.names[i]), unique=True)
     return FunctionPairing(sorted(pairs), sorted(rest[0]), sorted(rest[1]))
+
+
+def _unique(left: KernelText, right: KernelText) -> list[tuple[int, int]]:
+    """Pairs of functions of a name that no other has on either side."""
+    sides = []
+    for text in (left, right):
+        numbers, functions, counts = np.unique(text.numbers, return_index=True, return_counts=True)
+        sides.append((numbers[counts == 1], functions[counts == 1]))
+    (ours, our_functions), (theirs, their_functions) = sides
+    _, one, other = np.intersect1d(ours, theirs, assume_unique=True, return_indices=True)
+    return list(zip(our_functions[one].tolist(), their_functions[other].tolist(), strict=True))
 
 
 def _grouped(text: KernelText, numbers: Iterable[int], key: Key) -> dict[Hashable, list[int]]:
@@ -74,10 +89,10 @@ def _by_alias(
     left: KernelText, right: KernelText, ours: set[int], theirs: set[int]
 ) -> list[tuple[int, int]]:
     """Pairs of what is left by any name in common, taken out of the two sets."""
-    having = {name: number for number in sorted(theirs) for name in right.aliases[number]}
+    having = {name: number for number in sorted(theirs) for name in right.names_of(number)}
     found = []
     for number in sorted(ours):
-        matches = (having.get(name) for name in left.aliases[number])
+        matches = (having.get(name) for name in left.names_of(number))
         match = next((other for other in matches if other in theirs), None)
         if match is not None:
             found.append((number, match))

@@ -71,6 +71,18 @@ void whole_trim(const uint32_t *words, const int64_t *lengths, uint64_t count, u
 	}
 }
 
+/* Whether functions have a word that is `value` under `mask`. */
+void whole_having(const uint32_t *words, const int64_t *lengths, uint64_t count, uint32_t mask,
+		  uint32_t value, uint8_t *having)
+{
+	for (uint64_t number = 0; number < count; number++) {
+		having[number] = 0;
+		for (int64_t at = 0; at < lengths[number]; at++)
+			having[number] |= (words[at] & mask) == value;
+		words += lengths[number];
+	}
+}
+
 static int64_t tagged(enum reference tag, int64_t value)
 {
 	return (int64_t)tag << TAG_SHIFT | value;

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from relokit.codegen.base import native
-from relokit.codegen.instruction_forms import NOP
+from relokit.codegen.instruction_forms import NOP, InstructionForm
 from relokit.diffing.read.references import Flag, Flags, Ints, TextReader, Words, array_places
 
 
@@ -41,7 +41,7 @@ NAME_SHIFT = 24
 """The distance from a symbol, below, is at most Names.reach."""
 NAME_MASK = (1 << TAG_SHIFT) - 1
 """Number of the name and distance."""
-_BIAS = 1 << 48
+BIAS = 1 << 48
 """Makes a signed distance positive."""
 _PAGE_SHIFT = 12
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_uint64
@@ -50,11 +50,6 @@ _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_uint64
 def tagged(reference: Reference, value: Ints | int) -> Ints:
     """A place as one number."""
     return np.asarray(value, np.int64) | int(reference) << TAG_SHIFT
-
-
-def inside_distance(places: Ints) -> Ints:
-    """By how many words the target is ahead, of ``places`` that are Reference.INSIDE."""
-    return (places & (1 << TAG_SHIFT) - 1) - _BIAS
 
 
 def gathered(content: bytes, offsets: Ints, lengths: Ints) -> Words:
@@ -72,6 +67,15 @@ def trimmed(words: Words, lengths: Ints) -> Ints:
     found = np.empty_like(lengths)
     trim = _native("whole_trim", None, _POINTER, _POINTER, _COUNT, ctypes.c_uint32, _POINTER)
     trim(*array_places(words, lengths), len(lengths), NOP, *array_places(found))
+    return found
+
+
+def with_form(words: Words, lengths: Ints, form: InstructionForm) -> Flags:
+    """Which functions have an instruction of this form."""
+    found = np.empty(len(lengths), np.bool_)
+    word = ctypes.c_uint32
+    search = _native("whole_having", None, _POINTER, _POINTER, _COUNT, word, word, _POINTER)
+    search(*array_places(words, lengths), len(lengths), *form, *array_places(found))
     return found
 
 
@@ -132,7 +136,7 @@ def _check() -> None:
     shared |= {
         "TAG_SHIFT": TAG_SHIFT,
         "NAME_SHIFT": NAME_SHIFT,
-        "BIAS": _BIAS,
+        "BIAS": BIAS,
         "PAGE_SHIFT": _PAGE_SHIFT,
         "struct whole_symbols": ctypes.sizeof(_WholeSymbols),
         "struct whole_flags": ctypes.sizeof(_WholeFlags),

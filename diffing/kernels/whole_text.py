@@ -7,7 +7,7 @@ Encodings: ARM DDI 0487, C4.1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 
 import numpy as np
@@ -23,6 +23,7 @@ from relokit.diffing.kernels.whole_places import (
     gathered,
     tagged,
     trimmed,
+    with_form,
 )
 from relokit.diffing.kernels.whole_source import ProgramSource, read_program
 from relokit.diffing.read.kernel_data import LEAST_NAMED
@@ -33,7 +34,7 @@ from relokit.diffing.read.references import (
     TextReader,
     Words,
     accessed_bytes,
-    pointer_targets,
+    pointers_within,
 )
 from relokit.diffing.read.routine import MAX_ROUTINE, DiffError, Names, generic, preference
 from relokit.diffing.routines.classify import WEIGHT, ChangeKind, kinds_of_words
@@ -63,7 +64,8 @@ class Numbers:
 class KernelText:
     """The functions of a kernel, ascending, and their words one function after the other.
 
-    Function i is called ``names[i]``, has all the names ``aliases[i]``, and is words ``starts[i]``
+    Function i is called ``names[i]``, which has the number ``numbers[i]`` in both kernels, has all
+    the names ``aliases[i]`` if these are several, and is words ``starts[i]``
     up to ``starts[i] + lengths[i]``, the nops and zeros at its end left out. ``words`` have no
     fields that refer to a place; ``places`` say what they refer to.
     ``skipped`` are names of code that is no function: too large, or not whole words.
@@ -71,7 +73,8 @@ class KernelText:
 
     path: str
     names: tuple[str, ...] = field(repr=False)
-    aliases: tuple[tuple[str, ...], ...] = field(repr=False)
+    numbers: Ints = field(repr=False)
+    aliases: Mapping[int, tuple[str, ...]] = field(repr=False)
     starts: Ints = field(repr=False)
     lengths: Ints = field(repr=False)
     words: Words = field(repr=False)
@@ -92,6 +95,16 @@ class KernelText:
     skipped: tuple[str, ...] = ()
     others: int = 0
     """References to data that is not constant: only the place is compared."""
+
+    def names_of(self, function: int) -> tuple[str, ...]:
+        """All names of a function."""
+        return self.aliases.get(function) or (self.names[function],)
+
+    def functions_of(self, words: Ints) -> Ints:
+        """The functions that ascending words are in, -1 for what fills up behind one."""
+        owner: Ints = np.searchsorted(self.starts, words, "right") - 1
+        owner[words - self.starts[owner] >= self.lengths[owner]] = -1
+        return owner
 
     def taken(self, words: Ints) -> Taken:
         """What the words with these numbers, which are ascending by function, take."""
@@ -137,6 +150,7 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
     words = gathered(content, offsets, lengths)
     reader = TextReader(words, offsets, lengths, program.base & WITHIN_PAGE)
     taken = reader.having(Flag.TAKES)
+    pointers = pointers_within(content, program.base)
     data = ProgramData(
         content=content,
         base=program.base,
@@ -146,8 +160,9 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
             table.offsets,
             reader.target[taken],
             program.constant,
-            pointer_targets(content, program.base),
+            pointers[1],
         ),
+        pointers=pointers,
         symbols=table.offsets,
         numbers=table.numbers,
         functions=whole,
@@ -171,7 +186,8 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
     return KernelText(
         path=path,
         names=tuple(table.names[index] for index in chosen.tolist()),
-        aliases=tuple(table.aliases[index] for index in chosen.tolist()),
+        numbers=table.numbers[chosen],
+        aliases=_renumbered(table.aliases, chosen),
         starts=starts,
         lengths=trimmed(words, lengths),
         words=reader.masked,
@@ -180,7 +196,7 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
         targets=targets,
         program=data,
         offsets=offsets,
-        jumps=_jumps(words, starts),
+        jumps=with_form(words, lengths, BR),
         variables=variables,
         variable_offsets=variable_offsets,
         skipped=tuple(table.names[index] for index in np.flatnonzero(code & ~whole).tolist()),
@@ -190,14 +206,15 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
 
 @dataclass(frozen=True, slots=True)
 class _SymbolTable:
-    """One row an address: ascending offsets, the name chosen, all names, its number, is it code.
+    """One row an address: ascending offsets, the name chosen, all names if there are several, its
+    number, is it code.
 
     The number of data is that of its generic name; ``numbered`` is whether that is another one.
     """
 
     offsets: Ints
     names: list[str]
-    aliases: list[tuple[str, ...]]
+    aliases: dict[int, tuple[str, ...]]
     numbers: Ints
     code: Flags
     numbered: Flags
@@ -208,7 +225,7 @@ def _symbol_table(program: ProgramSource, numbers: Numbers) -> _SymbolTable:
     is_code = np.isin(program.letters, np.frombuffer(FUNCTION_LETTERS, np.uint8))
     code = np.logical_or.reduceat(is_code, first)
     names = [program.names[at] for at in first.tolist()]
-    aliases: list[tuple[str, ...]] = [(name,) for name in names]
+    aliases = {}
     for row in np.flatnonzero(counts > 1).tolist():
         at = int(first[row])
         known = tuple(program.names[at : at + int(counts[row])])
@@ -221,6 +238,17 @@ def _symbol_table(program: ProgramSource, numbers: Numbers) -> _SymbolTable:
     return _SymbolTable(offsets, names, aliases, numbers.of(shown), code, numbered)
 
 
+def _renumbered(aliases: dict[int, tuple[str, ...]], rows: Ints) -> dict[int, tuple[str, ...]]:
+    """``aliases`` of ascending ``rows``, by their places among these."""
+    having = np.array(list(aliases), np.int64)
+    places = np.minimum(np.searchsorted(rows, having), len(rows) - 1)
+    kept = rows[places] == having
+    return {
+        place: aliases[row]
+        for place, row in zip(places[kept].tolist(), having[kept].tolist(), strict=True)
+    }
+
+
 def _bounds(size: int, *places: Ints) -> Ints:
     """All of ``places`` that are below ``size``, ascending, each once."""
     # A flag for each byte: to sort them takes ten times as long.
@@ -228,14 +256,6 @@ def _bounds(size: int, *places: Ints) -> Ints:
     for some in places:
         flags[some[(some >= 0) & (some < size)]] = True
     found: Ints = np.flatnonzero(flags)
-    return found
-
-
-def _jumps(words: Words, starts: Ints) -> Flags:
-    """Which functions have a jump by a register."""
-    at = np.flatnonzero((words & np.uint32(BR.mask)) == BR.value)
-    found: Flags = np.zeros(len(starts), np.bool_)
-    found[np.searchsorted(starts, at, "right") - 1] = True
     return found
 
 

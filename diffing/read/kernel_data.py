@@ -135,11 +135,11 @@ def kernel_data(image: memoryview, symbols: Kallsyms, size: int = 0) -> SideData
     ]
 
     def references() -> Iterator[int]:
-        from relokit.diffing.read.references import data_references, pointer_targets
+        from relokit.diffing.read.references import data_references, pointers_within
 
         for start, end in [(0, first), *_boot_code(symbols)]:
             yield from data_references(image[start:end], base + start)
-        yield from (base + offset for offset in pointer_targets(filled(), base).tolist())
+        yield from (base + offset for offset in pointers_within(filled(), base)[1].tolist())
 
     return SideData(
         areas,

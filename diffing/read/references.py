@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from relokit.codegen.base import native
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.instruction_forms import (
     ADD,
     ADR,
@@ -48,12 +49,21 @@ def data_references(code: bytes | memoryview, address: int) -> list[int]:
     return [base + target for target in np.unique(taken).tolist()]
 
 
-def pointer_targets(content: bytes | memoryview, base: int) -> Ints:
-    """Offsets whose addresses are in ``content``, linked at VA ``base``, by 64 bits."""
-    values = np.frombuffer(content, "<u8", len(content) // 8)
-    offsets = values - np.uint64(base & (1 << 64) - 1)
-    found: Ints = offsets[(offsets < np.uint64(len(content))) & (values != 0)].astype(np.int64)
-    return found
+def pointers_within(content: bytes | memoryview, base: int) -> tuple[Ints, Ints]:
+    """Offsets at which 64 bits are an address in ``content``, linked at VA ``base``, and offsets of
+    what these are the addresses of.
+    """
+    collect = native.function(
+        "pointers_within", ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64,
+        ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p,
+    )  # fmt: skip
+    low = base & MASK64
+    # Zero is no pointer, wherever the program is.
+    words = native.place(content), len(content) // 8, max(low, 1), min(low + len(content), MASK64)
+    count = collect(*words, None, None)
+    places, values = np.empty(count, np.int64), np.empty(count, np.uint64)
+    collect(*words, *array_places(places, values))
+    return 8 * places, (values - np.uint64(low)).astype(np.int64)
 
 
 def branch_references(code: bytes | memoryview, address: int) -> list[int]:

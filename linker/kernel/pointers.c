@@ -31,6 +31,29 @@ uint64_t pointers_sample(const uint8_t *words, uint64_t count, uint64_t low, uin
 	return found;
 }
 
+/*
+ * How many words are at least low and below high; their numbers and what they are are put into
+ * `numbers` and `values`, if there are such.
+ */
+uint64_t pointers_within(const uint8_t *words, uint64_t count, uint64_t low, uint64_t high,
+			 int64_t *numbers, uint64_t *values)
+{
+	uint64_t found = 0;
+
+	for (uint64_t at = 0; at < count; at++) {
+		uint64_t value = word_at(words, at);
+
+		if (value < low || value >= high)
+			continue;
+		if (numbers) {
+			numbers[found] = (int64_t)at;
+			values[found] = value;
+		}
+		found++;
+	}
+	return found;
+}
+
 /* How many of ascending pointers are `base` and one of ascending offsets, each counted once. */
 uint64_t pointers_votes(const uint64_t *pointers, uint64_t count, uint64_t base,
 			const int64_t *offsets, uint64_t offset_count)

@@ -14,6 +14,7 @@ from relokit.cli.terminal.diff_overview import SHOWN, WIDTH, overview
 from relokit.diffing.kernels.whole import WholeDiff
 from relokit.diffing.kernels.whole_align import Aligner, cells, common_anywhere
 from relokit.diffing.kernels.whole_changes import FunctionChange, FunctionCount
+from relokit.diffing.read.references import Ints
 from relokit.diffing.routines.classify import WEIGHT, ChangeKind, kind_of_word, kinds_of_words
 
 
@@ -28,13 +29,18 @@ def longest(left: Sequence[int], right: Sequence[int]) -> int:
     return rows[-1][-1]
 
 
+def part(*numbers: int) -> list[Ints]:
+    """One part of either side: first code and number of codes."""
+    return [np.array([number]) for number in numbers]
+
+
 def aligned(left: Sequence[int], right: Sequence[int], before: int) -> list[tuple[int, int]]:
     """Pairs found between the two, each ``before`` words into its array."""
     sides = [np.array([1 << 40] * before + [*codes]) for codes in (left, right)]
     size = cells(np.array(len(left)), np.array(len(right)))
     aligner = Aligner(*sides, len(right), int(size))
     partner = np.full(len(sides[0]), -1, np.int32)
-    aligner.align(before, len(left), before, len(right), partner)
+    aligner.align(part(before, len(left), before, len(right)), partner)
     assert (partner[:before] == -1).all()
     return [(i - before, int(partner[i]) - before) for i in np.flatnonzero(partner >= 0).tolist()]
 
@@ -61,7 +67,7 @@ def test_one_aligner_serves_parts_of_all_sizes() -> None:
         first, second = generator.randrange(2600), generator.randrange(2600)
         n, m = generator.randint(1, 400), generator.randint(1, 400)
         partner = np.full(len(codes), -1, np.int32)
-        aligner.align(first, n, second, m, partner)
+        aligner.align(part(first, n, second, m), partner)
         expected = longest(
             codes[first : first + n].tolist(), codes[::-1][second : second + m].tolist()
         )
