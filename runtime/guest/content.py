@@ -72,6 +72,11 @@ class Content:
         self._given = _NativeContent(size=size, **addresses)
 
     @property
+    def without_zeros(self) -> int:
+        """Bytes from the start on, a multiple of 8, that new RAM cannot be taken for."""
+        return 0
+
+    @property
     def native(self) -> int:
         """Address of the ``struct content``, for as long as this lives."""
         return ctypes.addressof(self._given)
@@ -111,6 +116,11 @@ class PatternContent(Content):
             table=hashed(np.arange(BLOCK // 8, dtype=np.uint64) + start),
             keys=hashed((numbers << np.uint64(32)) ^ ~start),
         )
+
+    @property
+    def without_zeros(self) -> int:
+        """See Content."""
+        return self.size & -8
 
 
 def hashed(words: Words) -> Words:

@@ -153,11 +153,7 @@ def build_machine(
     )
     where = destinations if in_place else sources
     if not in_place:
-        # What the move leaves out must not look like the zeros that belong there.
-        for region in allocator.regions:
-            if region.owner.is_destination:
-                memory.populate(region.base, region.size)
-                memory.u64(region.base, region.size // 8).fill(POISON)
+        _poison(memory, allocator, inputs)
     _scatter(memory, inputs, where, target.page_size, progress)
     skipped = in_place and target.has(Feature.SKIP_IN_PLACE)
     if not skipped:
@@ -239,6 +235,18 @@ def el_at_jump(target: Target) -> int:
     if target.regime is Regime.NVHE:
         return 1 if target.has(Feature.RELOCATE_AT_EL1) else 2
     return 2 if target.regime is Regime.VHE else 1
+
+
+def _poison(memory: GuestMemory, allocator: PageAllocator, inputs: Inputs) -> None:
+    """What the move leaves out must not look like the zeros that belong there."""
+    for region in allocator.regions:
+        number = region.owner.segment
+        if region.owner.is_destination and number is not None:
+            memory.populate(region.base, region.size)
+            loaded = inputs.segments[number]
+            first = max(region.base, loaded.segment.mem + loaded.content.without_zeros)
+            if first < region.end:
+                memory.u64(first, (region.end - first) // 8).fill(POISON)
 
 
 def _scatter(

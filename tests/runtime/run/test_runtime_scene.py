@@ -37,7 +37,7 @@ def test_registers_hold_arguments_and_poison_at_the_jump(regime: Regime, series:
         assert cpu.x[0] == linear
     for number in range(30):
         if number not in arguments:
-            assert cpu.x[number] == POISON + (number if number < 29 else 0)
+            assert cpu.x[number] == POISON + (number + 32 if number < 29 else 0)
     # At EL2 the stub was in between, with a stack pointer and comparisons of its own.
     if cpu.el == machine.state.el:
         assert cpu.sp == POISON
@@ -56,7 +56,7 @@ def test_registers_of_an_image_in_place(path: KexecPath) -> None:
     with prepared(Target(), job) as machine:
         record = execute(machine, open_cpu(machine), job, quiet)
     assert record.complete
-    assert set(record.reached[0].x[5:8]) == {POISON + 5, POISON + 6, POISON + 7}
+    assert set(record.reached[0].x[5:8]) == {POISON + 37, POISON + 38, POISON + 39}
 
 
 @pytest.mark.parametrize(("series", "test"), [(9, "cbz x27, #0xd4"), (15, "cbz x27, #0x100")])
