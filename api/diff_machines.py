@@ -68,7 +68,7 @@ def setups_of(
                     where=code.where,
                     hint="leave --layout out",
                 )
-            target = target_for(_shown(side, like, asked, code.page_size), code)
+            target = target_for(_shown(side, like, asked, code), code)
             found.append(MachineSetup(target, job, code))
         else:
             found.append(None)
@@ -93,17 +93,17 @@ def _in_regime(setup: MachineSetup, regime: Regime) -> MachineSetup:
 
 
 def _shown(
-    side: Side, like: Target | None, asked: DiffMachine, page_size: int | None = None
+    side: Side, like: Target | None, asked: DiffMachine, code: ForeignCode | None = None
 ) -> Target:
     """The target that the relocation of ``side`` is for; what it does not show as ``like`` has it,
-    or as it is asked for.
+    or as it is asked for. ``code`` is what it belongs to, and shows more than it does alone.
     """
     words = words_of(side.routines[RELOCATION].code)
-    series = states_of(words, ())[-1]
+    series = (code.states if code else states_of(words, ()))[-1]
     argument, off = Feature.KIMAGE_ARGUMENT.value, Feature.MMU_ON.value
     if argument <= series < off and not any(HVC.holds(word) for word in words):
         series = Feature.RELOCATE_AT_EL1.value - 1  # it does not come back from EL1
-    page_size = page_size or page_size_of(words)
+    page_size = (code.page_size if code else None) or page_size_of(words)
     if like is not None:
         if page_size in (None, like.page_size):
             return replace(like, series=series)

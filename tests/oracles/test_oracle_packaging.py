@@ -177,7 +177,7 @@ def test_an_editable_installation_notices_what_changed(tree: Path, tmp_path: Pat
     shutil.copytree(tree, copy, ignore=shutil.ignore_patterns("build"))
     place = Place(tmp_path / "env")
     place.install("-e", copy, path=path)
-    hooks = copy / "runtime/engine/native_hooks.c"
+    hooks = copy / "runtime/engine/native_hooks.h"
     before, after = "\tBLOCK_LIMIT,\n\tBLOCK_LAST,\n", "\tBLOCK_LAST,\n\tBLOCK_LIMIT,\n"
     assert before in hooks.read_text()
     hooks.write_text(hooks.read_text().replace(before, after))

@@ -53,8 +53,9 @@ def test_all_is_whole_before_and_after(path: KexecPath, regime: Regime, series: 
 
 @pytest.mark.parametrize("shape", [shape for shape in Shape if shape is not Shape.LOADED])
 def test_every_shape_of_list_is_legal(shape: Shape) -> None:
-    """But for the one that only a resume has. Edges choose their own RAM."""
-    job = Job(shape=shape) if shape is Shape.EDGES else replace(JOB, shape=shape)
+    """But for the one that only a resume has. Edges choose their own RAM, one page its size."""
+    own = shape in (Shape.EDGES, Shape.ONE_PAGE)
+    job = Job(shape=shape) if own else replace(JOB, shape=shape)
     with prepared(Target(), job) as machine:
         assert setup_findings(machine) == []
 
