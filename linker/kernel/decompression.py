@@ -11,6 +11,7 @@ EFI zboot files: what ``COMP_TYPE`` is made of in drivers/firmware/efi/libstub.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Any
 
 from relokit.codegen.base.errors import FormatError
@@ -26,9 +27,10 @@ ZBOOT_NAMES = {
     "lzo": "lzo",
 }
 """What an EFI zboot file calls a compression, and what it is called here."""
-STEP = {"gzip": 8 << 10, "zstd": 1 << 8, "xz": 1 << 16, "lzma": 1 << 16, "bzip2": 1 << 16}
-"""Bytes handed over at a time: even a bomb then gives back no more than some 8 MiB at once (deflate
-expands by at most 1032; a 4-byte zstd RLE block stands for 128 KiB; the others take a limit)."""
+STEP = {"gzip": 8 << 10, "zstd": 1 << 8}
+"""Bytes handed over at a time, where it is not 64 KiB: even a bomb then gives back no more than
+some 8 MiB at once (deflate expands by at most 1032; zstd gets a block at a time, which stands for
+128 KiB at most, and so may 4 bytes where there is none; the others take a limit)."""
 PIECE = 1 << 20
 """Bytes that those are let give back at once."""
 MAX_DICTIONARY = 192 << 20
@@ -81,9 +83,11 @@ class Unpacking:
             yield from self._legacy()
             return
         decoder, failures = self._decoder()
-        step = STEP.get(self._name, 1 << 16)
+        steps: Iterator[int] = repeat(STEP.get(self._name, 1 << 16))
+        if self._name == "zstd":
+            steps = chain(_zstd_parts(self._packed[self.taken :]), steps)
         while not decoder.eof:
-            chunk = bytes(self._packed[self.taken : self.taken + step])
+            chunk = bytes(self._packed[self.taken : self.taken + next(steps)])
             if not chunk:
                 raise self._truncated()
             self.taken += len(chunk)
@@ -171,6 +175,22 @@ def _given(decoder: Any, chunk: bytes) -> Iterator[bytes]:
     yield decoder.decompress(chunk, PIECE)
     while not decoder.eof and not decoder.needs_input:
         yield decoder.decompress(b"", PIECE)
+
+
+def _zstd_parts(frame: memoryview) -> Iterator[int]:
+    """Bytes of the header and of each block of a frame (RFC 8878, 3.1.1)."""
+    descriptor = frame[4] if len(frame) > 4 else 0
+    single = descriptor >> 5 & 1
+    content = (single, 2, 4, 8)[descriptor >> 6]
+    at = 5 + (not single) + (0, 1, 2, 4)[descriptor & 3] + content
+    yield at
+    last = 0
+    while not last and at < len(frame):
+        head = int.from_bytes(frame[at : at + 3], "little")
+        last, is_repeated = head & 1, head >> 1 & 3 == 1
+        size = 3 + (1 if is_repeated else head >> 3)
+        yield size
+        at += size
 
 
 def skippable(content: memoryview) -> int:
