@@ -75,8 +75,12 @@ def read_program(path: str, files: Files) -> ProgramSource:
 
 
 def _linked(image: Image, path: str) -> ProgramSource:
-    code = [one for one in image.sections if one.flags & SectionFlag.EXEC and one.data]
-    kept = [one for one in image.sections if one in code or _is_near(one, code)]
+    code = [one for one in image.sections if _is_code(one)]
+    near = range(
+        min((one.va for one in code), default=0) - MAX_APART,
+        max((one.va + one.size for one in code), default=0) + MAX_APART,
+    )
+    kept = [one for one in image.sections if _is_code(one) or _is_near(one, near)]
     flat = memoryview(replace(image, sections=tuple(kept)).flat)
     base = min((section.va for section in kept), default=0)
     found = image_symbols(image)
@@ -110,17 +114,19 @@ def _linked(image: Image, path: str) -> ProgramSource:
     )
 
 
-def _is_near(section: PlacedSection, code: list[PlacedSection]) -> bool:
-    """Whether a section has constant data, and not so far from the code that it costs much."""
+def _is_code(section: PlacedSection) -> bool:
+    return bool(section.flags & SectionFlag.EXEC and section.data)
+
+
+def _is_near(section: PlacedSection, near: range) -> bool:
+    """Whether a section has data, and is not so far from the code that it costs much."""
     if (
         section.type is SectionType.NOBITS
         or not section.data
         or not section.flags & SectionFlag.ALLOC
     ):
         return False
-    first = min((one.va for one in code), default=0)
-    last = max((one.va + one.size for one in code), default=0)
-    return first - MAX_APART <= section.va and section.va + section.size <= last + MAX_APART
+    return near.start <= section.va and section.va + section.size <= near.stop
 
 
 def _edges(ranges: Iterable[tuple[int, int]]) -> Ints:

@@ -12,9 +12,11 @@ from relokit.building import encoder
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.gas.assembler import assemble
 from relokit.codegen.source import Unit
+from relokit.diffing.kernels.whole import compare_kernels
 from relokit.linker.elf.elf_reader import read_object
 from relokit.linker.elf.elf_writer import write_rel
 from relokit.linker.elf_format import EHDR, IDENT, SHDR, SYM
+from support.bounds import cpu_time_below
 
 TEXT, EMPTY = 1, 0
 
@@ -60,6 +62,16 @@ def test_as_many_sections_as_there_are(count: int, tmp_path: Path) -> None:
     assert not relokit.diff(str(left), str(right)).same
     unit = read_object(left.read_bytes(), "a.o")
     assert [one.section for one in unit.symbols if one.name == "other"] == [-2]
+
+
+def test_many_sections_as_a_whole_cost_what_they_are(tmp_path: Path) -> None:
+    """Each was looked for among all that have code: 9,000 took half a minute, 66,000 no end."""
+    left, right = tmp_path / "a.o", tmp_path / "b.o"
+    left.write_bytes(many(20_000))
+    right.write_bytes(many(20_000, 0xD69F03E0))
+    with cpu_time_below(20):
+        assert compare_kernels(left, left).same
+        assert compare_kernels(left, right).changed == 1
 
 
 def test_more_than_are_read_says_how_many() -> None:
