@@ -35,6 +35,17 @@ class IdleOption:
     says: str
 
 
+_DIFF_MACHINE = ("regimes", "page_size", "va_bits", "layout")
+TARGET = "series:"
+"""What an operand of diff that is a target begins with."""
+
+
+def _has_target(given: Mapping[str, Any]) -> bool:
+    return any(
+        one is not None and one.startswith(TARGET) for one in (given["left"], given["right"])
+    )
+
+
 def _only(name: str, value: object) -> Callable[[Mapping[str, Any]], bool]:
     """Whether the parameter ``name`` has this value, or, if it is a list, no other."""
 
@@ -116,6 +127,79 @@ IDLE_OPTIONS = (
         _only("kind", "rel"),
         ("no_cache",),
         "--type rel is never cached: leave {flag} out",
+    ),
+    IdleOption(
+        ("diff",),
+        lambda given: given["series"] is not None,
+        ("left",),
+        "--series takes no operands ({flag}); its settings follow it: page=16k,el=vhe",
+    ),
+    IdleOption(
+        ("diff",),
+        lambda given: given["series"] is not None,
+        ("whole", "run", "score"),
+        "--series and {flag} do not go together",
+    ),
+    IdleOption(
+        ("diff",),
+        lambda given: given["whole"],
+        ("run", "score"),
+        "--all and {flag} do not go together",
+    ),
+    IdleOption(
+        ("diff",),
+        lambda given: given["run"],
+        ("score",),
+        "--run and {flag} do not go together",
+    ),
+    IdleOption(
+        ("diff",),
+        lambda given: given["as_json"],
+        ("shape",),
+        "--json is a format of its own: leave {flag} out",
+    ),
+    IdleOption(
+        ("diff",),
+        lambda given: given["as_json"],
+        ("score",),
+        "--json has the score, too: leave {flag} out",
+    ),
+    IdleOption(
+        ("diff",),
+        lambda given: given["score"],
+        ("shape",),
+        "--score prints a number: leave {flag} out",
+    ),
+    IdleOption(
+        ("diff",),
+        lambda given: given["whole"],
+        ("kept",),
+        "--all compares words, of which {flag} knows nothing",
+    ),
+    IdleOption(
+        ("diff",),
+        lambda given: given["whole"] and given["shape"] in ("side", "html"),
+        ("shape",),
+        "--all is an overview: give --json, or one function for a diff; leave {flag} out",
+    ),
+    IdleOption(
+        ("diff",),
+        lambda given: not given["run"],
+        _DIFF_MACHINE,
+        "{flag} is of the machine that --run has: leave it out",
+    ),
+    IdleOption(
+        ("diff",),
+        _has_target,
+        _DIFF_MACHINE,
+        "a target says it itself: leave {flag} out, and give it there "
+        "(series:15,page=16k,va=48,el=vhe,layout=6.1)",
+    ),
+    IdleOption(
+        ("diff",),
+        lambda given: given["series"] is None and not given["run"] and not _has_target(given),
+        ("no_cache",),
+        "nothing is built here: leave {flag} out",
     ),
 )
 """What goes with what, once."""

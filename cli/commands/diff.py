@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relokit.cli.exit_codes import EXIT_NO_ANSWER
+from relokit.cli.idle import refuse_idle
 from relokit.cli.lists import Several
 from relokit.cli.options import cache_option, json_option
 from relokit.cli.parameters import CountParam
@@ -29,14 +30,6 @@ KINDS = (
 )  # fmt: skip
 ASPECTS = ("addresses", "registers", "padding", "encodings", "fields")
 FORMATS = ("auto", "unified", "side", "html")
-
-_MACHINE = (
-    ("--el", "regimes", "el"),
-    ("--page-size", "page_size", "page"),
-    ("--va-bits", "va_bits", "va"),
-    ("--layout", "layout", "layout"),
-)
-"""Options of --run's machine: flag, name, and the setting that says it in a target."""
 
 HELP = """Compare machine code: what changed, and what it is about.
 
@@ -127,7 +120,9 @@ relokit diff --series page=16k --format html -o series.html
 @json_option
 def command(left: str | None, right: str | None, as_json: bool, **options: Any) -> int:
     """Read both sides, compare them, show it; 0 if they are the same, 1 if not."""
-    _check(left, right, as_json, options)
+    refuse_idle()
+    if options["series"] is None and (left is None or right is None):
+        raise click.UsageError(f"Missing argument '{'LEFT' if left is None else 'RIGHT'}'")
     from relokit.diffing.instructions.normalise import Aspect
     from relokit.diffing.routines.classify import ChangeKind
 
@@ -157,43 +152,6 @@ def command(left: str | None, right: str | None, as_json: bool, **options: Any) 
     if found.same and behaviour is not None and behaviour.unanswered:
         return EXIT_NO_ANSWER
     return 0 if found.same and (behaviour is None or behaviour.same) else 1
-
-
-def _check(left: str | None, right: str | None, as_json: bool, options: dict[str, Any]) -> None:
-    """Refuse what does not go together; raises UsageError."""
-    series = options["series"] is not None
-    if series and left is not None:
-        raise click.UsageError(
-            "--series takes no operands; its settings follow it: page=16k,el=vhe"
-        )
-    if not series and (left is None or right is None):
-        raise click.UsageError(f"Missing argument '{'LEFT' if left is None else 'RIGHT'}'")
-    if as_json and options["shape"] != "auto":
-        raise click.UsageError("--json is a format of its own: leave --format out")
-    chosen = [
-        flag
-        for flag, given in (
-            ("--series", series),
-            ("--all", options["whole"]),
-            ("--run", options["run"]),
-            ("--score", options["score"]),
-        )
-        if given
-    ]
-    if len(chosen) > 1:
-        raise click.UsageError(f"{chosen[0]} and {chosen[1]} do not go together")
-    targets = [one for one in (left, right) if one and one.startswith("series:")]
-    for flag, name, setting in _MACHINE:
-        if options[name] is not None and not options["run"]:
-            raise click.UsageError(f"{flag} is of the machine that --run has: leave it out")
-        if options[name] is not None and targets:
-            raise click.UsageError(f"{targets[0]} says it: give it as {targets[0]},{setting}=")
-    if options["no_cache"] and not (series or options["run"] or targets):
-        raise click.UsageError("nothing is built here: leave --no-cache out")
-    if options["whole"] and options["kept"]:
-        raise click.UsageError("--all compares words, of which --keep knows nothing")
-    if options["whole"] and options["shape"] not in ("auto", "unified"):
-        raise click.UsageError("--all is an overview: give --json, or one function for a diff")
 
 
 def _series(

@@ -12,15 +12,17 @@ import numpy.typing as npt
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import SectionFlag, SectionType
 from relokit.diffing.kernels.whole_object import placed_object
-from relokit.diffing.read.extents import is_writable
+from relokit.diffing.read.extents import TYPE_HASH, is_writable
 from relokit.diffing.read.image_symbols import image_symbols
-from relokit.diffing.read.kernel_data import constant_ranges, with_pointers
+from relokit.diffing.read.kernel_data import CODE_LETTERS, constant_ranges, with_pointers
+from relokit.diffing.read.kernel_hashes import has_hashes, hashed
 from relokit.diffing.read.references import Ints
 from relokit.diffing.read.routine import DiffError
 from relokit.diffing.read.sides import MAX_FILE
 from relokit.linker.elf.elf_reader import read_code, read_object
 from relokit.linker.elf_format import ELF_MAGIC, ET_REL
 from relokit.linker.image import Image, PlacedSection
+from relokit.linker.kernel.kallsyms import Kallsyms
 from relokit.linker.kernel.opened import Files
 
 Letters = npt.NDArray[np.uint8]
@@ -46,6 +48,8 @@ class ProgramSource:
     constant: Ints = field(repr=False)
     size: int
     linked: bool = False
+    hashed: Ints = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
+    """Ascending offsets of the functions that have the hash of their type in front of them."""
 
 
 def read_program(path: str, files: Files) -> ProgramSource:
@@ -68,6 +72,7 @@ def read_program(path: str, files: Files) -> ProgramSource:
             offsets=np.frombuffer(symbols.offsets, np.int64),
             constant=edges,
             size=kernel.file.header.image_size,
+            hashed=_hashed(image, symbols),
         )
     if content[16:18] == struct.pack("<H", ET_REL):
         return _linked(placed_object(read_object(content, path, to_link=False), path), path)
@@ -111,7 +116,17 @@ def _linked(image: Image, path: str) -> ProgramSource:
         constant=constant,
         size=max(size, len(flat)),
         linked=True,
+        hashed=np.array(sorted(at + TYPE_HASH - base for _, at in found.hashes), np.int64),
     )
+
+
+def _hashed(image: memoryview, symbols: Kallsyms) -> Ints:
+    if not has_hashes(symbols):
+        return np.zeros(0, np.int64)
+    letters = np.frombuffer(symbols.letters, np.uint8)
+    code = np.isin(letters, np.frombuffer(CODE_LETTERS.encode(), np.uint8))
+    functions = np.unique(np.frombuffer(symbols.offsets, np.int64)[code])
+    return np.array([*hashed(image, symbols, functions.tolist())], np.int64)
 
 
 def _is_code(section: PlacedSection) -> bool:

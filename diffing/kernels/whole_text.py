@@ -26,6 +26,7 @@ from relokit.diffing.kernels.whole_places import (
     with_form,
 )
 from relokit.diffing.kernels.whole_source import ProgramSource, read_program
+from relokit.diffing.read.extents import TYPE_HASH
 from relokit.diffing.read.kernel_data import LEAST_NAMED
 from relokit.diffing.read.references import (
     Flag,
@@ -145,10 +146,14 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
             where=path,
             hint="compare it routine by routine: KERNEL:symbol",
         )
+    own = np.isin(offsets, program.hashed)
+    _take_hashes(offsets, sizes, own)
     lengths = sizes // 4
     starts = np.cumsum(lengths) - lengths
     words = gathered(content, offsets, lengths)
     reader = TextReader(words, offsets, lengths, program.base & WITHIN_PAGE)
+    hashes = starts[own]
+    reader.flags[hashes], reader.masked[hashes] = Flag.LITERAL, words[hashes]
     taken = reader.having(Flag.TAKES)
     pointers = pointers_within(content, program.base)
     data = ProgramData(
@@ -202,6 +207,17 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
         skipped=tuple(table.names[index] for index in np.flatnonzero(code & ~whole).tolist()),
         others=int(others.sum()) - len(constant),
     )
+
+
+def _take_hashes(offsets: Ints, sizes: Ints, own: Flags) -> None:
+    """Have functions begin with the hash of their type, where they have it as their ``own``, and
+    those before end in front of it.
+    """
+    at = np.flatnonzero(own)
+    before = at[(at > 0) & (offsets[at - 1] + sizes[at - 1] == offsets[at])] - 1
+    sizes[before] -= TYPE_HASH
+    offsets[at] -= TYPE_HASH
+    sizes[at] += TYPE_HASH
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ tell: text, _etext, constant data, __init_begin, what boot needs, the rest of th
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from ctypes import c_uint64, c_void_p
 from functools import cache
 
 from relokit.codegen.base import native
 from relokit.codegen.base.bits import MASK64
 from relokit.diffing.read.data import NO_DATA, Area, SideData
+from relokit.diffing.read.extents import TYPE_HASH
 from relokit.linker.kernel.kallsyms import Kallsyms
 from relokit.linker.kernel.pointers import RELATIVE
 
@@ -112,14 +113,18 @@ class _Variables:
                 yield symbols.link_base + at
 
 
-def kernel_data(image: memoryview, symbols: Kallsyms, size: int = 0) -> SideData:
-    """The data of a kernel, which takes ``size`` bytes in memory, or just its Image's; it is only
-    read, and its code only searched for references, when that matters.
+def kernel_data(
+    image: memoryview, symbols: Kallsyms, size: int = 0, hashes: Iterable[int] = ()
+) -> SideData:
+    """The data of a kernel, which takes ``size`` bytes in memory, or just its Image's, and has
+    hashes of functions' types at these offsets. It is only read, and its code only searched for
+    references, when that matters.
     """
     base = symbols.link_base
     ranges = constant_ranges(image, symbols)
+    types = [Area("type hash", base + at, TYPE_HASH, image[at : at + TYPE_HASH]) for at in hashes]
     if not ranges:
-        return NO_DATA
+        return SideData(types) if types else NO_DATA
     filled = cache(lambda: with_pointers(image, base))
     # Nothing is said of code: what is in front of the first range.
     first = ranges[0][0]
@@ -130,8 +135,11 @@ def kernel_data(image: memoryview, symbols: Kallsyms, size: int = 0) -> SideData
         for start, end in ranges
     ]
     areas += [
-        Area("data", base + start, end - start, _Filled(filled, start), writable=True)
-        for start, end in zip(edges[1::2], [*edges[2::2], end], strict=True)
+        *types,
+        *(
+            Area("data", base + start, end - start, _Filled(filled, start), writable=True)
+            for start, end in zip(edges[1::2], [*edges[2::2], end], strict=True)
+        ),
     ]
 
     def references() -> Iterator[int]:

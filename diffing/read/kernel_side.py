@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from relokit.codegen.base.errors import FormatError
@@ -11,7 +11,9 @@ from relokit.codegen.facts import RELOCATION
 from relokit.codegen.kexec_routines import HYP_VECTORS, KEXEC_VECTORS, RELOCATION_SIZE
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.codegen.series import COMPLETE
+from relokit.diffing.read.extents import TYPE_HASH
 from relokit.diffing.read.kernel_data import kernel_data
+from relokit.diffing.read.kernel_hashes import has_hashes, hashed
 from relokit.diffing.read.program_sides import GETS_KIMAGE, image_side
 from relokit.diffing.read.routine import MAX_ROUTINE, Names, Replaced, Routine, Side, preference
 from relokit.linker.kernel.alternatives import Alternative
@@ -40,17 +42,30 @@ def kernel_side(opened: OpenedKernel, symbol: str | None) -> Side:
         return kernel.image[at : at + size] if at >= 0 else kernel.image[:0]
 
     # Those that are cut out by what is known of them: kallsyms has no sizes.
-    data = kernel_data(kernel.image, symbols, kernel.header.image_size)
+    of_one = [] if symbol is None or symbol not in symbols else [symbols.offset(symbol)]
+    hash_places = [at - TYPE_HASH for at in _hashed(opened, of_one)]
+    data = kernel_data(kernel.image, symbols, kernel.header.image_size, hash_places)
     known = (RELOCATION, HYP_VECTORS, KEXEC_VECTORS)
     if symbol is not None and symbol in symbols and symbol not in known:
         names = Names((), content, data, table=LinkedNames(symbols))
         at = symbols.offset(symbol)
-        size = min(symbols.end(at) - at, MAX_ROUTINE) & ~3
+        end = symbols.end(at)
+        hashes = {*_hashed(opened, (at, end))}
+        end -= TYPE_HASH * (end in hashes)
+        size = min(end - at, MAX_ROUTINE) & ~3
         code = bytes(kernel.image[at : at + size]) if at >= 0 else b""
         if not code or len(code) % 4:
             raise FormatError(f"{symbol} is not in the Image", where=path)
         only = Routine(symbol, base + at, code, kimage_argument=symbol in GETS_KIMAGE)
-        return _with_alternatives(Side(path, {symbol: only}, names, layout, kernel=opened), opened)
+        side = Side(
+            path,
+            {symbol: only},
+            names,
+            layout,
+            kernel=opened,
+            hashes={symbol: only.address - TYPE_HASH} if at in hashes else {},
+        )
+        return _with_alternatives(side, opened)
     image = shipped_image(kernel, symbols)
     readers = GETS_KIMAGE
     if shipped_series(image) != COMPLETE:
@@ -66,6 +81,13 @@ def kernel_side(opened: OpenedKernel, symbol: str | None) -> Side:
     )
     side = replace(side, routines=_outermost(side.routines), kernel=opened)
     return _with_alternatives(side, opened)
+
+
+def _hashed(opened: OpenedKernel, functions: Iterable[int]) -> Iterable[int]:
+    """Those of ``functions``, offsets, that have the hash of their type in front of them."""
+    if not has_hashes(opened.symbols):
+        return ()
+    return hashed(opened.file.image, opened.symbols, functions)
 
 
 class LinkedNames:

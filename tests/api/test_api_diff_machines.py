@@ -92,8 +92,8 @@ def test_a_routine_that_is_called_has_no_machine(
     [
         (("--el", "vhe"), "--el is of the machine that --run has"),
         (("--layout", "7.2"), "--layout is of the machine that --run has"),
-        (("--run", "--page-size", "16k"), "series:15 says it: give it as series:15,page="),
-        (("--run", "--va-bits", "39"), "series:15 says it: give it as series:15,va="),
+        (("--run", "--page-size", "16k"), "a target says it itself: leave --page-size out"),
+        (("--run", "--va-bits", "39"), "a target says it itself: leave --va-bits out"),
     ],
 )
 def test_options_of_no_machine_are_refused(
