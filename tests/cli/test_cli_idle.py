@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,10 @@ from typing import Any
 import click
 import pytest
 
-from relokit.building import encoder
 from relokit.cli import idle
 from relokit.cli.command_list import relokit as group
-from relokit.cli.commands import diff as diff_command
 from relokit.cli.idle import IDLE_OPTIONS, IdleOption
-from relokit.codegen.gas.assembler import assemble
-from relokit.codegen.source import Unit
 from relokit.codegen.target import Target
-from relokit.linker.elf.elf_writer import write_rel
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.run.prepare import prepare_resume
 from support.machines import programs
@@ -161,70 +155,3 @@ def test_what_no_cell_uses_is_refused(
     result = cli("matrix", *NARROW, *arguments)
     assert (result.code == 2) == is_idle
     assert ("does nothing in any of these cells" in result.err) == is_idle
-
-
-# Options of diff, each with a value that changes something of FILES; what it needs stands in front.
-DIFF_OPTIONS = {
-    "shape": ("--format", "html"), "output": ("-o", "file"), "kept": ("--keep", "registers"),
-    "only": ("--only", "arithmetic"), "run": ("--run",), "regimes": ("--el", "vhe"),
-    "page_size": ("--page-size", "16k"), "va_bits": ("--va-bits", "39"),
-    "layout": ("--layout", "7.2"),
-    "whole": ("--all",), "series": ("--series", "el=vhe"), "score": ("--score",),
-    "as_json": ("--json",), "no_cache": ("--no-cache",),
-}  # fmt: skip
-OF_A_MACHINE = ("regimes", "page_size", "va_bits", "layout")
-LEFT = ".globl f\n.type f, %function\nf: add x9, x0, #1\n mov x0, x9\n isb\n ret\n.size f, . - f\n"
-RIGHT = LEFT.replace("x9", "x10").replace("#1", "#2").replace("isb", "dsb sy")
-
-
-def test_every_option_of_diff_is_tried() -> None:
-    named = {one.name for one in command_of("diff").params} - {"left", "right", "help"}
-    assert named == DIFF_OPTIONS.keys()
-
-
-@pytest.mark.parametrize("first", DIFF_OPTIONS)
-def test_a_pair_of_options_of_diff_does_what_both_do_or_is_refused(
-    first: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each adds something to what the other does alone."""
-    monkeypatch.chdir(tmp_path)
-    seen: list[object] = []
-
-    def behaviour(found: object, machine: object) -> Any:
-        seen.append(machine)
-        return None
-
-    def series(settings: str, *more: object) -> Any:
-        seen.append((settings, more[:2]))
-        diff_command._put(f"series as {more[2]}", more[3])
-        return 0
-
-    monkeypatch.setattr(diff_command, "_behaviour", behaviour)
-    monkeypatch.setattr(diff_command, "_series", series)
-    files = [tmp_path / name for name in ("left.o", "right.o")]
-    for file, text in zip(files, (LEFT, RIGHT), strict=True):
-        file.write_bytes(write_rel(assemble(Unit.from_text("t.S", text), encoder().encode)))
-
-    def effect(*names: str) -> object:
-        """What is done with these options; None where they are refused."""
-        seen.clear()
-        operands = () if "series" in names else map(str, files)
-        result = cli("diff", *operands, *(word for name in names for word in DIFF_OPTIONS[name]))
-        if result.code == 2:
-            return None
-        kept = tmp_path / "file"
-        written = kept.read_text() if kept.exists() else None
-        kept.unlink(missing_ok=True)
-        return result.code, result.out, written, tuple(seen), os.environ.get("RELOKIT_CACHE")
-
-    for second in DIFF_OPTIONS:
-        if second <= first:
-            continue
-        pair = {first, second}
-        needed = ["run"] if pair & {*OF_A_MACHINE} else []
-        both = effect(*needed, *sorted(pair - {*needed}))
-        if both is None:
-            continue
-        for one in pair - {*needed, "no_cache"}:
-            alone = effect(*needed, *sorted(pair - {one, *needed}))
-            assert alone != both, f"{one} does nothing with {pair - {one}}"
