@@ -22,8 +22,9 @@ PAGES = 4
 """Pages of the payload: as many as it takes for a first, a last and two between."""
 _OF_ADDRESSES = frozenset({Shape.EDGES, Shape.LOADED})
 """Shapes that are the same for every regime."""
-HIGH = 0x8081_4000_0000
-"""PA of RAM where addresses do not fit 32 bits, nor 47: a cut one must not be right by chance."""
+HIGH = 0x8081_400D_0000
+"""PA of RAM where addresses do not fit 32 bits, nor 47: a cut one must not be right by chance.
+Nor does one do for CTR_EL0: by bits 19:16 of what is allocated first lines have 32 KiB and more."""
 _WIDE_BANK, _WIDE_SIZE = 1 << 48, 128 * MIB
 """RAM whose addresses need more than 48 bits."""
 _BELOW_WIDE = {"": 2 * PAGES, " but for the empty table": 4 * PAGES}

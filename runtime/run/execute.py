@@ -26,6 +26,7 @@ from relokit.runtime.record.given import Given
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.memory_facts import Arrival
 from relokit.runtime.record.record import Record, Seen, SegmentPlace
+from relokit.runtime.record.scene import Scene
 from relokit.runtime.record.stations import Promise, StationRole
 from relokit.runtime.run.given_reading import given
 from relokit.runtime.run.journey import NEVER_REACHED, Journey, Report
@@ -133,7 +134,7 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
     felt = effects.end(entered=bool(journey.reached)) if effects else None
     seen = recording.seen() if recording else NOTHING_SEEN
     arrived: tuple[Arrival, ...] | Unknown = NEVER_REACHED
-    if journey.going:
+    if journey.going or (scene is not None and _walks_by(scene, promise)):
         result = verify(
             resume.memory, home.base, home.size, resume.target.page_size, resume.content
         )
@@ -165,6 +166,11 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         path=seen.path,
         executed=seen.executed,
     )
+
+
+def _walks_by(scene: Scene, promise: Promise) -> bool:
+    """Whether the resumed kernel's tables are in TTBR1: by then all of it has to be back."""
+    return scene.cpu.system.get(f"TTBR1_EL{scene.cpu.level}") == promise.ttbr1
 
 
 def _tables_arrived(resume: Resume) -> Iterator[Arrival]:

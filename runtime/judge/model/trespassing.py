@@ -83,7 +83,7 @@ def trespasses_of(
     fetches = AccessRanges.of(records, (kinds == TraceKind.FETCH) & moving)
     earlier = Earlier(stores)
     if way.resumes:
-        _unfilled(found, trace, facts, regions, stores)
+        _unfilled(found, trace, facts, regions, stores, way)
     else:
         _tables(found, trace, regions, stores)
     filled, sources = Spans(facts.filled), _sources(facts)
@@ -229,15 +229,26 @@ def _unfilled(
     facts: Ownership,
     regions: Sequence[Region],
     stores: AccessRanges,
+    way: Way,
 ) -> None:
-    """The resumed kernel's own tables, of which not every byte is back."""
+    """The resumed kernel's own tables: put to use before they are back, or with bytes left out."""
     filled = Spans(facts.filled)
     for one in _used(trace, regions):
         owed = [each for each in _of(regions, [one.kind]) if filled.touches(*each)]
-        if owed:
-            written = Spans(_runs(stores.which(stores.number < one.begin)))
-            for low, high in (gap for each in owed for gap in written.gaps(*each)):
-                found.at(TrespassKind.UNFILLED, one.pc, one.register).add(low, high - low)
+        before = stores.which(stores.number < one.begin)
+        written = Spans(_runs(before))
+        gaps = [gap for each in owed for gap in written.gaps(*each)]
+        if not gaps:
+            continue
+        if not Spans(owed).touch(before.start, before.end).any():
+            told = found.at(TrespassKind.UNFILLED, one.pc, one.register)
+        elif way.handed_over:
+            # Told with all that is missing.
+            continue
+        else:
+            told = found.at(TrespassKind.UNWRITTEN, _beside(before, gaps[0][0]))
+        for low, high in gaps:
+            told.add(low, high - low)
 
 
 def _used(trace: Trace, regions: Sequence[Region]) -> Iterator[InForce]:

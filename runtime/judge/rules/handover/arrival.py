@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from relokit.runtime.guest.content import Mismatch
-from relokit.runtime.judge.rules.history import told_where_stored
+from relokit.runtime.judge.rules.history import NOTHING_STORED, told_where_stored
 from relokit.runtime.judge.rules.rule import Broken, Rule
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.known import known
@@ -56,17 +56,24 @@ def _first_wrong(first: Mismatch, pa: int) -> str:
 
 
 def _resumed(record: Record) -> Iterator[Broken]:
-    for arrival in known(record.arrived):
-        result, first = arrival.result, arrival.result.first
-        if first is not None:
-            pa = arrival.base + first.offset
-            broken = Broken(
-                f"{result.bad_pages} of {result.pages} pages are not as they were",
-                address=pa,
-                notes=(_first_wrong(first, pa),),
-                station=len(record.promises),
-            )
-            yield told_where_stored(record, broken, pa)
+    arrived = known(record.arrived)
+    wrong = next((one for one in arrived if one.result.first is not None), None)
+    if wrong is None or wrong.result.first is None:
+        return
+    first, pa = wrong.result.first, wrong.base + wrong.result.first.offset
+    bad = sum(one.result.bad_pages for one in arrived)
+    pages = sum(one.result.pages for one in arrived)
+    broken = Broken(
+        f"{bad} of {pages} pages are not as they were",
+        address=pa,
+        notes=(_first_wrong(first, pa),),
+        station=len(record.promises),
+        # It was to be back when its tables were put to use, and that is why they fail.
+        explains=not record.reached,
+    )
+    broken = told_where_stored(record, broken, pa)
+    if record.reached or NOTHING_STORED not in broken.notes:
+        yield broken
 
 
 ARRIVAL = (

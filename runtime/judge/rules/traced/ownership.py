@@ -156,12 +156,15 @@ def _unwritten(record: Record, one: Trespass) -> Broken:
         )
     ]
     what = " and ".join(names) or "the resumed kernel's pages"
+    # Tables are put to use before.
+    how = "handed over" if record.reached else "put into a TTBR"
     broken = told_at(
         record,
-        f"{what}: handed over with bytes that nobody has written: {amount(one)}",
+        f"{what}: {how} with bytes that nobody has written: {amount(one)}",
         one.pc,
         notes=by(record, "stored by", one),
     )
+    broken = replace(broken, explains=not record.reached)
     if one.pc is None:
         return replace(broken, uses=where_nothing_is_stored(record))
     # What is missing between is another's turn.
