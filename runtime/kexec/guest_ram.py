@@ -13,7 +13,15 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import MIB, Target
 from relokit.runtime.board import devicetree
 from relokit.runtime.board.fdt import Range
-from relokit.runtime.guest.address_spans import Span, extents_of, inner, outer, spans_of, without
+from relokit.runtime.guest.address_spans import (
+    Span,
+    extents_of,
+    inner,
+    merged,
+    outer,
+    spans_of,
+    without,
+)
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.memory import MAX_PA
 from relokit.runtime.guest.owner import Owner, OwnerKind
@@ -28,8 +36,8 @@ CRASH_LIMIT = 1 << 32
 """A crash kernel's memory ends below this PA, if there is a hole: 32-bit DMA needs such memory."""
 MEMSTART_ALIGN = 1 << 30
 """Where the linear map starts is rounded to this, so that it can use blocks."""
-MAX_REACH = 1 << 38
-"""Bytes from the first bank up to where another may begin: host addresses are set aside for all."""
+MAX_REACH = 1 << 46
+"""Bytes from the first bank up to where another may end: host addresses are set aside for all."""
 # Tables, list pages, control page, vectors and the harness, with room to spare: the list needs
 # 8 bytes and page tables at most 8 bytes for each 4 KiB page.
 OVERHEAD = 64 * MIB
@@ -131,9 +139,12 @@ def guest_ram(target: Target, job: Job, dtb: bytes | None, moved: int) -> GuestR
             )
     spans = inner(spans_of(banks), target.page_size)
     # The rest of a large machine's memory is never touched and need not be there.
-    spans = _lowest(spans, wanted // target.page_size * target.page_size)
+    there = _lowest(spans, wanted // target.page_size * target.page_size)
+    if job.memory is None:
+        there = merged([*there, *_named(job, spans, needed)])
+    spans = there
     if dtb is not None or job.memory_map is not None:
-        spans = _reached(target, spans)
+        spans = _reached(target, spans, where)
     if not spans:
         raise MachineError("no bank of memory has a whole page", where=where)
     cpu_pa_bits(target, spans[-1][1], where=where)
@@ -156,12 +167,40 @@ def guest_ram(target: Target, job: Job, dtb: bytes | None, moved: int) -> GuestR
     return GuestRam(extents_of(spans), reserved, unmapped, crash)
 
 
-def _reached(target: Target, spans: list[Span]) -> list[Span]:
-    """What the linear map reaches from where it starts, as the kernel leaves the rest out."""
+def _named(job: Job, spans: list[Span], needed: int) -> list[Span]:
+    """Memory of ``spans`` from where something is to be put on."""
+    places = (job.kernel_at, job.initrd_at, job.dtb_at, job.crash_at)
+    room = max(needed, job.crash_size or 0)
+    windows = [
+        (at // OLD_KERNEL_ALIGN * OLD_KERNEL_ALIGN, round_up(at + room, OLD_KERNEL_ALIGN))
+        for at in places
+        if at is not None
+    ]
+    return without(spans, without([(0, 1 << 64)], merged(windows)))
+
+
+def _reached(target: Target, spans: list[Span], where: str | None) -> list[Span]:
+    """What the linear map reaches from where it starts, as the kernel leaves the rest out.
+
+    MachineError for what it reaches and this program cannot have.
+    """
     start = spans[0][0] // MEMSTART_ALIGN * MEMSTART_ALIGN if spans else 0
-    near = [span for span in spans if span[0] < start + MAX_REACH]
     beyond = start + target.page_end - target.linear_start
-    return without(near, [(beyond, 1 << 64)])[:MAX_BANKS]
+    found = without(spans, [(beyond, 1 << 64)])
+    if len(found) > MAX_BANKS:
+        raise MachineError(
+            f"{len(found)} banks of memory",
+            where=where,
+            hint=f"give less --memory, or a --memory-map of {MAX_BANKS} at most",
+        )
+    if found and found[-1][1] > start + MAX_REACH:
+        raise MachineError(
+            f"memory at PA {found[-1][0]:#x} ends more than {MAX_REACH >> 40} TiB after the first "
+            "one begins: this program has no addresses for that",
+            where=where,
+            hint="give less --memory, or a --memory-map without it",
+        )
+    return found
 
 
 def _lowest(spans: list[Span], size: int) -> list[Span]:

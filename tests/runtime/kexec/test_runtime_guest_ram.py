@@ -90,13 +90,60 @@ def test_banks_that_overlap_and_that_are_no_whole_pages(tmp_path: Path) -> None:
 
 
 def test_a_bank_out_of_reach_is_left_out(tmp_path: Path) -> None:
+    # As far apart as no machine has them: this program cannot set so many addresses aside.
     board = Board(memory=((0, 512 * MIB), (MAX_REACH, 4 * GIB)))
-    inputs = of_board(tmp_path, board)
-    assert inputs.ram.banks == ((0, 512 * MIB),)
+    with pytest.raises(MachineError, match="64 TiB after the first") as caught:
+        of_board(tmp_path, board)
+    assert "--memory-map" in (caught.value.hint or "")
+    assert of_board(tmp_path, board, memory=512 * MIB).ram.banks == ((0, 512 * MIB),)
     # The linear map of 39 bits ends before.
     path = tmp_path / "narrow.dtb"
     path.write_bytes(Board(memory=((0, 512 * MIB), (1 << 38, GIB))).blob())
     assert load(Job(dtb=path, size=SIZE), Target(va_bits=39)).ram.banks == ((0, 512 * MIB),)
+
+
+@pytest.mark.parametrize("far", [1 << 38, 1 << 40, 1 << 45])
+def test_banks_far_apart_are_all_there(tmp_path: Path, far: int) -> None:
+    """Sockets of a server begin at 1 TiB and more; 256 GiB was where memory ended here."""
+    banks = ((GIB, 512 * MIB), (far, 512 * MIB))
+    assert of_board(tmp_path, Board(memory=banks)).ram.banks == banks
+    job = Job(memory_map=banks, size=SIZE, kernel_at=far)
+    assert load(job).start == far
+
+
+@pytest.mark.parametrize("name", ["kernel_at", "dtb_at", "initrd_at"])
+def test_memory_is_where_something_is_to_be_put(tmp_path: Path, name: str) -> None:
+    """Of a large machine only the lowest memory is there, and what somebody names."""
+    initrd = tmp_path / "initrd"
+    initrd.write_bytes(b"x" * 5000)
+    far = 64 * GIB
+    places = {name: far} | ({"kernel_at": far + GIB} if name == "initrd_at" else {})
+    job = Job(
+        memory_map=((GIB, 8 * GIB), (far - GIB, 16 * GIB)), size=SIZE, initrd=initrd, **places
+    )
+    banks = load(job).ram.banks
+    assert banks[0] == (GIB, DEFAULT_RAM)
+    assert any(base <= far < base + size for base, size in banks)
+    assert sum(size for _, size in banks) < 2 * DEFAULT_RAM
+    with pytest.raises(MachineError, match="IN_RAM"):
+        load(replace(job, memory_map=((GIB, 8 * GIB),)))
+
+
+def test_a_crash_kernels_memory_is_there_if_it_is_named() -> None:
+    far = 64 * GIB
+    job = Job(
+        path=KexecPath.CRASH, memory_map=((GIB, 8 * GIB), (far, 8 * GIB)), size=SIZE,
+        crash_size=256 * MIB, crash_at=far + GIB,
+    )  # fmt: skip
+    assert load(job).ram.crash == (far + GIB, 256 * MIB)
+
+
+def test_more_banks_than_there_may_be_are_not_left_out_in_silence(tmp_path: Path) -> None:
+    banks = tuple((GIB + 64 * MIB * number, 16 * MIB) for number in range(MAX_BANKS + 1))
+    with pytest.raises(MachineError, match="65 banks of memory"):
+        of_board(tmp_path, Board(memory=banks))
+    assert len(of_board(tmp_path, Board(memory=banks), memory=GIB).ram.banks) == MAX_BANKS
+    assert len(of_board(tmp_path, Board(memory=banks[:-1])).ram.banks) == MAX_BANKS
 
 
 def test_usable_memory_counts_in_place_of_reg(tmp_path: Path) -> None:
