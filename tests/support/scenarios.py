@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from relokit.codegen.target import Target
+from relokit.runtime.board import chosen
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.maintenance import What, maintenance_of
@@ -19,6 +23,7 @@ from relokit.runtime.record.record import Record
 from relokit.runtime.run import verdict
 from relokit.runtime.run.prepare import prepare_machine
 from relokit.runtime.run.verdict import run, run_machine
+from support.device_trees import Board
 from support.edits import edited
 from support.kernels import kernel_file
 from support.machines import programs, quiet
@@ -40,6 +45,9 @@ KEYS = frozenset(
         "edit",
         "damage",
         "forgets",
+        "chosen",
+        "initrd",
+        "loader",
         "under",
         "rule",
         "severity",
@@ -79,6 +87,12 @@ class Scenario:
         asked = dict(self.fields.get("job", {}))
         if "kernel" in self.fields:
             asked |= {"size": None, "kernel": kernel_file(self.fields["kernel"]), "boot": BOOT}
+        if "chosen" in self.fields:
+            properties = self.fields["chosen"]
+            board = Board(chosen={name: bytes.fromhex(text) for name, text in properties.items()})
+            asked["dtb"] = _file(board.blob())
+        if "initrd" in self.fields:
+            asked["initrd"] = _file(bytes(self.fields["initrd"]))
         if asked.get("shape") == "one-page":
             asked["size"] = None
         return replace(SMALL, **asked)
@@ -91,6 +105,14 @@ class Scenario:
             return built
         routine = self.fields.get("routine", RELOCATION)
         return replace(built, kernel=edited(built.kernel, routine, edits))
+
+
+@cache
+def _file(content: bytes) -> Path:
+    """A file with that in it."""
+    file = os.memfd_create("scenario")
+    os.write(file, content)
+    return Path(f"/proc/{os.getpid()}/fd/{file}")
 
 
 def scenarios(pattern: str) -> list[Scenario]:
@@ -123,10 +145,12 @@ def judged(scenario: Scenario, *, plain: bool = False, trace: Path | None = None
     """What becomes of it, recorded to the file ``trace``, if there is one to be."""
     target, job = scenario.target, replace(scenario.job, plain=plain)
     forgotten = [What(name) for name in scenario.fields.get("forgets", ())]
-    with (
-        patch("relokit.runtime.run.prehistories.maintenance_of") as maintenance,
-        patch.object(verdict, "execute", _executing(scenario.fields.get("under", {}))),
-    ):
+    with ExitStack() as stack:
+        for step in scenario.fields.get("loader", ()):
+            stack.enter_context(patch.object(chosen, step, lambda dtb, **_: dtb))
+        maintenance = stack.enter_context(patch("relokit.runtime.run.prehistories.maintenance_of"))
+        executing = _executing(scenario.fields.get("under", {}))
+        stack.enter_context(patch.object(verdict, "execute", executing))
         maintenance.side_effect = lambda *args, **options: tuple(
             row for row in maintenance_of(*args, **options) if row.what not in forgotten
         )
