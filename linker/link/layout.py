@@ -291,6 +291,9 @@ class Layout:
         forced = self._input_align
         for piece in pieces:
             align = forced or piece.section.align
+            if piece.moved is not None and not piece.section.size:
+                # All of it is in another section: GNU ld has none here that would be aligned.
+                align = 1
             at = (dot + align - 1) & -align
             if fill and at > dot:
                 output.gaps.append((dot - start, at - start, fill))

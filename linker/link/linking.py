@@ -24,7 +24,7 @@ from relokit.codegen.object import (
 )
 from relokit.codegen.source import Unit
 from relokit.linker.image import Image, PlacedSection
-from relokit.linker.link.constants import refuse_merging
+from relokit.linker.link.constants import merge_constants
 from relokit.linker.link.layout import Layout
 from relokit.linker.link.matching import distribute
 from relokit.linker.link.relocate import RelocationError, relocate
@@ -88,7 +88,7 @@ class _Link:
             if output.statement.name == ".text":
                 # GNU ld's own rule, for which orphans come too early: it is never written.
                 output.flags &= ~SectionFlag.WRITE
-        refuse_merging(outputs, self.objects)
+        merge_constants(self.pieces)
         layout = Layout(
             replace(self.script, statements=statements),
             self.source,
@@ -192,7 +192,7 @@ class _Link:
         at = piece.offset + relocation.offset
         self._refuse_crossing(output, piece, relocation)
         try:
-            address = self.symbols.address(piece.unit, relocation.symbol)
+            address = self.symbols.address(piece.unit, relocation.symbol, relocation.addend)
             relocate(data, at, relocation.type, address, relocation.addend, output.vma + at)
         except KeyError as error:
             self.undefined.setdefault(error.args[0], self._place(piece, relocation))

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import field
 
+from relokit.codegen.base.errors import LinkError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import Object, Section, SectionFlag, SectionType, SourceLine
 from relokit.linker.script.statements import Assertion, Assignment, Data, Fill, OutputSection
@@ -27,13 +29,17 @@ DISCARDED = -2
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """An input section and where it went: ``output`` and ``offset`` in it, in bytes."""
+    """An input section and where it went: ``output`` and ``offset`` in it, in bytes.
+
+    ``moved`` says where its bytes are, if it was merged with others.
+    """
 
     unit: int
     section: Section
     output: int = NOWHERE
     offset: int = 0
     walked: int = 0
+    moved: MergedSection | None = None
 
     def line_at(self, offset: int) -> SourceLine | None:
         """Source line of the byte at ``offset`` of the input section, None if it has none."""
@@ -43,6 +49,37 @@ class Piece:
                 break
             found = line
         return found
+
+
+@dataclass(slots=True, eq=False)
+class MergedSection:
+    """Where the bytes of a merged section are now: ``starts`` are offsets that it had, ascending.
+
+    ``places`` has a piece and an offset in it for each; None for what only filled up.
+    """
+
+    piece: Piece
+    size: int
+    starts: list[int] = field(default_factory=list)
+    places: list[tuple[Piece, int] | None] = field(default_factory=list)
+
+    def at(self, offset: int) -> tuple[Piece, int]:
+        """The byte that was at ``offset``; LinkError for one that there is not any more."""
+        if offset >= self.size:
+            return self.piece, self.piece.section.size + offset - self.size
+        index = bisect_right(self.starts, offset) - 1
+        place = self.places[index] if index >= 0 else None
+        if place is None:
+            raise LinkError(
+                f"a reference to {self.piece.section.name}{offset:+#x}, which is no constant",
+                hint="what lies between mergeable constants is not kept; refer to one of them",
+            )
+        return place[0], place[1] + offset - self.starts[index]
+
+
+def now_at(piece: Piece, offset: int) -> tuple[Piece, int]:
+    """Where the byte at ``offset`` of ``piece`` is, if that was merged with others or not."""
+    return (piece, offset) if piece.moved is None else piece.moved.at(offset)
 
 
 Item = list[Piece] | Assignment | Assertion | Data | Fill

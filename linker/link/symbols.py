@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import LinkError
@@ -21,7 +22,7 @@ from relokit.codegen.object import (
 )
 from relokit.linker.image import ImageSymbol
 from relokit.linker.link.layout import Layout, moves_dot
-from relokit.linker.link.sections import Output, Piece, place_of
+from relokit.linker.link.sections import Output, Piece, now_at, place_of
 from relokit.linker.script.statements import Script
 
 
@@ -73,10 +74,11 @@ class Definitions:
 
     def placed(self) -> dict[str, tuple[Piece | None, int]]:
         """Every definition as its input section, None for an absolute one, and its value there."""
-        return {
-            name: (self.piece_of(unit, symbol), symbol.value)
-            for name, (unit, symbol) in self.globals.items()
-        }
+        found: dict[str, tuple[Piece | None, int]] = {}
+        for name, (unit, symbol) in self.globals.items():
+            piece = self.piece_of(unit, symbol)
+            found[name] = (None, symbol.value) if piece is None else now_at(piece, symbol.value)
+        return found
 
     def provided(self, script: Script) -> frozenset[str]:
         """The PROVIDEs that are wanted: read somewhere, and defined by nobody else."""
@@ -103,17 +105,22 @@ class Symbols:
         self._numbers = numbers
         self._addresses: list[dict[int, int | None]] = [{} for _ in definitions.objects]
 
-    def address(self, unit: int, index: int) -> int | None:
+    def address(self, unit: int, index: int, addend: int) -> int | None:
         """VA of an object's symbol by index; None for a weak one that nobody defines.
 
-        Raises KeyError with the name of an undefined one, IndexError for an index that is out of
-        bounds, LinkError for a symbol whose section is not in the image.
+        That of a section that was merged is where the byte at ``addend`` went, less that. Raises
+        KeyError with the name of an undefined one, IndexError for an index that is out of bounds,
+        LinkError for a symbol whose section is not in the image.
         """
         known = self._addresses[unit]
         if index in known:
             return known[index]
         symbol = self._objects[unit].symbols[index]
         address: int | None
+        if symbol.type is SymbolType.SECTION and symbol.section != UNDEFINED:
+            piece = self._definitions.piece_of(unit, symbol)
+            if piece is not None and piece.moved is not None:
+                return self._defined_at(unit, replace(symbol, value=symbol.value + addend)) - addend
         if symbol.binding is Binding.LOCAL:
             address = self._defined_at(unit, symbol)
         else:
@@ -144,7 +151,8 @@ class Symbols:
                 f"{piece.section.name} of {self._objects[unit].name}, which is not in the image",
                 hint="it is discarded, or not placed, by the script",
             )
-        return (self._outputs[piece.output].vma + piece.offset + symbol.value) & MASK64
+        piece, offset = now_at(piece, symbol.value)
+        return (self._outputs[piece.output].vma + piece.offset + offset) & MASK64
 
     def listed(self) -> tuple[ImageSymbol, ...]:
         """The symbol table of the Image, local symbols first."""

@@ -93,25 +93,6 @@ def test_what_gnu_ld_refuses_we_refuse(script: str, tmp_path: Path, encoder: Enc
     assert caught.value.where == "s.ld:1"
 
 
-MERGED = {
-    "equal": '.section .s, "aMS", @progbits, 1; .string "ab", "c", "ab"',
-    "a tail": '.section .s, "aMS", @progbits, 1; .string "abc", "bc"',
-    "numbers": '.section .s, "aM", @progbits, 4; .word 1, 2, 1',
-}
-
-
-@pytest.mark.parametrize("name", MERGED)
-def test_constants_that_gnu_ld_would_merge_are_refused(name: str, encoder: Encoder) -> None:
-    script = Unit.from_text("s.ld", "SECTIONS { .s : { *(.s) } }")
-    own = assembled(Unit.from_text("a.s", MERGED[name] + "\n"), encoder.encode)
-    with pytest.raises(LinkError) as caught:
-        link([own], script, name="x")
-    assert "more than once" in caught.value.message
-    apart = MERGED[name].replace('"c", "ab"', '"c"').replace("abc", "abd").replace("2, 1", "2")
-    own = assembled(Unit.from_text("a.s", apart + "\n"), encoder.encode)
-    assert link([own], script, name="x").sections
-
-
 def test_a_got_of_its_own_may_be_gnu_lds(encoder: Encoder) -> None:
     own = assembled(Unit.from_text("a.s", "nop\n"), encoder.encode)
     script = Unit.from_text("s.ld", "SECTIONS { .text : { *(.text) } .x : { LONG(0) *(.got) } }")
