@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import LinkError
-from relokit.codegen.object import ABSOLUTE, SectionType
+from relokit.codegen.object import ABSOLUTE, SectionFlag, SectionType
 from relokit.codegen.source import Unit
 from relokit.linker.elf_format import EHDR, PHDR
 from relokit.linker.link.regions import RegionState
@@ -189,6 +189,10 @@ class Layout:
 
     def _gap(self, to: int) -> None:
         output = self.outputs[self.section]
+        if to > self.dot and not output.statement.noload:
+            # Room is made in memory only: GNU ld has such a section allocated from then on.
+            output.alloc = True
+            output.flags |= SectionFlag.ALLOC
         if self._fill and to > self.dot:
             output.gaps.append((self.dot - output.vma, to - output.vma, self._fill))
         self.dot = to
@@ -204,9 +208,8 @@ class Layout:
         subalign = output.statement.input_align
         self._input_align = None if subalign is None else self._power(subalign)
         output.align = align = self._align_of(output)
-        if not output.alloc:
-            start = 0
-        elif statement.address is not None:
+        # What is not allocated is walked as if it were, and takes no room.
+        if statement.address is not None:
             # GNU ld: ALIGN() counts here, what the input sections ask for does not.
             self.dot = before if self._strayed is None else self._strayed
             address = absolute(self, statement.address.evaluate(self))

@@ -158,7 +158,7 @@ class _Link:
             align = output.vma & -output.vma
         return PlacedSection(
             statement.name,
-            output.vma,
+            output.vma if output.flags & SectionFlag.ALLOC else 0,
             output.lma if output.flags & SectionFlag.ALLOC else 0,
             output.size,
             align,

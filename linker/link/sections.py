@@ -120,6 +120,9 @@ def classify(output: Output) -> None:
     flags = 0
     for piece in pieces:
         flags |= piece.section.flags
+    if True in stored:
+        # What a script puts there is to be in memory, whatever is beside it.
+        flags |= ALLOC
     if not pieces:
         flags = ALLOC if stored[:1] == [True] else ALLOC | WRITE
     output.flags = SectionFlag(flags & (WRITE | ALLOC | EXEC))

@@ -172,7 +172,7 @@ class Symbols:
                 elif symbol.type in (SymbolType.SECTION, SymbolType.FILE):
                     continue
                 piece = self._definitions.piece_of(unit, symbol)
-                if piece is not None and piece.output < 0:
+                if piece is not None and (piece.output < 0 or _is_dropped(symbol, piece)):
                     continue
                 entry = self._defined(unit, symbol, piece)
                 (local if entry.binding is Binding.LOCAL else shared).append(entry)
@@ -194,7 +194,8 @@ class Symbols:
         number = ABSOLUTE
         if section >= 0:
             address = (offset + self._outputs[section].vma) & MASK64
-            number = self._number(section, address)
+            if self._outputs[section].alloc:
+                number = self._number(section, address)
         elif name in layout.near:
             number = self._beside(*layout.near[name], address)
         own = self._definitions.globals.get(name)
@@ -251,6 +252,12 @@ class Symbols:
             else:
                 other = bool((high.flags ^ own.flags) & differing)
         return self._numbers[before if other else after]
+
+
+def _is_dropped(symbol: Symbol, piece: Piece) -> bool:
+    """Whether GNU ld leaves it out: a local label (``.L``) of constants that may be merged."""
+    mergeable = bool(piece.section.flags & SectionFlag.MERGE)
+    return mergeable and symbol.binding is Binding.LOCAL and symbol.name.startswith(".L")
 
 
 def loaded(output: Output) -> bool:

@@ -108,6 +108,18 @@ def test_a_section_symbol_goes_by_its_addend(tmp_path: Path) -> None:
     compare(tmp_path, SCRIPT, objects)
 
 
+def test_local_labels_of_constants_are_dropped(tmp_path: Path) -> None:
+    """As gas keeps them: what refers to such a section names the symbol."""
+    text = """
+	.section .s, "aMS", @progbits, 1
+.LC0:	.string	"thing"
+named:	.string	"other"
+	.data
+	.quad	.LC0, named
+"""
+    compare(tmp_path, SCRIPT, [assemble(tmp_path, name, text) for name in ("a.s", "b.s")])
+
+
 def test_only_what_is_alike_is_merged(tmp_path: Path) -> None:
     """By output section, entry size, alignment and kind, in the order of objects."""
     text = """

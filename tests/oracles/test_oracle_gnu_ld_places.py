@@ -93,6 +93,30 @@ def test_what_gnu_ld_refuses_we_refuse(script: str, tmp_path: Path, encoder: Enc
     assert caught.value.where == "s.ld:1"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "*(.n) . += 16;",
+        ". += 16; *(.n)",
+        "*(.n) BYTE(1)",
+        "QUAD(1) *(.n)",
+        "*(.n) . = ALIGN(64);",
+        "*(.n) . = ALIGN(4);",
+        "x = .; *(.n)",
+        "*(.n) FILL(1) . += 4;",
+        "*(.n) . = . + 0;",
+    ],
+)
+@pytest.mark.parametrize("address", ["", "0", "0x2000"])
+def test_room_in_a_section_makes_it_allocated(tmp_path: Path, body: str, address: str) -> None:
+    text = 'nop\n.section .n, ""\n.word 7\n.data\n.word 1\n'
+    script = (
+        f"SECTIONS {{ . = 0x1000; .text : {{ *(.text) }} .n {address} : {{ {body} }} "
+        ".data : { *(.data) } }"
+    )
+    compare(tmp_path, script, [assemble(tmp_path, "a.s", text)])
+
+
 def test_a_got_of_its_own_may_be_gnu_lds(encoder: Encoder) -> None:
     own = assembled(Unit.from_text("a.s", "nop\n"), encoder.encode)
     script = Unit.from_text("s.ld", "SECTIONS { .text : { *(.text) } .x : { LONG(0) *(.got) } }")
