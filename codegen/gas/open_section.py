@@ -90,6 +90,8 @@ class SectionState:
     fixups: list[Fixup] = field(default_factory=list)
     pending: list[tuple[int, AsmInstruction, SourceLine]] = field(default_factory=list)
     literals: list[Literal] = field(default_factory=list)
+    pool: dict[object, Sym] = field(default_factory=dict)
+    """By size and value, where a literal that is in ``literals`` will lie."""
     mapping: list[tuple[int, bool]] = field(default_factory=list)
 
     def map(self, code: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.instructions.arithmetic import (
     AsmBinary,
@@ -283,21 +285,27 @@ class UnitState(UnitSections):
 
     def _literal(self, instruction: AsmInstruction) -> Sym:
         """The place of the literal in the pool to come; equal ones share it."""
-        expr = self.bind(instruction.target)
-        literals = self.current.literals
-        for literal in literals:
-            if literal.size == instruction.pool and _same(literal.expr, expr):
-                return literal.label
-        if len(literals) >= 4096:
+        expr, size = self.bind(instruction.target), instruction.pool
+        section = self.current
+        keys: list[object] = [(size, expr)] if isinstance(expr, Sym) else []
+        # What is too much to be evaluated now is a literal of its own, and told where it is put.
+        with suppress(AssemblyError):
+            keys.append((size, evaluate(expr)))
+        known = next((section.pool[key] for key in keys if key in section.pool), None)
+        if known is not None:
+            return known
+        if len(section.literals) >= 4096:
             raise AssemblyError("more than 4096 literals in one pool", hint="put .ltorg between")
         label = Sym(".", None)
-        literals.append(Literal(expr, instruction.pool, label, self.source))
+        section.literals.append(Literal(expr, size, label, self.source))
+        section.pool |= dict.fromkeys(keys, label)
         return label
 
     def place_literals(self) -> None:
         """``.ltorg``: put the current section's pool here, the small literals first."""
         section = self.current
         literals, section.literals = section.literals, []
+        section.pool = {}
         for size in (4, 8, 16):
             sized = [literal for literal in literals if literal.size == size]
             if sized:
@@ -311,16 +319,6 @@ class UnitState(UnitSections):
                     self.emit(data_bytes(literal.expr, 16))
                 else:
                     self.datum(literal.expr, size)
-
-
-def _same(one: Expr, other: Expr) -> bool:
-    """Whether two bound literals are the same: numbers, symbols, symbols with an offset."""
-    if one is other:
-        return True
-    if isinstance(one, int) or isinstance(other, int):
-        return isinstance(one, int) and one == other
-    left, right = evaluate(one), evaluate(other)
-    return left == right
 
 
 def resolved(instruction: AsmInstruction) -> AsmInstruction:

@@ -53,6 +53,7 @@ class _Evaluation:
 
     def __init__(self, linked: bool = False) -> None:
         self.linked = linked
+        self.known: dict[Sym, int | Value] = {}
         self.depth = 0
         self.steps = 0
 
@@ -79,7 +80,10 @@ class _Evaluation:
     def symbol(self, sym: Sym) -> int | Value:
         if sym.section is not None or sym.value is None:
             return Value(sym, None, 0)
-        value = self.value(sym.value)
+        # Once in an evaluation: of a chain of symbols each may name the one before several times.
+        if sym not in self.known:
+            self.known[sym] = self.value(sym.value)
+        value = self.known[sym]
         if sym.binding is Binding.LOCAL:
             return value
         if isinstance(value, int):
