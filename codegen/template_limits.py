@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import process_time
 from types import FrameType
 from typing import Any
 
@@ -19,6 +20,10 @@ MAX_STEPS = 1_000_000
 """Lines of compiled template that one rendering may run through."""
 MAX_GROWTH = 256 << 20
 """Bytes of address space that one rendering may add."""
+MAX_SECONDS = 30.0
+"""CPU time of this process: a safety net for steps that are costly, each for itself."""
+SLOW_FILTERS = ("wordwrap",)
+"""Filters whose one step costs more than what they are given: seconds for a megabyte."""
 MAX_PRODUCT = 1 << 20
 """Bits of a product or a power, characters of a repeated text."""
 
@@ -31,6 +36,11 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
     """The sandbox, with products and powers that stay small: they cost time in one step."""
 
     intercepted_binops = frozenset(["*", "**"])
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for name in SLOW_FILTERS:
+            del self.filters[name]
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Compute ``left operator right`` unless the result would be huge."""
@@ -54,7 +64,7 @@ def _result_size(operator: str, left: Any, right: Any) -> int:
 @contextmanager
 def limited() -> Iterator[None]:
     """Raise LimitError or MemoryError when what is rendered within costs too much."""
-    steps = 0
+    steps, started = 0, process_time()
 
     def count(frame: FrameType, event: str, _argument: Any) -> Any:
         nonlocal steps
@@ -63,6 +73,8 @@ def limited() -> Iterator[None]:
         steps += 1
         if steps > MAX_STEPS:
             raise LimitError(f"more than {MAX_STEPS} steps")
+        if process_time() - started > MAX_SECONDS:
+            raise LimitError(f"more than {MAX_SECONDS:g} seconds")
         return count
 
     before = sys.gettrace()
