@@ -42,6 +42,13 @@ def generate(
     with ExitStack() as stack:
         for unit in (*source.units, source.script, makefile):
             path = directory / unit.name
+            if path.is_symlink():
+                # Nobody has named it: what it leads to may be anything.
+                raise RelokitError(
+                    "is a link, and would have what it leads to replaced",
+                    where=str(path),
+                    hint="remove it, or give another folder",
+                )
             temporary = stack.enter_context(replacing(path, parents=True))
             temporary.write_bytes(unit.text.encode())
             written.append(path)

@@ -8,13 +8,14 @@ what they may emit is bounded.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 
-from jinja2 import ChoiceLoader, FileSystemLoader, StrictUndefined, TemplateNotFound
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined, TemplateNotFound
 from jinja2 import TemplateError as JinjaError
 from jinja2 import TemplateSyntaxError as JinjaSyntaxError
 from jinja2.ext import Extension
@@ -31,6 +32,23 @@ MAX_RENDERED = 16 << 20
 # Control characters no assembly text contains; refused in template text before tagging.
 _OPEN, _CLOSE = "\x01", "\x02"
 _TAG = re.compile(f"{_OPEN}([^{_OPEN}{_CLOSE}]*):([0-9]+){_CLOSE}")
+
+
+class _Inside(FileSystemLoader):
+    """Templates of a folder, and of nowhere else: a link out of it is none."""
+
+    def get_source(
+        self, environment: Environment, template: str
+    ) -> tuple[str, str, Callable[[], bool]]:
+        source, path, fresh = super().get_source(environment, template)
+        inside = (os.path.realpath(folder) for folder in self.searchpath)
+        if not any(Path(os.path.realpath(path)).is_relative_to(folder) for folder in inside):
+            raise TemplateError(
+                "is a link that leads out of the folder of templates",
+                where=path,
+                hint="put a copy there",
+            )
+        return source, path, fresh
 
 
 class _LineTags(Extension):
@@ -56,7 +74,7 @@ class _LineTags(Extension):
 
 @lru_cache(maxsize=8)
 def _environment(overrides: Path | None) -> LimitedEnvironment:
-    loaders = [FileSystemLoader(path) for path in (overrides, TEMPLATES) if path is not None]
+    loaders = [_Inside(path) for path in (overrides, TEMPLATES) if path is not None]
     return LimitedEnvironment(
         loader=ChoiceLoader(loaders),
         extensions=[_LineTags],

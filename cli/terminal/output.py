@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import field
+from errno import EAGAIN
 from typing import ClassVar
 
 import click
@@ -48,9 +49,7 @@ def emit(text: str) -> bool:
     OutputError.
     """
     try:
-        click.echo(text)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        _write(f"{text}\n")
     except OSError as error:
         discard_output()
         if not isinstance(error, BrokenPipeError):
@@ -59,6 +58,31 @@ def emit(text: str) -> bool:
             ) from None
         return False
     return True
+
+
+def _write(text: str) -> None:
+    """Put all of ``text`` on standard output, also where it is not buffered: a write may be a part.
+
+    Without a buffer (PYTHONUNBUFFERED) the interpreter loses the rest in silence.
+    """
+    stream = sys.stdout
+    if stream is None:
+        return
+    if not stream.isatty():
+        text = click.unstyle(text)
+    binary = getattr(stream, "buffer", None)
+    if binary is None:
+        stream.write(text)
+    else:
+        stream.flush()
+        rest = memoryview(text.encode(stream.encoding, stream.errors or "strict"))
+        while rest:
+            count = binary.write(rest)
+            if not count:
+                raise BlockingIOError(EAGAIN, "it takes nothing more")
+            rest = rest[count:]
+        binary.flush()
+    stream.flush()
 
 
 def discard_output() -> None:

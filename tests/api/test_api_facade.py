@@ -197,3 +197,17 @@ def test_text_is_a_path_but_no_target(tmp_path: Path) -> None:
     with pytest.raises(RelokitError, match=r"^target cannot be 'series:12'"):
         relokit.run("series:12")  # type: ignore[arg-type]
     assert relokit.diff(written.file, written.file).same  # type: ignore[arg-type]
+
+
+def test_generated_files_are_not_written_through_links(tmp_path: Path) -> None:
+    """Nobody named what a link in the folder leads to."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "Makefile").symlink_to(victim)
+    with pytest.raises(RelokitError, match="is a link") as caught:
+        relokit.generate(folder)
+    assert caught.value.hint
+    assert victim.read_text() == "mine"
+    assert [one.name for one in folder.iterdir()] == ["Makefile"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -199,6 +200,23 @@ def test_full_disk_is_an_error(process: Cli, arguments: list[str]) -> None:
         result = process(*arguments, stdout=full)
     assert result.code == 2
     assert result.err == "relokit: standard output: cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_what_takes_only_a_part_is_an_error(process: Cli, buffered: str, tmp_path: Path) -> None:
+    """1,024 bytes of JSON and exit code 0: without a buffer the rest of a write was lost."""
+    path = tmp_path / "j"
+
+    def little() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+
+    with path.open("wb") as file:
+        result = process(
+            "series", "12", "--json", stdout=file, preexec_fn=little,
+            env={"PYTHONUNBUFFERED": buffered, "RELOKIT_CACHE": ""},
+        )  # fmt: skip
+    assert (result.code, path.stat().st_size) == (2, 1024)
+    assert "standard output: cannot be written: File too large" in result.err
 
 
 def test_help_on_a_full_disk(process: Cli) -> None:

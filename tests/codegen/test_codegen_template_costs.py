@@ -32,3 +32,19 @@ def test_steps_that_cost_a_lot_come_to_an_end(
     error = refused(tmp_path, line)
     assert "more than 0.5 seconds" in error.message
     assert error.hint
+
+
+def test_a_link_out_of_the_folder_is_no_template(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of somebody else")
+    inside = tmp_path / "templates"
+    inside.mkdir()
+    (inside / "x").symlink_to(tmp_path / "secret")
+    (inside / "mine.j2").write_text("{% include 'x' %}")
+    with pytest.raises(TemplateError, match="leads out of the folder") as caught:
+        render("mine.j2", {}, overrides=inside)
+    assert "somebody" not in str(caught.value)
+    # Within the folder it is one.
+    (inside / "here").write_text("mine")
+    (inside / "x").unlink()
+    (inside / "x").symlink_to(inside / "here")
+    assert render("mine.j2", {}, overrides=inside).text.strip() == "mine"
