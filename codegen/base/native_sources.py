@@ -20,6 +20,7 @@ SOURCES = (
     "diffing/kernels/whole_align.c",
     "diffing/kernels/whole_match.c",
     "diffing/kernels/whole_places.c",
+    "diffing/kernels/whole_tally.c",
     "runtime/guest/content.c",
     "runtime/engine/native_hooks.h",
     "runtime/engine/native_hooks.c",

@@ -36,13 +36,13 @@ from relokit.diffing.kernels.whole_changes import (
 )
 from relokit.diffing.progress import READING, Progress, untold
 from relokit.diffing.read.routine import DiffError
-from relokit.diffing.routines.classify import WEIGHT, ChangeKind
+from relokit.diffing.routines.classify import ChangeKind
 
 if TYPE_CHECKING:
     from relokit.diffing.kernels.whole_match import Match
     from relokit.diffing.kernels.whole_pairs import FunctionPairing
     from relokit.diffing.kernels.whole_text import KernelText
-    from relokit.diffing.read.references import Flags, Ints
+    from relokit.diffing.read.references import Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +236,8 @@ def _functions(
     """Everything that differs: the ``changed`` pairs, and functions of one side."""
     import numpy as np
 
+    from relokit.diffing.kernels.whole_tally import tally
+
     units = len(changed) + len(pairing.only_left) + len(pairing.only_right)
     left_functions = np.concatenate([changed[:, 0], np.array(pairing.only_left, np.int64)])
     right_functions = np.concatenate([changed[:, 1], np.array(pairing.only_right, np.int64)])
@@ -249,9 +251,9 @@ def _functions(
     taken[match.partner[has]] = True
     counts = np.stack(
         [
-            _tally(right, ~taken, right_units, units),
-            _tally(left, ~has, left_units, units),
-            _tally(left, match.altered, left_units, units, match.data),
+            tally(right, ~taken, right_units, units),
+            tally(left, ~has, left_units, units),
+            tally(left, match.altered, left_units, units, match.data),
         ],
         axis=-1,
     )
@@ -269,22 +271,3 @@ def _functions(
         counts,
         aligned,
     )
-
-
-def _tally(
-    text: KernelText, chosen: Flags, units: Ints, count: int, data: Flags | None = None
-) -> Ints:
-    """How many of the ``chosen`` words are of each kind, a row for each of ``count`` units, which
-    are by function, or -1; by ``data`` words, what differs is data.
-    """
-    import numpy as np
-
-    words = np.flatnonzero(chosen)
-    owners = text.functions_of(words)
-    unit = np.where(owners >= 0, units[owners], -1)
-    words, unit = words[unit >= 0], unit[unit >= 0]
-    kinds = text.kinds_of(words)
-    if data is not None:
-        kinds[data[words]] = WEIGHT.index(ChangeKind.DATA)
-    tallied = np.bincount(unit * len(WEIGHT) + kinds, minlength=count * len(WEIGHT))
-    return tallied.reshape(count, len(WEIGHT))

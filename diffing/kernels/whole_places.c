@@ -83,6 +83,25 @@ void whole_having(const uint32_t *words, const int64_t *lengths, uint64_t count,
 	}
 }
 
+/* Sets the bits of places that are below `size`, all of which `bits` has. */
+void whole_mark(const int64_t *places, uint64_t count, int64_t size, uint64_t *bits)
+{
+	for (uint64_t at = 0; at < count; at++)
+		if (places[at] >= 0 && places[at] < size)
+			bits[places[at] / 64] |= UINT64_C(1) << places[at] % 64;
+}
+
+/* The numbers of bits that are set, in so many words; returns how many there are. */
+uint64_t whole_marked(const uint64_t *bits, uint64_t words, int64_t *places)
+{
+	uint64_t found = 0;
+
+	for (uint64_t at = 0; at < words; at++)
+		for (uint64_t left = bits[at]; left; left &= left - 1)
+			places[found++] = (int64_t)(64 * at) + __builtin_ctzll(left);
+	return found;
+}
+
 static int64_t tagged(enum reference tag, int64_t value)
 {
 	return (int64_t)tag << TAG_SHIFT | value;

@@ -20,6 +20,7 @@ from relokit.diffing.kernels.whole_places import (
     TAG_SHIFT,
     Reference,
     SymbolRows,
+    distinct,
     gathered,
     tagged,
     trimmed,
@@ -160,12 +161,8 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
         content=content,
         base=program.base,
         size=program.size,
-        bounds=_bounds(
-            len(content),
-            table.offsets,
-            reader.target[taken],
-            program.constant,
-            pointers[1],
+        bounds=distinct(
+            len(content), table.offsets, reader.target[taken], program.constant, pointers[1]
         ),
         pointers=pointers,
         symbols=table.offsets,
@@ -248,9 +245,12 @@ def _symbol_table(program: ProgramSource, numbers: Numbers) -> _SymbolTable:
         aliases[row] = known
         names[row] = min(known, key=preference) or known[0]
     shown = names.copy()
+    numbered: Flags = np.zeros(len(names), np.bool_)
     for row in np.flatnonzero(~code).tolist():
-        shown[row] = generic(names[row])
-    numbered = np.array([one is not other for one, other in zip(names, shown, strict=True)])
+        # What a compiler numbers ends with the number.
+        if names[row][-1:].isdecimal():
+            shown[row] = generic(names[row])
+            numbered[row] = shown[row] != names[row]
     return _SymbolTable(offsets, names, aliases, numbers.of(shown), code, numbered)
 
 
@@ -263,16 +263,6 @@ def _renumbered(aliases: dict[int, tuple[str, ...]], rows: Ints) -> dict[int, tu
         place: aliases[row]
         for place, row in zip(places[kept].tolist(), having[kept].tolist(), strict=True)
     }
-
-
-def _bounds(size: int, *places: Ints) -> Ints:
-    """All of ``places`` that are below ``size``, ascending, each once."""
-    # A flag for each byte: to sort them takes ten times as long.
-    flags = np.zeros(size, np.bool_)
-    for some in places:
-        flags[some[(some >= 0) & (some < size)]] = True
-    found: Ints = np.flatnonzero(flags)
-    return found
 
 
 def _name_constants(places: Ints, reader: TextReader, data: ProgramData) -> None:

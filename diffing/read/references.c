@@ -23,22 +23,19 @@ enum reference_flag {
 };
 
 struct form {
-	uint32_t mask;
-	uint32_t value;
+	uint32_t mask, value;
 };
 
 /* A form with a signed distance in words, of `width` bits from bit `low` on. */
 struct relative_form {
 	struct form form;
-	uint32_t low;
-	uint32_t width;
+	uint32_t low, width;
 };
 
 /* A form that writes the register at bit `shift` if bit `when` is set. */
 struct written_form {
 	struct form form;
-	uint32_t when;
-	uint32_t shift;
+	uint32_t when, shift;
 };
 
 struct reference_forms {
@@ -71,7 +68,8 @@ struct text {
 };
 
 const struct shared references_shared[] = {
-	SHARED(FIELDS), SHARED(GO_ON), SHARED(CALLS), SHARED(WRITTEN), SHARED(REFERS), SHARED(LITERAL), SHARED(BY_PAGE), SHARED(COMPLETED),
+	SHARED(FIELDS), SHARED(GO_ON), SHARED(CALLS), SHARED(WRITTEN),
+	SHARED(REFERS), SHARED(LITERAL), SHARED(BY_PAGE), SHARED(COMPLETED),
 	SHARED(INSIDE), SHARED(TAKES), SHARED_SIZE(struct reference_forms), SHARED_END,
 };
 
@@ -129,14 +127,16 @@ static void read_word(const struct text *text, uint64_t at)
 	uint32_t word = text->words[at];
 	int64_t place = place_of(text, at);
 	int64_t value = signed_field(word, 5, 19) * 4 + (word >> 29 & 3);
+	int branch = holds(forms->branch, word);
+	uint64_t first = branch || holds(forms->literal, word) ? 0 : FIELDS;
 
-	for (uint64_t row = 0; row < FIELDS; row++) {
+	for (uint64_t row = first; row < FIELDS; row++) {
 		const struct relative_form *one = &forms->relative[row];
 
 		if (holds(one->form, word))
 			refer(text, at, place + WORD * signed_field(word, one->low, one->width),
 			      ((UINT32_C(1) << one->width) - 1) << one->low,
-			      holds(forms->branch, word) ? 0 : TAKES);
+			      branch ? 0 : TAKES);
 	}
 	if (holds(forms->adr, word))
 		refer(text, at, place + value, forms->adr_field, TAKES);

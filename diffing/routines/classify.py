@@ -58,11 +58,11 @@ _D, _M, _C, _A = ChangeKind.DATA, ChangeKind.MEMORY, ChangeKind.CONTROL, ChangeK
 _GROUPS = (_D, _A, _A, _A, _M, _A, _M, _A, _A, _A, _C, _C, _M, _A, _M, _A)
 # The reserved group has SME where bit 31 is set, its loads and stores where 30 and 29 are too.
 _SME, _SME_MEMORY = 0b1000000, 0b1110000
-_TOPS = tuple(
+TOPS = tuple(
     _M if top == _SME_MEMORY else _A if top & 0b1001111 == _SME else _GROUPS[top & 15]
     for top in range(128)
 )
-"""By bits 31:25."""
+"""By bits 31:25, of what is no System instruction."""
 
 
 def kind_of(instruction: Instruction) -> ChangeKind:
@@ -79,14 +79,14 @@ def kind_of_word(word: int) -> ChangeKind:
     system = decode_system(word)
     if system:
         return _OPERATIONS.get(system.text.partition(" ")[0], ChangeKind.SYSTEM)
-    return _TOPS[word >> 25]
+    return TOPS[word >> 25]
 
 
 def kinds_of_words(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
     """``kind_of_word`` of many, each as its place in WEIGHT."""
     import numpy as np
 
-    tops = np.array([WEIGHT.index(kind) for kind in _TOPS], np.uint8)
+    tops = np.array([WEIGHT.index(kind) for kind in TOPS], np.uint8)
     kinds: npt.NDArray[np.uint8] = tops[words >> np.uint32(25)]
     system = np.flatnonzero(words & np.uint32(SYSTEM.mask) == SYSTEM.value)
     # Of Rt it only matters whether it is 31, which leaves few different ones to look at.

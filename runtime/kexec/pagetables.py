@@ -22,6 +22,8 @@ from relokit.runtime.guest.memory import GuestMemory, Words
 from relokit.runtime.guest.owner import Owner
 
 SPACE = 1 << 64
+AT_ONCE = 1 << 18
+"""Entries that are written at once: each costs some 50 bytes meanwhile."""
 
 
 class PageTables:
@@ -96,16 +98,29 @@ class PageTables:
         table, reached = self._one_table(va - self.low, size, level)
         if reached == level:
             index = (va - self.low) // span & self.granule.entries - 1
-            words: Words = self.memory.u64(table + index * ENTRY_SIZE, size // span)
-            at: slice | NDArray[np.intp] = slice(None)
-        else:
-            words, at = self.memory.words, self._slots(table, reached, va, size, level)
+            words = self.memory.u64(table + index * ENTRY_SIZE, size // span)
+            self._write(words, slice(None), va, pa, level, attributes)
+            return
+        for at, slots in self._slots(table, reached, va, size, level):
+            self._write(self.memory.words, slots, va + at, pa + at, level, attributes)
+
+    def _write(
+        self,
+        words: Words,
+        at: slice | NDArray[np.intp],
+        va: int,
+        pa: int,
+        level: int,
+        attributes: int,
+    ) -> None:
+        """Write leaves for what follows one another from ``va`` on, into words that are free."""
+        span = self.granule.span(level)
         taken = words[at] & np.uint64(d.VALID) != 0
         if taken.any():
             first = va + int(taken.argmax()) * span
             raise MachineError(f"{self.owner}: VA {first:#x} is mapped already")
         kind = d.PAGE if level == LEAF_LEVEL else d.BLOCK
-        pas = np.arange(pa, pa + size, span, dtype=np.uint64)
+        pas = np.uint64(pa) + np.arange(len(taken), dtype=np.uint64) * np.uint64(span)
         bits = self.output.attributes(attributes) | kind
         words[at] = self.output.encode(pas) | np.uint64(bits)
 
@@ -133,24 +148,37 @@ class PageTables:
                 self.memory.write_u64(entry, self.output.encode(table) | d.TABLE)
         return table, at
 
-    def _slots(self, table: int, start: int, va: int, size: int, level: int) -> NDArray[np.intp]:
+    def _slots(
+        self, table: int, start: int, va: int, size: int, level: int
+    ) -> Iterator[tuple[int, NDArray[np.intp]]]:
         """Word indices of the entries of ``level`` for a range below ``table``, which is of the
-        level ``start``; missing tables are made.
+        level ``start``, AT_ONCE of them at a time behind the offset of the first in the range;
+        missing tables are made.
         """
-        granule = self.granule
         offset = va - self.low
         tables = np.array([table], dtype=np.uint64)
-        for at in range(start, LEAF_LEVEL + 1):
-            shift = granule.shift(at)
-            first, last = offset >> shift, (offset + size - 1) >> shift
-            entries = np.arange(first, last + 1, dtype=np.uint64)
-            below = (entries >> granule.index_bits) - np.uint64(first >> granule.index_bits)
-            index = entries & np.uint64(granule.entries - 1)
-            slots = self.memory.slots(tables[below] + index * np.uint64(ENTRY_SIZE))
-            if at == level:
-                break
+        for at in range(start, level):
+            first, last = self._entries(offset, size, at)
+            slots = self._entry_slots(tables, first, first, last)
             tables = self._tables_below(slots, va, at)
-        return slots
+        first, last = self._entries(offset, size, level)
+        for low in range(first, last + 1, AT_ONCE):
+            high = min(low + AT_ONCE - 1, last)
+            reached = (low - first) * self.granule.span(level)
+            yield reached, self._entry_slots(tables, first, low, high)
+
+    def _entries(self, offset: int, size: int, level: int) -> tuple[int, int]:
+        """Numbers of the first and the last entry of ``level`` for a range, from VA ``low`` on."""
+        shift = self.granule.shift(level)
+        return offset >> shift, (offset + size - 1) >> shift
+
+    def _entry_slots(self, tables: Words, first: int, low: int, high: int) -> NDArray[np.intp]:
+        """Word indices of entries ``low`` to ``high``; ``first`` is in the first of ``tables``."""
+        bits = self.granule.index_bits
+        entries = np.arange(low, high + 1, dtype=np.uint64)
+        below = (entries >> bits) - np.uint64(first >> bits)
+        index = entries & np.uint64(self.granule.entries - 1)
+        return self.memory.slots(tables[below] + index * np.uint64(ENTRY_SIZE))
 
     def _tables_below(self, slots: NDArray[np.intp], va: int, level: int) -> Words:
         """PAs of the tables that entries of ``level`` point to; absent ones are allocated."""

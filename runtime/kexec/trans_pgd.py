@@ -21,7 +21,7 @@ from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory, Words
 from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.kexec.address_space import idmap_va_bits, output_format
-from relokit.runtime.kexec.pagetables import SPACE, PageTables
+from relokit.runtime.kexec.pagetables import AT_ONCE, SPACE, PageTables
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,24 +89,41 @@ def create_copy(
     copy = _new_tables(allocator, 1, target.page_size, owner)
     pgd = int(copy[0])
     base = np.zeros(1, dtype=np.uint64)  # offset of each table's first VA from ``low``
-    for level in range(granule.start_level(target.table_va_bits), LEAF_LEVEL + 1):
-        span = np.uint64(granule.span(level))
-        vas = base[:, None] + np.arange(granule.entries, dtype=np.uint64) * span
-        inside = (vas <= last) & (vas + (span - np.uint64(1)) >= first)
-        rows = np.where(inside, _table_rows(memory, source, target.page_size), np.uint64(0))
+    for level in range(granule.start_level(target.table_va_bits), LEAF_LEVEL):
+        rows, vas = _rows(memory, source, base, level, target, (first, last))
         new = _leaves(rows, level, rule)
-        if level < LEAF_LEVEL:
-            tables = rows & np.uint64(d.TYPE) == d.TABLE
-            source = output.decode(rows[tables])
-            base = vas[tables]
-            deeper = owner.at_level(level + 1)
-            below = _new_tables(allocator, len(source), target.page_size, deeper)
-            limit = d.TABLE_UXN if level == LEAF_LEVEL - 1 else d.TABLE_PXN
-            new[tables] = output.encode(below) | np.uint64(d.TABLE | limit | rule.table_bits)
+        tables = rows & np.uint64(d.TYPE) == d.TABLE
+        source, base = output.decode(rows[tables]), vas[tables]
+        below = _new_tables(allocator, len(source), target.page_size, owner.at_level(level + 1))
+        limit = d.TABLE_UXN if level == LEAF_LEVEL - 1 else d.TABLE_PXN
+        new[tables] = output.encode(below) | np.uint64(d.TABLE | limit | rule.table_bits)
         memory.words[_row_slots(memory, copy, target.page_size)] = new
-        if level < LEAF_LEVEL:
-            copy = below
+        copy = below
+    step = AT_ONCE // granule.entries
+    for at in range(0, len(source), step):
+        part = slice(at, at + step)
+        rows, _ = _rows(memory, source[part], base[part], LEAF_LEVEL, target, (first, last))
+        slots = _row_slots(memory, copy[part], target.page_size)
+        memory.words[slots] = _leaves(rows, LEAF_LEVEL, rule)
     return pgd
+
+
+def _rows(
+    memory: GuestMemory,
+    tables: Words,
+    base: Words,
+    level: int,
+    target: Target,
+    ends: tuple[np.uint64, np.uint64],
+) -> tuple[Words, Words]:
+    """The entries of tables of ``level``, and the VA of each, counted from where ``base`` is; zero
+    outside of the VAs ``ends``.
+    """
+    granule = granule_of(target.page_size)
+    span = np.uint64(granule.span(level))
+    vas = base[:, None] + np.arange(granule.entries, dtype=np.uint64) * span
+    inside = (vas <= ends[1]) & (vas + (span - np.uint64(1)) >= ends[0])
+    return np.where(inside, _table_rows(memory, tables, target.page_size), np.uint64(0)), vas
 
 
 def _leaves(rows: Words, level: int, rule: CopyRule) -> Words:

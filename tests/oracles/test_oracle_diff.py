@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import struct
+import subprocess
+import sys
 from collections import Counter
 from functools import cache
 from itertools import pairwise
@@ -44,6 +46,25 @@ def texts(diff: Diff, action: Action) -> list[tuple[str | None, str | None]]:
         for change in diff.changes()
         if change.action is action
     ]
+
+
+def test_nothing_is_read_that_is_not_asked_for(kernel_6_1: Path, kernel_7: Path) -> None:
+    """By what is imported and made: time would not fail, or on a busy machine."""
+    code = (
+        "import sys\nfrom relokit.cli.main import main\n"
+        "from relokit.linker.kernel import kallsyms\n"
+        "made = []; names = kallsyms.Kallsyms.names.func\n"
+        "kallsyms.Kallsyms.names = property(lambda one: made.append(one) or names(one))\n"
+        "code = main(['diff', *sys.argv[1:]])\n"
+        "print(code, len(made), 'numpy' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, kernel_6_1, kernel_7],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == "1 0 False\n"
 
 
 def test_6_12_folds_two_addresses_for_ttbr(kernel_6_1: Path, kernel_6_12: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 from hypothesis import given
@@ -14,6 +16,9 @@ from relokit.cli.terminal.diff_overview import SHOWN, WIDTH, overview
 from relokit.diffing.kernels.whole import WholeDiff
 from relokit.diffing.kernels.whole_align import Aligner, cells, common_anywhere
 from relokit.diffing.kernels.whole_changes import FunctionChange, FunctionCount
+from relokit.diffing.kernels.whole_places import TAG_SHIFT, Reference, distinct
+from relokit.diffing.kernels.whole_tally import tally
+from relokit.diffing.kernels.whole_text import KernelText
 from relokit.diffing.read.references import Ints
 from relokit.diffing.routines.classify import WEIGHT, ChangeKind, kind_of_word, kinds_of_words
 
@@ -85,6 +90,39 @@ def test_kinds_of_many_words_are_those_of_each() -> None:
     kinds = kinds_of_words(np.array(words, np.uint32))
     assert [WEIGHT[kind] for kind in kinds] == [kind_of_word(word) for word in words]
     assert set(kinds) == set(range(len(WEIGHT)))
+
+
+@given(
+    st.lists(st.sampled_from([0xD5087622, 0xD503201F, 0x94000000, 0xF9400000, 7]), max_size=60),
+    st.randoms(use_true_random=False),
+)
+def test_words_are_counted_as_one_by_one(words: list[int], chance: random.Random) -> None:
+    cuts = sorted(chance.sample(range(len(words) + 1), min(3, len(words) + 1)))
+    starts = np.array([0, *cuts[1:]], np.int64)[: max(len(cuts), 1)]
+    ends = np.append(starts[1:], len(words))
+    lengths = np.array([chance.randint(0, size) for size in (ends - starts).tolist()], np.int64)
+    units = np.array([chance.choice([-1, 0, 1]) for _ in starts], np.int64)
+    literal = np.array([chance.random() < 0.2 for _ in words], np.bool_)
+    chosen, data = (np.array([chance.random() < 0.7 for _ in words], np.bool_) for _ in range(2))
+    raw = np.array(words, np.uint32)
+    text = SimpleNamespace(
+        raw=raw, places=literal * (int(Reference.LITERAL) << TAG_SHIFT), starts=starts,
+        lengths=lengths, kinds_of=lambda numbers: kinds_of_words(raw[numbers]),
+    )  # fmt: skip
+    expected = np.zeros((2, len(WEIGHT)), np.int64)
+    for start, length, unit in zip(starts.tolist(), lengths.tolist(), units.tolist(), strict=True):
+        for at in range(start, start + length):
+            if unit >= 0 and chosen[at]:
+                kind = ChangeKind.DATA if literal[at] or data[at] else kind_of_word(words[at])
+                expected[unit, WEIGHT.index(kind)] += 1
+    found = tally(cast(KernelText, text), chosen, units, 2, data)
+    assert found.tolist() == expected.tolist()
+
+
+@given(st.lists(st.lists(st.integers(-70, 300), max_size=20), max_size=3), st.integers(0, 200))
+def test_distinct_places_are_those_of_a_set(places: list[list[int]], size: int) -> None:
+    found = distinct(size, *(np.array(some, np.int64) for some in places))
+    assert found.tolist() == sorted({at for some in places for at in some if 0 <= at < size})
 
 
 def change(name: str, inserted: int, *, aligned: bool = True) -> FunctionChange:

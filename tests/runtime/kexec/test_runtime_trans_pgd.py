@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -333,3 +335,14 @@ def test_the_zero_page_maps_nothing() -> None:
 )
 def test_a_kernel_copies_by_the_newest_rule_known_up_to_it(version: str, rule: str) -> None:
     assert copy_rule(version) is COPY_RULES[rule]
+
+
+def test_memory_for_tables_is_that_of_the_tables() -> None:
+    """Not of all entries at once: tables of 4 GiB by pages are 8 MiB, in guest memory."""
+    tracemalloc.start()
+    try:
+        World(ram=4 << 30, blocks=False).copy()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 24 * MIB
