@@ -12,6 +12,7 @@ import click
 from relokit.cli.exit_codes import EXIT_NO_ANSWER
 from relokit.cli.idle import refuse_idle
 from relokit.cli.lists import Several
+from relokit.cli.once import Command
 from relokit.cli.options import cache_option, json_option
 from relokit.cli.parameters import CountParam
 from relokit.cli.terminal.output import emit, json_text, plain
@@ -48,7 +49,7 @@ relokit diff --series page=16k --format html -o series.html
 """
 
 
-@click.command("diff", help=HELP, epilog=EPILOG)
+@click.command("diff", cls=Command, help=HELP, epilog=EPILOG)
 @click.argument("left", required=False)
 @click.argument("right", required=False)
 @click.option(

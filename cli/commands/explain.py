@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import click
 
+from relokit.cli.once import Command
 from relokit.cli.options import json_option
 from relokit.cli.terminal.output import emit, emit_json
 
 
 @click.command(
     "explain",
+    cls=Command,
     help="What a rule asks for, why, and what mends it. RULE is a name such as caches.discard, or "
     "a subject such as caches; without it, all rules are listed.",
 )

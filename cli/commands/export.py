@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from relokit.cli.idle import refuse_idle
+from relokit.cli.once import Command
 from relokit.cli.options import (
     cache_option,
     job_options,
@@ -25,7 +26,9 @@ QEMU_MAX = "max,pauth-impdef=on"
 QEMU_A72 = "cortex-a72"
 
 
-@click.command("export", help="Write an ELF: executable, relocatable, or bootable in QEMU.")
+@click.command(
+    "export", cls=Command, help="Write an ELF: executable, relocatable, or bootable in QEMU."
+)
 @click.option(
     "-o",
     "--output",

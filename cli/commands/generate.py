@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import click
 
 from relokit.cli.idle import refuse_idle
+from relokit.cli.once import Command
 from relokit.cli.options import json_option, make_target, target_options
 from relokit.cli.terminal.output import emit, emit_json, plain
 from relokit.codegen.base.nouns import dataclass
@@ -24,7 +25,9 @@ class Generated:
     files: tuple[str, ...]
 
 
-@click.command("generate", help="Write the rendered assembly, the ld script and a Makefile.")
+@click.command(
+    "generate", cls=Command, help="Write the rendered assembly, the ld script and a Makefile."
+)
 @click.option(
     "-o",
     "--output",

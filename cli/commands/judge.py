@@ -9,6 +9,7 @@ import click
 
 from relokit.cli.exit_codes import EXIT_OF
 from relokit.cli.idle import refuse_idle
+from relokit.cli.once import Command
 from relokit.cli.options import (
     INPUT_FILE,
     json_option,
@@ -21,7 +22,7 @@ from relokit.cli.terminal.output import emit, emit_json
 from relokit.runtime.kexec.job import TraceFormat
 
 
-@click.command("judge", help="Judge a trace of 'run --trace' without running.")
+@click.command("judge", cls=Command, help="Judge a trace of 'run --trace' without running.")
 @click.argument("file", type=INPUT_FILE)
 @trace_options("Write the trace again, to this file.")
 @strict_option

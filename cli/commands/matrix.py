@@ -12,6 +12,7 @@ import click
 from relokit.cli.exit_codes import EXIT_OF, EXIT_SIGNAL
 from relokit.cli.idle import refuse_idle, refuse_idle_in_all
 from relokit.cli.lists import States, several, workers_of, workers_options
+from relokit.cli.once import Command
 from relokit.cli.options import (
     INPUT_FILE,
     cache_option,
@@ -56,6 +57,7 @@ class CellList:
 
 @click.command(
     "matrix",
+    cls=Command,
     help="Run every combination of state, page size, VA size, regime, path and payload. Without "
     "options: the whole product on the demo kernel. Exit code 0 if all passed, 1 if some failed, "
     "3 if some gave no answer, 5 if none could be run.",

@@ -13,6 +13,7 @@ import click
 from relokit.cli.exit_codes import EXIT_OF, EXIT_SIGNAL
 from relokit.cli.idle import refuse_idle
 from relokit.cli.lists import States, several, workers_of, workers_options
+from relokit.cli.once import Command
 from relokit.cli.options import (
     INPUT_FILE,
     cache_option,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "mutate",
+    cls=Command,
     help="Make every mutant of the code that has one thing wrong, run each, and see whether the "
     "rules find it. Exit code 0 if all were killed, 1 if some were not, 3 if some "
     "gave no answer, 5 if there was none.",

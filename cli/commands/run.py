@@ -10,6 +10,7 @@ import click
 
 from relokit.cli.exit_codes import EXIT_OF
 from relokit.cli.idle import refuse_idle
+from relokit.cli.once import Command
 from relokit.cli.options import (
     cache_option,
     job_options,
@@ -38,7 +39,9 @@ DEMO_BOOT = 5.0
 """Seconds the demo kernel gets; it needs milliseconds and powers off."""
 
 
-@click.command("run", help="Build the relocation, run it in a machine and judge the hand-over.")
+@click.command(
+    "run", cls=Command, help="Build the relocation, run it in a machine and judge the hand-over."
+)
 @job_options
 @target_options
 @click.option(

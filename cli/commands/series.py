@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from relokit.cli.exit_codes import EXIT_OF
+from relokit.cli.once import Command
 from relokit.cli.options import (
     cache_option,
     every_state_options,
@@ -37,7 +38,9 @@ class PatchNumber(click.ParamType[int]):
 
 
 @click.command(
-    "series", help="The fifteen patches with measured evidence; or one of them from every side."
+    "series",
+    cls=Command,
+    help="The fifteen patches with measured evidence; or one of them from every side.",
 )
 @click.argument("number", type=PatchNumber(), required=False, metavar="[N]")
 @some_job_options("--kernel", "--size", "--path")

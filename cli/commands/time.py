@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from relokit.cli.lists import States
+from relokit.cli.once import Command
 from relokit.cli.options import (
     INPUT_FILE,
     cache_option,
@@ -31,7 +32,9 @@ DEFAULT_SIZE = 84 * MIB
 """What the cover letter's ThunderX2 moves."""
 
 
-@click.command("time", help="How long the move takes on machines, by what it does, counted.")
+@click.command(
+    "time", cls=Command, help="How long the move takes on machines, by what it does, counted."
+)
 @click.option(
     "--table",
     is_flag=True,

@@ -14,17 +14,22 @@ from relokit.codegen.base.errors import LinkError
 from relokit.codegen.object import ABSOLUTE, SectionFlag, SectionType
 from relokit.codegen.source import Unit
 from relokit.linker.elf_format import EHDR, PHDR
+from relokit.linker.link.headers import count_headers, why_unknown
 from relokit.linker.link.regions import RegionState
-from relokit.linker.link.sections import MAX_SECTION, MAX_SECTION_ALIGN, NOWHERE, Output, Piece
+from relokit.linker.link.sections import (
+    MAX_SECTION,
+    MAX_SECTION_ALIGN,
+    NOWHERE,
+    Output,
+    Piece,
+    moves_dot,
+)
 from relokit.linker.script.expression import (
     NUMBER,
-    Dot,
     Expression,
-    Number,
     Value,
     absolute,
     align_up,
-    binary,
 )
 from relokit.linker.script.statements import (
     Assertion,
@@ -38,16 +43,6 @@ from relokit.linker.script.statements import (
 
 MAX_PASSES = 10
 
-_DOT_PLUS_0 = binary("+", Dot(), Number(0))
-
-
-def moves_dot(output: Output) -> bool:
-    """Whether a section assigns the location counter, ``. += 0`` left aside."""
-    return any(
-        isinstance(item, Assignment) and item.name == "." and item.value != _DOT_PLUS_0
-        for item in output.items
-    )
-
 
 class Layout:
     """One link's layout; also the scope its expressions are evaluated in."""
@@ -59,8 +54,10 @@ class Layout:
         outputs: Sequence[Output],
         definitions: Mapping[str, tuple[Piece | None, int]],
         provided: frozenset[str],
+        stack_headers: int = 0,
     ) -> None:
-        """``definitions``: symbols of the objects; ``provided``: the PROVIDEs that are wanted."""
+        """``definitions``: of the objects; ``provided``: PROVIDEs wanted; see ``stack_headers``."""
+        self._stack_headers = stack_headers
         self.script = script
         self.source = source
         self.outputs = outputs
@@ -435,11 +432,13 @@ class Layout:
         return (NUMBER, output.size if fact == "SIZEOF" else output.align)
 
     def headers_size(self) -> int:
-        """The ELF header and the program headers of PHDRS; without, a fault."""
-        if not self.script.headers:
-            # GNU ld takes as many as it will make, which depends on where sections come to lie.
-            self.fault("SIZEOF_HEADERS without PHDRS")
-        return EHDR.size + len(self.script.headers) * PHDR.size
+        """The ELF header and the program headers: of PHDRS, or as many as GNU ld makes."""
+        if not (count := len(self.script.headers)):
+            self._forward = True  # it depends on where sections come to lie
+            if unknown := why_unknown(self.outputs):
+                self.fault(f"SIZEOF_HEADERS with {unknown}: describe the headers in PHDRS")
+            count = count_headers(self.outputs, self._stack_headers)
+        return EHDR.size + count * PHDR.size
 
     def region_fact(self, fact: str, name: str) -> int:
         """ORIGIN or LENGTH of a memory region."""

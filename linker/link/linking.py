@@ -25,6 +25,7 @@ from relokit.codegen.object import (
 from relokit.codegen.source import Unit
 from relokit.linker.image import Image, PlacedSection
 from relokit.linker.link.constants import merge_constants
+from relokit.linker.link.headers import stack_headers
 from relokit.linker.link.layout import Layout
 from relokit.linker.link.matching import distribute
 from relokit.linker.link.relocate import RelocationError, relocate
@@ -95,6 +96,7 @@ class _Link:
             outputs,
             self.definitions.placed(),
             self.definitions.provided(self.script),
+            stack_headers(self.objects),
         )
         layout.run()
         kept = [index for index, output in enumerate(outputs) if output.size]

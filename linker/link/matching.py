@@ -172,7 +172,6 @@ def distribute(
         raise script_error(
             source,
             statement.line,
-            f"GNU ld may have something of its own in {statement.name}; where {error.name} goes "
-            "depends on that",
+            f"{error.why}; where {error.name} goes depends on that",
             f"describe a section for {error.name}",
         ) from None

@@ -74,10 +74,11 @@ _USUAL = re.compile(
 
 
 class UndecidedError(Exception):
-    """Where the orphan ``name`` goes depends on whether GNU ld has something in ``output``."""
+    """Where the orphan ``name`` goes depends on ``output``, for the reason ``why``."""
 
-    def __init__(self, name: str, output: Output) -> None:
+    def __init__(self, name: str, output: Output, why: str) -> None:
         super().__init__(name)
+        self.why = why
         self.name = name
         self.output = output
 
@@ -88,6 +89,7 @@ class _Places:
     outputs: list[Output]
     named: dict[str, list[Output]]
     last: dict[Kind, OutputSection] = field(default_factory=dict)
+    notes: list[OutputSection] = field(default_factory=list)
 
 
 def place_orphans(
@@ -139,17 +141,53 @@ def _add(places: _Places, piece: Piece) -> None:
         places.outputs.append(output)
         return
     before = places.last.get(kind)
-    if before is not None:
+    notes = [one for one in places.outputs if one.alloc and one.type is SectionType.NOTE]
+    if kind is Kind.NOTES and notes:
+        position = _among_notes(places, notes, output)
+    elif before is not None:
         position = _index(places.statements, before) + 1
     else:
         found = _named(places.outputs, kind) or _most_like(
             places.outputs, section.name, traits, section.type
         )
         position = _behind(places.statements, None if found is None else found.statement)
+    if kind is not Kind.NOTES:
+        position = _behind_notes(places, notes, position, section.name)
     places.statements.insert(position, statement)
     places.last[kind] = statement
+    if kind is Kind.NOTES:
+        places.notes.append(statement)
     ahead = {id(one) for one in places.statements[:position]}
     places.outputs.insert(sum(id(one.statement) in ahead for one in places.outputs), output)
+
+
+def _among_notes(places: _Places, notes: Sequence[Output], new: Output) -> int:
+    """Where a further note goes: GNU ld has those that are aligned more in front."""
+    for note in notes:
+        if _alignment(note) < _alignment(new):
+            ahead = places.statements[: _index(places.statements, note.statement)]
+            before = [one for one in ahead if isinstance(one, OutputSection)]
+            return _behind(places.statements, before[-1] if before else None)
+    return _index(places.statements, notes[-1].statement) + 1
+
+
+def _alignment(output: Output) -> int:
+    return max((piece.section.align for piece in output.pieces), default=1)
+
+
+def _behind_notes(places: _Places, notes: Sequence[Output], position: int, name: str) -> int:
+    """``position``; in front of orphans that are notes, if there are several, it is behind them.
+
+    Raises UndecidedError if some are the script's and some are not.
+    """
+    if len(notes) < 2 or not places.notes:
+        return position
+    if len(places.notes) < len(notes):
+        raise UndecidedError(name, notes[0], "GNU ld moves others behind notes that are orphans")
+    first, last = (_index(places.statements, notes[at].statement) for at in (0, -1))
+    between = places.statements[position:first]
+    directly = position <= first and not any(isinstance(one, OutputSection) for one in between)
+    return last + 1 if directly else position
 
 
 def _index(statements: Sequence[Statement], statement: Statement) -> int:
@@ -179,7 +217,9 @@ def _most_like(
     chosen = _chosen(outputs, traits, kind, own=False)
     other = _chosen(outputs, traits, kind, own=True)
     if other is not None and other is not chosen:
-        raise UndecidedError(name, other)
+        raise UndecidedError(
+            name, other, f"GNU ld may have something of its own in {other.statement.name}"
+        )
     return chosen
 
 

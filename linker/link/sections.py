@@ -12,6 +12,7 @@ from dataclasses import field
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import Object, Section, SectionFlag, SectionType, SourceLine
+from relokit.linker.script.expression import Dot, Number, binary
 from relokit.linker.script.statements import Assertion, Assignment, Data, Fill, OutputSection
 
 MAX_SECTION = 1 << 30
@@ -25,6 +26,8 @@ EXEC = int(SectionFlag.EXEC)
 
 NOWHERE = -1
 DISCARDED = -2
+
+_DOT_PLUS_0 = binary("+", Dot(), Number(0))
 
 
 @dataclass(slots=True, eq=False)
@@ -134,6 +137,14 @@ def classify(output: Output) -> None:
         output.type = SectionType.NOTE
     elif True in stored or kinds - {SectionType.NOBITS}:
         output.type = SectionType.PROGBITS
+
+
+def moves_dot(output: Output) -> bool:
+    """Whether a section assigns the location counter, ``. += 0`` left aside."""
+    return any(
+        isinstance(item, Assignment) and item.name == "." and item.value != _DOT_PLUS_0
+        for item in output.items
+    )
 
 
 def place_of(objects: Sequence[Object], piece: Piece, offset: int) -> str:

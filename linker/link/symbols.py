@@ -21,8 +21,8 @@ from relokit.codegen.object import (
     SymbolType,
 )
 from relokit.linker.image import ImageSymbol
-from relokit.linker.link.layout import Layout, moves_dot
-from relokit.linker.link.sections import Output, Piece, now_at, place_of
+from relokit.linker.link.layout import Layout
+from relokit.linker.link.sections import Output, Piece, moves_dot, now_at, place_of
 from relokit.linker.script.statements import Script
 
 

@@ -1,0 +1,62 @@
+"""An option that is given twice: the last one counted, in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+import pytest
+
+from relokit.cli.command_list import COMMANDS
+from relokit.cli.command_list import relokit as group
+from relokit.cli.once import Command
+
+Cli = Callable[..., Any]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_looks(name: str) -> None:
+    assert isinstance(group.get_command(click.Context(group), name), Command)
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (("run", "--kernel", "a", "--kernel", "b"), "--kernel"),
+        (("run", "--size=4k", "--size", "1m"), "--size"),
+        (("run", "--el", "el1", "--path", "crash", "--el=vhe"), "--el"),
+        (("generate", "-o", "a", "-ob"), "-o"),
+        (("generate", "-o", "a", "--output", "b"), "--output"),
+        (("matrix", "--el", "el1", "--el", "vhe"), "--el"),
+        (("diff", "a", "--format", "html", "b", "--format", "html"), "--format"),
+        (("diff", "--series", "page=16k", "--series", "el=vhe"), "--series"),
+        (("mutate", "--seed", "1", "--seed", "2"), "--seed"),
+    ],
+)
+def test_an_option_with_one_value_is_given_once(
+    words: tuple[str, ...], flag: str, cli: Cli
+) -> None:
+    result = cli(*words)
+    assert (result.code, result.out) == (2, "")
+    assert f"{flag} is given twice: leave one of them out" in result.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--cmdline", "--el", "--el", "el1"),
+        ("--cmdline=--el=vhe", "--el", "el1"),
+        ("--code-from", "--code-from", "--code-from", "x"),
+        ("--plain", "--plain"),
+    ],
+)
+def test_what_is_a_value_or_may_be_repeated_is_no_option_twice(
+    words: tuple[str, ...], cli: Cli
+) -> None:
+    """Whatever else may be wrong with it."""
+    assert "given twice" not in cli("run", "--size", "4k", *words).err
+
+
+def test_behind_two_dashes_nothing_is_an_option(cli: Cli) -> None:
+    assert "given twice" not in cli("diff", "--score", "--", "--format", "--format").err
