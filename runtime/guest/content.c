@@ -44,6 +44,25 @@ static void put_block(const struct content *content, uint64_t offset, uint64_t *
 	memset((uint8_t *)out + filled, 0, BLOCK - filled);
 }
 
+/* Whether the block from ``offset`` on is at ``got``. */
+static int is_block(const struct content *content, uint64_t offset, const uint8_t *got)
+{
+	const uint64_t *table = (const uint64_t *)(uintptr_t)content->table;
+	const uint64_t *held = (const uint64_t *)(const void *)got;
+	uint64_t block[WORDS], key, different = 0;
+
+	if (content->bytes && content->size >= offset + BLOCK)
+		return !memcmp((const uint8_t *)(uintptr_t)content->bytes + offset, got, BLOCK);
+	if (content->bytes || content->size < offset + BLOCK) {
+		put_block(content, offset, block);
+		return !memcmp(block, got, BLOCK);
+	}
+	key = ((const uint64_t *)(uintptr_t)content->keys)[offset / BLOCK];
+	for (uint64_t i = 0; i < WORDS; i++)
+		different |= held[i] ^ table[i] ^ key;
+	return !different;
+}
+
 /* ``size`` bytes from ``offset`` on, both of them any. */
 void content_read(const struct content *content, uint64_t offset, uint8_t *out, uint64_t size)
 {
@@ -74,14 +93,11 @@ void content_scatter(const struct content *content, uint64_t offset, uint8_t *ra
 void content_compare(const struct content *content, uint64_t offset, const uint8_t *got,
 		     uint64_t pages, uint64_t page_size, struct compared *compared)
 {
-	uint64_t block[WORDS];
-
 	for (uint64_t i = 0; i < pages; i++) {
 		uint64_t bad = 0;
 
 		for (uint64_t at = 0; at < page_size; at += BLOCK, got += BLOCK, offset += BLOCK) {
-			put_block(content, offset, block);
-			if (memcmp(block, got, BLOCK) == 0)
+			if (is_block(content, offset, got))
 				continue;
 			if (!bad && !compared->bad_pages)
 				compared->first = offset;

@@ -141,7 +141,7 @@ class PageAllocator:
                 base, end = max(base, self._window[0]), min(end, self._window[1])
             start = round_up(base, step)
             if start + rounded <= end:
-                self.memory.populate(start, rounded)
+                self.memory.fill(start, rounded)
                 return self._enter(Region(owner, start, rounded))
         raise self._out_of_memory(owner, rounded)
 
@@ -152,19 +152,22 @@ class PageAllocator:
         page_size: int,
         seed: int,
         order: Order = Order.SHUFFLED,
+        *,
+        zero: bool = True,
     ) -> NDArray[np.uint64]:
         """PAs of ``count`` free pages of ``page_size`` bytes, as kexec would find them.
 
         They come from one contiguous arena if any gap holds it, else from several gaps, and in
-        ``order``; ``seed`` (0 to 2^32 - 1) decides the shuffling and nothing else does. What
-        they hold is unspecified. Raises MachineError when RAM has too few pages.
+        ``order``; ``seed`` (0 to 2^32 - 1) decides the shuffling and nothing else does.
+        Without ``zero`` what they hold is unspecified (see GuestMemory.fill). Raises MachineError
+        when RAM has too few pages.
         """
         if count < 0:
             raise MachineError(f"{owner}: {count} pages")
         runs = self._runs(owner, count, page_size)
         for base, pages in runs:
             self._enter(Region(owner, base, pages * page_size))
-            self.memory.populate(base, pages * page_size)
+            self.memory.fill(base, pages * page_size, zero=zero)
         parts = [
             np.uint64(base) + np.arange(pages, dtype=np.uint64) * np.uint64(page_size)
             for base, pages in runs

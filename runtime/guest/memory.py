@@ -7,19 +7,17 @@ addresses, and is no RAM: nothing is kept there.
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import re
 import resource
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import MachineError
+from relokit.runtime.guest.host_pages import HOST_PAGE, HUGE_PAGE, HostArea, fill, populate
 
 Extent = tuple[int, int]
 """First PA, and bytes."""
@@ -28,16 +26,8 @@ Words = NDArray[np.uint64]
 
 MIN_PAGE = 4096  # page of the engine: RAM is mapped in multiples of it
 MAX_PA = 1 << 52  # the widest output address there is (ARM DDI 0487, D8.1)
-HOST_PAGE = mmap.PAGESIZE
 WORD = 8
 GIB = 1 << 30
-MADV_HUGEPAGE = 14  # Linux asm-generic/mman-common.h
-MADV_POPULATE_WRITE = 23  # Linux asm-generic/mman-common.h
-HUGE_PAGE = 2 << 20  # the host's; one that has none keeps to small ones
-MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # Linux asm-generic/mman-common.h
-
-_LIBC = ctypes.CDLL(None)
-_LIBC.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
 class GuestMemory:
@@ -58,7 +48,9 @@ class GuestMemory:
         _check_size(self)
         self.hole_table = np.array(self.holes, dtype=np.uint64).reshape(-1, 2)
         self._is_whole = len(self.banks) == 1
-        self._ram: Bytes | None = _host_memory(size)
+        area = _host_memory(size)
+        self._area: HostArea | None = area
+        self._ram: Bytes | None = np.frombuffer(area, dtype=np.uint8)
         # The same bytes: a view of NumPy's for the few of them takes longer than they do.
         self._bytes: memoryview | None = self._ram.data
 
@@ -185,22 +177,25 @@ class GuestMemory:
         The first touch of a page costs more than copying it; a measurement wants it done before,
         and done for many pages at once it takes two thirds, in pages of 2 MiB a quarter.
         """
-        if size < HUGE_PAGE:
-            return
-        view = self.view(pa, size)
-        first = view.ctypes.data
-        start, length = _whole_pages(first, size, HUGE_PAGE)
-        if length > 0:
-            # A host without such pages refuses, and nothing is lost.
-            _LIBC.madvise(start, length, MADV_HUGEPAGE)
-        start, length = _whole_pages(first, size, HOST_PAGE)
-        if _LIBC.madvise(start, length, MADV_POPULATE_WRITE):
-            # A kernel before 5.14.
-            view[::HOST_PAGE] |= 0
+        if size >= HUGE_PAGE:
+            view = self.view(pa, size)
+            if not populate(view.ctypes.data, size):
+                view[::HOST_PAGE] |= 0
+
+    def fill(self, pa: int, size: int, *, zero: bool = True) -> None:
+        """As :meth:`populate`, for bytes that nobody has written to: they are zero, as in new RAM.
+
+        Who writes all of them before anybody reads asks for no ``zero``: what they are then is
+        unspecified, and costs nothing.
+        """
+        if size >= HUGE_PAGE and self._area is not None:
+            view = self.view(pa, size)
+            if not fill(self._area, view.ctypes.data, size, zero=zero):
+                view[::HOST_PAGE] |= 0
 
     def close(self) -> None:
         """Give the memory back to the host as soon as no view is left."""
-        self._ram = self._bytes = None
+        self._ram = self._bytes = self._area = None
 
     def __enter__(self) -> GuestMemory:
         return self
@@ -288,21 +283,13 @@ def _kilobytes(path: str, name: str) -> int | None:
     return int(found[1]) * 1024 if found else None
 
 
-def _whole_pages(start: int, size: int, page: int) -> tuple[int, int]:
-    """Start and length, in bytes, of the whole pages in ``size`` bytes from ``start`` on."""
-    first = -(-start // page) * page
-    return first, (start + size) // page * page - first
-
-
-def _host_memory(size: int) -> Bytes:
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
+def _host_memory(size: int) -> HostArea:
     try:
-        # Pages of 2 MiB are for what is filled whole (populate): a small run touches few bytes
+        # Pages of 2 MiB are for what is filled whole (fill): a small run touches few bytes
         # far apart, and each would cost the clearing of one.
-        area: Any = mmap.mmap(-1, size, flags=flags)
+        return HostArea(size)
     except (OSError, ValueError, OverflowError) as error:
         raise MachineError(
             f"the host refuses {size / GIB:.2f} GiB of memory: {error}",
             hint="ask for less RAM, or raise the limit (ulimit -v)",
         ) from None
-    return np.frombuffer(area, dtype=np.uint8)

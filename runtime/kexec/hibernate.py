@@ -126,13 +126,15 @@ def build_resume(target: Target, image: Image, inputs: Inputs, job: Job) -> Resu
 
     safe_pages = Owner(OwnerKind.SAFE_PAGES)
     last = [allocator.reserve(safe_pages, edges.va - page, page).base] if edges else []
-    spare = allocator.scatter(safe_pages, count - len(last), page, job.seed, job.order)
+    spare = allocator.scatter(safe_pages, count - len(last), page, job.seed, job.order, zero=False)
     spare = np.append(spare, np.array(last, np.uint64))
     scatter_into(memory, spare if count else _pages(home, page), page, content)
     targets = _pages(home, page)
     restored = _set_aside(allocator) if count else ()
     if restored:
-        apart = allocator.scatter(safe_pages, _page_count(restored, page), page, job.seed)
+        apart = allocator.scatter(
+            safe_pages, _page_count(restored, page), page, job.seed, zero=False
+        )
         scatter_into(memory, apart, page, BytesContent(b"".join(held for _, held in restored)))
         # Before the last of the list's pieces: at the edges the first and the last have their own.
         at = count - (listed[-1][1] - listed[-1][0]) // ENTRY_SIZE

@@ -127,6 +127,8 @@ def build_machine(
         target.page_size,
         job.seed,
         job.order,
+        # Where pages are at their destination already, some of these are left as they are.
+        zero=job.shape in (Shape.OWN_PLACE, Shape.EDGES),
     )
     if job.shape is Shape.OWN_PLACE and not in_place:
         moved = np.arange(len(sources)) % OWN_PLACE_TURN == OWN_PLACE_TURN - 1
@@ -242,7 +244,7 @@ def _poison(memory: GuestMemory, allocator: PageAllocator, inputs: Inputs) -> No
     for region in allocator.regions:
         number = region.owner.segment
         if region.owner.is_destination and number is not None:
-            memory.populate(region.base, region.size)
+            memory.fill(region.base, region.size)
             loaded = inputs.segments[number]
             first = max(region.base, loaded.segment.mem + loaded.content.without_zeros)
             if first < region.end:
