@@ -6,7 +6,7 @@ A cell that takes its room down gives no answer, and all others do: the next one
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from enum import StrEnum
 from itertools import groupby
@@ -18,23 +18,24 @@ from relokit.codegen.base.documents import ABSENT, ALL, Table, shown
 from relokit.codegen.base.errors import NativeCrashError, RelokitError, TargetError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kexec_routines import CodeUsed
-from relokit.codegen.target import Target
 from relokit.known_defects import known_defect
 from relokit.runtime.campaign.cells import MAX_JOBS, Cell
-from relokit.runtime.judge.outcome import Brief, Finding, Status, verdict_on
+from relokit.runtime.judge.outcome import Finding, Status, verdict_on
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.opened_inputs import OpenedInputs, open_inputs
-from relokit.runtime.kexec.programs import StoredPrograms
-from relokit.runtime.room.requests import CellRequest, Setup
-from relokit.workers import Done, RoomWorkers, Task, Workers, carried_out, default_jobs
+from relokit.runtime.room.requests import CellAnswer, CellsRequest, Setup
+from relokit.workers import RoomWorkers, Task, Workers, carried_out, default_jobs
 
 if TYPE_CHECKING:
     from relokit.linker.foreign.code import ForeignCode
     from relokit.linker.kernel.opened import Files
     from relokit.linker.link.image_cache import Sources
 
-AHEAD = 64
-"""Cells a room may be ahead of the one that is reported next, so that a slow one holds up none."""
+TOGETHER = 8
+"""Cells of one target in one request, at most: to carry one costs a tenth of what a cell does."""
+AHEAD = 8
+"""Requests a room may be ahead of the one that is reported next, so that a slow one holds up none.
+"""
 
 
 class CellStatus(StrEnum):
@@ -141,10 +142,10 @@ def run_matrix(
         cells = [fitted(cell, opened.code) for cell in cells]
         opened = opened.for_machine
     count = max(1, min(jobs or default_jobs(), MAX_JOBS, len(cells)))
-    tasks = _tasks(cells, shared, opened, sources)
     with workers or RoomWorkers(count) as those:
-        for done in carried_out(those, tasks, ahead=AHEAD):
-            yield _result(done)
+        # Every worker gets many, so that all of them end at the same time.
+        together = max(1, min(TOGETHER, len(cells) // (those.count * TOGETHER)))
+        yield from _results(those, _groups(cells, shared, opened, sources, together))
 
 
 def fitted(cell: Cell, code: ForeignCode) -> Cell:
@@ -165,61 +166,76 @@ def fitted(cell: Cell, code: ForeignCode) -> Cell:
         return replace(cell, target=None, reason=error.message)
 
 
-def _tasks(
-    cells: Sequence[Cell], shared: Job, opened: OpenedInputs, sources: Sources
-) -> Iterator[Task[_Asked, Brief]]:
-    """One for each cell; one target's cells come one after the other, and share its programs."""
-    for target, group in groupby(cells, lambda cell: cell.target):
-        together = list(group)
-        jobs = [cell.job(shared) for cell in together if cell.target is not None]
-        prepared = _build(target, jobs, sources)
-        given = iter(jobs)
-        for cell in together:
-            request = None
-            if cell.target is not None and prepared.programs is not None:
-                setup = Setup(cell.target, prepared.programs, next(given), opened)
-                request = CellRequest(setup)
-            yield Task(_Asked(cell, prepared.error), request, Brief, shared.timeout)
-
-
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A cell, and what went wrong with its programs."""
+class _Group:
+    """Cells of one target in one request, with their jobs in place of that of ``setup``; without
+    a request if they cannot run: with the error of their programs, or they say why themselves.
+    """
 
-    cell: Cell
-    error: RelokitError | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """The programs of a cell's target, or what went wrong with them."""
-
-    programs: StoredPrograms | None = None
+    cells: tuple[Cell, ...]
+    setup: Setup | None = None
+    jobs: tuple[Job, ...] = ()
     error: RelokitError | None = None
 
+    @property
+    def task(self) -> Task[_Group, tuple[CellAnswer, ...]]:
+        request = CellsRequest(self.setup, self.jobs) if self.setup else None
+        seconds = sum(job.timeout for job in self.jobs)
+        return Task(self, request, tuple[CellAnswer, ...], seconds)
 
-def _build(target: Target | None, jobs: Sequence[Job], sources: Sources) -> _Prepared:
-    if target is None:
-        return _Prepared()
-    try:
-        return _Prepared(programs_for(target, *jobs, sources=sources))
-    except RelokitError as error:
-        return _Prepared(error=error)
+    def parts(self, size: int) -> Iterator[_Group]:
+        """Groups of ``size`` cells each, in order."""
+        for at in range(0, len(self.cells), size):
+            to = at + size
+            yield replace(self, cells=self.cells[at:to], jobs=self.jobs[at:to])
 
 
-def _result(done: Done[_Asked, Brief]) -> CellResult:
-    """What became of one cell."""
-    cell = done.about.cell
-    if cell.target is None:
+def _groups(
+    cells: Sequence[Cell], shared: Job, opened: OpenedInputs, sources: Sources, size: int
+) -> Iterator[_Group]:
+    """All of ``cells`` in order; one target's come one after the other, and share its programs."""
+    for target, group in groupby(cells, lambda cell: cell.target):
+        whole = _Group(tuple(group))
+        if target is not None:
+            jobs = tuple(cell.job(shared) for cell in whole.cells)
+            try:
+                programs = programs_for(target, *jobs, sources=sources)
+            except RelokitError as error:
+                whole = replace(whole, error=error)
+            else:
+                setup = Setup(target, programs, shared, opened)
+                whole = replace(whole, setup=setup, jobs=jobs)
+        yield from whole.parts(size)
+
+
+def _results(workers: Workers, groups: Iterable[_Group]) -> Iterator[CellResult]:
+    """Those of all cells; what goes wrong with several is tried again, each alone."""
+    for done in carried_out(workers, (group.task for group in groups), ahead=AHEAD):
+        group = done.about
+        if done.future is None:
+            yield from (_not_run(cell, group.error) for cell in group.cells)
+            continue
+        answered = done.future.result()
+        try:
+            answers = answered.answer
+        except RelokitError as error:
+            if len(group.cells) > 1:
+                yield from _results(workers, group.parts(1))
+            else:
+                yield _broken(group.cells[0], error, answered.seconds)
+            continue
+        yield from map(_result, group.cells, answers)
+
+
+def _not_run(cell: Cell, error: RelokitError | None) -> CellResult:
+    if error is None:
         return CellResult(cell, CellStatus.UNSUPPORTED, reason=cell.reason)
-    if done.future is None:
-        assert done.about.error is not None
-        return _broken(cell, done.about.error, 0.0)
-    answered = done.future.result()
-    try:
-        brief = answered.answer
-    except RelokitError as error:
-        return _broken(cell, error, answered.seconds)
+    return _broken(cell, error, 0.0)
+
+
+def _result(cell: Cell, answer: CellAnswer) -> CellResult:
+    """What became of one cell."""
+    brief = answer.brief
     status, reason = CellStatus.PASS, None
     if brief.status is Status.NO_ANSWER:
         status, reason = CellStatus.NO_ANSWER, _in_short(brief.findings)
@@ -232,7 +248,7 @@ def _result(done: Done[_Asked, Brief]) -> CellResult:
     return CellResult(
         cell,
         status,
-        answered.seconds,
+        answer.seconds,
         brief.instructions,
         reason,
         brief.findings,

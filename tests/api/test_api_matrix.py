@@ -147,10 +147,10 @@ from relokit.runtime.kexec.job import KexecPath
 
 def serve(request, progress):
     # What was left out of the request is not looked at.
-    path = unpack(request, (), "kept").request.setup.job.path
-    if path is KexecPath.PURGATORY:
+    paths = {job.path for job in unpack(request, (), "kept").request.jobs}
+    if KexecPath.PURGATORY in paths:
         os.kill(os.getpid(), signal.SIGSEGV)
-    if path is KexecPath.IN_PLACE:
+    if KexecPath.IN_PLACE in paths:
         time.sleep(1000)
     return machine_room.serve(request, progress)
 """
@@ -167,7 +167,7 @@ def test_crash_and_hang_of_a_room_are_their_cells_own(
 
     def patiently(self: Any, request: Any, answer: Any, _: float, *rest: Any) -> Any:
         # Who hangs is waited for shortly, who is slow (this host may be busy) as long as it takes.
-        hangs = request.setup.job.path is KexecPath.IN_PLACE
+        hangs = request.jobs[0].path is KexecPath.IN_PLACE
         return ask(self, request, answer, 0.0 if hangs else 600.0, *rest)
 
     monkeypatch.setattr(relokit.session.Session, "ask", patiently)
@@ -178,6 +178,36 @@ def test_crash_and_hang_of_a_room_are_their_cells_own(
     assert "SIGSEGV" in (crash.reason or "")
     assert "did not answer" in (hang.reason or "")
     assert hang.seconds >= 1
+
+
+def test_what_takes_a_room_down_takes_none_of_the_cells_asked_for_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "crashing_room.py").write_text(ROOM)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(relokit.session, "ROOM", "crashing_room")
+    asked = []
+    ask = relokit.session.Session.ask
+
+    def counting(self: Any, request: Any, *rest: Any) -> Any:
+        asked.append(len(request.jobs))
+        return ask(self, request, *rest)
+
+    monkeypatch.setattr(relokit.session.Session, "ask", counting)
+    chosen = some(*[KexecPath.NORMAL] * 7, KexecPath.PURGATORY, *[KexecPath.CRASH] * 8)
+    results = list(run_matrix(chosen, jobs=1))
+    assert [result.cell for result in results] == chosen
+    assert statuses(results) == ["pass"] * 7 + ["no answer"] + ["pass"] * 8
+    assert "SIGSEGV" in (results[7].reason or "")
+    # Two at a time, and those of the request that was lost each alone.
+    assert sorted(asked) == [1, 1] + [2] * 8
+
+
+def test_an_error_in_a_room_is_told_for_each_cell() -> None:
+    # More memory than any host gives: no machine can be built.
+    results = list(run_matrix(some(*[KexecPath.NORMAL] * 16), Job(memory=1 << 47), jobs=1))
+    assert statuses(results) == ["fail"] * 16
+    assert {result.findings[0].rule for result in results} == {"matrix.error"}
 
 
 def test_killed_room_leaves_the_cell_it_was_in_without_an_answer(tmp_path: Path) -> None:
