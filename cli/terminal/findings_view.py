@@ -62,22 +62,30 @@ def _paragraph(group: list[Finding]) -> Iterator[Line]:
         yield "  here as well: ", _head(other), f"  {plain(other.message)}"
 
 
+_MADE = {
+    MadeHow.MADE: "{sets} made by {at}",
+    MadeHow.BEFORE: "{sets} was set before the jump only, by {at}",
+    MadeHow.FIRST: "{sets} first used by {at}",
+    MadeHow.NEVER: "{sets} is set by nothing up to {at}",
+    MadeHow.DECIDED: "decided by {at}",
+    MadeHow.CAME: "come by {at}",
+    MadeHow.REPEATED: "repeated by {at}",
+    MadeHow.DONE: "see {at}",
+    MadeHow.UNUSED: "{sets} is set for nothing by {at}",
+    MadeHow.SET_AGAIN: "{sets} is set again, before anything has used it, by {at}",
+    MadeHow.PENDING: "{sets} is used by nothing behind {at}",
+    MadeHow.IN_VAIN: "without effect: {at}",
+    MadeHow.IDLE: "nothing is done in the loop of {at}",
+    MadeHow.ENDLESS: "the loop ends by what stays: {at}",
+}
+"""What an instruction has to do with a finding, in words."""
+
+
 def _made(made: Made) -> str:
     """One instruction that made it so, in a line."""
     place = f", {made.place}" if made.place else ""
     at = f"`{made.text}` at {made.address:#x}{place}"
-    match made.how:
-        case MadeHow.MADE:
-            text = f"{made.sets} made by {at}"
-        case MadeHow.BEFORE:
-            text = f"{made.sets} was set before the jump only, by {at}"
-        case MadeHow.DECIDED:
-            text = f"decided by {at}"
-        case MadeHow.REPEATED:
-            text = f"repeated by {at}"
-        case MadeHow.DONE:
-            text = f"see {at}"
-    return plain(text)
+    return plain(_MADE[made.how].format(sets=made.sets, at=at))
 
 
 def _head(finding: Finding) -> tuple[str, str]:

@@ -163,6 +163,7 @@ def _made(record: Record, told: Told) -> tuple[Made, ...]:
     if not uses or isinstance(record.path, Unknown):
         return ()
     # A good run needs none of it.
+    from relokit.runtime.judge.rules.history import turned_round
     from relokit.runtime.judge.rules.makers import makers
 
-    return makers(record, uses, broken.address)
+    return makers(record, (*uses, *turned_round(record)), broken.address)

@@ -49,10 +49,15 @@ def grouped(record: Record, told: Iterable[Told]) -> tuple[tuple[Told, ...], ...
     for number, one in enumerate(told):
         groups.setdefault(_cause(one.broken, number), []).append(one)
     occurrence = _Occurrence(record)
-    ordered = [tuple(sorted(group, key=lambda one: one.rank)) for group in groups.values()]
+    ordered = [tuple(sorted(group, key=_in_a_group)) for group in groups.values()]
     if len(ordered) > 1:
         ordered.sort(key=lambda group: (group[0].rank, *occurrence.of(group[0])))
     return tuple(ordered)
+
+
+def _in_a_group(told: Told) -> tuple[int, bool]:
+    """The worst first, and of these what explains the others."""
+    return told.rank, not told.broken.explains
 
 
 def _cause(broken: Broken, number: int) -> object:

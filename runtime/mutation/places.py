@@ -12,7 +12,7 @@ from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.judge.rules.executed_steps import ExecutedSteps
 from relokit.runtime.judge.rules.made import Made, MadeHow
 from relokit.runtime.judge.rules.makers import steps_of
-from relokit.runtime.judge.rules.register_use import name_of, use_of
+from relokit.runtime.judge.rules.register_use import ARGUMENTS, Effect, name_of, use_of
 from relokit.runtime.mutation.mutant import FindingPlace, Mutant
 from relokit.runtime.mutation.mutated import WORD
 from relokit.runtime.mutation.operators import DROP
@@ -21,6 +21,10 @@ from relokit.runtime.run.scenes import place_in
 
 GAP = 8
 """Instructions from who has set a register last to one that is missing, or from that to the use."""
+_NOTHING = frozenset({MadeHow.BEFORE, MadeHow.NEVER})
+"""It is said that nothing that was judged has set it."""
+_WITHOUT_USE = frozenset({MadeHow.UNUSED, MadeHow.PENDING})
+"""It is said that nothing has used it."""
 Locate = Callable[[int], tuple[Image, int] | None]
 
 
@@ -68,30 +72,60 @@ class Changed:
         return any(_names(text, name) for name in (*self.names, *places))
 
     def _is_missed(self, made: Made) -> bool:
-        """Whether ``made`` says who has set last what a changed instruction would have set.
+        """Whether ``made`` leads to where a changed instruction has done something before.
 
-        And that one is in between, close by, or nothing has set it since the jump.
+        It says who has set last what that one would have set, and that is in between, close by or
+        with nothing since the jump; or who has set what that one would have used, close by in the
+        same way; or a short loop that it is of.
         """
         steps = steps_of(self.record)
-        if steps is None or made.sets is None:
+        if steps is None:
             return False
-        end = len(steps) if made.used is None else steps.last(made.used)
-        return end is not None and any(
-            self._is_between(steps, edit.va, made, end)
-            for edit in self.mutant.edits
-            if made.sets in self._sets(edit.va) - _named(edit.word)
+        changed = [(edit, self._word(edit.va)) for edit in self.mutant.edits]
+        if made.how is MadeHow.IDLE:
+            return any(self._is_inside(edit.va, made) for edit in self.mutant.edits)
+        if made.sets is None:
+            return False
+        if made.how in _WITHOUT_USE:
+            return any(
+                self._is_between(steps, edit.va, made)
+                for edit, good in changed
+                if made.sets in _read(good) - _read(edit.word)
+            )
+        return any(
+            self._is_between(steps, edit.va, made)
+            for edit, good in changed
+            if made.sets in _named(good) - _named(edit.word)
         )
 
-    def _sets(self, va: int) -> set[str]:
-        return _named(int.from_bytes(self.good.read(va, WORD), "little"))
+    def _word(self, va: int) -> int:
+        return int.from_bytes(self.good.read(va, WORD), "little")
 
-    def _is_between(self, steps: ExecutedSteps, va: int, made: Made, end: int) -> bool:
+    def _is_inside(self, va: int, made: Made) -> bool:
+        assert made.used is not None
+        first, last = self._va(made.used), self._va(made.address)
+        if first is None or last is None:
+            return False
+        return first <= va <= last and last - first <= GAP * WORD
+
+    def _is_between(self, steps: ExecutedSteps, va: int, made: Made) -> bool:
         holes = [pc for pc in steps.addresses() if self._va(pc) == va]
-        maker = steps.last(made.address, end)
-        for hole in (steps.last(pc, end) for pc in holes):
-            if hole is None or maker is None or hole < maker:
+        end: int | None
+        if made.how in _WITHOUT_USE:
+            maker = steps.last(made.address)
+            assert maker is not None
+            end = len(steps) if made.used is None else steps.next(made.used, maker)
+            found = [steps.next(pc, maker) for pc in holes]
+        else:
+            end = len(steps) if made.used is None else steps.last(made.used)
+            if end is None:
+                return False
+            maker = None if made.how is MadeHow.NEVER else steps.last(made.address, end)
+            found = [steps.last(pc, end) for pc in holes]
+        for hole in found:
+            if hole is None or end is None or not (maker or 0) <= hole <= end:
                 continue
-            if made.how is MadeHow.BEFORE or hole - maker <= GAP or end - hole <= GAP:
+            if made.how in _NOTHING or maker is None or min(hole - maker, end - hole) <= GAP:
                 return True
         return False
 
@@ -105,6 +139,13 @@ class Changed:
 def _named(word: int) -> set[str]:
     """The registers that an instruction sets."""
     return {name_of(number) for number in use_of(word).writes}
+
+
+def _read(word: int) -> set[str]:
+    """The registers that an instruction uses, or that it takes along to whom it calls."""
+    use = use_of(word)
+    given = range(ARGUMENTS) if use.effect is Effect.LEAVES else ()
+    return {name_of(number) for number in (*use.reads, *given)}
 
 
 def _names(text: str, place: str) -> bool:

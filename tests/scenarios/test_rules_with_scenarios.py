@@ -15,8 +15,7 @@ REASONS = {
         (
             "handoff.tree", "handoff.tree-place", "handoff.cpus", "handoff.image-base",
             "handoff.image-range", "handoff.image-room", "handoff.image-above",
-            "handoff.image-pages", "handoff.initrd", "chosen.memory", "chosen.core-header",
-            "chosen.initrd", "chosen.kho", "own.safe", "own.reserved", "own.others",
+            "handoff.image-pages", "handoff.initrd", "own.safe", "own.reserved", "own.others",
         ),
         REFUSED,
     ),

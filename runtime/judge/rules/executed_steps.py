@@ -6,7 +6,7 @@ these have made as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -14,12 +14,14 @@ import numpy.typing as npt
 
 from relokit.codegen.base.bits import MASK64
 from relokit.runtime.arch.redirection import TO_EL2
-from relokit.runtime.judge.rules.register_use import SYSTEM, RegisterUse, use_of
+from relokit.runtime.judge.rules.register_use import SYSTEM, Effect, RegisterUse, use_of
 from relokit.runtime.record.code_path import CodePath
 from relokit.runtime.record.code_seen import CodeSeen
 
 Addresses = npt.NDArray[np.uint64]
 WORD = 4
+LEAVES = Effect.LEAVES
+_BARRIERS = frozenset({Effect.DSB, Effect.ISB, Effect.BARRIER})
 MAX_STEPS = 1 << 18
 """Instructions that are followed: a trace file may say that there were more."""
 MAX_TURN = 64
@@ -55,6 +57,10 @@ class ExecutedSteps:
         word = self._code.word(pc)
         return RegisterUse() if word is None else use_of(word)
 
+    def is_known(self, pc: int) -> bool:
+        """Whether it is known what the instruction at VA ``pc`` is."""
+        return self._code.word(pc) is not None
+
     def addresses(self) -> Iterable[int]:
         """VAs of all instructions that were executed."""
         return self._positions.keys()
@@ -67,14 +73,45 @@ class ExecutedSteps:
         count = len(found) if before is None else int(np.searchsorted(found, before))
         return int(found[count - 1]) if count else None
 
+    def next(self, pc: int, behind: int) -> int | None:
+        """The first step at VA ``pc`` behind step number ``behind``."""
+        found = self._positions.get(pc)
+        at = 0 if found is None else int(np.searchsorted(found, behind, side="right"))
+        return None if found is None or at == len(found) else int(found[at])
+
     def at(self, begun: int) -> int:
         """The number of the first step that was begun after ``begun`` others."""
         return int(np.searchsorted(self.begun, begun))
+
+    def first_below(self, va: int) -> int:
+        """The first step at a VA below ``va`` behind one that is not; 0 if there is none."""
+        below = self.pcs < np.uint64(va)
+        came = np.flatnonzero(below[1:] & ~below[:-1])
+        return int(came[0]) + 1 if len(came) else 0
 
     def writer(self, number: int, before: int) -> int | None:
         """The last step before step ``before`` that has written register ``number``."""
         steps = (self.last(pc, before) for pc in self._writers.get(self.canonical(number), ()))
         return max((step for step in steps if step is not None), default=None)
+
+    def writer_behind(self, number: int, step: int) -> int | None:
+        """The first step behind step ``step`` that writes register ``number``."""
+        steps = (self.next(pc, step) for pc in self._writers.get(self.canonical(number), ()))
+        return min((one for one in steps if one is not None), default=None)
+
+    def reader_behind(self, number: int, step: int) -> int | None:
+        """The first step behind step ``step`` that reads register ``number``."""
+        steps = (self.next(pc, step) for pc in self._readers.get(self.canonical(number), ()))
+        return min((one for one in steps if one is not None), default=None)
+
+    def behind(self, since: int) -> dict[int, set[int]]:
+        """By VA of each instruction from step ``since`` on, what came directly behind it."""
+        pcs = self.pcs[since:]
+        pairs = np.unique(np.stack([pcs[:-1], pcs[1:]], axis=1), axis=0)
+        found: dict[int, set[int]] = {pc: set() for pc in np.unique(pcs).tolist()}
+        for pc, after in pairs.tolist():
+            found[pc].add(after)
+        return found
 
     def canonical(self, number: int) -> int:
         """The number of the register that one by ``number`` reaches."""
@@ -96,15 +133,67 @@ class ExecutedSteps:
                 return at
         return None
 
+    def taken(self, step: int) -> int | None:
+        """The last branch before ``step`` that was taken, if it can be no other way."""
+        for at in range(step - 1, max(step - MAX_TURN, -1), -1):
+            if self.pc(at) + WORD != self.pc(at + 1):
+                operands = self.operands_at(self.pc(at))
+                return at if operands.target is not None and not operands.decides else None
+        return None
+
+    def first_of_run(self, pc: int) -> int:
+        """The step at VA ``pc`` from which on there is nothing else to the end; or the end."""
+        at = len(self)
+        while at and self.pc(at - 1) == pc:
+            at -= 1
+        return at
+
+    def fallen_from(self, step: int) -> int | None:
+        """The last step before ``step`` that did anything, if only NOPs are between; else None."""
+        at = step - 1
+        while at > 0 and self.operands(at).effect is Effect.HINT:
+            if self.pc(at) + WORD != self.pc(at + 1):
+                return None
+            at -= 1
+        between = step - 1 - at
+        return at if between and at >= 0 and self.pc(at) + WORD == self.pc(at + 1) else None
+
+    def barrier_behind(self, pc: int) -> int | None:
+        """The first barrier behind the last time of the instruction at VA ``pc``, close by."""
+        last = self.last(pc)
+        for at in range(last + 1, min(last + MAX_TURN, len(self))) if last is not None else ():
+            if self.operands(at).effect in _BARRIERS:
+                return at
+        return None
+
     def repeater(self, step: int) -> int | None:
-        """The branch that had the loop around ``step`` go on or end, of the innermost one."""
+        """The branch that had the loop around ``step`` go on or end, of the innermost one.
+
+        A branch is in the loop that it makes for none but itself: its loop is the next one.
+        """
         wanted = self.pc(step)
         found: tuple[int, int] | None = None
         for pc in self._positions:
             target = self.operands_at(pc).target
-            if target is not None and pc + target <= wanted <= pc:
+            if target is not None and pc + target <= wanted < pc:
                 found = min(found or (-target, pc), (-target, pc))
         return None if found is None else self.last(found[1])
+
+    def goes_on_by(self, pc: int) -> tuple[int, tuple[int, ...]] | None:
+        """Who moves on the address of the instruction at VA ``pc`` in its loop, and the registers
+        that it does that by; None where nothing does.
+        """
+        last = self.last(pc)
+        again = None if last is None else self.repeater(last)
+        if again is None:
+            return None
+        address, end = self.operands_at(pc).address, self.pc(again)
+        start = end + (self.operands_at(end).target or 0)
+        for by in range(start, min(end, start + WORD * MAX_TURN), WORD):
+            operands = self.operands_at(by)
+            if operands.writes & address:
+                return by, tuple(sorted(operands.reads - address))
+        return None
 
     def stores_in_turn(self, pc: int, begun: int) -> list[int]:
         """The store at VA ``pc``, and those behind it until it comes again, by the same base."""
@@ -121,15 +210,18 @@ class ExecutedSteps:
                 found.append(again)
         return [pc]
 
-    def one_way(self, since: int) -> Iterator[int]:
-        """The branches that always went the same way, from step ``since`` on, the last first."""
+    def choices(self, since: int) -> Iterator[tuple[int, bool]]:
+        """Branches with a condition, from step ``since`` on, the last first, and whether they
+        always went the same way. What came behind the last call is the way out.
+        """
         found = []
+        left = (self.last(pc) for pc in self._positions if self.operands_at(pc).effect is LEAVES)
+        out = max((step for step in left if step and step >= since), default=len(self))
         for pc, positions in self._positions.items():
             here = positions[(positions >= since) & (positions + 1 < len(self))]
-            if self.operands_at(pc).decides and len(here):
+            if self.operands_at(pc).decides and len(here) and here[0] < out:
                 behind = self.pcs[here + 1]
-                if (behind == behind[0]).all():
-                    found.append(int(here[-1]))
+                found.append((int(here[-1]), bool((behind == behind[0]).all())))
         return iter(sorted(found, reverse=True))
 
     def _leads_past(self, wanted: int, start: int) -> bool:
@@ -174,9 +266,17 @@ class ExecutedSteps:
     @cached_property
     def _writers(self) -> dict[int, list[int]]:
         """By register, the instructions that write it."""
+        return self._by_register(lambda use: use.writes)
+
+    @cached_property
+    def _readers(self) -> dict[int, list[int]]:
+        """By register, the instructions that read it."""
+        return self._by_register(lambda use: use.reads)
+
+    def _by_register(self, which: Callable[[RegisterUse], frozenset[int]]) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {}
         for pc in self._positions:
-            for number in self.operands_at(pc).writes:
+            for number in which(self.operands_at(pc)):
                 found.setdefault(self.canonical(number), []).append(pc)
         return found
 

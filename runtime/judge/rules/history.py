@@ -1,84 +1,29 @@
-"""How it came to that: who stored what is wrong, and from where a wrong place was come to."""
+"""How it came to that: from where a wrong place was come to, and by what registers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from relokit.runtime.judge.rules.disassembly import disassemble, listing
+from relokit.codegen.system_registers import REGISTERS
+from relokit.runtime.arch.translation import SCTLR_EE
+from relokit.runtime.judge.rules.disassembly import disassemble
 from relokit.runtime.judge.rules.made import Used
-from relokit.runtime.judge.rules.rule import Broken
 from relokit.runtime.record.code_seen import CodeSeen
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.record import LegName, Record
 
 if TYPE_CHECKING:
-    from relokit.runtime.record.trace import Trace
+    pass
 
-NOTHING_STORED = "nothing has stored to it"
+_SCTLRS = [REGISTERS[f"SCTLR_EL{el}"] for el in (1, 2)]
 _LAST_FETCHES = 8
 
 
-def told_where_stored(record: Record, broken: Broken, pa: int) -> Broken:
-    """``broken``, which is about PA ``pa``, told at the instruction that has stored there last."""
-    if isinstance(record.trace, Unknown) or isinstance(record.code, Unknown):
-        return broken
-    store = _last_store(record.trace, pa)
-    if store is None:
-        uses = where_nothing_is_stored(record)
-        return replace(broken, notes=(*broken.notes, NOTHING_STORED), uses=uses)
-    from relokit.runtime.judge.rules.register_use import use_of
-
-    stores, which = _stores_of(record, store, pa)
-    pc, code = stores[which], record.code
-    word = code.word(pc)
-    operands = use_of(word) if word is not None else None
-    stored = tuple(sorted(operands.reads - operands.address)) if operands else ()
-    return replace(
-        broken,
-        address=pc,
-        place=code.places.get(pc),
-        listing=listing(code.around(pc), pc),
-        uses=(Used(pc, stored), Used(pc, cost=2)),
-    )
-
-
-def _stores_of(record: Record, store: Any, pa: int) -> tuple[list[int], int]:
-    """The VAs of the instructions that took turns in the range ``store``, and whose turn PA was.
-
-    As they stand one after the other in a loop; all store as much as the first one.
+def way_to_the_jump(record: Record, *wrong: str) -> tuple[Used, ...]:
+    """What went before the jump: who set the system registers that are ``wrong``, the branch that
+    led there, the call to EL2 and what that did.
     """
-    from relokit.runtime.judge.rules.makers import steps_of
-
-    steps = steps_of(record)
-    first = int(store["pc"])
-    if steps is None:
-        return [first], 0
-    turns = steps.stores_in_turn(first, int(store["before"]))
-    return turns, (pa - int(store["pa"])) // int(store["size"]) % len(turns)
-
-
-def stores_beside(record: Record, pc: int) -> tuple[int, ...]:
-    """The VAs of the stores that take turns with the one at VA ``pc`` in a loop."""
-    from relokit.runtime.judge.rules.makers import steps_of
-
-    steps = steps_of(record)
-    return () if steps is None else tuple(steps.stores_in_turn(pc, 0)[1:])
-
-
-def where_nothing_is_stored(record: Record) -> tuple[Used, ...]:
-    """What leads to the stores that there were: they have gone elsewhere, or ended too early."""
-    if isinstance(record.trace, Unknown):
-        return ()
-    from relokit.runtime.record.trace import TraceKind
-
-    stores = record.trace.of(TraceKind.STORE)
-    return (Used(int(stores["pc"][-1])),) if len(stores) else (Used(choices=True),)
-
-
-def way_to_the_jump(record: Record) -> tuple[Used, ...]:
-    """What went before the jump: the branch that led there, the call to EL2 and what that did."""
     from relokit.runtime.judge.rules.makers import steps_of
 
     steps, left = steps_of(record), record.leg(LegName.PRELUDE)
@@ -87,27 +32,42 @@ def way_to_the_jump(record: Record) -> tuple[Used, ...]:
     from relokit.runtime.record.trace import TraceKind
 
     step = steps.at(left.instructions) - 1
-    uses = [Used(steps.pc(step), itself=True)] if step >= 0 else []
+    uses = [Used(system=wrong, begun=left.instructions, cost=-2)]
+    far = 2 if wrong else 0
+    uses += [Used(steps.pc(step), itself=True, cost=far)] if step >= 0 else []
     calls = record.trace.of(TraceKind.HVC, TraceKind.ERET)
     calls = calls[calls["before"] < left.instructions]
     for row in (calls[calls["kind"] == kind][-1:] for kind in (TraceKind.HVC, TraceKind.ERET)):
         # The function's number, and the address that it goes to; why the stub went this way.
         came = row["kind"] == TraceKind.ERET
-        uses += [Used(int(pc), () if came.all() else (0, 1), itself=True) for pc in row["pc"]]
+        registers = () if came.all() else (0, 1)
+        uses += [Used(int(pc), registers, itself=True, cost=far) for pc in row["pc"]]
     return (*uses, Used(system=("VBAR_EL2",), begun=left.instructions, cost=2))
 
 
-def _last_store(trace: Trace, pa: int) -> Any:
-    """The record of the last store to PA ``pa``."""
+def turned_round(record: Record) -> tuple[Used, ...]:
+    """Who made data big-endian: whatever was loaded since is another value."""
+    if isinstance(record.trace, Unknown):
+        return ()
     import numpy as np
 
     from relokit.runtime.record.trace import TraceKind
 
-    stores = trace.of(TraceKind.STORE)
-    first, length = stores["pa"], stores["length"]
-    at = np.uint64(pa)
-    found = np.flatnonzero((first <= at) & (at - first < length))
-    return stores[found[-1]] if len(found) else None
+    writes = record.trace.of(TraceKind.MSR)
+    turned = np.isin(writes["encoding"], _SCTLRS) & (writes["value"] & np.uint64(SCTLR_EE) != 0)
+    return tuple(Used(int(pc), itself=True, cost=-3) for pc in writes["pc"][turned][-1:])
+
+
+def set_since_the_jump(record: Record, system: str) -> bool:
+    """Whether the code that is judged has set the system register ``system``."""
+    from relokit.runtime.judge.rules.makers import judged_steps
+    from relokit.runtime.judge.rules.register_use import system_register
+
+    found = judged_steps(record)
+    if found is None:
+        return False
+    step = found.steps.writer(system_register(system), len(found.steps))
+    return step is not None and step >= found.jump
 
 
 def last_known(record: Record) -> int | None:
@@ -117,9 +77,10 @@ def last_known(record: Record) -> int | None:
     from relokit.runtime.record.trace import TraceKind
 
     for row in record.trace.of(TraceKind.FETCH)[::-1][:_LAST_FETCHES]:
-        pc = int(row["va"]) + int(row["length"]) - 4
-        if pc in record.code.places:
-            return pc
+        last = int(row["va"]) + int(row["length"]) - 4
+        for pc in range(last, max(int(row["va"]), last - 4 * _LAST_FETCHES) - 4, -4):
+            if pc in record.code.places:
+                return pc
     return None
 
 

@@ -21,7 +21,7 @@ LAYOUTS = layouts_for(TARGET, Job(), [Regime.NVHE])[:1]
 
 @cache
 def surveyed() -> MutantSurvey:
-    routines = RoutineName.RELOCATION, RoutineName.DATA
+    routines = RoutineName.RELOCATION, RoutineName.VECTORS, RoutineName.DATA
     return survey(TARGET, CodeSet(programs(TARGET)), LAYOUTS, routines)
 
 
@@ -45,6 +45,25 @@ def the(text: str, operator: str) -> Mutant:
         ("tbz w16, #3", "condition", 3),
         # One wrong word of a pair: which store it was, and who loaded that.
         ("ldp x2, x3, [x12, #-0x30] -> ldp x2, x3, [x12, #-0x38]", "immediate", 1),
+        # A register that is set again before it was used, seen from both sides.
+        ("mov x1, x28 -> mov x2, x28", "register", 2),
+        ("ldr x26, [x0, #0x288] -> ldr x27, [x0, #0x288]", "register", 2),
+        ("mrs x9, ctr_el0 -> mrs x10, ctr_el0", "register", 2),
+        ("mrs x9, ctr_el0 -> mrs xzr, ctr_el0", "register", 1),
+        # A loop whose end comes no nearer: who should have changed what it goes by.
+        ("ldp x0, x1, [x12], #0x40 -> ldp x0, x1, [x12, #0x40]", "kind", 7),
+        ("tbz w16, #2, #0xffff800008005044 -> tbz w17", "register", 1),
+        # A loop that was gone through once: its branch, who compares, what with.
+        ("add x11, x12, #1, lsl #12 -> add x11, x12, #0, lsl #12", "immediate", 5),
+        # A stride that is too long: what it is made of.
+        ("ubfx x9, x9, #0x10, #4 -> ubfx x9, x9, #0x10, #5", "immediate", 11),
+        # The number of a call, and who looks at it.
+        ("mov x0, #1 -> mov x0, #5", "constant", 1),
+        ("cmp x0, #1 -> cmp x0, #2", "immediate", 5),
+        # The stub's own moves, for an argument that arrives as the caller's.
+        ("mov x1, x3 -> mov x2, x3", "register", 4),
+        # The address is cut before the branch by it.
+        ("mov x1, x28 -> mov w1, w28", "width", 2),
     ],
 )
 def test_what_made_it_so_is_named(text: str, operator: str, most: int) -> None:
@@ -54,9 +73,38 @@ def test_what_made_it_so_is_named(text: str, operator: str, most: int) -> None:
     assert result.rank <= most
 
 
-def test_what_was_forgotten_is_told_as_set_before_the_jump_only() -> None:
-    result = tried(the("ldr x24, [x0", "drop"))
-    assert result.place is FindingPlace.MISSED, result
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        # Set before the jump only.
+        ("ldr x24, [x0", FindingPlace.MISSED),
+        # What is loaded is not stored, what is set for a call is not used.
+        ("stnp x0, x1, [x13] ->", FindingPlace.MISSED),
+        ("hvc #0 ->", FindingPlace.MISSED),
+        # The loop that it was in does nothing.
+        ("dc civac, x10 ->", FindingPlace.MISSED),
+        # The loop's branch: what is compared is not tested.
+        ("b.lo #0xffff800008005058 ->", FindingPlace.MISSED),
+        # Between two barriers.
+        ("ic iallu ->", FindingPlace.BESIDE),
+        # What is behind it is the stub's own way out.
+        ("mov x1, x3 ->", FindingPlace.BESIDE),
+    ],
+)
+def test_what_was_forgotten_is_told_by_what_it_leaves_behind(text: str, how: FindingPlace) -> None:
+    result = tried(the(text, "drop"))
+    assert result.place in (how, FindingPlace.NAMED), result
+
+
+def test_an_entry_of_the_tables_comes_before_what_caches_have_of_its_memory() -> None:
+    for change in ("Device", "not cacheable", "not shareable"):
+        result = tried(the(f"descriptor list, level 3: {change}", "descriptor"))
+        assert (result.rule, result.place) == ("tlb.attributes", FindingPlace.NAMED), change
+
+
+def test_a_wrong_word_of_kimage_comes_before_the_vectors_that_it_named() -> None:
+    result = tried(the("field el2_vectors: zero", "field"))
+    assert (result.rule, result.place) == ("setup.kimage", FindingPlace.NAMED)
 
 
 @pytest.mark.parametrize("change", ["dropped", "repeated", "a page further"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from relokit.runtime.guest.content import Mismatch
-from relokit.runtime.judge.rules.history import NOTHING_STORED, told_where_stored
 from relokit.runtime.judge.rules.rule import Broken, Rule
 from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.judge.rules.stores import NOTHING_STORED, told_where_stored
 from relokit.runtime.record.known import known
 from relokit.runtime.record.record import Record
 from relokit.runtime.record.stations import StationRole

@@ -6,6 +6,7 @@ counts: from the last ISB on, each one. There it is followed back from register 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from relokit.codegen.base.nouns import dataclass
@@ -19,8 +20,8 @@ from relokit.runtime.record.code_seen import CodeSeen
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.record import Record
 
-MAX_BACK = 4096
-"""Instructions that are looked at."""
+MAX_BACK, MAX_MOVES = 4096, 8
+"""Instructions that are looked at, and those that may move arguments on the way out."""
 _MOVE_MASK, _MOVE = 0xFFE0FFE0, 0xAA0003E0  # mov xd, xm
 _ZERO = 31
 _INSTRUCTION = 4
@@ -34,12 +35,14 @@ _DAIF_FIELDS = [encode_key(0, 3, 4, 0, op2) for op2 in (6, 7)]  # DAIFSet, DAIFC
 class Whence:
     """The instruction at VA ``pc`` is where a finding is told; ``notes`` say what it has done.
 
-    ``uses`` are what the finding is about; None is what that instruction goes by.
+    ``uses`` are what the finding is about; None is what that instruction goes by. ``by_call`` says
+    that it was to be a call's.
     """
 
     pc: int
     notes: tuple[str, ...] = ()
     uses: tuple[Used, ...] | None = None
+    by_call: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +73,27 @@ def origin(record: Record, station: int, register: int) -> Whence | None:
     way = _way_to(record, station)
     if way is None or isinstance(record.code, Unknown):
         return None
-    left = Used(way.leaves, (), cost=2)
-    uses = Used(registers=(register,), begun=record.begun(station)), left
+    made = Used(registers=(register,), begun=record.begun(station))
+    uses = made, *_moves_out(record.code, way), Used(way.leaves, (), cost=2)
     return replace(_followed(record.code, way, 0, register), uses=uses)
+
+
+def _moves_out(code: CodeSeen, way: _Way) -> Iterator[Used]:
+    """The last instructions before the entry, one behind the other, that set registers or leave.
+
+    They put arguments where they belong: what is missing or mistaken is among them.
+    """
+    from relokit.runtime.judge.rules.register_use import SYSTEM, use_of
+
+    behind = way.addresses[0] + _INSTRUCTION
+    for pc in way.addresses[:MAX_MOVES]:
+        word = code.word(pc)
+        if pc + _INSTRUCTION != behind or word is None:
+            return
+        behind = pc
+        use = use_of(word)
+        if use.ends or any(one < SYSTEM for one in use.writes):
+            yield Used(pc, (), cost=1, itself=True)
 
 
 def called_with(record: Record, station: int) -> Whence | None:
@@ -85,7 +106,7 @@ def called_with(record: Record, station: int) -> Whence | None:
     if not way.by_call:
         return Whence(way.leaves, uses=(Used(way.leaves),))
     uses = (Used(way.leaves, CALL),)
-    return replace(_followed(record.code, way, way.left, 0), uses=uses)
+    return replace(_followed(record.code, way, way.left, 0), uses=uses, by_call=True)
 
 
 def _followed(code: CodeSeen, way: _Way, start: int, register: int) -> Whence:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from relokit.runtime.judge.rules.handover.provenance import called_with
+from relokit.runtime.judge.rules.history import set_since_the_jump
 from relokit.runtime.judge.rules.made import Used
 from relokit.runtime.judge.rules.rule import Broken, Check, Rule
 from relokit.runtime.judge.rules.severity import Severity
@@ -54,10 +56,18 @@ def _compared(
 
 
 def _uses(record: Record, number: int, system: str) -> tuple[Used, ...]:
-    """The register's last writer, and the way out: a call that did not come, or was another."""
+    """The register's last writer, and the way out: a call that did not come, or was another.
+
+    Where the code that was judged has had it written, it is not the call that is wrong.
+    """
     way = called_with(record, number)
-    left = () if way is None or way.uses is None else way.uses
-    return Used(system=(system,), begun=record.begun(number)), *left
+    written = set_since_the_jump(record, system)
+    made = Used(system=(system,), begun=record.begun(number), cost=-2 if written else 2)
+    if way is None:
+        return (made,)
+    if not way.by_call:
+        return made, Used(way.pc, ())
+    return made, *(replace(one, cost=2 if written else 0) for one in way.uses or ())
 
 
 RESUME = (

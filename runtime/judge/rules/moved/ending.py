@@ -12,16 +12,19 @@ from relokit.runtime.arch.exceptions import (
 )
 from relokit.runtime.arch.register_fields import describe
 from relokit.runtime.judge.rules.disassembly import disassemble, listing
-from relokit.runtime.judge.rules.history import come_from, last_known
+from relokit.runtime.judge.rules.history import come_from, last_known, set_since_the_jump
 from relokit.runtime.judge.rules.made import Used
 from relokit.runtime.judge.rules.moved.causes import CAUSES
 from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
 from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.judge.rules.stores import stored_there
 from relokit.runtime.record.known import Unknown
-from relokit.runtime.record.record import Record
+from relokit.runtime.record.record import JumpFacts, Record
 from relokit.runtime.record.scene import UPPER, Scene
 from relokit.runtime.record.stop import Stop, StopReason
 
+_ENTRY = 8
+"""Bytes of an entry of a translation table."""
 _ENDLESS = frozenset({StopReason.SPIN, StopReason.INSTRUCTION_LIMIT, StopReason.TIMEOUT})
 _EXPLAINED = frozenset({*INSTRUCTION_ABORTS, *DATA_ABORTS, int(ExceptionClass.UNKNOWN)})
 
@@ -144,16 +147,51 @@ def _uses(record: Record, scene: Scene) -> tuple[Used, ...]:
     at = stop.pc if known else last_known(record)
     uses = []
     if at is not None:
-        # By a branch that is known the way led to what is not.
-        uses.append(Used(at, loop=stop.reason in _ENDLESS, itself=at != stop.pc))
+        uses.append(Used(at, loop=stop.reason in _ENDLESS))
+    if at is not None and at != stop.pc:
+        # By a branch that is known the way led to what is not: it, or what it goes by.
+        uses.append(Used(at, (), itself=True, cost=2))
+    uses += _fallen(record)
     if stop.reason is StopReason.EXCEPTION and scene.aborted is not None:
         base = "TTBR1" if scene.aborted & UPPER and scene.mmu else "TTBR0"
-        names = [base, "SCTLR", "TCR"] if scene.mmu else ["SCTLR"]
-        system = tuple(f"{name}_EL{scene.cpu.level}" for name in names)
-        uses.append(Used(system=system, cost=2))
+        # A PA that is right, with the MMU on: it is that which is wrong.
+        early = scene.mmu and scene.is_fetch and _is_promised(record, scene.stop.pc)
+        level = scene.cpu.level
+        # What is on was set; if it was before the jump, there is nothing to say.
+        if early or not scene.mmu or set_since_the_jump(record, f"SCTLR_EL{level}"):
+            uses.append(Used(system=(f"SCTLR_EL{level}",), cost=-2 if early else 2))
+        if scene.walk is not None and scene.walk.trail:
+            # What the move itself has stored into the table where the walk ended.
+            uses += stored_there(record, [(scene.walk.trail[-1].entry, _ENTRY)])
+        if scene.mmu:
+            names = f"{base}_EL{level}", f"TCR_EL{level}"
+            set_here = tuple(name for name in names if set_since_the_jump(record, name))
+            uses.append(Used(system=set_here, cost=2))
     if scene.vector is not None:
         uses.append(Used(system=(f"VBAR_EL{scene.vector[0]}",)))
     return tuple(uses)
+
+
+def _fallen(record: Record) -> Iterator[Used]:
+    """What was done before a run of NOPs, where the way led on by nothing else."""
+    from relokit.runtime.judge.rules.makers import steps_of
+
+    steps = steps_of(record)
+    if steps is None or not len(steps):
+        return
+    end = steps.pc(len(steps) - 1)
+    first = steps.first_of_run(end)
+    fallen = steps.fallen_from(first)
+    if fallen is not None:
+        yield Used(steps.pc(fallen), (), itself=True, cost=-2)
+
+
+def _is_promised(record: Record, pc: int) -> bool:
+    """Whether something is to be entered at the PA ``pc``."""
+    promises = [one.pc for one in record.promises]
+    if isinstance(record.jump, JumpFacts):
+        promises.append(record.jump.promise.pc)
+    return pc in promises
 
 
 def _fetches(stop: Stop) -> bool:

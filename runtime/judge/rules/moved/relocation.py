@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from relokit.runtime.judge.rules.history import way_to_the_jump
 from relokit.runtime.judge.rules.rule import Broken, Rule, before_the_jump
 from relokit.runtime.judge.rules.severity import Severity
-from relokit.runtime.record.known import known
+from relokit.runtime.record.known import Unknown, known
 from relokit.runtime.record.memory_facts import Prepared
 from relokit.runtime.record.record import JumpFacts, Record
 
@@ -58,14 +58,14 @@ def _vectors(record: Record) -> Iterator[Broken]:
     if isinstance(prepared, Prepared):
         word = prepared.word("el2_vectors")
         # What kimage says wrongly is told of kimage.
-        if word is not None and held == word.held:
+        if word is not None and not isinstance(word.wanted, Unknown) and word.held != word.wanted:
             return
     if held != known(wanted):
         yield Broken(
             f"VBAR_EL2 is {held:#x} at the jump, and the vectors that survive the move are at "
             f"{known(wanted):#x}",
             address=jump.cpu.pc,
-            uses=way_to_the_jump(record),
+            uses=way_to_the_jump(record, "VBAR_EL2"),
         )
 
 

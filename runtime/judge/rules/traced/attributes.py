@@ -7,6 +7,7 @@ does first in a trace shows how.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -72,14 +73,28 @@ def _told(record: Record, number: int, kind: str, own: str) -> Broken:
     row = known(record.trace).records[number]
     pc, pa = int(row["pc"]), int(row["pa"])
     by = _in_force(record, number)
-    notes = () if by is None else (f"{register(by)} has {tables(record, by)}",)
+    notes = [] if by is None else [f"{register(by)} has {tables(record, by)}"]
+    entries = None if by is None else _entries(by, int(row["va"]))
+    if entries is not None:
+        notes.append(
+            f"entries of level {entries.level} there, from VA {entries.va:#x} on, "
+            f"{entries.size:#x} bytes, lead to PA {entries.pa:#x}"
+        )
     what = f"{instruction(record, pc)} {_VERBS[TraceKind(int(row['kind']))]} PA {pa:#x}"
-    return told_at(
+    broken = told_at(
         record,
         f"{what} ({owner(record, pa)}) as {kind}; the old kernel has memory as {own}",
         pc,
         notes=notes,
     )
+    # What caches have or have not of such memory comes of that.
+    return replace(broken, explains=True)
+
+
+def _entries(held: Held, va: int) -> Leaves | None:
+    """Those of its tables that translate ``va``."""
+    leaves = held.tables.leaves if held.tables is not None else ()
+    return next((one for one in leaves if one.va <= va < one.end), None)
 
 
 def _in_force(record: Record, number: int) -> Held | None:

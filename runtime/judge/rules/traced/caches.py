@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from relokit.runtime.judge.model.lapse import Lapse, LapseKind
+from relokit.runtime.judge.rules.made import Used
 from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.judge.rules.traced.lapses_told import (
@@ -19,6 +20,7 @@ from relokit.runtime.judge.rules.traced.lapses_told import (
     pattern,
     segments,
     told,
+    used_by,
 )
 from relokit.runtime.record.record import Record
 from relokit.runtime.record.stations import StationRole
@@ -105,7 +107,20 @@ def _uncompleted(record: Record, lapse: Lapse) -> Iterator[Broken]:
         message = f"{what} completes no maintenance, which {when}: {amount(lapse)}"
     else:
         message = f"{what} {when} without a DSB that completes it: {amount(lapse)}"
-    yield told(record, message, lapse, notes=by(record, "part is taken by", lapse))
+    broken = told(record, message, lapse, notes=by(record, "part is taken by", lapse))
+    yield replace(broken, uses=(*_barrier(record, lapse), *(broken.uses or ())))
+
+
+def _barrier(record: Record, lapse: Lapse) -> Iterator[Used]:
+    """The barrier that there is behind maintenance: the wrong one, or in the wrong place."""
+    from relokit.runtime.judge.rules.makers import steps_of
+
+    steps = steps_of(record)
+    if steps is None or lapse.pc is None:
+        return
+    step = steps.barrier_behind(lapse.pc)
+    if step is not None:
+        yield Used(steps.pc(step), (), itself=True)
 
 
 def _weak(record: Record, lapse: Lapse) -> Iterator[Broken]:
@@ -162,18 +177,29 @@ def _written_around(record: Record, lapse: Lapse) -> Iterator[Broken]:
     notes = list(by(record, "stored by", lapse))
     if lapse.old:
         notes.append(f"{lapse.old:,} bytes are dirty since before machine_kexec")
-    yield told(record, f"{message}: {amount(lapse)}", lapse, notes=notes)
+    broken = told(record, f"{message}: {amount(lapse)}", lapse, notes=notes)
+    yield replace(broken, uses=_before(record, lapse))
+
+
+def _before(record: Record, lapse: Lapse) -> tuple[Used, ...]:
+    """What was to maintain memory before it is stored to around the caches, and the store."""
+    maintained = maintenance(record, None, TraceKind.DC)
+    mine = used_by(record, lapse) or ()
+    if _maintains(record, lapse):
+        return (*mine, *maintained)
+    return (*maintained, *(replace(one, cost=one.cost + 2) for one in mine))
 
 
 def _hidden(record: Record, lapse: Lapse) -> Iterator[Broken]:
     what = instruction(record, lapse.pc)
     does = "does not invalidate them" if _maintains(record, lapse) else "stores around them"
-    yield told(
+    broken = told(
         record,
         f"{segments(record, lapse)}: a cache may still hold old lines of it, {what} {does}; "
         f"{amount(lapse)}",
         lapse,
     )
+    yield replace(broken, uses=_before(record, lapse))
 
 
 def _set_way(record: Record, lapse: Lapse) -> Iterator[Broken]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import ReferenceType, ref
 
 import numpy as np
@@ -155,14 +155,31 @@ def told_at(record: Record, message: str, pc: int | None, *, notes: Iterable[str
 def maintenance(record: Record, pc: int | None, *kinds: TraceKind) -> tuple[Used, ...]:
     """What was maintained where that at ``pc`` was to be: by address, with the wrong one perhaps.
 
-    Where nothing was, the branches that had it left out.
+    Where nothing was, barriers since the last store, which is where it would be, and the branches
+    that had it left out.
     """
+    from relokit.runtime.judge.rules.makers import steps_of
+
     records = known(record.trace).records
-    jump = record.leg(LegName.PRELUDE)
+    jump, steps = record.leg(LegName.PRELUDE), steps_of(record)
     done = are_of(records, kinds) & (records["before"] >= (jump.instructions if jump else 0))
     last = [int(at) for at in dict.fromkeys(records["pc"][done].tolist()[::-1])][:MAX_NOTES]
-    uses = tuple(Used(at, itself=True, loop=True) for at in last) or (Used(choices=True),)
-    return uses if pc is None else (*uses, Used(pc, cost=2))
+    uses = [Used(at, itself=True, loop=True) for at in last]
+    for at in last if steps is not None else ():
+        # By how much it goes on from line to line.
+        on = steps.goes_on_by(at) if steps is not None else None
+        uses += [] if on is None else [Used(on[0], on[1], cost=-1)]
+    if not last:
+        uses = [*_barriers(records), Used(choices=True, cost=2)]
+    return tuple(uses) if pc is None else (*uses, Used(pc, cost=2))
+
+
+def _barriers(records: npt.NDArray[Any]) -> Iterator[Used]:
+    """Those since the last store."""
+    stores = np.flatnonzero(records["kind"] == TraceKind.STORE)
+    behind = records[int(stores[-1]) if len(stores) else 0 :]
+    found = behind["pc"][are_of(behind, (TraceKind.DSB, TraceKind.ISB))].tolist()
+    return (Used(int(at), itself=True) for at in dict.fromkeys(found[::-1]))
 
 
 def instruction(record: Record, pc: int | None) -> str:

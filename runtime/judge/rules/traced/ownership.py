@@ -10,10 +10,10 @@ from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.judge.model.spans import Spans
 from relokit.runtime.judge.model.trespass import Trespass, Trespasses, TrespassKind
 from relokit.runtime.judge.model.trespassing import PREPARED, Way, entered, trespasses_of
-from relokit.runtime.judge.rules.history import stores_beside, where_nothing_is_stored
 from relokit.runtime.judge.rules.made import Used
 from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always, before_the_jump
 from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.judge.rules.stores import stores_beside, where_nothing_is_stored
 from relokit.runtime.judge.rules.traced.lapses_told import (
     amount,
     ask_whole,

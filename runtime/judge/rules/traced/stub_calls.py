@@ -10,6 +10,7 @@ from relokit.codegen.facts import (
     HVC_FINALISE_EL2,
     HVC_NO_FUNCTION,
     HVC_SET_VECTORS,
+    HVC_SOFT_RESTART,
     HVC_STUB_ERR,
 )
 from relokit.codegen.system_registers import REGISTERS
@@ -35,6 +36,8 @@ from relokit.runtime.record.trace import TraceKind
 _LEVELS = {0b00000: 0, 0b00100: 1, 0b00101: 1, 0b01000: 2, 0b01001: 2}
 """SPSR.M of a return within AArch64, and the level it names (D24.2, SPSR_EL2)."""
 _MODE = 0b11111
+_FIRST = -6
+"""What is nearest to what is wrong."""
 _VBAR_EL2 = REGISTERS["VBAR_EL2"]
 
 
@@ -90,9 +93,17 @@ def _refusals(record: Record) -> Iterator[Broken]:
                 back - 4,
                 notes=(f"{instruction(record, pc)} at {placed(record, pc)} says so",),
             )
-            # What went by it in the stub, too: x0 is what that has made of it.
-            answer = Used(registers=(0,), begun=int(row["before"]))
-            yield replace(broken, uses=(answer, Used(back - 4, (0, 1))))
+            yield replace(broken, uses=tuple(_why_refused(asked, pc, back - 4, row)))
+
+
+def _why_refused(asked: int, pc: int, call: int, row: Any) -> Iterator[Used]:
+    """The number, and who looked at it: first the one that the stub should not have come to.
+
+    What x0 and x1 are is the answer; the branches before it are why.
+    """
+    known_number = asked in (HVC_SET_VECTORS, HVC_SOFT_RESTART)
+    yield Used(pc, (), begun=int(row["before"]) + 1, cost=_FIRST - 3 if known_number else 0)
+    yield Used(call, (0,), cost=0 if known_number else _FIRST)
 
 
 def _answers(record: Record) -> Iterator[Broken]:

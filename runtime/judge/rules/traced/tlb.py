@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from relokit.runtime.judge.model.invalidation import Broadcast
 from relokit.runtime.judge.model.tables_in_force import TABLES
 from relokit.runtime.judge.model.tlb_contents import Clash, Why
 from relokit.runtime.judge.model.tlb_uses import StaleUse
+from relokit.runtime.judge.rules.made import Used
 from relokit.runtime.judge.rules.profile import Guarantee
 from relokit.runtime.judge.rules.rule import Broken, Rule, always
 from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.judge.rules.stores import stored_there
 from relokit.runtime.judge.rules.traced.break_before_make import clash_notes, spared, where
 from relokit.runtime.judge.rules.traced.translations_told import (
     ADDED,
@@ -165,12 +168,15 @@ def _root(record: Record) -> Iterator[Broken]:
             continue
         if held.register.startswith("TTBR") and held.cause not in told:
             told.add(held.cause)
-            yield at(
+            broken = at(
                 record,
                 held.cause,
                 f"{text(record, held.cause)} puts {tables(record, held)} into {register(held)}, "
                 f"which lead to PA {held.tables.missing:#x}: no RAM is there",
             )
+            stored = stored_there(record, ((at, end - at) for at, end in held.tables.pages))
+            mine = Used(broken.address, cost=2 if stored else 0)
+            yield replace(broken, uses=(*stored, mine))
     trace = known(record.trace)
     for held in followed(record).tlb.held:
         if held.cause is None or held.tables is None or held.cause in told:
