@@ -9,11 +9,9 @@ from typing import TypeVar
 from relokit.codegen.object import SectionFlag, SourceLine
 from relokit.diffing.read.data import CONSTANT_WHEN_RUN
 from relokit.diffing.read.routine import MAX_ROUTINE, MAX_ROUTINES, DiffError
-from relokit.diffing.read.untyped import Place
+from relokit.diffing.read.untyped import CodeArea, DataRuns, Place, Spot, is_called, unnamed_code
 
 V = TypeVar("V")
-Spot = tuple[int, int]
-"""Number of a section and a VA."""
 TYPE_HASH = 4
 """Bytes of the hash of a function's type in front of it."""
 MAX_TOTAL = 1 << 24
@@ -24,10 +22,13 @@ _NAME_ONE = "name one of them: FILE:symbol"
 def sized(
     places: list[Place], ends: Mapping[int, int], wanted: str | None, hashes: Collection[Spot]
 ) -> Iterator[Place]:
-    """(section, address, size, name) with whole words and a size for what has none: to the next."""
+    """(section, address, size, name) with whole words and a size for what has none: to the next.
+
+    What is longer than a routine may be comes in several.
+    """
     starts = sorted({(section, address) for section, address, _, _ in places} | set(hashes))
     if wanted is not None:
-        places = [place for place in places if place[3] == wanted]
+        places = [place for place in places if is_called(place[3], wanted)]
     if len(places) > MAX_ROUTINES:
         raise DiffError(
             f"{len(places)} routines, more than the {MAX_ROUTINES} compared at once", hint=_NAME_ONE
@@ -36,12 +37,15 @@ def sized(
     for section, address, size, name in places:
         if not size:
             size = _up_to_next(starts, section, address, ends)
-        size = min(size, MAX_ROUTINE) & ~3
+        # A word that it has a part of is compared.
+        size = min(size + -size % 4, (ends[section] - address) & ~3)
         total += max(size, 0)
         if total > MAX_TOTAL:
             raise DiffError(f"routines of more than {MAX_TOTAL} bytes", hint=_NAME_ONE)
-        if address % 4 == 0 and size > 0:
-            yield section, address, size, name
+        if address % 4 == 0:
+            for at in range(0, size, MAX_ROUTINE):
+                part = f"{name}+{at:#x}" if at else name
+                yield section, address + at, min(MAX_ROUTINE, size - at), part
 
 
 def is_named(name: str) -> bool:
@@ -51,30 +55,6 @@ def is_named(name: str) -> bool:
 
 def is_writable(flags: SectionFlag, section: str) -> bool:
     return bool(flags & SectionFlag.WRITE) and not section.startswith(CONSTANT_WHEN_RUN)
-
-
-class DataRuns:
-    """Where data stands among code: what mapping symbols say (AAELF64, "Mapping symbols").
-
-    ``symbols`` are (number of the section, VA, name) of all there are.
-    """
-
-    def __init__(self, symbols: Iterable[tuple[int, int, str]]) -> None:
-        self._data = {
-            (section, address): name[1] == "d"
-            for section, address, name in symbols
-            if name[:2] in ("$d", "$x") and name[2:3] in ("", ".")
-        }
-        self._spots = sorted(self._data)
-
-    def begins(self, spot: Spot) -> bool:
-        """Whether data begins there."""
-        return self._data.get(spot, False)
-
-    def has(self, place: Place) -> bool:
-        """Whether a symbol is one of data."""
-        at = bisect_right(self._spots, place[:2]) - 1
-        return at >= 0 and self._spots[at][0] == place[0] and self._data[self._spots[at]]
 
 
 def type_hashes(places: Iterable[Place], runs: DataRuns) -> set[Spot]:
@@ -103,6 +83,22 @@ def reaches(
     starts = sorted({(section, address) for section, address, _, _ in places} | set(hashes))
     for section, address, size, _ in places:
         yield address, address + (size or _up_to_next(starts, section, address, ends))
+
+
+def with_unnamed(
+    places: list[Place],
+    ends: Mapping[int, int],
+    code: Iterable[CodeArea],
+    runs: DataRuns,
+    hashes: Collection[Spot],
+) -> list[Place]:
+    """``places``, and code that is in none of them (``unnamed_code``)."""
+    starts = sorted({(section, address) for section, address, _, _ in places} | set(hashes))
+    extents = [
+        (section, address, size or _up_to_next(starts, section, address, ends), name)
+        for section, address, size, name in places
+    ]
+    return [*places, *unnamed_code(extents, code, runs, hashes)]
 
 
 def _up_to_next(starts: Sequence[Spot], section: int, address: int, ends: Mapping[int, int]) -> int:

@@ -6,12 +6,17 @@ from collections.abc import Iterator
 
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import Binding, SectionFlag, SymbolType
-from relokit.diffing.read.extents import DataRuns, Spot, is_named, reaches, type_hashes
-from relokit.diffing.read.untyped import Place, branch_targets, untyped_routines
+from relokit.diffing.read.extents import is_named, reaches, type_hashes, with_unnamed
+from relokit.diffing.read.untyped import (
+    LARGE,
+    DataRuns,
+    Place,
+    Spot,
+    branch_targets,
+    distinct,
+    untyped_routines,
+)
 from relokit.linker.image import Image
-
-LARGE = 1 << 18
-"""Bytes of code whose branches are looked for in all of it at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ def image_symbols(image: Image) -> ImageSymbols:
         elif symbol.type is SymbolType.OBJECT:
             objects.append(place)
             data.append(place)
-        elif symbol.section not in code or runs.has(place):
+        elif symbol.section not in code or runs.covers(place[:2]):
             data.append(place)
         else:
             labels.append(place)
@@ -65,6 +70,10 @@ def image_symbols(image: Image) -> ImageSymbols:
     routines = [*typed, *untyped_routines(typed, labels, referred)]
     ends = {index: one.va + one.size for index, one in enumerate(image.sections)}
     hashes = type_hashes(routines, runs)
+    areas = (
+        (n, image.sections[n].va, image.sections[n].data, image.sections[n].name) for n in code
+    )
+    routines = distinct(with_unnamed(routines, ends, areas, runs, hashes))
     extents = sorted(reaches(routines, ends, hashes))
     data += _outside(set(labels).difference(routines), extents)
     return ImageSymbols(

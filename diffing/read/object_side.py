@@ -8,7 +8,6 @@ from relokit.codegen.aarch64_elf import RelocationType
 from relokit.codegen.object import Binding, Object, Section, SectionFlag, SymbolType
 from relokit.diffing.read.data import Area, Pointer, SideData
 from relokit.diffing.read.extents import (
-    DataRuns,
     by_routine,
     is_named,
     is_writable,
@@ -16,10 +15,17 @@ from relokit.diffing.read.extents import (
     sized,
     source_lines,
     type_hashes,
+    with_unnamed,
     within,
 )
 from relokit.diffing.read.routine import Extent, Names, Routine, Side
-from relokit.diffing.read.untyped import Place, branch_targets, untyped_routines
+from relokit.diffing.read.untyped import (
+    DataRuns,
+    Place,
+    branch_targets,
+    distinct,
+    untyped_routines,
+)
 
 SECTION_GAP = 1 << 36
 """Distance of the VAs that the sections of an object are compared at: no reference spans it."""
@@ -78,7 +84,7 @@ def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
             elif (
                 symbol.type is SymbolType.OBJECT
                 or symbol.section not in executable
-                or runs.has(place)
+                or runs.covers(place[:2])
             ):
                 things.append((address, symbol.size, symbol.name))
             elif symbol.type is SymbolType.NOTYPE:
@@ -97,6 +103,8 @@ def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
         places = functions + untyped_routines(functions, labels, referred)
     routines: dict[str, Routine] = {}
     hashes = type_hashes(places, runs)
+    code_areas = [(n, bases[n], unit.sections[n].data, unit.sections[n].name) for n in executable]
+    places = distinct(with_unnamed(places, ends, code_areas, runs, hashes))
     for index, address, size, symbol_name in sized(places, ends, wanted, hashes):
         section = unit.sections[index]
         start = address - bases[index]

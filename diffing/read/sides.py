@@ -20,6 +20,7 @@ from relokit.diffing.progress import READING, Progress, untold
 from relokit.diffing.read.object_side import object_side
 from relokit.diffing.read.program_sides import GETS_KIMAGE, image_side
 from relokit.diffing.read.routine import DiffError, Side
+from relokit.diffing.read.untyped import is_called
 from relokit.linker.elf_format import ELF_MAGIC, ET_REL
 from relokit.linker.foreign.packed import UnpackedFiles
 from relokit.linker.image import Image
@@ -138,14 +139,15 @@ def _chosen(side: Side, symbol: str | None) -> Side:
         if not side.routines:
             raise DiffError("has no routine to compare", where=side.name)
         return side
-    if symbol not in side.routines:
+    found = {name: one for name, one in side.routines.items() if is_called(name, symbol)}
+    if not found:
         some = ", ".join(list(side.routines)[:8])
         raise DiffError(
             f"no routine {symbol!r}",
             where=side.name,
             hint=f"it has {some}{' ...' if len(side.routines) > 8 else ''}" if some else None,
         )
-    return replace(side, name=f"{side.name}:{symbol}", routines={symbol: side.routines[symbol]})
+    return replace(side, name=f"{side.name}:{symbol}", routines=found)
 
 
 def _target_side(target: Target, encoder: Encoder) -> Side:

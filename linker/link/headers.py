@@ -12,6 +12,7 @@ from relokit.codegen.base.bits import round_up
 from relokit.codegen.object import Object, SectionFlag, SectionType
 from relokit.linker.elf_format import PAGE
 from relokit.linker.link.sections import Output
+from relokit.linker.script.statements import Assignment, InputSections
 
 _STACK, _PROPERTY = ".note.GNU-stack", ".note.gnu.property"
 
@@ -28,7 +29,18 @@ def why_unknown(outputs: Sequence[Output]) -> str | None:
         return "load addresses of their own"
     if any(one.statement.name == _PROPERTY for one in placed):
         return _PROPERTY
+    if any(_stays(one) for one in outputs):
+        return "an empty section that stays for what the script does in it"
     return None
+
+
+def _stays(output: Output) -> bool:
+    """Whether GNU ld has it though it is empty, as one that has or has not a header."""
+    body = output.statement.body
+    named = any(
+        isinstance(one, Assignment) or (isinstance(one, InputSections) and one.keep) for one in body
+    )
+    return output.alloc and not output.size and bool(output.items) and named
 
 
 def count_headers(outputs: Sequence[Output], stack: int) -> int:

@@ -50,7 +50,7 @@ def build_program(
     if foreign is None:
         return Program(source, objects, link(objects, source.script, name=recipe.name))
     script = parse_script(source.script)
-    objects = substituted(objects, foreign, script.assigned | script.provided)
+    objects = substituted(objects, foreign, script.assigned | script.provided.keys())
     try:
         return Program(source, objects, link(objects, source.script, name=recipe.name))
     except LinkError as error:

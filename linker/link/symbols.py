@@ -81,14 +81,18 @@ class Definitions:
         return found
 
     def provided(self, script: Script) -> frozenset[str]:
-        """The PROVIDEs that are wanted: read somewhere, and defined by nobody else."""
-        return frozenset(
-            name
-            for name in script.provided
-            if name not in self.globals
-            and name not in script.assigned
-            and (name in self._wanted or name in script.read)
-        )
+        """The PROVIDEs that are wanted, and defined by nobody else.
+
+        That is read by an object, by the script, or by one that is wanted.
+        """
+        free = script.provided.keys() - self.globals.keys() - script.assigned
+        found: set[str] = set()
+        wanted = free & (self._wanted | script.read)
+        while wanted:
+            found |= wanted
+            read = frozenset().union(*(script.provided[name] for name in wanted))
+            wanted = (free & read) - found
+        return frozenset(found)
 
 
 class Symbols:

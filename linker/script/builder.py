@@ -108,7 +108,7 @@ class Builder(ExpressionBuilder):
             entry,
             tuple(apart),
             frozenset(item.name for item in assignments if not item.provide and item.name != "."),
-            frozenset(item.name for item in assignments if item.provide),
+            _provided(assignments),
             _names_read(statements),
         )
 
@@ -309,6 +309,9 @@ class Builder(ExpressionBuilder):
         found = tuple(Pattern(one.section, (*one.exclude, *(exclude or ()))) for one, _ in patterns)
         return InputSections(word.line, _pattern(word), found, order)
 
+    def kept(self, items: Children) -> InputSections:
+        return replace(self.input(items), keep=True)
+
 
 def _flatten(items: Children) -> Children:
     return [part for item in items for part in (item if isinstance(item, list) else [item])]
@@ -330,9 +333,17 @@ def _names_read(statements: Sequence[Statement]) -> frozenset[str]:
                     names |= part.names
         elif isinstance(item, Assertion):
             names |= item.check.names
-        elif isinstance(item, Assignment | Data):
+        elif isinstance(item, Data) or (isinstance(item, Assignment) and not item.provide):
             names |= item.value.names
     return frozenset(names)
+
+
+def _provided(assignments: Sequence[Assignment]) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for item in assignments:
+        if item.provide:
+            found[item.name] = found.get(item.name, frozenset()) | item.value.names
+    return found
 
 
 def _refuse_twice(items: Sequence[MemoryRegion] | Sequence[Header], what: str) -> None:

@@ -6,6 +6,7 @@ text; :func:`place` turns that into the template and line it was rendered from.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 
 from relokit.codegen.base.errors import LinkError
@@ -61,13 +62,14 @@ class Pattern:
 class InputSections:
     """``file(patterns)``; ``order`` is what a single pattern's find is sorted by, first key first.
 
-    Without keys sections come as they are found.
+    Without keys sections come as they are found. ``keep``: GNU ld keeps an empty one, too.
     """
 
     line: int
     file: str
     patterns: tuple[Pattern, ...]
     order: tuple[SortKey, ...] = ()
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +145,8 @@ class Script:
     """A parsed script, statements in order.
 
     ``apart`` are lists of output sections that may not refer to one another (NOCROSSREFS), with
-    their lines. ``assigned`` and ``provided`` are the symbols it defines, ``read`` those its
-    expressions use.
+    their lines. ``assigned`` are symbols it defines, ``provided`` those that it does if they are
+    wanted, with what each then reads; ``read`` are those that it reads in any case.
     """
 
     statements: tuple[Statement, ...]
@@ -153,7 +155,7 @@ class Script:
     entry: str | None
     apart: tuple[tuple[int, tuple[str, ...]], ...]
     assigned: frozenset[str]
-    provided: frozenset[str]
+    provided: Mapping[str, frozenset[str]]
     read: frozenset[str]
 
 

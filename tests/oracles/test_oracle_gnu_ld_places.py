@@ -35,6 +35,10 @@ PLACES = {
     ". = . + 4; a = .; .data : { *(.data) } }",
     "addresses of nothing, one behind another": "SECTIONS { .text : { *(.text) } .n 0x5001 : { } "
     "PROVIDE(unused = 1); .m ALIGN(256) : ALIGN(16) { *(.none) } .data ALIGN(64) : { *(.data) } }",
+    "provided for what is provided": "PROVIDE(third = 3); PROVIDE(second = third + 1); "
+    "SECTIONS { .t : { *(.text) QUAD(second) } .data : { *(.data) } }",
+    "provided for nobody": "SECTIONS { PROVIDE(one = 3); PROVIDE(two = one + 1); "
+    ".t : { *(.text) } .data : { *(.data) } three = 1; PROVIDE(four = three); }",
     "provided and hidden": "SECTIONS { PROVIDE_HIDDEN(data_symbol = 5); .data : { *(.data) } "
     "PROVIDE_HIDDEN(new = 7); .t : { *(.text) QUAD(new) } }",
 }

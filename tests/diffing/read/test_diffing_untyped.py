@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from relokit.diffing.read.program_sides import image_side
 from relokit.diffing.read.routine import Side
 from relokit.diffing.read.untyped import branch_targets, untyped_routines
 from relokit.diffing.routines.compare import compare
+from relokit.linker.elf.elf_writer import write_rel
 from relokit.linker.link.linking import link
 
 TYPED = """
@@ -42,8 +44,10 @@ def sides(text: str) -> list[Side]:
         (".globl handler; handler: eret", ["handler"]),
         ("handler: eret; .type go, %function; go: b handler; .size go, 4", ["go", "handler"]),
         ("handler: eret; .type go, %function; go: cbz x1, handler; .size go, 4", ["go", "handler"]),
-        ("nobody: eret", []),
-        (".type later, %notype; later: eret; .size later, 4; nobody: ret", ["later"]),
+        ("nobody: eret", ["nobody"]),
+        ("nobody: eret; none: ret", ["nobody"]),
+        (".type open, %function; open: nop; nobody: eret", ["open"]),
+        (".type later, %notype; later: eret; .size later, 4; nobody: ret", ["later", "nobody"]),
         (".data; datum: .quad 1; .size datum, 8", []),
     ],
 )
@@ -53,6 +57,82 @@ def test_a_size_or_a_branch_makes_a_routine_beside_functions(
     for side in sides(TYPED + text + "\n"):
         assert sorted(side.routines) == sorted(["helper", *routines]), side.name
         assert "inside" not in side.routines
+
+
+GAPS = [
+    ("mov x0, #1", "mov x0, #2", "code behind helper"),
+    (".size helper, 4", ".size helper, 4; nop", None),
+    ("nop; nop; .word 0", "nop", None),
+    (
+        ".type go, %function; go: mov x1, #1; ret; .size go, 4",
+        ".type go, %function; go: mov x1, #1; br x30; .size go, 4",
+        "code behind go",
+    ),
+    (
+        '.section .more, "ax"; msr vbar_el2, x0',
+        '.section .more, "ax"; msr vbar_el1, x0',
+        "code in .more",
+    ),
+    (
+        ".type helper2, %function; helper2: ret; .size helper2, 4; .quad 1",
+        ".type helper2, %function; helper2: ret; .size helper2, 4; .quad 2",
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "routine"), GAPS)
+def test_code_without_a_name_is_compared(one: str, other: str, routine: str | None) -> None:
+    for left, right in zip(sides(TYPED + one + "\n"), sides(TYPED + other + "\n"), strict=True):
+        diff = compare(left, right)
+        assert diff.same is (routine is None)
+        assert [found.name for found in diff.routines if any(row.change for row in found.rows)] == (
+            [routine] if routine else []
+        )
+
+
+NAMESAKES = """
+        .type twin, %function
+twin:   mov x0, #1
+        ret
+        .size twin, . - twin
+        .section .text.more, "ax"
+        .type twin2, %function
+twin2:  mov x0, #2
+        ret
+        .size twin2, . - twin2
+"""
+
+
+@pytest.mark.parametrize("wanted", [None, "twin"])
+def test_all_of_one_name_are_compared(tmp_path: Path, wanted: str | None) -> None:
+    """Two static functions of one name, as ``ld -r`` leaves them."""
+    paths = []
+    for name, text in (("a.o", NAMESAKES), ("b.o", NAMESAKES.replace("#2", "#3"))):
+        built = assemble(Unit.from_text("t.S", text), encoder().encode)
+        twins = [replace(one, name=one.name.rstrip("2")) for one in built.symbols]
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(write_rel(replace(built, symbols=tuple(twins))))
+    left, right = (f"{path}:{wanted}" if wanted else str(path) for path in paths)
+    assert [one.name for one in relokit.diff(left, left).routines] == ["twin", "twin (2)"]
+    assert [
+        one.name
+        for one in relokit.diff(left, right).routines
+        if any(row.change for row in one.rows)
+    ] == ["twin (2)"]
+
+
+def test_a_routine_of_any_length_is_compared_to_its_end(tmp_path: Path) -> None:
+    text = (
+        f".type go, %function; go: .rept {(1 << 16) + 8}; nop; .endr; mov x0, #1; .size go, . - go"
+    )
+    paths = [tmp_path / "a.S", tmp_path / "b.S"]
+    paths[0].write_text(text)
+    paths[1].write_text(text.replace("#1", "#2"))
+    diff = relokit.diff(*map(str, paths))
+    assert [one.name for one in diff.routines if any(row.change for row in one.rows)] == [
+        "go+0x40000"
+    ]
 
 
 def test_extents_within_one_another() -> None:

@@ -70,7 +70,7 @@ def test_the_body_of_an_output_section() -> None:
     )
     assert section.body[:3] == (
         InputSections(1, "*", (Pattern(".a"), Pattern(".b*"))),
-        InputSections(1, "f.o", (Pattern(".c.*"),), (SortKey.NAME,)),
+        InputSections(1, "f.o", (Pattern(".c.*"),), (SortKey.NAME,), True),
         InputSections(1, "*", (Pattern(".d", ("a.o", "*b.o")),)),
     )
     assert [item.width for item in section.body if isinstance(item, Data)] == [1, 2, 4, 8, 8]
@@ -96,8 +96,8 @@ def test_what_a_script_defines_and_reads() -> None:
         'LONG(i) . = j; } } ASSERT(k, "m")'
     )
     assert script.assigned == {"a", "g"}
-    assert script.provided == {"c"}
-    assert script.read == {"b", "d", "e", "f", "i", "j", "k"}
+    assert script.provided == {"c": {"d"}}
+    assert script.read == {"b", "e", "f", "i", "j", "k"}
 
 
 def test_numbers() -> None:
