@@ -32,6 +32,8 @@ SOURCES = (
     "runtime/engine/tlb_fill.c",
     "runtime/engine/maintenance.c",
     "runtime/engine/clock.c",
+    "runtime/engine/timers.c",
+    "runtime/engine/undefined.c",
     "runtime/engine/interruption.c",
     "runtime/engine/decode.h",
     "runtime/engine/decode.c",
@@ -42,6 +44,12 @@ SOURCES = (
     "runtime/engine/recorder_events.c",
     "runtime/engine/recorder_pages.c",
     "runtime/engine/path.c",
+    "runtime/board/board.h",
+    "runtime/board/board.c",
+    "runtime/board/gic.c",
+    "runtime/board/gic_cpu.c",
+    "runtime/board/gic_mmio.c",
+    "runtime/board/pl011.c",
 )
 """Paths from the top of the tree."""
 

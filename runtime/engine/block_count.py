@@ -24,7 +24,12 @@ class BlockCount:
         self.words[: BlockSlot.STOP] = 0
         self.words[BlockSlot.BLOCKS] = 0
         self.words[BlockSlot.LIMIT] = limit
+        self.words[BlockSlot.ALARM] = 0 if self.words[BlockSlot.BOARD] else limit
         self.words[BlockSlot.HARMLESS] = NEVER
+
+    def ask(self, board: int, call: int) -> None:
+        """Have the hook ask the board at this address, by the function at ``call``."""
+        self.words[BlockSlot.BOARD], self.words[BlockSlot.CALL] = board, call
 
     @property
     def instructions(self) -> int:

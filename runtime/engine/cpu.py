@@ -6,16 +6,14 @@ unicorn 2.1.4.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from time import perf_counter
-from typing import Any
 
-from unicorn import Uc, UcError
+from unicorn import UcError
 from unicorn import unicorn_const as u
 
-from relokit.codegen.base.bits import MASK64
 from relokit.codegen.facts import HCR_EL2_AUTHENTICATION, HCR_EL2_RW
+from relokit.codegen.instruction_forms import WFI
 from relokit.runtime.arch.address_id import address_id, without_el2
 from relokit.runtime.arch.exceptions import (
     REPORT,
@@ -31,16 +29,18 @@ from relokit.runtime.arch.geometry import A72_PA_BITS, CPU_BITS
 from relokit.runtime.arch.register_fields import field
 from relokit.runtime.engine import native_hooks
 from relokit.runtime.engine.addresses import Addresses
-from relokit.runtime.engine.block_count import NEVER, BlockCount
+from relokit.runtime.engine.block_count import BlockCount
+from relokit.runtime.engine.bus_access import access_to_nothing
 from relokit.runtime.engine.clock import Clock
 from relokit.runtime.engine.engine_fault import FaultReader
 from relokit.runtime.engine.engines import map_banks, open_engine
 from relokit.runtime.engine.exception_entry import enter
 from relokit.runtime.engine.mmu import FAULT_BUS, FAULT_STAGE2, Mmu, Refusal
+from relokit.runtime.engine.native_devices import NativeDevice, Raiser, map_native
 from relokit.runtime.engine.native_hooks import NativeStop, Words
 from relokit.runtime.engine.spinning import is_endless
 from relokit.runtime.engine.system_access import SystemAccess
-from relokit.runtime.engine.watchdog import Deadline, looked_after
+from relokit.runtime.engine.watchdog import Deadline, watched
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.record.stop import BusAccess, Stop, StopReason
 
@@ -61,7 +61,8 @@ class Cpu(Addresses):
 
     ``policy`` says which exceptions the guest handles. ``firmware`` is called for each SMC (and,
     before the EL2 vectors, for each HVC if it wants those); it returns whether it took the call.
-    ``interrupt`` is asked which level takes an interrupt, if one is, where the engine has stopped.
+    ``interrupt`` is asked which level takes an interrupt, if one is, where the engine has stopped;
+    so is ``board``, and whether there is something to wait for.
     ``on_exception`` is told of every other exception, before it is delivered or ends the run.
     """
 
@@ -83,24 +84,32 @@ class Cpu(Addresses):
         pan = self.read("ID_AA64MMFR1_EL1") >> 20 & 0xF
         self._has_pan = bool(pan)
         self._has_el2 = has_el2
-        self._mmu = Mmu(self.uc, memory, cpu_bits, self._count.words, has_pan2=pan > 1)
+        self._mmu = Mmu(
+            self.uc,
+            memory,
+            cpu_bits,
+            self._count.words,
+            has_pan2=pan > 1,
+            on_exception=self._guarded,
+        )
         self.policy = policy
         self.firmware: Callable[[Cpu, ExceptionEvent], bool] | None = None
         self.on_exception: Callable[[ExceptionEvent], None] | None = None
         self.interrupt: Callable[[], int | None] | None = None
+        self.board: Raiser | None = None
+        self._raised: Exception | None = None
         self._pending: tuple[StopReason, str | None] | None = None
         self._event: ExceptionEvent | None = None
         self._access: BusAccess | None = None
         self._exceptions = 0
         self._until: int | None = None
         self._has_more = False
-        self._timed_out = False
+        self._deadline = Deadline(0)
         self.write("SCR_EL3", SCR_RESET)
         self.write("CPTR_EL3", CPTR_EZ)
         self.write("HCR_EL2", HCR_EL2_RW | HCR_EL2_AUTHENTICATION)
         self._faults = FaultReader(self.uc)
         self._faults.check_for_stops(False)
-        self._on_interrupt = self.uc.hook_add(u.UC_HOOK_INTR, self._on_exception)
         self._on_block = native_hooks.add_native_hook(
             self.uc, u.UC_HOOK_BLOCK, native_hooks.block_counter_address(), self._count.words
         )
@@ -118,32 +127,27 @@ class Cpu(Addresses):
         if self._has_more:
             return
         self._mmu.close()
-        self.uc.hook_del(self._on_interrupt)
         native_hooks.remove_native_hook(self.uc, self._on_block)
         self._faults.check_for_stops(True)
         self._engine.give_back()
 
-    def map_device(
-        self,
-        base: int,
-        size: int,
-        load: Callable[[int, int], int],
-        store: Callable[[int, int, int], None],
-    ) -> None:
-        """Have ``load(offset, size)`` and ``store(offset, size, value)`` answer at PA ``base``.
-
-        ``base`` and ``size`` are multiples of 4 KiB.
-        """
-
-        def read(_uc: Any, offset: int, size: int, _data: Any) -> int:
-            return load(offset, size)
-
-        def write(_uc: Any, offset: int, size: int, value: int, _data: Any) -> None:
-            store(offset, size, value)
-
+    def map_device(self, device: NativeDevice) -> None:
+        """Have ``device`` answer where it is; MachineError if the engine refuses that."""
         self._has_more = True
-        self._mmu.add_window(base, size)
-        self.uc.mmio_map(base, size, read, None, write, None)
+        self._mmu.add_window(device.base, device.size)
+        map_native(self.uc, device)
+
+    def join(self, board: Raiser) -> None:
+        """Have ``board`` raise interrupts, and be asked for registers that the engine lacks."""
+        self._has_more = True
+        self.board = board
+        self._count.ask(board.address, board.on_alarm)
+        self._mmu.add_registers(board.address, board.on_register)
+
+    @property
+    def blocks_address(self) -> int:
+        """Where the block hook's array is, for native code."""
+        return int(self._count.words.ctypes.data)
 
     def add_data(self, memory: GuestMemory) -> None:
         """Have ``memory``, which must live as long as this, answer to loads and stores, too.
@@ -230,9 +234,11 @@ class Cpu(Addresses):
             self._until = until
             self._mmu.ends_at(until)
         error: UcError | None = None
+        self._deadline = Deadline(timeout_s)
         start = perf_counter()
         if pc != until:
-            with self._watched(timeout_s, progress):
+            # Again and again: a stop that comes before the engine runs is forgotten.
+            with watched(self._deadline, self.uc.emu_stop, progress, lambda: self.instructions):
                 error = self._run_engine(pc, until)
         else:
             self.set_pc(pc)
@@ -262,6 +268,8 @@ class Cpu(Addresses):
                 self.uc.emu_start(pc, until)
             except UcError as error:
                 caught = error
+            if self._raised:
+                raise self._raised
             if self._mmu.invented():
                 self.flush_tlb()
             doomed, refusal = self._mmu.doomed, self._mmu.refusal()
@@ -273,51 +281,29 @@ class Cpu(Addresses):
                 self._abort(refusal)
             elif not caught and self.interrupt and (target_el := self.interrupt()) is not None:
                 self._interrupted(target_el)
+            elif not caught and self.board and self._asks(self.board):
+                pass
             elif caught or not self._only_looks_endless():
                 return caught
             pc = self.pc
-            if self._pending or self._timed_out or pc == until:
+            if self._pending or self._deadline.passed or pc == until:
                 return None
 
-    @contextmanager
-    def _watched(self, timeout_s: float, progress: Callable[[int], None] | None) -> Iterator[None]:
-        """Stop the engine after ``timeout_s``, and report progress, from a thread.
-
-        The engine's own timeout keeps a core busy: it polls every 2 us.
-        """
-        deadline = Deadline(timeout_s)
-        self._timed_out = False
-
-        def check() -> None:
-            if deadline.over:
-                self._timed_out = True
-                # Again and again: a stop that comes before the engine runs is forgotten.
-                self.uc.emu_stop()
-            elif progress:
-                deadline.apart_from(progress, self._count.instructions)
-
-        with looked_after(check):
-            yield
-
-    def _observe_unmapped(self) -> None:
-        """Make the access that ended the run once more, to learn its address.
-
-        A hook for it from the start would take every access off the engine's fast path: a
-        tenfold slow-down.
-        """
-        frozen = self._count.words.copy()
-        hook = self.uc.hook_add(u.UC_HOOK_MEM_INVALID, self._on_unmapped)
-        self._faults.check_for_stops(True)
-        self.flush_code()
-        self.flush_tlb()
-        with self._mmu.permissive(), suppress(UcError):
-            self.uc.emu_start(self.pc, NEVER, count=1)
-        self.uc.hook_del(hook)
-        self._faults.check_for_stops(False)
-        self.flush_code()
-        if self._mmu.invented():
-            self.flush_tlb()
-        self._count.words[:] = frozen
+    def _asks(self, board: Raiser) -> bool:
+        """Whether the board has the run go on that has ended: with an interrupt, or a wait over."""
+        if self._pending or self._deadline.passed:
+            return False
+        if self._count.reason is NativeStop.INTERRUPT:
+            # The engine has stopped between two blocks.
+            self._count.go_on()
+            self._count.whole_block()
+            target_el = board.interrupt()
+            if target_el:
+                self._interrupted(target_el)
+            return True
+        if self._count.reason is not NativeStop.NONE or self.pc == self._until:
+            return False
+        return self.instruction_at(self.pc - 4) == WFI and board.sleep()
 
     def stop(self, reason: StopReason, detail: str | None = None) -> None:
         """End the run from inside a hook, a device or the firmware; the first caller wins."""
@@ -330,7 +316,7 @@ class Cpu(Addresses):
 
         Wall time and instructions still bound it.
         """
-        if self._count.reason is not NativeStop.SPIN or self._timed_out or self._pending:
+        if self._count.reason is not NativeStop.SPIN or self._deadline.passed or self._pending:
             return False
         pc = self.pc
         if is_endless(self.instruction_at, pc):
@@ -351,15 +337,21 @@ class Cpu(Addresses):
             return StopReason.ENGINE, str(error)
         if self.pc == until:
             return StopReason.REACHED, None
-        if self._timed_out:
+        if self._deadline.passed:
             return StopReason.TIMEOUT, None
         return StopReason.HALTED, None
 
     # What the engine calls ------------------------------------------------------------------
 
-    def _on_exception(self, _uc: Uc, _number: int, _data: Any) -> None:
-        if self._mmu.doomed:
-            return
+    def _guarded(self) -> None:
+        """Nothing may be raised through the engine's frames: it is when they are gone."""
+        try:
+            self._on_exception()
+        except Exception as error:
+            self._raised = error
+            self.uc.emu_stop()
+
+    def _on_exception(self) -> None:
         fault = self._faults.read()
         pc = self.pc
         self._count.left_at(pc)
@@ -381,7 +373,9 @@ class Cpu(Addresses):
             self.stop(StopReason.ENGINE, "HCR_EL2.VM is set: there is no second stage here")
             return
         if refusal.fault == FAULT_BUS:
-            self._observe_unmapped()
+            frozen = self._count.words.copy()
+            self._access = access_to_nothing(self, self._mmu, self._faults)
+            self._count.words[:] = frozen
             self.stop(StopReason.UNMAPPED)
             return
         pstate = self.pstate
@@ -432,10 +426,3 @@ class Cpu(Addresses):
         self.set_pc(pc + 4)
         self._count.add_instruction()
         return True
-
-    def _on_unmapped(
-        self, _uc: Uc, access: int, address: int, size: int, value: int, _data: Any
-    ) -> bool:
-        kinds = {u.UC_MEM_WRITE_UNMAPPED: "write", u.UC_MEM_FETCH_UNMAPPED: "fetch"}
-        self._access = BusAccess(kinds.get(access, "read"), address, size, value & MASK64)
-        return False

@@ -21,7 +21,7 @@ const struct shared interruption_shared[] = {SHARED_SIZE(struct interruption), S
 typedef int stop_engine(void *engine);
 
 /* The level that takes an IRQ now; 0 if none does. */
-static uint64_t taker(const struct mmu *mmu, uint64_t pstate)
+uint64_t interrupt_taker(const struct mmu *mmu, uint64_t pstate)
 {
 	uint64_t el = PSTATE_EL(pstate), to_el2 = mmu->hcr & (HCR_IMO | HCR_TGE);
 
@@ -43,7 +43,7 @@ void watch_interruption(void *engine, uint64_t pc, uint32_t size, struct interru
 	if (s->target || mmu->doomed)
 		return;
 	if (s->begun >= s->at)
-		s->target = taker(mmu, mmu_pstate(engine, mmu));
+		s->target = interrupt_taker(mmu, mmu_pstate(engine, mmu));
 	if (s->target)
 		((stop_engine *)(uintptr_t)s->stop)(engine);
 	else

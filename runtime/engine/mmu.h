@@ -36,7 +36,12 @@ enum operation { OPERATION_NONE, OPERATION_CLEAN, OPERATION_INVALIDATE, OPERATIO
 
 #define NORMAL_NC 0x44
 
-enum { WINDOWS = 8 };
+enum { WINDOWS = 16 };
+
+#define NEVER (~0ull)
+
+/* QEMU's number of the exception for an instruction that it has not (EXCP_UDEF). */
+enum { EXCEPTION_UNDEFINED = 1 };
 
 /* Where the engine's functions are. */
 struct engine_calls {
@@ -57,6 +62,8 @@ struct engine_calls {
  *
  * `invented` counts the answers that are to be forgotten, `recorder` is told of fills, or is none;
  * `effects` is struct effects, or none.
+ * `exceptions` is told of exceptions (undefined.c), after `registers`, which is called with `board`
+ * for system registers that the engine lacks, or is none. `timers_written`: a timer's were.
  * `code_page` and `kept_page` are not 0 where what goes with them holds: the page of the code, and
  * the one last translated for data, to `kept_pa` (`kept_key` is 0, or the instruction).
  */
@@ -72,6 +79,7 @@ struct mmu {
 	uint64_t kept_page, kept_operation, kept_el, kept_key, kept_pa;
 	uint64_t fault, access, pc, address, doomed;
 	uint64_t fills, invented, recorder, effects;
+	uint64_t exceptions, registers, board, timers_written;
 };
 
 typedef int call_write(void *engine, int reg, const void *value);
@@ -93,6 +101,16 @@ struct fill {
 struct recorder;
 void record_fill(void *engine, struct recorder *recorder, const struct fill *fill,
 		 const struct walk_regime *regime, const struct walk_result *walk);
+
+uint64_t clock_now(void *engine, const struct mmu *mmu);
+uint64_t clock_at_block(const uint64_t *blocks);
+uint64_t clock_reaches(uint64_t count);
+uint32_t read_timer(void *engine, int32_t reg, const struct system_access *access,
+		    struct mmu *mmu);
+uint32_t write_timer(void *engine, const struct system_access *access, struct mmu *mmu);
+uint32_t timers_firing(void *engine, const struct mmu *mmu, uint64_t now, uint64_t *next);
+uint64_t interrupt_taker(const struct mmu *mmu, uint64_t pstate);
+uint32_t mmu_instruction(void *engine, struct mmu *mmu, uint64_t pc);
 
 uint64_t mmu_read(void *engine, const struct mmu *mmu, int reg);
 uint64_t mmu_system(void *engine, const struct mmu *mmu, unsigned op1, unsigned crn, unsigned crm,

@@ -9,7 +9,7 @@ own: it does at TLBI, and at writes of SCTLR, TCR, and of TTBR with another ASID
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,11 +17,14 @@ import numpy as np
 from unicorn import Uc
 from unicorn import arm64_const as a64
 from unicorn import unicorn_const as u
+from unicorn.unicorn_py3.arch.arm64 import UcRegCP64
 from unicorn.unicorn_py3.unicorn import uclib
 
 from relokit.codegen.base import native
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.system_registers import split_key
 from relokit.runtime.arch.exceptions import ALIGNMENT_STATUS
 from relokit.runtime.engine.native_hooks import Words, add_native_hook, remove_native_hook
 from relokit.runtime.guest.memory import GuestMemory
@@ -33,8 +36,10 @@ FAULT_STAGE2, FAULT_BUS = 0x41, 0x42
 ends at what is neither RAM nor a device."""
 MAINTENANCE = 0x100
 """Beside the engine's numbers of accesses: maintenance of a cache by address, and AT."""
-WINDOWS = 8
+WINDOWS = 16
 """How many devices there may be."""
+_EXCEPTION_UNDEFINED = 1
+"""What the engine tells a hook for exceptions of an instruction that it has not."""
 
 
 def _words(*names: str) -> tuple[tuple[str, type[ctypes.c_uint64]], ...]:
@@ -104,8 +109,11 @@ class _State(ctypes.Structure):
         *_words("kept_page", "kept_operation", "kept_el", "kept_key", "kept_pa"),
         *_words("fault", "access", "pc", "address", "doomed"),
         *_words("fills", "invented", "recorder", "effects"),
+        *_words("exceptions", "registers", "board", "timers_written"),
     )
 
+
+_ON_EXCEPTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
 
 _library = native.library()
 native.check_shared(
@@ -123,9 +131,23 @@ native.check_shared(
         "FAULT_STAGE2": FAULT_STAGE2,
         "FAULT_BUS": FAULT_BUS,
         "WINDOWS": WINDOWS,
+        "EXCEPTION_UNDEFINED": _EXCEPTION_UNDEFINED,
         "struct mmu": ctypes.sizeof(_State),
     },
 )
+
+
+_read_timer = native.function(
+    "read_timer_register", ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p
+)
+_write_timer = native.function(
+    "write_timer_register", None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p
+)
+
+
+def _cp_register(key: int, value: int = 0) -> UcRegCP64:
+    op0, op1, crn, crm, op2 = split_key(key)
+    return UcRegCP64(crn, crm, op0, op1, op2, value & MASK64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +182,22 @@ class Mmu:
     """The MMU of the engine ``uc`` over ``memory``; must live as long as the engine.
 
     ``cpu_bits`` are the widest addresses the CPU has, 48 or 52. ``blocks`` is the block
-    counter's array. ``has_pan2``: AT S1E1RP and S1E1WP exist.
+    counter's array. ``has_pan2``: AT S1E1RP and S1E1WP exist. ``on_exception`` is called for what
+    the engine raises, and raises nothing itself.
     """
 
     def __init__(
-        self, uc: Uc, memory: GuestMemory, cpu_bits: int, blocks: Words, *, has_pan2: bool
+        self,
+        uc: Uc,
+        memory: GuestMemory,
+        cpu_bits: int,
+        blocks: Words,
+        *,
+        has_pan2: bool,
+        on_exception: Callable[[], None],
     ) -> None:
         self._uc = uc
+        self._told = _ON_EXCEPTION(lambda *_: on_exception())
         self._kept: list[Words] = [blocks]
         self._hooks: list[int] = []
         self._context: Any = uc.context_save()
@@ -179,6 +210,7 @@ class Mmu:
             context=ctypes.cast(self._context._context, ctypes.c_void_p).value or 0,
             stale=1,
             fault=WALK_OK,
+            exceptions=ctypes.cast(self._told, ctypes.c_void_p).value or 0,
         )
         data = np.frombuffer(memoryview(self._state), dtype=np.uint64)
         uc.ctl_set_tlb_mode(u.UC_TLB_VIRTUAL)
@@ -187,6 +219,7 @@ class Mmu:
             (u.UC_HOOK_INSN, "watch_reads", a64.UC_ARM64_INS_MRS),
             (u.UC_HOOK_INSN, "watch_writes", a64.UC_ARM64_INS_MSR),
             (u.UC_HOOK_INSN, "watch_operations", a64.UC_ARM64_INS_SYS),
+            (u.UC_HOOK_INTR, "watch_exceptions", None),
         ):
             address = native.address(_library, function)
             self._hooks.append(add_native_hook(uc, kind, address, data, instruction=instruction))
@@ -224,6 +257,21 @@ class Mmu:
         """Count each SYS instruction in ``counters`` (ENCODINGS words); None ends that."""
         self._counters = counters
         self._state.operations = 0 if counters is None else counters.ctypes.data
+
+    def add_registers(self, board: int, access: int) -> None:
+        """System registers that the engine lacks are those of ``board``, by native addresses."""
+        self._state.board, self._state.registers = board, access
+        self._state.timers_written = 1
+
+    def read_timer(self, key: int) -> int:
+        """A timer's register by its 16-bit encoding, never redirected."""
+        asked = _cp_register(key)
+        return int(_read_timer(self._uc._uch, self.address, ctypes.byref(asked)))
+
+    def write_timer(self, key: int, value: int) -> None:
+        """The same, written."""
+        asked = _cp_register(key, value)
+        _write_timer(self._uc._uch, self.address, ctypes.byref(asked))
 
     def add_window(self, base: int, size: int) -> None:
         """Let something answer at PA ``base``, ``size`` bytes; MachineError for one too many."""

@@ -31,10 +31,14 @@ const struct shared native_hooks_shared[] = {
 	SHARED(BLOCK_BLOCKS),
 	SHARED(BLOCK_HARMLESS),
 	SHARED(BLOCK_BEFORE),
+	SHARED(BLOCK_ALARM),
+	SHARED(BLOCK_BOARD),
+	SHARED(BLOCK_CALL),
 	SHARED(STOP_NONE),
 	SHARED(STOP_LIMIT),
 	SHARED(STOP_SPIN),
 	SHARED(STOP_FAULT),
+	SHARED(STOP_INTERRUPT),
 	SHARED(FILTER_HANDLER),
 	SHARED(PROFILE_BASE),
 	SHARED(PROFILE_WORDS),
@@ -48,6 +52,19 @@ typedef int stop_engine(void *engine);
 typedef uint32_t handle_access(void *engine, int32_t reg, const struct system_access *access,
 			       const uint64_t *filter);
 
+typedef uint64_t call_board(void *engine, uint64_t board);
+
+/* BLOCK_ALARM has come: the run is at its limit, or a board may have an interrupt for the CPU. */
+static uint64_t alarm_reason(void *engine, uint64_t *state)
+{
+	if (state[BLOCK_INSTRUCTIONS] >= state[BLOCK_LIMIT])
+		return STOP_LIMIT;
+	if (state[BLOCK_BOARD] &&
+	    ((call_board *)(uintptr_t)state[BLOCK_CALL])(engine, state[BLOCK_BOARD]))
+		return STOP_INTERRUPT;
+	return STOP_NONE;
+}
+
 /*
  * UC_HOOK_BLOCK: runs before a block's first instruction. Once a stop is asked for the counters
  * freeze, because the engine may enter the same hook again before it returns. BLOCK_HARMLESS is
@@ -59,9 +76,9 @@ void count_blocks(void *engine, uint64_t address, uint32_t size, uint64_t *state
 
 	if (state[BLOCK_REASON] != STOP_NONE)
 		return;
-	if (state[BLOCK_INSTRUCTIONS] >= state[BLOCK_LIMIT]) {
-		reason = STOP_LIMIT;
-	} else {
+	if (state[BLOCK_INSTRUCTIONS] >= state[BLOCK_ALARM])
+		reason = alarm_reason(engine, state);
+	if (reason == STOP_NONE) {
 		state[BLOCK_REPEATS] = address == state[BLOCK_LAST] ? state[BLOCK_REPEATS] + 1 : 0;
 		if (state[BLOCK_REPEATS] >= SPIN_REPEATS && address != state[BLOCK_HARMLESS])
 			reason = STOP_SPIN;

@@ -23,8 +23,11 @@ enum {
 	BLOCK_BLOCKS,
 	BLOCK_HARMLESS,
 	BLOCK_BEFORE,
+	BLOCK_ALARM,
+	BLOCK_BOARD,
+	BLOCK_CALL,
 };
-enum { STOP_NONE, STOP_LIMIT, STOP_SPIN, STOP_FAULT };
+enum { STOP_NONE, STOP_LIMIT, STOP_SPIN, STOP_FAULT, STOP_INTERRUPT };
 
 uint32_t count_system(void *engine, int32_t reg, const struct system_access *access,
 		      uint64_t *counters);

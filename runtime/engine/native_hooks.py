@@ -47,6 +47,9 @@ class BlockSlot(IntEnum):
     BLOCKS = 7
     HARMLESS = 8
     BEFORE = 9
+    ALARM = 10
+    BOARD = 11
+    CALL = 12
 
 
 class NativeStop(IntEnum):
@@ -56,6 +59,7 @@ class NativeStop(IntEnum):
     LIMIT = 1
     SPIN = 2
     FAULT = 3
+    INTERRUPT = 4
 
 
 _library = native.library()

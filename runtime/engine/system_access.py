@@ -53,7 +53,7 @@ class SystemAccess:
         stop: Callable[[StopReason, str], None],
     ) -> None:
         self._registers = registers
-        self._time = time
+        self._time, self._mmu = time, mmu
         self._stop = stop
         self._fixed = {REGISTERS[name]: value for name, value in answers.items()}
         if cache_line is not None:
@@ -70,7 +70,7 @@ class SystemAccess:
         reads, writes = (
             native_hooks.new_filter(keys | redirected, handler)
             for keys, handler in zip(
-                (self._timed | self._fixed.keys(), self._timed & clock.WRITTEN),
+                (self._timed | self._fixed.keys(), frozenset[int]()),
                 self._handlers,
                 strict=True,
             )
@@ -90,7 +90,7 @@ class SystemAccess:
         ``added``. Returns whether it was carried out; the PC stays where it is.
         """
         decoded = decode_system(word)
-        if decoded is None or decoded.form not in ("mrs", "msr"):
+        if decoded is None or decoded.form not in ("mrs", "msr") or not self._registers.el:
             return False
         target = redirection.TO_EL1.get(decoded.key)
         if target is not None:
@@ -110,11 +110,13 @@ class SystemAccess:
         return True
 
     def _read(self, key: int) -> int:
+        if key in clock.TIMERS:
+            return self._mmu.read_timer(key)
         return self._time.read(key) if key in clock.READ else self._registers.read_key(key)
 
     def _write(self, key: int, value: int) -> None:
-        if key in clock.WRITTEN:
-            self._time.write(key, value)
+        if key in clock.TIMERS:
+            self._mmu.write_timer(key, value)
         else:
             self._registers.write_key(key, value)
 

@@ -7,7 +7,7 @@
 const struct shared mmu_shared[] = {
 	SHARED(REG_PC), SHARED(REG_PSTATE), SHARED(REG_CP), SHARED(MEM_READ), SHARED(MEM_WRITE),
 	SHARED(MEM_FETCH), SHARED(MAINTENANCE), SHARED(WALK_OK), SHARED(FAULT_STAGE2),
-	SHARED(FAULT_BUS), SHARED(WINDOWS), SHARED_SIZE(struct mmu), SHARED_END,
+	SHARED(FAULT_BUS), SHARED(WINDOWS), SHARED(EXCEPTION_UNDEFINED), SHARED_SIZE(struct mmu), SHARED_END,
 };
 
 typedef int read_register(void *engine, int reg, void *value);
@@ -89,6 +89,12 @@ static uint32_t instruction_at(struct mmu *mmu, const struct walk_regime *regime
 		mmu->code_offset = at.pa - mmu->ram.base;
 	}
 	return *(const uint32_t *)(uintptr_t)(mmu->ram.host + mmu->code_offset + (pc & 0xffc));
+}
+
+/* The same of the regime that the CPU is in. */
+uint32_t mmu_instruction(void *engine, struct mmu *mmu, uint64_t pc)
+{
+	return instruction_at(mmu, mmu_regime(mmu, mmu_pstate(engine, mmu)), pc);
 }
 
 /*
@@ -222,6 +228,8 @@ uint32_t watch_writes(void *engine, int32_t reg, const struct system_access *acc
 		mmu->stale = 1;
 		mmu->kept_page = 0;
 	}
+	if (access->crn == 14 && write_timer(engine, access, mmu))
+		return 1;
 	if (!mmu->msr_filter)
 		return 0;
 	return filter_system(engine, reg, access, (const uint64_t *)(uintptr_t)mmu->msr_filter);

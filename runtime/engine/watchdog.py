@@ -25,6 +25,8 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self._end = monotonic() + seconds
+        self.passed = False
+        """Whether somebody was stopped for it."""
 
     @property
     def over(self) -> bool:
@@ -52,6 +54,30 @@ def looked_after(check: Callable[[], None]) -> Iterator[None]:
     finally:
         with _lock:
             _checks.remove(check)
+
+
+@contextmanager
+def watched(
+    deadline: Deadline,
+    stop: Callable[[], object],
+    progress: Callable[[int], None] | None,
+    done: Callable[[], int],
+) -> Iterator[None]:
+    """Call ``stop`` again and again when ``deadline`` is over; until then tell ``progress`` what is
+    ``done``. Both from a thread.
+
+    The engine's own timeout keeps a core busy: it polls every 2 us.
+    """
+
+    def check() -> None:
+        if deadline.over:
+            deadline.passed = True
+            stop()
+        elif progress:
+            deadline.apart_from(progress, done())
+
+    with looked_after(check):
+        yield
 
 
 def _look() -> None:

@@ -6,10 +6,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from relokit.codegen.base.errors import FormatError
-from relokit.codegen.target import Regime
 from relokit.linker.image import Image
 from relokit.runtime.arch.exceptions import DELIVER
-from relokit.runtime.board import devices
 from relokit.runtime.board.devicetree import node_at
 from relokit.runtime.engine.block_count import NEVER
 from relokit.runtime.engine.cpu import Cpu
@@ -51,12 +49,14 @@ def run_on(
     """Let the kernel that was just entered run as long as ``job`` says; ``demo`` is the demo
     kernel's Image, whose symbols it has.
     """
+    # What only a run with --boot needs.
+    from relokit.runtime.board.board import Board
+    from relokit.runtime.board.screen import Screen
+
     seconds = job.boot or 0.0
     limits = Limits(max(1, int(seconds * BOARD_SPEED)), job.timeout + seconds)
-    screen = devices.Screen(job.expect, lambda: cpu.stop(StopReason.PRINTED))
-    devices.attach(cpu, (devices.Pl011(screen=screen), devices.Gicv3()))
-    cpu.add_registers(devices.GIC_REGISTERS)
-    cpu.firmware = devices.Psci("hvc" if machine.target.regime is Regime.EL1 else "smc")
+    screen = Screen(job.expect, lambda: cpu.stop(StopReason.PRINTED))
+    board = Board(cpu, machine.target.regime, screen)
     cpu.policy = DELIVER
     cpu.on_exception = Storm(cpu)
 
@@ -72,6 +72,7 @@ def run_on(
         timeout_s=limits.seconds,
         progress=progress,
     )
+    board.flush()
     stop = _of_the_board(machine, stop)
     report("boot", TICKS, TICKS)
     if watcher and (lines := screen.rest()):

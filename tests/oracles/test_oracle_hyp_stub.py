@@ -19,7 +19,7 @@ from relokit.linker.kernel.kallsyms import Kallsyms, read_kallsyms
 from relokit.linker.kernel.kernel_file import KernelFile, open_kernel
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.geometry import granule_of, tcr_el1
-from relokit.runtime.board.devices import GIC_REGISTERS
+from relokit.runtime.board.gic_virtual import KEPT
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.guest.ledger import PageAllocator
 from relokit.runtime.guest.memory import GuestMemory
@@ -68,7 +68,7 @@ def _stub(request: pytest.FixtureRequest) -> Callable[[str, str], Stub]:
         memory.write(CALLER, struct.pack("<3I", HVC, NOP, NOP))
         page = 16384 if fixture.endswith("16k") else 4096
         cpu = Cpu("max", memory)
-        cpu.add_registers(GIC_REGISTERS)
+        cpu.add_registers(KEPT)
         allocator = PageAllocator(memory, page)
         allocator.reserve(destination(0, "kernel"), RAM, 64 << 20)
         tables = PageTables(
@@ -158,7 +158,7 @@ def test_vectors_that_el2_may_not_execute_are_found_out(stub: Callable[..., Stub
 def test_call_four_reads_the_list_register_count(stub: Callable[..., Stub]) -> None:
     s = stub("kernel_7")
     assert s.call(4).reason is StopReason.REACHED
-    assert (s.cpu.x(0), s.cpu.x(1)) == (0, GIC_REGISTERS["ICH_VTR_EL2"])
+    assert (s.cpu.x(0), s.cpu.x(1)) == (0, KEPT["ICH_VTR_EL2"])
 
 
 @pytest.mark.parametrize("kernel", SERIES)

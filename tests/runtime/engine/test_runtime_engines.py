@@ -24,6 +24,7 @@ from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.record.stop import StopReason
 from relokit.runtime.run.verdict import run
+from support.devices import nothing_at
 from support.machines import programs, quiet
 
 HEADER = 40
@@ -115,7 +116,7 @@ def test_one_with_a_breakpoint_is_not_used_again(memory: GuestMemory, key: int) 
 
 def test_one_with_more_than_ram_is_not_used_again(memory: GuestMemory) -> None:
     cpu = Cpu("a72", memory)
-    cpu.map_device(0x900_0000, 0x1000, lambda *_: 0, lambda *_: None)
+    cpu.map_device(nothing_at(0x900_0000))
     cpu.retire()
     assert engines._idle == {}
 

@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 
 from relokit.codegen.base.errors import MachineError
+from relokit.codegen.target import Regime
+from relokit.codegen.virt_board import UART_BASE
 from relokit.runtime.arch.exceptions import PSTATE_PAN
-from relokit.runtime.board.devices import Pl011, attach
+from relokit.runtime.board.board import Board
+from relokit.runtime.board.screen import Screen
 from relokit.runtime.engine import engine_fault
 from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.engine.mmu import WINDOWS
 from relokit.runtime.engine.native_hooks import ENCODINGS
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.record.stop import StopReason
+from support.devices import nothing_at
 from support.mmu import (
     BAD_TABLE,
     BEHIND,
@@ -238,19 +243,20 @@ def test_an_access_to_nothing_ends_the_run_before_it(
 
 def test_devices_answer_through_the_tables(bench: MakeBench) -> None:
     b = mmu_bench(bench, LEVELS["EL1"])
-    uart = Pl011()
-    attach(b.cpu, [uart])
-    leaf(b, DEVICE, 1, lambda word: word & ~((1 << 48) - 1 ^ 0xFFF) | uart.base)
+    board = Board(b.cpu, Regime.EL1, Screen())
+    leaf(b, DEVICE, 1, lambda word: word & ~((1 << 48) - 1 ^ 0xFFF) | UART_BASE)
     ran(b, "strb w2, [x0]\nldr w3, [x0, #0x18]", x0=DEVICE, x2=ord("!"))
     assert b.stop.reason is StopReason.REACHED
-    assert (uart.screen.text, b.cpu.x(3)) == ("!", 0x90)
+    board.flush()
+    assert (board.screen.text, b.cpu.x(3)) == ("!", 0x90)
 
 
 def test_there_is_room_for_so_many_devices(bench: MakeBench) -> None:
     cpu = bench().cpu
-    attach(cpu, [Pl011(0x1000_0000 + 0x1_0000 * index) for index in range(8)])
-    with pytest.raises(MachineError, match="no more than 8 devices"):
-        attach(cpu, [Pl011(0x2000_0000)])
+    for index in range(WINDOWS):
+        cpu.map_device(nothing_at(0x1000_0000 + 0x1_0000 * index))
+    with pytest.raises(MachineError, match=f"no more than {WINDOWS} devices"):
+        cpu.map_device(nothing_at(0x2000_0000))
 
 
 def test_a_second_stage_is_refused(bench: MakeBench) -> None:

@@ -144,8 +144,8 @@ def test_a_device_that_only_the_tree_has_gives_no_answer(tmp_path: Path) -> None
     tree = virt_dtb(RAM_BASE, 128 * MIB)
     uart = next(node for node in parse(tree).root.children if node.name.startswith("pl011"))
     path = tmp_path / "tree.dtb"
-    path.write_bytes(tree.replace(uart.properties["reg"], quads(0x0A00_0000, 0x1000)))
-    read = HELLO + "mov x1, #0xa000000\nldr w0, [x1, #%d]\noff"
+    path.write_bytes(tree.replace(uart.properties["reg"], quads(0x0D00_0000, 0x1000)))
+    read = HELLO + "mov x1, #0xd000000\nldr w0, [x1, #%d]\noff"
     job = replace(SMALL, dtb=path, cmdline="earlycon", memory=None)
     outcome = outcome_of(read % 8, job)
     assert (outcome.status, outcome.unanswered) == (Status.NO_ANSWER, "engine error")

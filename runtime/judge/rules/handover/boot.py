@@ -189,7 +189,7 @@ def _parked(record: Record) -> Iterator[Broken]:
 def _idle(record: Record) -> Iterator[Broken]:
     boot = _boot(record)
     if boot.stop.reason is StopReason.HALTED and boot.scene is not None and boot.scene.mmu:
-        yield _told(record, "the new kernel waits for an interrupt, and no device here raises one")
+        yield _told(record, "the new kernel waits for an interrupt, and none is to come")
 
 
 def _outside(record: Record) -> Iterator[Broken]:
@@ -292,13 +292,13 @@ _ROWS: tuple[tuple[str, str, str, Severity, Applies, Check, str, str, str], ...]
     (
         "boot.idle",
         "the new kernel has something to do",
-        "no device of this board raises an interrupt",
+        "ARM DDI 0487, D1.6 (WFI): no timer is armed, and the console has sent all it was given",
         Severity.NOTE,
         _ran,
         _idle,
-        "None: a machine has a timer, which goes on.",
+        "It waits for ever, unless another device interrupts it.",
         "--expect says what it should have printed by then",
-        "it has come as far as it gets without an interrupt",
+        "it has nothing to do, or waits for a device that this board has not",
     ),
     (
         "boot.vector",
