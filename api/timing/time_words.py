@@ -38,7 +38,9 @@ def error(row: TableRow) -> str:
 
 
 def seconds(value: float) -> str:
-    """A time, three digits."""
+    """A time, three digits, or all of its seconds."""
+    if value >= 1000:
+        return f"{value:,.0f} s"
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
         if value >= scale:
             return f"{value / scale:.3g} {unit}"

@@ -107,7 +107,7 @@ def command(table: bool, as_json: bool, **options: Any) -> int:
     machines, measured, only = (options.pop(name) for name in ("machines", "measured", "only"))
     trace, plot = options.pop("trace"), options.pop("plot")
     _check(machines, measured, plot, only=only)
-    keys = tuple(machines.split(",")) if machines else ()
+    keys = _keys(machines)
     from relokit.timing.timer import Timer, TimeReport, move_of_trace
 
     if trace is not None:
@@ -118,6 +118,17 @@ def command(table: bool, as_json: bool, **options: Any) -> int:
         timer, moves = _moves(options, keys, plot)
     report = TimeReport(moves) if only else timer.times(moves, machines=keys, measured=measured)
     return _show(report, as_json=as_json)
+
+
+def _keys(machines: str | None) -> tuple[str, ...]:
+    """Of the machines that are asked for; none of all."""
+    if machines is None:
+        return ()
+    keys = tuple(machines.split(","))
+    again = next((key for key in keys if keys.count(key) > 1), None)
+    if again is not None:
+        raise click.UsageError(f"--machine has {again[:40]!r} twice: leave one of them out")
+    return keys
 
 
 def _check(machines: str | None, measured: Path | None, plot: Path | None, *, only: bool) -> None:

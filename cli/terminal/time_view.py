@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from relokit.cli.terminal.output import plain
-from relokit.runtime.timing.counts import MoveCounts, Phase, Quantity
+from relokit.runtime.timing.counts import Count, MoveCounts, Phase, Quantity
 from relokit.runtime.timing.model.time_table import (
     LearntParameter,
     TimeTable,
@@ -46,9 +46,14 @@ def _state(state: MoveTimes) -> Iterator[str]:
     yield f"{counts.target}: {_moved(counts, scaled=state.scaled)}"
     yield ""
     yield from _columns(_counted(counts))
-    if state.machines:
-        yield ""
-        yield from _columns(_timed(state.machines))
+    yield ""
+    match state.machines:
+        case ():
+            yield from _columns(_each_counted(counts))
+        case (one,):
+            yield from _columns(_timed_alone(one))
+        case several:
+            yield from _columns(_timed(several))
 
 
 def _moved(counts: MoveCounts, *, scaled: bool) -> str:
@@ -95,6 +100,32 @@ def _device(counts: MoveCounts, phase: Phase) -> int:
         and row.memory is not None
         and not row.memory.cacheable
     )
+
+
+def _each_counted(counts: MoveCounts) -> Iterator[Sequence[str]]:
+    """All that is counted, by phase: classes, bytes, memory types, levels."""
+    phases = [phase for phase in Phase if any(row.phase is phase for row in counts.rows)]
+    yield ("counted", *(phase.value for phase in phases))
+    numbers: dict[str, dict[Phase, int]] = {}
+    order = list(Quantity)
+    for row in sorted(counts.rows, key=lambda one: (order.index(one.quantity), _what(one))):
+        numbers.setdefault(_what(row), {})[row.phase] = row.number
+    for what, by_phase in numbers.items():
+        yield (what, *(f"{by_phase[one]:,}" if one in by_phase else "-" for one in phases))
+
+
+def _what(row: Count) -> str:
+    words = [row.quantity.value]
+    words += [f"of {row.size} bytes"] if row.size else []
+    words += [row.memory.value] if row.memory else []
+    return ": ".join([" ".join(words), *([row.of] if row.of else [])])
+
+
+def _timed_alone(machine: MachineTimes) -> Iterator[Sequence[str]]:
+    yield (machine.machine, "time", "95 %")
+    for one in machine.phases:
+        yield (one.phase.value, spent(one.time), interval(one.time))
+    yield ("the move", spent(machine.move), interval(machine.move))
 
 
 def _timed(machines: Sequence[MachineTimes]) -> Iterator[Sequence[str]]:

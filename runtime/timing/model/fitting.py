@@ -78,7 +78,12 @@ def fit(machines: Iterable[Hardware], measurements: Sequence[Measurement]) -> Fi
     point = _solved(parts, start) if measurements else start
     residuals, slopes = parts(point)
     covariance, lost = _covariance(slopes)
-    undetermined = frozenset(one for one, is_lost in zip(unknowns, lost, strict=True) if is_lost)
+    # A parameter that ends near nothing has no part in any time there, and another one would seem
+    # to be known by what both of them have made: so it is asked where all have a part, too.
+    _, lost_at_start = _covariance(parts(start)[1])
+    undetermined = frozenset(
+        one for one, *is_lost in zip(unknowns, lost, lost_at_start, strict=True) if any(is_lost)
+    )
     return Fit(
         Beliefs(unknowns, point, covariance, undetermined),
         tuple(one for one, prior in zip(unknowns, priors, strict=True) if prior is None),

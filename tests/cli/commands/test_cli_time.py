@@ -18,10 +18,31 @@ def test_a_state_by_phase(cli: Cli) -> None:
     assert (result.code, result.err) == (0, "")
     first, *_ = lines = result.out.splitlines()
     assert first == "series:0,page=4k,va=48,el=nvhe: 3 pages, 0.0 MiB"
-    assert [line.split()[:5] for line in lines if line.startswith("copy")] == [
+    at = lines.index(next(line for line in lines if line.startswith("stingray")))
+    assert [line.split()[:5] for line in lines[:at] if line.startswith("copy")] == [
         ["copy", "2,112", "768", "768", "1,536"]
     ]
-    assert lines[-1].startswith("stingray ")
+    assert [line.split()[0] for line in lines[at + 1 :]] == [
+        "kernel", "the", "list", "copy", "maintenance", "table", "exit", "the",
+    ]  # fmt: skip
+    # What takes any time has its interval.
+    assert all(" to " in line for line in lines[at + 1 :])
+    both = cli("time", "--size", "8K", "--machine", "stingray,thunderx2").out.splitlines()
+    assert [line.split()[0] for line in both[-3:]] == ["machine", "stingray", "thunderx2"]
+
+
+def test_all_that_is_counted(cli: Cli) -> None:
+    """By class, by bytes and memory type, by level: as the document has it."""
+    document = cli("time", "--size", "8K", "--series", "12", "--counts", "--json").document
+    lines = cli("time", "--size", "8K", "--series", "12", "--counts").out.splitlines()
+    at = lines.index(next(line for line in lines if line.startswith("counted")))
+    cells = [part for line in lines[at + 1 :] for part in line.split("  ") if part.strip()]
+    numbers = [int(part.replace(",", "")) for part in cells if part.strip()[0].isdigit()]
+    rows = document["states"][0]["counts"]["rows"]
+    assert sorted(numbers) == sorted(row["number"] for row in rows)
+    shown = {part.strip() for part in cells}
+    assert {"instructions: loads", "stores of 16 bytes Normal Write-Back"} <= shown
+    assert {"operations: dc civac", "translations: level 2"} <= shown
 
 
 def test_several_states_are_a_table(cli: Cli) -> None:
@@ -71,6 +92,8 @@ def test_a_trace_of_a_move_that_does_not_arrive_is_refused(
     ("options", "why"),
     [
         (("--machine", "pentium"), "no machine 'pentium'"),
+        (("--machine", ""), "no machine ''"),
+        (("--machine", "stingray,thunderx2,stingray"), "has 'stingray' twice"),
         (("--machine", "stingray", "--fit", "x.toml"), "leave --machine out"),
         (("--plot", "a.svg", "--fit", "x.toml"), "leave --plot out"),
         (("--plot", "a.svg", "--kernel", "vmlinuz"), "leave --kernel out"),

@@ -174,6 +174,17 @@ def test_what_the_data_do_not_determine_is_named() -> None:
     assert taken(found, lines, asked) == pytest.approx(128 * 5e-9)
 
 
+@pytest.mark.parametrize("time", [1e-6, 1e-4, 10.0])
+def test_what_the_search_ends_at_determines_nothing(time: float) -> None:
+    """One of two may end where it has no part in the time any more: then the other one would be
+    known, by a measurement of both.
+    """
+    asked = machine(line=None, maintenance=None)
+    found = fit([asked], [Measurement("on", terms_of(ON, asked), time, SD)])
+    lost = {asked.unknown(name) for name in (P.LINE, P.MAINTENANCE)}
+    assert found.beliefs.undetermined == lost
+
+
 def test_what_is_known_as_a_product_is_told() -> None:
     """Cleaning costs both of them times each other, and one of them is hardly known."""
     asked = machine(clean=None)
