@@ -63,18 +63,23 @@ _pool = _Pool()
 
 
 class HostArea(mmap.mmap):
-    """Anonymous memory of so many bytes, none of which is there before it is touched.
+    """Anonymous memory of so many bytes from ``offset`` on, none of which is there before it is
+    touched; that is where a huge page begins.
 
     What :func:`fill` brought into it goes to the next one when nothing refers to this any more.
     """
 
+    offset: int
     filled: list[tuple[int, int]]
     """Host addresses and bytes of whole huge pages."""
 
     def __new__(cls, size: int) -> HostArea:
         """Raises OSError or ValueError as the host refuses."""
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
-        area = super().__new__(cls, -1, size, flags=flags)
+        # For whole huge pages Linux wants room to align them, and finds none where the last area
+        # was. An engine is used again for RAM at the same place only, so we do that ourselves.
+        area = super().__new__(cls, -1, size + HUGE_PAGE + HOST_PAGE, flags=flags)
+        area.offset = whole_pages(address_of(area), len(area), HUGE_PAGE)[0] - address_of(area)
         area.filled = []
         return area
 

@@ -50,7 +50,7 @@ class GuestMemory:
         self._is_whole = len(self.banks) == 1
         area = _host_memory(size)
         self._area: HostArea | None = area
-        self._ram: Bytes | None = np.frombuffer(area, dtype=np.uint8)
+        self._ram: Bytes | None = np.frombuffer(area, np.uint8, size, area.offset)
         # The same bytes: a view of NumPy's for the few of them takes longer than they do.
         self._bytes: memoryview | None = self._ram.data
 
