@@ -117,7 +117,7 @@ class Cpu(Addresses):
         if not has_el2:
             answers |= without_el2(self.read)
         time = Clock(self, self._count)
-        self._system = SystemAccess(self, self._mmu, cache_line, answers, time, self.stop)
+        self._system = SystemAccess(self, model, self._mmu, cache_line, answers, time, self.stop)
 
     def retire(self) -> None:
         """Give the engine to the next guest that is alike; this CPU is not used any more.

@@ -46,11 +46,12 @@ class Engine:
             self._new: Any = self.uc.context_save()
         except UcError as error:
             raise MachineError(f"Unicorn cannot hold this guest: {error}") from None
-        self._debug = _debug_controls(Registers(self.uc).read("ID_AA64DFR0_EL1"))
+        self._registers = Registers(self.uc)
+        self._debug = _debug_controls(self._registers.read("ID_AA64DFR0_EL1"))
 
     def give_back(self) -> None:
         """Keep it for the next guest: nobody has a hook or a register of it in hand any more."""
-        registers = Registers(self.uc)
+        registers = self._registers
         if any(control & _ENABLED for control in registers.values(self._debug)):
             return
         self.uc.context_restore(self._new)

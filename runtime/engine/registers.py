@@ -33,6 +33,7 @@ _X = (
     a64.UC_ARM64_REG_X29,
     a64.UC_ARM64_REG_X30,
 )
+_X_IDS = (ctypes.c_int * len(_X))(*_X)
 _PC, _SP, _PSTATE, _CP = (
     a64.UC_ARM64_REG_PC,
     a64.UC_ARM64_REG_SP,
@@ -61,7 +62,6 @@ class Registers:
         self.uc = uc
         # The engine's own reg_read looks for the kind of a register each time: five times as slow.
         self._handle = uc._uch
-        self._x_ids = (ctypes.c_int * len(_X))(*_X)
         self._x_values = (ctypes.c_uint64 * len(_X))()
         first = ctypes.addressof(self._x_values)
         self._x_pointers = (ctypes.c_void_p * len(_X))(*(first + 8 * n for n in range(len(_X))))
@@ -93,7 +93,7 @@ class Registers:
     @property
     def registers(self) -> tuple[int, ...]:
         """x0..x30."""
-        uclib.uc_reg_read_batch(self._handle, self._x_ids, self._x_pointers, len(_X))
+        uclib.uc_reg_read_batch(self._handle, _X_IDS, self._x_pointers, len(_X))
         return tuple(self._x_values)
 
     @property

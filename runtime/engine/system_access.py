@@ -34,8 +34,13 @@ _LARGEST_GRANULE = 9
 """Log2 of the words that an exclusive access may reserve, at most (D24.2, CTR_EL0.ERG)."""
 
 
+_timed: dict[str, frozenset[int]] = {}
+"""Registers of the clock that a CPU model has; to ask the engine for each takes a while."""
+
+
 class SystemAccess:
-    """Hooks on the MRS and MSR of the engine behind ``registers``; must live as long as it does.
+    """Hooks on the MRS and MSR of the engine behind ``registers``, a CPU of ``model``; must live as
+    long as it does.
 
     ``cache_line`` in bytes is what CTR_EL0 shows of data, the model's own if None; MachineError if
     it cannot say that. ``answers`` are other registers that do not read as the model has them, by
@@ -46,6 +51,7 @@ class SystemAccess:
     def __init__(
         self,
         registers: Registers,
+        model: str,
         mmu: Mmu,
         cache_line: int | None,
         answers: Mapping[str, int],
@@ -66,7 +72,8 @@ class SystemAccess:
             HOOK_INSN_SYS_CFUNC(self._guarded(self._on_mrs)),
             HOOK_INSN_SYS_CFUNC(self._guarded(self._on_msr)),
         ]
-        self._timed = frozenset(filter(registers.has, clock.READ))
+        self._timed = _timed.get(model) or frozenset(filter(registers.has, clock.READ))
+        _timed[model] = self._timed
         reads, writes = (
             native_hooks.new_filter(keys | redirected, handler)
             for keys, handler in zip(

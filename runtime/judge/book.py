@@ -110,7 +110,8 @@ def judge(
             not_judged[rule.name] = str(missing)
         else:
             applied.append(rule.name)
-        told.extend(bounded(rule, found))
+        if found:
+            told.extend(bounded(rule, found))
     beside = _beside(record, profile)
     findings = tuple(
         _finding(record, one, number, beside)

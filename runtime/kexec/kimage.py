@@ -179,26 +179,27 @@ def build_kimage(
     )
     # entry, last_entry and control_code_page are pointers in the kernel: linear-map VAs. (The
     # last one is a struct page there; no code of the relocation follows it.)
-    for field in WORD_FIELDS:
-        if layout.arch is not None or field not in ARCH_FIELDS:
-            write_field(memory, kimage, field, 0)
-    for field, value in (
-        ("head", head),
-        ("entry", last + linear_offset),
-        ("last_entry", page_last + linear_offset),
-        ("start", start),
-        ("control_code_page", control + linear_offset),
-        ("nr_segments", len(segments)),
-        ("flags", flags),
-    ):
+    fields = dict.fromkeys(
+        (one for one in WORD_FIELDS if layout.arch is not None or one not in ARCH_FIELDS), 0
+    )
+    fields |= {
+        "head": head,
+        "entry": last + linear_offset,
+        "last_entry": page_last + linear_offset,
+        "start": start,
+        "control_code_page": control + linear_offset,
+        "nr_segments": len(segments),
+        "flags": flags,
+    }
+    if layout.arch is not None:
+        fields["dtb_mem"] = dtb_mem
+    for field, value in fields.items():
         write_field(memory, kimage, field, value)
     for index, segment in enumerate(segments):
         at = struct + layout.segment + index * SEGMENT_SIZE
         memory.write_u64(at + BUFSZ, segment.bufsz)
         memory.write_u64(at + MEM, segment.mem)
         memory.write_u64(at + MEMSZ, segment.memsz)
-    if layout.arch is not None:
-        write_field(memory, kimage, "dtb_mem", dtb_mem)
     return kimage
 
 

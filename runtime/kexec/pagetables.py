@@ -98,11 +98,28 @@ class PageTables:
         table, reached = self._one_table(va - self.low, size, level)
         if reached == level:
             index = (va - self.low) // span & self.granule.entries - 1
+            if size == span:
+                self._write_one(table + index * ENTRY_SIZE, va, pa, level, attributes)
+                return
             words = self.memory.u64(table + index * ENTRY_SIZE, size // span)
             self._write(words, slice(None), va, pa, level, attributes)
             return
         for at, slots in self._slots(table, reached, va, size, level):
             self._write(self.memory.words, slots, va + at, pa + at, level, attributes)
+
+    def _write_one(self, entry: int, va: int, pa: int, level: int, attributes: int) -> None:
+        """As :meth:`_write`, for the only entry, at PA ``entry``: a tenth of what numpy takes."""
+        if self.memory.read_u64(entry) & d.VALID:
+            raise self._is_mapped(va)
+        self.memory.write_u64(entry, self.output.encode(pa) | self._bits(level, attributes))
+
+    def _bits(self, level: int, attributes: int) -> int:
+        """A leaf without its address."""
+        kind = d.PAGE if level == LEAF_LEVEL else d.BLOCK
+        return self.output.attributes(attributes) | kind
+
+    def _is_mapped(self, va: int) -> MachineError:
+        return MachineError(f"{self.owner}: VA {va:#x} is mapped already")
 
     def _write(
         self,
@@ -117,12 +134,9 @@ class PageTables:
         span = self.granule.span(level)
         taken = words[at] & np.uint64(d.VALID) != 0
         if taken.any():
-            first = va + int(taken.argmax()) * span
-            raise MachineError(f"{self.owner}: VA {first:#x} is mapped already")
-        kind = d.PAGE if level == LEAF_LEVEL else d.BLOCK
+            raise self._is_mapped(va + int(taken.argmax()) * span)
         pas = np.uint64(pa) + np.arange(len(taken), dtype=np.uint64) * np.uint64(span)
-        bits = self.output.attributes(attributes) | kind
-        words[at] = self.output.encode(pas) | np.uint64(bits)
+        words[at] = self.output.encode(pas) | np.uint64(self._bits(level, attributes))
 
     def _one_table(self, offset: int, size: int, level: int) -> tuple[int, int]:
         """The lowest table over all of a range, no lower than ``level``: its PA, and its level.

@@ -32,8 +32,9 @@ def _applies(clause: Clause) -> Applies:
             return why
         try:
             el = known(record.promises[-1].el)
-            if any(_counts(record, row, el) for row in clause.rows):
-                return None
+            for row in clause.rows:
+                if _counts(record, row, el):
+                    return None
         except UnknownFactError:
             return None
         return f"nothing of it is asked of this CPU, entered at EL{el}"

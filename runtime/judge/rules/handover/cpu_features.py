@@ -86,14 +86,21 @@ class CpuFeatures:
         raise UnknownFactError(next(why for one, why in self.unknown.items() if one in wanted))
 
 
+_last: tuple[Mapping[str, int], CpuFeatures] | None = None
+"""Those of the last record: sixty rules ask one after the other."""
+
+
 def features_of(identity: Mapping[str, int]) -> CpuFeatures:
-    """The features of a CPU with these ID registers."""
-    return _features_of(tuple(identity.items()))
+    """The features of a CPU with these ID registers, which do not change."""
+    global _last
+    if _last is None or _last[0] is not identity:
+        _last = identity, _features_of(tuple(identity.items()))
+    return _last[1]
 
 
 @lru_cache(maxsize=16)
 def _features_of(identity: tuple[tuple[str, int], ...]) -> CpuFeatures:
-    """There are few CPUs in a matrix, and many rules that ask."""
+    """There are few CPUs in a matrix."""
     registers = dict(identity)
     there: set[CpuFeature] = set()
     lacking: set[CpuFeature] = set()

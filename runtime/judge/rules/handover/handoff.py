@@ -38,8 +38,9 @@ Where = Callable[[Record, int], Whence | None]
 
 def enters_a_kernel(record: Record) -> str | None:
     """Why no kernel is booted."""
-    if any(promise.role is StationRole.RESUMED for promise in record.promises):
-        return "a kernel is resumed, none is booted"
+    for promise in record.promises:
+        if promise.role is StationRole.RESUMED:
+            return "a kernel is resumed, none is booted"
     return None
 
 
