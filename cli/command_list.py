@@ -11,6 +11,7 @@ from relokit.codegen.base.version import VERSION
 
 COMMANDS = {
     "run": "Build the relocation, run it in a machine and judge the hand-over.",
+    "kexec": "Boot a shipped kernel, have it kexec, and judge it doing that.",
     "judge": "Judge a trace that run has written, again and without running.",
     "export": "Write an ELF: executable, relocatable, or bootable in QEMU.",
     "generate": "Write the rendered assembly, the ld script and a Makefile.",

@@ -57,7 +57,7 @@ def _only(name: str, value: object) -> Callable[[Mapping[str, Any]], bool]:
 
 IDLE_OPTIONS = (
     IdleOption(
-        ("run", "judge"),
+        ("run", "judge", "kexec"),
         lambda given: given["as_json"],
         ("verbose",),
         "--json has what each rule answered: leave {flag} out",

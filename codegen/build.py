@@ -51,6 +51,7 @@ KERNEL = Recipe(
 DEMO = Recipe("demo", ("demo.S.j2",), "demo.lds.j2")
 PURGATORY = Recipe("purgatory", ("purgatory.S.j2",), "purgatory.lds.j2")
 HARNESS = Recipe("harness", ("harness.S.j2",), "harness.lds.j2")
+USER_SPACE = Recipe("user_space", ("user_space.S.j2",), "user_space.lds.j2")
 
 
 def render_recipe(
@@ -73,6 +74,8 @@ def render_recipe(
 
 def variables(target: Target) -> dict[str, object]:
     """What the templates may ask of a target: features by name, sizes in bytes, constants."""
+    from relokit.codegen import user_space
+
     layout = target.layout
     return {
         "build_note": f"relokit {VERSION} {target.kernel_name}",
@@ -125,6 +128,7 @@ def variables(target: Target) -> dict[str, object]:
         "boot_cpu_mode_el2": facts.BOOT_CPU_MODE_EL2,
         "current_el_el1": facts.CURRENT_EL_EL1,
         "psci_system_off": facts.PSCI_SYSTEM_OFF,
+        "user_space": user_space.variables(),
     }
 
 

@@ -49,6 +49,10 @@ ALLOWED = {
         "runtime.engine"
     ),
     "runtime.kexec": "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.board",
+    "runtime.found": (
+        "codegen, codegen.base, linker, linker.kernel, runtime.guest, runtime.arch, runtime.board, "
+        "runtime.kexec"
+    ),
     "runtime.campaign": "codegen, codegen.base, runtime.guest, runtime.kexec",
     "runtime.state": "codegen.*, linker.*, runtime.guest, runtime.kexec",
     "runtime.judge.model": "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record",
@@ -76,6 +80,11 @@ ALLOWED = {
         "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
         "runtime.board, runtime.kexec, runtime.judge, runtime.evidence, runtime.timing"
     ),
+    "runtime.live": (
+        "codegen, codegen.base, linker, linker.kernel, runtime.guest, runtime.arch, "
+        "runtime.record, runtime.engine, runtime.board, runtime.kexec, runtime.found, "
+        "runtime.judge, runtime.evidence, runtime.run"
+    ),
     "runtime.behaviour": (
         "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
         "runtime.kexec, runtime.judge, runtime.evidence, runtime.run"
@@ -87,7 +96,7 @@ ALLOWED = {
     ),
     "runtime.room": (
         "codegen.*, linker.*, runtime.timing, runtime.kexec, runtime.judge, runtime.run, "
-        "runtime.state, runtime.behaviour, runtime.mutation"
+        "runtime.live, runtime.state, runtime.behaviour, runtime.mutation"
     ),
     "": "codegen.*, linker.*, diffing.*, runtime.*",
     "timing": (
@@ -97,8 +106,8 @@ ALLOWED = {
     "cli.pages": "codegen.base, diffing.*",
     "cli.terminal": (
         "relokit, timing, codegen, codegen.base, diffing.*, runtime.guest, runtime.timing.*, "
-        "runtime.kexec, runtime.campaign, runtime.judge, runtime.judge.rules, runtime.behaviour, "
-        "runtime.mutation, cli.pages"
+        "runtime.kexec, runtime.live, runtime.campaign, runtime.judge, runtime.judge.rules, "
+        "runtime.behaviour, runtime.mutation, cli.pages"
     ),
     "cli": (
         "relokit, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, "
@@ -106,8 +115,8 @@ ALLOWED = {
     ),
     "cli.commands": (
         "relokit, timing, codegen, codegen.base, linker.foreign, linker.kernel, diffing.*, "
-        "runtime.kexec, runtime.campaign, runtime.behaviour, runtime.mutation, cli, cli.pages, "
-        "cli.terminal"
+        "runtime.kexec, runtime.live, runtime.campaign, runtime.behaviour, runtime.mutation, cli, "
+        "cli.pages, cli.terminal"
     ),
 }
 

@@ -52,7 +52,8 @@ class Kimage:
     """A struct kimage in guest memory. ``pa`` is where, ``va`` its linear-map address.
 
     ``head`` is the first list word; ``entries`` counts destination and source words (0 in
-    place, when ``list_pages`` is None). ``control_page`` is the PA of the control code page.
+    place). ``list_pages`` are the pages of the list in its order, one region where they follow each
+    other; there are none in place. ``control_page`` is the PA of the control code page.
     ``listed`` are the list's pages as they were written.
     """
 
@@ -61,7 +62,7 @@ class Kimage:
     va: int
     head: int
     entries: int
-    list_pages: Region | None
+    list_pages: tuple[Region, ...]
     control_page: int
     segments: tuple[KexecSegment, ...]
     page_size: int
@@ -70,9 +71,22 @@ class Kimage:
     @property
     def list_words(self) -> int:
         """Words of the list, with those that lead from page to page and IND_DONE; 0 in place."""
-        if self.list_pages is None:
-            return 0
-        return self.entries + self.list_pages.size // self.page_size
+        return self.entries + self.list_size // self.page_size
+
+    @property
+    def list_size(self) -> int:
+        """Bytes of the list's pages."""
+        return sum(region.size for region in self.list_pages)
+
+    @property
+    def list_extents(self) -> tuple[tuple[int, int], ...]:
+        """Where the words of the list are: PAs from one to the other, in its order."""
+        found, left = [], self.list_words * WORD
+        for region in self.list_pages:
+            size = min(region.size, left)
+            found.append((region.base, region.base + size))
+            left -= size
+        return tuple(found)
 
     @property
     def in_place(self) -> bool:
@@ -160,11 +174,11 @@ def build_kimage(
     memory.u64(struct, (page.end - struct) // WORD).fill(POISON)
     control = allocator.alloc(Owner(OwnerKind.CONTROL_PAGE), page_size).base
     words = np.empty(0, dtype=np.uint64) if in_place else _words(segments, sources, page_size)
-    list_pages: Region | None = None
+    list_pages: tuple[Region, ...] = ()
     head, last, page_last = IND_DONE, struct + layout.head, struct + layout.head
     if not in_place:
-        list_pages, last, page_last = _write_list(memory, allocator, words, page_size)
-        head = list_pages.base | IND_INDIRECTION
+        region, last, page_last = _write_list(memory, allocator, words, page_size)
+        list_pages, head = (region,), region.base | IND_INDIRECTION
     kimage = Kimage(
         layout=layout,
         pa=struct,
@@ -175,7 +189,7 @@ def build_kimage(
         control_page=control,
         segments=tuple(segments),
         page_size=page_size,
-        listed=b"" if list_pages is None else memory.read(list_pages.base, list_pages.size),
+        listed=b"".join(memory.read(one.base, one.size) for one in list_pages),
     )
     # entry, last_entry and control_code_page are pointers in the kernel: linear-map VAs. (The
     # last one is a struct page there; no code of the relocation follows it.)

@@ -6,6 +6,7 @@ state of the series; what kernel assembly does is executed later by the CPU.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 import numpy as np
@@ -46,12 +47,25 @@ OWN_PLACE_TURN = 8
 
 
 @dataclass(frozen=True)
+class Found:
+    """What is known of a Machine that was found, and not built here.
+
+    ``words`` are those of struct kimage by KimageLayout's names, as the load had left them.
+    ``history`` says why nobody knows what was done to caches before.
+    """
+
+    words: Mapping[str, int]
+    history: str
+
+
+@dataclass(frozen=True)
 class Machine:
     """Guest RAM with everything in it, and where the CPU starts (machine_kexec, by its VA).
 
     ``jump`` is the PA at which relocation code is entered, None if there is nothing to move
     and it is skipped (patch 5). ``stages`` are entered after it, the new kernel last.
     ``el_at_jump`` and ``el_at_start`` are the exception levels the series promises there.
+    ``found`` is None for a Machine that was built here.
     """
 
     target: Target
@@ -64,6 +78,7 @@ class Machine:
     stages: tuple[Stage, ...]
     el_at_jump: int
     el_at_start: int
+    found: Found | None = None
 
     @property
     def memory(self) -> GuestMemory:

@@ -123,9 +123,9 @@ def _range(when: When, what: What, operation: CacheOperation, size: int, line: i
 def _list_words(kimage: Kimage, line: int, when: When) -> Maintenance:
     """The head in struct kimage, and every word up to IND_DONE, each cleaned by itself."""
     words = lines = 0
-    if kimage.list_pages is not None:
+    if kimage.list_pages:
         per_page = kimage.page_size // WORD
-        pages = kimage.list_pages.size // kimage.page_size
+        pages = kimage.list_size // kimage.page_size
         # IND_DONE, and the indirections at the ends of all pages but the last.
         words = kimage.entries + pages
         in_last = words - (pages - 1) * per_page

@@ -32,7 +32,8 @@ class CpuState:
 
 @dataclass(frozen=True, slots=True)
 class OldKernel:
-    """``image`` at ``region``, mapped by the tables at PA ``swapper``.
+    """``image``, whose first byte is at VA ``va``, at ``region``, mapped by the tables at PA
+    ``swapper``.
 
     ``zero_page`` is the PA of the empty table, ``linear_offset`` is VA minus PA in the linear
     map.
@@ -40,6 +41,7 @@ class OldKernel:
 
     target: Target
     image: Image
+    va: int
     region: Region
     memory: GuestMemory
     allocator: PageAllocator
@@ -59,11 +61,11 @@ class OldKernel:
 
     def pa(self, symbol: str) -> int:
         """PA of one of its symbols."""
-        return self.image.symbol(symbol) - self.target.kimage_vaddr + self.region.base
+        return self.image.symbol(symbol) - self.va + self.region.base
 
     def locate(self, pc: int) -> tuple[Image, int] | None:
         """The image and VA of its code at ``pc``, which is a VA or, with the MMU off, a PA."""
-        for va in (pc, pc - self.region.base + self.target.kimage_vaddr):
+        for va in (pc, pc - self.region.base + self.va):
             if self.image.section_at(va):
                 return self.image, va
         return None
@@ -110,6 +112,7 @@ def load_old_kernel(
     return OldKernel(
         target=target,
         image=image,
+        va=target.kimage_vaddr,
         region=region,
         memory=memory,
         allocator=allocator,

@@ -120,19 +120,19 @@ def _spoil_field(machine: Machine, edit: DataEdit) -> tuple[str, ...]:
 
 def _entries(machine: Machine) -> list[int]:
     """The words of the list's first page, IND_DONE included, and the one behind it."""
-    pages = machine.kimage.list_pages
-    if pages is None:
+    if not machine.kimage.list_pages:
         return []
+    base = machine.kimage.list_pages[0].base
     most = machine.target.page_size // WORD
     count = min(machine.kimage.entries + 2, most)
-    return [machine.memory.read_u64(pages.base + WORD * number) for number in range(count)]
+    return [machine.memory.read_u64(base + WORD * number) for number in range(count)]
 
 
 def _spoil_entry(machine: Machine, edit: DataEdit) -> tuple[str, ...]:
     words, number = _entries(machine), int(edit.name)
-    pages = machine.kimage.list_pages
-    if number >= len(words) - 1 or pages is None:
+    if number >= len(words) - 1:
         raise NoSuchDataError
+    base = machine.kimage.list_pages[0].base
     word, page = words[number], machine.target.page_size
     before = tuple(words)
     if edit.change == DROPPED:
@@ -145,11 +145,11 @@ def _spoil_entry(machine: Machine, edit: DataEdit) -> tuple[str, ...]:
         [flag] = [flag for flag, text in _FLAGS.items() if text == edit.change]
         words[number] = word & ~_ALL_FLAGS | flag
     for at, changed in enumerate(words):
-        machine.memory.write_u64(pages.base + WORD * at, changed & (1 << 64) - 1)
+        machine.memory.write_u64(base + WORD * at, changed & (1 << 64) - 1)
     # A repeated entry shows at the next one.
     both = range(number, min(len(words), len(before)))
     shows = next((at for at in both if words[at] != before[at]), number)
-    return (hex(pages.base + WORD * shows), hex(word & -page))
+    return (hex(base + WORD * shows), hex(word & -page))
 
 
 def _trail(machine: Machine, use: str) -> tuple[WalkStep, ...]:
@@ -167,12 +167,12 @@ def _address(machine: Machine, use: str) -> int | None:
         return kimage.control_page
     if use == "kimage":
         return kimage.va
-    if kimage.list_pages is None:
+    if not kimage.list_pages:
         return None
     pas = {
-        "list": kimage.list_pages.base,
+        "list": kimage.list_pages[0].base,
         "destination": kimage.segments[0].mem,
-        "source": machine.memory.read_u64(kimage.list_pages.base + WORD) & -kimage.page_size,
+        "source": machine.memory.read_u64(kimage.list_pages[0].base + WORD) & -kimage.page_size,
     }
     return pas[use] + offset & (1 << 64) - 1
 

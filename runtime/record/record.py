@@ -16,7 +16,7 @@ from relokit.codegen.target import Regime
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.record.effect_facts import EffectFacts
-from relokit.runtime.record.given import Given
+from relokit.runtime.record.given import Extent, Given
 from relokit.runtime.record.interrupt_seen import InterruptSeen
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.memory_facts import Arrival, Damage, Prepared
@@ -147,7 +147,8 @@ class Record:
     how often, ``tables`` what it may have been translated by. ``segments`` are what the new kernel
     is given, or one that is resumed finds back, and ``regions`` who owns RAM, ascending;
     ``ownership`` is what of it is to be read and filled. ``platform`` is the machine as the old
-    kernel found it, ``given`` what the new one finds in RAM (None if one is resumed).
+    kernel found it, ``given`` what the new one finds in RAM (None if one is resumed). ``banks`` is
+    where RAM is: first PA and bytes.
     """
 
     regime: Regime | Unknown
@@ -175,6 +176,7 @@ class Record:
     effects: EffectFacts | None = None
     path: CodePath | Unknown = NOBODY_LOOKED
     executed: Executed | Unknown = NOBODY_LOOKED
+    banks: tuple[Extent, ...] | Unknown = NOBODY_LOOKED
 
     @property
     def complete(self) -> bool:

@@ -25,7 +25,7 @@ from relokit.runtime.run.scenes import place_in, scene_of
 from relokit.runtime.run.storms import Storm
 
 TICKS = 1000
-_BY_ITSELF = frozenset({StopReason.POWERED_OFF, StopReason.PRINTED})
+BY_ITSELF = frozenset({StopReason.POWERED_OFF, StopReason.PRINTED})
 
 
 class BootWatcher(Protocol):
@@ -84,8 +84,8 @@ def run_on(
         if kernel - one.segment.mem in range(one.segment.memsz)
     )
     scene = None
-    if stop.reason not in _BY_ITSELF:
-        scene = _scene(machine, cpu, stop, entered, demo)
+    if stop.reason not in BY_ITSELF:
+        scene = scene_of_kernel(machine, cpu, stop, entered, demo)
     return BootFacts(
         entered.kind, screen.text, stop, seconds, limits, job.expect, screen.dropped, scene
     )
@@ -105,7 +105,9 @@ def _of_the_board(machine: Machine, stop: Stop) -> Stop:
     return stop
 
 
-def _scene(machine: Machine, cpu: Cpu, stop: Stop, kernel: Loaded, demo: Image | None) -> Scene:
+def scene_of_kernel(
+    machine: Machine, cpu: Cpu, stop: Stop, kernel: Loaded, demo: Image | None = None
+) -> Scene:
     """Where the new kernel ended, in its own words: a kernel's PC is known by its PA."""
     scene = scene_of(machine, cpu, stop)
     if scene.code_pa is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from relokit.codegen.base.errors import MachineError
 from relokit.codegen.system_registers import register_key
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.record.platform_facts import IDENTITY, PROVIDED, PlatformFacts
@@ -38,18 +37,11 @@ def provided(cpu: Cpu) -> dict[str, int]:
 def _values(cpu: Cpu, names: Names) -> dict[str, int]:
     known = _had.get((cpu.model, names))
     if known is None:
-        had = tuple(name for name in names if _has(cpu, name))
+        # A board may add registers that the engine lacks: they come and go with it.
+        had = tuple(name for name in names if cpu.has(register_key(name)))
         known = _had[cpu.model, names] = had, tuple(register_key(name) for name in had)
     had, keys = known
     return dict(zip(had, cpu.values(keys), strict=True))
-
-
-def _has(cpu: Cpu, name: str) -> bool:
-    try:
-        cpu.read(name)
-    except MachineError:
-        return False
-    return True
 
 
 def _facts(cpu: Cpu, system: dict[str, int]) -> CpuFacts:

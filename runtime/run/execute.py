@@ -29,7 +29,7 @@ from relokit.runtime.record.record import Record, Seen, SegmentPlace
 from relokit.runtime.record.scene import Scene
 from relokit.runtime.record.stations import Promise, StationRole
 from relokit.runtime.run.given_reading import given
-from relokit.runtime.run.journey import NEVER_REACHED, Journey, Report
+from relokit.runtime.run.journey import NEVER_REACHED, OF_OTHERS, SHORT, Journey, Report
 from relokit.runtime.run.keepsake import Keepsake
 from relokit.runtime.run.prepared import prepared_facts
 
@@ -55,6 +55,7 @@ def execute(
     Whatever the guest does is in the Record.
     """
     page_size = machine.target.page_size
+    limits = SHORT if machine.found is None else OF_OTHERS
     promises = tuple(_promise(machine, stage) for stage in machine.stages)
     journey = Journey(machine, cpu, _jump_promise(machine), promises)
     destinations = [
@@ -63,10 +64,10 @@ def execute(
     recording, effects = _recording(machine, cpu, job), _effects(machine, cpu, job)
     interruption = _interruption(cpu, job)
     with recording or nullcontext(), interruption or nullcontext():
-        journey.prelude()
+        journey.prelude(limits)
         prepared, keepsake = prepared_facts(machine), Keepsake(machine)
         journey.move(destinations, job, report, watch)
-        journey.onward()
+        journey.onward(limits)
     # What the CPU saw where it ended, before RAM is what memory is.
     scene = journey.scene()
     felt = effects.end(entered=bool(journey.reached)) if effects else None
@@ -101,6 +102,7 @@ def execute(
         effects=felt,
         path=seen.path,
         executed=seen.executed,
+        banks=machine.memory.banks,
     )
 
 
@@ -165,6 +167,7 @@ def execute_resume(resume: Resume, cpu: Cpu, job: Job, report: Report) -> Record
         effects=felt,
         path=seen.path,
         executed=seen.executed,
+        banks=resume.memory.banks,
     )
 
 

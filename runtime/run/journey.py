@@ -28,6 +28,8 @@ Report = Callable[[str, int, int], None]
 
 # The old kernel's last steps are some sixty instructions; the rest is slack for broken ones.
 SHORT = Limits(100_000, 10.0)
+OF_OTHERS = Limits(1 << 31, 60.0)
+"""The same of a machine that was found: it prints, and its purgatory may hash what it hands on."""
 LEAST_INSTRUCTIONS = 1 << 22
 """What any move may take."""
 HEADROOM = 32
@@ -93,19 +95,19 @@ class Journey:
         """Whether every leg so far has reached its end."""
         return all(leg.stop.reason is StopReason.REACHED for leg in self.legs)
 
-    def prelude(self) -> None:
+    def prelude(self, limits: Limits = SHORT) -> None:
         """From the guest's state to the jump; where nothing is moved, to what is entered."""
         first = self._jump or self._promises[0]
         stop = self._cpu.run(
             self._guest.state.pc,
             until=known(first.pc),
-            max_instructions=SHORT.instructions,
-            timeout_s=SHORT.seconds,
+            max_instructions=limits.instructions,
+            timeout_s=limits.seconds,
         )
         if self._jump is None:
-            self._enter(LegName.PRELUDE, stop, SHORT)
+            self._enter(LegName.PRELUDE, stop, limits)
             return
-        self.legs.append(Leg(LegName.PRELUDE, stop, SHORT))
+        self.legs.append(Leg(LegName.PRELUDE, stop, limits))
         if self.going:
             self.jump = JumpFacts(self._jump, cpu_facts(self._cpu))
 
@@ -152,16 +154,16 @@ class Journey:
             self.operations = counter.counts()
         self._enter(LegName.MOVE, stop, limits)
 
-    def onward(self) -> None:
+    def onward(self, limits: Limits = SHORT) -> None:
         """From each of what is entered to the next: a purgatory hands on to the kernel."""
         while self.going and len(self.reached) < len(self._promises):
             stop = self._cpu.run(
                 self._cpu.pc,
                 until=known(self._promises[len(self.reached)].pc),
-                max_instructions=SHORT.instructions,
-                timeout_s=SHORT.seconds,
+                max_instructions=limits.instructions,
+                timeout_s=limits.seconds,
             )
-            self._enter(LegName.PURGATORY, stop, SHORT)
+            self._enter(LegName.PURGATORY, stop, limits)
 
     def scene(self) -> Scene | None:
         """Where the way ended, unless it has led to its end."""

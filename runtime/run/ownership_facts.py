@@ -27,9 +27,7 @@ def ownership_of(machine: Machine) -> Ownership | Unknown:
             targets, sources = walk_list(machine.memory, head, page)
         except MachineError as error:
             return Unknown(f"the list is broken: {error.message}")
-        assert kimage.list_pages is not None
-        base = kimage.list_pages.base
-        listed = ((base, base + kimage.list_words * WORD),)
+        listed = merged(kimage.list_extents)
     readable = [
         (kimage.pa, kimage.pa + kimage.layout.size),
         (kimage.control_page, kimage.control_page + page),

@@ -109,12 +109,8 @@ def _cleaned(machine: Machine, what: What, sources: list[Range]) -> list[Range]:
         case What.SEGMENTS:
             return _segments(kimage)
         case What.LIST:
-            found = [(kimage.pa, kimage.pa + WORD)]
-            if kimage.list_pages is not None:
-                # Every page but the last is full; behind IND_DONE nothing is cleaned.
-                base = kimage.list_pages.base
-                found.append((base, base + kimage.list_words * WORD))
-            return found
+            # Every page but the last is full; behind IND_DONE nothing is cleaned.
+            return [(kimage.pa, kimage.pa + WORD), *kimage.list_extents]
         case What.VECTORS:
             return [
                 (region.base, region.base + VECTOR_TABLE_SIZE)

@@ -74,8 +74,13 @@ def prepared_facts(machine: Machine) -> Prepared:
 
 
 def expected_fields(machine: Machine) -> dict[str, int]:
-    """The words of struct kimage that this state of the series reads, with their values."""
+    """The words of struct kimage that this state of the series reads, with their values.
+
+    Of a machine that was found, as its load had left them.
+    """
     target, kimage = machine.target, machine.kimage
+    if machine.found is not None:
+        return dict(machine.found.words)
     fields = {"head": kimage.head, "start": machine.start}
     if kimage.layout.arch is not None:
         fields["dtb_mem"] = machine.stages[0].x0
@@ -147,15 +152,16 @@ def _list_facts(machine: Machine, listed: Words) -> ListFacts:
 def _changed_entry(machine: Machine) -> WordDifference | None:
     """The first word of the list that is not as it was written."""
     kimage = machine.kimage
-    if kimage.list_pages is None:
-        return None
-    held = machine.memory.u64(kimage.list_pages.base, kimage.list_words)
-    wanted = np.frombuffer(kimage.listed, np.uint64, kimage.list_words)
-    wrong = np.flatnonzero(held != wanted)
-    if not len(wrong):
-        return None
-    at = int(wrong[0])
-    return WordDifference(kimage.list_pages.base + 8 * at, int(held[at]), int(wanted[at]))
+    offset = 0
+    for start, end in kimage.list_extents:
+        held = machine.memory.u64(start, (end - start) // 8)
+        wanted = np.frombuffer(kimage.listed, np.uint64, len(held), offset)
+        wrong = np.flatnonzero(held != wanted)
+        if len(wrong):
+            at = int(wrong[0])
+            return WordDifference(start + 8 * at, int(held[at]), int(wanted[at]))
+        offset += end - start
+    return None
 
 
 def _empty_table(machine: Machine) -> EmptyTable:

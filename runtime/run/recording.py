@@ -11,6 +11,7 @@ from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.record.claims import Ownership
 from relokit.runtime.record.known import Unknown
+from relokit.runtime.record.prehistory import Prehistory
 from relokit.runtime.record.record import Seen
 from relokit.runtime.run.code_reading import code_seen
 from relokit.runtime.run.ownership_facts import ownership_of, ownership_of_resume
@@ -26,10 +27,13 @@ class Recording:
         self._recorder = Recorder(cpu)
         self._tables = TablesKept(guest)
         if isinstance(guest, Resume):
-            self._prehistory = prehistory_of_resume(guest)
+            self._prehistory: Prehistory | Unknown = prehistory_of_resume(guest)
             self._ownership: Ownership | Unknown = ownership_of_resume(guest)
         else:
-            self._prehistory = prehistory_of(guest, job)
+            if guest.found is None:
+                self._prehistory = prehistory_of(guest, job)
+            else:
+                self._prehistory = Unknown(guest.found.history)
             self._ownership = ownership_of(guest)
 
     def __enter__(self) -> None:

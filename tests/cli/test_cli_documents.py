@@ -18,9 +18,16 @@ import pytest
 import relokit
 from relokit.cli.main import main
 from relokit.codegen.base.documents import document
+from relokit.codegen.target import Regime, Target
 from relokit.diffing.read.routine import Names, Replaced, Routine, Side
 from relokit.diffing.routines.compare import compare
+from relokit.facade import run
 from relokit.mutation_report import Left, MutantRow, MutationReport, TargetTried
+from relokit.runtime.judge.outcome import Status
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.live.live_outcome import LiveOutcome, LoadWindow
+from relokit.runtime.live.live_stations import Station, StationName
+from relokit.runtime.live.page_digests import ChangedPages
 
 ROOT = Path(relokit.__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "json.md"
@@ -164,6 +171,7 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     yield cli("matrix", *cell[2:], "--path", "normal", "--payload", "shuffled", "--code-from", new)
     yield cli("mutate", "--code-from", new, "--operator", "flags", "--el", "el1", "--jobs", 1)
     yield document(some_mutants())
+    yield document(some_kexec())
     yield cli("diff", "series:11", "series:12", "--run")
     yield cli("diff", "series:13:cpu_soft_restart", "series:15", "--run")
     yield cli("diff", edited_source(directory, "a", 1), edited_source(directory, "b", 2), "--run")
@@ -184,6 +192,28 @@ def some_mutants() -> MutationReport:
     left = Left("t", "i", "drop", "p", "t", not_judged=("caches.data",), why="timeout")
     return MutationReport(
         "fail", (TargetTried("t", why_not="no answer"),), row, {}, {}, {}, {}, {}, (), (left,)
+    )
+
+
+def some_kexec() -> LiveOutcome:
+    """Two kernels of which the second one never printed, and a list that somebody wrote to."""
+    return LiveOutcome(
+        status=Status.FAIL,
+        kernel="vmlinuz",
+        next="vmlinuz",
+        regime=Regime.EL1,
+        cpu="a72",
+        crash=False,
+        instructions=2,
+        stations=(
+            Station(StationName.LEFT, True, 1),
+            Station(StationName.BANNER, False, None, "the console never came"),
+        ),
+        console="Bye!",
+        load=LoadWindow(1, {"dc civac": 1}, 1, (ChangedPages("kimage list", 1, 0x4000_0000),)),
+        handover=run(Target(regime=Regime.EL1), Job(size=4096, plain=True)),
+        unknown={"history": "nobody saw it"},
+        ended="waits for an interrupt",
     )
 
 

@@ -31,6 +31,7 @@ VALUES = {
 BASES: dict[str, tuple[tuple[str, ...], ...]] = {
     "run": (("--json",), ("--path", "hibernate")),
     "judge": (("FILE", "--json"), ("FILE",)),
+    "kexec": (("--kernel", "x", "--json"),),
     "matrix": (("--list",), ("--payload", "shuffled"), ("--path", "hibernate")),
     "mutate": (("--routine", "hibernate-exit"),),
     "generate": (("-o", "out"),),

@@ -135,8 +135,8 @@ def test_pages_of_the_list_are_filled_and_chained_as_the_kernel_does(entries: in
     )
     # The kernel's own way: a word at a time, the last slot of a page left for the chain.
     slots: dict[int, int] = {}
-    assert kimage.list_pages
-    page = kimage.list_pages.base
+    [region] = kimage.list_pages
+    page = region.base
     at = page
     for word in [BASE | DST, *(pa | SRC for pa in sources.tolist())]:
         if at == page + 4088:
@@ -146,9 +146,9 @@ def test_pages_of_the_list_are_filled_and_chained_as_the_kernel_does(entries: in
         slots[at] = word
         at += 8
     slots[at] = DONE
-    assert kimage.head == kimage.list_pages.base | IND
-    assert kimage.list_pages.end == page + 4096
-    for pa in range(kimage.list_pages.base, kimage.list_pages.end, 8):
+    assert kimage.head == region.base | IND
+    assert region.end == page + 4096
+    for pa in range(region.base, region.end, 8):
         if pa in slots:
             assert memory.read_u64(pa) == slots[pa]
         else:
@@ -201,7 +201,7 @@ def test_what_is_built_has_owners() -> None:
     for pa, wanted in (
         (kimage.pa, Owner(OwnerKind.KIMAGE)),
         (kimage.control_page, Owner(OwnerKind.CONTROL_PAGE)),
-        (kimage.list_pages.base, Owner(OwnerKind.LIST)),
+        (kimage.list_pages[0].base, Owner(OwnerKind.LIST)),
         (int(sources[0]), destination(0, "source pages")),
         (BASE, destination(0, "kernel")),
     ):
@@ -213,7 +213,7 @@ def test_what_is_built_has_owners() -> None:
 def test_in_place_there_is_no_list_and_the_head_says_done() -> None:
     memory, allocator = _machine()
     kimage, _ = _build(memory, allocator, [KexecSegment("crash", BASE, MIB, MIB)], in_place=True)
-    assert (kimage.head, kimage.entries, kimage.list_pages) == (DONE, 0, None)
+    assert (kimage.head, kimage.entries, kimage.list_pages) == (DONE, 0, ())
     assert kimage.in_place
     assert read_field(memory, kimage, "head") == DONE
     destinations, sources = walk_list(memory, kimage.head, 4096)

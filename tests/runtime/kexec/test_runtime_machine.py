@@ -207,6 +207,6 @@ def test_the_same_seed_is_the_same_machine(page: int) -> None:
 def test_in_place_needs_no_list_and_since_patch_5_no_code(path: KexecPath, series: int) -> None:
     with prepared(Target(series=series), replace(JOB, path=path)) as machine:
         assert machine.kimage.in_place
-        assert machine.kimage.list_pages is None
+        assert not machine.kimage.list_pages
         code = machine.memory.read(machine.kimage.control_page, 64)
         assert (machine.jump is None) == (series >= 5) == (not any(code))

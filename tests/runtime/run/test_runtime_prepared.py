@@ -145,8 +145,7 @@ def test_one_wrong_byte_is_found(place: Callable[[Machine], int], rule: str, mes
 def test_a_list_for_other_segments_is_told() -> None:
     """Fewer pages, and one in the wrong place."""
     with prepared(Target(), JOB) as machine:
-        pages = machine.kimage.list_pages
-        assert pages is not None
+        [pages] = machine.kimage.list_pages
         memory, done = machine.memory, pages.base + 8 * machine.kimage.entries
         memory.write_u64(done - 8, 4)
         [fewer] = setup_findings(machine)

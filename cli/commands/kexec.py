@@ -1,0 +1,122 @@
+"""``relokit kexec``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relokit.cli.exit_codes import EXIT_OF
+from relokit.cli.idle import refuse_idle
+from relokit.cli.once import Command
+from relokit.cli.options import (
+    INPUT_FILE,
+    json_option,
+    plain_option,
+    profile_option,
+    strict_option,
+    verbose_option,
+)
+from relokit.cli.parameters import Seconds, Size
+from relokit.cli.terminal.output import emit, emit_json
+from relokit.codegen.target import MIB, Regime
+from relokit.runtime.kexec.job import DEFAULT_CMDLINE, MAX_BOOT, MAX_TIMEOUT
+from relokit.runtime.live.live_job import (
+    DEFAULT_BOOT,
+    DEFAULT_MEMORY,
+    DEFAULT_TIMEOUT,
+    MODELS,
+    LiveJob,
+)
+
+NO_FILE_LOAD = (
+    "no Debian kernel for arm64 has kexec_file_load (CONFIG_KEXEC_FILE): what is handed in here "
+    "goes by kexec_load; 'relokit run' has the other way, with our own kernel"
+)
+
+
+@click.command(
+    "kexec", cls=Command, help="Boot a shipped kernel, have it kexec, and judge it doing that."
+)
+@click.option(
+    "--kernel", type=INPUT_FILE, required=True, help="The kernel that boots: Image or vmlinuz."
+)
+@click.option(
+    "--next", type=INPUT_FILE, help="The kernel that it enters. [default: the same again]"
+)
+@click.option(
+    "--initrd",
+    type=INPUT_FILE,
+    help="What the next kernel finds. [default: a user space of ours, which powers off]",
+)
+@click.option(
+    "--dtb", type=INPUT_FILE, help="Tree for the next kernel. [default: that of the board]"
+)
+@click.option(
+    "--cmdline",
+    help=f"Command line of the next kernel. [default: '{DEFAULT_CMDLINE}']",
+)
+@click.option("--crash", is_flag=True, help="Load a crash kernel, and crash.")
+@click.option("--file-load", is_flag=True, help="Load by kexec_file_load: refused, and told why.")
+@click.option(
+    "--el",
+    "regime",
+    type=click.Choice([str(regime) for regime in Regime]),
+    default="nvhe",
+    show_default=True,
+    help="EL1 only; entered at EL2 without VHE; or with VHE.",
+)
+@click.option(
+    "--cpu", type=click.Choice(MODELS), help="CPU model. [default: the smallest that serves]"
+)
+@click.option(
+    "--memory",
+    type=Size(),
+    default=DEFAULT_MEMORY,
+    help=f"RAM of the board. [default: {DEFAULT_MEMORY // MIB}M]",
+)
+@click.option(
+    "--boot",
+    type=Seconds(MAX_BOOT),
+    default=DEFAULT_BOOT,
+    help=f"Seconds of the board that each kernel gets. [default: {DEFAULT_BOOT:g}]",
+)
+@click.option(
+    "--timeout",
+    type=Seconds(MAX_TIMEOUT),
+    default=DEFAULT_TIMEOUT,
+    help="There is no answer if all of it takes this host so many seconds. "
+    f"[default: {DEFAULT_TIMEOUT:g}]",
+)
+@plain_option
+@click.option(
+    "--trace",
+    type=INPUT_FILE,
+    metavar="FILE",
+    help="Write what the CPU does from machine_kexec to the next kernel to this file.",
+)
+@strict_option
+@profile_option
+@verbose_option
+@json_option
+def command(
+    as_json: bool, verbose: bool, trace: Path | None, file_load: bool, **options: Any
+) -> int:
+    """Arguments in, one call of the facade, a view out; the result is the exit code."""
+    refuse_idle()
+    if file_load:
+        raise click.UsageError(NO_FILE_LOAD)
+    job = LiveJob(**options)
+
+    from relokit.cli.terminal.kexec_view import kexec_summary
+    from relokit.cli.terminal.view import Bars
+    from relokit.live_kexec import kexec
+
+    with Bars() as bars:
+        outcome = kexec(job, trace=trace, progress=bars.progress)
+    if as_json:
+        emit_json(outcome)
+    else:
+        emit(kexec_summary(outcome, verbose=verbose))
+    return EXIT_OF[outcome.status]

@@ -1,0 +1,237 @@
+"""LiveJob to LiveOutcome: both kernels run, station after station, and the hand-over is judged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from relokit.runtime.engine.block_count import NEVER
+from relokit.runtime.engine.operations import OperationCounter
+from relokit.runtime.evidence.conclusion import conclude
+from relokit.runtime.evidence.evidence import Evidence, Subject
+from relokit.runtime.found.found_machine import found_machine
+from relokit.runtime.found.living_state import LivingKernel
+from relokit.runtime.found.loaded_image import LoadedImage, read_kimage
+from relokit.runtime.judge.outcome import JudgedTarget, Outcome, Status
+from relokit.runtime.kexec.job import Job, KexecPath
+from relokit.runtime.kexec.kimage import total_pages
+from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.live.live_job import LiveJob
+from relokit.runtime.live.live_layout import LiveInputs, lay_out
+from relokit.runtime.live.live_outcome import LiveOutcome, LoadWindow
+from relokit.runtime.live.live_stations import Station, StationName
+from relokit.runtime.live.living import Living
+from relokit.runtime.live.page_digests import PageDigests
+from relokit.runtime.record.record import BootFacts, Record
+from relokit.runtime.record.stop import NO_ANSWERS, Stop, StopReason
+from relokit.runtime.run.console import BY_ITSELF, scene_of_kernel
+from relokit.runtime.run.execute import execute
+from relokit.runtime.run.journey import Report
+
+POST_LOAD = "machine_kexec_post_load"
+BANNER = "Linux version "
+UNKNOWN = {
+    "history": "what was done to caches before machine_kexec",
+    "other CPUs": "there is one CPU",
+    "firmware": "what it had set up: registers are as the first kernel left them",
+}
+
+
+def run_live(
+    job: LiveJob, inputs: LiveInputs, report: Report, trace: Path | None = None
+) -> LiveOutcome:
+    """Boot, kexec, judge, and let the next kernel run on to power-off.
+
+    What the CPU does from machine_kexec to the next kernel is written to the file ``trace``, if
+    there is one to be. Raises RelokitError for bad input; whatever the guests do is in the
+    outcome.
+    """
+    with Living(job, lay_out(job, inputs), inputs.kernel, report) as living:
+        return _Voyage(job, inputs, living, report, trace).go()
+
+
+class _Voyage:
+    """One run, and what has been seen of it so far."""
+
+    def __init__(
+        self, job: LiveJob, inputs: LiveInputs, living: Living, report: Report, trace: Path | None
+    ) -> None:
+        self._job, self._inputs, self._living = job, inputs, living
+        self._report, self._trace = report, trace
+        self._stations: list[Station] = []
+        self._load: LoadWindow | None = None
+        self._handover: Outcome | None = None
+        self._last: Stop | None = None
+        self._first_console: str | None = None
+
+    def go(self) -> LiveOutcome:
+        living = self._living
+        living.give()
+        if self._passed(StationName.USER_SPACE, living.to_user_space()):
+            kernel = living.kernel()
+            loaded, digests = self._loaded(kernel)
+            if loaded is not None or POST_LOAD not in kernel.symbols:
+                stop = living.run(kernel.address("machine_kexec"))
+                if self._passed(StationName.LEFT, stop):
+                    self._hand_over(kernel, loaded, digests)
+        return self._outcome()
+
+    def _passed(self, name: StationName, stop: Stop) -> bool:
+        self._last = stop
+        reached = stop.reason is StopReason.REACHED
+        at = self._living.instructions
+        why = None if reached else self._why(stop)
+        self._stations.append(Station(name, reached, at if reached else None, why))
+        return reached
+
+    def _why(self, stop: Stop) -> str:
+        refusal = self._living.refusal
+        if refusal is not None:
+            return f"/init says: {refusal}"
+        if stop.reason is StopReason.INSTRUCTION_LIMIT:
+            return (
+                f"not within {self._job.boot:g} s of the board ({stop.instructions:,} instructions)"
+            )
+        if stop.reason is StopReason.TIMEOUT:
+            return f"the host's time was over after {stop.instructions:,} instructions"
+        return f"{stop.reason}: {stop.detail}" if stop.detail else str(stop.reason)
+
+    def _loaded(self, kernel: LivingKernel) -> tuple[LoadedImage | None, PageDigests | None]:
+        """Run through machine_kexec_post_load, and read what it leaves."""
+        living = self._living
+        if POST_LOAD not in kernel.symbols:
+            why = f"not seen: this kernel has no {POST_LOAD}"
+            self._stations.append(Station(StationName.LOADED, True, None, why))
+            return None, None
+        stop = living.run(kernel.address(POST_LOAD))
+        if stop.reason is not StopReason.REACHED:
+            self._passed(StationName.LOADED, stop)
+            return None, None
+        cpu = living.cpu
+        va, back = cpu.x(0), cpu.x(30)
+        counter = OperationCounter(cpu, living.memory.base, 0)
+        with counter:
+            stop = living.run(back)
+        if not self._passed(StationName.LOADED, stop):
+            return None, None
+        loaded = read_kimage(living.state(), kernel, va)
+        digests = PageDigests(living.memory, loaded)
+        self._load = LoadWindow(stop.instructions, counter.counts(), digests.count)
+        return loaded, digests
+
+    def _hand_over(
+        self, kernel: LivingKernel, loaded: LoadedImage | None, digests: PageDigests | None
+    ) -> None:
+        living, job = self._living, self._job
+        if digests is not None and self._load is not None:
+            self._load = replace(self._load, changed=digests.changed())
+        state = living.state()
+        if loaded is None or state.x[0] != loaded.kimage.va:
+            loaded = read_kimage(state, kernel, state.x[0])
+        given = {one.at: one.data for one in living.layout.segments}
+        machine = found_machine(state, kernel, loaded, living.layout.ram, given)
+        self._first_console = living.screen.text
+        as_job = self._as_job(loaded)
+        record = execute(machine, living.cpu, as_job, self._report)
+        for leg in record.legs:
+            living.count(leg.stop)
+        evidence = Evidence(_subject(machine), record)
+        outcome = conclude(evidence, strict=job.strict, profile=job.profile)
+        self._handover = outcome
+        last = record.legs[-1].stop
+        if self._passed(StationName.ENTERED, last):
+            living.give()
+            evidence = replace(evidence, record=replace(record, boot=self._boot(machine, record)))
+            outcome = conclude(evidence, strict=job.strict, profile=job.profile)
+        if self._trace is not None:
+            from relokit.runtime.evidence.trace_formats import write_trace
+
+            outcome = replace(
+                outcome, trace=write_trace(evidence, outcome, self._trace, as_job.trace_format)
+            )
+        self._handover = outcome
+
+    def _as_job(self, loaded: LoadedImage) -> Job:
+        job = self._job
+        path = KexecPath.CRASH if loaded.crash else KexecPath.PURGATORY
+        return Job(
+            kernel=job.next or job.kernel,
+            path=path,
+            plain=job.plain,
+            timeout=job.timeout,
+            observe=not job.plain,
+            strict=job.strict,
+        )
+
+    def _boot(self, machine: Machine, record: Record) -> BootFacts:
+        living = self._living
+        shown, dropped = len(living.screen.text), living.screen.dropped
+        stop = living.to_user_space()
+        banner = BANNER in living.screen.text[shown:]
+        why = None if banner else "the console never came: " + self._why(stop)
+        self._stations.append(Station(StationName.BANNER, banner, None, why))
+        if self._passed(StationName.NEXT_USER_SPACE, stop):
+            stop = living.run(NEVER)
+            ended = stop.reason is StopReason.POWERED_OFF
+            at = living.instructions if ended else None
+            self._stations.append(
+                Station(StationName.POWERED_OFF, ended, at, None if ended else self._why(stop))
+            )
+        self._last = stop
+        [kernel] = [
+            one for one in machine.inputs.segments if one.segment.mem == machine.stages[-1].pc
+        ]
+        scene = None
+        if stop.reason not in BY_ITSELF:
+            scene = scene_of_kernel(machine, living.cpu, stop, kernel)
+        return BootFacts(
+            kernel.kind,
+            living.screen.text[shown:],
+            stop,
+            self._job.boot,
+            living.limits,
+            None,
+            living.screen.dropped - dropped,
+            scene,
+        )
+
+    def _outcome(self) -> LiveOutcome:
+        living, job, last = self._living, self._job, self._last
+        assert last is not None
+        done = {one.name for one in self._stations}
+        before = next((one.name for one in self._stations if not one.reached), None)
+        for name in StationName:
+            if name not in done:
+                self._stations.append(Station(name, False, None, f"after {before}"))
+        whole = all(one.reached for one in self._stations)
+        handover, load = self._handover, self._load
+        status = Status.PASS
+        if last.reason in NO_ANSWERS:
+            status = Status.NO_ANSWER
+        elif not whole or (handover and not handover.passed) or (load and load.changed):
+            status = Status.FAIL
+        return LiveOutcome(
+            status=status,
+            kernel=self._inputs.kernel.name,
+            next=self._inputs.next.name,
+            regime=job.regime,
+            cpu=living.layout.model,
+            crash=job.crash,
+            instructions=living.instructions,
+            stations=tuple(self._stations),
+            console=living.screen.text if self._first_console is None else self._first_console,
+            load=load,
+            handover=handover,
+            unknown=UNKNOWN,
+            ended=None if whole else self._why(last),
+        )
+
+
+def _subject(machine: Machine) -> Subject:
+    target, kimage = machine.target, machine.kimage
+    return Subject(
+        name=target.name,
+        target=JudgedTarget.of(target),
+        payload=machine.inputs.description,
+        pages=0 if kimage.in_place else total_pages(kimage.segments, target.page_size),
+    )
