@@ -1,0 +1,42 @@
+"""The archive that is written here, as GNU cpio's format has it."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relokit.runtime.live.cpio import DIRECTORY, FILE, PROGRAM, ArchiveEntry, archive, user_space
+
+FIELDS = 13
+
+
+def members(data: bytes) -> dict[str, tuple[int, bytes]]:
+    """Mode and content by name, read by the format's description alone."""
+    found, at = {}, 0
+    while True:
+        assert data[at : at + 6] == b"070701"
+        assert at % 4 == 0
+        words = [int(data[at + 6 + 8 * n : at + 14 + 8 * n], 16) for n in range(FIELDS)]
+        size, length = words[6], words[11]
+        name = data[at + 110 : at + 110 + length - 1].decode()
+        start = (at + 110 + length + 3) & ~3
+        if name == "TRAILER!!!":
+            assert data[start + size :].strip(b"\0") == b""
+            return found
+        found[name] = words[1], data[start : start + size]
+        at = (start + size + 3) & ~3
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z]{1,9}", fullmatch=True), st.binary(max_size=40)))
+def test_what_is_written_is_read_back(files: dict[str, bytes]) -> None:
+    written = archive(ArchiveEntry(name, FILE, data) for name, data in files.items())
+    assert members(written) == {name: (FILE, data) for name, data in files.items()}
+    assert len(written) % 4 == 0
+
+
+def test_an_initramfs_has_a_console_and_its_program_last_what_is_handed_in() -> None:
+    found = members(user_space(b"program", b"segments"))
+    assert found["init"] == (PROGRAM, b"program")
+    assert found["dev"][0] == DIRECTORY
+    assert found["hand-over"][1] == b"segments"
+    assert "hand-over" not in members(user_space(b"program"))
