@@ -219,7 +219,7 @@ def _citation(one: Tried) -> str | None:
     if one.result.status is not MutantStatus.SURVIVED:
         return None
     entry = entry_of(one.mutant)
-    proved = entry is not None and entry.proved_by(one.result.likeness)
+    proved = entry is not None and entry.proved_by(one.result.likeness, one.result.warnings)
     return f"{entry.name}: {entry.cites}" if entry and proved else None
 
 

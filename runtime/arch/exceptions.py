@@ -72,6 +72,8 @@ _EC_TEXT = {
 INSTRUCTION_ABORTS = frozenset({0x20, 0x21})
 DATA_ABORTS = frozenset({0x24, 0x25})
 _WITH_IMMEDIATE = frozenset({0x15, 0x16, 0x17, 0x3C})
+_CALLS = frozenset({ExceptionClass.SVC64, ExceptionClass.HVC64})
+_TRAPPING_EL = 2
 _WITH_ADDRESS = INSTRUCTION_ABORTS | DATA_ABORTS | {0x22, 0x34, 0x35}
 
 # DFSC and IFSC values that no table walk produces.
@@ -124,6 +126,16 @@ class ExceptionEvent:
     def exception_class(self) -> int:
         """ESR.EC."""
         return self.esr >> 26 & 0x3F
+
+    @property
+    def raised_at(self) -> int:
+        """VA of the instruction that raised it: a call returns to what is behind it (ARM DDI 0487,
+        D1.3.1: preferred return addresses); an SMC that EL2 traps has not been executed.
+        """
+        called = self.exception_class in _CALLS or (
+            self.exception_class == ExceptionClass.SMC64 and self.target_el > _TRAPPING_EL
+        )
+        return self.return_address - 4 if called and not self.is_irq else self.return_address
 
     @property
     def vector_offset(self) -> int:

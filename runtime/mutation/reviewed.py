@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ class Reviewed:
     after: re.Pattern[str]
     before: re.Pattern[str]
     independent: bool
+    told: frozenset[str]
     proof: Likeness
     cites: str
 
@@ -38,9 +40,10 @@ class Reviewed:
             and self.before.fullmatch(mutant.before) is not None
         )
 
-    def proved_by(self, likeness: Likeness | None) -> bool:
-        """Whether the model shows enough."""
-        return likeness in PROOFS[: PROOFS.index(self.proof) + 1]
+    def proved_by(self, likeness: Likeness | None, warnings: Iterable[str] = ()) -> bool:
+        """Whether the model shows enough, of a survivor that the rules ``warnings`` warn of."""
+        enough = likeness in PROOFS[: PROOFS.index(self.proof) + 1]
+        return enough and (not self.told or self.told.issuperset(warnings))
 
 
 @lru_cache(maxsize=1)
@@ -58,6 +61,7 @@ def _entry(entry: dict[str, Any]) -> Reviewed:
         re.compile(entry.get("after", _ANYTHING)),
         re.compile(entry.get("before", _ANYTHING)),
         entry.get("independent", False),
+        frozenset(entry.get("told", ())),
         Likeness(entry["proof"]),
         entry["cites"],
     )

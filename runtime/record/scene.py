@@ -42,9 +42,10 @@ class SeenWord:
 class Scene:
     """A Stop with everything that rules and causes look at.
 
-    ``cpu`` is its state there, ``walk`` our walk of the aborting address, ``code_pa`` where the PC
-    leads. ``words`` are those around the PC; ``linked_word`` is what the image has at the PC, and
-    ``place`` how it calls that; ``raiser`` is the word before the last exception's return address.
+    ``cpu`` is its state there, ``walk`` our walk of the aborting address. ``code_pa`` is where the
+    VA of the instruction that ended it leads, ``words`` are those around that; ``linked_word`` is
+    what the image has there, and ``place`` how it calls that; ``raiser`` is the word before the
+    last exception's return address.
     ``*_owner`` own the pages of the PC, of the aborting address and of an access that nothing
     answered. ``ram`` is RAM's first PA and its bytes.
     """
@@ -99,7 +100,7 @@ class Scene:
     @cached_property
     def word(self) -> int | None:
         """The instruction at the stop."""
-        found = (seen.word for seen in self.words if seen.address == self.stop.pc)
+        found = (seen.word for seen in self.words if seen.address == self.stop.at)
         return next(found, None)
 
     @property
@@ -137,7 +138,7 @@ class Scene:
     def is_elsewhere(self) -> bool:
         """Whether the PC is in code that is known to be at another PA: a wrong identity map."""
         pa = self.code_pa
-        return pa is not None and not self.stop.pc & UPPER and pa != self.stop.pc
+        return pa is not None and not self.stop.at & UPPER and pa != self.stop.at
 
     @property
     def is_unset(self) -> bool:

@@ -25,6 +25,7 @@ class StopReason(StrEnum):
     ENGINE = "engine error"
 
 
+_WORD = 4
 NO_ANSWERS = frozenset({StopReason.TIMEOUT, StopReason.ENGINE})
 """Ends that say something of the host or of the engine, and nothing of the code."""
 
@@ -59,3 +60,12 @@ class Stop:
     event: ExceptionEvent | None = None
     access: BusAccess | None = None
     detail: str | None = None
+
+    @property
+    def at(self) -> int:
+        """VA of the instruction that ended it: the call or the WFI, where ``pc`` is behind it."""
+        if self.reason is StopReason.HALTED:
+            return self.pc - _WORD
+        if self.reason is StopReason.EXCEPTION and self.event:
+            return self.event.raised_at
+        return self.pc

@@ -34,11 +34,11 @@ def scene_of(guest: Guest, cpu: Cpu, stop: Stop) -> Scene:
     walk = None
     if aborted is not None and event is not None:
         walk = cpu.walk(aborted, event.source_el)
-    code_pa = cpu.walk(stop.pc).pa
+    code_pa = cpu.walk(stop.at).pa
     raiser = None
     if event is not None and stop.reason is not StopReason.EXCEPTION:
         raiser = cpu.instruction_at(event.return_address - 4)
-    located = guest.locate(stop.pc)
+    located = guest.locate(stop.at)
     code_owner = _owner(guest, code_pa)
     return Scene(
         stop=stop,
@@ -47,11 +47,11 @@ def scene_of(guest: Guest, cpu: Cpu, stop: Stop) -> Scene:
         code_pa=code_pa,
         words=tuple(
             SeenWord(address, cpu.instruction_at(address), _source(guest, address))
-            for address in surroundings(stop.pc)
+            for address in surroundings(stop.at)
         ),
         linked_word=linked_word(*located) if located else None,
         raiser=raiser,
-        place=place_of(guest, stop.pc),
+        place=place_of(guest, stop.at),
         code_owner=code_owner,
         aborted_owner=_owner(guest, walk.pa if walk else aborted),
         access_owner=_owner(guest, stop.access.pa if stop.access else None),

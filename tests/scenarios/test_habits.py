@@ -119,9 +119,8 @@ def test_the_same_is_found(scenario: Scenario) -> None:
     scenario = small(scenario)
     findings, record = found(scenario)
     for name, habit in HABITS.items():
-        # Steps go on past where an interrupt stops the engine, and past where it waits for one.
+        # Steps go on past where an interrupt stops the engine.
         whole = scenario.job.max_instructions == STEPS and scenario.job.interrupts is None
-        whole &= scenario.fields.get("rule") != "run.halted"
         if name == "single steps" and not whole:
             continue
         others, other = found(scenario, habit)

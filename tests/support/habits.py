@@ -14,6 +14,7 @@ from unicorn import unicorn_const as u
 
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.engines import Engine
+from relokit.runtime.engine.spinning import WFI
 from relokit.runtime.run import prepare
 
 Habit = Callable[[Cpu], None]
@@ -29,8 +30,10 @@ def single_steps(cpu: Cpu) -> None:
 
     def step(pc: int, until: int, *rest: Any, **more: Any) -> None:
         while pc != until:
+            waits = cpu.instruction_at(pc) == WFI
             start(pc, until, count=1)
-            if cpu._count.reason or cpu._pending or cpu.mmu.doomed:
+            # That a step was a wait is not said by the engine: it comes back from either.
+            if waits or cpu._count.reason or cpu._pending or cpu.mmu.doomed:
                 return
             pc = cpu.pc
 

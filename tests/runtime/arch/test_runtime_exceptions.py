@@ -95,3 +95,23 @@ def test_policies() -> None:
     hvc, abort = _event(0x5A000000), _event(0x96000004)
     assert (REPORT.delivers(hvc), REPORT.delivers(abort)) == (True, False)
     assert (DELIVER.delivers(hvc), DELIVER.delivers(abort)) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("exception_class", "target", "at"),
+    [
+        (ExceptionClass.SVC64, 1, 0x3C),
+        (ExceptionClass.HVC64, 2, 0x3C),
+        (ExceptionClass.SMC64, 3, 0x3C),
+        # Trapped by HCR_EL2.TSC: it was not executed, and is what would be returned to.
+        (ExceptionClass.SMC64, 2, 0x40),
+        (ExceptionClass.BRK64, 1, 0x40),
+        (ExceptionClass.DATA_ABORT_SAME, 1, 0x40),
+        (ExceptionClass.UNKNOWN, 1, 0x40),
+    ],
+)
+def test_a_call_is_before_where_it_returns_to(
+    exception_class: ExceptionClass, target: int, at: int
+) -> None:
+    """ARM DDI 0487, D1.3.1: preferred exception return addresses."""
+    assert _event(exception_class << 26, target=target).raised_at == at

@@ -126,6 +126,16 @@ def test_a_barrier_is_excused_by_where_it_is_only() -> None:
     assert set(excused) == {"ic iallu"}
 
 
+def test_a_barrier_of_a_resume_is_excused_by_what_warns_of_it_only() -> None:
+    """CPUs that are off do not need it; what this one enters is another matter."""
+    entry = entry_of(one("dsb ish -> dsb nsh"))
+    assert entry is not None
+    assert entry.proved_by(Likeness.STATE, ["fetch.domain"])
+    assert not entry.proved_by(Likeness.STATE, ["fetch.domain", "caches.domain"])
+    assert not entry.proved_by(Likeness.NONE, ["fetch.domain"])
+    assert entry_of(one("ic ialluis -> nop")) is None
+
+
 def test_the_order_of_what_depends_is_not_free() -> None:
     swaps = [each for each in mutants() if each.operator == "swap"]
     assert {each.independent for each in swaps} == {True, False}

@@ -99,7 +99,7 @@ def _demo(record: Record) -> Iterator[Broken]:
     if DEMO_PASS not in boot.console:
         yield Broken(
             "the demo kernel does not find the machine as booting.rst promises",
-            address=boot.stop.pc,
+            address=boot.stop.at,
             notes=tuple(boot.console.splitlines()[-LAST_LINES:]),
             cause=None if boot.console else f"it printed nothing ({boot.ended})",
         )

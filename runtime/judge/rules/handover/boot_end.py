@@ -20,9 +20,9 @@ def end_of(boot: BootFacts, message: str, lines: tuple[str, ...], hint: str | No
         return Broken(message, notes=(f"it ended: {boot.ended}", *_console(lines)), hint=hint)
     return Broken(
         message,
-        address=stop.pc,
+        address=stop.at,
         place=scene.place,
-        listing=listing(scene.words, stop.pc),
+        listing=listing(scene.words, stop.at),
         registers=_registers(scene),
         notes=(
             f"it ended: {boot.ended}, {stop.instructions:,} instructions after it was entered, "

@@ -106,7 +106,7 @@ CAUSES: tuple[Cause, ...] = (
             s.is_fetch
             and s.fault is FaultKind.TRANSLATION
             and s.linked_word is not None
-            and bool(s.stop.pc & UPPER)
+            and bool(s.stop.at & UPPER)
         ),
         "the PC is in the old kernel's image, which is mapped no more: the copy in TTBR1 has the "
         "linear map only, so nothing of the old kernel can be called or returned to",

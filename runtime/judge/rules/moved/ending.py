@@ -38,9 +38,9 @@ def explained(record: Record, scene: Scene) -> Broken:
     cause = limit.cause or next((cause.text for cause in CAUSES if cause.when(scene)), None)
     return Broken(
         f"{limit.message}, {_level(scene)}" if limit.message else _message(scene),
-        address=stop.pc,
+        address=stop.at,
         place=scene.place,
-        listing=listing(scene.words, stop.pc),
+        listing=listing(scene.words, stop.at),
         registers=_registers(scene),
         notes=(*_notes(scene), *_history(record, scene)),
         uses=_uses(record, scene),
@@ -121,7 +121,7 @@ def _notes(scene: Scene) -> Iterator[str]:
         if owner:
             yield f"{name}: PA {pa:#x} belongs to {owner}"
     if scene.linked_word is not None and scene.linked_word != scene.word:
-        yield f"the image has here: {disassemble(scene.linked_word, stop.pc)}"
+        yield f"the image has here: {disassemble(scene.linked_word, stop.at)}"
     level, system = scene.cpu.level, scene.cpu.system
     for name in ("SCTLR", "TCR"):
         if f"{name}_EL{level}" in system:
@@ -132,7 +132,7 @@ def _notes(scene: Scene) -> Iterator[str]:
 
 def _history(record: Record, scene: Scene) -> Iterator[str]:
     """Where the last instruction is no code of ours, how it came there."""
-    if not _is_known(record, scene.stop.pc):
+    if not _is_known(record, scene.stop.at):
         yield from come_from(record)
 
 
@@ -143,19 +143,19 @@ def _is_known(record: Record, pc: int) -> bool:
 def _uses(record: Record, scene: Scene) -> tuple[Used, ...]:
     """What the last instruction went by, and what its address was translated by."""
     stop = scene.stop
-    known = _is_known(record, stop.pc) and not (scene.is_fetch or _fetches(stop))
-    at = stop.pc if known else last_known(record)
+    known = _is_known(record, stop.at) and not (scene.is_fetch or _fetches(stop))
+    at = stop.at if known else last_known(record)
     uses = []
     if at is not None:
         uses.append(Used(at, loop=stop.reason in _ENDLESS))
-    if at is not None and at != stop.pc:
+    if at is not None and at != stop.at:
         # By a branch that is known the way led to what is not: it, or what it goes by.
         uses.append(Used(at, (), itself=True, cost=2))
     uses += _fallen(record)
     if stop.reason is StopReason.EXCEPTION and scene.aborted is not None:
         base = "TTBR1" if scene.aborted & UPPER and scene.mmu else "TTBR0"
         # A PA that is right, with the MMU on: it is that which is wrong.
-        early = scene.mmu and scene.is_fetch and _is_promised(record, scene.stop.pc)
+        early = scene.mmu and scene.is_fetch and _is_promised(record, scene.stop.at)
         level = scene.cpu.level
         # What is on was set; if it was before the jump, there is nothing to say.
         if early or not scene.mmu or set_since_the_jump(record, f"SCTLR_EL{level}"):
