@@ -12,6 +12,7 @@ from relokit.codegen.base.errors import MachineError
 from relokit.codegen.target import Target
 from relokit.runtime.arch.table_tree import TooManyTablesError, table_tree
 from relokit.runtime.arch.translation import WalkRegisters, table_range
+from relokit.runtime.arch.walker import walk
 from relokit.runtime.found.living_state import LivingKernel, State
 from relokit.runtime.found.loaded_image import LoadedImage
 from relokit.runtime.guest.address_spans import Span, merged, without
@@ -22,6 +23,10 @@ from relokit.runtime.kexec.address_space import kernel_ttbr1, with_t0sz
 from relokit.runtime.kexec.guest_ram import GuestRam
 
 Claim = tuple[Owner, Iterable[Span]]
+
+IDMAP_TEXT = "__idmap_text_start"
+NEAR = 8
+"""Pages before swapper_pg_dir in which the image has its other first tables."""
 
 
 def ledger(
@@ -68,6 +73,9 @@ def _claims(
         size = one.pages(page) * page
         yield destination(number, one.name), [(one.mem, one.mem + size)]
     yield Owner(OwnerKind.SWAPPER), tables_of(state.memory, own, state.el, upper=True)
+    for root in _identity_maps(state, kernel, page):
+        below = replace(own, ttbr0=root)
+        yield Owner(OwnerKind.RESTART_IDMAP), tables_of(state.memory, below, state.el, upper=False)
     # Its neighbour is reserved_pg_dir, which maps nothing; many kernels do not tell its name.
     before = table_range(own, state.el, upper=True).root_table - page
     if state.memory.contains(before, page) and not state.memory.view(before, page).any():
@@ -76,6 +84,21 @@ def _claims(
     yield Owner(OwnerKind.SOURCES), [(pa, pa + page) for pa in sources.tolist()]
     size = kernel.file.header.image_size
     yield Owner(OwnerKind.OLD_KERNEL), [(kernel.pa, kernel.pa + -(-size // page) * page)]
+
+
+def _identity_maps(state: State, kernel: LivingKernel, page: int) -> Iterator[int]:
+    """Roots that map the kernel's idmap text to itself, near swapper_pg_dir in its image.
+
+    Many kernels do not tell the name of idmap_pg_dir.
+    """
+    text = kernel.place(IDMAP_TEXT) if IDMAP_TEXT in kernel.symbols else None
+    swapper = table_range(state.translation, state.el, upper=True).root_table
+    for root in range(swapper - NEAR * page, swapper, page):
+        if text is None or not state.memory.contains(root, page):
+            continue
+        registers = replace(state.translation, ttbr0=root)
+        if walk(state.memory, registers, text, el=state.el).pa == text:
+            yield root
 
 
 def tables_of(memory: GuestMemory, registers: WalkRegisters, el: int, *, upper: bool) -> list[Span]:

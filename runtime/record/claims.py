@@ -36,7 +36,7 @@ class Ownership:
     list, its sources; ``listed`` are the words of the list, up to IND_DONE. ``sources`` and
     ``targets`` are the PAs of pages of ``page_size`` bytes, as many of the one as of the other, in
     the order in which the list moves them: 64-bit words, little-endian. ``claims`` are those of
-    others on any of RAM.
+    others on any of RAM. ``made`` is what the old kernel itself fills on its way out.
     """
 
     page_size: int
@@ -47,3 +47,4 @@ class Ownership:
     sources: bytes
     targets: bytes
     claims: tuple[Claimed, ...] | Unknown
+    made: tuple[Range, ...] = ()

@@ -45,7 +45,16 @@ def ownership_of(machine: Machine) -> Ownership | Unknown:
         claims=tuple(
             Claimed(Claim.RESERVED, at, at + size) for at, size in machine.inputs.ram.reserved
         ),
+        made=_made(machine),
     )
+
+
+def _made(machine: Machine) -> tuple[Range, ...]:
+    """The control page where others' machine_kexec copies the code, as before the series."""
+    control = machine.kimage.control_page
+    if machine.found is None or machine.kimage.layout.arch is not None:
+        return ()
+    return ((control, control + machine.target.page_size),)
 
 
 def ownership_of_resume(resume: Resume) -> Ownership:

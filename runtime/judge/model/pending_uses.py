@@ -28,6 +28,7 @@ Mask = npt.NDArray[np.bool_]
 SCTLR_A, SCTLR_C, SCTLR_EE = 1 << 1, 1 << 2, 1 << 25
 HOST = HCR_EL2_E2H | HCR_EL2_TGE
 TTBR_CNP = 1
+TTBR_ASID = 0xFFFF << 48
 PAGE = 4096
 """Bytes that a fill is of, whatever the granule."""
 UPPER = 55
@@ -170,8 +171,13 @@ def _half(write: Pending, window: Records, upper: bool) -> Mask:
 def _ttbr(write: Pending, window: Records) -> Mask:
     if not write.changed & ~TTBR_CNP:
         return np.zeros(len(window), bool)
+    upper = write.family == "TTBR1"
+    if upper and not write.changed & ~(TTBR_ASID | TTBR_CNP):
+        # By either ASID the same tables translate a kernel's half: what they have there is global.
+        # It is the other half that would find what is another process's.
+        upper = False
     # The operand of AT is in `value`; which half it is in is of no account.
-    half = _half(write, window, write.family == "TTBR1") | _is(window, TraceKind.AT)
+    half = _half(write, window, upper) | _is(window, TraceKind.AT)
     return _translated(write, window) & half
 
 

@@ -18,7 +18,7 @@ from relokit.runtime.judge.model.spans import AccessRanges, Earlier, Spans
 from relokit.runtime.judge.model.tables_in_force import TABLES, InForce, tables_in_force
 from relokit.runtime.judge.model.trespass import Trespasses, TrespassKind
 from relokit.runtime.record.claims import Ownership
-from relokit.runtime.record.prehistory import Range
+from relokit.runtime.record.prehistory import Range, without
 from relokit.runtime.record.trace import ATTRIBUTE_MMU, Trace, TraceKind
 
 PREPARED = frozenset(
@@ -105,7 +105,7 @@ def trespasses_of(
 
 def _protected(facts: Ownership, regions: Iterable[Region]) -> Spans:
     """What the old kernel leaves alone once it is on its way."""
-    return Spans([*facts.kept, *_of(regions, PREPARED)])
+    return Spans(without([*facts.kept, *_of(regions, PREPARED)], facts.made))
 
 
 def _of(regions: Iterable[Region], kinds: Iterable[OwnerKind]) -> Iterator[Range]:
