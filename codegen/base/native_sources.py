@@ -34,6 +34,7 @@ SOURCES = (
     "runtime/engine/clock.c",
     "runtime/engine/timers.c",
     "runtime/engine/undefined.c",
+    "runtime/engine/answers.c",
     "runtime/engine/interruption.c",
     "runtime/engine/decode.h",
     "runtime/engine/decode.c",

@@ -8,6 +8,7 @@ while the CPU waits (docs/adr/0047).
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterable
 
 from relokit.codegen.base import native
 from relokit.codegen.base.errors import MachineError
@@ -18,6 +19,7 @@ from relokit.codegen.virt_board import (
     QUIET_DEVICES,
     UART_BASE,
 )
+from relokit.runtime.arch.feature_id import ShownFeature
 from relokit.runtime.board.gic_virtual import KEPT
 from relokit.runtime.board.psci import Psci
 from relokit.runtime.board.screen import Screen
@@ -101,10 +103,17 @@ class Board:
 
     ``screen`` has what is printed. ``regime`` says by what PSCI is called: HVC where there is no
     EL2, else SMC. The board lives as long as the CPU does, whatever kernels run on it one after the
-    other. Raises MachineError where there is RAM in a device's place.
+    other. ``shown`` are features of the CPU that kernels are not told of else: they are slow, or
+    chance. Raises MachineError where there is RAM in a device's place.
     """
 
-    def __init__(self, cpu: Cpu, regime: Regime, screen: Screen) -> None:
+    def __init__(
+        self,
+        cpu: Cpu,
+        regime: Regime,
+        screen: Screen,
+        shown: Iterable[ShownFeature] = (),
+    ) -> None:
         self.cpu, self.screen = cpu, screen
         self._state = _BoardState(blocks=cpu.blocks_address, mmu=cpu.mmu.address)
         self._print = _PRINT(self._printed)
@@ -118,6 +127,7 @@ class Board:
             cpu.map_device(device)
         cpu.add_registers(KEPT)
         cpu.join(self)
+        cpu.hide(set(ShownFeature).difference(shown))
         cpu.firmware = Psci("hvc" if regime is Regime.EL1 else "smc")
 
     def interrupt(self) -> int:
@@ -139,8 +149,8 @@ class Board:
 
     def _devices(self) -> list[NativeDevice]:
         window = [
-            (GIC_DISTRIBUTOR_BASE, GIC_WINDOW, "gic_load", "gic_store"),
             (UART_BASE, UART_WINDOW, "uart_load", "uart_store"),
+            (GIC_DISTRIBUTOR_BASE, GIC_WINDOW, "gic_load", "gic_store"),
         ]
         quiet = [(base, size, "load_zeros", "store_nothing") for base, size in QUIET_DEVICES]
         quiet += [(base, size, "load_ones", "store_nothing") for base, size in PCI_CONFIG_SPACES]

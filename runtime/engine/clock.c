@@ -85,6 +85,8 @@ uint32_t watch_reads(void *engine, int32_t reg, const struct system_access *acce
 		return read_counter(engine, reg, mmu, access->op2);
 	if (access->crn == 14 && read_timer(engine, reg, access, mmu))
 		return 1;
+	if (read_answer(engine, reg, access, mmu))
+		return 1;
 	if (!mmu->mrs_filter)
 		return 0;
 	return filter_system(engine, reg, access, (const uint64_t *)(uintptr_t)mmu->mrs_filter);

@@ -6,7 +6,7 @@ unicorn 2.1.4.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import perf_counter
 
 from unicorn import UcError
@@ -25,6 +25,7 @@ from relokit.runtime.arch.exceptions import (
     make_irq,
     undefined_call,
 )
+from relokit.runtime.arch.feature_id import ShownFeature, without
 from relokit.runtime.arch.geometry import A72_PA_BITS, CPU_BITS
 from relokit.runtime.arch.register_fields import field
 from relokit.runtime.engine import native_hooks
@@ -168,6 +169,10 @@ class Cpu(Addresses):
     def count_operations(self, counters: Words | None) -> None:
         """Count each SYS instruction in ``counters`` (ENCODINGS words); None ends that."""
         self._mmu.count_operations(counters)
+
+    def hide(self, features: Iterable[ShownFeature]) -> None:
+        """Have ID registers say from now on that these are not there."""
+        self._system.answer(without(features, self.seen))
 
     @property
     def cache_type(self) -> int:

@@ -49,8 +49,8 @@ struct engine_calls {
 };
 
 /*
- * `stale` says that registers may have changed since they were read, `mrs_filter` and
- * `msr_filter` are another hook's (filter_system), or none, `operations` counts system instructions (count_system), or is
+ * `stale` says that registers may have changed since they were read, `mrs_filter`
+ * is another hook's (filter_system), or none, `operations` counts system instructions (count_system), or is
  * none, and `blocks` are the block counter's.
  *
  * `windows` are the devices'; where neither they nor RAM are, a fill is refused unless `permissive`
@@ -64,6 +64,7 @@ struct engine_calls {
  * `effects` is struct effects, or none.
  * `exceptions` is told of exceptions (undefined.c), after `registers`, which is called with `board`
  * for system registers that the engine lacks, or is none. `timers_written`: a timer's were.
+ * `answers` are rows of answers.c, or none.
  * `code_page` and `kept_page` are not 0 where what goes with them holds: the page of the code, and
  * the one last translated for data, to `kept_pa` (`kept_key` is 0, or the instruction).
  */
@@ -72,14 +73,14 @@ struct mmu {
 	struct engine_calls calls;
 	struct extent windows[WINDOWS];
 	uint64_t cpu_bits, has_pan2, permissive, until;
-	uint64_t mrs_filter, msr_filter, operations, blocks, context;
+	uint64_t mrs_filter, operations, blocks, context;
 	uint64_t stale, hcr;
 	struct walk_regime el1, el2;
 	uint64_t code_page, code_regime, code_offset;
 	uint64_t kept_page, kept_operation, kept_el, kept_key, kept_pa;
 	uint64_t fault, access, pc, address, doomed;
 	uint64_t fills, invented, recorder, effects;
-	uint64_t exceptions, registers, board, timers_written;
+	uint64_t exceptions, registers, board, timers_written, answers;
 };
 
 typedef int call_write(void *engine, int reg, const void *value);
@@ -108,6 +109,9 @@ uint64_t clock_reaches(uint64_t count);
 uint32_t read_timer(void *engine, int32_t reg, const struct system_access *access,
 		    struct mmu *mmu);
 uint32_t write_timer(void *engine, const struct system_access *access, struct mmu *mmu);
+uint32_t read_answer(void *engine, int32_t reg, const struct system_access *access,
+		     struct mmu *mmu);
+uint32_t write_answer(void *engine, const struct system_access *access, struct mmu *mmu);
 uint32_t timers_firing(void *engine, const struct mmu *mmu, uint64_t now, uint64_t *next);
 uint64_t interrupt_taker(const struct mmu *mmu, uint64_t pstate);
 uint32_t mmu_instruction(void *engine, struct mmu *mmu, uint64_t pc);

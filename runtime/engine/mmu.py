@@ -17,14 +17,11 @@ import numpy as np
 from unicorn import Uc
 from unicorn import arm64_const as a64
 from unicorn import unicorn_const as u
-from unicorn.unicorn_py3.arch.arm64 import UcRegCP64
 from unicorn.unicorn_py3.unicorn import uclib
 
 from relokit.codegen.base import native
-from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.system_registers import split_key
 from relokit.runtime.arch.exceptions import ALIGNMENT_STATUS
 from relokit.runtime.engine.native_hooks import Words, add_native_hook, remove_native_hook
 from relokit.runtime.guest.memory import GuestMemory
@@ -101,7 +98,7 @@ class _State(ctypes.Structure):
         ("calls", _Calls),
         ("windows", _Extent * WINDOWS),
         *_words("cpu_bits", "has_pan2", "permissive", "until"),
-        *_words("mrs_filter", "msr_filter", "operations", "blocks", "context"),
+        *_words("mrs_filter", "operations", "blocks", "context"),
         *_words("stale", "hcr"),
         ("el1", NativeRegime),
         ("el2", NativeRegime),
@@ -109,7 +106,7 @@ class _State(ctypes.Structure):
         *_words("kept_page", "kept_operation", "kept_el", "kept_key", "kept_pa"),
         *_words("fault", "access", "pc", "address", "doomed"),
         *_words("fills", "invented", "recorder", "effects"),
-        *_words("exceptions", "registers", "board", "timers_written"),
+        *_words("exceptions", "registers", "board", "timers_written", "answers"),
     )
 
 
@@ -135,19 +132,6 @@ native.check_shared(
         "struct mmu": ctypes.sizeof(_State),
     },
 )
-
-
-_read_timer = native.function(
-    "read_timer_register", ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p
-)
-_write_timer = native.function(
-    "write_timer_register", None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p
-)
-
-
-def _cp_register(key: int, value: int = 0) -> UcRegCP64:
-    op0, op1, crn, crm, op2 = split_key(key)
-    return UcRegCP64(crn, crm, op0, op1, op2, value & MASK64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,10 +232,13 @@ class Mmu:
         self._state.stale = 1
         self._state.kept_page = 0
 
-    def filter_system(self, reads: Words, writes: Words) -> None:
-        """Pass each MRS and MSR on to these: the engine calls one hook for it only."""
-        self._kept += [reads, writes]
-        self._state.mrs_filter, self._state.msr_filter = reads.ctypes.data, writes.ctypes.data
+    def filter_system(self, reads: Words, answers: Words) -> None:
+        """Answer what ``answers`` has of MRS and MSR, and pass each other MRS on to ``reads``.
+
+        The engine calls one hook for it only.
+        """
+        self._kept += [reads, answers]
+        self._state.mrs_filter, self._state.answers = reads.ctypes.data, answers.ctypes.data
 
     def count_operations(self, counters: Words | None) -> None:
         """Count each SYS instruction in ``counters`` (ENCODINGS words); None ends that."""
@@ -262,16 +249,6 @@ class Mmu:
         """System registers that the engine lacks are those of ``board``, by native addresses."""
         self._state.board, self._state.registers = board, access
         self._state.timers_written = 1
-
-    def read_timer(self, key: int) -> int:
-        """A timer's register by its 16-bit encoding, never redirected."""
-        asked = _cp_register(key)
-        return int(_read_timer(self._uc._uch, self.address, ctypes.byref(asked)))
-
-    def write_timer(self, key: int, value: int) -> None:
-        """The same, written."""
-        asked = _cp_register(key, value)
-        _write_timer(self._uc._uch, self.address, ctypes.byref(asked))
 
     def add_window(self, base: int, size: int) -> None:
         """Let something answer at PA ``base``, ``size`` bytes; MachineError for one too many."""

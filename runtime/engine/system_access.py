@@ -12,11 +12,13 @@ import ctypes
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
+import numpy as np
 from unicorn import UcError
 from unicorn.unicorn_py3.arch.arm64 import HOOK_INSN_SYS_CFUNC, UcRegCP64
 
+from relokit.codegen.base import native
 from relokit.codegen.base.errors import MachineError
-from relokit.codegen.system_registers import REGISTERS, decode_system, register_name
+from relokit.codegen.system_registers import REGISTERS, decode_system
 from relokit.runtime.arch import redirection
 from relokit.runtime.engine import clock, native_hooks
 from relokit.runtime.engine.clock import Clock
@@ -26,10 +28,20 @@ from relokit.runtime.record.stop import StopReason
 
 _HCR = REGISTERS["HCR_EL2"]
 _XZR = 31
-_WRONG = redirection.TO_EL2 | {
-    key: to for key, to in redirection.TO_EL1.items() if register_name(key).endswith("_EL02")
-}
-"""What the engine answers from the wrong register under E2H; it knows the timers' other names."""
+_WRONG = {key: to for key, to in redirection.TO_EL2.items() if to not in clock.TIMERS}
+"""What the engine answers from the wrong register under E2H, but for timers (timers.c)."""
+_REDIRECTED = [(key, target, 0) for key, target in _WRONG.items()]
+ANSWER_WORDS, ANSWER_ROWS, _HAS_VALUE = 3, 96, 0x10000
+"""Words of a row of answers, how many rows there may be, and the target of one with a value."""
+native.check_shared(
+    native.library(),
+    "answers_shared",
+    {
+        "ANSWER_WORDS": ANSWER_WORDS,
+        "ANSWER_ROWS": ANSWER_ROWS,
+        "ANSWER_VALUES": _HAS_VALUE,
+    },
+)
 _LARGEST_GRANULE = 9
 """Log2 of the words that an exclusive access may reserve, at most (D24.2, CTR_EL0.ERG)."""
 
@@ -59,30 +71,32 @@ class SystemAccess:
         stop: Callable[[StopReason, str], None],
     ) -> None:
         self._registers = registers
-        self._time, self._mmu = time, mmu
+        self._time = time
         self._stop = stop
         self._fixed = {REGISTERS[name]: value for name, value in answers.items()}
         if cache_line is not None:
             self._fixed[REGISTERS["CTR_EL0"]] = _with_line(registers.read("CTR_EL0"), cache_line)
-        redirected = frozenset[int]()
-        if registers.read("ID_AA64MMFR1_EL1") >> 8 & 0xF:  # VHE
-            redirected |= _WRONG.keys()
-        # The engine keeps the address of these.
-        self._handlers = [
-            HOOK_INSN_SYS_CFUNC(self._guarded(self._on_mrs)),
-            HOOK_INSN_SYS_CFUNC(self._guarded(self._on_msr)),
-        ]
+        # The engine keeps the address of it.
+        self._handler = HOOK_INSN_SYS_CFUNC(self._guarded(self._on_mrs))
         self._timed = _timed.get(model) or frozenset(filter(registers.has, clock.READ))
         _timed[model] = self._timed
-        reads, writes = (
-            native_hooks.new_filter(keys | redirected, handler)
-            for keys, handler in zip(
-                (self._timed | self._fixed.keys(), frozenset[int]()),
-                self._handlers,
-                strict=True,
-            )
-        )
-        mmu.filter_system(reads, writes)
+        self._redirected = bool(registers.read("ID_AA64MMFR1_EL1") >> 8 & 0xF)  # VHE
+        self._answers = np.zeros(1 + ANSWER_WORDS * ANSWER_ROWS, np.uint64)
+        self._fill_in()
+        mmu.filter_system(native_hooks.new_filter(self._timed, self._handler), self._answers)
+
+    def _fill_in(self) -> None:
+        """The rows of answers.c: registers that reach another, or have a value of their own."""
+        rows = [(key, _HAS_VALUE, value) for key, value in self._fixed.items()]
+        if self._redirected:
+            rows += _REDIRECTED
+        self._answers[0] = len(rows)
+        self._answers[1 : 1 + ANSWER_WORDS * len(rows)] = np.array(rows, np.uint64).reshape(-1)
+
+    def answer(self, answers: Mapping[str, int]) -> None:
+        """Have these registers, by name, read so from now on."""
+        self._fixed |= {REGISTERS[name]: value for name, value in answers.items()}
+        self._fill_in()
 
     def seen(self, name: str) -> int:
         """The register ``name`` as an MRS reads it, but for redirection."""
@@ -109,52 +123,23 @@ class SystemAccess:
             return False
         registers = self._registers
         if decoded.form == "msr":
-            self._write(target, 0 if decoded.rt == _XZR else registers.x(decoded.rt))
+            registers.write_key(target, 0 if decoded.rt == _XZR else registers.x(decoded.rt))
         else:
-            value = self._read(target)
+            value = registers.read_key(target)
             if decoded.rt != _XZR:
                 registers.set_x(decoded.rt, value)
         return True
-
-    def _read(self, key: int) -> int:
-        if key in clock.TIMERS:
-            return self._mmu.read_timer(key)
-        return self._time.read(key) if key in clock.READ else self._registers.read_key(key)
-
-    def _write(self, key: int, value: int) -> None:
-        if key in clock.TIMERS:
-            self._mmu.write_timer(key, value)
-        else:
-            self._registers.write_key(key, value)
 
     def _is_redirecting(self) -> bool:
         return redirection.is_redirecting(self._registers.read_key(_HCR), self._registers.el)
 
     def _on_mrs(self, register: int, access: UcRegCP64) -> int:
         key = _key_of(access)
-        value = self._fixed.get(key)
-        if value is None:
-            target = self._target(key)
-            if target is None:
-                return 0
-            value = self._read(target)
-        self._registers.uc.reg_write(register, value)
-        return 1
-
-    def _on_msr(self, _register: int, access: UcRegCP64) -> int:
-        target = self._target(_key_of(access))
-        if target is None:
-            return 0
-        self._write(target, access.val)
-        return 1
-
-    def _target(self, key: int) -> int | None:
-        """The register that ``key`` reaches, unless the engine has it right by itself."""
-        target = _WRONG.get(key)
-        if target is not None and self._is_redirecting():
-            return target
         # Where it is trapped, the engine does that.
-        return key if key in self._timed and self._time.allows(key) else None
+        if not self._time.allows(key):
+            return 0
+        self._registers.uc.reg_write(register, self._time.read(key))
+        return 1
 
     def _guarded(self, handler: Callable[[int, UcRegCP64], int]) -> Callable[..., int]:
         """Nothing may be raised through the engine's frames: turn it into a stop."""

@@ -15,6 +15,8 @@ struct timer {
 
 enum { PHYSICAL, VIRTUAL, HYP_PHYSICAL, HYP_VIRTUAL, TIMERS };
 enum { VALUE, CONTROL, COMPARE };
+/* op1 of the names that a host has for the timers of its guest: CNTP_*_EL02, CNTV_*_EL02. */
+enum { OP1_EL02 = 5 };
 
 static const struct timer timers[TIMERS] = {
 	[PHYSICAL] = {3, 2, 0, 30},
@@ -91,7 +93,9 @@ static int named(const struct system_access *access)
 	for (int i = 0; i < TIMERS; i++)
 		if (access->op1 == timers[i].op1 && access->crm == timers[i].crm)
 			return i;
-	return TIMERS;
+	if (access->op1 == OP1_EL02 && access->crm == timers[PHYSICAL].crm)
+		return PHYSICAL;
+	return access->op1 == OP1_EL02 && access->crm == timers[VIRTUAL].crm ? VIRTUAL : TIMERS;
 }
 
 /* Whether the level may have it; else the engine has the trap. */
@@ -127,6 +131,8 @@ static const struct timer *reached(void *engine, struct mmu *mmu,
 	if (timer == TIMERS)
 		return NULL;
 	el = PSTATE_EL(mmu_pstate(engine, mmu));
+	if (access->op1 == OP1_EL02)
+		return el == 2 && mmu->hcr & HCR_E2H ? &timers[timer] : NULL;
 	if (!may_have(engine, mmu, el, timer))
 		return NULL;
 	if (timer <= VIRTUAL && mmu->hcr & HCR_E2H && (el == 2 || (!el && mmu->hcr & HCR_TGE)))
@@ -157,25 +163,6 @@ uint32_t write_timer(void *engine, const struct system_access *access, struct mm
 		return 0;
 	write_part(engine, mmu, timer, access->op2, access->value, clock_now(engine, mmu));
 	return 1;
-}
-
-/* The register itself, whoever asks: for the names that the engine lacks. */
-uint64_t read_timer_register(void *engine, struct mmu *mmu, const struct system_access *access)
-{
-	int timer = named(access);
-
-	if (timer == TIMERS)
-		return 0;
-	return read_part(engine, mmu, &timers[timer], access->op2, clock_now(engine, mmu));
-}
-
-void write_timer_register(void *engine, struct mmu *mmu, const struct system_access *access)
-{
-	int timer = named(access);
-
-	if (timer != TIMERS)
-		write_part(engine, mmu, &timers[timer], access->op2, access->value,
-			   clock_now(engine, mmu));
 }
 
 /* A bit for each interrupt that is asserted at the physical count `now`; and when the next is. */

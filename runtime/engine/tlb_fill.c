@@ -222,15 +222,17 @@ uint8_t fill_tlb(void *engine, uint64_t va, int32_t type, struct tlb_entry *entr
 uint32_t watch_writes(void *engine, int32_t reg, const struct system_access *access,
 		      struct mmu *mmu)
 {
+	uint32_t done;
+
 	if (mmu->doomed)
 		return 1;
+	if (access->crn == 14 && write_timer(engine, access, mmu))
+		return 1;
+	(void)reg;
+	done = write_answer(engine, access, mmu);
 	if (access->crn == 1 || access->crn == 2 || access->crn == 10) {
 		mmu->stale = 1;
 		mmu->kept_page = 0;
 	}
-	if (access->crn == 14 && write_timer(engine, access, mmu))
-		return 1;
-	if (!mmu->msr_filter)
-		return 0;
-	return filter_system(engine, reg, access, (const uint64_t *)(uintptr_t)mmu->msr_filter);
+	return done;
 }

@@ -18,6 +18,7 @@ from relokit.codegen.virt_board import (
     UART_BASE,
 )
 from relokit.runtime.arch.exceptions import DELIVER, REPORT
+from relokit.runtime.arch.feature_id import ShownFeature
 from relokit.runtime.board.board import Board
 from relokit.runtime.board.screen import Screen
 from relokit.runtime.engine.clock import INSTRUCTIONS_PER_TICK, UPTIME
@@ -353,3 +354,25 @@ def test_el0_has_no_part_in_it(bench: MakeBench) -> None:
     assert stop.reason is StopReason.EXCEPTION
     assert stop.event is not None
     assert (stop.event.source_el, stop.event.exception_class) == (0, 0)
+
+
+HIDDEN = [
+    (ShownFeature.PAUTH, "ID_AA64ISAR1_EL1", 0xFF00_0FF0),
+    (ShownFeature.RNDR, "ID_AA64ISAR0_EL1", 0xF << 60),
+]
+
+
+@pytest.mark.parametrize(("feature", "name", "fields"), HIDDEN)
+def test_what_is_slow_or_chance_is_shown_on_demand(
+    bench: MakeBench, feature: ShownFeature, name: str, fields: int
+) -> None:
+    values = []
+    for shown in ((), (feature,)):
+        b = bench("max")
+        Board(b.cpu, Regime.EL1, Screen(), shown)
+        b.run(mrs(1, name))
+        assert b.cpu.x(1) == b.cpu.seen(name)
+        values.append(b.cpu.x(1))
+    hidden, seen = values
+    assert (hidden & fields, seen & fields > 0) == (0, True)
+    assert hidden == seen & ~fields
