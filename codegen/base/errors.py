@@ -7,6 +7,10 @@ into a single message and exit code 2; anything else that escapes is a bug.
 from __future__ import annotations
 
 
+MAX_TEXT, MAX_MESSAGE = 240, 4096
+"""Characters of a line that are quoted, and of a message: what comes in has lines of any length."""
+
+
 class RelokitError(Exception):
     """Bad input or a step that cannot be done.
 
@@ -22,20 +26,26 @@ class RelokitError(Exception):
         text: str | None = None,
         hint: str | None = None,
     ) -> None:
+        message = shortened(message, MAX_MESSAGE)
         super().__init__(message)
         self.message = message
         self.where = where
-        self.text = text
-        self.hint = hint
+        self.text = None if text is None else shortened(text.strip(), MAX_TEXT)
+        self.hint = None if hint is None else shortened(hint, MAX_MESSAGE)
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.message}" if self.where else self.message
         lines = [head]
         if self.text:
-            lines.append(f"    {self.text.strip()}")
+            lines.append(f"    {self.text}")
         if self.hint:
             lines.append(f"hint: {self.hint}")
         return "\n".join(lines)
+
+
+def shortened(text: str, most: int) -> str:
+    """``text``, or its beginning with a mark where it has more than ``most`` characters."""
+    return text if len(text) <= most else f"{text[:most]} ..."
 
 
 class TargetError(RelokitError):

@@ -36,7 +36,7 @@ class Statement(NamedTuple):
 
 
 _BLOCK = re.compile(
-    r"""(?P<keep>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^\\\n])|//[^\n]*|^[ \t]*\#[^\n]*)
+    r"""(?P<keep>"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^\\\n])|//[^\n]*|^[ \t]*\#[^\n]*)
       | (?P<comment>/\*.*?\*/) | (?P<open>/\*) | (?P<line>\n)""",
     re.VERBOSE | re.DOTALL | re.MULTILINE,
 )

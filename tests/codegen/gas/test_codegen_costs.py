@@ -36,6 +36,18 @@ def test_a_literal_is_found_among_many_at_once() -> None:
         assembled("".join(f" ldr x0, =s{i}\n" for i in range(4097)))
 
 
+def test_a_string_that_is_never_closed_is_read_once() -> None:
+    with cpu_time_below(5), pytest.raises(AssemblyError, match="never closed"):
+        assembled(("foo: .ascii " + '"\\' * 7000 + "\n") * 20 + "/* c */\n")
+
+
+@pytest.mark.parametrize("line", ["x" * 1_000_000, ".quad " + "y" * 16000, "z" * 16000 + ": z: y:"])
+def test_a_long_line_does_not_come_back_whole(line: str) -> None:
+    with pytest.raises(AssemblyError) as caught:
+        assembled(f"foo: ret\n{line}\n{'z' * 16000}: nop\nadd {'y' * 16000}\n")
+    assert len(str(caught.value)) < 5000
+
+
 @pytest.mark.parametrize(
     ("loads", "literals"),
     [
