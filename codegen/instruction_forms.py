@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from relokit.codegen.base.bits import signed
+
 
 class InstructionForm(NamedTuple):
     """The words with ``value`` under ``mask``."""
@@ -71,6 +73,18 @@ RELATIVE = (
     (*LITERAL, 5, 19),
 )
 """Mask, value, lowest bit and width of the field; its unit is a word."""
+
+
+def target_of(word: int, address: int) -> int | None:
+    """The VA that ``word`` at ``address`` names by its distance: branches, literals, ADR, ADRP."""
+    for mask, value, low, width in RELATIVE:
+        if word & mask == value:
+            return address + 4 * signed(word >> low, width)
+    distance = signed(word >> 5 << 2 & 0x1FFFFC | word >> 29 & 3, 21)
+    if ADRP.holds(word):
+        return (address & ~WITHIN_PAGE) + (distance << 12)
+    return address + distance if ADR.holds(word) else None
+
 
 _MOVE_KEEPS = 1 << 30
 """Of MOVN, MOVZ: set in MOVZ (C4.1.93, "Move wide (immediate)", opc)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 
 from relokit.codegen.aarch64_elf import RelocationType
-from relokit.codegen.object import Binding, Object, Section, SectionFlag, SymbolType
+from relokit.codegen.object import ABSOLUTE, Binding, Object, Section, SectionFlag, SymbolType
 from relokit.diffing.read.data import Area, Pointer, SideData
 from relokit.diffing.read.extents import (
     by_routine,
@@ -56,7 +56,9 @@ def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
 
     Sections are SECTION_GAP apart, and what other units define has addresses beyond them all.
     """
-    executable = {n for n, one in enumerate(unit.sections) if one.flags & SectionFlag.EXEC}
+    marked = {n for n, one in enumerate(unit.sections) if one.flags & SectionFlag.EXEC}
+    # A function is code, whatever its section is.
+    executable = marked | {one.section for one in unit.symbols if one.type is SymbolType.FUNC}
     bases = [SECTION_GAP * (index + 1) for index in range(len(unit.sections))]
     beyond = SECTION_GAP * (len(bases) + 1)
     addresses: list[int] = []
@@ -74,6 +76,10 @@ def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
         inside = 0 <= symbol.section < len(bases)
         address = bases[symbol.section] + symbol.value if inside else beyond + number * SECTION_GAP
         addresses.append(address)
+        if symbol.section == ABSOLUTE:
+            # A number is what it is, whatever it is called.
+            named.append((address, f"{symbol.name or 'number'} = {symbol.value:#x}"))
+            continue
         if not is_named(symbol.name) or symbol.type in (SymbolType.SECTION, SymbolType.FILE):
             continue
         named.append((address, symbol.name))
@@ -103,13 +109,13 @@ def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
         places = functions + untyped_routines(functions, labels, referred)
     routines: dict[str, Routine] = {}
     hashes = type_hashes(places, runs)
-    code_areas = [(n, bases[n], unit.sections[n].data, unit.sections[n].name) for n in executable]
+    code_areas = [(n, bases[n], unit.sections[n].data, unit.sections[n].name) for n in marked]
     places = distinct(with_unnamed(places, ends, code_areas, runs, hashes))
     for index, address, size, symbol_name in sized(places, ends, wanted, hashes):
         section = unit.sections[index]
         start = address - bases[index]
         code = section.data[start : start + size]
-        if not section.flags & SectionFlag.EXEC or not code or len(code) != size:
+        if index not in executable or not code or len(code) != size:
             continue
         own = within(fixups[index], start, size)
         found = Routine(

@@ -49,8 +49,7 @@ def image_side(
     for index, address, size, symbol_name in sized(places, ends, wanted, found.hashes):
         section = image.sections[index]
         start = address - section.va
-        executable = section.flags & SectionFlag.EXEC or symbol_name in data_names
-        if not executable or start < 0:
+        if start < 0:
             continue
         words = bytes(section.data[start : start + size])
         if words and len(words) == size:

@@ -105,6 +105,10 @@ def read_object(data: bytes | memoryview, name: str, *, to_link: bool = True) ->
             if at and symbol is not None:
                 renumbered[at] = len(symbols)
                 symbols.append(symbol)
+    if not to_link:
+        # Number 0 is no symbol: what refers to it refers to a number (gABI, "Relocation").
+        renumbered[0] = len(symbols)
+        symbols.append(Symbol("", ABSOLUTE, 0))
     relocations = _relocations(file, table[0] if table else 0, numbers, renumbered)
     sections = [
         Section(

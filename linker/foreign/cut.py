@@ -6,11 +6,13 @@ so that nothing is lost with the addresses.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import RELOCATION, VECTOR_TABLE_SIZE
+from relokit.codegen.instruction_forms import ADRP, target_of
 from relokit.codegen.kexec_routines import (
     BESIDE,
     HIBERNATE_EXIT,
@@ -58,9 +60,10 @@ class _Piece:
 def cut(image: Image, name: str) -> Object:
     """An Object called ``name`` with a section for each routine of a kexec that ``image`` has.
 
-    Raises FormatError for a file of which only the symbols are left.
+    Raises FormatError for a file of which only the symbols are left, or that has two of one, and
+    for a routine that refers to what is not linked with it.
     """
-    found = {one.name: one for one in image.symbols if one.section >= 0}
+    found = _by_name(image)
     pieces = [
         piece
         for name_ in (*NAMES, *BESIDE)
@@ -72,6 +75,8 @@ def cut(image: Image, name: str) -> Object:
         own = list(_symbols(image, piece, number))
         align = VECTOR_TABLE_SIZE if any(one.name in SIZES for one in own) else MIN_ALIGN
         data = image.read(piece.va, piece.end - piece.va)
+        if piece.symbol.name in NAMES and piece.symbol.name != HYP_VECTORS:
+            _refuse_outside(image, piece, data)
         flags = SectionFlag.ALLOC | SectionFlag.EXEC
         sections.append(
             Section(
@@ -80,6 +85,29 @@ def cut(image: Image, name: str) -> Object:
         )
         symbols += own
     return Object(name, tuple(sections), tuple(symbols))
+
+
+def _by_name(image: Image) -> dict[str, ImageSymbol]:
+    """What is defined, by name; a local symbol only where no other one is so called."""
+    found: dict[str, ImageSymbol] = {}
+    for one in image.symbols:
+        if one.section < 0:
+            continue
+        other = found.get(one.name)
+        local = one.binding is Binding.LOCAL
+        if other is None or (other.binding is Binding.LOCAL and not local):
+            found[one.name] = one
+        elif (
+            one.name in NAMES
+            and one.value != other.value
+            and local == (other.binding is Binding.LOCAL)
+        ):
+            raise FormatError(
+                f"has two routines {one.name}, at {other.value:#x} and {one.value:#x}",
+                where=image.name,
+                hint="give the object of the one that runs",
+            )
+    return found
 
 
 def _piece(image: Image, found: dict[str, ImageSymbol], name: str) -> _Piece | None:
@@ -109,10 +137,36 @@ def _piece(image: Image, found: dict[str, ImageSymbol], name: str) -> _Piece | N
     return _Piece(symbol, start, end) if whole else None
 
 
+def _refuse_outside(image: Image, piece: _Piece, data: bytes) -> None:
+    """What is at a distance in the program is elsewhere once the routine is copied, or linked anew.
+
+    Of the EL2 stub only parts run in a kexec, and which is not known by its symbol.
+    """
+    for at, (word,) in enumerate(struct.iter_unpack("<I", data[: len(data) & ~3])):
+        here = piece.va + 4 * at
+        to = target_of(word, here)
+        # Where the page of an ADRP is, its low half is not: that it is copied is never certain.
+        if to is None or (piece.va <= to < piece.end and not ADRP.holds(word)):
+            continue
+        below = [
+            one
+            for one in image.symbols
+            if one.section >= 0 and one.value <= to and one.name[:1] != "$"
+        ]
+        nearest = max(below, key=lambda one: one.value, default=None)
+        name = f"{to:#x}" if nearest is None else f"{nearest.name}+{to - nearest.value:#x}"
+        raise FormatError(
+            f"{piece.symbol.name}+{here - piece.symbol.value:#x} refers to {name}, which is not "
+            "linked with it",
+            where=image.name,
+            hint="what is copied has to be complete in itself",
+        )
+
+
 def _symbols(image: Image, piece: _Piece, section: int) -> Iterator[Symbol]:
     """What is called something within a piece; only the routine itself is for others."""
     for one in image.symbols:
-        own = one.name == piece.symbol.name
+        own = one == piece.symbol
         beside = WITHIN.get(one.name) == piece.symbol.name
         if one.section < 0 or not piece.va <= one.value < piece.end or one.name in HIDDEN:
             continue

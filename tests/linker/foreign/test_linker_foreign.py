@@ -35,6 +35,7 @@ from relokit.codegen.series import COMPLETE
 from relokit.codegen.target import PAGE_SIZES
 from relokit.linker.elf.elf_writer import exec_chunks, rel_chunks
 from relokit.linker.foreign.code import ForeignCode, target_for
+from relokit.linker.foreign.cut import cut
 from relokit.linker.foreign.doors import open_code, own_parts
 from relokit.linker.foreign.shown import fields_read, page_size_of, states_of, words_of
 from relokit.linker.kernel.opened import Files
@@ -252,3 +253,39 @@ def test_a_damaged_object_is_refused_or_read(data: st.DataObject) -> None:
         except RelokitError:
             return
         assert found.parts
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_program_with_two_of_one_name_is_refused(tmp_path: Path, local: bool) -> None:
+    """The one that others see counts; of two alike nobody knows which runs."""
+    image = build_image(Target())
+    symbol = next(one for one in image.symbols if one.name == RELOCATION)
+    other = replace(symbol, value=symbol.value + 4, binding=Binding.LOCAL)
+    symbols = (other, *image.symbols, other)
+    if not local:
+        symbols = tuple(replace(one, binding=Binding.GLOBAL) for one in symbols)
+    made = replace(image, symbols=symbols)
+    if local:
+        assert cut(made, "x").symbols == cut(image, "x").symbols
+        return
+    with pytest.raises(FormatError, match=f"two routines {RELOCATION}"):
+        cut(made, "x")
+
+
+ADRP_X9_NEXT_PAGE, LDR_X9_LITERAL, CBZ_X9 = 0xB0000009, 0x58008009, 0xB4008009
+
+
+@pytest.mark.parametrize(
+    "word", [ADRP_X9_NEXT_PAGE, 0x90000009, LDR_X9_LITERAL, CBZ_X9, BL | 0x400]
+)
+def test_a_linked_routine_that_refers_to_what_it_leaves_behind_is_refused(word: int) -> None:
+    """An object of the same is refused where the link misses it: the linked one passed."""
+    image = build_image(Target())
+    symbol = next(one for one in image.symbols if one.name == RELOCATION)
+    sections = list(image.sections)
+    home = sections[symbol.section]
+    at = symbol.value - home.va + 8
+    data = bytes(home.data)[:at] + word.to_bytes(4, "little") + bytes(home.data)[at + 4 :]
+    sections[symbol.section] = replace(home, data=data)
+    with pytest.raises(FormatError, match=rf"{RELOCATION}\+0x8 refers to \w+.*not linked with it"):
+        cut(replace(image, sections=tuple(sections)), "x")
