@@ -6,7 +6,6 @@ into a single message and exit code 2; anything else that escapes is a bug.
 
 from __future__ import annotations
 
-
 MAX_TEXT, MAX_MESSAGE = 240, 4096
 """Characters of a line that are quoted, and of a message: what comes in has lines of any length."""
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from itertools import chain
 
 from relokit.codegen.aarch64_elf import RelocationType
-from relokit.codegen.object import ABSOLUTE, Binding, Object, Section, SectionFlag, SymbolType
+from relokit.codegen.object import (
+    ABSOLUTE,
+    Binding,
+    Object,
+    Section,
+    SectionFlag,
+    SectionType,
+    SymbolType,
+)
 from relokit.diffing.read.data import Area, Pointer, SideData
 from relokit.diffing.read.extents import (
     by_routine,
@@ -175,7 +183,19 @@ def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
         part=True,
         sections=tuple(extents),
         hashes=by_routine(places, hashes),
+        tables=tuple(
+            Extent(section.name, base, section.size)
+            for section, base in zip(unit.sections, bases, strict=True)
+            if wanted is None and _is_table(section)
+        ),
     )
+
+
+def _is_table(section: Section) -> bool:
+    """Whether it is loaded, as data; merged constants are compared where they are taken."""
+    flags = section.flags
+    other = flags & (SectionFlag.EXEC | SectionFlag.MERGE)
+    return bool(flags & SectionFlag.ALLOC and not other and section.type is SectionType.PROGBITS)
 
 
 # Bytes of the data that holds an address, or the distance to it.

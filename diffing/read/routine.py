@@ -222,7 +222,8 @@ class Side:
     ``part`` says that it is a unit of a program: it is not expected to have all that a whole one
     has. ``sections`` are those that hold code. ``target`` is what it was built for, ``kernel`` the
     opened file that it was cut out of, where it is one of these. ``hashes`` are the VAs of the
-    words of type hashes in front of routines, by the routine's name.
+    words of type hashes in front of routines, by the routine's name. ``tables`` are the sections of
+    an object that are loaded and hold data, which is for others to find (``__ex_table``).
     """
 
     name: str
@@ -234,3 +235,4 @@ class Side:
     target: Target | None = None
     kernel: OpenedKernel | None = field(default=None, repr=False)
     hashes: Mapping[str, int] = field(default_factory=dict, repr=False)
+    tables: tuple[Extent, ...] = ()

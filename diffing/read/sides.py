@@ -147,7 +147,7 @@ def _chosen(side: Side, symbol: str | None) -> Side:
             where=side.name,
             hint=f"it has {some}{' ...' if len(side.routines) > 8 else ''}" if some else None,
         )
-    return replace(side, name=f"{side.name}:{symbol}", routines=found)
+    return replace(side, name=f"{side.name}:{symbol}", routines=found, tables=())
 
 
 def _target_side(target: Target, encoder: Encoder) -> Side:

@@ -14,7 +14,7 @@ from relokit.codegen.instruction_forms import ADRP, BR, LITERAL, UNSIGNED_OFFSET
 from relokit.diffing.instructions.decode import NAMELESS, PLACE, Instruction, variable_at
 from relokit.diffing.instructions.normalise import Key
 from relokit.diffing.read.data import MAX_DATUM, Datum
-from relokit.diffing.read.routine import Routine, Side
+from relokit.diffing.read.routine import Extent, Routine, Side
 from relokit.diffing.routines.model import RoutineDiff
 
 MAX_DATA = 1 << 12
@@ -52,6 +52,7 @@ class DataFollower:
         self._routines = [one for one in routines if not one.one_sided]
         self._maps = _Labels(self._routines, 0), _Labels(self._routines, 1)
         self._budget = MAX_DATA_BYTES
+        self._taken: set[int] = set()
         self.compared: dict[str, None] = {}
         self.left_out: dict[str, None] = {}
 
@@ -64,12 +65,13 @@ class DataFollower:
             if one and other
         }
         seen: set[tuple[int, int, int]] = set()
-        while work:
-            visit = work.popleft()
+        tables = self._tables()
+        while visit := work.popleft() if work else next(tables, None):
             found = self._data(visit)
             if found is None:
                 continue
             one, other = found
+            self._taken |= {one.area.address, other.area.address}
             key = one.address, other.address, one.size
             if key in seen or key[:2] in known:
                 continue
@@ -114,6 +116,34 @@ class DataFollower:
                 label = f"type hash of {routine.name}"
                 yield _Visit((hashes[0], hashes[1]), label, users, TYPE_HASH)
 
+    def _tables(self) -> Iterator[_Visit]:
+        """Sections of two objects of which no code here takes anything, so others do: by piece."""
+        left, right = (_numbered(side.tables) for side in self._sides)
+        if not all(side.part for side in self._sides) or not (left or right):
+            return
+        self.left_out.update(dict.fromkeys(sorted(left.keys() ^ right.keys())))
+        for name, one in left.items():
+            other = right.get(name)
+            if other is None or {one.address, other.address} & self._taken:
+                continue
+            offset = 0
+            while offset < max(one.size, other.size):
+                places = one.address + offset, other.address + offset
+                users = Routine(name, places[0], bytes(4)), Routine(name, places[1], bytes(4))
+                found = self._data(_Visit(places, name, users))
+                if found is None:
+                    self.left_out[name] = None
+                    break
+                label = found[0].name or name
+                yield _Visit(places, label, users)
+                ends = {
+                    datum.address + datum.size - place
+                    for datum, place in zip(found, places, strict=True)
+                }
+                if len(ends) > 1:
+                    break
+                offset += ends.pop()
+
     def _data(self, visit: _Visit) -> tuple[Datum, Datum] | None:
         """Both pieces of data, as far as they are to be compared; None where there are not two."""
         found = [
@@ -156,6 +186,16 @@ class DataFollower:
         while len(lines) > 1 and not lines[-1][0].word and not lines[-1][0].place:
             lines.pop()
         return routine, tuple(one for one, _ in lines), tuple(key for _, key in lines)
+
+
+def _numbered(tables: Sequence[Extent]) -> dict[str, Extent]:
+    """By name, of several with one name by number too."""
+    found: dict[str, Extent] = {}
+    for one in tables:
+        number = sum(1 for name in found if name.partition(" (")[0] == one.name)
+        if one.size:
+            found[f"{one.name} ({number + 1})" if number else one.name] = one
+    return found
 
 
 def _alike(one: Instruction, other: Instruction) -> bool:

@@ -36,6 +36,9 @@ from relokit.linker.elf_format import (
     SHN_ABS,
     SHN_COMMON,
     SHN_UNDEF,
+    SHT_FINI_ARRAY,
+    SHT_INIT_ARRAY,
+    SHT_PREINIT_ARRAY,
     SHT_REL,
     SHT_RELA,
     STV_HIDDEN,
@@ -54,6 +57,8 @@ KEPT_FLAGS = (
     | SectionFlag.STRINGS
 )
 SECTION_TYPES = frozenset(SectionType)
+ARRAY_TYPES = frozenset({SHT_INIT_ARRAY, SHT_FINI_ARRAY, SHT_PREINIT_ARRAY})
+"""Of sections that are data, for others than the linker to find."""
 STT_GNU_IFUNC = 10
 CODE_KINDS = {
     SymbolType.NOTYPE.value: SymbolType.NOTYPE,
@@ -84,9 +89,9 @@ def read_object(data: bytes | memoryview, name: str, *, to_link: bool = True) ->
     Unless it is ``to_link``, sections are passed over that no code needs in order to be looked at:
     what is thread-local, of an unknown type, or compressed; symbols there are then undefined.
 
-    Kept are PROGBITS, NOTE and NOBITS sections and all symbols but those of sections that are
-    not kept. A common symbol becomes a NOBITS section ``COMMON`` of its own. There is no line
-    map: what debug information says is not read.
+    Kept are PROGBITS, NOTE and NOBITS sections, arrays of pointers if not ``to_link``, and all
+    symbols but those of sections that are not kept. A common symbol becomes a NOBITS section
+    ``COMMON`` of its own. There is no line map: what debug information says is not read.
     """
     file = ElfFile(data, name, ET_REL)
     numbers: dict[int, int] = {}
@@ -113,7 +118,7 @@ def read_object(data: bytes | memoryview, name: str, *, to_link: bool = True) ->
     sections = [
         Section(
             header.name,
-            SectionType(header.type),
+            SectionType.PROGBITS if header.type in ARRAY_TYPES else SectionType(header.type),
             SectionFlag(header.flags) & KEPT_FLAGS,
             file.align(header),
             file.content(header),
@@ -131,7 +136,7 @@ def _is_kept(file: ElfFile, header: SectionHeader, to_link: bool) -> bool:
     alloc = header.flags & SectionFlag.ALLOC and to_link
     if header.flags & SHF_TLS and not to_link:
         return False
-    if header.type not in SECTION_TYPES:
+    if header.type not in SECTION_TYPES and (to_link or header.type not in ARRAY_TYPES):
         if alloc:
             raise file.error(f"section {header.name} has type {header.type:#x}, not supported")
         return False

@@ -196,3 +196,12 @@ def test_a_linked_pointer_is_compared_by_symbol() -> None:
     )
     assert one.routines["go"].code != other.routines["go"].code
     assert compare(one, other).same
+
+
+def test_a_function_is_code_whatever_its_section_is(tmp_path: Path) -> None:
+    text = TYPED + '.section .odd, "a"; .type odd, %function; odd: mov x0, #1; .size odd, 4\n'
+    paths = [tmp_path / "a.S", tmp_path / "b.S"]
+    paths[0].write_text(text)
+    paths[1].write_text(text.replace("#1", "#2"))
+    diff = relokit.diff(*map(str, paths))
+    assert [one.name for one in diff.routines if any(row.change for row in one.rows)] == ["odd"]

@@ -236,3 +236,43 @@ large:  .zero 0x20000
     assert diff.same
     assert diff.data_not_compared == ("large",)
     assert summary(diff) == "data not compared: large"
+
+
+TABLES = """
+        .type go, %function
+go:     ldr x0, [x1]
+        ret
+        .size go, . - go
+        .section __ex_table, "a"
+        .long go - ., go + 4 - .
+        .hword 3, 0
+        .section .altinstructions, "a"
+        .word go - ., 0
+        .hword 5
+        .data
+        .type datum, %object
+datum:  .quad 1
+        .size datum, 8
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "table"),
+    [
+        (".hword 3", ".hword 4", "__ex_table"),
+        ("go + 4 - .", "go - .", "__ex_table"),
+        (".hword 5", ".hword 6", ".altinstructions"),
+        (".quad 1", ".quad 2", "datum"),
+    ],
+)
+def test_tables_that_others_read_are_compared(old: str, new: str, table: str) -> None:
+    """What no code of the object takes anything of: a kernel finds it by its section."""
+    left, right = (object_side(built(text), "t.o") for text in (TABLES, TABLES.replace(old, new)))
+    diff = compare(left, right)
+    assert [one.name for one in diff.routines if any(row.change for row in one.rows)] == [table]
+    assert compare(left, left).same
+
+
+def test_a_table_that_only_one_has_is_told() -> None:
+    sides = (object_side(built(text), "t.o") for text in (TABLES, TABLES.partition(".data")[0]))
+    assert compare(*sides).data_not_compared == (".data",)

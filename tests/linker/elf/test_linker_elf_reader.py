@@ -275,3 +275,18 @@ def test_noise_after_a_good_header_is_read_or_refused(noise: bytes) -> None:
                 read(data, "noise")
             except FormatError:
                 continue
+
+
+def test_a_relocation_against_a_number_is_read_to_be_compared() -> None:
+    """GNU as writes ``b 0x1234`` with symbol 0."""
+    relocation = Relocation(0, R.JUMP26, 0, 0x1234)
+    text = Section(".text", SectionType.PROGBITS, SectionFlag(6), 4, bytes(4), 4, (relocation,))
+    made = Object("x.o", (text,), (Symbol("x", ABSOLUTE, 7, binding=Binding.LOCAL),))
+    data = bytearray(write_rel(made))
+    at = data.index(struct.pack("<QQq", 0, 1 << 32 | int(R.JUMP26), 0x1234))
+    data[at + 12 : at + 16] = bytes(4)
+    found = read_object(bytes(data), "x.o", to_link=False)
+    (one,) = found.sections[0].relocations
+    assert (found.symbols[one.symbol].section, one.addend) == (ABSOLUTE, 0x1234)
+    with pytest.raises(FormatError, match="symbol 0"):
+        read_object(bytes(data), "x.o")
