@@ -11,7 +11,7 @@ TREE := build/tree/relokit
 # What the committed campaign of mutants is of (docs/mutants.md).
 STATES ?= 0,9,12,15
 
-.PHONY: run test explore check bench tools format clean mutants docs/rules.md docs/caches.md docs/time.md
+.PHONY: run test explore check bench bench-page bench-history bench-compare tools format clean mutants docs/rules.md docs/caches.md docs/time.md
 .DELETE_ON_ERROR:
 
 run: $(STAMP)  ## run the main job: relocate the demo kernel (ARGS= passes options on)
@@ -27,11 +27,23 @@ check: $(STAMP) $(TREE)  ## lint, formatting, types, and who imports whom
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	MYPYPATH=build/tree $(BIN)/mypy -p relokit
+	MYPYPATH=build/tree:tests:bench $(BIN)/mypy --explicit-package-bases bench/*.py
 	$(BIN)/mypy setup.py build_backend.py
 	$(BIN)/python -m pytest -p no:cacheprovider tests/test_house.py
 
 bench: $(STAMP) tools  ## speed, side by side with GNU tools, QEMU and memcpy
 	$(BIN)/python bench/suite.py $(ARGS)
+
+bench-page: $(STAMP) tools  ## the same into docs/benchmarks.md and .json: some 20 minutes, on an idle machine
+	mkdir -p build
+	$(BIN)/python bench/suite.py --json $(ARGS) > build/bench.json
+	$(BIN)/python bench/page.py build/bench.json
+
+bench-history: $(STAMP)  ## the ratios of the last bench-page into docs/bench-history.json
+	$(BIN)/python bench/history.py build/bench.json
+
+bench-compare: $(STAMP) tools  ## this tree against BASE=COMMIT, in one run: fails if something got slower
+	$(BIN)/python bench/compare.py $(ARGS) -- $(BASE)
 
 docs/caches.md: $(STAMP)  ## its table of what three machines find, by running them
 	cd tests && ../$(BIN)/python -m support.side_by_side

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Timer
 from time import perf_counter
 
-from usage import BenchError
+from usage import BenchError, Usage, children_cpu
 
 GUEST_SECONDS = 120.0
 GREETING = b"relokit demo kernel: entered"
@@ -41,6 +41,31 @@ def seconds_to_greeting(command: list[str]) -> float:
     if not line.startswith(GREETING):
         raise BenchError(f"the guest did not get to its new kernel within {GUEST_SECONDS:.0f} s")
     return seconds
+
+
+def until_line(command: list[str], text: str) -> Usage:
+    """Boot as a shell would, until ``text`` is printed: CPU and wall time of all that."""
+    before = children_cpu()
+    start = perf_counter()
+    process = subprocess.Popen(
+        [*command, "-no-reboot", "-nic", "none"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    watchdog = Timer(GUEST_SECONDS, process.kill)
+    watchdog.start()
+    try:
+        assert process.stdout is not None
+        found = any(text.encode() in line for line in process.stdout)
+        wall = perf_counter() - start
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate()
+    if not found:
+        raise BenchError(f"QEMU's guest did not print {text!r} within {GUEST_SECONDS:.0f} s")
+    return Usage(children_cpu() - before, wall, "")
 
 
 @contextmanager

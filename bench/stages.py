@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from guest import bootable
 from measurement import progress
 from usage import BenchError, Peak, Usage, measure, peak_memory
 
@@ -16,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FIRST_STAGE = "5839b86"
 """The last commit of the first stage."""
 HOME = ROOT / "build" / "stages"
+THIS = "this tree"
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,22 @@ class Stage:
         """Its memory at the peak."""
         return peak_memory(self.command(*arguments), self.environment(), self.cache.parent)
 
+    def passed(self, *arguments: str | Path) -> dict[str, Any]:
+        """The document that a command prints; what did not pass is no measurement."""
+        document: dict[str, Any] = json.loads(self.run(*arguments).out)
+        if document["status"] != "pass":
+            raise BenchError(f"a run of the benchmark did not pass: {document['status']}")
+        return document
+
+    def bootable(self, path: Path, *options: str | Path) -> list[str]:
+        """A bootable ELF of it, and the QEMU command that boots it."""
+        return bootable(path, *map(str, options), python=self.python)
+
+    @cached_property
+    def plain(self) -> tuple[str, ...]:
+        """What has it record nothing, as the first stage never does: like is compared with like."""
+        return ("--plain",) if "--plain" in self.run("run", "--help").out else ()
+
     def templates(self) -> Path:
         """Directory of its own templates."""
         script = "import relokit.templates; print(relokit.templates.__path__[0])"
@@ -55,15 +76,46 @@ class Stage:
         self.cache.mkdir(parents=True)
 
 
-def installed(commit: str = FIRST_STAGE) -> tuple[Stage, Stage]:
-    """Both stages, each in a virtual environment of its own: ``commit``, and the files of this
-    tree that git knows, as they are. An environment that is there already is brought up to date.
+def here(work: Path) -> Stage:
+    """This tree as it is installed for this interpreter, with a cache of its own in ``work``."""
+    stage = Stage("relokit", Path(sys.executable), work / "cache")
+    stage.forget()
+    return stage
+
+
+def installed(commit: str = FIRST_STAGE, name: str = "first stage") -> tuple[Stage, Stage]:
+    """``commit`` under that name, and the files of this tree that git knows, as they are: each in
+    a virtual environment of its own. One that is there already is brought up to date.
     """
-    return _installed("before", commit), _installed("after", None)
+    return _installed(name, full_name(commit)), _installed(THIS, None)
+
+
+def full_name(commit: str) -> str:
+    """The commit's full hash. Raises BenchError for what names none."""
+    try:
+        named = _output(
+            "git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}"
+        )
+    except BenchError:
+        raise BenchError(
+            f"{commit!r} is no commit of this repository; `git log --oneline` lists them"
+        ) from None
+    return named.decode().strip()
+
+
+def described() -> dict[str, Any]:
+    """Which commit this tree is, its date, and whether files differ from it."""
+    try:
+        commit, date = _output("git", "log", "-1", "--format=%H %cs").decode().split()
+        changed = bool(_output("git", "status", "--porcelain", "--untracked-files=no").strip())
+    except BenchError:
+        # Out of a source archive: the page says so, and the history takes nothing.
+        return {"commit": None, "date": None, "changed": True}
+    return {"commit": commit, "date": date, "changed": changed}
 
 
 def _installed(name: str, commit: str | None) -> Stage:
-    home = HOME / name
+    home = HOME / name.replace(" ", "-")
     tree, python, mark = home / "tree", home / "venv" / "bin" / "python", home / "commit"
     stage = Stage(name, python, home / "cache")
     stage.forget()
@@ -83,8 +135,17 @@ def _installed(name: str, commit: str | None) -> Stage:
         subprocess.run(["tar", "-x", "-C", tree], input=archive, check=True)
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", home / "venv"], check=True)
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", tree]
-    subprocess.run(pip, check=True)
+    pip: list[str | Path] = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        tree,
+    ]
+    if subprocess.run(pip, check=False).returncode:
+        raise BenchError(f"{name} ({commit or 'as it is'}) cannot be installed")
     if commit is not None:
         mark.write_text(commit)
     return stage

@@ -18,12 +18,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cases
-from before_after import Plan, before_and_after
-from measurement import MIB, Measurement, progress
-from mutants import mutants
+from arguments import folder, rounds, sizes
+from building import GNU, building
+from commands import booting, cold, starting
+from comparing import comparing, kernels
+from laying_out import laying_out
+from many import many
+from measurement import Table, progress
+from moving import moving
 from page import plain
-from stages import FIRST_STAGE, ROOT, installed
+from stages import FIRST_STAGE, ROOT, described, here, installed
+from two_trees import cases, side_by_side
 from usage import BenchError
 
 import relokit
@@ -31,62 +36,70 @@ import relokit
 sys.path.insert(0, str(ROOT / "tests"))
 from support.initrd import build_initrd
 
-TOOLS = ("qemu-system-aarch64", f"{cases.GNU}as", f"{cases.GNU}ld", f"{cases.GNU}objdump")
-
-PARTS = ("stages", "relocation", "building", "routines", "kernels", "commands", "mutants")
+TOOLS = ("qemu-system-aarch64", f"{GNU}as", f"{GNU}ld", f"{GNU}objdump")
+PARTS = (
+    "relocation", "building", "cold", "layout", "diff", "many", "boot", "start", "stages",
+)  # fmt: skip
+SIZES = (25, 84, 400, 2048)
 
 
 def main() -> int:
-    """Measure, print the table or one JSON document; 2 if that is not possible."""
+    """Measure, print the tables or one JSON document; 2 if that is not possible."""
     options = _options()
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         progress(f"bench: not installed: {', '.join(missing)}; `make tools` installs them")
         return 2
-    document: dict[str, Any] = {"host": _host(), "rounds": options.rounds}
-    with tempfile.TemporaryDirectory(prefix="relokit-bench-") as name:
-        work = Path(name)
+    document: dict[str, Any] = {"of": described(), "host": _host(), "rounds": options.rounds}
+    with tempfile.TemporaryDirectory(prefix="relokit-bench-", dir=options.scratch) as name:
         try:
-            if "stages" in options.only:
-                document["stages"] = _stages(options, work)
-            document["measurements"] = [item.to_json() for item in _cases(options, work)]
-        except (BenchError, relokit.RelokitError, subprocess.CalledProcessError) as error:
+            tables = [table.to_json() for table in _tables(options, Path(name))]
+        except (BenchError, relokit.RelokitError, OSError) as error:
             progress(f"bench: {error}")
             return 2
-    print(json.dumps(document, indent=2) if options.json else plain(document))
+        except subprocess.CalledProcessError as error:
+            progress(f"bench: {error}; what it printed is above")
+            return 2
+    document["tables"] = tables
+    print(json.dumps(document, indent=1) if options.json else plain(document))
     return 0
 
 
-def _cases(options: argparse.Namespace, work: Path) -> list[Measurement]:
-    parts: dict[str, Callable[[], list[Measurement]]] = {
-        "relocation": lambda: cases.relocation(options.size * MIB, options.rounds, work),
-        "building": lambda: cases.building(options.rounds, work),
-        "routines": lambda: cases.two_routines(options.rounds, work),
-        "kernels": lambda: cases.whole_kernels(options.rounds, work),
-        "commands": lambda: cases.starting(options.rounds),
-        "mutants": lambda: mutants(options.rounds),
+def _tables(options: argparse.Namespace, work: Path) -> list[Table]:
+    ours, number = here(work), options.rounds
+    parts: dict[str, Callable[[], list[Table]]] = {
+        "relocation": lambda: moving(ours, options.sizes, number, work),
+        "building": lambda: building(number, work),
+        "cold": lambda: cold(ours, number, work),
+        "layout": lambda: laying_out(number),
+        "diff": lambda: comparing(number, work),
+        "many": lambda: many(ours, number),
+        "boot": lambda: booting(ours, number, kernels("6.1")[0], build_initrd(work), work),
+        "start": lambda: starting(ours, number),
+        "stages": lambda: [_stages(options, work)],
     }
-    return [one for name, part in parts.items() if name in options.only for one in part()]
+    return [one for name in PARTS if name in options.only for one in parts[name]()]
 
 
-def _stages(options: argparse.Namespace, work: Path) -> dict[str, Any]:
-    plan = Plan(sizes=(options.size, options.large), rounds=options.rounds)
-    rows = before_and_after(
-        installed(options.before), plan, cases.kernels("6.1")[0], build_initrd(work), work
-    )
-    return {"before": options.before, "rows": [row.to_json() for row in rows]}
+def _stages(options: argparse.Namespace, work: Path) -> Table:
+    first, this = installed()
+    moved = [size for size in options.sizes if size in (84, 400)] or options.sizes[:1]
+    chosen = cases(work, moved, kernels("6.1")[0], build_initrd(work))
+    rows = side_by_side((this, first), chosen, options.rounds)
+    return Table("Before and after", rows, f"the first stage is {FIRST_STAGE}")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/suite.py", description=__doc__)
     parser.add_argument(
-        "--size", type=_count, default=84, metavar="MIB", help="payload to move [default: 84]"
+        "--sizes",
+        type=sizes,
+        default=SIZES,
+        metavar="MIB,..",
+        help="payloads to move [default: 25,84,400,2048]",
     )
     parser.add_argument(
-        "--large", type=_count, default=400, metavar="MIB", help="a second one [default: 400]"
-    )
-    parser.add_argument(
-        "--rounds", type=_count, default=7, metavar="N", help="repetitions of each [default: 7]"
+        "--rounds", type=rounds, default=5, metavar="N", help="repetitions of each [default: 5]"
     )
     parser.add_argument(
         "--only",
@@ -95,22 +108,17 @@ def _options() -> argparse.Namespace:
         help="this part, may be given again [default: all]",
     )
     parser.add_argument(
-        "--before",
-        default=FIRST_STAGE,
-        metavar="COMMIT",
-        help="what this tree is measured against [default: the end of the first stage]",
+        "--scratch",
+        type=folder,
+        metavar="DIR",
+        help="for files of up to twice the largest payload [default: the host's temporary folder]",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     options = parser.parse_args()
     options.only = options.only or PARTS
+    if options.sizes is not SIZES and not {"relocation", "stages"}.intersection(options.only):
+        parser.error("--sizes is of the parts relocation and stages: leave it out")
     return options
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 1024:
-        raise ValueError(text)
-    return value
 
 
 def _host() -> dict[str, object]:

@@ -38,16 +38,21 @@ class Usage:
 
 @dataclass(frozen=True)
 class Peak:
-    """Most bytes at a time: of ``all`` processes, shared pages once; of the ``largest`` alone."""
+    """Most bytes at a time: of ``all`` processes, shared pages once; of the ``largest`` alone.
+
+    ``files`` are those of ``all`` that are pages of mapped files.
+    """
 
     all: int
     largest: int
+    files: int
 
 
 def measure(command: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> Usage:
     """Run ``command`` to its end. Raises BenchError unless it ends with 0 or 1, a verdict."""
     _adopt_orphans()
-    before = _children_cpu()
+    ours = _children(os.getpid())
+    before = children_cpu()
     start = perf_counter()
     with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
         process = subprocess.Popen(
@@ -55,12 +60,22 @@ def measure(command: Sequence[str | Path], env: Mapping[str, str], cwd: Path) ->
         )
         process.wait()
         wall = perf_counter() - start
-        _reap_orphans()
+        _reap_orphans(ours)
         out.seek(0)
         err.seek(0)
         if process.returncode not in (0, 1):
             raise BenchError(f"{shlex.join(map(str, command))}: {err.read().strip()[-500:]}")
-        return Usage(_children_cpu() - before, wall, out.read())
+        return Usage(children_cpu() - before, wall, out.read())
+
+
+def timed(*commands: Sequence[str | Path]) -> float:
+    """Seconds that ``commands`` take, one after the other; exit code 1 may be a verdict."""
+    start = perf_counter()
+    for command in commands:
+        done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+        if done.returncode not in (0, 1):
+            done.check_returncode()
+    return perf_counter() - start
 
 
 def peak_memory(command: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> Peak:
@@ -77,13 +92,14 @@ def peak_memory(command: Sequence[str | Path], env: Mapping[str, str], cwd: Path
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        together = largest = 0
+        together, largest = [0, 0], 0
         while process.poll() is None:
             tree = _tree(process.pid)
-            together = max(together, sum(_kib(pid, "smaps_rollup", "Pss:") for pid in tree))
-            largest = max(largest, *(_kib(pid, "status", "VmHWM:") for pid in tree))
+            held = [_kib(pid, "smaps_rollup", "Pss:", "Pss_File:") for pid in tree]
+            together = max(together, [sum(column) for column in zip(*held, strict=True)])
+            largest = max(largest, *(_kib(pid, "status", "VmHWM:")[0] for pid in tree))
             sleep(SAMPLE_SECONDS)
-    return Peak(together << 10, largest << 10)
+    return Peak(together[0] << 10, largest << 10, together[1] << 10)
 
 
 def _adopt_orphans() -> None:
@@ -91,19 +107,20 @@ def _adopt_orphans() -> None:
         raise BenchError("prctl(PR_SET_CHILD_SUBREAPER) is refused")
 
 
-def _reap_orphans() -> None:
-    """Wait for whoever is left, so that their time is counted."""
+def _reap_orphans(ours: set[int]) -> None:
+    """Wait for whoever is left but ``ours``, so that their time is counted."""
     for _ in range(ORPHAN_LOOKS):
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
+        left = _children(os.getpid()) - ours
+        if not left:
             return
-        if pid == 0:
-            sleep(SAMPLE_SECONDS)
+        for pid in left:
+            os.waitpid(pid, os.WNOHANG)
+        sleep(SAMPLE_SECONDS)
     raise BenchError("a process outlives the command that started it")
 
 
-def _children_cpu() -> float:
+def children_cpu() -> float:
+    """Seconds of CPU time of all children that were waited for, and theirs."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -112,18 +129,30 @@ def _tree(pid: int) -> list[int]:
     """``pid`` and its descendants, as far as they are still there."""
     found = [pid]
     for parent in found:
-        try:
-            for task in Path(f"/proc/{parent}/task").iterdir():
-                found += map(int, (task / "children").read_text().split())
-        except OSError:
-            continue
+        found += _children(parent)
     return found
 
 
-def _kib(pid: int, file: str, field: str) -> int:
-    """A field of /proc/PID/FILE in KiB; 0 for a process that is gone."""
+def _children(pid: int) -> set[int]:
+    """Those of one process; none of one that is gone."""
+    found: set[int] = set()
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found.update(map(int, (task / "children").read_text().split()))
+    except OSError:
+        pass
+    return found
+
+
+def _kib(pid: int, file: str, *fields: str) -> list[int]:
+    """Fields of /proc/PID/FILE in KiB; nothing of a process that is gone."""
+    found = dict.fromkeys(fields, 0)
     try:
         lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
     except OSError:
-        return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith(field))
+        return list(found.values())
+    for line in lines:
+        name, *rest = line.split()
+        if name in found:
+            found[name] += int(rest[0])
+    return list(found.values())

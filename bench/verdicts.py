@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from measurement import progress
-from stages import FIRST_STAGE, Stage, installed
+from stages import Stage, installed
 from usage import BenchError
 
 UNSUPPORTED = "unsupported"
@@ -130,7 +130,7 @@ def compare(before: Verdicts, after: Verdicts) -> Comparison:
 def main(options: list[str]) -> int:
     """Run both, with and without faults; print what is not the same."""
     try:
-        stages = installed(FIRST_STAGE)
+        stages = installed()
         agree = True
         with TemporaryDirectory(prefix="relokit-verdicts-") as name:
             for spoil in (None, *SPOILS):

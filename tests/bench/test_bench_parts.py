@@ -1,4 +1,4 @@
-"""The benchmark's own parts: what is counted, what is compared, and how a page is filled."""
+"""The benchmark's own parts: what is counted, and what is compared."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import page
 import pytest
-from before_after import Row
 from usage import peak_memory
 from verdicts import SPOILS, CellVerdict, compare, verdicts
 
@@ -70,6 +68,15 @@ def test_processes_that_nobody_waits_for_are_counted() -> None:
     assert (float(cpu) > 0.5, out) == (True, "done")
 
 
+def test_processes_that_were_there_before_are_not_waited_for() -> None:
+    """Those of this program's own: they go on, and their time is not the command's."""
+    begun = "import subprocess, sys; own = subprocess.Popen(['sleep', '100'])\n"
+    ended = "own.kill()\n"
+    code = MEASURE.format(bench=str(BENCH), script="print('done')")
+    cpu, out = alone(begun + code + ended).split()
+    assert (float(cpu) < 1, out) == (True, "done")
+
+
 def test_memory_at_its_peak_of_all_processes_and_of_the_largest() -> None:
     """A parent of 64 MiB that waits for a child of 128: neither is seen in a process of 256."""
     ours = bytearray(b"x") * (256 << 20)
@@ -125,35 +132,3 @@ def test_verdicts_out_of_a_matrix() -> None:
 def test_faults_fit_the_templates(spoil: object) -> None:
     text = (Path(relokit.templates.__path__[0]) / spoil.template).read_text()  # type: ignore[attr-defined]
     assert spoil.old in text  # type: ignore[attr-defined]
-
-
-def test_a_row_keeps_its_bounds_or_does_not() -> None:
-    row = Row("r", "s", target=0.5, held={"QEMU": 1.25}, before=[2, 4, 9], after=[1, 2, 3])
-    row.others["QEMU"] = [1.0]
-    assert row.verdicts() == [("before", 0.5, 0.5, True), ("QEMU", 2.0, 1.25, False)]
-    assert Row("r", "x", target=2.0, more=True, before=[1], after=[1.9]).verdicts()[0][3] is False
-    assert Row("r", "x", target=2.0, more=True, before=[1], after=[2.1]).verdicts()[0][3] is True
-
-
-def document() -> dict[str, object]:
-    row = Row("run", "s", target=0.45, before=[1.0], after=[0.25])
-    one = {"group": "Relocation of 2 MiB in shuffled 4 KiB pages", "name": "ours", "median": 0.5}
-    one |= {"seconds": [0.5], "bytes": 1 << 20, "bytes_per_second": 2 << 20}
-    return {"stages": {"rows": [row.to_json()]}, "measurements": [one]}
-
-
-def test_the_page_takes_the_tables_and_keeps_the_rest() -> None:
-    text = page.PAGE.read_text()
-    filled = page.filled(text, document())
-    assert "| run, s | 1 | 0.25 | 0.25 | at most 0.45: kept |" in filled
-    assert "| ours | 500.00 | 500.00 | 500.00 | 2 |" in filled
-    assert page.filled(filled, document()) == filled
-    prose = [line for line in text.splitlines() if not line.startswith("|")]
-    assert [line for line in filled.splitlines() if not line.startswith("|")] == prose
-    with pytest.raises(ValueError, match="no place for the table 'Relocation'"):
-        page.filled("", {"measurements": document()["measurements"]})
-
-
-def test_as_text() -> None:
-    assert "run, s" in page.plain(document())
-    assert "at most 0.45: kept" in page.plain(document())
