@@ -141,6 +141,11 @@ class ExecutedSteps:
                 return at if operands.target is not None and not operands.decides else None
         return None
 
+    def leaves(self, step: int) -> bool:
+        """Whether it goes on behind ``step`` where a register says."""
+        use = self.operands(step)
+        return use.effect is Effect.BRANCH and use.target is None
+
     def first_of_run(self, pc: int) -> int:
         """The step at VA ``pc`` from which on there is nothing else to the end; or the end."""
         at = len(self)

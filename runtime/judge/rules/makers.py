@@ -17,7 +17,13 @@ from relokit.runtime.judge.rules.disassembly import disassemble
 from relokit.runtime.judge.rules.executed_steps import WORD, ExecutedSteps
 from relokit.runtime.judge.rules.loose_ends import EndKind, LooseEnd, loose_ends
 from relokit.runtime.judge.rules.made import Made, MadeHow, Used
-from relokit.runtime.judge.rules.register_use import ARGUMENTS, SYSTEM, name_of, system_register
+from relokit.runtime.judge.rules.register_use import (
+    ARGUMENTS,
+    FLAGS,
+    SYSTEM,
+    name_of,
+    system_register,
+)
 from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.record import LegName, Record
 from relokit.runtime.record.scene import UPPER
@@ -31,6 +37,8 @@ _STEP, _BRANCH = 2, 3
 """What an instruction is further away than what goes by it, and a branch than what it decides."""
 _LOOSE, MAX_LOOSE = -4, 4
 """What a loose end is away from anything that is wrong, and how many of them are told."""
+_SOON = 4
+"""Instructions within which flags are used that are set."""
 _PENDING, MAX_PENDING = 5, 2
 """The same of a register that is not used by the end: it may have been about to be."""
 _HOW = {
@@ -56,8 +64,11 @@ class JudgedSteps:
     def __init__(self, record: Record, steps: ExecutedSteps) -> None:
         self.steps = steps
         resumes = any(one.role is StationRole.RESUMED for one in record.promises)
+        left = bool(len(steps)) and steps.leaves(len(steps) - 1)
+        self.over = record.complete or left
+        """Whether the code has come to its end: what is not used by then never will be."""
         # A kernel that is resumed is given nothing.
-        self._given = 0 if resumes or not record.complete else ARGUMENTS
+        self._given = 0 if resumes or not self.over else ARGUMENTS
         moved = record.leg(LegName.PRELUDE) if record.jump is not None else None
         self.jump = steps.at(moved.instructions) if moved else steps.first_below(UPPER)
 
@@ -123,7 +134,6 @@ class _Search:
     def __init__(self, record: Record, judged: JudgedSteps) -> None:
         assert not isinstance(record.code, Unknown)
         self._code, self._judged, self._steps = record.code, judged, judged.steps
-        self._arrived = record.complete
         self._todo: list[_Question] = []
         self._asked: set[tuple[int, int]] = set()
         self._serial = self._latest = 0
@@ -173,12 +183,18 @@ class _Search:
             if (steps.next(steps.pc(one.step), since) or 0) <= self._latest
         ]
         # What ended early may have been about to use it; a loop is one that was asked for.
-        pending = [one for one in before if one.kind is EndKind.PENDING and not self._arrived]
+        pending = [one for one in before if not self._judged.over and self._may_be_used(one)]
         surely = [one for one in before if one not in pending and self._is_about(one)]
         for number, one in enumerate(surely[:MAX_LOOSE]):
             self._push_loose(_LOOSE + number, one)
         for number, one in enumerate(pending[:MAX_PENDING]):
             self._push_loose(_PENDING + number, one)
+
+    def _may_be_used(self, one: LooseEnd) -> bool:
+        """Whether it may be that what is not used yet was about to be: flags are used at once."""
+        if one.kind is not EndKind.PENDING:
+            return False
+        return one.register != FLAGS or len(self._steps) - one.step <= _SOON
 
     def _is_about(self, one: LooseEnd) -> bool:
         """Whether it is no loop that nothing of what was asked for is in."""

@@ -22,6 +22,7 @@ _XZR = 31
 _SYSTEM_MASK, _SYSTEM = 0xFFC0_0000, 0xD500_0000
 _HVC_MASK, _HVC = 0xFFE0_001F, 0xD400_0002
 _ERET = 0xD69F_03E0
+_RET, _LINK = 0xD65F_03C0, 30
 _DSB, _ISB = 0b100, 0b110
 """op2 of a barrier."""
 _READS = 1 << 21
@@ -114,6 +115,8 @@ def use_of(word: int) -> RegisterUse:
             elif operand.type == arm64.ARM64_OP_REG and jumps:
                 made_of.add(operand.reg)
         target, decides = _branch(word)
+        # Capstone has RET without an operand read nothing.
+        implied = frozenset({_LINK} if word == _RET else ())
         read, written = _numbers(engine, reads), _numbers(engine, writes)
         written_names = {engine.reg_name(one) for one in writes}
         if decides and word >> 24 != _B_COND:
@@ -124,9 +127,9 @@ def use_of(word: int) -> RegisterUse:
             read |= written - {FLAGS}
             written &= {FLAGS}
         return RegisterUse(
-            read,
+            read | implied,
             written,
-            _numbers(engine, made_of),
+            _numbers(engine, made_of) | implied,
             target=target,
             decides=decides,
             stores=instruction.mnemonic.startswith("st"),

@@ -37,6 +37,9 @@ def test_what_an_instruction_reads_and_writes() -> None:
     assert (loads.writes, loads.address) == ({0, 1, 12}, {12})
     assert name_of(system_register("VBAR_EL2")) == "VBAR_EL2"
     assert use_of(0xFFFF_FFFF).reads == frozenset()
+    # RET without an operand, with one, BR.
+    for word, register in ((RET, 30), (0xD65F0000, 0), (0xD61F0080, 4)):
+        assert (use_of(word).reads, use_of(word).address) == ({register}, {register})
 
 
 def steps(words: list[int], *blocks: tuple[int, int, int], hosts: bool = False) -> ExecutedSteps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import pytest
@@ -94,6 +95,17 @@ def test_what_made_it_so_is_named(text: str, operator: str, most: int) -> None:
 def test_what_was_forgotten_is_told_by_what_it_leaves_behind(text: str, how: FindingPlace) -> None:
     result = tried(the(text, "drop"))
     assert result.place in (how, FindingPlace.NAMED), result
+
+
+def test_a_branch_that_is_missing_leaves_flags_behind_where_the_way_ended_early() -> None:
+    """What was set last is about to be used, but for flags: a compare has its branch behind it."""
+    layouts = layouts_for(TARGET, Job(), [Regime.NVHE])
+    layouts = tuple(one for one in layouts if one.name == "hibernate, nvhe")
+    code = CodeSet(programs(TARGET))
+    found = survey(TARGET, code, layouts, [RoutineName.VECTORS])
+    mutant = next(one for one in found.mutants if re.match(r"b\.ne \S+ -> nop", one.text))
+    result = Trier(TARGET, code, layouts).result_of(mutant)
+    assert (result.rule, result.place) == ("run.spin", FindingPlace.MISSED), result
 
 
 def test_an_entry_of_the_tables_comes_before_what_caches_have_of_its_memory() -> None:
