@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _SIZE = struct.Struct("<Q")
 _LIMIT = 1 << 64
+_SECTIONS = 2
+"""Where the document has the sections."""
 _COUNT = 7
 """Where a section's fields have the number of its bytes."""
 # What the enums of codegen/object.py and linker/image.py can be (the tests compare): importing them
@@ -65,15 +67,19 @@ def check_image(stored: bytes) -> None:
 
     For whoever only hands it on: what an Image consists of is not imported.
     """
-    _checked(stored)
+    _parts(stored)
 
 
-def decode_image(stored: bytes) -> Image:
-    """The Image that ``stored`` is of; raises StoredImageError if it is of none."""
+def decode_image(stored: bytes, *, checked: bool = False) -> Image:
+    """The Image that ``stored`` is of; raises StoredImageError if it is of none.
+
+    What was ``checked`` by this program already, or made by it, is not checked again: that takes as
+    long as the rest.
+    """
     from relokit.codegen.object import Binding, SectionFlag, SectionType, SourceLine, SymbolType
     from relokit.linker.image import Image, ImageSymbol, PlacedSection, Segment, SegmentFlag
 
-    (name, entry, sections, segments, symbols, texts), datas = _checked(stored)
+    (name, entry, sections, segments, symbols, texts), datas = _parts(stored, checked=checked)
     return Image(
         texts[name],
         tuple(
@@ -102,13 +108,13 @@ def decode_image(stored: bytes) -> Image:
     )  # fmt: skip
 
 
-def _checked(stored: bytes) -> tuple[list[Any], list[bytes]]:
+def _parts(stored: bytes, *, checked: bool = False) -> tuple[list[Any], list[bytes]]:
     """The document, and the bytes of each section."""
     try:
         (size,) = _SIZE.unpack_from(stored)
         at = _SIZE.size + size
         document = json.loads(stored[_SIZE.size : at].decode())
-        sections = _check_document(document)
+        sections = document[_SECTIONS] if checked else _check_document(document)
     except (ValueError, TypeError, struct.error, RecursionError) as error:
         raise StoredImageError(str(error)) from None
     datas = []

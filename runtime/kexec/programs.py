@@ -40,11 +40,11 @@ class StoredPrograms:
     purgatory: bytes | None = None
 
     def decoded(self) -> Programs:
-        """The programs that these are."""
+        """The programs that these are. They were checked by whoever took them from the cache."""
         return Programs(
-            decode_image(self.kernel),
-            None if self.demo is None else decode_image(self.demo),
-            None if self.purgatory is None else decode_image(self.purgatory),
+            decode_image(self.kernel, checked=True),
+            None if self.demo is None else decode_image(self.demo, checked=True),
+            None if self.purgatory is None else decode_image(self.purgatory, checked=True),
         )
 
 
