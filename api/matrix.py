@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 TOGETHER = 8
 """Cells of one target in one request, at most: to carry one costs a tenth of what a cell does."""
+EACH = 8
+"""Requests that each worker gets at least, if there are so many cells: all end at one time."""
 AHEAD = 8
 """Requests a room may be ahead of the one that is reported next, so that a slow one holds up none.
 """
@@ -143,8 +145,7 @@ def run_matrix(
         opened = opened.for_machine
     count = max(1, min(jobs or default_jobs(), MAX_JOBS, len(cells)))
     with workers or RoomWorkers(count) as those:
-        # Every worker gets many, so that all of them end at the same time.
-        together = max(1, min(TOGETHER, len(cells) // (those.count * TOGETHER)))
+        together = max(1, min(TOGETHER, len(cells) // (those.count * EACH)))
         yield from _results(those, _groups(cells, shared, opened, sources, together))
 
 

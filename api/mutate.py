@@ -34,7 +34,9 @@ from relokit.source_digest import source_digest
 from relokit.workers import Task, Workers, carried_out
 
 TOGETHER = 16
-"""Mutants in one request: it costs as much to carry one as to try a tenth of one."""
+"""Mutants in one request, at most: it costs as much to carry one as to try a tenth of one."""
+EACH = 8
+"""Requests that each worker gets at least, if there are so many mutants: all end at one time."""
 _MUTATED = frozenset({*KexecRoutine} - {KexecRoutine.HYP_STUB})
 """What mutants are made of; DATA is of no file."""
 AHEAD = 4
@@ -202,7 +204,8 @@ def try_mutants(
             if one.id in taken
         )
         rest = tuple(one for one in wanted.mutants if one.id not in taken)
-        batches += _batches(done.about, replace(wanted, mutants=rest), keys)
+        size = max(1, min(TOGETHER, len(rest) // (workers.count * EACH)))
+        batches += _batches(done.about, replace(wanted, mutants=rest), keys, size)
     yield from _try_all(workers, batches)
 
 
@@ -226,11 +229,13 @@ def _routines(
     return plan.routines
 
 
-def _batches(asked: SurveyRequest, found: MutantSurvey, keys: _Keys) -> Iterator[_Together]:
+def _batches(
+    asked: SurveyRequest, found: MutantSurvey, keys: _Keys, size: int
+) -> Iterator[_Together]:
     good = {one.name for one in found.layouts if one.why_not is None}
     layouts = tuple(limited(one, found.layouts) for one in asked.layouts if one.name in good)
-    for at in range(0, len(found.mutants), TOGETHER):
-        yield _Together(asked.setup, layouts, found.mutants[at : at + TOGETHER], keys)
+    for at in range(0, len(found.mutants), size):
+        yield _Together(asked.setup, layouts, found.mutants[at : at + size], keys)
 
 
 def _try_all(workers: Workers, batches: Iterable[_Together]) -> Iterator[Tried]:

@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from relokit.runtime.record.prehistory import Prehistory, Range
 
-CHUNK = 1 << 16
-"""Bytes of memory whose lines share arrays: a page, whatever the granule."""
+CHUNK = 1 << 18
+"""Bytes of memory whose lines share arrays: pages, whatever the granule. With a quarter of it, a
+move of 84 MiB takes half as long again to judge; with four times of it, it takes no less.
+"""
 CLEAN, OLD, NEEDED = 0, 1, 2
 """Values of ``writer``: not dirty, dirty with what nobody needs, with what the move needs."""
 COPIED, COPIED_DIRTY = 1, 2
