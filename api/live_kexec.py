@@ -21,8 +21,8 @@ from relokit.session import Progress, process_session
 if TYPE_CHECKING:
     from relokit.linker.kernel.opened import OpenedKernel
 
-NEEDED = ("machine_kexec", "vectors")
-"""Functions of the kernel that is left."""
+NEEDED = ("machine_kexec", "vectors", "_etext")
+"""What is asked for by name, of the kernel that is left."""
 
 
 def kexec(

@@ -24,11 +24,11 @@ from relokit.runtime.guest.payload import PayloadKind, PayloadPart
 from relokit.runtime.kexec.arrange import Stage
 from relokit.runtime.kexec.guest_ram import GuestRam
 from relokit.runtime.kexec.inputs import Inputs, Loaded
-from relokit.runtime.kexec.machine import Found, Machine, el_at_jump
+from relokit.runtime.kexec.machine import Found, History, Machine, el_at_jump
 from relokit.runtime.kexec.old_kernel import CpuState, OldKernel
 from relokit.runtime.kexec.routines import routines_of
 
-HISTORY = "what was done to caches before is not known of a machine that others have run"
+NO_HISTORY = "what was done to caches before is not known of a machine that others have run"
 
 
 def found_machine(
@@ -37,11 +37,13 @@ def found_machine(
     loaded: LoadedImage,
     ram: GuestRam,
     given: Mapping[int, bytes | memoryview] | None = None,
+    history: History | str = NO_HISTORY,
 ) -> Machine:
     """The Machine in ``state``, which is that of a call of machine_kexec.
 
     ``loaded`` is what kexec_load had left, read then or now; ``given`` what was handed to it, by
-    the PA of its segment: of others, what the list says is taken for what is to arrive. Raises
+    the PA of its segment: of others, what the list says is taken for what is to arrive.
+    ``history`` is what was done to caches before, or why that is not known. Raises
     MachineError for what cannot be read out of RAM, FormatError for what the kernel does not say.
     """
     memory, kimage, words = state.memory, loaded.kimage, loaded.words
@@ -97,7 +99,7 @@ def found_machine(
         stages=stages,
         el_at_jump=el_at_jump(target),
         el_at_start=1 if target.regime is Regime.EL1 else 2,
-        found=Found(dict(words), HISTORY),
+        found=Found(dict(words), history),
     )
 
 

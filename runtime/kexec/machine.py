@@ -46,16 +46,28 @@ OWN_PLACE_TURN = 8
 """Of so many pages, one is not at its destination already in Shape.OWN_PLACE."""
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is known of caches where a Machine was found: ranges of PAs, one to the other.
+
+    ``clean`` was cleaned and not written since, ``unfetchable`` is copied code for which no I-cache
+    was invalidated.
+    """
+
+    clean: tuple[tuple[int, int], ...]
+    unfetchable: tuple[tuple[int, int], ...]
+
+
 @dataclass(frozen=True)
 class Found:
     """What is known of a Machine that was found, and not built here.
 
     ``words`` are those of struct kimage by KimageLayout's names, as the load had left them.
-    ``history`` says why nobody knows what was done to caches before.
+    ``history`` is what was done to caches before, or why nobody knows.
     """
 
     words: Mapping[str, int]
-    history: str
+    history: History | str
 
 
 @dataclass(frozen=True)

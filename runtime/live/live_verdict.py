@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from relokit.runtime.engine.block_count import NEVER
 from relokit.runtime.engine.operations import OperationCounter
+from relokit.runtime.engine.recorder import Recorder
 from relokit.runtime.evidence.conclusion import conclude
 from relokit.runtime.evidence.evidence import Evidence, Subject
-from relokit.runtime.found.found_machine import found_machine
+from relokit.runtime.found.found_machine import NO_HISTORY, found_machine
 from relokit.runtime.found.living_state import LivingKernel
 from relokit.runtime.found.loaded_image import LoadedImage, read_kimage
+from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.judge.outcome import JudgedTarget, Outcome, Status
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.kimage import total_pages
-from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.kexec.machine import History, Machine
 from relokit.runtime.live.live_job import LiveJob
 from relokit.runtime.live.live_layout import LiveInputs, lay_out
 from relokit.runtime.live.live_outcome import LiveOutcome, LoadWindow
 from relokit.runtime.live.live_stations import Station, StationName
 from relokit.runtime.live.living import Living
+from relokit.runtime.live.load_history import load_history
 from relokit.runtime.live.page_digests import PageDigests
 from relokit.runtime.record.record import BootFacts, Record
 from relokit.runtime.record.stop import NO_ANSWERS, Stop, StopReason
@@ -31,36 +36,50 @@ from relokit.runtime.run.journey import Report
 POST_LOAD = "machine_kexec_post_load"
 BANNER = "Linux version "
 UNKNOWN = {
-    "history": "what was done to caches before machine_kexec",
-    "other CPUs": "there is one CPU",
-    "firmware": "what it had set up: registers are as the first kernel left them",
+    "firmware": "what it had set up: registers are as the first kernel has them",
+    "other CPUs": "where they would be: the board has one",
 }
+"""What of a machine that was found nobody knows, and why."""
+
+
+Spoil = Callable[[GuestMemory, LoadedImage], None]
 
 
 def run_live(
-    job: LiveJob, inputs: LiveInputs, report: Report, trace: Path | None = None
+    job: LiveJob,
+    inputs: LiveInputs,
+    report: Report,
+    trace: Path | None = None,
+    spoil: Spoil | None = None,
 ) -> LiveOutcome:
     """Boot, kexec, judge, and let the next kernel run on to power-off.
 
     What the CPU does from machine_kexec to the next kernel is written to the file ``trace``, if
-    there is one to be. Raises RelokitError for bad input; whatever the guests do is in the
-    outcome.
+    there is one to be. ``spoil`` may change RAM when machine_kexec is called. Raises RelokitError
+    for bad input; whatever the guests do is in the outcome.
     """
     with Living(job, lay_out(job, inputs), inputs.kernel, report) as living:
-        return _Voyage(job, inputs, living, report, trace).go()
+        return _Voyage(job, inputs, living, report, trace, spoil).go()
 
 
 class _Voyage:
     """One run, and what has been seen of it so far."""
 
     def __init__(
-        self, job: LiveJob, inputs: LiveInputs, living: Living, report: Report, trace: Path | None
+        self,
+        job: LiveJob,
+        inputs: LiveInputs,
+        living: Living,
+        report: Report,
+        trace: Path | None,
+        spoil: Spoil | None,
     ) -> None:
         self._job, self._inputs, self._living = job, inputs, living
-        self._report, self._trace = report, trace
+        self._report, self._trace, self._spoil = report, trace, spoil
         self._stations: list[Station] = []
         self._load: LoadWindow | None = None
         self._handover: Outcome | None = None
+        self._history: History | str = NO_HISTORY
         self._last: Stop | None = None
         self._first_console: str | None = None
 
@@ -110,26 +129,35 @@ class _Voyage:
         cpu = living.cpu
         va, back = cpu.x(0), cpu.x(30)
         counter = OperationCounter(cpu, living.memory.base, 0)
-        with counter:
+        recorder = None if self._job.plain else Recorder(cpu)
+        with counter, recorder or nullcontext():
             stop = living.run(back)
         if not self._passed(StationName.LOADED, stop):
             return None, None
         loaded = read_kimage(living.state(), kernel, va)
         digests = PageDigests(living.memory, loaded)
         self._load = LoadWindow(stop.instructions, counter.counts(), digests.count)
+        if recorder is not None:
+            self._history = load_history(
+                recorder.trace(), loaded, digests.code, (kernel.pa, kernel.place("_etext"))
+            )
         return loaded, digests
 
     def _hand_over(
         self, kernel: LivingKernel, loaded: LoadedImage | None, digests: PageDigests | None
     ) -> None:
         living, job = self._living, self._job
+        if self._spoil is not None and loaded is not None:
+            self._spoil(living.memory, loaded)
         if digests is not None and self._load is not None:
             self._load = replace(self._load, changed=digests.changed())
         state = living.state()
         if loaded is None or state.x[0] != loaded.kimage.va:
             loaded = read_kimage(state, kernel, state.x[0])
         given = {one.at: one.data for one in living.layout.segments}
-        machine = found_machine(state, kernel, loaded, living.layout.ram, given)
+        if self._load is None or self._load.changed:
+            self._history = NO_HISTORY
+        machine = found_machine(state, kernel, loaded, living.layout.ram, given, self._history)
         self._first_console = living.screen.text
         as_job = self._as_job(loaded)
         record = execute(machine, living.cpu, as_job, self._report)
@@ -195,6 +223,13 @@ class _Voyage:
             scene,
         )
 
+    def _unknown(self) -> dict[str, str]:
+        if self._handover is None:
+            return {}
+        if isinstance(self._history, str):
+            return UNKNOWN | {"history": self._history}
+        return dict(UNKNOWN)
+
     def _outcome(self) -> LiveOutcome:
         living, job, last = self._living, self._job, self._last
         assert last is not None
@@ -222,7 +257,7 @@ class _Voyage:
             console=living.screen.text if self._first_console is None else self._first_console,
             load=load,
             handover=handover,
-            unknown=UNKNOWN,
+            unknown=self._unknown(),
             ended=None if whole else self._why(last),
         )
 

@@ -44,7 +44,7 @@ class Living:
         opened = OpenedKernel(kernel)
         self._symbols, self._kimage = opened.symbols, opened.layout
         self._file, self._report = kernel, report
-        for name in ("machine_kexec", "vectors"):
+        for name in ("machine_kexec", "vectors", "_etext"):
             if name not in self._symbols:
                 raise MachineError(
                     f"this kernel has no {name}: it cannot kexec",

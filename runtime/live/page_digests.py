@@ -39,6 +39,12 @@ class PageDigests:
         """How many pages there are."""
         return len(self._pages)
 
+    @property
+    def code(self) -> tuple[int, ...]:
+        """PAs of the pages that code was copied to."""
+        kinds = (OwnerKind.CONTROL_PAGE, OwnerKind.EL2_VECTORS)
+        return tuple(pa for pa, owner in self._pages.items() if owner in kinds)
+
     def changed(self) -> tuple[ChangedPages, ...]:
         """What is different now."""
         found: dict[str, list[int]] = {}

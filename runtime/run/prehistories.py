@@ -13,7 +13,7 @@ from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.kimage import WORD, Kimage, walk_list
-from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.kexec.machine import History, Machine
 from relokit.runtime.kexec.maintenance import CacheOperation, What, maintenance_of
 from relokit.runtime.kexec.old_kernel import OldKernel
 from relokit.runtime.record.prehistory import Prehistory, Range, merged, without
@@ -65,6 +65,18 @@ def prehistory_of(machine: Machine, job: Job) -> Prehistory:
         # What lies in a destination is read before that is filled, or lost anyway.
         needed = [*without(_needed(machine.old), _filled(machine.kimage)), *sources]
     return Prehistory(merged(clean), merged(needed), merged(unfetchable))
+
+
+def prehistory_of_found(machine: Machine, history: History) -> Prehistory:
+    """The same of a machine that was found, whose load was seen."""
+    sources, kimage = _sources(machine), machine.kimage
+    needed = [(one.base, one.end) for one in machine.allocator.regions if one.owner.kind in _NEEDED]
+    needed += history.clean
+    if kimage.in_place:
+        needed += _segments(kimage)
+    else:
+        needed = [*without(needed, _filled(kimage)), *sources]
+    return Prehistory(merged(history.clean), merged(needed), merged(history.unfetchable))
 
 
 def prehistory_of_resume(resume: Resume) -> Prehistory:

@@ -15,7 +15,11 @@ from relokit.runtime.record.prehistory import Prehistory
 from relokit.runtime.record.record import Seen
 from relokit.runtime.run.code_reading import code_seen
 from relokit.runtime.run.ownership_facts import ownership_of, ownership_of_resume
-from relokit.runtime.run.prehistories import prehistory_of, prehistory_of_resume
+from relokit.runtime.run.prehistories import (
+    prehistory_of,
+    prehistory_of_found,
+    prehistory_of_resume,
+)
 from relokit.runtime.run.tables_kept import TablesKept
 
 
@@ -32,8 +36,10 @@ class Recording:
         else:
             if guest.found is None:
                 self._prehistory = prehistory_of(guest, job)
-            else:
+            elif isinstance(guest.found.history, str):
                 self._prehistory = Unknown(guest.found.history)
+            else:
+                self._prehistory = prehistory_of_found(guest, guest.found.history)
             self._ownership = ownership_of(guest)
 
     def __enter__(self) -> None:

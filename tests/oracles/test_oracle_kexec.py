@@ -7,20 +7,27 @@ from pathlib import Path
 
 import pytest
 
+from relokit.building import encoder
 from relokit.codegen.base.errors import FormatError, MachineError
-from relokit.codegen.target import MIB, Regime
+from relokit.codegen.build import PURGATORY, USER_SPACE
+from relokit.codegen.target import MIB, Regime, Target
+from relokit.linker.elf.elf_writer import write_exec
+from relokit.linker.kernel.kernel_file import open_kernel
+from relokit.linker.link.image_cache import Sources, stored_images
+from relokit.linker.stored_image import decode_image
 from relokit.live_kexec import kexec
+from relokit.runtime.found.loaded_image import LoadedImage
+from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.judge.outcome import Status
 from relokit.runtime.live.live_job import LiveJob
+from relokit.runtime.live.live_layout import LiveInputs
 from relokit.runtime.live.live_outcome import LiveOutcome
 from relokit.runtime.live.live_stations import StationName
+from relokit.runtime.live.live_verdict import run_live
+from support.machines import quiet
 
-NOT_JUDGED = {
-    "caches.completion", "caches.data", "caches.device", "caches.discard", "caches.domain",
-    "caches.hidden", "caches.image", "caches.masked-discard", "caches.mixed",
-    "caches.optional", "caches.read-around", "caches.read-hidden", "caches.set-way",
-    "caches.write-around", "fetch.code", "fetch.image", "fetch.in-place",
-}  # fmt: skip
+NOT_JUDGED: frozenset[str] = frozenset()
+"""A longer list fails."""
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +107,28 @@ def test_a_kernel_that_comes_nowhere_is_bounded_and_told(kernel_6_1: Path) -> No
     assert first.why == "not within 0.02 s of the board (5,000,000 instructions)"
     assert second.why == "after first user space"
     assert outcome.handover is None
+
+
+def test_a_list_that_is_broken_on_purpose_is_explained(kernel_6_1: Path) -> None:
+    """An entry that leads to no RAM: the kernel dies, and the report says of what."""
+
+    def spoil(memory: GuestMemory, loaded: LoadedImage) -> None:
+        entry = loaded.kimage.list_pages[0].base + 2 * 8
+        memory.write_u64(entry, memory.read_u64(entry) & 0xFFF | 0x900_0000)
+
+    init, purgatory = stored_images((USER_SPACE, PURGATORY), Target(), encoder(), Sources())
+    kernel = open_kernel(kernel_6_1)
+    program = write_exec(decode_image(init))
+    inputs = LiveInputs(kernel, kernel, None, None, program, decode_image(purgatory))
+    outcome = run_live(LiveJob(kernel=kernel_6_1), inputs, quiet, spoil=spoil)
+    assert outcome.status is Status.FAIL
+    assert outcome.load is not None
+    assert [one.owner for one in outcome.load.changed] == ["kimage list"]
+    assert {one.name for one in outcome.stations if one.reached} == {
+        StationName.USER_SPACE, StationName.LOADED, StationName.LEFT,
+    }  # fmt: skip
+    assert outcome.handover is not None
+    [broken] = [one for one in outcome.handover.findings if one.rule == "setup.list"]
+    assert "has a source that is not RAM" in broken.message
+    assert "when the list was made" in broken.notes[0]
+    assert any(one.rule.startswith("exception.") for one in outcome.handover.findings)

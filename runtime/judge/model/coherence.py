@@ -24,10 +24,12 @@ from relokit.runtime.judge.model.lines import (
     NEEDED,
     Piece,
 )
-from relokit.runtime.judge.model.memory_type import MemoryType, memory_type
+from relokit.runtime.judge.model.memory_type import ANYWHERE, MemoryType, in_memory, memory_type
 from relokit.runtime.judge.model.settled import CopyOrder, Stretches
 from relokit.runtime.judge.model.settling import NOT_FOR_DEVICE, Settling
 from relokit.runtime.judge.model.synchronising import DSB_FULL, DSB_TYPE
+from relokit.runtime.record.given import Extent
+from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.prehistory import Prehistory
 from relokit.runtime.record.trace import ATTRIBUTE_MMU, Trace, TraceFlag, TraceKind
 
@@ -69,12 +71,20 @@ _BLOCK = 1 << 16
 
 
 class Coherence(Settling):
-    """``trace`` followed to its end, after ``prehistory``; ``delivered`` is judged on the way."""
+    """``trace`` followed to its end, after ``prehistory``; ``delivered`` is judged on the way.
+
+    Only what is in ``banks`` of RAM is in any cache.
+    """
 
     def __init__(
-        self, trace: Trace, prehistory: Prehistory, delivered: Iterable[Delivered]
+        self,
+        trace: Trace,
+        prehistory: Prehistory,
+        delivered: Iterable[Delivered],
+        banks: tuple[Extent, ...] | Unknown = ANYWHERE,
     ) -> None:
         super().__init__(trace, prehistory)
+        self._banks = banks
         self._follow(trace, sorted(delivered, key=lambda one: one.before))
 
     def _follow(self, trace: Trace, delivered: list[Delivered]) -> None:
@@ -88,7 +98,10 @@ class Coherence(Settling):
             TraceKind.DMB: self._order,
             TraceKind.MSR: self._write_register,
         }
-        numbers = np.flatnonzero(trace.are(carry))
+        accesses = trace.are((TraceKind.STORE, TraceKind.LOAD, TraceKind.FETCH))
+        accesses &= trace.records["flags"] & _NO_PA == 0
+        of_device = accesses & ~in_memory(trace.records["pa"], self._banks)
+        numbers = np.flatnonzero(trace.are(carry) & ~of_device)
         stretches = Stretches(trace.records, numbers, self.line, _SETTLES)
         waiting = deque(delivered)
         for stretch in stretches:

@@ -7,7 +7,14 @@ from __future__ import annotations
 from enum import Enum
 from functools import cache
 
+import numpy as np
+from numpy.typing import NDArray
+
+from relokit.runtime.record.given import Extent
+from relokit.runtime.record.known import Unknown
 from relokit.runtime.record.trace import ATTRIBUTE_MAIR, ATTRIBUTE_MMU
+
+ANYWHERE = Unknown("nobody has said where RAM is")
 
 
 class MemoryType(Enum):
@@ -38,3 +45,13 @@ def memory_type(attributes: int, cache_on: bool) -> MemoryType:
     if outer & 0b0100 and inner & 0b0100:
         return MemoryType.WRITE_BACK
     return MemoryType.THROUGH
+
+
+def in_memory(pas: NDArray[np.uint64], banks: tuple[Extent, ...] | Unknown) -> NDArray[np.bool_]:
+    """Which of ``pas`` are RAM: the rest are devices, which no cache has. All, if nobody knows."""
+    if isinstance(banks, Unknown):
+        return np.ones(len(pas), np.bool_)
+    found = np.zeros(len(pas), np.bool_)
+    for base, size in banks:
+        found |= pas - np.uint64(base) < np.uint64(size)
+    return found

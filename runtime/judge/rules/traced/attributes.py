@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.geometry import GRANULES
-from relokit.runtime.judge.model.memory_type import MemoryType, memory_type
+from relokit.runtime.judge.model.memory_type import MemoryType, in_memory, memory_type
 from relokit.runtime.judge.model.tlb_contents import Held
 from relokit.runtime.judge.rules.rule import Broken, Rule, always
 from relokit.runtime.judge.rules.severity import Severity
@@ -26,7 +25,7 @@ from relokit.runtime.judge.rules.traced.translations_told import (
     register,
     tables,
 )
-from relokit.runtime.record.known import Unknown, known
+from relokit.runtime.record.known import known
 from relokit.runtime.record.record import Record
 from relokit.runtime.record.tables import Leaves, TableKey
 from relokit.runtime.record.trace import (
@@ -59,7 +58,7 @@ def _mismatches(record: Record) -> Iterator[Broken]:
     records = trace.records
     there = trace.are(_ACCESSES) & (records["attributes"] & ATTRIBUTE_MMU != 0)
     there &= records["flags"] & int(TraceFlag.NO_PA) == 0
-    there &= _in_memory(record, records["pa"])
+    there &= in_memory(records["pa"], record.banks)
     numbers = np.flatnonzero(there)
     values, firsts = np.unique(records["attributes"][numbers], return_index=True)
     found = sorted(zip(numbers[firsts].tolist(), values.tolist(), strict=True))
@@ -69,16 +68,6 @@ def _mismatches(record: Record) -> Iterator[Broken]:
         if own is not None and kind != own:
             yield _told(record, number, _spelt(kind), _spelt(own))
     ask_whole(trace)
-
-
-def _in_memory(record: Record, pas: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which of ``pas`` are RAM: the rest are devices, which are to be mapped as such."""
-    if isinstance(record.banks, Unknown):
-        return np.ones(len(pas), np.bool_)
-    found = np.zeros(len(pas), np.bool_)
-    for base, size in record.banks:
-        found |= pas - np.uint64(base) < np.uint64(size)
-    return found
 
 
 def _told(record: Record, number: int, kind: str, own: str) -> Broken:

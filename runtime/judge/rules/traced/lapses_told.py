@@ -53,9 +53,9 @@ def coherence(record: Record) -> Coherence:
     global _last
     trace, prehistory = known(record.trace), known(record.prehistory)
     delivered = tuple(_delivered(record))
-    asked = prehistory, delivered
+    asked = prehistory, delivered, record.banks
     if _last is None or _last[0]() is not trace or _last[1] != asked:
-        _last = ref(trace), asked, Coherence(trace, prehistory, delivered)
+        _last = ref(trace), asked, Coherence(trace, prehistory, delivered, record.banks)
     return _last[2]
 
 

@@ -357,3 +357,13 @@ def test_memory_types(mair: int, cache_on: bool, wanted: MemoryType) -> None:
 
 def test_ranges_are_merged() -> None:
     assert merged([(5, 7), (1, 2), (2, 3), (6, 9), (4, 4)]) == ((1, 3), (5, 9))
+
+
+def test_a_device_is_in_no_cache() -> None:
+    """A console that is written to where a line of memory would be dirty."""
+    story = Story().store(OTHER, 8).mmu_off().load(OTHER, 8)
+    trace = story.trace()
+    found = Coherence(trace, CLEAN, ())
+    assert list(found.lapses.of(LapseKind))
+    banks = ((BASE, SIZE),)
+    assert not list(Coherence(trace, CLEAN, (), banks).lapses.of(LapseKind))

@@ -116,6 +116,15 @@ def test_a_ttbr_is_used_by_its_own_half(register: str, upper: bool) -> None:
         assert (use(fetched) is not None) == ((va == UPPER) == upper)
 
 
+@pytest.mark.parametrize(("asid", "used"), [(7 << 48, PA), (0, UPPER)])
+def test_an_asid_alone_counts_for_a_processs_half(asid: int, used: int) -> None:
+    """As a kernel writes it into TTBR1 before it changes TTBR0."""
+    new = OLD | asid if asid else NEW
+    for va in (PA, UPPER):
+        story = Story().starting(TTBR1_EL1=OLD).msr("TTBR1_EL1", new).load(PA, 8, va=va)
+        assert (use(story) is not None) == (va == used)
+
+
 def test_with_the_mmu_off_no_table_is_used() -> None:
     story = switch()
     story.attributes = MMU_OFF
