@@ -152,7 +152,9 @@ class ElfFile:
         if end < 0:
             raise self.error(f"{what} at {offset:#x} does not end within {MAX_NAME} bytes")
         self._spend(end - offset)
-        return table[offset:end].decode("utf-8", "backslashreplace")
+        text = table[offset:end].decode("utf-8", "backslashreplace")
+        # A name with a newline would make lines of its own in what is printed.
+        return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
     def entries(
         self, header: SectionHeader, row: struct.Struct, most: int

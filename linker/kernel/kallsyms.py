@@ -139,6 +139,10 @@ class Kallsyms:
         return number if number >= 0 else None
 
 
+_SHOWN = bytes(at if not at or chr(at).isprintable() else ord("?") for at in range(256))
+"""Names may have any bytes, and a newline would make lines of its own in what is printed."""
+
+
 def read_kallsyms(image: memoryview, *, where: str = "Image") -> Kallsyms:
     """Read the table out of a whole Image; raises FormatError if it has none that holds."""
     _, _, _, image_size, *_ = HEADER.unpack_from(image)
@@ -152,6 +156,7 @@ def read_kallsyms(image: memoryview, *, where: str = "Image") -> Kallsyms:
     if tables.names.characters > MAX_TEXT:
         raise FormatError(f"kallsyms names pass {MAX_TEXT} characters", where=where)
     text, begins, letters = expanded(image, tables.tokens, tables.names)
+    text = text.translate(_SHOWN)
     from_lowest = Kallsyms(text, begins, letters, tables.offsets, 0)
     lowest = lowest_symbol(image, tables.offsets, from_lowest.number, where)
     offsets = array("q", (lowest + at for at in tables.offsets)) if lowest else tables.offsets

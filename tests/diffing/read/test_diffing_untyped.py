@@ -16,6 +16,7 @@ from relokit.diffing.read.program_sides import image_side
 from relokit.diffing.read.routine import Side
 from relokit.diffing.read.untyped import branch_targets, untyped_routines
 from relokit.diffing.routines.compare import compare
+from relokit.diffing.routines.report import unified
 from relokit.linker.elf.elf_writer import write_rel
 from relokit.linker.link.linking import link
 
@@ -205,3 +206,16 @@ def test_a_function_is_code_whatever_its_section_is(tmp_path: Path) -> None:
     paths[1].write_text(text.replace("#1", "#2"))
     diff = relokit.diff(*map(str, paths))
     assert [one.name for one in diff.routines if any(row.change for row in one.rows)] == ["odd"]
+
+
+def test_a_name_does_not_make_lines_of_its_own(tmp_path: Path) -> None:
+    name = "f\n-forged\x1b[2J"
+    paths = [tmp_path / "a.o", tmp_path / "b.o"]
+    for path, text in zip(paths, ("f: mov x0, #1", "f: mov x0, #2"), strict=True):
+        built = assemble(Unit.from_text("t.S", f".globl f; {text}"), encoder().encode)
+        symbols = tuple(
+            replace(one, name=name) if one.name == "f" else one for one in built.symbols
+        )
+        path.write_bytes(write_rel(replace(built, symbols=symbols)))
+    shown = unified(relokit.diff(*map(str, paths)))
+    assert shown.splitlines()[2].endswith(r"@@ f\n-forged\x1b[2J")

@@ -202,7 +202,12 @@ def test_relocations_that_cannot_be_written(relocation: Relocation, words: str) 
         write_rel(Object("o", (section, *OBJECT.sections[1:]), OBJECT.symbols))
 
 
-NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
+# What is not printable is shown as what it is: it could make lines of its own.
+NAMES = st.text(
+    st.characters(codec="utf-8", exclude_characters="\0").filter(str.isprintable),
+    min_size=1,
+    max_size=12,
+)
 
 
 @st.composite
