@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -39,6 +40,10 @@ Encode = Callable[[Sequence[str]], list[bytes | str]]
 
 _ABSOLUTE_DATA = {2: R.ABS16, 4: R.ABS32, 8: R.ABS64}
 _RELATIVE_DATA = {2: R.PREL16, 4: R.PREL32, 8: R.PREL64}
+
+_ELSEWHERE = "assemble the file with GNU as and give the .o, or write the word as .inst"
+_SCALABLE = re.compile(r"(?i:\b(?:z[0-9]+(?:\.[bhsdq])?|p[0-9]+\.[bhsd]|za[0-9]*[hv]?\.[bhsdq])\b)")
+"""Registers that only SVE and SME have, where a symbol could be."""
 
 
 def located(error: AssemblyError, source: SourceLine) -> AssemblyError:
@@ -88,7 +93,7 @@ def _encode(sections: list[SectionState], encode: Encode) -> None:
                 f"cannot encode `{text}': {word}",
                 where=str(source),
                 text=source.text,
-                hint="assemble the file with GNU as and give the .o, or write the word as .inst",
+                hint=_ELSEWHERE,
             )
         section.data[offset : offset + 4] = word
 
@@ -99,6 +104,8 @@ def _resolve(instruction: AsmInstruction) -> AsmInstruction:
     for piece in instruction.pieces:
         value = piece if isinstance(piece, str) else evaluate(piece)
         if isinstance(value, Value):
+            if _SCALABLE.search(describe(value)):
+                raise AssemblyError("SVE and SME are not encoded", hint=_ELSEWHERE)
             raise AssemblyError(f"an immediate must be a number, not {describe(value)}")
         pieces.append(value)
     return resolved(AsmInstruction(pieces=tuple(pieces)))

@@ -405,3 +405,19 @@ def _check(built: Object) -> None:
         for relocation in section.relocations:
             assert 0 <= relocation.symbol < len(built.symbols)
             assert 0 <= relocation.offset < section.size
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "fadd z0.s, z1.s, z2.s",
+        "mov z0.b, #1",
+        "ptrue p0.s",
+        "ld1b { z0.b }, p0/z, [x0]",
+        "str z0, [x0]",
+    ],
+)
+def test_scalable_vectors_are_refused_by_name(line: str) -> None:
+    with pytest.raises(AssemblyError, match="SVE and SME are not encoded") as refused:
+        assemble(Unit.from_text("t.S", f"f: {line}\n"), lambda texts: [bytes(4)] * len(texts))
+    assert "give the .o" in str(refused.value.hint)
