@@ -413,7 +413,7 @@ def _check(built: Object) -> None:
         "fadd z0.s, z1.s, z2.s",
         "mov z0.b, #1",
         "ptrue p0.s",
-        "ld1b { z0.b }, p0/z, [x0]",
+        "whilelo p0.b, x0, x1",
         "str z0, [x0]",
     ],
 )
