@@ -108,6 +108,26 @@ def test_a_branch_that_is_missing_leaves_flags_behind_where_the_way_ended_early(
     assert (result.rule, result.place) == ("run.spin", FindingPlace.MISSED), result
 
 
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        ("mov x12, #0x800 -> mov x12, #0x801", FindingPlace.NAMED),
+        ("msr sctlr_el1, x12 -> nop", FindingPlace.MISSED),
+    ],
+)
+def test_where_a_pa_is_fetched_with_the_mmu_on_it_is_sctlr_that_is_asked_for(
+    text: str, how: FindingPlace
+) -> None:
+    """Before the jump, too: nothing has promised yet what is to be entered."""
+    target = Target(series=3, regime=Regime.EL1)
+    layouts = layouts_for(target, Job(), [Regime.EL1])[:1]
+    code = CodeSet(programs(target))
+    found = survey(target, code, layouts, [RoutineName.SOFT_RESTART])
+    mutant = next(one for one in found.mutants if one.text == text)
+    result = Trier(target, code, layouts).result_of(mutant)
+    assert (result.rule, result.place) == ("exception.instruction-abort", how), result
+
+
 def test_an_entry_of_the_tables_comes_before_what_caches_have_of_its_memory() -> None:
     for change in ("Device", "not cacheable", "not shareable"):
         result = tried(the(f"descriptor list, level 3: {change}", "descriptor"))

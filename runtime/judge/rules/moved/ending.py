@@ -155,7 +155,7 @@ def _uses(record: Record, scene: Scene) -> tuple[Used, ...]:
     if stop.reason is StopReason.EXCEPTION and scene.aborted is not None:
         base = "TTBR1" if scene.aborted & UPPER and scene.mmu else "TTBR0"
         # A PA that is right, with the MMU on: it is that which is wrong.
-        early = scene.mmu and scene.is_fetch and _is_promised(record, scene.stop.at)
+        early = scene.mmu and scene.is_fetch and _is_there(record, scene)
         level = scene.cpu.level
         # What is on was set; if it was before the jump, there is nothing to say.
         if early or not scene.mmu or set_since_the_jump(record, f"SCTLR_EL{level}"):
@@ -186,12 +186,14 @@ def _fallen(record: Record) -> Iterator[Used]:
         yield Used(steps.pc(fallen), (), itself=True, cost=-2)
 
 
-def _is_promised(record: Record, pc: int) -> bool:
-    """Whether something is to be entered at the PA ``pc``."""
+def _is_there(record: Record, scene: Scene) -> bool:
+    """Whether the PC is what it would be with the MMU off: where somebody's code is, as a PA."""
     promises = [one.pc for one in record.promises]
     if isinstance(record.jump, JumpFacts):
         promises.append(record.jump.promise.pc)
-    return pc in promises
+    at = scene.stop.at
+    mapped = scene.walk is not None and scene.walk.pa is not None
+    return at in promises or (scene.linked_word is not None and not at & UPPER and not mapped)
 
 
 def _fetches(stop: Stop) -> bool:
