@@ -13,8 +13,10 @@ from relokit.workers import RoomWorkers
 
 PLAN = MutationPlan(routines=(RoutineName.RELOCATION,), operators=frozenset({"drop", "weaken"}))
 ONE, TWO = "1 worker", "2 workers"
-CELLS = ("--series", "0,7,12,15", "--va-bits", "36,39,42,47,48")
-"""What the matrix runs here and beside the first stage, which refuses 52-bit addresses."""
+NARROW = ("--va-bits", "36,39,42,47,48")
+"""All but 52-bit addresses, which the first stage refuses."""
+CELLS = ("--series", "0,7,12,15", *NARROW)
+"""What the matrix runs here and beside the first stage."""
 
 
 def many(ours: Stage, rounds: int) -> list[Table]:

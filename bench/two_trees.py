@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from comparing import kernels
-from many import CELLS
+from many import CELLS, NARROW
 from measurement import MIB, Bound, Row, progress
 from stages import Stage
 from usage import BenchError
@@ -81,10 +81,9 @@ def later_cases(work: Path, size: int) -> list[Case]:
             lambda stage: stage.peak(*judged).all / MIB,
         ),
         Case(
-            "Matrix, judged",
-            "cells/s",
-            lambda stage: float(stage.passed("matrix", "--json", *CELLS)["cells_per_second"]),
-            more=True,
+            "Matrix of state 15, judged: CPU",
+            "s",
+            lambda stage: stage.run("matrix", "--json", "--series", "15", *NARROW).cpu,
         ),
         Case("Mutants dropped out of relocation: CPU", "s", lambda stage: stage.run(*mutate).cpu),
         Case(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from relokit.codegen.base.documents import ABSENT
-from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.errors import FormatError, RelokitError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.kexec.job import Job
@@ -80,17 +81,33 @@ class MoveTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class FittedTime:
+    """A person's measurement, by its ``number`` in the file, and what the fit has in its place.
+
+    ``residual`` is how far that is from what was measured, relative to it; ``sds`` in standard
+    deviations of the measurement: with more than two, the model does not explain it.
+    """
+
+    number: int
+    measured: float
+    fitted: float
+    residual: float
+    sds: float
+
+
+@dataclass(frozen=True, slots=True)
 class TimeReport:
     """``states`` in their order.
 
-    ``parameters`` are those of a person's own machine, if there is one, and of all;
-    ``correlations`` are between any.
+    ``parameters`` are those of a person's own machine, if there is one, and of all; ``measured``
+    are that person's measurements, in their order; ``correlations`` are between any.
     """
 
     SCHEMA: ClassVar[str] = "relokit.time/1"
 
     states: tuple[MoveTimes, ...]
     parameters: tuple[LearntParameter, ...] | None = field(default=None, metadata=ABSENT)
+    measured: tuple[FittedTime, ...] | None = field(default=None, metadata=ABSENT)
     correlations: tuple[Correlation, ...] | None = field(default=None, metadata=ABSENT)
 
 
@@ -144,40 +161,64 @@ class Timer:
 
         ``measured`` is a person's file of measurements, whose machine it is then.
         """
-        chosen, beliefs, parameters = self._machines(machines, measured)
+        if measured is None:
+            chosen = [hardware(key) for key in machines or known_machines()]
+            beliefs, own = reference_fit(self.count_reference).beliefs, None
+        else:
+            beliefs, own = self._own(measured)
+            chosen = [own.machine]
         states = tuple(
             replace(
                 move, machines=tuple(machine_times(move.counts, one, beliefs) for one in chosen)
             )
             for move in moves
         )
-        told = None if parameters is None else correlations(beliefs)
-        return TimeReport(states, parameters, told)
+        if own is None:
+            return TimeReport(states)
+        return TimeReport(states, own.parameters, own.measured, correlations(beliefs))
 
     def table(self) -> TimeTable:
         """Every figure that the series reports, beside what the model says."""
         return time_table(self.count_reference)
 
-    def _machines(
-        self, machines: Sequence[str], measured: Path | None
-    ) -> tuple[list[Hardware], Beliefs, tuple[LearntParameter, ...] | None]:
-        """Those that are asked for, what is known of them, and the parameters of one's own."""
-        if measured is None:
-            chosen = [hardware(key) for key in machines or known_machines()]
-            return chosen, reference_fit(self.count_reference).beliefs, None
-        own, file = read_measurements(measured)
+    def _own(self, path: Path) -> tuple[Beliefs, _Own]:
+        """What is known with a person's file of measurements, and what of it is that machine's."""
+        machine, file = read_measurements(path)
         measurements = []
         for number, one in enumerate(file.measurement, 1):
-            target = Target(series=one.series, page_size=one.page_size)
-            counts = self.count(target, Job(size=parse_size(one.size, str(measured))))
-            terms = of_move(terms_of(counts, own))
-            name = f"measurement {number}"
-            measurements.append(Measurement(name, terms, one.seconds, one.relative))
-        found = reference_fit(self.count_reference, [own], measurements)
-        mine = {own.unknown(name) for name in ParameterName if own.has(name)}
+            where = f"{path}: measurement {number}"
+            try:
+                target = Target(series=one.series, page_size=one.page_size)
+            except RelokitError as error:
+                raise FormatError(error.message, where=where, hint=error.hint) from None
+            counts = self.count(target, Job(size=parse_size(one.size, where)))
+            terms = of_move(terms_of(counts, machine))
+            measurements.append(Measurement(where, terms, one.seconds, one.relative))
+        found = reference_fit(self.count_reference, [machine], measurements)
+        mine = {machine.unknown(name) for name in ParameterName if machine.has(name)}
         names = {(key.machine, key.name.value) for key in mine}
-        rows = [row for row in learnt(found, [own]) if (row.machine, row.name) in names]
-        return [own], found.beliefs, tuple(rows)
+        rows = [row for row in learnt(found, [machine]) if (row.machine, row.name) in names]
+        left = dict(found.residuals)
+        fitted = [
+            FittedTime(
+                number,
+                one.seconds,
+                one.seconds * math.exp(left[one.name]),
+                math.expm1(left[one.name]),
+                left[one.name] / one.sd,
+            )
+            for number, one in enumerate(measurements, 1)
+        ]
+        return found.beliefs, _Own(machine, tuple(rows), tuple(fitted))
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """A person's machine, its parameters, and what was measured of it."""
+
+    machine: Hardware
+    parameters: tuple[LearntParameter, ...]
+    measured: tuple[FittedTime, ...]
 
 
 def move_of_trace(path: Path) -> MoveTimes:

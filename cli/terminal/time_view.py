@@ -10,10 +10,12 @@ from relokit.runtime.timing.model.time_table import (
     LearntParameter,
     TimeTable,
 )
-from relokit.timing.time_words import error, figure, interval, reported, spent
+from relokit.timing.time_words import error, figure, interval, reported, seconds, spent
 from relokit.timing.timer import MachineTimes, MoveTimes, TimeReport
 
 MIB = 1 << 20
+SDS = 2.0
+UNEXPLAINED = ": the model does not explain it"
 _ACCESSES = (Quantity.LOADS, Quantity.STORES)
 _LINES = (Quantity.LINES_LOADED, Quantity.LINES_STORED)
 
@@ -37,6 +39,11 @@ def _report(report: TimeReport) -> Iterator[str]:
     if report.parameters is not None:
         yield ""
         yield from _parameters(report.parameters)
+        for one in report.measured or ():
+            yield (
+                f"measurement {one.number}: {seconds(one.measured)}, fitted {seconds(one.fitted)} "
+                f"({one.residual:+.1%})" + (UNEXPLAINED if abs(one.sds) > SDS else "")
+            )
         for pair in report.correlations or ():
             yield f"known together: {pair.one}, {pair.other} (correlation {pair.correlation:+.2f})"
 

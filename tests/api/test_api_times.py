@@ -43,6 +43,10 @@ def test_a_measurement_that_a_model_made_gives_it_back(tmp_path: Path) -> None:
     # Lines that are invalidated take the rest.
     assert access.value == pytest.approx(300, rel=0.15)
     assert access.value < 300
+    assert found.measured is not None
+    [one] = found.measured
+    assert (one.number, one.measured) == (1, accesses * 300e-9)
+    assert one.fitted == pytest.approx(one.measured, rel=0.01)
     [machine] = found.states[0].machines
     assert machine.move.seconds == pytest.approx(accesses * 300e-9, rel=0.01)
 

@@ -106,7 +106,11 @@ def read_measurements(path: Path) -> tuple[Hardware, MeasurementsFile]:
         _refuse(where, f"{len(file.measurement)} measurements", f"give 1 to {MAX_MEASUREMENTS}")
     for one in file.measurement:
         if not 0 < one.seconds <= MAX_SECONDS or not 0 < one.relative <= 1:
-            _refuse(where, "a time or its relative error is out of range", "give seconds, above 0")
+            _refuse(
+                where,
+                "a time or its relative error is out of range",
+                f"give seconds above 0, up to {MAX_SECONDS:,.0f}, and relative above 0, up to 1",
+            )
         parse_size(one.size, where)
     own = dict(base.own) | _parameters(file.parameters, where)
     for name in file.free:

@@ -88,6 +88,42 @@ def test_a_trace_of_a_move_that_does_not_arrive_is_refused(
     assert "the new kernel was not entered" in result.err
 
 
+MEASURED = """
+name = "mine"
+like = "stingray"
+free = ["access_ns"]
+[[measurement]]
+series = 0
+size = "64K"
+seconds = 0.001
+[[measurement]]
+series = 0
+size = "64K"
+seconds = 0.002
+"""
+
+
+def test_measurements_that_a_model_cannot_have_both_are_told(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(MEASURED)
+    options = ("time", "--size", "8K", "--fit", path)
+    document = cli(*options, "--json").document
+    one, other = document["measured"]
+    # In the middle of both, by their logarithms; each is right to a ninth.
+    fitted = [one["fitted"], other["fitted"]]
+    assert fitted == [pytest.approx(0.001 * 2**0.5, rel=0.01)] * 2
+    assert one["sds"] > 2
+    assert one["residual"] == pytest.approx(2**0.5 - 1, abs=0.01)
+    out = cli(*options).out
+    assert "measurement 1: 1 ms, fitted 1.41 ms (+41.4%): the model does not explain it" in out
+    path.write_text(MEASURED.replace("0.002", "0.0011"))
+    assert "explain" not in cli(*options).out
+    path.write_text(MEASURED.replace("series = 0\n", "series = 16\n"))
+    result = cli(*options)
+    assert (result.code, result.out) == (2, "")
+    assert f"{path}: measurement 1: no state 16 of the series" in result.err
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
