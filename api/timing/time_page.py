@@ -140,7 +140,7 @@ _FIT = """\
 `relokit time --fit mine.toml` fits that together with the numbers above, says for each parameter
 by what it is known, and which ones nothing determines: one time, for example, does not tell
 `access_ns` and `clean_lines` apart. What needs such a one has no time. Each measurement is shown
-beside what the fit has in its place, and it is said of one that is off by more than twice its error.
+beside what the fit has in its place; one that is off by more than twice its error is named.
 """
 
 
