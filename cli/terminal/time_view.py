@@ -11,7 +11,7 @@ from relokit.runtime.timing.model.time_table import (
     TimeTable,
 )
 from relokit.timing.time_words import error, figure, interval, reported, seconds, spent
-from relokit.timing.timer import MachineTimes, MoveTimes, TimeReport
+from relokit.timing.timer import FittedTime, MachineTimes, MoveTimes, TimeReport
 
 MIB = 1 << 20
 SDS = 2.0
@@ -39,13 +39,16 @@ def _report(report: TimeReport) -> Iterator[str]:
     if report.parameters is not None:
         yield ""
         yield from _parameters(report.parameters)
-        for one in report.measured or ():
-            yield (
-                f"measurement {one.number}: {seconds(one.measured)}, fitted {seconds(one.fitted)} "
-                f"({one.residual:+.1%})" + (UNEXPLAINED if abs(one.sds) > SDS else "")
-            )
+        yield from map(_fitted, report.measured or ())
         for pair in report.correlations or ():
             yield f"known together: {pair.one}, {pair.other} (correlation {pair.correlation:+.2f})"
+
+
+def _fitted(time: FittedTime) -> str:
+    return (
+        f"measurement {time.number}: {seconds(time.measured)}, fitted {seconds(time.fitted)} "
+        f"({time.residual:+.1%})" + (UNEXPLAINED if abs(time.sds) > SDS else "")
+    )
 
 
 def _state(state: MoveTimes) -> Iterator[str]:
