@@ -171,6 +171,9 @@ def _console(text: str) -> Iterator[Line]:
 def _tail(outcome: Outcome, verbose: bool) -> Iterator[Line]:
     if outcome.ended:
         yield _row("", f"({outcome.ended})")
+    if outcome.undefined:
+        counts = (f"{name} {count:,}" for name, count in sorted(outcome.undefined.items()))
+        yield _row("undefined", ", ".join(counts))
     if outcome.trace is not None:
         yield _row("trace", _trace(outcome.trace))
     yield _row("rules", answers_in_short(outcome.rules))

@@ -6,6 +6,7 @@ unicorn 2.1.4.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from time import perf_counter
 
@@ -14,6 +15,7 @@ from unicorn import unicorn_const as u
 
 from relokit.codegen.facts import HCR_EL2_AUTHENTICATION, HCR_EL2_RW
 from relokit.codegen.instruction_forms import WFI
+from relokit.codegen.system_registers import decode_system
 from relokit.runtime.arch.address_id import address_id, without_el2
 from relokit.runtime.arch.exceptions import (
     REPORT,
@@ -64,6 +66,7 @@ class Cpu(Addresses):
     before the EL2 vectors, for each HVC if it wants those); it returns whether it took the call.
     ``interrupt`` is asked which level takes an interrupt, if one is, where the engine has stopped;
     so is ``board``, and whether there is something to wait for.
+    ``undefined`` counts accesses to system registers that are not there, from above EL0, by name.
     ``on_exception`` is told of every other exception, before it is delivered or ends the run.
     """
 
@@ -98,6 +101,7 @@ class Cpu(Addresses):
         self.on_exception: Callable[[ExceptionEvent], None] | None = None
         self.interrupt: Callable[[], int | None] | None = None
         self.board: Raiser | None = None
+        self.undefined: Counter[str] = Counter()
         self._raised: Exception | None = None
         self._pending: tuple[StopReason, str | None] | None = None
         self._event: ExceptionEvent | None = None
@@ -365,6 +369,8 @@ class Cpu(Addresses):
         )
         if event.exception_class == ExceptionClass.UNKNOWN and self._emulate_access(pc):
             return
+        if event.exception_class == ExceptionClass.UNKNOWN and event.source_el:
+            self._note_undefined(pc)
         self._deliver(event)
 
     def _abort(self, refusal: Refusal) -> None:
@@ -424,6 +430,12 @@ class Cpu(Addresses):
             self.stop(StopReason.BAD_VECTOR, problem)
         else:
             self._exceptions += 1
+
+    def _note_undefined(self, pc: int) -> None:
+        """Count an access to a system register that this CPU has not: there are 65,536 at most."""
+        decoded = decode_system(self.instruction_at(pc) or 0)
+        if decoded is not None and decoded.form in ("mrs", "msr"):
+            self.undefined[decoded.name] += 1
 
     def _emulate_access(self, pc: int) -> bool:
         if not self._system.emulate(self.instruction_at(pc) or 0, self._absent):

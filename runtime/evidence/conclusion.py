@@ -30,6 +30,7 @@ def conclude(evidence: Evidence, *, strict: bool = False, profile: str | None = 
         rules=judged.answers,
         console=boot.console if boot else None,
         ended=boot.ended if boot else None,
+        undefined=(boot.undefined or None) if boot else None,
         maintenance=subject.maintenance,
         operations=record.operations,
         interrupt=None if isinstance(record.interrupt, Unknown) else record.interrupt,

@@ -176,8 +176,10 @@ class Outcome:
     """Verdict, measurements and findings of one run.
 
     ``handoff`` is None when the new kernel was never reached. ``console`` is what the new
-    kernel printed when it was let run on. ``maintenance`` is what the C half did to caches (kexec
-    only), ``operations`` how often the move executed which maintenance instruction or barrier:
+    kernel printed when it was let run on, ``undefined`` how often it accessed which system
+    registers that the CPU has not, if it did. ``maintenance`` is what the C half did to caches
+    (kexec only), ``operations`` how often the move executed which maintenance instruction or
+    barrier:
     None if that was not observed. ``interrupt`` is what became of one that was asked for.
     ``trace`` is the file of the run's trace, if there is one. ``strict`` says that a warning fails
     it, too; ``effects`` what caches did, if that took place. ``profile`` is the CPU that is shown
@@ -202,6 +204,7 @@ class Outcome:
     interrupt: InterruptSeen | None = field(default=None, metadata=ABSENT)
     console: str | None = field(default=None, metadata=ABSENT)
     ended: str | None = field(default=None, metadata=ABSENT)
+    undefined: Mapping[str, int] | None = field(default=None, metadata=ABSENT)
     trace: TraceFile | None = field(default=None, metadata=ABSENT)
     strict: bool = field(default=False, metadata=ABSENT)
     effects: EffectFacts | None = field(default=None, metadata=ABSENT)

@@ -7,7 +7,8 @@ exist on a path or in a state of the series is None.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import field
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,7 @@ class BootFacts:
     ``seconds`` of the board's time is how long it might run; ``expected`` is what it was to print,
     None if nothing special; ``dropped`` are bytes of ``console`` that are not kept. ``scene`` is
     where it ended, None where it ended by itself (powered off, or printed what was expected).
+    ``undefined`` counts accesses to system registers that the CPU has not, by name.
     """
 
     kind: PayloadKind | Unknown
@@ -95,6 +97,7 @@ class BootFacts:
     expected: str | None = None
     dropped: int = 0
     scene: Scene | None = None
+    undefined: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def ended(self) -> str:

@@ -87,7 +87,15 @@ def run_on(
     if stop.reason not in BY_ITSELF:
         scene = scene_of_kernel(machine, cpu, stop, entered, demo)
     return BootFacts(
-        entered.kind, screen.text, stop, seconds, limits, job.expect, screen.dropped, scene
+        entered.kind,
+        screen.text,
+        stop,
+        seconds,
+        limits,
+        job.expect,
+        screen.dropped,
+        scene,
+        dict(cpu.undefined),
     )
 
 

@@ -63,6 +63,7 @@ def row(path: Path, regime: Regime, initrd: Path) -> dict[str, Any]:
         "ended": facts.ended,
         "instructions": facts.stop.instructions,
         "exceptions": facts.stop.exceptions,
+        "undefined": facts.undefined,
         "console": blake2b(facts.console.encode(), digest_size=16).hexdigest(),
     }
 

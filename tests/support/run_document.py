@@ -83,6 +83,7 @@ OUTCOME: Shape = {
         }
     ],
     "operations?": dict,
+    "undefined?": dict,
     "console?": (str, type(None)),
     "ended?": (str, type(None)),
     "profile": str,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from relokit.codegen.base.documents import from_json, to_json
 from relokit.codegen.target import MIB, Target
 from relokit.runtime.board.devicetree import quads, virt_dtb
 from relokit.runtime.board.fdt import parse
@@ -152,3 +153,18 @@ def test_a_device_that_only_the_tree_has_gives_no_answer(tmp_path: Path) -> None
     assert "is no device of this board" in (outcome.ended or "")
     beyond = outcome_of(read % 0x1000, job)
     assert [finding.rule for finding in beyond.findings] == ["boot.outside"]
+
+
+def test_registers_that_the_cpu_has_not_are_counted_by_name() -> None:
+    """The kernel's own handler goes on behind each. The code is 64 bytes into its image."""
+    code = (
+        "adr x1, table\nmsr vbar_el2, x1\nisb\n"
+        "mrs x0, s3_0_c15_c2_1\nmsr s3_0_c15_c2_1, x0\nmrs x0, s3_0_c15_c2_7\n" + HELLO + "off\n"
+        ".balign 2048\n.skip 2048 - 64\ntable:\n.skip 0x200\n"
+        "mrs x2, elr_el2\nadd x2, x2, #4\nmsr elr_el2, x2\neret\n"
+    )
+    outcome = outcome_of(code)
+    assert outcome.passed
+    assert outcome.undefined == {"S3_0_C15_C2_1": 2, "S3_0_C15_C2_7": 1}
+    assert from_json(Outcome, to_json(outcome)) == outcome
+    assert outcome_of(HELLO + "off").undefined is None
