@@ -36,7 +36,7 @@ bench: $(STAMP) tools  ## speed, side by side with GNU tools, QEMU and memcpy
 
 bench-page: $(STAMP) tools  ## the same into docs/benchmarks.md and .json: some 20 minutes, on an idle machine
 	mkdir -p build
-	$(BIN)/python bench/suite.py --json $(ARGS) > build/bench.json
+	$(BIN)/python bench/suite.py --json $(ARGS) > build/bench.json || test $$? -eq 1
 	$(BIN)/python bench/page.py build/bench.json
 
 bench-history: $(STAMP)  ## the ratios of the last bench-page into docs/bench-history.json

@@ -58,11 +58,11 @@ def _two_routines(rounds: int, work: Path) -> Table:
     row = Row("The relocation code of two", "s", (Bound(COLD, 0.4),))
     unified(compare(chosen[0], chosen[1]))  # imports the decoder
     for _ in range(rounds):
-        row.add(COLD, timed(command))
+        row.add(COLD, timed(command, verdict=True))
         start = perf_counter()
         unified(compare(chosen[0], chosen[1]))
         row.add(READ, perf_counter() - start)
-        row.add("GNU objdump twice, and diff", timed(*theirs))
+        row.add("GNU objdump twice, and diff", timed(*theirs, verdict=True))
         progress(row.told())
     return Table("Two kernels' routine", [row], _names(paths))
 
@@ -85,7 +85,7 @@ def _whole_kernels(rounds: int, work: Path) -> Table:
     row = Row("All functions", "s", (Bound(BOTH, 0.5, OBJDUMP),))
     for _ in range(rounds):
         for column, command in commands.items():
-            row.add(column, timed(command))
+            row.add(column, timed(command, verdict=True))
         progress(row.told())
     sizes = " and ".join(f"{len(kernel.image) / MIB:.0f}" for kernel in opened)
     return Table("Two whole kernels", [row], f"{_names(paths)}: {sizes} MiB")

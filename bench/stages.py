@@ -107,7 +107,9 @@ def described() -> dict[str, Any]:
     """Which commit this tree is, its date, and whether files differ from it."""
     try:
         commit, date = _output("git", "log", "-1", "--format=%H %cs").decode().split()
-        changed = bool(_output("git", "status", "--porcelain", "--untracked-files=no").strip())
+        # Pages are no code: this one is made of what is measured, and parts of it one by one.
+        files = ("--untracked-files=no", "--", ".", ":!docs")
+        changed = bool(_output("git", "status", "--porcelain", *files).strip())
     except BenchError:
         # Out of a source archive: the page says so, and the history takes nothing.
         return {"commit": None, "date": None, "changed": True}

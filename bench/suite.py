@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 from arguments import folder, rounds, sizes
@@ -44,28 +45,32 @@ SIZES = (25, 84, 400, 2048)
 
 
 def main() -> int:
-    """Measure, print the tables or one JSON document; 2 if that is not possible."""
+    """Measure, print the tables or one JSON document; 1 if a part fails, 2 if all do."""
     options = _options()
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         progress(f"bench: not installed: {', '.join(missing)}; `make tools` installs them")
         return 2
     document: dict[str, Any] = {"of": described(), "host": _host(), "rounds": options.rounds}
-    with tempfile.TemporaryDirectory(prefix="relokit-bench-", dir=options.scratch) as name:
-        try:
-            tables = [table.to_json() for table in _tables(options, Path(name))]
-        except (BenchError, relokit.RelokitError, OSError) as error:
-            progress(f"bench: {error}")
-            return 2
-        except subprocess.CalledProcessError as error:
-            progress(f"bench: {error}; what it printed is above")
-            return 2
+    tables, failed = [], []
+    for part in options.only:
+        # Each with files of its own: what one leaves is no burden of the next.
+        with tempfile.TemporaryDirectory(prefix="relokit-bench-", dir=options.scratch) as name:
+            try:
+                tables += [table.to_json() for table in _tables(part, options, Path(name))]
+            except (BenchError, relokit.RelokitError, OSError, CalledProcessError) as error:
+                progress(f"bench: {part}: {error}")
+                failed.append(part)
     document["tables"] = tables
-    print(json.dumps(document, indent=1) if options.json else plain(document))
-    return 0
+    if tables:
+        print(json.dumps(document, indent=1) if options.json else plain(document))
+    if failed:
+        again = " ".join(f"--only {part}" for part in failed)
+        progress(f"bench: nothing is known of {', '.join(failed)}; try again with {again}")
+    return (1 if tables else 2) if failed else 0
 
 
-def _tables(options: argparse.Namespace, work: Path) -> list[Table]:
+def _tables(part: str, options: argparse.Namespace, work: Path) -> list[Table]:
     ours, number = here(work), options.rounds
     parts: dict[str, Callable[[], list[Table]]] = {
         "relocation": lambda: moving(ours, options.sizes, number, work),
@@ -78,7 +83,7 @@ def _tables(options: argparse.Namespace, work: Path) -> list[Table]:
         "start": lambda: starting(ours, number),
         "stages": lambda: [_stages(options, work)],
     }
-    return [one for name in PARTS if name in options.only for one in parts[name]()]
+    return parts[part]()
 
 
 def _stages(options: argparse.Namespace, work: Path) -> Table:
@@ -115,7 +120,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     options = parser.parse_args()
-    options.only = options.only or PARTS
+    options.only = [part for part in PARTS if part in (options.only or PARTS)]
     if options.sizes is not SIZES and not {"relocation", "stages"}.intersection(options.only):
         parser.error("--sizes is of the parts relocation and stages: leave it out")
     return options

@@ -56,6 +56,21 @@ def test_one_round_measures_everything() -> None:
     assert f"{bound['ratio']:.3g} of GNU objdump, one of them, at most 0.5: " in bound["text"]
 
 
+def test_a_part_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
+    """QEMU and as are there and do not work: what needs neither is measured all the same."""
+    for tool in ("qemu-system-aarch64", "aarch64-linux-gnu-as"):
+        stub = tmp_path / tool
+        stub.write_text('#!/bin/sh\ntest "$1" = --version\n')
+        stub.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = bench("--rounds", "1", "--json", "--only=building", "--only=start", path=path)
+    assert done.returncode == 1
+    assert [one["name"] for one in json.loads(done.stdout)["tables"]] == ["Start-up"]
+    assert "nothing is known of building; try again with --only building" in done.stderr
+    alone = bench("--rounds", "1", "--json", "--only=building", path=path)
+    assert (alone.returncode, alone.stdout) == (2, "")
+
+
 def test_a_missing_tool_is_named() -> None:
     done = bench(path="/nonexistent")
     assert done.returncode == 2
