@@ -15,7 +15,7 @@ from relokit.diffing.read.extents import TYPE_HASH
 from relokit.diffing.read.kernel_data import kernel_data
 from relokit.diffing.read.kernel_hashes import has_hashes, hashed
 from relokit.diffing.read.program_sides import GETS_KIMAGE, image_side
-from relokit.diffing.read.routine import MAX_ROUTINE, Names, Replaced, Routine, Side, preference
+from relokit.diffing.read.routine import Names, Replaced, Routine, Side, preference
 from relokit.linker.kernel.alternatives import Alternative
 from relokit.linker.kernel.cpu_capabilities import capability_names
 from relokit.linker.kernel.kallsyms import Kallsyms
@@ -42,29 +42,26 @@ def kernel_side(opened: OpenedKernel, symbol: str | None) -> Side:
         return kernel.image[at : at + size] if at >= 0 else kernel.image[:0]
 
     # Those that are cut out by what is known of them: kallsyms has no sizes.
-    of_one = [] if symbol is None or symbol not in symbols else [symbols.offset(symbol)]
+    of_one = [] if symbol is None else symbols.offsets_of(symbol)
     hash_places = [at - TYPE_HASH for at in _hashed(opened, of_one)]
     data = kernel_data(kernel.image, symbols, kernel.header.image_size, hash_places)
     known = (RELOCATION, HYP_VECTORS, KEXEC_VECTORS)
     if symbol is not None and symbol in symbols and symbol not in known:
         names = Names((), content, data, table=LinkedNames(symbols))
-        at = symbols.offset(symbol)
-        end = symbols.end(at)
-        hashes = {*_hashed(opened, (at, end))}
-        end -= TYPE_HASH * (end in hashes)
-        size = min(end - at, MAX_ROUTINE) & ~3
-        code = bytes(kernel.image[at : at + size]) if at >= 0 else b""
-        if not code or len(code) % 4:
-            raise FormatError(f"{symbol} is not in the Image", where=path)
-        only = Routine(symbol, base + at, code, kimage_argument=symbol in GETS_KIMAGE)
-        side = Side(
-            path,
-            {symbol: only},
-            names,
-            layout,
-            kernel=opened,
-            hashes={symbol: only.address - TYPE_HASH} if at in hashes else {},
-        )
+        places = sorted({*symbols.offsets_of(symbol)})
+        hashes = {*_hashed(opened, (at for one in places for at in (one, symbols.end(one))))}
+        routines, hash_of = {}, {}
+        for number, at in enumerate(places):
+            end = symbols.end(at)
+            end -= TYPE_HASH * (end in hashes)
+            code = bytes(kernel.image[at : end & ~3]) if at >= 0 else b""
+            if not code or len(code) % 4:
+                raise FormatError(f"{symbol} is not in the Image", where=path)
+            name = f"{symbol} ({number + 1})" if number else symbol
+            routines[name] = Routine(name, base + at, code, kimage_argument=name in GETS_KIMAGE)
+            if at in hashes:
+                hash_of[name] = base + at - TYPE_HASH
+        side = Side(path, routines, names, layout, kernel=opened, hashes=hash_of)
         return _with_alternatives(side, opened)
     image = shipped_image(kernel, symbols)
     readers = GETS_KIMAGE

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+import relokit
 from relokit.cli.main import main
 from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.diffing.instructions.decode import decode
@@ -242,3 +243,12 @@ def test_a_packed_kernel_is_the_kernel_in_it(
     assert capsys.readouterr().out == ""
     assert main(["diff", str(kernel_6_1), f"{path}:machine_kexec"]) == 0
     assert capsys.readouterr().out == "data not compared: variables without a name\n"
+
+
+def test_all_functions_of_one_name_are_compared(kernel_6_1: Path) -> None:
+    """Static functions share names: the first alone was compared."""
+    places = {*Files().kernel(kernel_6_1).symbols.offsets_of("type_show")}
+    one = f"{kernel_6_1}:type_show"
+    names = [routine.name for routine in relokit.diff(one, one).routines if not routine.left.data]
+    assert len(places) > 4
+    assert names == ["type_show", *(f"type_show ({n})" for n in range(2, len(places) + 1))]
