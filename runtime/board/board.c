@@ -79,6 +79,16 @@ uint64_t board_sleep(void *engine, struct board *board)
 	return 1;
 }
 
+/* Whether an interrupt may come where the CPU is, without anything else being done there. */
+uint64_t board_may_interrupt(void *engine, struct board *board)
+{
+	struct mmu *mmu = (struct mmu *)(uintptr_t)board->mmu;
+
+	look_at_timers(engine, board);
+	return (gic_signals(&board->gic) || board->next != NEVER) &&
+	       interrupt_taker(mmu, mmu_pstate(engine, mmu));
+}
+
 /* Memory that reads as nothing, and as nobody; and that takes what is written. */
 uint64_t load_zeros(void *engine, uint64_t at, unsigned size, void *board)
 {

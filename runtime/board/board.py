@@ -95,6 +95,9 @@ native.check_shared(
 )
 _start = native.function("board_start", None, ctypes.c_void_p)
 _interrupt = native.function("board_interrupt", ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p)
+_may_interrupt = native.function(
+    "board_may_interrupt", ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p
+)
 _sleep = native.function("board_sleep", ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p)
 
 
@@ -137,6 +140,10 @@ class Board:
     def sleep(self) -> bool:
         """Let time go on to the next timer that ends a WFI; whether there is one."""
         return bool(_sleep(self.cpu.uc._uch, self.address))
+
+    def may_interrupt(self) -> bool:
+        """Whether an interrupt may come while the CPU stays where it is."""
+        return bool(_may_interrupt(self.cpu.uc._uch, self.address))
 
     def flush(self) -> None:
         """Print what the console has of a line that has not ended."""

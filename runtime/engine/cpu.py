@@ -6,7 +6,6 @@ unicorn 2.1.4.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from time import perf_counter
 
@@ -15,7 +14,6 @@ from unicorn import unicorn_const as u
 
 from relokit.codegen.facts import HCR_EL2_AUTHENTICATION, HCR_EL2_RW
 from relokit.codegen.instruction_forms import WFI
-from relokit.codegen.system_registers import decode_system
 from relokit.runtime.arch.address_id import address_id, without_el2
 from relokit.runtime.arch.exceptions import (
     REPORT,
@@ -66,7 +64,6 @@ class Cpu(Addresses):
     before the EL2 vectors, for each HVC if it wants those); it returns whether it took the call.
     ``interrupt`` is asked which level takes an interrupt, if one is, where the engine has stopped;
     so is ``board``, and whether there is something to wait for.
-    ``undefined`` counts accesses to system registers that are not there, from above EL0, by name.
     ``on_exception`` is told of every other exception, before it is delivered or ends the run.
     """
 
@@ -101,7 +98,6 @@ class Cpu(Addresses):
         self.on_exception: Callable[[ExceptionEvent], None] | None = None
         self.interrupt: Callable[[], int | None] | None = None
         self.board: Raiser | None = None
-        self.undefined: Counter[str] = Counter()
         self._raised: Exception | None = None
         self._pending: tuple[StopReason, str | None] | None = None
         self._event: ExceptionEvent | None = None
@@ -177,6 +173,11 @@ class Cpu(Addresses):
     def hide(self, features: Iterable[ShownFeature]) -> None:
         """Have ID registers say from now on that these are not there."""
         self._system.answer(without(features, self.seen))
+
+    @property
+    def undefined(self) -> dict[str, int]:
+        """Accesses from above EL0 to system registers that this CPU has not, by name."""
+        return dict(self._system.undefined)
 
     @property
     def cache_type(self) -> int:
@@ -328,17 +329,23 @@ class Cpu(Addresses):
         if self._count.reason is not NativeStop.SPIN or self._deadline.passed or self._pending:
             return False
         pc = self.pc
-        if is_endless(self.instruction_at, pc):
+        if self._is_endless(pc):
             return False
         self._count.allow_repeats(pc)
         return True
+
+    def _is_endless(self, pc: int) -> bool:
+        """Whether nothing ends the loop at ``pc``, no interrupt either."""
+        if not is_endless(self.instruction_at, pc):
+            return False
+        return self.board is None or not self.board.may_interrupt()
 
     def _reason(self, until: int, error: UcError | None) -> tuple[StopReason, str | None]:
         if self._pending:
             return self._pending
         native = self._count.reason
         limits = (NativeStop.SPIN, NativeStop.LIMIT)
-        if native in limits and is_endless(self.instruction_at, self.pc):
+        if native in limits and self._is_endless(self.pc):
             return StopReason.SPIN, None
         if native is NativeStop.LIMIT:
             return StopReason.INSTRUCTION_LIMIT, None
@@ -369,8 +376,6 @@ class Cpu(Addresses):
         )
         if event.exception_class == ExceptionClass.UNKNOWN and self._emulate_access(pc):
             return
-        if event.exception_class == ExceptionClass.UNKNOWN and event.source_el:
-            self._note_undefined(pc)
         self._deliver(event)
 
     def _abort(self, refusal: Refusal) -> None:
@@ -430,12 +435,6 @@ class Cpu(Addresses):
             self.stop(StopReason.BAD_VECTOR, problem)
         else:
             self._exceptions += 1
-
-    def _note_undefined(self, pc: int) -> None:
-        """Count an access to a system register that this CPU has not: there are 65,536 at most."""
-        decoded = decode_system(self.instruction_at(pc) or 0)
-        if decoded is not None and decoded.form in ("mrs", "msr"):
-            self.undefined[decoded.name] += 1
 
     def _emulate_access(self, pc: int) -> bool:
         if not self._system.emulate(self.instruction_at(pc) or 0, self._absent):

@@ -40,6 +40,9 @@ class Raiser(Protocol):
     def interrupt(self) -> int:
         """The level that takes an interrupt before the next instruction, 0 if none does."""
 
+    def may_interrupt(self) -> bool:
+        """Whether an interrupt may come while the CPU stays where it is."""
+
     def sleep(self) -> bool:
         """Let time go on to what ends a WFI; whether anything does."""
 

@@ -9,6 +9,7 @@ which register is in :mod:`relokit.runtime.arch.redirection`. Measured against u
 from __future__ import annotations
 
 import ctypes
+from collections import Counter
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
@@ -73,6 +74,7 @@ class SystemAccess:
         self._registers = registers
         self._time = time
         self._stop = stop
+        self.undefined: Counter[str] = Counter()
         self._fixed = {REGISTERS[name]: value for name, value in answers.items()}
         if cache_line is not None:
             self._fixed[REGISTERS["CTR_EL0"]] = _with_line(registers.read("CTR_EL0"), cache_line)
@@ -108,7 +110,8 @@ class SystemAccess:
         """Carry out the instruction ``word`` that the engine took for UNDEF, if it is not.
 
         That is an ``_EL12`` name under E2H, or a register whose encoding is in
-        ``added``. Returns whether it was carried out; the PC stays where it is.
+        ``added``; any other is counted in ``undefined``. Returns whether it was carried out; the PC
+        stays where it is.
         """
         decoded = decode_system(word)
         if decoded is None or decoded.form not in ("mrs", "msr") or not self._registers.el:
@@ -116,10 +119,12 @@ class SystemAccess:
         target = redirection.TO_EL1.get(decoded.key)
         if target is not None:
             if not self._is_redirecting():
-                return False
+                target = None
         elif decoded.key in added:
             target = decoded.key
-        else:
+        if target is None:
+            # There are 65,536 at most.
+            self.undefined[decoded.name] += 1
             return False
         registers = self._registers
         if decoded.form == "msr":

@@ -221,7 +221,7 @@ class _Voyage:
             None,
             living.screen.dropped - dropped,
             scene,
-            undefined=dict(living.cpu.undefined),
+            undefined=living.cpu.undefined,
         )
 
     def _unknown(self) -> dict[str, str]:

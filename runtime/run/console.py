@@ -95,7 +95,7 @@ def run_on(
         job.expect,
         screen.dropped,
         scene,
-        dict(cpu.undefined),
+        cpu.undefined,
     )
 
 

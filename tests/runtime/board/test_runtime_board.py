@@ -271,6 +271,22 @@ def test_a_wait_for_nothing_ends_the_run(bench: MakeBench, control: int) -> None
     assert g.seen == []
 
 
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("loop", ["b .\n", "again: wfe\nb again\n"])
+def test_a_loop_that_an_interrupt_may_end_is_not_endless(
+    bench: MakeBench, loop: str, masked: bool
+) -> None:
+    # The handler goes on behind the loop, which never does.
+    skip = "mrs x26, elr_el1\nand x26, x26, #~7\nadd x26, x26, #8\nmsr elr_el1, x26\n"
+    g = power_on(bench, handler=STOP_TIMERS + skip)
+    begin = enable(27) + g.set("CNTV_TVAL_EL0", 10_000) + g.set("CNTV_CTL_EL0", 1)
+    mask = "" if masked else "msr daifclr, #2\n"
+    text = begin + mask + ".balign 8\n" + loop + "nop\nnop\nnop\n"
+    stop = g.run(text, max_instructions=400_000)
+    assert stop.reason is (StopReason.SPIN if masked else StopReason.REACHED)
+    assert g.seen == ([] if masked else [27])
+
+
 def test_software_interrupts_itself_and_nobody_else(bench: MakeBench) -> None:
     g = power_on(bench)
     sends = "".join(
