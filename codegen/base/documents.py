@@ -376,9 +376,11 @@ def _kind(hint: Any) -> type:
 
 
 def _scalar_reader(kinds: tuple[type, ...]) -> Reader:
+    names = " or ".join(kind.__name__ for kind in kinds)
+
     def read(data: Any) -> Any:
         if type(data) not in kinds:
-            raise ValueError(f"{type(data).__name__} where {kinds[0].__name__} belongs")
+            raise ValueError(f"{type(data).__name__} where {names} belongs")
         return data
 
     return read

@@ -267,7 +267,7 @@ def test_a_file_of_measurements_is_read(tmp_path: Path) -> None:
         ('"access_ns"', '"overlap"', "no parameter that measurements tell"),
         ("0.4", "0", "out of range"),
         ("0.4", "nan", "out of range"),
-        ("0.4", "'fast'", "not the document"),
+        ("0.4", "'fast'", "str where int or float belongs"),
         ('"25M"', '"25"', "is no size"),
         ('"25M"', '"99999999999G"', "is no size"),
         ("value = 12", "value = -1", "is no value"),
