@@ -15,6 +15,7 @@ from relokit.runtime.board.fdt import MAX_DTB
 from relokit.runtime.kexec.opened_inputs import MAX_INITRD
 from relokit.runtime.live.live_job import LiveJob
 from relokit.runtime.live.live_outcome import LiveOutcome
+from relokit.runtime.live.userland import read_userland
 from relokit.runtime.room.live_request import LiveRequest
 from relokit.session import Progress, process_session
 
@@ -55,11 +56,13 @@ def kexec(
     dtb = job.dtb and files.file(job.dtb, what="a device tree blob (.dtb)", limit=MAX_DTB)
     init, purgatory = stored_images((USER_SPACE, PURGATORY), Target(), encoder(), Sources())
     program = write_exec(decode_image(init))
+    userland = None if job.userland is None else read_userland(job.userland)
 
     def ask(path: Path | None) -> LiveOutcome:
         request = LiveRequest(
-            job, left.file, entered.file, initrd or None, dtb or None, program, purgatory, path
-        )
+            job, left.file, entered.file, initrd or None, dtb or None, program, purgatory, userland,
+            path,
+        )  # fmt: skip
         return session.ask(request, LiveOutcome, 2 * job.timeout, progress)
 
     if trace is None:

@@ -57,6 +57,13 @@ NO_FILE_LOAD = (
     "--cmdline",
     help=f"Command line of the next kernel. [default: '{DEFAULT_CMDLINE}']",
 )
+@click.option(
+    "--userland",
+    type=INPUT_FILE,
+    metavar="DIR|CPIO",
+    help="The first kernel's user space, which does the kexec itself; it finds /next and "
+    "/next-initrd. [default: ours]",
+)
 @click.option("--crash", is_flag=True, help="Load a crash kernel, and crash.")
 @click.option("--file-load", is_flag=True, help="Load by kexec_file_load: refused, and told why.")
 @click.option(

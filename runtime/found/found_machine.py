@@ -12,10 +12,11 @@ from relokit.codegen.target import Regime, Target
 from relokit.linker.kernel.btf import kernel_version
 from relokit.linker.kernel.shipped import shipped_series
 from relokit.runtime.arch.translation import table_range
-from relokit.runtime.found.found_ledger import ledger
+from relokit.runtime.found.found_ledger import ledger, tables_of
 from relokit.runtime.found.living_image import living_image
 from relokit.runtime.found.living_state import LivingKernel, State
 from relokit.runtime.found.loaded_image import LoadedImage, kind_of
+from relokit.runtime.guest.address_spans import merged
 from relokit.runtime.guest.content import BytesContent
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.memory import GuestMemory
@@ -57,6 +58,7 @@ def found_machine(
     kimage = replace(kimage, segments=tuple(one.segment for one in segments))
     loaded = replace(loaded, kimage=kimage)
     stages = _stages(segments, words)
+    tables = merged(tables_of(memory, state.translation, state.el, upper=True))
     allocator = ledger(state, kernel, loaded, target, ram)
     skipped = kimage.in_place and target.has(Feature.SKIP_IN_PLACE)
     jump = words.get("kern_reloc") or kimage.control_page + routines.entry
@@ -99,7 +101,7 @@ def found_machine(
         stages=stages,
         el_at_jump=el_at_jump(target),
         el_at_start=1 if target.regime is Regime.EL1 else 2,
-        found=Found(dict(words), history),
+        found=Found(dict(words), history, tuple(tables)),
     )
 
 

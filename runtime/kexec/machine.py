@@ -63,11 +63,13 @@ class Found:
     """What is known of a Machine that was found, and not built here.
 
     ``words`` are those of struct kimage by KimageLayout's names, as the load had left them.
-    ``history`` is what was done to caches before, or why nobody knows.
+    ``history`` is what was done to caches before, or why nobody knows. ``tables`` are its kernel's,
+    PAs from one to the other, wherever they lie: a destination may have some.
     """
 
     words: Mapping[str, int]
     history: History | str
+    tables: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)

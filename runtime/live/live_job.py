@@ -21,8 +21,10 @@ MODELS = ("a72", "max")
 class LiveJob:
     """``kernel`` boots and enters ``next`` (itself if None) by kexec; with ``crash``, by a crash.
 
-    ``initrd``, ``dtb`` and ``cmdline`` are what the next kernel is given: by default a user space
-    of ours, the board's tree and a console. ``regime`` is where both run, ``cpu`` the model (by
+    ``userland`` is a folder or an archive that takes the place of our user space, and does itself
+    what a kexec takes. ``initrd``, ``dtb`` and ``cmdline`` are what the next kernel is given: by
+    default a user space of ours, the board's tree and a console. ``regime`` is where both run,
+    ``cpu`` the model (by
     default the smallest that serves). ``memory`` in bytes, ``boot`` in seconds of the board for
     each kernel, ``timeout`` in seconds of the host. ``plain`` records and judges nothing of what
     only a trace shows. Raises MachineError for what cannot be.
@@ -32,6 +34,7 @@ class LiveJob:
     next: Path | None = None
     initrd: Path | None = None
     dtb: Path | None = None
+    userland: Path | None = None
     cmdline: str | None = None
     crash: bool = False
     regime: Regime = Regime.NVHE
@@ -59,5 +62,10 @@ class LiveJob:
                 )
         if self.cpu not in (None, *MODELS):
             raise MachineError(f"no CPU model {self.cpu!r}", hint=f"one of {', '.join(MODELS)}")
+        if self.userland is not None and self.cmdline is not None:
+            raise MachineError(
+                "cmdline with userland: it would do nothing there",
+                hint="a user space of your own gives the next kernel its command line",
+            )
         if self.cpu == "a72" and self.regime is Regime.VHE:
             raise MachineError("a Cortex-A72 has no VHE", hint="give --cpu max, or another --el")

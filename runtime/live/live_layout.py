@@ -20,6 +20,7 @@ from relokit.runtime.kexec.guest_ram import GuestRam
 from relokit.runtime.kexec.job import DEFAULT_CMDLINE, RAM_BASE
 from relokit.runtime.live import cpio
 from relokit.runtime.live.live_job import LiveJob
+from relokit.runtime.live.userland import NEXT, NEXT_INITRD, NEXT_TREE, with_next
 
 LARGEST_PAGE = 1 << 16
 """Segments are of whole pages, whatever the size of the first kernel's."""
@@ -38,6 +39,7 @@ class LiveInputs:
     dtb: HostFile | None
     init: bytes
     purgatory: Image
+    userland: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,8 @@ class LivePiece:
 class LiveLayout:
     """``ram`` with what is in it when the first kernel is entered at ``entry`` with ``tree`` in x0.
 
-    ``pieces`` lie there then; ``segments`` are handed to kexec_load, the purgatory last. ``next``
-    is the PA of the next kernel.
+    ``pieces`` lie there then; ``segments`` are handed to kexec_load, the purgatory last: none if
+    that is done by a user space that is not ours.
     """
 
     ram: GuestRam
@@ -64,7 +66,6 @@ class LiveLayout:
     tree: int
     pieces: tuple[LivePiece, ...]
     segments: tuple[LivePiece, ...]
-    next: int
 
 
 def lay_out(job: LiveJob, inputs: LiveInputs) -> LiveLayout:
@@ -76,10 +77,14 @@ def lay_out(job: LiveJob, inputs: LiveInputs) -> LiveLayout:
     if job.crash:
         window = crash = window[0] // WINDOW_ALIGN * WINDOW_ALIGN, size // 4
     ram = GuestRam(banks=((base, size),), crash=crash)
-    segments = _segments(job, inputs, ram, window, model)
-    [purgatory] = [one for one in segments if one.kind is PayloadKind.PURGATORY]
-    [kernel] = [one for one in segments if one.kind is PayloadKind.KERNEL]
-    archive = cpio.user_space(inputs.init, hand_over(segments, purgatory.at, crash=job.crash))
+    segments: tuple[LivePiece, ...] = ()
+    if inputs.userland is None:
+        segments = _segments(job, inputs, ram, window, model)
+        archive = cpio.user_space(
+            inputs.init, hand_over(segments, segments[-1].at, crash=job.crash)
+        )
+    else:
+        archive = with_next(inputs.userland, _next_files(job, inputs))
     words = [DEFAULT_CMDLINE]
     if crash is not None:
         words.append(f"crashkernel={crash[1]:#x}@{crash[0]:#x}")
@@ -108,8 +113,17 @@ def lay_out(job: LiveJob, inputs: LiveInputs) -> LiveLayout:
             LivePiece(PayloadKind.DEVICE_TREE, placed.dtb.at, tree, placed.dtb.memsz),
         ),
         segments=segments,
-        next=kernel.at,
     )
+
+
+def _next_files(job: LiveJob, inputs: LiveInputs) -> dict[str, bytes | memoryview]:
+    """What a user space that is not ours finds of the next kernel."""
+    files: dict[str, bytes | memoryview] = {NEXT: inputs.next.image}
+    initrd = None if inputs.initrd is None else inputs.initrd.content
+    files[NEXT_INITRD] = cpio.user_space(inputs.init) if initrd is None else initrd
+    if inputs.dtb is not None:
+        files[NEXT_TREE] = inputs.dtb.content
+    return files
 
 
 def hand_over(segments: tuple[LivePiece, ...], entry: int, *, crash: bool) -> bytes:

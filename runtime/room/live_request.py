@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class LiveRequest:
     """Boot ``kernel``, have it enter ``next``, and judge that; a trace goes to ``trace``.
 
-    ``init`` is our user space as an ELF file, ``purgatory`` a stored Image.
+    ``init`` is our user space as an ELF file, ``purgatory`` a stored Image;
+    ``userland`` an archive that takes the place of our user space.
     """
 
     job: LiveJob
@@ -30,6 +31,7 @@ class LiveRequest:
     dtb: HostFile | None
     init: bytes
     purgatory: bytes
+    userland: bytes | None = None
     trace: Path | None = None
 
     def carry_out(self, report: Report) -> LiveOutcome:
@@ -38,5 +40,7 @@ class LiveRequest:
         from relokit.runtime.live.live_verdict import run_live
 
         purgatory = decode_image(self.purgatory)
-        inputs = LiveInputs(self.kernel, self.next, self.initrd, self.dtb, self.init, purgatory)
+        inputs = LiveInputs(
+            self.kernel, self.next, self.initrd, self.dtb, self.init, purgatory, self.userland
+        )
         return run_live(self.job, inputs, report, self.trace)

@@ -6,7 +6,7 @@ the move may overwrite is looked at before it does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,7 @@ def execute(
         journey.prelude(limits)
         prepared, keepsake = prepared_facts(machine), Keepsake(machine)
         journey.move(destinations, job, report, watch)
+        early = _purgatories(machine) if journey.going and machine.found is not None else {}
         journey.onward(limits)
     # What the CPU saw where it ended, before RAM is what memory is.
     scene = journey.scene()
@@ -82,7 +83,7 @@ def execute(
         reached=tuple(journey.reached),
         prepared=prepared,
         damage=keepsake.damage(),
-        arrived=_arrivals(machine, report) if journey.going else NEVER_REACHED,
+        arrived=_arrivals(machine, report, early) if journey.going else NEVER_REACHED,
         scene=scene,
         boot=None,
         operations=journey.operations,
@@ -253,14 +254,34 @@ def _given(machine: Machine) -> Given:
     return given(machine.memory, kernel.pc, tree, machine.inputs.ram.crash)
 
 
-def _arrivals(machine: Machine, report: Report) -> tuple[Arrival, ...]:
-    """Every segment compared with its content."""
+def _purgatories(machine: Machine) -> dict[int, Arrival]:
+    """By PA, what has data of its own, compared before it runs: others' purgatories write it."""
+    page = machine.target.page_size
+    return {
+        one.segment.mem: Arrival(
+            one.segment.name,
+            one.kind,
+            one.segment.mem,
+            verify(machine.memory, one.segment.mem, one.segment.memsz, page, one.content),
+        )
+        for one in machine.inputs.segments
+        if one.kind is PayloadKind.PURGATORY
+    }
+
+
+def _arrivals(
+    machine: Machine, report: Report, early: Mapping[int, Arrival]
+) -> tuple[Arrival, ...]:
+    """Every segment compared with its content, but for what was compared ``early``."""
     page_size = machine.target.page_size
     total = total_pages(machine.kimage.segments, page_size) * page_size
     done = 0
     found = []
     for loaded in machine.inputs.segments:
         segment = loaded.segment
+        if segment.mem in early:
+            found.append(early[segment.mem])
+            continue
 
         def progress(part: int, _: int, before: int = done) -> None:
             report("verify", before + part, total)

@@ -28,7 +28,7 @@ Report = Callable[[str, int, int], None]
 
 # The old kernel's last steps are some sixty instructions; the rest is slack for broken ones.
 SHORT = Limits(100_000, 10.0)
-OF_OTHERS = Limits(1 << 31, 60.0)
+OF_OTHERS = Limits(1 << 33, 300.0)
 """The same of a machine that was found: it prints, and its purgatory may hash what it hands on."""
 LEAST_INSTRUCTIONS = 1 << 22
 """What any move may take."""

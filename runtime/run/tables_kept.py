@@ -11,7 +11,7 @@ from relokit.runtime.arch.table_tree import LevelLeaves, TableTree, TooManyTable
 from relokit.runtime.arch.translation import TableRange
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.memory import WORD, Words
-from relokit.runtime.guest.owner import OwnerKind
+from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.record.known import Unknown, UnknownFactError
@@ -56,6 +56,11 @@ class TablesKept:
             for region in guest.allocator.regions
             if region.owner.kind in TABLE_OWNERS and region not in self._filled
         ]
+        if isinstance(guest, Machine) and guest.found is not None:
+            for low, high in guest.found.tables:
+                region = Region(Owner(OwnerKind.SWAPPER), low, high - low)
+                words = guest.memory.u64(low, region.size // WORD).copy()
+                self._kept.append((region, words))
         self._changed: list[tuple[Region, Words]] = []
 
     def facts(self, trace: Trace) -> TableFacts | Unknown:
