@@ -20,6 +20,7 @@ from relokit.runtime.room.live_request import LiveRequest
 from relokit.session import Progress, process_session
 
 if TYPE_CHECKING:
+    from relokit.linker.image import Image
     from relokit.linker.kernel.opened import OpenedKernel
 
 NEEDED = ("machine_kexec", "vectors", "_etext")
@@ -40,9 +41,6 @@ def kexec(
     passed or not; raises RelokitError for bad input and NativeCrashError when the engine goes down.
     """
     from relokit.codegen.base.atomic import replacing
-    from relokit.linker.elf.elf_writer import write_exec
-    from relokit.linker.link.image_cache import Sources, stored_images
-    from relokit.linker.stored_image import decode_image
 
     trace, files = path_or_none("trace", trace), files or Files()
     if trace is not None and job.plain:
@@ -54,8 +52,7 @@ def kexec(
     entered = left if job.next is None else files.kernel(job.next)
     initrd = job.initrd and files.file(job.initrd, what="an initrd", limit=MAX_INITRD)
     dtb = job.dtb and files.file(job.dtb, what="a device tree blob (.dtb)", limit=MAX_DTB)
-    init, purgatory = stored_images((USER_SPACE, PURGATORY), Target(), encoder(), Sources())
-    program = write_exec(decode_image(init))
+    program, purgatory = _programs()
     userland = None if job.userland is None else read_userland(job.userland)
 
     def ask(path: Path | None) -> LiveOutcome:
@@ -69,6 +66,24 @@ def kexec(
         return ask(None)
     with replacing(trace) as temporary:
         return ask(temporary)
+
+
+def programs() -> tuple[bytes, Image]:
+    """Our user space as an ELF file, and the purgatory."""
+    from relokit.linker.stored_image import decode_image
+
+    init, purgatory = _programs()
+    return init, decode_image(purgatory)
+
+
+def _programs() -> tuple[bytes, bytes]:
+    """The same, the purgatory as a stored Image."""
+    from relokit.linker.elf.elf_writer import write_exec
+    from relokit.linker.link.image_cache import Sources, stored_images
+    from relokit.linker.stored_image import decode_image
+
+    init, purgatory = stored_images((USER_SPACE, PURGATORY), Target(), encoder(), Sources())
+    return write_exec(decode_image(init)), purgatory
 
 
 def _check(kernel: OpenedKernel) -> None:

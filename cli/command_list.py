@@ -12,6 +12,7 @@ from relokit.codegen.base.version import VERSION
 COMMANDS = {
     "run": "Build the relocation, run it in a machine and judge the hand-over.",
     "kexec": "Boot a shipped kernel, have it kexec, and judge it doing that.",
+    "record": "Drive a QEMU to where its kernel leaves, and keep that as a snapshot.",
     "judge": "Judge a trace that run has written, again and without running.",
     "export": "Write an ELF: executable, relocatable, or bootable in QEMU.",
     "generate": "Write the rendered assembly, the ld script and a Makefile.",

@@ -57,6 +57,16 @@ def _only(name: str, value: object) -> Callable[[Mapping[str, Any]], bool]:
 
 IDLE_OPTIONS = (
     IdleOption(
+        ("run",),
+        lambda given: given["snapshot"] is not None,
+        (
+            *(name for name in MACHINE if name != "kernel"),
+            *("series", "page_size", "va_bits", "pa_bits", "regime", "layout", "layout_from"),
+            *("templates", "cache_line", "interrupts", "effects", "no_cache"),
+        ),
+        "a snapshot is a machine already: leave {flag} out",
+    ),
+    IdleOption(
         ("run", "judge", "kexec"),
         lambda given: given["as_json"],
         ("verbose",),

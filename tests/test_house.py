@@ -80,10 +80,12 @@ ALLOWED = {
         "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
         "runtime.board, runtime.kexec, runtime.judge, runtime.evidence, runtime.timing"
     ),
+    "runtime.snapshot": "codegen.base",
+    "runtime.capture": "codegen, codegen.base, linker.kernel, runtime.snapshot",
     "runtime.live": (
-        "codegen, codegen.base, linker, linker.kernel, runtime.guest, runtime.arch, "
-        "runtime.record, runtime.engine, runtime.board, runtime.kexec, runtime.found, "
-        "runtime.judge, runtime.evidence, runtime.run"
+        "codegen, codegen.base, linker, linker.kernel, runtime.snapshot, runtime.guest, "
+        "runtime.arch, runtime.record, runtime.engine, runtime.board, runtime.kexec, "
+        "runtime.found, runtime.judge, runtime.evidence, runtime.run"
     ),
     "runtime.behaviour": (
         "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
@@ -96,7 +98,7 @@ ALLOWED = {
     ),
     "runtime.room": (
         "codegen.*, linker.*, runtime.timing, runtime.kexec, runtime.judge, runtime.run, "
-        "runtime.live, runtime.state, runtime.behaviour, runtime.mutation"
+        "runtime.snapshot, runtime.live, runtime.state, runtime.behaviour, runtime.mutation"
     ),
     "": "codegen.*, linker.*, diffing.*, runtime.*",
     "timing": (

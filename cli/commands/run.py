@@ -12,6 +12,7 @@ from relokit.cli.exit_codes import EXIT_OF
 from relokit.cli.idle import refuse_idle
 from relokit.cli.once import Command
 from relokit.cli.options import (
+    INPUT_FILE,
     cache_option,
     job_options,
     json_option,
@@ -32,6 +33,7 @@ from relokit.runtime.kexec.job import (
     MAX_BOOT,
     MAX_INSTRUCTIONS,
     MAX_TIMEOUT,
+    Job,
     TraceFormat,
 )
 
@@ -83,6 +85,13 @@ DEMO_BOOT = 5.0
     metavar="N",
     help="Raise an interrupt when N instructions have been begun; it waits while it is masked.",
 )
+@click.option(
+    "--snapshot",
+    type=INPUT_FILE,
+    metavar="DIR",
+    help="Go on from a snapshot ('relokit record', docs/snapshot.md) in place of a machine of "
+    "ours; --kernel is then the one that ran, if it is not in there.",
+)
 @plain_option
 @click.option(
     "--effects",
@@ -96,9 +105,13 @@ DEMO_BOOT = 5.0
 @verbose_option
 @cache_option
 @json_option
-def command(as_json: bool, verbose: bool, trace: Path | None, **options: Any) -> int:
+def command(
+    as_json: bool, verbose: bool, trace: Path | None, snapshot: Path | None, **options: Any
+) -> int:
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
     refuse_idle()
+    if snapshot is not None:
+        return _from_snapshot(snapshot, trace, options, as_json=as_json, verbose=verbose)
     from relokit.linker.kernel.opened import Files
 
     files = Files()
@@ -123,6 +136,28 @@ def command(as_json: bool, verbose: bool, trace: Path | None, **options: Any) ->
         outcome = run(
             target, job, files=files, trace=trace, progress=bars.progress, watcher=telling
         )
+    if telling is None:
+        emit_json(outcome)
+    else:
+        telling.finish(outcome)
+    return EXIT_OF[outcome.status]
+
+
+def _from_snapshot(
+    snapshot: Path, trace: Path | None, options: dict[str, Any], *, as_json: bool, verbose: bool
+) -> int:
+    """The same, of a machine that was stopped elsewhere."""
+    from relokit.cli.terminal.view import Bars, Telling
+    from relokit.snapshots import take_up
+
+    names = (
+        "kernel", "boot", "expect", "timeout", "max_instructions", "plain", "strict", "profile",
+    )  # fmt: skip
+    form = TraceFormat(options["trace_format"] or TraceFormat.RELOKIT)
+    job = Job(**{name: options[name] for name in names}, trace_format=form)
+    with Bars() as bars:
+        telling = None if as_json else Telling(snapshot.name, bars, verbose=verbose)
+        outcome = take_up(snapshot, job, trace=trace, progress=bars.progress, watcher=telling)
     if telling is None:
         emit_json(outcome)
     else:

@@ -20,7 +20,7 @@ from relokit.codegen.base.version import VERSION
 from relokit.codegen.kexec_routines import CodePart, CodeUsed
 from relokit.codegen.target import MIB
 from relokit.runtime.guest.payload import PayloadPart
-from relokit.runtime.judge.outcome import Finding, Outcome, Status, TraceFile
+from relokit.runtime.judge.outcome import Finding, Outcome, Status, TakenUp, TraceFile
 from relokit.runtime.judge.rules.severity import Severity
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ STAGES = {
     "write": "Writing",
     "relocate": "Relocating",
     "verify": "Comparing every byte",
+    "record": "Letting QEMU run",
     "boot": "Letting the new kernel run",
     "mutate": "Trying mutants",
 }
@@ -151,6 +152,8 @@ def _head(of: str, outcome: Outcome) -> Iterator[Line]:
         yield _row("payload", _payload(part))
     if outcome.code is not None:
         yield from (_row(*row) for row in code_rows(outcome.code))
+    if outcome.taken_up is not None:
+        yield from _taken_up(outcome.taken_up)
     yield _row("relocation", _relocation(outcome))
     if outcome.handoff is not None:
         yield _row("hand-over", _handoff(outcome))
@@ -161,6 +164,15 @@ def _head(of: str, outcome: Outcome) -> Iterator[Line]:
         yield _row("effects", outcome.effects.told())
     if outcome.interrupt is not None:
         yield _row("interrupt", _interrupt(outcome))
+
+
+def _taken_up(taken_up: TakenUp) -> Iterator[Line]:
+    yield _row("snapshot", f"of {taken_up.kernel}")
+    for name, why in taken_up.unknown.items():
+        yield _row("unknown", f"{name}: {why}")
+    if taken_up.lacks:
+        lacks = ", ".join(taken_up.lacks)
+        yield _row("not emulated", f"what its code may have been patched for: {lacks}")
 
 
 def _console(text: str) -> Iterator[Line]:

@@ -96,7 +96,7 @@ def found_machine(
             linear_offset=kimage.va - kimage.pa & MASK64,
         ),
         kimage=kimage,
-        state=CpuState(state.el, state.pc, state.x, tuple(state.system.items())),
+        state=CpuState(state.el, state.pc, state.x, tuple(state.system.items()), state.pstate),
         jump=None if skipped else jump,
         stages=stages,
         el_at_jump=el_at_jump(target),

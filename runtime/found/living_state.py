@@ -61,7 +61,7 @@ class State:
     """The CPU at VA ``pc``: ``x`` are x0 to x30, ``system`` registers by architectural name.
 
     ``regime`` is where the kernel runs, ``model`` the CPU as the engine calls it. Other CPUs, and
-    what was done before, are not in it.
+    what was done before, are not in it. ``pstate`` is None at a call of machine_kexec.
     """
 
     memory: GuestMemory
@@ -72,6 +72,7 @@ class State:
     system: Mapping[str, int]
     cpu_bits: int
     cache_line: int
+    pstate: int | None = None
 
     @property
     def el(self) -> int:

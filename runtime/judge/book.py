@@ -11,6 +11,7 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.judge.advice import advice_on
 from relokit.runtime.judge.outcome import Finding, RuleAnswers
 from relokit.runtime.judge.rules.handover.arrival import ARRIVAL
+from relokit.runtime.judge.rules.handover.beside import AROUND
 from relokit.runtime.judge.rules.handover.boot import BOOT
 from relokit.runtime.judge.rules.handover.boot_chosen import BOOT_CHOSEN
 from relokit.runtime.judge.rules.handover.boot_memory import BOOT_MEMORY
@@ -42,6 +43,7 @@ _STATIONS: Book = (
     *DAMAGE,
     *BOOT_MEMORY,
     *BOOT_CHOSEN,
+    *AROUND,
 )
 TRACE_SUBJECTS = (
     "own", "caches", "fetch", "context", "bbm", "tlb", "errata", "interrupt", "call", "stack",

@@ -159,6 +159,19 @@ class TraceFile:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenUp:
+    """A run that goes on from a snapshot of ``kernel``.
+
+    ``lacks`` are fields of ID registers that promise more than the emulated CPU has; ``unknown``
+    says of what is not known of such a machine why not.
+    """
+
+    kernel: str
+    lacks: tuple[str, ...]
+    unknown: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Brief:
     """Of an Outcome, what one of many is asked for: the verdict, and what speaks for it.
 
@@ -185,7 +198,7 @@ class Outcome:
     it, too; ``effects`` what caches did, if that took place. ``profile`` is the CPU that is shown
     beside the worst machine, which decides. ``unanswered`` says why there is no answer, if so:
     what was found by then is told, and decides nothing. ``code`` says which routines were not ours,
-    if some.
+    if some; ``taken_up`` what is known of a machine that was a snapshot's.
     """
 
     SCHEMA: ClassVar[str] = "relokit.run/1"
@@ -211,6 +224,7 @@ class Outcome:
     profile: str | None = field(default=None, metadata=ABSENT)
     unanswered: str | None = field(default=None, metadata=ABSENT)
     code: CodeUsed | None = field(default=None, metadata=ABSENT)
+    taken_up: TakenUp | None = field(default=None, metadata=ABSENT)
 
     @property
     def passed(self) -> bool:

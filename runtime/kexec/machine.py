@@ -18,6 +18,7 @@ from relokit.codegen.facts import HVC_NO_FUNCTION, POISON
 from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime, Target
 from relokit.linker.image import Image
+from relokit.runtime.guest.around import Around
 from relokit.runtime.guest.content import Progress, scatter_into
 from relokit.runtime.guest.ledger import PageAllocator, Region
 from relokit.runtime.guest.memory import GuestMemory, Words
@@ -64,12 +65,14 @@ class Found:
 
     ``words`` are those of struct kimage by KimageLayout's names, as the load had left them.
     ``history`` is what was done to caches before, or why nobody knows. ``tables`` are its kernel's,
-    PAs from one to the other, wherever they lie: a destination may have some.
+    PAs from one to the other, wherever they lie: a destination may have some. ``around`` is what
+    goes on beside the CPU that leaves, None where there is nothing.
     """
 
     words: Mapping[str, int]
     history: History | str
     tables: tuple[tuple[int, int], ...]
+    around: Around | None = None
 
 
 @dataclass(frozen=True)

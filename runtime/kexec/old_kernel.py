@@ -22,12 +22,16 @@ SCTLR_MMU_ON = facts.SCTLR_EL1_MMU_OFF | SCTLR_M | 1 << 2 | 1 << 3 | 1 << 4 | 1 
 
 @dataclass(frozen=True, slots=True)
 class CpuState:
-    """Registers at the start: ``sysregs`` by architectural name, ``x`` from x0 up."""
+    """Registers at the start: ``sysregs`` by architectural name, ``x`` from x0 up.
+
+    ``pstate`` is None where nothing is masked yet: that is the old kernel's next step.
+    """
 
     el: int
     pc: int
     x: tuple[int, ...]
     sysregs: tuple[tuple[str, int], ...]
+    pstate: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Regime
+from relokit.runtime.guest.around import Around
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.record.effect_facts import EffectFacts
@@ -149,7 +150,8 @@ class Record:
     caches were like before, ``code`` what it executed, ``path`` in which order and ``executed``
     how often, ``tables`` what it may have been translated by. ``segments`` are what the new kernel
     is given, or one that is resumed finds back, and ``regions`` who owns RAM, ascending;
-    ``ownership`` is what of it is to be read and filled. ``platform`` is the machine as the old
+    ``ownership`` is what of it is to be read and filled. ``around`` is what goes on beside the CPU,
+    None where there is nothing. ``platform`` is the machine as the old
     kernel found it, ``given`` what the new one finds in RAM (None if one is resumed). ``banks`` is
     where RAM is: first PA and bytes.
     """
@@ -180,6 +182,7 @@ class Record:
     path: CodePath | Unknown = NOBODY_LOOKED
     executed: Executed | Unknown = NOBODY_LOOKED
     banks: tuple[Extent, ...] | Unknown = NOBODY_LOOKED
+    around: Around | Unknown | None = None
 
     @property
     def complete(self) -> bool:

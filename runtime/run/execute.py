@@ -104,6 +104,7 @@ def execute(
         path=seen.path,
         executed=seen.executed,
         banks=machine.memory.banks,
+        around=machine.found.around if machine.found else None,
     )
 
 

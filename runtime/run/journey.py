@@ -64,8 +64,7 @@ def cpu_in_state(
     for name, value in state.sysregs:
         cpu.write(name, value)
     cpu.set_el(state.el)
-    # Nothing is masked yet: that is the old kernel's next step.
-    cpu.set_pstate(cpu.pstate & ~PSTATE_DAIF)
+    cpu.set_pstate(cpu.pstate & ~PSTATE_DAIF if state.pstate is None else state.pstate)
     for number, value in enumerate(state.x):
         cpu.set_x(number, value)
     return cpu

@@ -143,7 +143,10 @@ def _subject(machine: Machine, job: Job) -> Subject:
         target=JudgedTarget.of(target),
         payload=machine.inputs.description,
         pages=0 if kimage.in_place else total_pages(kimage.segments, target.page_size),
-        maintenance=maintenance_of(
+        # Of a machine that was found nobody knows what C did.
+        maintenance=()
+        if machine.found
+        else maintenance_of(
             target,
             kimage,
             code=len(machine.routines.relocation),

@@ -23,11 +23,12 @@ from relokit.diffing.read.routine import Names, Replaced, Routine, Side
 from relokit.diffing.routines.compare import compare
 from relokit.facade import run
 from relokit.mutation_report import Left, MutantRow, MutationReport, TargetTried
-from relokit.runtime.judge.outcome import Status
+from relokit.runtime.judge.outcome import Status, TakenUp
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.live.live_outcome import LiveOutcome, LoadWindow
 from relokit.runtime.live.live_stations import Station, StationName
 from relokit.runtime.live.page_digests import ChangedPages
+from relokit.snapshots import Recorded
 
 ROOT = Path(relokit.__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "json.md"
@@ -173,6 +174,9 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     yield cli("mutate", "--code-from", new, "--operator", "flags", "--el", "el1", "--jobs", 1)
     yield document(some_mutants())
     yield document(some_kexec())
+    yield document(Recorded(directory / "snapshot", "vmlinuz", 1, 2, 1, 3, devices=True))
+    taken_up = TakenUp("vmlinuz", ("ID_AA64ISAR0_EL1.Atomic = 2",), {"history": "nobody saw it"})
+    yield document(replace(traced, taken_up=taken_up))
     yield cli("diff", "series:11", "series:12", "--run")
     yield cli("diff", "series:13:cpu_soft_restart", "series:15", "--run")
     yield cli("diff", edited_source(directory, "a", 1), edited_source(directory, "b", 2), "--run")

@@ -26,10 +26,12 @@ VALUES = {
     "--order": "reversed", "--path": "crash", "--shape": "gaps", "--seed": "7", "--code-from": "x",
     "--cpu-bits": "52", "--layout": "6.12", "--layout-from": "x", "--trace-format": "perfetto",
     "--format": "side", "--keep": "all", "--el": "vhe", "--page-size": "16k", "--va-bits": "39",
-    "--templates": "x", "--jobs": "1", "--cluster": "tcp://x:1", "--timeout": "9",
+    "--templates": "x", "--series": "3", "--pa-bits": "52", "--cache-line": "32",
+    "--interrupts": "9",
+    "--jobs": "1", "--cluster": "tcp://x:1", "--timeout": "9",
 }  # fmt: skip
 BASES: dict[str, tuple[tuple[str, ...], ...]] = {
-    "run": (("--json",), ("--path", "hibernate")),
+    "run": (("--json",), ("--path", "hibernate"), ("--snapshot", "x")),
     "judge": (("FILE", "--json"), ("FILE",)),
     "kexec": (("--kernel", "x", "--json"),),
     "matrix": (("--list",), ("--payload", "shuffled"), ("--path", "hibernate")),

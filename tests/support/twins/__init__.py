@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from relokit.runtime.judge.book import whole_book
 from relokit.runtime.judge.rules.rule import Rule
+from support.twins.around import AROUND
 from support.twins.attributes import ATTRIBUTES
 from support.twins.boot import BOOTS
 from support.twins.break_before_make import BREAK_BEFORE_MAKE
@@ -22,7 +23,7 @@ _TRACED = {
     **CACHES, **FETCH, **CONTEXT, **BREAK_BEFORE_MAKE, **TLB, **ATTRIBUTES,
     **INTERRUPTS, **OWNERSHIP,
 }  # fmt: skip
-TWINS: dict[str, Twins] = {**FACTS, **HANDOVER, **CHOSEN, **BOOTS, **_TRACED}
+TWINS: dict[str, Twins] = {**FACTS, **HANDOVER, **AROUND, **CHOSEN, **BOOTS, **_TRACED}
 
 
 def rule_named(name: str) -> Rule:

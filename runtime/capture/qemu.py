@@ -1,0 +1,231 @@
+"""A QEMU of ours: started stopped, spoken to over a socket, and never left running."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Thread
+from types import TracebackType
+
+from relokit.codegen.base.errors import MachineError
+from relokit.runtime.capture.gdb import GdbClient
+
+PROGRAM = "qemu-system-aarch64"
+START_SECONDS = 60.0
+GRACE = 2.0
+LOG_LINES = 40
+LOG_LINE = 300
+LINES_TOLD = 6
+DEFAULT_MEMORY = 1 << 30
+LEAST_MEMORY, MOST_MEMORY = 64 << 20, 1 << 40
+RAM = "relokit-ram"
+RESERVED = ("-gdb", "-s", "-S", "-kernel", "-mem-path", "-daemonize", "-incoming", "-loadvm")
+"""What says how QEMU is driven: that is ours."""
+_SIZE = re.compile(r"(?:size=)?(\d+)([KMGT]?)B?(?:,.*)?", re.IGNORECASE)
+_UNITS = {"": 20, "K": 10, "M": 20, "G": 30, "T": 40}
+_PR_SET_PDEATHSIG = 1
+
+
+def memory_of(arguments: Sequence[str]) -> int:
+    """Bytes of RAM that ``arguments`` of QEMU ask for with -m; MachineError for what is no size."""
+    if "-m" not in arguments:
+        return DEFAULT_MEMORY
+    at = arguments.index("-m") + 1
+    text = arguments[at] if at < len(arguments) else ""
+    found = _SIZE.fullmatch(text)
+    size = int(found[1]) << _UNITS[found[2].upper()] if found else 0
+    if not LEAST_MEMORY <= size <= MOST_MEMORY or size % LEAST_MEMORY:
+        raise MachineError(
+            f"-m {text!r} is no memory for a hand-over", hint="give a multiple of 64M, like 1G"
+        )
+    return size
+
+
+def check(arguments: Sequence[str]) -> None:
+    """Refuse what this program sets itself: MachineError."""
+    for name in RESERVED:
+        if name in arguments:
+            raise MachineError(
+                f"{name} is not yours to give: QEMU is driven with it", hint=f"leave {name} out"
+            )
+
+
+class Qemu:
+    """The machine that ``arguments`` describe, with ``kernel``, before its first instruction.
+
+    ``initrd`` is what it finds beside those, ``cmdline`` if they have no -append.
+
+    Its RAM is the file ``ram`` while it runs. Use as a context manager. Raises MachineError with
+    QEMU's own words if it does not start.
+    """
+
+    def __init__(
+        self,
+        kernel: Path,
+        arguments: Sequence[str],
+        initrd: bytes | memoryview | None = None,
+        cmdline: str = "",
+    ) -> None:
+        check(arguments)
+        program = shutil.which(PROGRAM)
+        if program is None:
+            raise MachineError(
+                f"there is no {PROGRAM}", hint="install it (Debian: qemu-system-arm)"
+            )
+        self.memory = memory_of(arguments)
+        self._directory = Path(tempfile.mkdtemp(prefix="relokit-record-"))
+        self.ram = self._directory / "ram"
+        self._log: deque[str] = deque(maxlen=LOG_LINES)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._client: GdbClient | None = None
+        try:
+            self._check_room()
+            if initrd is not None:
+                path = self._directory / "initrd"
+                path.write_bytes(initrd)
+                arguments = [*arguments, "-initrd", str(path)]
+                if "-append" not in arguments:
+                    arguments = [*arguments, "-append", cmdline]
+            self._process = self._started(program, kernel, arguments)
+            self._reader = Thread(target=self._read, daemon=True)
+            self._reader.start()
+            self._client = GdbClient(self._connected(), PROGRAM)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Qemu:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+        if isinstance(error, MachineError):
+            said = self.said
+            if said:
+                error.message = f"{error.message}; its last lines: {said}"
+
+    @property
+    def client(self) -> GdbClient:
+        """The connection to its stub."""
+        assert self._client is not None
+        return self._client
+
+    @property
+    def said(self) -> str:
+        """The last lines that QEMU and the guest's console have printed."""
+        return " | ".join(list(self._log)[-LINES_TOLD:])
+
+    def close(self) -> None:
+        """End QEMU, and remove its RAM."""
+        if self._client is not None:
+            self._client.close()
+        process = self._process
+        if process is not None:
+            process.kill()
+            process.wait()
+            self._reader.join(GRACE)
+            assert process.stdout is not None
+            process.stdout.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _check_room(self) -> None:
+        free = shutil.disk_usage(self._directory).free
+        if self.memory > free:
+            raise MachineError(
+                f"{self.memory >> 20:,} MiB of RAM, and {self._directory.parent} has room for "
+                f"{free >> 20:,}",
+                hint="give a smaller -m, or another TMPDIR",
+            )
+
+    def _started(
+        self, program: str, kernel: Path, arguments: Sequence[str]
+    ) -> subprocess.Popen[bytes]:
+        own = [
+            *("-object", f"memory-backend-file,id={RAM},size={self.memory},"
+              f"mem-path={self.ram},share=on"),
+            *("-m", str(self.memory >> 20)),
+            *("-kernel", str(kernel)),
+            *("-gdb", f"unix:{self._directory / 'gdb'},server=on,wait=off", "-S"),
+            *("-display", "none", "-no-reboot"),
+        ]  # fmt: skip
+        if not {"-nographic", "-serial"} & set(arguments):
+            own += ["-monitor", "none", "-serial", "stdio"]
+        if not {"-nic", "-net", "-netdev"} & set(arguments):
+            own += ["-nic", "none"]
+        machine = [] if {"-M", "-machine"} & set(arguments) else ["-machine", "virt"]
+        return subprocess.Popen(
+            # Its own last: they say where RAM is, whatever was said before.
+            [program, *machine, *arguments, "-machine", f"memory-backend={RAM}", *own],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+
+    def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        try:
+            while line := self._process.stdout.readline(LOG_LINE):
+                text = line.decode("ascii", "replace").strip()
+                shown = "".join(one if one.isprintable() else "?" for one in text)
+                if shown:
+                    self._log.append(shown)
+        except (OSError, ValueError):
+            return
+
+    def _connected(self) -> socket.socket:
+        assert self._process is not None
+        path, end = str(self._directory / "gdb"), time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            if self._process.poll() is not None:
+                self._reader.join(GRACE)
+                raise MachineError(
+                    f"QEMU ends at once: {self.said or 'without a word'}",
+                    where=PROGRAM,
+                    hint="try the arguments behind -- by themselves",
+                )
+            connection = socket.socket(socket.AF_UNIX)
+            try:
+                connection.connect(path)
+            except OSError:
+                connection.close()
+                time.sleep(0.02)
+                continue
+            return connection
+        raise MachineError(f"QEMU does not answer within {START_SECONDS:g} s", where=PROGRAM)
+
+
+def attached(address: str) -> GdbClient:
+    """A client of the stub at ``host:port``; MachineError if nobody listens there."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
+        raise MachineError(f"{address!r} is no HOST:PORT", hint="like localhost:1234")
+    try:
+        connection = socket.create_connection((host.strip("[]"), int(port)), START_SECONDS)
+    except OSError as error:
+        raise MachineError(
+            f"nobody to speak to: {error.strerror or error}",
+            where=address,
+            hint="start QEMU with -gdb tcp::1234",
+        ) from None
+    return GdbClient(connection, address)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

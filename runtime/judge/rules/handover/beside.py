@@ -1,0 +1,105 @@
+"""What goes on beside the CPU that leaves: devices and other CPUs, and the memory they use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from relokit.runtime.guest.around import Around
+from relokit.runtime.judge.rules.rule import Broken, Rule, before_the_jump
+from relokit.runtime.judge.rules.severity import Severity
+from relokit.runtime.record.known import Unknown, UnknownFactError, known
+from relokit.runtime.record.record import Record, SegmentPlace
+
+ALONE = "nothing is beside the CPU: no other one, no device that uses memory"
+
+
+def _of(record: Record) -> Around:
+    assert record.around is not None
+    return known(record.around)
+
+
+def _has_devices(record: Record) -> str | None:
+    around = record.around
+    if around is None:
+        return ALONE
+    if not isinstance(around, Unknown) and around.tables == ():
+        return "no table of the interrupt controller is in use"
+    return None
+
+
+def _has_cpus(record: Record) -> str | None:
+    around = record.around
+    if around is None:
+        return ALONE
+    if not isinstance(around, Unknown) and not around.cpus:
+        return "no other CPU is switched on" if around.count else "there is one CPU"
+    return None
+
+
+def _met(record: Record, base: int, size: int) -> SegmentPlace | None:
+    """The first segment that has a byte of these."""
+    return next(
+        (one for one in record.segments if base < one.base + one.size and one.base < base + size),
+        None,
+    )
+
+
+def _tables(record: Record) -> Iterator[Broken]:
+    tables = _of(record).tables
+    if tables is None:
+        raise UnknownFactError("the interrupt controller's registers are not in the snapshot")
+    for table in tables:
+        met = _met(record, table.base, table.size)
+        if met is not None:
+            end = met.base + met.size
+            yield Broken(
+                f"the {met.name} at PA {met.base:#x}..{end:#x} goes over {table.name} = "
+                f"{table.register:#x}, PA {table.base:#x}..{table.base + table.size:#x}, "
+                "which is in use",
+                address=table.base,
+                place=met.name,
+            )
+
+
+def _cpus(record: Record) -> Iterator[Broken]:
+    for cpu in _of(record).cpus:
+        if cpu.at is None:
+            raise UnknownFactError(f"where CPU {cpu.number} is cannot be told by its registers")
+        met = _met(record, cpu.at, 4)
+        if met is not None:
+            yield Broken(
+                f"CPU {cpu.number} is not switched off, and executes at PA {cpu.at:#x}, where the "
+                f"{met.name} goes",
+                address=cpu.at,
+                place=met.name,
+            )
+
+
+AROUND = (
+    Rule(
+        name="around.tables",
+        must="No segment goes over a table that the interrupt controller uses.",
+        source="ARM IHI 0069, 12.11 (GICR_CTLR.EnableLPIs may be RES1 once it is set) and 12.19",
+        severity=Severity.ERROR,
+        applies=_has_devices,
+        check=before_the_jump(_tables),
+        executed=False,
+        cause="the loader does not know of the old kernel's tables: they are in no device tree",
+        consequence="The next kernel cannot switch LPIs off: it goes on using the old tables, "
+        "which are now its own text and data.",
+        hint="load elsewhere, or switch LPIs off before: on QEMU's virt, its=off",
+    ),
+    Rule(
+        name="around.cpus",
+        must="No other CPU executes in memory that a segment goes to.",
+        source="Documentation/arch/arm64/booting.rst: secondary CPUs; PSCI, CPU_OFF",
+        severity=Severity.ERROR,
+        applies=_has_cpus,
+        check=before_the_jump(_cpus),
+        executed=False,
+        cause="it could not be switched off, and is parked in the old kernel",
+        consequence="What that CPU executes next is what was copied there.",
+        hint="switch it off (PSCI, CPU hotplug) before, or load elsewhere",
+    ),
+)
+"""Rules on what nobody stops."""

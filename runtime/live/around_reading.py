@@ -1,0 +1,84 @@
+"""Snapshot to Around: where the interrupt controller and other CPUs are at work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from relokit.codegen.facts import HCR_EL2_E2H
+from relokit.runtime.arch.translation import SCTLR_M, WalkRegisters
+from relokit.runtime.arch.walker import walk
+from relokit.runtime.guest.around import Around, DeviceTable, OtherCpu
+from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.snapshot.snapshot import CpuSnapshot, Devices, Power, Snapshot
+
+# Fields: ARM IHI 0069, 12.11 (GICR_CTLR, GICR_PROPBASER, GICR_PENDBASER), 12.19 (GITS_CTLR,
+# GITS_BASERn).
+ENABLED = 1
+ID_BITS = 0x1F
+LARGEST_ID_BITS = 31
+FIRST_LPI = 8192
+CONFIG_PA = (1 << 52) - (1 << 12)
+PENDING_PA = (1 << 52) - (1 << 16)
+BASER_VALID = 1 << 63
+BASER_PAGES = {0: 1 << 12, 1: 1 << 14, 2: 1 << 16, 3: 1 << 16}
+BASER_PA = (1 << 48) - (1 << 12)
+
+
+def surroundings(snapshot: Snapshot, memory: GuestMemory) -> Around:
+    """Those of the CPU that leaves its kernel in ``snapshot``, whose RAM is ``memory``."""
+    others = [one for one in enumerate(snapshot.cpus) if one[0] != snapshot.cpu]
+    cpus = tuple(
+        OtherCpu(number, _place(one, memory)) for number, one in others if one.power != Power.OFF
+    )
+    devices = snapshot.devices
+    return Around(None if devices is None else tuple(_tables(devices)), cpus, len(others))
+
+
+def _tables(devices: Devices) -> Iterator[DeviceTable]:
+    for number, one in enumerate(devices.redistributors):
+        if not one.ctlr & ENABLED:
+            continue
+        ids = 1 << min((one.propbaser & ID_BITS) + 1, LARGEST_ID_BITS)
+        if number == 0 or one.propbaser != devices.redistributors[number - 1].propbaser:
+            size = max(ids - FIRST_LPI, 0)
+            yield DeviceTable("GICR_PROPBASER", one.propbaser, one.propbaser & CONFIG_PA, size)
+        yield DeviceTable(
+            f"GICR_PENDBASER of CPU {number}", one.pendbaser, one.pendbaser & PENDING_PA, ids // 8
+        )
+    for its in devices.its:
+        for number, baser in enumerate(its.basers if its.ctlr & ENABLED else ()):
+            if baser & BASER_VALID:
+                page = BASER_PAGES[baser >> 8 & 3]
+                base = baser & BASER_PA
+                if page == 1 << 16:
+                    # Of such pages, bits 51:48 are where smaller ones have 15:12.
+                    base = base & -page | (baser >> 12 & 0xF) << 48
+                yield DeviceTable(f"GITS_BASER{number}", baser, base, ((baser & 0xFF) + 1) * page)
+
+
+def _place(cpu: CpuSnapshot, memory: GuestMemory) -> int | None:
+    """PA of what ``cpu`` executes; None if its registers do not say."""
+    own = cpu.registers
+    pc, cpsr = own.get("PC"), own.get("CPSR")
+    if pc is None or cpsr is None:
+        return None
+    el = max(cpsr >> 2 & 3, 1)
+    names = [f"{name}_EL{el}" for name in ("SCTLR", "TCR", "TTBR0")]
+    if any(name not in own for name in names):
+        return None
+    sctlr, tcr, ttbr0 = (own[name] for name in names)
+    if not sctlr & SCTLR_M:
+        return pc
+    return walk(
+        memory,
+        WalkRegisters(
+            sctlr=sctlr,
+            tcr=tcr,
+            ttbr0=ttbr0,
+            ttbr1=own.get(f"TTBR1_EL{el}", 0),
+            mair=own.get(f"MAIR_EL{el}", 0),
+            e2h=el == 2 and bool(own.get("HCR_EL2", 0) & HCR_EL2_E2H),
+        ),
+        pc,
+        el=el,
+    ).pa

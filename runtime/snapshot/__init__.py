@@ -1,0 +1,3 @@
+"""A machine that was stopped elsewhere: its RAM, registers and devices, as files; imports
+codegen.base.
+"""

@@ -1,0 +1,100 @@
+"""Snapshot: a machine that was stopped where its kernel leaves, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from relokit.codegen.base.host_file import HostFile
+from relokit.codegen.base.nouns import dataclass
+
+FORMAT = "relokit.snapshot/1"
+"""Which format this is: others are refused."""
+SNAPSHOT_FILE, REGISTERS_FILE, DEVICES_FILE = "snapshot.json", "registers.json", "devices.json"
+RAM_FILE, KERNEL_FILE = "ram", "kernel"
+PAGE = 4096
+"""Banks and extents are of whole pages of this size."""
+GENERAL = (*(f"X{number}" for number in range(31)), "SP", "PC", "CPSR")
+
+
+class Power(StrEnum):
+    """Whether a CPU is switched on; ``halted`` waits for an event."""
+
+    ON = "on"
+    HALTED = "halted"
+    OFF = "off"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class RamExtent:
+    """``size`` bytes of RAM from PA ``base``, at ``offset`` of the file."""
+
+    base: int
+    size: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class CpuSnapshot:
+    """``registers`` by architectural name, X0 to X30, SP, PC and CPSR among them."""
+
+    power: Power
+    registers: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Redistributor:
+    """GICR_CTLR, GICR_PROPBASER and GICR_PENDBASER of one CPU."""
+
+    ctlr: int
+    propbaser: int
+    pendbaser: int
+
+
+@dataclass(frozen=True, slots=True)
+class Its:
+    """GITS_CTLR, and GITS_BASER0 to 7."""
+
+    ctlr: int
+    basers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """Of the interrupt controller, what goes on when the kernel is gone."""
+
+    redistributors: tuple[Redistributor, ...] = ()
+    its: tuple[Its, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KernelNamed:
+    """The kernel that ran: its file's name and SHA-256, and whether that is in the snapshot."""
+
+    name: str
+    sha256: str
+    included: bool
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """RAM is ``banks`` (PA, bytes), zero but for ``extents``, which are in ``ram``.
+
+    ``cpu`` is the number of the one that leaves the kernel; ``kimage`` the VA of what it was
+    called with, None where that is still in X0. ``devices`` are None where nobody has read them.
+    """
+
+    banks: tuple[tuple[int, int], ...]
+    extents: tuple[RamExtent, ...]
+    ram: HostFile
+    kernel: KernelNamed
+    cpu: int
+    cpus: tuple[CpuSnapshot, ...]
+    kimage: int | None = None
+    devices: Devices | None = None
+
+    @property
+    def left_by(self) -> CpuSnapshot:
+        """The CPU that leaves the kernel."""
+        return self.cpus[self.cpu]

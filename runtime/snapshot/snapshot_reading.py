@@ -1,0 +1,251 @@
+"""A snapshot's directory to a Snapshot: strict, and bounded before memory is spent."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.host_file import HostFile, open_file
+from relokit.runtime.snapshot.snapshot import (
+    DEVICES_FILE,
+    FORMAT,
+    GENERAL,
+    PAGE,
+    RAM_FILE,
+    REGISTERS_FILE,
+    SNAPSHOT_FILE,
+    CpuSnapshot,
+    Devices,
+    Its,
+    KernelNamed,
+    Power,
+    RamExtent,
+    Redistributor,
+    Snapshot,
+)
+
+MAX_JSON = 4 << 20
+MAX_DEPTH = 8
+MAX_RAM_FILE = 1 << 40
+MAX_PA = 1 << 52
+MAX_BANKS, MAX_EXTENTS, MAX_CPUS, MAX_REGISTERS = 64, 1 << 16, 512, 4096
+MAX_NAME = 255
+BASERS = 8
+_HEX = re.compile(r"0x[0-9a-fA-F]{1,16}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_REGISTER = re.compile(r"[A-Z][A-Z0-9_]{0,31}")
+
+
+def read_snapshot(directory: Path) -> Snapshot:
+    """The snapshot in ``directory``.
+
+    Raises FormatError, naming the file and the part, for what is missing, foreign or cut off.
+    """
+    found = _file(directory, SNAPSHOT_FILE)
+    if found.value.get("format") != FORMAT:
+        found.refuse(f"is not of format {FORMAT}", "take it again with 'relokit record'")
+    banks = tuple(_banks(found))
+    ram = _open(directory, RAM_FILE, MAX_RAM_FILE)
+    kimage = None if "kimage" not in found.value else found.number(found.value, "kimage")
+    cpu, cpus = _cpus(_file(directory, REGISTERS_FILE))
+    return Snapshot(
+        banks=banks,
+        extents=tuple(_extents(found, banks, ram)),
+        ram=ram,
+        kernel=_kernel(found),
+        cpu=cpu,
+        cpus=cpus,
+        kimage=kimage,
+        devices=_devices(directory),
+    )
+
+
+class _Part:
+    """A JSON file that is looked at; what is not as it must be is refused by name."""
+
+    def __init__(self, path: Path, value: dict[str, Any]) -> None:
+        self.path, self.value = path, value
+
+    def refuse(self, message: str, hint: str = "docs/snapshot.md has the format") -> NoReturn:
+        raise FormatError(message, where=str(self.path), hint=hint)
+
+    def of(self, holder: dict[str, Any], name: str, kind: type) -> Any:
+        """Field ``name`` of ``holder``, which has to be a ``kind``."""
+        if name not in holder:
+            self.refuse(f"has no {name!r}")
+        value = holder[name]
+        if type(value) is not kind:
+            self.refuse(f"{name!r} is not {_KINDS[kind]}")
+        return value
+
+    def number(self, holder: dict[str, Any], name: str) -> int:
+        """A 64-bit number."""
+        return self.hex(self.of(holder, name, str), name)
+
+    def hex(self, text: object, name: str) -> int:
+        """The same, of its text."""
+        if not isinstance(text, str) or not _HEX.fullmatch(text):
+            self.refuse(f'{name!r} is no 64-bit number like "0x40"')
+        return int(text, 16)
+
+    def many(self, holder: dict[str, Any], name: str, most: int) -> list[Any]:
+        """A list."""
+        value: list[Any] = self.of(holder, name, list)
+        if len(value) > most:
+            self.refuse(f"{name!r} has {len(value):,} entries: {most:,} are read")
+        return value
+
+    def entry(self, value: object, name: str) -> dict[str, Any]:
+        """An object."""
+        if not isinstance(value, dict):
+            self.refuse(f"an entry of {name!r} is no object")
+        return value
+
+
+_KINDS: dict[type, str] = {
+    str: "a string", list: "a list", dict: "an object", bool: "true or false", int: "a number",
+}  # fmt: skip
+
+
+def _open(directory: Path, name: str, limit: int) -> HostFile:
+    path = directory / name
+    if not path.parent.is_dir():
+        raise FormatError(
+            "is no directory", where=str(directory), hint="'relokit record' makes a snapshot"
+        )
+    if path.is_symlink():
+        raise FormatError("is a symbolic link: a snapshot has its own files", where=str(path))
+    return open_file(path, what="a file of a snapshot", limit=limit)
+
+
+def _file(directory: Path, name: str) -> _Part:
+    file = _open(directory, name, MAX_JSON)
+    path = directory / name
+    text = bytes(file.content) if file.size else b""
+    # JSON recurses by its brackets.
+    depth = deepest = 0
+    for byte in re.findall(rb"[\[\]{}]", text):
+        depth += 1 if byte in b"[{" else -1
+        deepest = max(deepest, depth)
+    if deepest > MAX_DEPTH:
+        raise FormatError("is nested deeper than a snapshot is", where=str(path))
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise FormatError(
+            "is no JSON object", where=str(path), hint="it may be cut off: take the snapshot again"
+        )
+    return _Part(path, value)
+
+
+def _pages(part: _Part, row: object, count: int, name: str) -> tuple[int, ...]:
+    if not isinstance(row, list) or len(row) != count:
+        part.refuse(f"an entry of {name!r} is no list of {count} numbers")
+    values = tuple(part.hex(one, name) for one in row)
+    base, size = values[:2]
+    if base % PAGE or size % PAGE or not size or base + size > MAX_PA:
+        part.refuse(f"{name!r} has {base:#x}, {size:#x} bytes: no whole pages within 52 bits")
+    return values
+
+
+def _banks(part: _Part) -> Iterator[tuple[int, int]]:
+    rows, last = part.many(part.value, "banks", MAX_BANKS), -1
+    if not rows:
+        part.refuse("has no bank of RAM")
+    for row in rows:
+        base, size = _pages(part, row, 2, "banks")
+        if base <= last:
+            part.refuse("its banks do not ascend, apart from each other")
+        last = base + size
+        yield base, size
+
+
+def _extents(part: _Part, banks: tuple[tuple[int, int], ...], ram: HostFile) -> Iterator[RamExtent]:
+    last = 0
+    for row in part.many(part.value, "extents", MAX_EXTENTS):
+        base, size, offset = _pages(part, row, 3, "extents")
+        if base < last:
+            part.refuse("its extents do not ascend")
+        last = base + size
+        if not any(low <= base and last <= low + length for low, length in banks):
+            part.refuse(f"the extent at PA {base:#x} is in no bank of RAM")
+        if offset + size > ram.size:
+            part.refuse(
+                f"the extent at PA {base:#x} ends at byte {offset + size:,} of a RAM file of "
+                f"{ram.size:,}",
+                "it may be cut off: take the snapshot again",
+            )
+        yield RamExtent(base, size, offset)
+
+
+def _kernel(part: _Part) -> KernelNamed:
+    named = part.of(part.value, "kernel", dict)
+    name, digest = part.of(named, "name", str), part.of(named, "sha256", str)
+    if not name or len(name) > MAX_NAME or os.sep in name or not name.isprintable():
+        part.refuse("the kernel's name is no file's name")
+    if not _DIGEST.fullmatch(digest):
+        part.refuse("the kernel's 'sha256' is none")
+    return KernelNamed(name, digest, part.of(named, "included", bool))
+
+
+def _cpus(part: _Part) -> tuple[int, tuple[CpuSnapshot, ...]]:
+    cpus = tuple(
+        _cpu(part, part.entry(one, "cpus")) for one in part.many(part.value, "cpus", MAX_CPUS)
+    )
+    number = part.of(part.value, "cpu", int)
+    if not 0 <= number < len(cpus):
+        part.refuse(f"'cpu' is {number}, and there are {len(cpus)}")
+    lacks = [name for name in GENERAL if name not in cpus[number].registers]
+    if lacks:
+        part.refuse(
+            f"CPU {number} lacks {', '.join(lacks)}",
+            "no hand-over can be followed without them",
+        )
+    return number, cpus
+
+
+def _cpu(part: _Part, entry: dict[str, Any]) -> CpuSnapshot:
+    power = part.of(entry, "power", str)
+    if power not in list(Power):
+        part.refuse(f"'power' is none of {', '.join(Power)}")
+    registers = part.of(entry, "registers", dict)
+    if len(registers) > MAX_REGISTERS:
+        part.refuse(f"a CPU has {len(registers):,} registers")
+    for name in registers:
+        if not _REGISTER.fullmatch(name):
+            part.refuse("a register has a name that is none")
+    return CpuSnapshot(Power(power), {name: part.hex(registers[name], name) for name in registers})
+
+
+def _devices(directory: Path) -> Devices | None:
+    if not (directory / DEVICES_FILE).exists():
+        return None
+    part = _file(directory, DEVICES_FILE)
+    redistributors = []
+    for one in part.many(part.value, "redistributors", MAX_CPUS):
+        entry = part.entry(one, "redistributors")
+        redistributors.append(
+            Redistributor(
+                part.number(entry, "GICR_CTLR"),
+                part.number(entry, "GICR_PROPBASER"),
+                part.number(entry, "GICR_PENDBASER"),
+            )
+        )
+    its = []
+    for one in part.many(part.value, "its", MAX_CPUS):
+        entry = part.entry(one, "its")
+        basers = part.many(entry, "GITS_BASER", BASERS)
+        its.append(
+            Its(
+                part.number(entry, "GITS_CTLR"),
+                tuple(part.hex(baser, "GITS_BASER") for baser in basers),
+            )
+        )
+    return Devices(tuple(redistributors), tuple(its))

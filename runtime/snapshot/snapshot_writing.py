@@ -1,0 +1,170 @@
+"""A stopped machine to a snapshot's directory: whole, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from relokit.codegen.base.errors import RelokitError
+from relokit.codegen.base.host_file import HostFile
+from relokit.codegen.base.nouns import dataclass
+from relokit.runtime.snapshot.snapshot import (
+    DEVICES_FILE,
+    FORMAT,
+    KERNEL_FILE,
+    RAM_FILE,
+    REGISTERS_FILE,
+    SNAPSHOT_FILE,
+    CpuSnapshot,
+    Devices,
+    KernelNamed,
+    RamExtent,
+)
+
+CHUNK = 1 << 16
+"""RAM is kept in pieces of this size; one that is all zeros is left out."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A machine that is stopped: its one bank of RAM from PA ``base`` is ``ram``."""
+
+    base: int
+    ram: HostFile
+    cpu: int
+    cpus: tuple[CpuSnapshot, ...]
+    kimage: int | None
+    devices: Devices | None
+
+
+def write_snapshot(directory: Path, machine: Stopped, kernel: HostFile, named: KernelNamed) -> int:
+    """Write ``machine`` to ``directory``, which is not there yet.
+
+    Returns the bytes of its RAM file. Raises RelokitError for a place that cannot be written;
+    nothing is left there then.
+    """
+    check_place(directory)
+    part: Path | None = None
+    try:
+        part = Path(tempfile.mkdtemp(prefix=f".{directory.name[:100]}.", dir=directory.parent))
+        with (part / RAM_FILE).open("wb") as file:
+            extents = tuple(_ram(machine, file))
+        with (part / KERNEL_FILE).open("wb") as file:
+            file.write(kernel.content)
+        _json(part / SNAPSHOT_FILE, _snapshot(machine, extents, named))
+        _json(part / REGISTERS_FILE, _registers(machine))
+        if machine.devices is not None:
+            _json(part / DEVICES_FILE, _devices(machine.devices))
+        part.chmod(0o755)
+        part.rename(directory)
+        part = None
+    except OSError as error:
+        room = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise RelokitError(
+            f"cannot be written: {error.strerror or error}",
+            where=str(directory),
+            hint="a snapshot is as large as what is used of RAM, and the kernel"
+            if room
+            else "check that the folder it is in exists and can be written",
+        ) from None
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+    return sum(one.size for one in extents)
+
+
+def check_place(directory: Path) -> None:
+    """Refuse a place where a snapshot cannot be: RelokitError."""
+    if directory.exists() or directory.is_symlink():
+        raise RelokitError(
+            "is there already", where=str(directory), hint="name a new directory, or remove this"
+        )
+    if not directory.parent.is_dir():
+        raise RelokitError("its folder is not there", where=str(directory), hint="make it before")
+
+
+def _ram(machine: Stopped, file: BinaryIO) -> Iterator[RamExtent]:
+    """Write what is not zero, and say where."""
+    content, zeros = machine.ram.content, bytes(CHUNK)
+    start = end = offset = 0
+    for low, high in _data(machine.ram):
+        for at in range(low // CHUNK * CHUNK, high, CHUNK):
+            piece = content[at : at + CHUNK]
+            if at < end or piece == zeros[: len(piece)]:
+                continue
+            if at != end and end > start:
+                yield RamExtent(machine.base + start, end - start, offset - (end - start))
+            if at != end:
+                start = at
+            file.write(piece)
+            end, offset = at + len(piece), offset + len(piece)
+    if end > start:
+        yield RamExtent(machine.base + start, end - start, offset - (end - start))
+
+
+def _data(ram: HostFile) -> Iterator[tuple[int, int]]:
+    """What of a sparse file has been written to."""
+    at = 0
+    while at < ram.size:
+        try:
+            low = os.lseek(ram.descriptor, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return
+            raise
+        at = min(os.lseek(ram.descriptor, low, os.SEEK_HOLE), ram.size)
+        yield low, at
+
+
+def _json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", "ascii")
+
+
+def _snapshot(
+    machine: Stopped, extents: tuple[RamExtent, ...], named: KernelNamed
+) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "format": FORMAT,
+        "banks": [[hex(machine.base), hex(machine.ram.size)]],
+        "extents": [[hex(one.base), hex(one.size), hex(one.offset)] for one in extents],
+        "kernel": {"name": named.name, "sha256": named.sha256, "included": named.included},
+    }
+    if machine.kimage is not None:
+        found["kimage"] = hex(machine.kimage)
+    return found
+
+
+def _registers(machine: Stopped) -> dict[str, Any]:
+    return {
+        "cpu": machine.cpu,
+        "cpus": [
+            {
+                "power": str(one.power),
+                "registers": {name: hex(value) for name, value in one.registers.items()},
+            }
+            for one in machine.cpus
+        ],
+    }
+
+
+def _devices(devices: Devices) -> dict[str, Any]:
+    return {
+        "redistributors": [
+            {
+                "GICR_CTLR": hex(one.ctlr),
+                "GICR_PROPBASER": hex(one.propbaser),
+                "GICR_PENDBASER": hex(one.pendbaser),
+            }
+            for one in devices.redistributors
+        ],
+        "its": [
+            {"GITS_CTLR": hex(one.ctlr), "GITS_BASER": [hex(baser) for baser in one.basers]}
+            for one in devices.its
+        ],
+    }

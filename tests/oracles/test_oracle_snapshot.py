@@ -1,0 +1,203 @@
+"""From one snapshot QEMU and our machine come to the next kernel alike; and what is told of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from relokit.codegen.base.errors import FormatError, MachineError
+from relokit.codegen.base.host_file import open_file
+from relokit.codegen.target import Regime
+from relokit.linker.kernel.opened import Files
+from relokit.runtime.capture.capture import Capture
+from relokit.runtime.judge.outcome import Outcome
+from relokit.runtime.kexec.job import RAM_BASE, Job, KexecPath
+from relokit.runtime.live.taken_up import machine_of
+from relokit.runtime.run.prepare import open_cpu
+from relokit.runtime.snapshot.snapshot import CpuSnapshot, Power
+from relokit.runtime.snapshot.snapshot_reading import read_snapshot
+from relokit.snapshots import record, started, take_up, write_down
+
+MACHINE = (
+    *("-M", "virt,gic-version=3,virtualization=on", "-cpu", "cortex-a72"),
+    *("-smp", "2", "-m", "512M"),
+)  # fmt: skip
+COMPARED = (
+    "SCTLR", "TCR", "TTBR0", "TTBR1", "MAIR", "VBAR", "ELR", "SPSR", "ESR", "FAR",
+)  # fmt: skip
+PAGE = 4096
+SECONDS = 200.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A snapshot, and QEMU at the next kernel's purgatory: the CPU, and its RAM."""
+
+    directory: Path
+    cpu: CpuSnapshot
+    ram: bytes
+
+
+@pytest.fixture(scope="module")
+def seen(kernel_6_1: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    directory = tmp_path_factory.mktemp("snapshot") / "snapshot"
+    opened = Files().kernel(kernel_6_1)
+    with started(opened, MACHINE) as qemu:
+        capture = Capture(qemu.client, opened, SECONDS, lambda *_: None)
+        kimage = capture.to_last_branch()
+        ram = open_file(qemu.ram, what="RAM", limit=1 << 40)
+        stopped = capture.stopped(RAM_BASE, ram, kimage)
+        write_down(directory, stopped, kernel_6_1)
+        machine, _ = machine_of(read_snapshot(directory), opened)
+        start = machine.stages[0].pc
+        machine.close()
+        capture.run_to_physical(start)
+        after = capture.stopped(RAM_BASE, ram, None)
+        return Seen(directory, after.cpus[after.cpu], bytes(ram.content))
+
+
+def test_qemu_and_our_machine_come_to_the_next_kernel_alike(seen: Seen) -> None:
+    snapshot = read_snapshot(seen.directory)
+    machine, crash = machine_of(snapshot, Files().kernel(seen.directory / "kernel"))
+    assert not crash
+    try:
+        job = Job(path=KexecPath.PURGATORY, plain=True)
+        cpu = open_cpu(machine)
+        # Up to what is entered first: RAM is compared before that does anything.
+        first = machine.stages[0]
+        stop = cpu.run(
+            machine.state.pc, until=first.pc, max_instructions=1 << 28, timeout_s=job.timeout
+        )
+        assert stop.reason.name == "REACHED"
+        theirs = seen.cpu.registers
+        assert cpu.pc == theirs["PC"] == first.pc
+        assert list(cpu.registers) == [theirs[f"X{number}"] for number in range(31)]
+        assert cpu.pstate == theirs["CPSR"]
+        assert cpu.sp == theirs["SP"]
+        names = [f"{name}_EL{el}" for el in (1, 2) for name in COMPARED]
+        known = [name for name in (*names, "HCR_EL2") if name in theirs]
+        assert len(known) > 15
+        assert {name: cpu.read(name) for name in known if cpu.read(name) != theirs[name]} == {}
+        ours = machine.memory.pages(PAGE)
+        other = np.frombuffer(seen.ram, np.uint8).reshape(-1, PAGE)
+        assert ours.shape == other.shape == (131_072, PAGE)
+        assert np.flatnonzero((ours != other).any(axis=1)).tolist() == []
+    finally:
+        machine.close()
+
+
+@pytest.fixture(scope="module")
+def outcome(seen: Seen) -> Outcome:
+    return take_up(seen.directory)
+
+
+def test_it_is_judged_by_all_that_can_be(seen: Seen, outcome: Outcome, kernel_6_1: Path) -> None:
+    assert outcome.passed
+    assert not [one for one in outcome.findings if one.is_error]
+    assert (outcome.target.series, outcome.target.regime) == (15, Regime.NVHE)
+    assert outcome.taken_up is not None
+    assert outcome.taken_up.kernel == kernel_6_1.name
+    assert outcome.taken_up.lacks == ()
+    assert {"around.tables"} <= set(outcome.rules.applied)
+    assert {name.partition(".")[0] for name in outcome.rules.not_judged} == {"caches", "fetch"}
+    cpus = read_snapshot(seen.directory).cpus
+    assert [one.power for one in cpus] == [Power.ON, Power.OFF]
+
+
+Change = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def changed(seen: Seen, tmp_path: Path) -> Callable[[str, Change], Path]:
+    """The snapshot, with a file of it changed."""
+    place = tmp_path / "changed"
+    shutil.copytree(seen.directory, place, copy_function=lambda a, b: Path(b).hardlink_to(a))
+
+    def change(name: str, how: Change) -> Path:
+        path = place / name
+        value = json.loads(path.read_text())
+        how(value)
+        path.unlink()
+        path.write_text(json.dumps(value))
+        return place
+
+    return change
+
+
+def _errors(outcome: Outcome) -> list[str]:
+    return [f"{one.rule}: {one.message}" for one in outcome.findings if one.is_error]
+
+
+def test_a_segment_over_the_table_of_lpis_is_told_before_the_jump(
+    changed: Callable[[str, Change], Path], outcome: Outcome
+) -> None:
+    [kernel] = [one for one in outcome.payload if one.name == "kernel"]
+
+    def over(value: dict[str, Any]) -> None:
+        for one in value["redistributors"]:
+            one["GICR_PROPBASER"] = hex(kernel.at + 0x10_0000 | 0x78F)
+
+    told = take_up(changed("devices.json", over), Job(plain=True))
+    [error] = _errors(told)
+    assert error.startswith("around.tables: the kernel at PA")
+    assert f"PA {kernel.at + 0x10_0000:#x}..{kernel.at + 0x10_E000:#x}, which is in use" in error
+    place = changed("devices.json", lambda value: value["redistributors"].clear())
+    # Nothing of the ITS is over a segment.
+    assert _errors(take_up(place, Job(plain=True))) == []
+
+
+def test_a_cpu_that_is_parked_where_a_segment_goes_is_told(
+    changed: Callable[[str, Change], Path], outcome: Outcome
+) -> None:
+    [kernel] = [one for one in outcome.payload if one.name == "kernel"]
+
+    def parked(value: dict[str, Any]) -> None:
+        value["cpus"][1]["power"] = "unknown"
+        own = value["cpus"][1]["registers"]
+        own |= {"PC": hex(kernel.at), "CPSR": "0x3c5", "SCTLR_EL1": "0x0"}
+
+    [error] = _errors(take_up(changed("registers.json", parked), Job(plain=True)))
+    place = f"executes at PA {kernel.at:#x}"
+    assert error.startswith(f"around.cpus: CPU 1 is not switched off, and {place}")
+
+
+def test_what_is_missing_or_of_another_machine_is_named(
+    changed: Callable[[str, Change], Path], tmp_path: Path
+) -> None:
+    def registers(how: Change) -> Change:
+        return lambda value: how(value["cpus"][0]["registers"])
+
+    place = changed("registers.json", registers(lambda one: one.pop("TTBR1_EL1")))
+    with pytest.raises(MachineError, match="lacks TTBR1_EL1"):
+        take_up(place)
+    whole = registers(lambda one: one.update(TTBR1_EL1="0x40000000", VBAR_EL1="0xffff800008000000"))
+    with pytest.raises(MachineError, match="leads to no vectors of"):
+        take_up(changed("registers.json", whole))
+    place = changed("snapshot.json", lambda value: value["kernel"].update(sha256="0" * 64))
+    with pytest.raises(FormatError, match="is not the kernel that ran"):
+        take_up(place)
+    place = changed("snapshot.json", lambda value: value["kernel"].update(included=False))
+    with pytest.raises(FormatError, match="is not in the snapshot"):
+        take_up(place)
+    with pytest.raises(MachineError, match="a machine already"):
+        take_up(place, Job(memory=1 << 30))
+
+
+def test_a_qemu_that_does_not_start_or_never_gets_there_is_ended_and_told(
+    kernel_6_1: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "snapshot"
+    with pytest.raises(MachineError, match=r"ends at once: .*machine type"):
+        record(kernel_6_1, place, ("-M", "nonsense"))
+    with pytest.raises(MachineError, match=r"the kernel never has its vectors.*within 0.5 s"):
+        record(kernel_6_1, place, MACHINE, seconds=0.5)
+    with pytest.raises(MachineError, match="is no memory"):
+        record(kernel_6_1, place, ("-m", "1"))
+    assert list(tmp_path.iterdir()) == []

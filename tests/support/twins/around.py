@@ -1,0 +1,32 @@
+"""What goes on beside the CPU that leaves: devices and other CPUs, beside segments or in them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from relokit.runtime.guest.around import Around, DeviceTable, OtherCpu
+from relokit.runtime.record.record import Record
+from support import records as r
+from support.twins.twins import Twins
+
+SEGMENT = r.GOOD.segments[0]
+FREE = max(one.base + one.size for one in r.GOOD.segments)
+"""The first PA behind all segments."""
+
+
+def _table(base: int, size: int) -> Record:
+    table = DeviceTable("GICR_PROPBASER", base | 0x78F, base, size)
+    return replace(r.GOOD, around=Around((table,), (), 0))
+
+
+def _cpu(at: int) -> Record:
+    return replace(r.GOOD, around=Around((), (OtherCpu(1, at),), 1))
+
+
+AROUND: dict[str, Twins] = {
+    # With its last byte, and right before.
+    "around.tables": Twins(
+        _table(SEGMENT.base - 0xFFF, 0x1000), _table(SEGMENT.base - 0x1000, 0x1000)
+    ),
+    "around.cpus": Twins(_cpu(FREE - 4), _cpu(FREE)),
+}
