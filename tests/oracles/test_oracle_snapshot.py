@@ -196,8 +196,8 @@ def test_a_qemu_that_does_not_start_or_never_gets_there_is_ended_and_told(
     place = tmp_path / "snapshot"
     with pytest.raises(MachineError, match=r"ends at once: .*machine type"):
         record(kernel_6_1, place, ("-M", "nonsense"))
-    with pytest.raises(MachineError, match=r"the kernel never has its vectors.*within 0.5 s"):
-        record(kernel_6_1, place, MACHINE, seconds=0.5)
+    with pytest.raises(MachineError, match=r"never .*, within 0.1 s"):
+        record(kernel_6_1, place, MACHINE, seconds=0.1)
     with pytest.raises(MachineError, match="is no memory"):
         record(kernel_6_1, place, ("-m", "1"))
     assert list(tmp_path.iterdir()) == []
