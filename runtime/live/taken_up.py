@@ -13,6 +13,7 @@ from relokit.linker.kernel.opened import OpenedKernel
 from relokit.runtime.arch.geometry import CPU_BITS
 from relokit.runtime.arch.id_fields import promised
 from relokit.runtime.arch.walker import walk
+from relokit.runtime.found.crash_memory import crash_memory
 from relokit.runtime.found.found_machine import found_machine
 from relokit.runtime.found.living_state import LivingKernel, State
 from relokit.runtime.found.loaded_image import read_kimage
@@ -82,9 +83,13 @@ def machine_of(snapshot: Snapshot, kernel: OpenedKernel) -> tuple[Machine, bool]
         for one in snapshot.extents:
             memory.write(one.base, content[one.offset : one.offset + one.size])
         state = state_of(snapshot, memory)
-        living = _living(state, kernel)
+        living = living_kernel(state, kernel)
         loaded = read_kimage(state, living, _kimage(snapshot, state, living))
-        machine = found_machine(state, living, loaded, GuestRam(banks=snapshot.banks))
+        crash = None
+        if loaded.crash:
+            crash = crash_memory(memory, living, loaded.words["start"])
+        ram = GuestRam(banks=snapshot.banks, crash=crash)
+        machine = found_machine(state, living, loaded, ram)
         assert machine.found is not None
         around = surroundings(snapshot, memory)
         return replace(machine, found=replace(machine.found, around=around)), loaded.crash
@@ -150,7 +155,7 @@ def _cache_line(own: Mapping[str, int]) -> int:
     return 4 << (own["CTR_EL0"] >> 16 & 0xF) if "CTR_EL0" in own else 64
 
 
-def _living(state: State, kernel: OpenedKernel) -> LivingKernel:
+def living_kernel(state: State, kernel: OpenedKernel) -> LivingKernel:
     """``kernel`` where it runs, by the vectors."""
     vectors = state.system[f"VBAR_EL{state.el}"]
     offset = kernel.symbols.offset("vectors")

@@ -17,9 +17,10 @@ from relokit.codegen.base.host_file import open_file
 from relokit.codegen.target import Regime
 from relokit.linker.kernel.opened import Files
 from relokit.runtime.capture.capture import Capture
+from relokit.runtime.found.crash_memory import crash_memory
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import RAM_BASE, Job, KexecPath
-from relokit.runtime.live.taken_up import machine_of
+from relokit.runtime.live.taken_up import living_kernel, machine_of, state_of
 from relokit.runtime.run.prepare import open_cpu
 from relokit.runtime.snapshot.snapshot import CpuSnapshot, Power
 from relokit.runtime.snapshot.snapshot_reading import read_snapshot
@@ -109,6 +110,27 @@ def test_it_is_judged_by_all_that_can_be(seen: Seen, outcome: Outcome, kernel_6_
     assert {name.partition(".")[0] for name in outcome.rules.not_judged} == {"caches", "fetch"}
     cpus = read_snapshot(seen.directory).cpus
     assert [one.power for one in cpus] == [Power.ON, Power.OFF]
+
+
+def test_the_memory_of_a_crash_kernel_is_found_by_its_name(seen: Seen) -> None:
+    kernel = Files().kernel(seen.directory / "kernel")
+    machine, _ = machine_of(read_snapshot(seen.directory), kernel)
+    try:
+        snapshot = read_snapshot(seen.directory)
+        living = living_kernel(state_of(snapshot, machine.memory), kernel)
+        base, size = 0x5000_0000, 0x1000_0000
+        # Nothing is set aside in this one.
+        with pytest.raises(MachineError, match="no memory of a crash kernel"):
+            crash_memory(machine.memory, living, base)
+        words = machine.memory.u64(living.pa, living.file.header.image_size // 8)
+        name = living.va + bytes(living.file.image).index(b"\0Crash kernel\0") + 1
+        for slot in np.flatnonzero(words == np.uint64(name)).tolist():
+            words[slot - 2 : slot] = base, base + size - 1
+        assert crash_memory(machine.memory, living, base + size - 1) == (base, size)
+        with pytest.raises(MachineError, match="no memory of a crash kernel"):
+            crash_memory(machine.memory, living, base + size)
+    finally:
+        machine.close()
 
 
 Change = Callable[[dict[str, Any]], None]
