@@ -25,7 +25,7 @@ from relokit.runtime.judge.rules.register_use import (
     system_register,
 )
 from relokit.runtime.record.known import Unknown
-from relokit.runtime.record.record import LegName, Record
+from relokit.runtime.record.record import JumpFacts, LegName, Record
 from relokit.runtime.record.scene import UPPER
 from relokit.runtime.record.stations import StationRole
 
@@ -69,7 +69,9 @@ class JudgedSteps:
         """Whether the code has come to its end: what is not used by then never will be."""
         # A kernel that is resumed is given nothing.
         self._given = 0 if resumes or not self.over else ARGUMENTS
-        moved = record.leg(LegName.PRELUDE) if record.jump is not None else None
+        # Where the way ended before the jump, what is to be judged had begun all the same.
+        jumped = isinstance(record.jump, JumpFacts)
+        moved = record.leg(LegName.PRELUDE) if jumped else None
         self.jump = steps.at(moved.instructions) if moved else steps.first_below(UPPER)
 
     @cached_property

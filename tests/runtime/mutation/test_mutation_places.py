@@ -119,13 +119,22 @@ def test_where_a_pa_is_fetched_with_the_mmu_on_it_is_sctlr_that_is_asked_for(
     text: str, how: FindingPlace
 ) -> None:
     """Before the jump, too: nothing has promised yet what is to be entered."""
+    result = of_a_soft_restart(text)
+    assert (result.rule, result.place) == ("exception.instruction-abort", how), result
+
+
+def test_what_decided_is_told_before_the_jump_as_well() -> None:
+    result = of_a_soft_restart("mov x12, #0x800 -> mov x0, #0x800")
+    assert (result.rule, result.place) == ("exception.undefined", FindingPlace.NAMED), result
+
+
+def of_a_soft_restart(text: str) -> MutantResult:
     target = Target(series=3, regime=Regime.EL1)
     layouts = layouts_for(target, Job(), [Regime.EL1])[:1]
     code = CodeSet(programs(target))
     found = survey(target, code, layouts, [RoutineName.SOFT_RESTART])
     mutant = next(one for one in found.mutants if one.text == text)
-    result = Trier(target, code, layouts).result_of(mutant)
-    assert (result.rule, result.place) == ("exception.instruction-abort", how), result
+    return Trier(target, code, layouts).result_of(mutant)
 
 
 def test_an_entry_of_the_tables_comes_before_what_caches_have_of_its_memory() -> None:
