@@ -9,7 +9,9 @@ afterwards, and the contents themselves are streamed. The same input gives the s
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from relokit.codegen.aarch64_elf import EM_AARCH64, RelocationType
@@ -168,9 +170,22 @@ def _seed(plan: Plan) -> bytes:
     return bytes(seed)
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """What Ctrl-C says comes afterwards."""
+    held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _tables(plan: Plan) -> bytes:
     """Everything before the contents, written by LIEF."""
-    import lief
+    # An exception of Python's in the middle of its import ends the process.
+    with _uninterrupted():
+        import lief
 
     config = lief.ELF.ParserConfig()
     for what in (

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import struct
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -254,3 +257,21 @@ def objects(draw: st.DrawFn) -> Object:
 @given(objects())
 def test_any_object_comes_back(item: Object) -> None:
     assert read_object(write_rel(item), "o") == item
+
+
+def test_ctrl_c_while_the_library_is_imported_comes_afterwards(tmp_path: Path) -> None:
+    """In the middle of the import it ended the process (SIGABRT)."""
+    (tmp_path / "lief.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nprint('whole', flush=True)\n"
+    )
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from relokit.codegen.object import Object\n"
+        "from relokit.linker.elf.elf_writer import write_rel\n"
+        "try:\n    write_rel(Object('x', (), ()))\n"
+        "except KeyboardInterrupt:\n    print('interrupted')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["whole", "interrupted"]
