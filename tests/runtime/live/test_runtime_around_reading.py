@@ -1,0 +1,92 @@
+"""Registers of a GICv3 to the memory it uses: values that real machines had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from relokit.codegen.base.host_file import HostFile, open_file
+from relokit.runtime.guest.around import DeviceTable, OtherCpu
+from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.live.around_reading import surroundings
+from relokit.runtime.snapshot.snapshot import (
+    CpuSnapshot,
+    Devices,
+    Its,
+    KernelNamed,
+    Power,
+    Redistributor,
+    Snapshot,
+)
+
+BASE, SIZE = 0x4000_0000, 1 << 20
+CPU = CpuSnapshot(Power.ON, {})
+OFF = CpuSnapshot(Power.OFF, {})
+ON = 1
+
+
+@pytest.fixture
+def memory() -> Iterator[GuestMemory]:
+    with GuestMemory(BASE, SIZE) as one:
+        yield one
+
+
+def _snapshot(devices: Devices | None, *others: CpuSnapshot) -> Snapshot:
+    nothing: HostFile = open_file(__file__, what="a file", limit=1 << 20)
+    named = KernelNamed("vmlinuz", "0" * 64, included=False)
+    cpus = (CPU, *others)
+    return Snapshot(((BASE, SIZE),), (), nothing, named, 0, cpus, devices=devices)
+
+
+def test_tables_are_those_of_the_registers(memory: GuestMemory) -> None:
+    """Of the case that was found: 16 bits of IDs, and 64 KiB for devices and for collections."""
+    devices = Devices(
+        (
+            Redistributor(3, 0x421A_078F, 0x421B_0000 | 0x780),
+            Redistributor(3, 0x421A_078F, 0x421C_0000 | 0x780),
+        ),
+        (Its(1 << 31 | ON, (0xF907_0000_4218_0600, 0xBC07_0000_4219_0600, 0x4219_0600)),),
+    )
+    found = surroundings(_snapshot(devices), memory).tables
+    assert found is not None
+    assert [(one.base, one.size) for one in found] == [
+        (0x421A_0000, 65536 - 8192),
+        (0x421B_0000, 8192),
+        (0x421C_0000, 8192),
+        (0x4218_0000, 0x1_0000),
+        (0x4219_0000, 0x1_0000),
+    ]
+    assert found[0] == DeviceTable("GICR_PROPBASER", 0x421A_078F, 0x421A_0000, 57344)
+
+
+def test_what_is_switched_off_uses_nothing(memory: GuestMemory) -> None:
+    devices = Devices((Redistributor(2, 0x421A_078F, 0x421B_0780),), (Its(1 << 31, (1 << 63,)),))
+    assert surroundings(_snapshot(devices), memory).tables == ()
+    assert surroundings(_snapshot(None), memory).tables is None
+
+
+def test_larger_and_smaller_pages_of_an_its(memory: GuestMemory) -> None:
+    valid = 1 << 63
+    small, large = valid | 0x4218_5000 | 3, valid | 0x4219_2000 | 2 << 8
+    found = surroundings(_snapshot(Devices((), (Its(ON, (small, large)),))), memory).tables
+    assert found is not None
+    # Of pages of 64 KiB, bits 15:12 are the PA's bits 51:48.
+    assert [(one.base, one.size) for one in found] == [
+        (0x4218_5000, 4 * 4096),
+        (0x2_0000_4219_0000, 0x1_0000),
+    ]
+
+
+def test_other_cpus_are_where_their_registers_say(memory: GuestMemory) -> None:
+    bare = {"PC": BASE + 0x100, "CPSR": 0x3C5, "SCTLR_EL1": 0, "TCR_EL1": 0, "TTBR0_EL1": 0}
+    others = (
+        CpuSnapshot(Power.HALTED, bare),
+        OFF,
+        CpuSnapshot(Power.UNKNOWN, {"PC": BASE}),
+        # With an MMU that maps nothing.
+        CpuSnapshot(Power.ON, bare | {"SCTLR_EL1": 1, "TCR_EL1": 0x19, "TTBR0_EL1": BASE}),
+    )
+    around = surroundings(_snapshot(None, *others), memory)
+    assert around.count == 4
+    assert around.cpus == (OtherCpu(1, BASE + 0x100), OtherCpu(3, None), OtherCpu(4, None))
