@@ -1,0 +1,65 @@
+"""``relokit record`` and ``run --snapshot``: what cannot be is told before anything is started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from relokit.cli.main import main
+
+Cli = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """The exit code and what is said on standard error, on one line."""
+
+    def run(*arguments: str | Path) -> tuple[int, str]:
+        code = main([str(argument) for argument in arguments])
+        return code, " ".join(capsys.readouterr().err.split())
+
+    return run
+
+
+ATTACH = ("--attach", "127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--ram", "ram"), "--ram and --ram-base are of a QEMU to --attach to"),
+        (("--ram-base", "0x80000000"), "--ram and --ram-base are of a QEMU"),
+        (ATTACH, "--attach needs --ram"),
+        ((*ATTACH, "--ram", "ram", "--crash"), "--crash is of a QEMU that is started here"),
+        ((*ATTACH, "--ram", "ram", "--", "-smp", "2"), "leave one of them out"),
+        ((*ATTACH, "--ram", "ram"), "nobody to speak to"),
+        (("--crash", "--", "-initrd", "x"), "leave --crash out"),
+        (("--", "-S"), "-S is not yours to give"),
+        (("--", "-m", "1"), "is no memory for a hand-over"),
+        (("--timeout", "0"), "--timeout"),
+    ],
+)
+def test_what_cannot_be_recorded_is_told(
+    cli: Cli, kernel_6_1: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    place = tmp_path / "snapshot"
+    code, told = cli("record", "--kernel", kernel_6_1, "-o", place, *arguments)
+    assert code == 2
+    assert message in told
+    assert not place.exists()
+
+
+def test_a_place_that_is_taken_or_has_no_folder_is_told(
+    cli: Cli, kernel_6_1: Path, tmp_path: Path
+) -> None:
+    for place, message in ((tmp_path, "is there already"), (tmp_path / "a" / "b", "its folder")):
+        code, told = cli("record", "--kernel", kernel_6_1, "-o", place)
+        assert (code, message in told) == (2, True), told
+
+
+def test_what_is_no_snapshot_is_told(cli: Cli, tmp_path: Path) -> None:
+    for place, message in ((tmp_path / "none", "is no directory"), (tmp_path, "no such file")):
+        code, told = cli("run", "--snapshot", place)
+        assert (code, message in told) == (2, True), told
