@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from relokit.codegen.facts import HVC_NO_FUNCTION, POISON
 from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime, Target
 from relokit.linker.image import Image
-from relokit.runtime.guest.around import Around
 from relokit.runtime.guest.content import Progress, scatter_into
 from relokit.runtime.guest.ledger import PageAllocator, Region
 from relokit.runtime.guest.memory import GuestMemory, Words
@@ -31,6 +31,10 @@ from relokit.runtime.kexec.job import Job, KexecPath, Shape
 from relokit.runtime.kexec.kimage import Kimage, build_kimage, destination_pages, write_field
 from relokit.runtime.kexec.old_kernel import CpuState, OldKernel, load_old_kernel
 from relokit.runtime.kexec.routines import Routines
+
+if TYPE_CHECKING:
+    # A machine that is built here has nothing around it.
+    from relokit.runtime.guest.around import Around
 
 # kimage.type and file_mode, by path: bit 0 a crash image, bit 2 loaded by kexec_file_load.
 IMAGE_FLAGS = {

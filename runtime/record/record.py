@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Regime
-from relokit.runtime.guest.around import Around
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.record.effect_facts import EffectFacts
@@ -29,6 +28,7 @@ from relokit.runtime.record.stop import NO_ANSWERS, Stop, StopReason
 
 if TYPE_CHECKING:
     # A plain run has none of these.
+    from relokit.runtime.guest.around import Around
     from relokit.runtime.record.claims import Ownership
     from relokit.runtime.record.code_path import CodePath
     from relokit.runtime.record.code_seen import CodeSeen

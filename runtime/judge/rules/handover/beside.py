@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from relokit.runtime.guest.around import Around
 from relokit.runtime.judge.rules.rule import Broken, Rule, before_the_jump
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.record.known import Unknown, UnknownFactError, known
 from relokit.runtime.record.record import Record, SegmentPlace
+
+if TYPE_CHECKING:
+    from relokit.runtime.guest.around import Around
 
 ALONE = "nothing is beside the CPU: no other one, no device that uses memory"
 
