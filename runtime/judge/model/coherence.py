@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from relokit.codegen.system_registers import OPERATIONS
+from relokit.runtime.judge.model.code_bytes import CodeBytes
 from relokit.runtime.judge.model.holdings import Delivered
 from relokit.runtime.judge.model.lapse import LapseKind
 from relokit.runtime.judge.model.lines import (
@@ -22,6 +23,7 @@ from relokit.runtime.judge.model.lines import (
     COPIED,
     COPIED_DIRTY,
     NEEDED,
+    Chunk,
     Piece,
 )
 from relokit.runtime.judge.model.memory_type import ANYWHERE, MemoryType, in_memory, memory_type
@@ -68,6 +70,9 @@ _FIELDS = (
 _Row = tuple[int, ...]
 _BLOCK = 1 << 16
 """Records that are Python's numbers at a time."""
+_WAY = 2 << 20
+"""Bytes that no way of an I-cache that is built exceeds (CCSIDR_EL1 of most tells of 16 KiB): VAs
+of a PA that are a multiple of it apart have one index, as a linear map and an identity map have."""
 
 
 class Coherence(Settling):
@@ -85,6 +90,8 @@ class Coherence(Settling):
     ) -> None:
         super().__init__(trace, prehistory)
         self._banks = banks
+        self._in_memory = CodeBytes(trace.records, _TO_POC, self.line)
+        self._unified = CodeBytes(trace.records, _TO_POC | {_TO_POU}, self.line)
         self._follow(trace, sorted(delivered, key=lambda one: one.before))
 
     def _follow(self, trace: Trace, delivered: list[Delivered]) -> None:
@@ -333,7 +340,7 @@ class Coherence(Settling):
                 chunk.invalidate(va - pa, index, self._now)
 
     def _fetch(self, row: _Row) -> None:
-        _, pc, va, pa, length = row[:5]
+        _, pc, _, pa, length = row[:5]
         self._type(row)
         kind = self._controls.code(row[10], row[12])
         if row[11] & _NO_PA:
@@ -341,6 +348,8 @@ class Coherence(Settling):
         for chunk, index in self._lines.pieces(pa, length):
             if kind is not MemoryType.WRITE_BACK:
                 dirty = chunk.writer[index] != CLEAN
+                if dirty.any():
+                    dirty &= ~self._beside(self._in_memory, row, (chunk, index), dirty)
                 if dirty.any():
                     self._lapse(LapseKind.FETCHED_DIRTY, pc, (chunk, index), dirty)
                     chunk.told(index, dirty)
@@ -351,38 +360,81 @@ class Coherence(Settling):
                     self._count(lapse.others, chunk.stale[index][stale])
             stored = chunk.stored[index]
             if stored.any() or chunk.copied is not None:
-                self._fetch_changed(pc, va - pa, (chunk, index))
+                self._fetch_changed(row, (chunk, index))
 
-    def _fetch_changed(self, pc: int, offset: int, piece: Piece) -> None:
-        old = self._old_code(piece, offset)
+    def _fetch_changed(self, row: _Row, piece: tuple[Chunk, slice]) -> None:
+        _, pc, va, pa = row[:4]
+        old, elsewhere = self._old_code(piece, va - pa)
         if old.any():
-            self._lapse(LapseKind.FETCHED_OLD, pc, piece, old)
-            piece[0].told(piece[1], old)
+            old &= ~self._beside(self._unified, row, piece, old)
+        for kind, lines in (
+            (LapseKind.FETCHED_OLD, old),
+            (LapseKind.FETCHED_ELSEWHERE, elsewhere),
+        ):
+            if lines.any():
+                self._lapse(kind, pc, piece, lines)
+                piece[0].told(piece[1], lines)
 
-    def _old_code(self, piece: Piece, offset: int) -> npt.NDArray[np.bool_]:
-        """Lines that may be fetched ``offset`` above their PA as before they were stored to."""
+    def _beside(
+        self, known: CodeBytes, row: _Row, piece: tuple[Chunk, slice], lines: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.bool_]:
+        """Those of ``lines`` that were stored to beside the bytes that ``row`` fetches only."""
+        chunk, index = piece
+        pa, end = row[3], row[3] + row[4]
+        beside = np.zeros_like(lines)
+        latest = self._now if known is self._in_memory else self._steps.latest(self._now)
+        for at in np.flatnonzero(lines & (chunk.cleaned[index] != 0)).tolist():
+            line = chunk.base + (index.start + at) * self.line
+            start, stop = max(pa, line), min(end, line + self.line)
+            beside[at] = known.are_in_order(start, stop - start, self._now, latest)
+        return beside
+
+    def _old_code(
+        self, piece: Piece, offset: int
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Lines that may be fetched ``offset`` above their PA as before they were stored to.
+
+        The second ones only by what the architecture allows, and no I-cache that is built does.
+        """
         chunk, index = piece
         stored, cleaned = chunk.stored[index], chunk.cleaned[index]
         changed = stored != 0
         old = changed & (cleaned < stored)
         late = changed & ~old & (cleaned > max(0, self._steps.latest(self._now)))
-        if offset in chunk.invalidated and late.any():
+        elsewhere = np.zeros_like(late)
+        if late.any():
             # By address an IC reaches this VA's lines only: at another they are not certain.
-            by_address = chunk.invalidated[offset][index]
-            for at in np.unique(by_address[late]).tolist():
-                if not at or self._steps.missing_after(at, self._now):
-                    continue
-                ready = late & (by_address == at)
-                first = int(cleaned[ready].max())
-                # The clean has to be complete before the invalidation.
-                if any(first < barrier < at for barrier in self._steps.barriers):
-                    late &= ~ready
+            if offset in chunk.invalidated:
+                late &= ~self._reached(late, cleaned, chunk.invalidated[offset][index])
+            for at, plane in chunk.invalidated.items():
+                if at != offset and (at - offset) % _WAY == 0:
+                    reached = self._reached(late, cleaned, plane[index])
+                    elsewhere |= reached
+                    late &= ~reached
         if chunk.copied is not None:
             copied = np.where(changed, 0, chunk.copied[index])
             never = self._steps.latest(self._now) < 0
             old |= copied == COPIED_DIRTY
             old |= (copied == COPIED) & never
-        return np.asarray(old | late)
+        return np.asarray(old | late), elsewhere
+
+    def _reached(
+        self,
+        late: npt.NDArray[np.bool_],
+        cleaned: npt.NDArray[np.uint32],
+        by_address: npt.NDArray[np.uint32],
+    ) -> npt.NDArray[np.bool_]:
+        """Those of ``late`` lines that an IC at ``by_address`` serves, in time and complete."""
+        reached = np.zeros_like(late)
+        for at in np.unique(by_address[late]).tolist():
+            if not at or self._steps.missing_after(at, self._now):
+                continue
+            ready = late & (by_address == at)
+            first = int(cleaned[ready].max())
+            # The clean has to be complete before the invalidation.
+            if any(first < barrier < at for barrier in self._steps.barriers):
+                reached |= ready
+        return reached
 
     def _write_register(self, row: _Row) -> None:
         self._controls.write(row[9], row[5], row[12])

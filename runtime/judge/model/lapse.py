@@ -35,6 +35,7 @@ class LapseKind(Enum):
     FETCHED_DIRTY = "a fetch around the caches of what may be dirty in one"
     FETCHED_HIDDEN = "a fetch through the caches of what was written around them"
     FETCHED_OLD = "a fetch of what may be an old instruction"
+    FETCHED_ELSEWHERE = "a fetch at another VA than its I-cache lines were invalidated at"
     OLD_CODE = "code that may be fetched as it was"
     NEVER_INVALIDATED = "code in place whose I-cache lines nobody invalidated"
 

@@ -9,6 +9,13 @@ from support import records as r
 from support.traces import INNER, Story
 from support.twins.twins import Twins
 
+
+def _invalidated_at(va: int) -> Story:
+    """Code that is stored, cleaned, invalidated by ``va`` and executed at its PA."""
+    story = r.moved().store(r.SPARE, 64).dc("cvau", r.SPARE, 64).dsb()
+    return story.ic_by_address(r.SPARE, 64, va=va).dsb().isb().fetch(r.SPARE).fetchable()
+
+
 FETCH: dict[str, Twins] = {
     "fetch.image": Twins(r.traced(r.moved().dsb().ic().dsb())),
     "fetch.code": Twins(
@@ -23,6 +30,9 @@ FETCH: dict[str, Twins] = {
             .fetchable()
         ),
         r.traced(r.moved().store(r.SPARE, 64).dc("cvau", r.SPARE, 64).fetchable().fetch(r.SPARE)),
+    ),
+    "fetch.alias": Twins(
+        r.traced(_invalidated_at(r.SPARE | 0xFFFF << 48)), r.traced(_invalidated_at(r.SPARE))
     ),
     "fetch.domain": Twins(
         replace(r.AWAKE, trace=r.moved().dsb().ic().dsb().isb().trace()),

@@ -91,6 +91,16 @@ def _fetched(record: Record, lapse: Lapse, more: int) -> Iterator[Broken]:
     yield told(record, message, lapse, notes=by(record, "stored by", lapse))
 
 
+def _elsewhere(record: Record, lapse: Lapse) -> Iterator[Broken]:
+    yield told(
+        record,
+        f"the I-cache was invalidated for code at another VA than it is executed at: "
+        f"{amount(lapse)}",
+        lapse,
+        notes=by(record, "stored by", lapse),
+    )
+
+
 def _in_place(record: Record, lapse: Lapse) -> Iterator[Broken]:
     yield told(
         record,
@@ -161,6 +171,18 @@ FETCH = (
         always,
         _code,
         "an instruction fetch does not look into the data cache, and not into the store buffer",
+    ),
+    Rule(
+        "fetch.alias",
+        "code is invalidated by address where it is executed, or the whole I-cache is",
+        ARM + "D7.5.9.10: of a VIPT cache only IC IALLU reaches all aliases for certain",
+        Severity.WARNING,
+        always,
+        each(LapseKind.FETCHED_ELSEWHERE, tell=_elsewhere),
+        "IC IVAU went by the linear map's VA, and a copy of it runs at another, or at its PA",
+        consequence="None on CPUs that are built: both VAs are equal modulo a way of the I-cache.",
+        hint="ic ialluis, or ic ivau at the VA that is executed",
+        spared_by=NO_IC,
     ),
     Rule(
         "fetch.domain",

@@ -42,6 +42,22 @@ def test_code_is_fetched_new_after_five_steps_and_after_no_four() -> None:
             assert lapses(_told(tuple(swapped)), *kinds), swapped
 
 
+def test_data_beside_code_in_its_line_changes_no_instruction() -> None:
+    kinds = LapseKind.FETCHED_OLD, LapseKind.FETCHED_DIRTY
+    for off in (False, True):
+        for stored, old in ((BASE + 32, False), (BASE + 28, False), (BASE + 15, True)):
+            story = Story().store(BASE, 64).dc("civac", BASE, 64).fetchable()
+            story = story.mmu_off() if off else story
+            story.fetch(BASE, 16).store(stored, 4).fetch(BASE, 16)
+            assert bool(lapses(story, *kinds)) == old
+            assert lapses(story.fetch(stored), *kinds), "what was stored is executed itself"
+    story = Story().store(BASE, 64).dc("cvau", BASE, 64).fetchable().store(BASE + 32, 4)
+    assert not lapses(story.fetch(BASE), *kinds)
+    assert lapses(story.mmu_off().fetch(BASE), *kinds), "memory has nothing of the line"
+    story = Story().store(BASE, 64).dc("civac", BASE, 64).dsb().store(BASE + 32, 4).fetch(BASE)
+    assert lapses(story, *kinds), "the code was never invalidated"
+
+
 def test_with_the_mmu_off_code_has_to_be_in_memory() -> None:
     for name, old in (("cvau", True), ("cvac", False), ("civac", False)):
         story = Story().store(BASE, 64).dc(name, BASE, 64).fetchable().mmu_off().fetch(BASE)
@@ -73,19 +89,35 @@ def test_code_changed_before_the_trace(clean: bool) -> None:
 
 def test_invalidation_by_address_reaches_that_address() -> None:
     high = BASE | 0xFFFF << 48
-    for va, executed, old in (
-        (BASE, BASE, False), (high, BASE, True), (high, high, False), (BASE, high, True)
+    other, old, elsewhere = BASE + 0x1000, LapseKind.FETCHED_OLD, LapseKind.FETCHED_ELSEWHERE
+    for va, executed, kinds in (
+        (BASE, BASE, []), (high, high, []), (other, other, []),
+        (high, BASE, [elsewhere]), (BASE, high, [elsewhere]),
+        (other, BASE, [old]), (BASE, other, [old]), (high, other, [old]),
     ):  # fmt: skip
         story = Story().store(BASE, 64).dc("civac", BASE, 64).dsb()
         story.ic_by_address(BASE, 64, va=va).dsb().isb().fetch(BASE, va=executed)
-        assert bool(lapses(story, LapseKind.FETCHED_OLD)) == old
+        assert [lapse.kind for lapse in lapses(story, old, elsewhere)] == kinds
+
+
+def test_invalidation_at_another_address_has_to_be_complete_and_behind_the_clean() -> None:
+    high = BASE | 0xFFFF << 48
+    old, elsewhere = LapseKind.FETCHED_OLD, LapseKind.FETCHED_ELSEWHERE
+    early = Story().store(BASE, 64).ic_by_address(BASE, 64, va=high).dsb()
+    early.dc("civac", BASE, 64).dsb().isb().fetch(BASE)
+    without = Story().store(BASE, 64).dc("civac", BASE, 64).dsb()
+    without.ic_by_address(BASE, 64, va=high).isb().fetch(BASE)
+    half = Story().store(BASE, 128).dc("civac", BASE, 128).dsb()
+    half.ic_by_address(BASE, 64, va=high).dsb().isb().fetch(BASE).fetch(BASE + 64)
+    for story, kinds in ((early, [old]), (without, [old]), (half, [elsewhere, old])):
+        assert [lapse.kind for lapse in lapses(story, old, elsewhere)] == kinds
 
 
 def test_no_trace_can_have_memory_used_up_by_aliases() -> None:
     story = Story().store(BASE, 64).dc("civac", BASE, 64).dsb()
     for number in range(100):
-        story.ic_by_address(BASE, 64, va=BASE + (number << 20))
-    story.dsb().isb().fetch(BASE, va=BASE + (99 << 20)).fetch(BASE)
+        story.ic_by_address(BASE, 64, va=BASE + (number << 12))
+    story.dsb().isb().fetch(BASE, va=BASE + (99 << 12)).fetch(BASE)
     # The first ones count; of others nothing is certain.
     [lapse] = lapses(story, LapseKind.FETCHED_OLD)
     assert lapse.pc == story.pc - 8
