@@ -44,13 +44,19 @@ class PlacedSection:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A program header: PT_LOAD or PT_NOTE (``type``), over ``sections`` (indices, ascending)."""
+    """A program header (``type``: PT_LOAD, PT_NOTE, PT_PHDR) over ``sections``, ascending indices.
+
+    ``head``: bytes of the file that it has in front of its first section, the file's own headers
+    and what fills up behind them; they begin at offset ``head_from``. No section holds them.
+    """
 
     name: str
     type: int
     flags: SegmentFlag
     sections: tuple[int, ...]
     align: int
+    head: int = 0
+    head_from: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Where everything goes in an ELF file that is to be written.
 
 Order in the file: ELF header, program headers, .rela.*, .symtab, .strtab, .shstrtab, section
-header table, contents. The order of the section headers is: contents, then tables.
+header table, contents. Where the headers are loaded with the contents behind them, tables and
+contents change places. The order of the section headers is: contents, then tables.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from relokit.codegen.base.bits import round_up
+from relokit.codegen.base.bits import MASK64, round_up
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import Binding, Relocation, SectionFlag, SectionType, SymbolType
@@ -18,6 +19,7 @@ from relokit.linker.elf_format import (
     ET_EXEC,
     PHDR,
     PT_LOAD,
+    PT_PHDR,
     RELA,
     SHDR,
     SHF_INFO_LINK,
@@ -29,7 +31,7 @@ from relokit.linker.elf_format import (
     STV_DEFAULT,
     SYM,
 )
-from relokit.linker.image import Image
+from relokit.linker.image import Image, Segment
 
 MAX_FILE = 1 << 32
 """LIEF silently truncates sizes from 4 GiB up."""
@@ -84,7 +86,11 @@ class SymbolRow:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole file: ``rows`` starts with the null section, contents first, tables behind."""
+    """A whole file: ``rows`` starts with the null section, contents first, tables behind.
+
+    ``tables_begin`` to ``tables_end`` are the tables as they are written first; in the file they
+    lie ``shift`` bytes further on.
+    """
 
     kind: int
     entry: int
@@ -93,7 +99,9 @@ class Plan:
     segments: tuple[SegmentRow, ...]
     symbols: tuple[SymbolRow, ...]
     table_offset: int
+    tables_begin: int
     tables_end: int
+    shift: int
 
 
 def plan_file(
@@ -152,19 +160,33 @@ def plan_file(
     size = sum(_stored_length(row.name) for row in rows) + _stored_length(".shstrtab")
     rows.append(FileRow(".shstrtab", SHT_STRTAB, size=size))
     segments = image.segments if image else ()
-    offset = EHDR.size + PHDR.size * len(segments)
+    begin = offset = EHDR.size + PHDR.size * len(segments)
     for number in range(contents, len(rows)):
         offset = round_up(offset, rows[number].align)
         rows[number] = replace(rows[number], offset=offset)
         offset += rows[number].size
     table_offset = round_up(offset, 8)
     end = table_offset + SHDR.size * len(rows)
+    shift = 0
     if image is not None:
-        headers = _place_exec(rows, image, end)
+        loaded = any(segment.head for segment in segments)
+        behind, headers = _place_exec(rows, image, begin if loaded else end)
+        shift = round_up(behind - begin, 8) if loaded else 0
     else:
         headers = ()
         _place_rel(rows, contents, end)
-    return Plan(kind, entry, tuple(rows), contents, headers, tuple(ordered), table_offset, end)
+    return Plan(
+        kind,
+        entry,
+        tuple(rows),
+        contents,
+        headers,
+        tuple(ordered),
+        table_offset,
+        begin,
+        end,
+        shift,
+    )
 
 
 def _order(
@@ -220,8 +242,13 @@ def _place_rel(rows: list[FileRow], contents: int, offset: int) -> None:
         offset += len(row.data)
 
 
-def _place_exec(rows: list[FileRow], image: Image, offset: int) -> tuple[SegmentRow, ...]:
-    """Give every content its file offset: congruent to its VA within a PT_LOAD (gABI)."""
+def _place_exec(
+    rows: list[FileRow], image: Image, offset: int
+) -> tuple[int, tuple[SegmentRow, ...]]:
+    """Give every content its file offset: congruent to its VA within a PT_LOAD (gABI).
+
+    Returns the offset behind all of them, too.
+    """
     placed: set[int] = set()
     base: dict[int, int] = {}
     for at, segment in enumerate(image.segments):
@@ -256,11 +283,13 @@ def _place_exec(rows: list[FileRow], image: Image, offset: int) -> tuple[Segment
         raise FormatError(
             f"the file would have {offset} bytes", hint="less than 4 GiB can be written"
         )
-    return tuple(_segment_row(rows, image, at) for at in range(len(image.segments)))
+    return offset, tuple(_segment_row(rows, image, at) for at in range(len(image.segments)))
 
 
 def _segment_row(rows: Sequence[FileRow], image: Image, at: int) -> SegmentRow:
     segment = image.segments[at]
+    if segment.type == PT_PHDR:
+        return _table_row(image, segment)
     if not segment.sections:
         return SegmentRow(segment.type, segment.flags, 0, 0, 0, 0, 0, segment.align)
     inside = [image.sections[index] for index in segment.sections]
@@ -270,13 +299,36 @@ def _segment_row(rows: Sequence[FileRow], image: Image, at: int) -> SegmentRow:
     memory = inside[-1].va + inside[-1].size - first.va
     if not first.flags & SectionFlag.ALLOC:
         memory = max(ends) - start
+    stored = max(ends) - start + segment.head
+    if segment.head:
+        start = segment.head_from
+        if not any(rows[i + 1].data for i in segment.sections):
+            stored = EHDR.size + PHDR.size * len(image.segments) - start
     return SegmentRow(
         segment.type,
         segment.flags,
         start,
-        first.va,
-        first.pa,
-        max(ends) - start,
-        memory,
+        first.va - segment.head,
+        (first.pa - segment.head) & MASK64,
+        stored,
+        memory + segment.head,
         segment.align,
+    )
+
+
+def _table_row(image: Image, segment: Segment) -> SegmentRow:
+    """PT_PHDR: where the program headers are, which the PT_LOAD in front holds."""
+    loaded = next(one for one in image.segments if one.head)
+    first = image.sections[loaded.sections[0]]
+    below = loaded.head + loaded.head_from - EHDR.size
+    size = PHDR.size * len(image.segments)
+    return SegmentRow(
+        segment.type,
+        segment.flags,
+        EHDR.size,
+        first.va - below,
+        (first.pa - below) & MASK64,
+        size,
+        size,
+        8,
     )

@@ -2,7 +2,8 @@
 
 LIEF 1.0 cannot make an ELF from nothing, moves what has to grow, and materialises every byte up
 to the last offset it is told of. So the file is planned first (:mod:`relokit.linker.elf.elf_plan`),
-tables in front and contents behind; LIEF gets a seed of the tables with empty contents, fills in
+tables in front and contents behind (or the other way round, see there); LIEF gets a seed of the
+tables with empty contents, fills in
 names, attributes, symbols and relocations; the offsets and sizes of the contents are put in
 afterwards, and the contents themselves are streamed. The same input gives the same bytes.
 """
@@ -117,8 +118,8 @@ def _chunks(plan: Plan) -> Iterator[Chunk]:
     tables = _tables(plan)
 
     def stream() -> Iterator[Chunk]:
-        yield tables
-        at = plan.tables_end
+        at = plan.tables_begin if plan.shift else plan.tables_end
+        yield tables[:at]
         for row in sorted(plan.rows[1 : plan.contents], key=lambda row: row.offset):
             if not row.data:
                 continue
@@ -126,6 +127,9 @@ def _chunks(plan: Plan) -> Iterator[Chunk]:
                 yield bytes(row.offset - at)
             yield row.data
             at = row.offset + len(row.data)
+        if plan.shift:
+            yield bytes(plan.tables_begin + plan.shift - at)
+            yield tables[plan.tables_begin :]
 
     return stream()
 
@@ -265,16 +269,22 @@ def _lief_type(elf: Any, number: int) -> int:
 
 
 def _patch(tables: bytearray, plan: Plan) -> None:
-    """Put in where the contents lie, which LIEF was not told."""
-    for number in range(1, plan.contents):
+    """Put in where contents and tables lie, which LIEF was not told."""
+    header = list(EHDR.unpack_from(tables))
+    header[6] += plan.shift
+    EHDR.pack_into(tables, 0, *header)
+    for number in range(1, len(plan.rows)):
         row = plan.rows[number]
         at = plan.table_offset + SHDR.size * number
         fields = list(SHDR.unpack_from(tables, at))
-        fields[4:6] = row.offset, row.size
+        if number < plan.contents:
+            fields[4:6] = row.offset, row.size
+        else:
+            fields[4] += plan.shift
         SHDR.pack_into(tables, at, *fields)
     for number, segment in enumerate(plan.segments):
         at = EHDR.size + PHDR.size * number
         fields = list(PHDR.unpack_from(tables, at))
-        fields[2] = segment.offset
+        fields[2:5] = segment.offset, segment.va, segment.pa
         fields[5:7] = segment.filesz, segment.memsz
         PHDR.pack_into(tables, at, *fields)

@@ -22,7 +22,7 @@ from relokit.linker.link.sections import (
     NOWHERE,
     Output,
     Piece,
-    moves_dot,
+    marks_place,
 )
 from relokit.linker.script.expression import (
     NUMBER,
@@ -105,6 +105,16 @@ class Layout:
                 where=self.source.name,
                 hint="a symbol and the location counter depend on each other",
             )
+        self._refuse_fault()
+
+    def settled(self, line: int, expression: Expression) -> int:
+        """What an expression of the script's ``line`` is after all; raises LinkError."""
+        self._line = line
+        value = absolute(self, expression.evaluate(self))
+        self._refuse_fault()
+        return value
+
+    def _refuse_fault(self) -> None:
         if self._fault:
             raise script_error(self.source, *self._fault)
 
@@ -235,7 +245,7 @@ class Layout:
                 output.lma = absolute(self, statement.load_address.evaluate(self))
             return
         output.lma = self._load_address(output, region, begun)
-        if not (output.size or self._marks_place(output)):
+        if not (output.size or marks_place(output, self.provided)):
             # GNU ld leaves an empty section out, with what its address and alignment would do.
             self.dot = before
             if address is not None:
@@ -248,15 +258,6 @@ class Layout:
         if output.size:
             self._last = index
             self._dot_moved = False
-
-    def _marks_place(self, output: Output) -> bool:
-        """Whether an empty section moves the walk: any assignment but ``. += 0`` does in GNU ld."""
-        return moves_dot(output) or any(
-            isinstance(item, Assignment)
-            and item.name != "."
-            and not (item.provide and item.name not in self.provided)
-            for item in output.items
-        )
 
     def _align_of(self, output: Output) -> int:
         align = self._power(output.statement.align)

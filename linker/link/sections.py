@@ -147,6 +147,16 @@ def moves_dot(output: Output) -> bool:
     )
 
 
+def marks_place(output: Output, provided: frozenset[str]) -> bool:
+    """Whether an empty section moves the walk: any assignment but ``. += 0`` does in GNU ld."""
+    return moves_dot(output) or any(
+        isinstance(item, Assignment)
+        and item.name != "."
+        and not (item.provide and item.name not in provided)
+        for item in output.items
+    )
+
+
 def place_of(objects: Sequence[Object], piece: Piece, offset: int) -> str:
     """Where ``offset`` of a piece comes from, for an error: source line, else object, section."""
     line = piece.line_at(offset)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.object import SectionFlag, SectionType
 from relokit.codegen.source import Unit
-from relokit.linker.elf_format import PAGE, PT_LOAD, PT_NOTE
+from relokit.linker.elf_format import EHDR, PAGE, PHDR, PT_LOAD, PT_NOTE, PT_PHDR
 from relokit.linker.image import PlacedSection, Segment, SegmentFlag
 from relokit.linker.link.layout import Layout
 from relokit.linker.link.sections import MAX_GAP, Output
-from relokit.linker.script.expression import absolute
-from relokit.linker.script.statements import script_error
+from relokit.linker.script.statements import Header, script_error
 
 MAX_SEGMENT_ALIGN = 65536
 """Largest p_align: a section's own alignment may be 1 GiB, a file's must not be."""
@@ -42,16 +42,18 @@ def build_segments(
         segments = _described(layout, source, outputs, sections)
     else:
         segments = _default(sections)
-    segments = [segment for segment in segments if segment.sections]
+    if not any(segment.head for segment in segments):
+        segments = [segment for segment in segments if segment.sections]
+    # Else the table is loaded, and has as many as the script says.
     for segment in segments:
-        if segment.type == PT_LOAD:
+        if segment.type == PT_LOAD and segment.sections:
             _check(segment, sections)
             _store_inner_nobits(segment, sections)
     return tuple(segments)
 
 
 def _described(
-    layout: Layout, source: Unit, outputs: Sequence[Output], sections: Sequence[PlacedSection]
+    layout: Layout, source: Unit, outputs: Sequence[Output], sections: list[PlacedSection]
 ) -> list[Segment]:
     members: dict[str, list[int]] = {header.name: [] for header in layout.script.headers}
     current: tuple[str, ...] | None = None
@@ -79,11 +81,117 @@ def _described(
     for header in layout.script.headers:
         inside = members[header.name]
         if header.flags is not None:
-            flags = SegmentFlag(absolute(layout, header.flags.evaluate(layout)) & 7)
+            flags = SegmentFlag(layout.settled(header.line, header.flags) & 7)
         else:
             flags = _flags_of([sections[i] for i in inside])
-        segments.append(_segment(header.name, header.type, flags, inside, sections))
+        if header.type == PT_PHDR and inside:
+            raise script_error(source, header.line, f"sections in {header.name}, which is PT_PHDR")
+        segment = _segment(header.name, header.type, flags, inside, sections)
+        if header.holds_headers:
+            segment = _with_headers(segment, header, source, layout, sections)
+        if header.load_address is not None:
+            at = layout.settled(header.line, header.load_address)
+            _load_at(segment, at, header, source, sections)
+        segments.append(segment)
+    _check_table(segments, layout.script.headers, source, sections)
     return segments
+
+
+def _check_table(
+    segments: Sequence[Segment],
+    headers: Sequence[Header],
+    source: Unit,
+    sections: Sequence[PlacedSection],
+) -> None:
+    """That the program headers are loaded if PT_PHDR says where, and from where they are."""
+    held = any(one.table and one.holds_headers for one in headers)
+    if not held and any(one.type == PT_PHDR for one in segments):
+        raise LinkError(
+            "PT_PHDR, and no PT_LOAD with PHDRS", where=source.name, hint="load the table, too"
+        )
+    loads = [one for one in segments if one.type == PT_LOAD and one.sections]
+    low = min(loads, key=lambda one: sections[one.sections[0]].pa - one.head, default=None)
+    for one in loads:
+        if one.head_from and one is not low:
+            raise LinkError(
+                f"PHDRS without FILEHDR in {one.name}, which is not loaded lowest",
+                where=source.name,
+                hint="GNU ld stores segments by load address; add FILEHDR",
+            )
+
+
+def _with_headers(
+    segment: Segment,
+    header: Header,
+    source: Unit,
+    layout: Layout,
+    sections: Sequence[PlacedSection],
+) -> Segment:
+    """GNU ld: the file's headers stand as far before the first section as they do in the file."""
+    if not segment.sections:
+        raise script_error(source, header.line, f"headers of the file alone in {header.name}")
+    aligned = max(sections[index].align for index in segment.sections)
+    if aligned > MAX_SEGMENT_ALIGN:
+        raise script_error(
+            source,
+            header.line,
+            f"headers of the file before a section aligned to {aligned:#x} in {header.name}",
+            f"at most {MAX_SEGMENT_ALIGN:#x}",
+        )
+    first = sections[segment.sections[0]]
+    end = EHDR.size + PHDR.size * len(layout.script.headers)
+    offset = end + (first.va - end) % segment.align
+    if min(first.va, first.pa if header.load_address is None else first.va) < offset:
+        raise script_error(
+            source,
+            header.line,
+            f"no room for the file's headers before {first.name} at {first.va:#x}",
+            ". = x + SIZEOF_HEADERS leaves room",
+        )
+    begin = 0 if header.elf else EHDR.size
+    below = first.va - offset + begin
+    for section in sections:
+        inside = section.flags & SectionFlag.ALLOC and section.size
+        if inside and section.va < first.va and below < section.va + section.size:
+            raise script_error(
+                source,
+                header.line,
+                f"the file's headers would be loaded over {section.name}, from {below:#x} on",
+                ". = x + SIZEOF_HEADERS leaves room",
+            )
+    return replace(segment, head=offset - begin, head_from=begin)
+
+
+def _load_at(
+    segment: Segment, at: int, header: Header, source: Unit, sections: list[PlacedSection]
+) -> None:
+    """AT() of PHDRS is where the segment is loaded, if GNU ld loads all of it there.
+
+    It goes on from the address that a section has, where that is higher, and loses gaps.
+    """
+    if not segment.sections:
+        return
+    end = first = sections[segment.sections[0]].va
+    for index in segment.sections:
+        section = sections[index]
+        if section.pa != section.va:
+            raise script_error(
+                source,
+                header.line,
+                f"AT() of {header.name}, and a load address of {section.name}'s own",
+                "say it once",
+            )
+        pa = (at + segment.head + section.va - first) & MASK64
+        if pa != section.va and (section.va > pa or section.va > end):
+            raise script_error(
+                source,
+                header.line,
+                f"AT({at:#x}) of {header.name} with {section.name} at {section.va:#x}, which is "
+                + ("higher" if section.va > pa else "not where the section before ends"),
+                "use AT() of its sections",
+            )
+        end = section.va + section.size
+        sections[index] = replace(section, pa=pa)
 
 
 def _default(sections: Sequence[PlacedSection]) -> list[Segment]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from lark import Token
 
 from relokit.codegen.base.nouns import dataclass
+from relokit.linker.elf_format import PT_LOAD, PT_NOTE, PT_PHDR
 from relokit.linker.script.expression import Expression, Name, Number, binary
 from relokit.linker.script.expression_builder import (
     Children,
@@ -100,6 +101,7 @@ class Builder(ExpressionBuilder):
                 statements.append(item)
         _refuse_twice(regions, "memory region")
         _refuse_twice(headers, "program header")
+        _refuse_late(headers)
         assignments = [item for item in _all_items(statements) if isinstance(item, Assignment)]
         return Script(
             tuple(statements),
@@ -171,16 +173,14 @@ class Builder(ExpressionBuilder):
         name, attributes, origin, length = items
         return MemoryRegion(name.line, str(name), str(attributes or ""), origin, length)
 
-    def phdr_flags(self, items: Children) -> Expression:
-        value: Expression = items[0]
-        return value
+    def phdr_flags(self, items: Children) -> tuple[str, Expression]:
+        return "FLAGS", items[0]
 
-    def phdr_refused(self, items: Children) -> None:
-        raise ScriptError(
-            items[0].line,
-            f"{items[0]} in PHDRS is not supported",
-            hint="the file's own headers are never loaded",
-        )
+    def phdr_at(self, items: Children) -> tuple[str, Expression]:
+        return "AT", items[-1]
+
+    def phdr_holds(self, items: Children) -> tuple[str, bool]:
+        return str(items[0]), True
 
     def phdr(self, items: Children) -> Header:
         name, kind, *options = items
@@ -188,9 +188,21 @@ class Builder(ExpressionBuilder):
             raise ScriptError(
                 kind.line, f"no segment type {kind}", hint=f"known: {', '.join(SEGMENT_TYPES)}"
             )
-        if len(options) > 1:
-            raise ScriptError(name.line, f"program header {name} has FLAGS twice")
-        return Header(name.line, str(name), SEGMENT_TYPES[kind], options[0] if options else None)
+        given = dict(options)
+        if len(given) < len(options):
+            twice = next(one for one in given if [key for key, _ in options].count(one) > 1)
+            raise ScriptError(name.line, f"program header {name} has {twice} twice")
+        header = Header(
+            name.line,
+            str(name),
+            SEGMENT_TYPES[kind],
+            given.get("FLAGS"),
+            given.get("AT"),
+            "FILEHDR" in given,
+            "PHDRS" in given,
+        )
+        _check_held(header, str(kind))
+        return header
 
     # Output sections
 
@@ -352,6 +364,28 @@ def _refuse_twice(items: Sequence[MemoryRegion] | Sequence[Header], what: str) -
         if item.name in seen:
             raise ScriptError(item.line, f"{what} {item.name} is described twice")
         seen.add(item.name)
+
+
+def _check_held(header: Header, kind: str) -> None:
+    """That the headers in ``header`` are where they can be."""
+    if header.type == PT_NOTE and (header.elf or header.table):
+        raise ScriptError(header.line, f"headers of the file in {header.name}, a {kind}")
+    if header.type == PT_PHDR and (header.elf or not header.table or header.load_address):
+        raise ScriptError(
+            header.line, f"{header.name} is PT_PHDR", hint="it has PHDRS, and no FILEHDR or AT()"
+        )
+
+
+def _refuse_late(headers: Sequence[Header]) -> None:
+    """They are where the file begins: only the first PT_LOAD can hold them."""
+    loads = [one for one in headers if one.type == PT_LOAD]
+    for one in loads[1:]:
+        if one.holds_headers:
+            raise ScriptError(
+                one.line,
+                f"headers of the file in {one.name}, behind another PT_LOAD",
+                hint="FILEHDR and PHDRS are of the first PT_LOAD",
+            )
 
 
 def _symbol(token: Token) -> str:

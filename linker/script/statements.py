@@ -12,10 +12,10 @@ from enum import Enum
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.source import Unit
-from relokit.linker.elf_format import PT_LOAD, PT_NOTE
+from relokit.linker.elf_format import PT_LOAD, PT_NOTE, PT_PHDR
 from relokit.linker.script.expression import Assert, Expression
 
-SEGMENT_TYPES = {"PT_LOAD": PT_LOAD, "PT_NOTE": PT_NOTE}
+SEGMENT_TYPES = {"PT_LOAD": PT_LOAD, "PT_NOTE": PT_NOTE, "PT_PHDR": PT_PHDR}
 DISCARD = "/DISCARD/"
 
 
@@ -129,12 +129,23 @@ class MemoryRegion:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A PHDRS entry: PT_LOAD or PT_NOTE, with its FLAGS if given."""
+    """A PHDRS entry: PT_LOAD, PT_NOTE or PT_PHDR, with its FLAGS and AT() if given.
+
+    ``elf`` (FILEHDR) and ``table`` (PHDRS) say that it holds the file's own headers.
+    """
 
     line: int
     name: str
     type: int
-    flags: Expression | None
+    flags: Expression | None = None
+    load_address: Expression | None = None
+    elf: bool = False
+    table: bool = False
+
+    @property
+    def holds_headers(self) -> bool:
+        """Whether it is loaded with headers of the file in front of its sections."""
+        return self.type == PT_LOAD and (self.elf or self.table)
 
 
 Statement = Assignment | Assertion | OutputSection

@@ -1,4 +1,4 @@
-"""SIZEOF_HEADERS without PHDRS, and notes that a script does not mention, against GNU ld."""
+"""SIZEOF_HEADERS, the file's headers in segments, and notes that are orphans, against GNU ld."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from relokit.codegen.base.errors import LinkError
+from relokit.linker.elf.elf_reader import read_image
+from relokit.linker.elf.elf_writer import write_exec
+from relokit.linker.elf_format import EHDR, PHDR
 from relokit.linker.image import Image
 from support.gnu_ld import assemble, compare, contents, gnu_ld, ours
 
@@ -125,3 +128,107 @@ def test_notes_stand_by_alignment(tmp_path: Path, name: str, given: str) -> None
             ours(text, objects)
     else:
         assert contents(ours(text, objects)) == contents(reference)
+
+
+HELD = ["", "FILEHDR", "PHDRS", "FILEHDR PHDRS", "FILEHDR PHDRS", "PHDRS FLAGS(5)"]
+PLACES = [
+    ". = 0x10000 + SIZEOF_HEADERS;",
+    ". = SIZEOF_HEADERS;",
+    ". = 0x20040;",
+    ". = 0x80;",
+    ". = 0xffffffc008010000;",
+    ". = 0x30000 + SIZEOF_HEADERS + 64;",
+]
+KINDS = [FLAGS[".ro"], FLAGS[".rw"], FLAGS[".text"], FLAGS[".bs"]]
+
+
+def described(chance: random.Random) -> tuple[str, str]:
+    """An object's source and a script: sections in segments that may hold the file's headers."""
+    lines, parts, loads = [], [chance.choice(PLACES)], chance.randint(1, 3)
+    for number in range(loads):
+        for part in range(chance.randint(1, 2)):
+            name = f".s{number}{part}"
+            flags = FLAGS[".ro"] if number == 0 else KINDS[(number + part * 3) % 4]
+            align, size = chance.choice([1, 4, 64, 8192]), chance.choice([0, 4, 16, 5000])
+            lines.append(f".section {name},{flags}\n.balign {align}\n.space {size}, {number + 1}\n")
+            if flags != FLAGS[".bs"] and size == 0:
+                lines.append(".byte 7\n")
+            parts.append(f"{name} : {{ *({name}) }} :l{number}")
+        parts.append(chance.choice(["", ". = ALIGN(4096);", ". += 0x3000;", ". = ALIGN(65536);"]))
+    table = "h PT_PHDR PHDRS; " if chance.random() < 0.3 else ""
+    for number in range(loads):
+        held = chance.choice(HELD) if number == 0 or chance.random() < 0.1 else ""
+        at = chance.choice(["", "", f"AT({0x800000 * (number + 1):#x})"])
+        table += f"l{number} PT_LOAD {held} {at}; "
+    if chance.random() < 0.2:
+        table += "none PT_LOAD;"
+    return "".join(lines), f"PHDRS {{ {table} }} SECTIONS {{ {' '.join(parts)} end = .; }}"
+
+
+def loaded(data: bytes) -> list[tuple[object, ...]]:
+    """What a loader reads of an ELF file: the program headers with something in them, and it."""
+    header = EHDR.unpack_from(data)
+    found = []
+    for number in range(header[10]):
+        row = PHDR.unpack_from(data, header[5] + PHDR.size * number)
+        if row[6]:
+            begin = max(row[2], EHDR.size + PHDR.size * header[10])
+            stored = data[begin : row[2] + row[5]] if row[0] == 1 else b""
+            found.append((*row[:2], *map(hex, row[3:7]), stored.hex()))
+            found.append(("offset", row[2] if row[2] < 4096 else row[2] % 4096))
+    return found
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_headers_are_loaded_where_gnu_ld_loads_them(tmp_path: Path, block: int) -> None:
+    """Random scripts: the same file to a loader, or refused; never something else."""
+    same = 0
+    for seed in range(block * 25, block * 25 + 25):
+        source, text = described(random.Random(seed))
+        objects = [assemble(tmp_path, "u.S", source)]
+        try:
+            image = ours(text, objects)
+        except LinkError:
+            continue
+        reference, said = gnu_ld(tmp_path, text, objects)
+        assert reference is not None, (seed, text, said)
+        assert contents(image) == contents(reference), (seed, text)
+        assert values(image) == values(reference)
+        written = (tmp_path / "out.elf").read_bytes()
+        assert loaded(write_exec(image)) == loaded(written), (seed, text)
+        assert contents(read_image(write_exec(image), "x")) == contents(image)
+        same += "FILEHDR" in text
+    assert same >= 3
+
+
+@pytest.mark.parametrize(
+    ("headers", "begin", "why"),
+    [
+        ("a PT_LOAD; b PT_LOAD FILEHDR;", "0x10000", "FILEHDR and PHDRS are of the first PT_LOAD"),
+        ("a PT_LOAD FILEHDR;", "0x40", "no room for the file's headers"),
+        ("a PT_LOAD FILEHDR; b PT_LOAD;", "0x40", "no room for the file's headers"),
+        ("h PT_PHDR PHDRS; a PT_LOAD FILEHDR;", "0x10000", "no PT_LOAD with PHDRS"),
+        ("h PT_PHDR; a PT_LOAD FILEHDR PHDRS;", "0x10000", "it has PHDRS"),
+        ("a PT_LOAD; n PT_NOTE PHDRS;", "0x10000", "a PT_NOTE"),
+        ("a PT_LOAD AT(missing);", "0x10000", "missing is not defined"),
+        ("b PT_LOAD FILEHDR; a PT_LOAD;", "0x10000", "headers of the file alone"),
+        ("a PT_LOAD FILEHDR FILEHDR;", "0x10000", "FILEHDR twice"),
+    ],
+)
+def test_headers_that_cannot_be_loaded_say_why(
+    tmp_path: Path, headers: str, begin: str, why: str
+) -> None:
+    objects = [assemble(tmp_path, "u.S", f".section .ro,{FLAGS['.ro']}\n.word 1\n")]
+    script = f"PHDRS {{ {headers} }} SECTIONS {{ . = {begin}; .ro : {{ *(.ro) }} :a }}"
+    with pytest.raises(LinkError, match=why):
+        ours(script, objects)
+
+
+def test_headers_are_not_loaded_over_what_is_there(tmp_path: Path) -> None:
+    source = f".section .lo,{FLAGS['.ro']}\n.space 64\n.section .ro,{FLAGS['.ro']}\n.word 1\n"
+    script = (
+        "PHDRS { a PT_LOAD FILEHDR PHDRS; b PT_LOAD; } "
+        "SECTIONS { . = 0x10f80; .lo : { *(.lo) } :b . = 0x11000; .ro : { *(.ro) } :a }"
+    )
+    with pytest.raises(LinkError, match=r"would be loaded over \.lo, from 0x10000 on"):
+        ours(script, [assemble(tmp_path, "u.S", source)])

@@ -162,7 +162,7 @@ def test_a_syntax_error_names_place_line_and_what_could_stand_there() -> None:
         ("MEMORY { a : ORIGIN = 1, LENGTH = 2 a : ORIGIN = 1, LENGTH = 2 }", "twice"),
         ("PHDRS { a PT_LOAD; a PT_LOAD; }", "twice"),
         ("PHDRS { a PT_TLS; }", "PT_TLS"),
-        ("PHDRS { a PT_LOAD FILEHDR; }", "FILEHDR"),
+        ("PHDRS { a PT_NOTE FILEHDR; }", "PT_NOTE"),
         ("PHDRS { a PT_LOAD FLAGS(1) FLAGS(2); }", "twice"),
         ("SECTIONS { /DISCARD/ : { x = 1; } }", "input sections only"),
         ("SECTIONS { .t : { *(SORT(.a) .b) } }", "SORT"),
