@@ -115,15 +115,32 @@ def record(
             base, open_file(path, what="the file that RAM is", limit=MAX_RAM_FILE), kimage
         )
         size = write_down(directory, machine, kernel)
-    return Recorded(
-        directory,
-        kernel.name,
-        size,
-        len(machine.cpus),
-        sum(one.power is not Power.OFF for one in machine.cpus),
-        machine.cpus[machine.cpu].registers["PC"],
-        machine.devices is not None,
-    )
+    return _recorded(directory, kernel, machine, size)
+
+
+def convert(
+    kernel: Path,
+    directory: Path,
+    vmcore: Path,
+    *,
+    registers: Path | None = None,
+    files: Files | None = None,
+) -> Recorded:
+    """Write the machine in ``vmcore``, in which ``kernel`` ran, to ``directory``.
+
+    ``registers`` is a file like registers.json, with what a dump has not. Raises RelokitError for
+    what is lacking or does not fit together; nothing is written then.
+    """
+    from relokit.runtime.capture.dumped import stopped_in
+    from relokit.runtime.snapshot.given_registers import read_given
+    from relokit.runtime.snapshot.snapshot_writing import check_place
+    from relokit.runtime.snapshot.vmcore import read_vmcore
+
+    check_place(directory)
+    opened = (files or Files()).kernel(kernel)
+    given = None if registers is None else read_given(registers)
+    machine = stopped_in(read_vmcore(vmcore), opened, given)
+    return _recorded(directory, kernel, machine, write_down(directory, machine, kernel))
 
 
 def take_up(
@@ -221,6 +238,18 @@ def started(kernel: OpenedKernel, arguments: Sequence[str], *, crash: bool = Fal
     if layout.ram.crash is not None:
         words.append("crashkernel={1:#x}@{0:#x}".format(*layout.ram.crash))
     return Qemu(kernel.file.path, arguments, initrd.data, " ".join(words))
+
+
+def _recorded(directory: Path, kernel: Path, machine: Stopped, size: int) -> Recorded:
+    return Recorded(
+        directory,
+        kernel.name,
+        size,
+        len(machine.cpus),
+        sum(one.power is not Power.OFF for one in machine.cpus),
+        machine.cpus[machine.cpu].registers["PC"],
+        machine.devices is not None,
+    )
 
 
 def _digest(file: HostFile) -> str:

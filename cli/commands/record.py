@@ -46,9 +46,18 @@ DEFAULT_TIMEOUT = 300.0
     "--ram-base", type=Address(), help="With --attach: PA of its first byte. [default: 0x40000000]"
 )
 @click.option(
+    "--vmcore",
+    type=INPUT_FILE,
+    help="Start no QEMU: take the machine from an ELF dump (/proc/vmcore, dump-guest-memory).",
+)
+@click.option(
+    "--registers",
+    type=INPUT_FILE,
+    help="With --vmcore: what a dump has not, as in registers.json (docs/snapshot.md).",
+)
+@click.option(
     "--timeout",
     type=Seconds(MAX_TIMEOUT),
-    default=DEFAULT_TIMEOUT,
     help=f"Give up after so many seconds. [default: {DEFAULT_TIMEOUT:g}]",
 )
 @json_option
@@ -61,7 +70,9 @@ def command(
     attach: str | None,
     ram: Path | None,
     ram_base: int | None,
-    timeout: float,
+    vmcore: Path | None,
+    registers: Path | None,
+    timeout: float | None,
     arguments: tuple[str, ...],
 ) -> int:
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
@@ -74,22 +85,33 @@ def command(
             "--attach needs --ram, too: a GDB stub is too slow to read all of it"
         )
 
+    if vmcore is None and registers is not None:
+        raise click.UsageError("--registers are of a --vmcore")
+    if vmcore is not None and (attach is not None or crash or timeout is not None or arguments):
+        raise click.UsageError(
+            "--vmcore is a machine already: leave --attach, --crash, --timeout and what is behind "
+            "-- out"
+        )
+
     from relokit.cli.terminal.view import Bars
-    from relokit.snapshots import Attached, record
+    from relokit.snapshots import Attached, convert, record
 
     stopped = None
     if attach is not None and ram is not None:
         stopped = Attached(attach, ram, *(() if ram_base is None else (ram_base,)))
-    with Bars() as bars:
-        recorded = record(
-            kernel,
-            output,
-            arguments,
-            attach=stopped,
-            crash=crash,
-            seconds=timeout,
-            progress=bars.progress,
-        )
+    if vmcore is not None:
+        recorded = convert(kernel, output, vmcore, registers=registers)
+    else:
+        with Bars() as bars:
+            recorded = record(
+                kernel,
+                output,
+                arguments,
+                attach=stopped,
+                crash=crash,
+                seconds=DEFAULT_TIMEOUT if timeout is None else timeout,
+                progress=bars.progress,
+            )
     if as_json:
         emit_json(recorded)
         return 0

@@ -11,6 +11,7 @@ from relokit.linker.kernel.opened import OpenedKernel
 from relokit.runtime.capture.cpu_reading import cpu_snapshot, devices
 from relokit.runtime.capture.gdb import GdbClient, RegisterSpot
 from relokit.runtime.capture.last_branch import LEAVES, VECTORS, branches_of, leaves
+from relokit.runtime.snapshot.snapshot import RamExtent
 from relokit.runtime.snapshot.snapshot_writing import Stopped
 
 POLL = 0.25
@@ -75,7 +76,8 @@ class Capture:
         client.physical(True)
         found = devices(client, len(names))
         client.physical(False)
-        return Stopped(base, ram, names.index(leaving), cpus, kimage, found)
+        bank, piece = (base, ram.size), RamExtent(base, ram.size, 0)
+        return Stopped((bank,), (piece,), ram, names.index(leaving), cpus, kimage, found)
 
     def _base(self) -> int:
         """VA of the Image's first byte, KASLR included: told by the vectors."""

@@ -85,6 +85,11 @@ def machine_of(snapshot: Snapshot, kernel: OpenedKernel) -> tuple[Machine, bool]
         state = state_of(snapshot, memory)
         living = living_kernel(state, kernel)
         loaded = read_kimage(state, living, _kimage(snapshot, state, living))
+        if state.regime is Regime.EL1 and loaded.words.get("el2_vectors"):
+            raise MachineError(
+                f"CPU {snapshot.cpu} lacks HCR_EL2: its kernel came from EL2, by its struct kimage",
+                hint="without it the CPU would be one that has no EL2",
+            )
         crash = None
         if loaded.crash:
             crash = crash_memory(memory, living, loaded.words["start"])

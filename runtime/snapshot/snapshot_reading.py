@@ -65,7 +65,7 @@ def read_snapshot(directory: Path) -> Snapshot:
     )
 
 
-class _Part:
+class Part:
     """A JSON file that is looked at; what is not as it must be is refused by name."""
 
     def __init__(self, path: Path, value: dict[str, Any]) -> None:
@@ -123,7 +123,7 @@ def _open(directory: Path, name: str, limit: int) -> HostFile:
     return open_file(path, what="a file of a snapshot", limit=limit)
 
 
-def _file(directory: Path, name: str) -> _Part:
+def _file(directory: Path, name: str) -> Part:
     file = _open(directory, name, MAX_JSON)
     path = directory / name
     text = bytes(file.content) if file.size else b""
@@ -142,10 +142,10 @@ def _file(directory: Path, name: str) -> _Part:
         raise FormatError(
             "is no JSON object", where=str(path), hint="it may be cut off: take the snapshot again"
         )
-    return _Part(path, value)
+    return Part(path, value)
 
 
-def _pages(part: _Part, row: object, count: int, name: str) -> tuple[int, ...]:
+def _pages(part: Part, row: object, count: int, name: str) -> tuple[int, ...]:
     if not isinstance(row, list) or len(row) != count:
         part.refuse(f"an entry of {name!r} is no list of {count} numbers")
     values = tuple(part.hex(one, name) for one in row)
@@ -155,7 +155,7 @@ def _pages(part: _Part, row: object, count: int, name: str) -> tuple[int, ...]:
     return values
 
 
-def _banks(part: _Part) -> Iterator[tuple[int, int]]:
+def _banks(part: Part) -> Iterator[tuple[int, int]]:
     rows, last = part.many(part.value, "banks", MAX_BANKS), -1
     if not rows:
         part.refuse("has no bank of RAM")
@@ -167,7 +167,7 @@ def _banks(part: _Part) -> Iterator[tuple[int, int]]:
         yield base, size
 
 
-def _extents(part: _Part, banks: tuple[tuple[int, int], ...], ram: HostFile) -> Iterator[RamExtent]:
+def _extents(part: Part, banks: tuple[tuple[int, int], ...], ram: HostFile) -> Iterator[RamExtent]:
     last = 0
     for row in part.many(part.value, "extents", MAX_EXTENTS):
         base, size, offset = _pages(part, row, 3, "extents")
@@ -185,7 +185,7 @@ def _extents(part: _Part, banks: tuple[tuple[int, int], ...], ram: HostFile) -> 
         yield RamExtent(base, size, offset)
 
 
-def _kernel(part: _Part) -> KernelNamed:
+def _kernel(part: Part) -> KernelNamed:
     named = part.of(part.value, "kernel", dict)
     name, digest = part.of(named, "name", str), part.of(named, "sha256", str)
     if not name or len(name) > MAX_NAME or os.sep in name or not name.isprintable():
@@ -195,10 +195,19 @@ def _kernel(part: _Part) -> KernelNamed:
     return KernelNamed(name, digest, part.of(named, "included", bool))
 
 
-def _cpus(part: _Part) -> tuple[int, tuple[CpuSnapshot, ...]]:
-    cpus = tuple(
-        _cpu(part, part.entry(one, "cpus")) for one in part.many(part.value, "cpus", MAX_CPUS)
-    )
+def part_of(path: Path) -> Part:
+    """The JSON file at ``path``; raises FormatError for what is none."""
+    return _file(path.parent, path.name)
+
+
+def cpus_of(part: Part) -> tuple[CpuSnapshot, ...]:
+    """All CPUs in ``part``, which need not be whole."""
+    rows = part.many(part.value, "cpus", MAX_CPUS)
+    return tuple(_cpu(part, part.entry(one, "cpus")) for one in rows)
+
+
+def _cpus(part: Part) -> tuple[int, tuple[CpuSnapshot, ...]]:
+    cpus = cpus_of(part)
     number = part.of(part.value, "cpu", int)
     if not 0 <= number < len(cpus):
         part.refuse(f"'cpu' is {number}, and there are {len(cpus)}")
@@ -211,7 +220,7 @@ def _cpus(part: _Part) -> tuple[int, tuple[CpuSnapshot, ...]]:
     return number, cpus
 
 
-def _cpu(part: _Part, entry: dict[str, Any]) -> CpuSnapshot:
+def _cpu(part: Part, entry: dict[str, Any]) -> CpuSnapshot:
     power = part.of(entry, "power", str)
     if power not in list(Power):
         part.refuse(f"'power' is none of {', '.join(Power)}")

@@ -33,9 +33,12 @@ CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class Stopped:
-    """A machine that is stopped: its one bank of RAM from PA ``base`` is ``ram``."""
+    """A machine that is stopped: ``banks`` of RAM (PA, bytes), of which the file ``ram`` has
+    ``pieces``, ascending, of whole pages; the rest is zero.
+    """
 
-    base: int
+    banks: tuple[tuple[int, int], ...]
+    pieces: tuple[RamExtent, ...]
     ram: HostFile
     cpu: int
     cpus: tuple[CpuSnapshot, ...]
@@ -91,34 +94,45 @@ def check_place(directory: Path) -> None:
 
 def _ram(machine: Stopped, file: BinaryIO) -> Iterator[RamExtent]:
     """Write what is not zero, and say where."""
-    content, zeros = machine.ram.content, bytes(CHUNK)
     start = end = offset = 0
-    for low, high in _data(machine.ram):
-        for at in range(low // CHUNK * CHUNK, high, CHUNK):
-            piece = content[at : at + CHUNK]
-            if at < end or piece == zeros[: len(piece)]:
-                continue
-            if at != end and end > start:
-                yield RamExtent(machine.base + start, end - start, offset - (end - start))
-            if at != end:
-                start = at
-            file.write(piece)
-            end, offset = at + len(piece), offset + len(piece)
+    for base, piece in _used(machine):
+        if base != end:
+            if end > start:
+                yield RamExtent(start, end - start, offset - (end - start))
+            start = base
+        file.write(piece)
+        end, offset = base + len(piece), offset + len(piece)
     if end > start:
-        yield RamExtent(machine.base + start, end - start, offset - (end - start))
+        yield RamExtent(start, end - start, offset - (end - start))
 
 
-def _data(ram: HostFile) -> Iterator[tuple[int, int]]:
-    """What of a sparse file has been written to."""
-    at = 0
-    while at < ram.size:
+def _used(machine: Stopped) -> Iterator[tuple[int, memoryview]]:
+    """PA and content of what is not zero."""
+    content, zeros = machine.ram.content, bytes(CHUNK)
+    for one in machine.pieces:
+        done = 0
+        for low, high in _data(machine.ram, one.offset, one.offset + one.size):
+            for at in range(
+                max((low - one.offset) // CHUNK * CHUNK, done), high - one.offset, CHUNK
+            ):
+                done = at + CHUNK
+                piece = content[one.offset + at : one.offset + min(done, one.size)]
+                if piece != zeros[: len(piece)]:
+                    yield one.base + at, piece
+
+
+def _data(ram: HostFile, at: int, end: int) -> Iterator[tuple[int, int]]:
+    """What of a sparse file has been written to, between two of its bytes."""
+    while at < end:
         try:
             low = os.lseek(ram.descriptor, at, os.SEEK_DATA)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 return
             raise
-        at = min(os.lseek(ram.descriptor, low, os.SEEK_HOLE), ram.size)
+        if low >= end:
+            return
+        at = min(os.lseek(ram.descriptor, low, os.SEEK_HOLE), end)
         yield low, at
 
 
@@ -131,7 +145,7 @@ def _snapshot(
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
         "format": FORMAT,
-        "banks": [[hex(machine.base), hex(machine.ram.size)]],
+        "banks": [[hex(base), hex(size)] for base, size in machine.banks],
         "extents": [[hex(one.base), hex(one.size), hex(one.offset)] for one in extents],
         "kernel": {"name": named.name, "sha256": named.sha256, "included": named.included},
     }

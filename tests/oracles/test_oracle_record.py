@@ -39,6 +39,10 @@ ATTACH = ("--attach", "127.0.0.1:1")
         (("--", "-S"), "-S is not yours to give"),
         (("--", "-m", "1"), "is no memory for a hand-over"),
         (("--timeout", "0"), "--timeout"),
+        (("--registers", "x"), "--registers are of a --vmcore"),
+        (("--vmcore", "x", "--crash"), "--vmcore is a machine already"),
+        (("--vmcore", "x", "--", "-smp", "2"), "--vmcore is a machine already"),
+        (("--vmcore", "x"), "no such file"),
     ],
 )
 def test_what_cannot_be_recorded_is_told(

@@ -22,9 +22,9 @@ from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import RAM_BASE, Job, KexecPath
 from relokit.runtime.live.taken_up import living_kernel, machine_of, state_of
 from relokit.runtime.run.prepare import open_cpu
-from relokit.runtime.snapshot.snapshot import CpuSnapshot, Power
+from relokit.runtime.snapshot.snapshot import GENERAL, CpuSnapshot, Power
 from relokit.runtime.snapshot.snapshot_reading import read_snapshot
-from relokit.snapshots import record, started, take_up, write_down
+from relokit.snapshots import convert, record, started, take_up, write_down
 
 MACHINE = (
     *("-M", "virt,gic-version=3,virtualization=on", "-cpu", "cortex-a72"),
@@ -42,6 +42,7 @@ class Seen:
     """A snapshot, and QEMU at the next kernel's purgatory: the CPU, and its RAM."""
 
     directory: Path
+    vmcore: Path
     cpu: CpuSnapshot
     ram: bytes
 
@@ -56,12 +57,15 @@ def seen(kernel_6_1: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
         ram = open_file(qemu.ram, what="RAM", limit=1 << 40)
         stopped = capture.stopped(RAM_BASE, ram, kimage)
         write_down(directory, stopped, kernel_6_1)
+        vmcore = directory.parent / "vmcore"
+        command = f"dump-guest-memory {vmcore}"
+        qemu.client.expect_ok(f"qRcmd,{command.encode().hex()}", "QEMU makes no dump")
         machine, _ = machine_of(read_snapshot(directory), opened)
         start = machine.stages[0].pc
         machine.close()
         capture.run_to_physical(start)
         after = capture.stopped(RAM_BASE, ram, None)
-        return Seen(directory, after.cpus[after.cpu], bytes(ram.content))
+        return Seen(directory, vmcore, after.cpus[after.cpu], bytes(ram.content))
 
 
 def test_qemu_and_our_machine_come_to_the_next_kernel_alike(seen: Seen) -> None:
@@ -92,6 +96,66 @@ def test_qemu_and_our_machine_come_to_the_next_kernel_alike(seen: Seen) -> None:
         assert np.flatnonzero((ours != other).any(axis=1)).tolist() == []
     finally:
         machine.close()
+
+
+TOLD_BY_A_DUMP = {*GENERAL, "VBAR_EL1", "TTBR1_EL1"}
+ASID_AND_CNP = 0xFFFF << 48 | 1
+
+
+def beside(seen: Seen, path: Path, *lacks: str) -> Path:
+    """A file of the registers that a dump has not."""
+    value = json.loads((seen.directory / "registers.json").read_text())
+    for one in value["cpus"]:
+        own = one["registers"]
+        one["registers"] = {
+            name: own[name] for name in own if name not in {*TOLD_BY_A_DUMP, *lacks}
+        }
+    value["kimage"] = json.loads((seen.directory / "snapshot.json").read_text())["kimage"]
+    path.write_text(json.dumps(value))
+    return path
+
+
+def test_a_dump_by_qemu_is_the_same_machine(seen: Seen, kernel_6_1: Path, tmp_path: Path) -> None:
+    place = tmp_path / "converted"
+    convert(kernel_6_1, place, seen.vmcore, registers=beside(seen, tmp_path / "beside"))
+    mine, theirs = read_snapshot(place), read_snapshot(seen.directory)
+    assert (mine.banks, mine.extents) == (theirs.banks, theirs.extents)
+    assert mine.ram.content == theirs.ram.content
+    assert (mine.cpu, mine.kimage, mine.devices) == (theirs.cpu, theirs.kimage, None)
+    ours, own = ({**one.left_by.registers} for one in (mine, theirs))
+    assert own.pop("TTBR1_EL1") & ~ASID_AND_CNP == ours.pop("TTBR1_EL1")
+    assert ours == own
+    told = take_up(place, Job(plain=True))
+    assert told.passed
+    assert "around.tables" in told.rules.not_judged
+
+
+def test_what_a_dump_lacks_or_contradicts_is_named(
+    seen: Seen, kernel_6_1: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "converted"
+
+    def refused(registers: Path | None, message: str) -> None:
+        with pytest.raises(MachineError, match=message):
+            convert(kernel_6_1, place, seen.vmcore, registers=registers)
+        assert not place.exists()
+
+    lacks = ("SCTLR_EL1", "TCR_EL1", "TTBR0_EL1", "MAIR_EL1")
+    path = beside(seen, tmp_path / "beside", *lacks)
+    refused(path, "has no SCTLR_EL1, TCR_EL1, TTBR0_EL1, MAIR_EL1")
+    value = json.loads(beside(seen, path).read_text())
+    own = value["cpus"][0]["registers"]
+    for change, message in (
+        ({"X3": "0x123456789"}, "X3 of CPU 0 is 0x123456789, and"),
+        ({"TCR_EL1": hex(int(own["TCR_EL1"], 16) ^ 1 << 16)}, "T1SZ .* and VMCOREINFO says"),
+    ):
+        value["cpus"][0]["registers"] = own | change
+        path.write_text(json.dumps(value))
+        refused(path, message)
+    value["cpus"][0]["registers"] = own
+    del value["kimage"]
+    path.write_text(json.dumps(value))
+    refused(path, "nobody says where struct kimage is")
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +260,13 @@ def test_what_is_missing_or_of_another_machine_is_named(
     def registers(how: Change) -> Change:
         return lambda value: how(value["cpus"][0]["registers"])
 
+    def without_el2(one: dict[str, Any]) -> None:
+        for name in [name for name in one if name.endswith("_EL2")]:
+            del one[name]
+
+    place = changed("registers.json", registers(without_el2))
+    with pytest.raises(MachineError, match="lacks HCR_EL2: its kernel came from EL2"):
+        take_up(place)
     place = changed("registers.json", registers(lambda one: one.pop("TTBR1_EL1")))
     with pytest.raises(MachineError, match="lacks TTBR1_EL1"):
         take_up(place)

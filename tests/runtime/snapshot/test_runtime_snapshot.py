@@ -21,6 +21,7 @@ from relokit.runtime.snapshot.snapshot import (
     Its,
     KernelNamed,
     Power,
+    RamExtent,
     Redistributor,
 )
 from relokit.runtime.snapshot.snapshot_reading import MAX_JSON, read_snapshot
@@ -43,7 +44,9 @@ def write(directory: Path, devices: Devices | None = DEVICES) -> Path:
     kernel = directory / "vmlinuz"
     kernel.write_bytes(b"kernel")
     cpus = (CpuSnapshot(Power.ON, REGISTERS), CpuSnapshot(Power.OFF, {"PC": 4}))
-    machine = Stopped(BASE, open_file(ram, what="", limit=SIZE), 0, cpus, 0x1234, devices)
+    pieces = (RamExtent(BASE, SIZE, 0),)
+    file = open_file(ram, what="", limit=SIZE)
+    machine = Stopped(((BASE, SIZE),), pieces, file, 0, cpus, 0x1234, devices)
     place = directory / "snapshot"
     write_snapshot(
         place, machine, open_file(kernel, what="", limit=9), KernelNamed("vmlinuz", "0" * 64, True)
