@@ -77,6 +77,7 @@ def record(
     *,
     attach: Attached | None = None,
     crash: bool = False,
+    packed: bool = False,
     seconds: float = DEFAULT_SECONDS,
     files: Files | None = None,
     progress: Progress | None = None,
@@ -86,8 +87,8 @@ def record(
 
     It is a QEMU that is started with ``arguments`` and ended, or the one to ``attach`` to, which
     stays stopped. One without an initrd gets a user space of ours, which has the kernel enter
-    itself, by a ``crash`` if that is asked for. Raises RelokitError for what cannot be had within
-    ``seconds``; nothing is written then.
+    itself, by a ``crash`` if that is asked for. RAM is kept ``packed`` (zstd) or as it is. Raises
+    RelokitError for what cannot be had within ``seconds``; nothing is written then.
     """
     from relokit.runtime.capture.capture import Capture
     from relokit.runtime.capture.qemu import attached
@@ -114,7 +115,7 @@ def record(
         machine = capture.stopped(
             base, open_file(path, what="the file that RAM is", limit=MAX_RAM_FILE), kimage
         )
-        size = write_down(directory, machine, kernel)
+        size = write_down(directory, machine, kernel, packed=packed)
     return _recorded(directory, kernel, machine, size)
 
 
@@ -124,6 +125,7 @@ def convert(
     vmcore: Path,
     *,
     registers: Path | None = None,
+    packed: bool = False,
     files: Files | None = None,
 ) -> Recorded:
     """Write the machine in ``vmcore``, in which ``kernel`` ran, to ``directory``.
@@ -140,7 +142,8 @@ def convert(
     opened = (files or Files()).kernel(kernel)
     given = None if registers is None else read_given(registers)
     machine = stopped_in(read_vmcore(vmcore), opened, given)
-    return _recorded(directory, kernel, machine, write_down(directory, machine, kernel))
+    size = write_down(directory, machine, kernel, packed=packed)
+    return _recorded(directory, kernel, machine, size)
 
 
 def take_up(
@@ -205,14 +208,13 @@ def _kernel(snapshot: Snapshot, directory: Path, given: Path | None, files: File
     return kernel
 
 
-def write_down(directory: Path, machine: Stopped, kernel: Path) -> int:
+def write_down(directory: Path, machine: Stopped, kernel: Path, *, packed: bool = False) -> int:
     """Write ``machine``, in which ``kernel`` runs, to ``directory``; returns its RAM's bytes."""
     from relokit.runtime.snapshot.snapshot_writing import write_snapshot
 
     file = open_file(kernel, what="an arm64 Image or a vmlinuz", limit=MAX_RAM_FILE)
-    return write_snapshot(
-        directory, machine, file, KernelNamed(kernel.name, _digest(file), included=True)
-    )
+    named = KernelNamed(kernel.name, _digest(file), included=True)
+    return write_snapshot(directory, machine, file, named, packed=packed)
 
 
 def started(kernel: OpenedKernel, arguments: Sequence[str], *, crash: bool = False) -> Qemu:

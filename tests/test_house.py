@@ -80,7 +80,7 @@ ALLOWED = {
         "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
         "runtime.board, runtime.kexec, runtime.judge, runtime.evidence, runtime.timing"
     ),
-    "runtime.snapshot": "codegen.base, linker",
+    "runtime.snapshot": "codegen.base, linker, linker.kernel",
     "runtime.capture": "codegen, codegen.base, linker.kernel, runtime.snapshot",
     "runtime.live": (
         "codegen, codegen.base, linker, linker.kernel, runtime.snapshot, runtime.guest, "

@@ -55,6 +55,7 @@ DEFAULT_TIMEOUT = 300.0
     type=INPUT_FILE,
     help="With --vmcore: what a dump has not, as in registers.json (docs/snapshot.md).",
 )
+@click.option("--zstd", is_flag=True, help="Keep RAM compressed. [default: as it is]")
 @click.option(
     "--timeout",
     type=Seconds(MAX_TIMEOUT),
@@ -72,6 +73,7 @@ def command(
     ram_base: int | None,
     vmcore: Path | None,
     registers: Path | None,
+    zstd: bool,
     timeout: float | None,
     arguments: tuple[str, ...],
 ) -> int:
@@ -100,7 +102,7 @@ def command(
     if attach is not None and ram is not None:
         stopped = Attached(attach, ram, *(() if ram_base is None else (ram_base,)))
     if vmcore is not None:
-        recorded = convert(kernel, output, vmcore, registers=registers)
+        recorded = convert(kernel, output, vmcore, registers=registers, packed=zstd)
     else:
         with Bars() as bars:
             recorded = record(
@@ -109,6 +111,7 @@ def command(
                 arguments,
                 attach=stopped,
                 crash=crash,
+                packed=zstd,
                 seconds=DEFAULT_TIMEOUT if timeout is None else timeout,
                 progress=bars.progress,
             )

@@ -1,3 +1,3 @@
 """A machine that was stopped elsewhere: its RAM, registers and devices, as files; imports
-codegen.base, linker.
+codegen.base, linker, linker.kernel.
 """

@@ -11,7 +11,9 @@ from relokit.codegen.base.nouns import dataclass
 FORMAT = "relokit.snapshot/1"
 """Which format this is: others are refused."""
 SNAPSHOT_FILE, REGISTERS_FILE, DEVICES_FILE = "snapshot.json", "registers.json", "devices.json"
-RAM_FILE, KERNEL_FILE = "ram", "kernel"
+RAM_FILE, PACKED_FILE, KERNEL_FILE = "ram", "ram.zst", "kernel"
+ZSTD = "zstd"
+"""How the file of RAM may be compressed."""
 PAGE = 4096
 """Banks and extents are of whole pages of this size."""
 GENERAL = (*(f"X{number}" for number in range(31)), "SP", "PC", "CPSR")

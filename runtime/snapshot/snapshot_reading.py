@@ -15,10 +15,12 @@ from relokit.runtime.snapshot.snapshot import (
     DEVICES_FILE,
     FORMAT,
     GENERAL,
+    PACKED_FILE,
     PAGE,
     RAM_FILE,
     REGISTERS_FILE,
     SNAPSHOT_FILE,
+    ZSTD,
     CpuSnapshot,
     Devices,
     Its,
@@ -36,6 +38,7 @@ MAX_PA = 1 << 52
 MAX_BANKS, MAX_EXTENTS, MAX_CPUS, MAX_REGISTERS = 64, 1 << 16, 512, 4096
 MAX_NAME = 255
 BASERS = 8
+CUT_OFF = "it may be cut off: take the snapshot again"
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,16}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _REGISTER = re.compile(r"[A-Z][A-Z0-9_]{0,31}")
@@ -50,12 +53,13 @@ def read_snapshot(directory: Path) -> Snapshot:
     if found.value.get("format") != FORMAT:
         found.refuse(f"is not of format {FORMAT}", "take it again with 'relokit record'")
     banks = tuple(_banks(found))
-    ram = _open(directory, RAM_FILE, MAX_RAM_FILE)
+    extents = tuple(_extents(found, banks))
+    ram = _ram(found, directory, extents)
     kimage = None if "kimage" not in found.value else found.number(found.value, "kimage")
     cpu, cpus = _cpus(_file(directory, REGISTERS_FILE))
     return Snapshot(
         banks=banks,
-        extents=tuple(_extents(found, banks, ram)),
+        extents=extents,
         ram=ram,
         kernel=_kernel(found),
         cpu=cpu,
@@ -139,9 +143,7 @@ def _file(directory: Path, name: str) -> Part:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise FormatError(
-            "is no JSON object", where=str(path), hint="it may be cut off: take the snapshot again"
-        )
+        raise FormatError("is no JSON object", where=str(path), hint=CUT_OFF)
     return Part(path, value)
 
 
@@ -167,7 +169,7 @@ def _banks(part: Part) -> Iterator[tuple[int, int]]:
         yield base, size
 
 
-def _extents(part: Part, banks: tuple[tuple[int, int], ...], ram: HostFile) -> Iterator[RamExtent]:
+def _extents(part: Part, banks: tuple[tuple[int, int], ...]) -> Iterator[RamExtent]:
     last = 0
     for row in part.many(part.value, "extents", MAX_EXTENTS):
         base, size, offset = _pages(part, row, 3, "extents")
@@ -176,13 +178,55 @@ def _extents(part: Part, banks: tuple[tuple[int, int], ...], ram: HostFile) -> I
         last = base + size
         if not any(low <= base and last <= low + length for low, length in banks):
             part.refuse(f"the extent at PA {base:#x} is in no bank of RAM")
-        if offset + size > ram.size:
-            part.refuse(
-                f"the extent at PA {base:#x} ends at byte {offset + size:,} of a RAM file of "
-                f"{ram.size:,}",
-                "it may be cut off: take the snapshot again",
-            )
         yield RamExtent(base, size, offset)
+
+
+def _ram(part: Part, directory: Path, extents: tuple[RamExtent, ...]) -> HostFile:
+    """The file of RAM, unpacked if it is packed; all ``extents`` are in it."""
+    if "compression" in part.value:
+        return _unpacked(part, directory, extents)
+    ram = _open(directory, RAM_FILE, MAX_RAM_FILE)
+    for one in extents:
+        if one.offset + one.size > ram.size:
+            part.refuse(
+                f"the extent at PA {one.base:#x} ends at byte {one.offset + one.size:,} of a RAM "
+                f"file of {ram.size:,}",
+                CUT_OFF,
+            )
+    return ram
+
+
+def _unpacked(part: Part, directory: Path, extents: tuple[RamExtent, ...]) -> HostFile:
+    """It holds the extents one behind another, and nothing else: so its size is known before."""
+    from relokit.linker.kernel.decompression import Unpacking
+
+    if part.of(part.value, "compression", str) != ZSTD:
+        part.refuse(f"'compression' is not {ZSTD!r}")
+    size = 0
+    for one in extents:
+        if one.offset != size:
+            part.refuse(f"the extent at PA {one.base:#x} is not right behind the one before it")
+        size += one.size
+    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > most:
+        part.refuse(
+            f"its RAM is {size:,} bytes unpacked, and this host has {most:,}",
+            f"unpack {PACKED_FILE} to {RAM_FILE}, and take 'compression' out",
+        )
+    packed = _open(directory, PACKED_FILE, MAX_RAM_FILE)
+    file = HostFile(os.memfd_create("ram", os.MFD_CLOEXEC), size, packed.where)
+    done = 0
+    for piece in Unpacking(ZSTD, packed.content, packed.where):
+        done += len(piece)
+        if done > size:
+            break
+        os.writev(file.descriptor, [piece])
+    if done != size:
+        more = "more than" if done > size else f"{done:,}, and not"
+        raise FormatError(
+            f"expands to {more} the {size:,} bytes of the extents", where=packed.where, hint=CUT_OFF
+        )
+    return file
 
 
 def _kernel(part: Part) -> KernelNamed:

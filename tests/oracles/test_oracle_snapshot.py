@@ -117,7 +117,8 @@ def beside(seen: Seen, path: Path, *lacks: str) -> Path:
 
 def test_a_dump_by_qemu_is_the_same_machine(seen: Seen, kernel_6_1: Path, tmp_path: Path) -> None:
     place = tmp_path / "converted"
-    convert(kernel_6_1, place, seen.vmcore, registers=beside(seen, tmp_path / "beside"))
+    registers = beside(seen, tmp_path / "beside")
+    convert(kernel_6_1, place, seen.vmcore, registers=registers, packed=True)
     mine, theirs = read_snapshot(place), read_snapshot(seen.directory)
     assert (mine.banks, mine.extents) == (theirs.banks, theirs.extents)
     assert mine.ram.content == theirs.ram.content

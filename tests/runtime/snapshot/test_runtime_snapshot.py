@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zstandard import ZstdCompressor
 
 from relokit.codegen.base.errors import FormatError, RelokitError
 from relokit.codegen.base.host_file import open_file
@@ -33,7 +34,7 @@ DEVICES = Devices((Redistributor(1, 0x4210_078F, 0),), (Its(1, (1 << 63, 0)),))
 PIECES = {0: b"first", 3 * CHUNK: b"a", 4 * CHUNK - 1: b"z", 5 * CHUNK + 7: b"b", SIZE - 1: b"e"}
 
 
-def write(directory: Path, devices: Devices | None = DEVICES) -> Path:
+def write(directory: Path, devices: Devices | None = DEVICES, *, packed: bool = False) -> Path:
     """A snapshot whose RAM has PIECES; one of a hole, and one that was written to with zeros."""
     ram = directory / "memory"
     with ram.open("wb") as file:
@@ -48,9 +49,8 @@ def write(directory: Path, devices: Devices | None = DEVICES) -> Path:
     file = open_file(ram, what="", limit=SIZE)
     machine = Stopped(((BASE, SIZE),), pieces, file, 0, cpus, 0x1234, devices)
     place = directory / "snapshot"
-    write_snapshot(
-        place, machine, open_file(kernel, what="", limit=9), KernelNamed("vmlinuz", "0" * 64, True)
-    )
+    file = open_file(kernel, what="", limit=9)
+    write_snapshot(place, machine, file, KernelNamed("vmlinuz", "0" * 64, True), packed=packed)
     return place
 
 
@@ -70,6 +70,60 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert found.ram.size == 4 * CHUNK
     (tmp_path / "snapshot" / "devices.json").unlink()
     assert read_snapshot(tmp_path / "snapshot").devices is None
+
+
+def test_packed_ram_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    plain, packed = (
+        read_snapshot(write(tmp_path / "a")),
+        read_snapshot(write(tmp_path, packed=True)),
+    )
+    assert (packed.extents, packed.banks) == (plain.extents, plain.banks)
+    assert packed.ram.content == plain.ram.content
+    files = {one.name: one.stat().st_size for one in (tmp_path / "snapshot").iterdir()}
+    assert "ram" not in files
+    assert files["ram.zst"] < plain.ram.size // 100
+
+
+def _packed(data: bytes) -> bytes:
+    return bytes(ZstdCompressor().compress(data))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (_packed(bytes(4 * CHUNK + 1)), "more than the 262,144 bytes"),
+        # Terabytes of zeros in kilobytes: it ends where the extents do.
+        (b"".join(_packed(bytes(1 << 20)) for _ in range(5000)), "more than the 262,144 bytes"),
+        (_packed(bytes(4 * CHUNK - 1)), "262,143, and not the 262,144 bytes"),
+        (_packed(bytes(4 * CHUNK))[:-1], "truncated"),
+        (b"\x28\xb5\x2f\xfd" + b"\xff" * 40, "corrupt zstd data"),
+        (b"no zstd at all", "corrupt zstd data"),
+    ],
+)
+def test_packed_ram_that_is_none_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    place = write(tmp_path, packed=True)
+    (place / "ram.zst").write_bytes(content)
+    with pytest.raises(FormatError, match=message) as told:
+        read_snapshot(place)
+    assert "ram.zst" in str(told.value)
+
+
+def test_more_packed_ram_than_the_host_has_is_not_unpacked(tmp_path: Path) -> None:
+    place = write(tmp_path, packed=True)
+    path = place / "snapshot.json"
+    value = json.loads(path.read_text())
+    value |= {"banks": [["0x0", hex(1 << 50)]], "extents": [["0x0", hex(1 << 50), "0x0"]]}
+    path.write_text(json.dumps(value))
+    with pytest.raises(FormatError, match="unpacked, and this host has"):
+        read_snapshot(place)
+    value["extents"] = [["0x0", "0x1000", "0x1000"]]
+    path.write_text(json.dumps(value))
+    with pytest.raises(FormatError, match="not right behind the one before it"):
+        read_snapshot(place)
+    path.write_text(json.dumps(value | {"compression": "lzo"}))
+    with pytest.raises(FormatError, match="'compression' is not 'zstd'"):
+        read_snapshot(place)
 
 
 def test_nothing_is_left_where_it_cannot_be_written(tmp_path: Path) -> None:
