@@ -66,9 +66,9 @@ class Story:
     def ic(self, name: str = "iallu") -> Story:
         return self._event(TraceKind.IC, encoding=OPERATIONS[f"ic {name}"])
 
-    def ic_by_address(self, pa: int, size: int, *, va: int | None = None) -> Story:
+    def ic_by_address(self, pa: int, size: int, *, va: int | None = None, line: int = 64) -> Story:
         return self._range(
-            TraceKind.IC, pa, size, size=64, count=-(-size // 64),
+            TraceKind.IC, pa, size, size=line, count=-(-size // line),
             encoding=OPERATIONS["ic ivau"], va=pa if va is None else va,
         )  # fmt: skip
 

@@ -336,8 +336,10 @@ class Coherence(Settling):
     def _invalidate_code(self, row: _Row) -> None:
         _, _, va, pa, _, _, operands, stride, size, what, _, flags, _ = row
         if what == _BY_ADDRESS and not flags & _NO_PA:
-            for chunk, index in self._lines.strided(pa, stride or size, operands):
-                chunk.invalidate(va - pa, index, self._now)
+            # CTR_EL0.IminLine may be of more than DminLine's bytes, which lines are of.
+            for part in range(pa & -size, (pa & -size) + size, self.line):
+                for chunk, index in self._lines.strided(part, stride or size, operands):
+                    chunk.invalidate(va - pa, index, self._now)
 
     def _fetch(self, row: _Row) -> None:
         _, pc, _, pa, length = row[:5]

@@ -100,6 +100,15 @@ def test_invalidation_by_address_reaches_that_address() -> None:
         assert [lapse.kind for lapse in lapses(story, old, elsewhere)] == kinds
 
 
+@pytest.mark.parametrize("line", [16, 32, 64, 128, 512])
+def test_lines_of_code_may_be_of_another_size_than_those_of_data(line: int) -> None:
+    story = Story().store(BASE, 1024).dc("civac", BASE, 1024).dsb()
+    story.ic_by_address(BASE, 512, line=line).dsb().isb().fetch(BASE, 512)
+    assert not lapses(story, LapseKind.FETCHED_OLD)
+    [lapse] = lapses(story.fetch(BASE + 508, 8), LapseKind.FETCHED_OLD)
+    assert lapse.spans == [(BASE + 512, 64)]
+
+
 def test_invalidation_at_another_address_has_to_be_complete_and_behind_the_clean() -> None:
     high = BASE | 0xFFFF << 48
     old, elsewhere = LapseKind.FETCHED_OLD, LapseKind.FETCHED_ELSEWHERE
