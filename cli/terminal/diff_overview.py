@@ -13,6 +13,7 @@ SHOWN = 40
 """Functions of both sides, the most changed ones."""
 SHOWN_ALONE = 10
 """Functions of either side alone."""
+MOST_TABLES = 8
 
 _NUMBER = 10
 _NAME = WIDTH - 2 - 4 * (_NUMBER + 1)
@@ -47,6 +48,10 @@ def summary(diff: WholeDiff) -> Iterator[str]:
             f"data not compared: {diff.data_not_compared:,} instructions take what may change; "
             f"that of {diff.data:,} others was"
         )
+    if diff.tables_not_compared and ChangeKind.DATA in diff.kinds:
+        named = diff.tables_not_compared
+        more = f", ... ({len(named)})" if len(named) > MOST_TABLES else ""
+        yield f"data not compared, for no code takes it: {', '.join(named[:MOST_TABLES])}{more}"
     if diff.only_operands:
         yield f"{diff.only_operands:,} of the changed ones changed in nothing but operands"
     numbers = diff.functions_by_status()

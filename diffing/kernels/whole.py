@@ -82,13 +82,15 @@ class WholeDiff:
     ``skipped`` are names, of either side, of code that is too large for a function. ``data`` is how
     many instructions of the left take constant data, which was compared with it;
     ``data_not_compared`` how many take other data, of which only the place was.
+    ``tables_not_compared`` are the sections of data, of either side, that no code there takes
+    anything of: others read them, and they were not compared.
     """
 
     SCHEMA: ClassVar[str] = "relokit.whole-diff/1"
     DOCUMENT: ClassVar[Table] = {
         **shown("same", "changed", "left", "right", "totals"),
         "kinds": "kind_totals",
-        **shown("skipped", "data", "data_not_compared"),
+        **shown("skipped", "data", "data_not_compared", "tables_not_compared"),
         "functions": "reported",
     }
 
@@ -100,6 +102,7 @@ class WholeDiff:
     kinds: frozenset[ChangeKind] = frozenset(ChangeKind)
     data: int = 0
     data_not_compared: int = 0
+    tables_not_compared: tuple[str, ...] = ()
 
     @cached_property
     def _table(self) -> FunctionChanges:
@@ -213,6 +216,7 @@ def compare_kernels(
         kinds=wanted,
         data=int((one.targets >= 0).sum()),
         data_not_compared=one.others,
+        tables_not_compared=tuple(sorted({*one.tables, *other.tables})),
     )
 
 

@@ -16,8 +16,9 @@ from relokit.diffing.read.extents import TYPE_HASH, is_writable
 from relokit.diffing.read.image_symbols import image_symbols
 from relokit.diffing.read.kernel_data import CODE_LETTERS, constant_ranges, with_pointers
 from relokit.diffing.read.kernel_hashes import has_hashes, hashed
+from relokit.diffing.read.other_readers import linked_tables, placed_tables
 from relokit.diffing.read.references import Ints
-from relokit.diffing.read.routine import DiffError
+from relokit.diffing.read.routine import DiffError, Extent
 from relokit.diffing.read.sides import MAX_FILE
 from relokit.linker.elf.elf_reader import read_code, read_object
 from relokit.linker.elf_format import ELF_MAGIC, ET_REL
@@ -50,6 +51,8 @@ class ProgramSource:
     linked: bool = False
     hashed: Ints = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
     """Ascending offsets of the functions that have the hash of their type in front of them."""
+    tables: tuple[Extent, ...] = field(default=(), repr=False)
+    """Sections of data, those of an ELF file: others may be their readers."""
 
 
 def read_program(path: str, files: Files) -> ProgramSource:
@@ -75,11 +78,12 @@ def read_program(path: str, files: Files) -> ProgramSource:
             hashed=_hashed(image, symbols),
         )
     if content[16:18] == struct.pack("<H", ET_REL):
-        return _linked(placed_object(read_object(content, path, to_link=False), path), path)
-    return _linked(read_code(content, path), path)
+        placed = placed_object(read_object(content, path, to_link=False), path)
+        return _linked(placed, path, placed_tables(placed))
+    return _linked(read_code(content, path), path, linked_tables(content, path))
 
 
-def _linked(image: Image, path: str) -> ProgramSource:
+def _linked(image: Image, path: str, tables: tuple[Extent, ...]) -> ProgramSource:
     code = [one for one in image.sections if _is_code(one)]
     near = range(
         min((one.va for one in code), default=0) - MAX_APART,
@@ -97,7 +101,10 @@ def _linked(image: Image, path: str) -> ProgramSource:
     )
     if not any(letter == "t" for _, _, letter in named):
         raise DiffError("names no function", where=path, hint="give one that is not stripped")
-    # What comes last ends with the code.
+    # What comes last in a section of code ends with that, and what comes last at all with the code.
+    begun = {address for address, _, _ in named}
+    code_ends = {one.va + one.size - base for one in code} - begun
+    named = sorted([*named, *((end, "", "d") for end in code_ends)])
     named.append((max(len(flat), named[-1][0]), "", "d"))
     offsets, names, letters = zip(*named, strict=True)
     constant = _edges(
@@ -116,6 +123,7 @@ def _linked(image: Image, path: str) -> ProgramSource:
         constant=constant,
         size=max(size, len(flat)),
         linked=True,
+        tables=tables,
         hashed=np.array(sorted(at + TYPE_HASH - base for _, at in found.hashes), np.int64),
     )
 

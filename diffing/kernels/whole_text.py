@@ -29,6 +29,7 @@ from relokit.diffing.kernels.whole_places import (
 from relokit.diffing.kernels.whole_source import ProgramSource, read_program
 from relokit.diffing.read.extents import TYPE_HASH
 from relokit.diffing.read.kernel_data import LEAST_NAMED
+from relokit.diffing.read.other_readers import OF_A_KERNEL, untaken
 from relokit.diffing.read.references import (
     Flag,
     Flags,
@@ -97,6 +98,8 @@ class KernelText:
     skipped: tuple[str, ...] = ()
     others: int = 0
     """References to data that is not constant: only the place is compared."""
+    tables: tuple[str, ...] = ()
+    """Sections of data that no function takes anything of, so that none of it is compared."""
 
     def names_of(self, function: int) -> tuple[str, ...]:
         """All names of a function."""
@@ -203,7 +206,16 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
         variable_offsets=variable_offsets,
         skipped=tuple(table.names[index] for index in np.flatnonzero(code & ~whole).tolist()),
         others=int(others.sum()) - len(constant),
+        tables=_tables(program, reader.target[taken]),
     )
+
+
+def _tables(program: ProgramSource, taken: Ints) -> tuple[str, ...]:
+    if not program.linked:
+        return (OF_A_KERNEL,)
+    if not program.tables:
+        return ()
+    return tuple(untaken(program.tables, program.base, np.unique(taken).tolist()))
 
 
 def _take_hashes(offsets: Ints, sizes: Ints, own: Flags) -> None:

@@ -223,7 +223,7 @@ class Side:
     has. ``sections`` are those that hold code. ``target`` is what it was built for, ``kernel`` the
     opened file that it was cut out of, where it is one of these. ``hashes`` are the VAs of the
     words of type hashes in front of routines, by the routine's name. ``tables`` are the sections of
-    an object that are loaded and hold data, which is for others to find (``__ex_table``).
+    an ELF file that are loaded and hold data, which is for others to find (``__ex_table``).
     """
 
     name: str

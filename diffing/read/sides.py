@@ -181,9 +181,11 @@ def _source_side(path: str, content: memoryview, encoder: Encoder) -> Side:
 
 
 def _elf_side(path: str, content: memoryview, symbol: str | None) -> Side:
+    from relokit.diffing.read.other_readers import linked_tables
     from relokit.linker.elf.elf_reader import read_code, read_object
 
     kind = struct.unpack_from("<H", content, 16)[0] if len(content) >= 18 else None
     if kind == ET_REL:
         return object_side(read_object(content, path, to_link=False), path, wanted=symbol)
-    return image_side(read_code(content, path), path, wanted=symbol)
+    side = image_side(read_code(content, path), path, wanted=symbol)
+    return side if symbol else replace(side, tables=linked_tables(content, path))

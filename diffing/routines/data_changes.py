@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -117,9 +117,15 @@ class DataFollower:
                 yield _Visit((hashes[0], hashes[1]), label, users, TYPE_HASH)
 
     def _tables(self) -> Iterator[_Visit]:
-        """Sections of two objects of which no code here takes anything, so others do: by piece."""
+        """Sections of which no code here takes anything, so others do: of two objects by piece."""
         left, right = (_numbered(side.tables) for side in self._sides)
-        if not all(side.part for side in self._sides) or not (left or right):
+        if not (left or right):
+            return
+        if not all(side.part for side in self._sides):
+            # Linked, there is no telling what their numbers stand for.
+            self.left_out.update(
+                dict.fromkeys(sorted({*self._untaken(left), *self._untaken(right)}))
+            )
             return
         self.left_out.update(dict.fromkeys(sorted(left.keys() ^ right.keys())))
         for name, one in left.items():
@@ -143,6 +149,9 @@ class DataFollower:
                 if len(ends) > 1:
                     break
                 offset += ends.pop()
+
+    def _untaken(self, tables: Mapping[str, Extent]) -> Iterator[str]:
+        return (name for name, one in tables.items() if one.address not in self._taken)
 
     def _data(self, visit: _Visit) -> tuple[Datum, Datum] | None:
         """Both pieces of data, as far as they are to be compared; None where there are not two."""

@@ -7,14 +7,19 @@ from pathlib import Path
 import pytest
 
 from relokit.building import encoder
+from relokit.cli.terminal.diff_overview import summary
+from relokit.codegen.base.documents import document
 from relokit.codegen.gas.assembler import assemble
 from relokit.codegen.source import Unit
 from relokit.diffing.kernels.whole import WholeDiff, compare_kernels
 from relokit.diffing.read.image_symbols import image_symbols
 from relokit.diffing.read.references import branch_references, data_references
 from relokit.diffing.read.routine import DiffError
+from relokit.diffing.read.sides import read_sides
 from relokit.diffing.read.untyped import branch_targets
 from relokit.diffing.routines.classify import ChangeKind
+from relokit.diffing.routines.compare import compare
+from relokit.diffing.routines.report import summary as routine_summary
 from relokit.linker.elf.elf_writer import write_exec, write_rel
 from relokit.linker.image import Image
 from relokit.linker.link.linking import link
@@ -174,3 +179,38 @@ def test_a_relocation_that_is_not_known_is_named(tmp_path: Path) -> None:
     with pytest.raises(DiffError, match="311") as caught:
         compare_kernels(file, file)
     assert "--all" in (caught.value.hint or "")
+
+
+OTHERS = (
+    PROGRAM
+    + """
+        .section __ex_table, "a"
+        .balign 4
+        .long 3, 4
+"""
+)
+WITH_TABLE = HERE.replace(".rodata :", "__ex_table : { *(__ex_table) } .rodata :")
+
+
+def test_a_table_that_only_others_read_is_not_compared_and_told(tmp_path: Path) -> None:
+    """Whether it differs or not: nothing is green that nobody looked at."""
+    assert WITH_TABLE != HERE
+    for other in (OTHERS, OTHERS.replace(".long 3", ".long 5")):
+        diff = compared(tmp_path, image(OTHERS, WITH_TABLE), image(other, WITH_TABLE))
+        assert diff.same
+        assert diff.tables_not_compared == ("__ex_table",)
+        said = "\n".join(summary(diff))
+        assert "data not compared, for no code takes it: __ex_table" in said
+        assert document(diff)["tables_not_compared"] == ["__ex_table"]
+    assert not compared(tmp_path, image(PROGRAM), image(PROGRAM)).tables_not_compared
+
+
+def test_a_table_of_a_linked_file_is_told_where_routines_are_compared(tmp_path: Path) -> None:
+    path = tmp_path / "t.elf"
+    path.write_bytes(write_exec(image(OTHERS, WITH_TABLE)))
+    diff = compare(*read_sides(str(path), str(path), encoder))
+    assert diff.same
+    assert "__ex_table" in diff.data_not_compared
+    assert "data not compared: " in routine_summary(diff)
+    one = compare(*read_sides(f"{path}:go", f"{path}:go", encoder))
+    assert "__ex_table" not in one.data_not_compared

@@ -1,0 +1,53 @@
+"""Data of a linked file, by section: of what no code takes anything of, others are readers."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+
+from relokit.codegen.object import SectionFlag, SectionType
+from relokit.diffing.read.routine import Extent
+from relokit.linker.elf.elf_file import ElfFile
+from relokit.linker.elf_format import (
+    ET_DYN,
+    ET_EXEC,
+    SHF_COMPRESSED,
+    SHT_FINI_ARRAY,
+    SHT_INIT_ARRAY,
+    SHT_PREINIT_ARRAY,
+)
+from relokit.linker.image import Image
+
+OF_A_KERNEL = "what no instruction takes, as of __ex_table and .altinstructions"
+"""What is said of a kernel Image, whose sections have no names."""
+_KINDS = (SectionType.PROGBITS, SHT_INIT_ARRAY, SHT_FINI_ARRAY, SHT_PREINIT_ARRAY)
+
+
+def linked_tables(content: bytes | memoryview, path: str) -> tuple[Extent, ...]:
+    """The loaded data of a linked ELF file, by section; raises FormatError for a damaged one."""
+    return tuple(
+        Extent(one.name, one.address, one.size)
+        for one in ElfFile(content, path, ET_EXEC, ET_DYN).sections
+        if one.type in _KINDS
+        and one.size
+        and one.flags & SectionFlag.ALLOC
+        and not one.flags & (SectionFlag.EXEC | SHF_COMPRESSED)
+    )
+
+
+def placed_tables(image: Image) -> tuple[Extent, ...]:
+    """The same of an object that was placed; merged constants belong to what takes them."""
+    return tuple(
+        Extent(one.name, one.va, one.size)
+        for one in image.sections
+        if one.data and not one.flags & (SectionFlag.EXEC | SectionFlag.MERGE)
+    )
+
+
+def untaken(tables: Iterable[Extent], base: int, taken: Sequence[int]) -> Iterator[str]:
+    """Names of those in which none of the ascending offsets ``taken`` from VA ``base`` lies."""
+    for one in tables:
+        start = one.address - base
+        at = bisect_left(taken, start)
+        if at == len(taken) or taken[at] >= start + one.size:
+            yield one.name
