@@ -48,6 +48,9 @@ static uint32_t refuse(void *engine, struct mmu *mmu, uint64_t fault, uint64_t a
 {
 	uint64_t *blocks = (uint64_t *)(uintptr_t)mmu->blocks;
 
+	/* What comes after it in the block is not carried out. */
+	if (mmu->recorder)
+		leave_loop(engine, (struct recorder *)(uintptr_t)mmu->recorder);
 	mmu->fault = fault;
 	mmu->access = MAINTENANCE;
 	mmu->pc = mmu_read(engine, mmu, REG_PC);

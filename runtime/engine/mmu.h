@@ -100,6 +100,7 @@ struct fill {
 };
 
 struct recorder;
+void leave_loop(void *engine, struct recorder *recorder);
 void record_fill(void *engine, struct recorder *recorder, const struct fill *fill,
 		 const struct walk_regime *regime, const struct walk_result *walk);
 

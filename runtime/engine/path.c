@@ -4,7 +4,7 @@
  * all is kept.
  */
 
-#include "native.h"
+#include "recorder.h"
 
 enum { PATH_HEAD = 1 << 10, PATH_TAIL = 1 << 13, EXECUTED = 1 << 14, LOOKED_AT = 64 };
 
@@ -21,11 +21,11 @@ struct executed {
 };
 
 /*
- * `instructions` is the address of what counts them. Of `used` entries the last ones are a ring.
+ * `recorder` is the address of what counts instructions. Of `used` entries the last ones are a ring.
  * `lost` says that there was no room for one of `executed`.
  */
 struct path {
-	uint64_t instructions, used, lost;
+	uint64_t recorder, used, lost;
 	struct path_block blocks[PATH_HEAD + PATH_TAIL];
 	struct executed executed[EXECUTED];
 };
@@ -80,19 +80,28 @@ static void close_block(struct path *path, uint64_t instructions)
 void end_path(struct path *path)
 {
 	if (path->used)
-		close_block(path, *(const uint64_t *)(uintptr_t)path->instructions);
+		close_block(path, ((const struct recorder *)(uintptr_t)path->recorder)->instructions);
 }
 
 /* UC_HOOK_BLOCK: comes before the block's first instruction is counted. */
 void record_block(void *engine, uint64_t pc, uint32_t size, struct path *path)
 {
-	uint64_t before = *(const uint64_t *)(uintptr_t)path->instructions;
+	struct recorder *r = (struct recorder *)(uintptr_t)path->recorder;
 	struct path_block *last = path->used ? entry(path, path->used - 1) : NULL;
+	uint64_t before;
 
-	(void)engine;
+	if (r->loop) {
+		if (last && last->times != UINT32_MAX && loop_goes_on(r, pc, size)) {
+			last->times++;
+			return;
+		}
+		leave_loop(engine, r);
+	}
+	before = r->instructions;
 	if (last && last->pc == pc && last->length == size / 4 && last->times != UINT32_MAX &&
 	    last->before + (uint64_t)last->length * last->times == before) {
 		last->times++;
+		begin_loop(engine, r, pc, size);
 		return;
 	}
 	if (last)

@@ -6,9 +6,6 @@
 
 #include "recorder.h"
 
-/* PAR_EL1: the one register whose reading is of interest, because AT wrote it. */
-#define PAR_EL1 0xc3a0
-
 const struct shared recorder_shared[] = {
 	SHARED(KIND_LOAD), SHARED(KIND_STORE), SHARED(KIND_FETCH), SHARED(KIND_FILL),
 	SHARED(KIND_DC), SHARED(KIND_IC), SHARED(KIND_TLBI), SHARED(KIND_AT), SHARED(KIND_SYS),
@@ -23,27 +20,6 @@ const struct shared recorder_shared[] = {
 	SHARED(REG_SP), SHARED(REG_X0), SHARED(REG_X29), SHARED(REG_X30),
 	SHARED_SIZE(struct record), SHARED_END,
 };
-
-/* Extension of a register offset (DDI 0487, ExtendReg). */
-static uint64_t extend(uint64_t value, unsigned option, unsigned shift)
-{
-	if (option == 2)
-		value = (uint32_t)value;
-	else if (option == 6)
-		value = (uint64_t)(int64_t)(int32_t)value;
-	return value << shift;
-}
-
-static uint64_t address_of(void *engine, const struct recorder *r, const struct cached *at,
-			   uint64_t pc)
-{
-	const struct decoded *op = &at->decoded;
-	uint64_t base = at->base ? read_any(engine, r, at->base) : op->base == BASE_PC ? pc : 0;
-
-	if (op->index != NO_REGISTER)
-		base += extend(read_x(engine, r, op->index), op->extend, op->shift);
-	return base + (uint64_t)(int64_t)op->offset;
-}
 
 /* The key of the ranges of a plain load or store, or of maintenance by address; 0 for the rest. */
 static uint64_t simple_key(const struct decoded *op)
@@ -159,22 +135,6 @@ static SLOW void look_at(void *engine, struct recorder *r, struct cached *at, ui
 		record_fetch(engine, r, at, pc);
 }
 
-static SLOW void begin_other(void *engine, struct recorder *r, struct cached *at, uint64_t pc)
-{
-	unsigned kind = at->decoded.kind;
-
-	if (kind >= KIND_SVC && kind <= KIND_ERET) {
-		record_call(engine, r, &at->decoded, pc);
-		return;
-	}
-	if (kind == KIND_MRS && at->decoded.encoding != PAR_EL1)
-		return;
-	r->pending = at;
-	r->pending_pc = pc;
-	r->pending_va = kind == KIND_ACCESS ? address_of(engine, r, at, pc)
-					    : read_x(engine, r, at->decoded.operand);
-}
-
 static int is_new(const struct recorder *r, const struct cached *at, uint64_t pc)
 {
 	return at->decoded.word != r->words[pc / 4 % PAGE_WORDS] || at->fetched != r->page->stamp;
@@ -185,14 +145,12 @@ static int is_in_page(const struct recorder *r, uint64_t pc)
 	return (pc & -(uint64_t)PAGE_BYTES) == r->page_va;
 }
 
-static SLOW void record_step(void *engine, struct recorder *r, uint64_t pc)
+/* The instruction at `pc` is begun; `va` is what it accesses, if that is known already. */
+void record_begun(void *engine, struct recorder *r, uint64_t pc, const uint64_t *va)
 {
 	struct cached *at = r->pending, *before = at;
 
 	if (at) {
-		/* The rest of a block whose instruction was refused. */
-		if (((const struct mmu *)(uintptr_t)r->mmu)->doomed)
-			return;
 		if (pc == r->pending_pc + 4 && grow_surely(r, at, r->pending_va))
 			r->pending = NULL;
 		else
@@ -208,8 +166,9 @@ static SLOW void record_step(void *engine, struct recorder *r, uint64_t pc)
 	if (is_new(r, at, pc))
 		look_at(engine, r, at, pc);
 	if (at->key) {
-		r->pending_va = base_of(engine, r, at, pc, before) +
-				(uint64_t)(int64_t)at->decoded.offset;
+		r->pending_va = va ? *va
+				   : base_of(engine, r, at, pc, before) +
+					     (uint64_t)(int64_t)at->decoded.offset;
 		r->pending = at;
 		r->pending_pc = pc;
 	} else if (at->decoded.kind != KIND_PLAIN) {
@@ -218,12 +177,24 @@ static SLOW void record_step(void *engine, struct recorder *r, uint64_t pc)
 	r->instructions++;
 }
 
+static SLOW void record_step(void *engine, struct recorder *r, uint64_t pc)
+{
+	/* The rest of a block whose instruction was refused. */
+	if (r->pending && ((const struct mmu *)(uintptr_t)r->mmu)->doomed)
+		return;
+	record_begun(engine, r, pc, NULL);
+}
+
 /* UC_HOOK_CODE. Most instructions do nothing, and come after one that did nothing. */
 void record_instruction(void *engine, uint64_t pc, uint32_t size, struct recorder *r)
 {
 	const struct cached *at;
 
 	(void)size;
+	if (r->loop) {
+		r->reached = pc;
+		return;
+	}
 	if (!r->pending && is_in_page(r, pc)) {
 		at = &r->page->ops[pc / 4 % PAGE_WORDS];
 		if (!is_new(r, at, pc) && at->decoded.kind == KIND_PLAIN) {
@@ -237,6 +208,7 @@ void record_instruction(void *engine, uint64_t pc, uint32_t size, struct recorde
 /* The window ends before the instruction at `pc`. */
 void end_recording(void *engine, struct recorder *r, uint64_t pc)
 {
+	leave_loop(engine, r);
 	if (r->pending)
 		record_pending(engine, r, pc);
 	close_streams(r);

@@ -43,6 +43,11 @@ enum {
 	/* The most that one maintenance instruction may reach: CTR_EL0.CWG (DDI 0487, D19.2). */
 	MAX_GRANULE = 2048,
 	MAX_STRIDE = 4096,
+	/* Loops remembered; and what one has at most. */
+	LOOPS = 16,
+	LOOP_WORDS = 64,
+	LOOP_BASES = 4,
+	LOOP_ACCESSES = 32,
 };
 
 /* No VA of a page: the low bits of those are clear. */
@@ -88,10 +93,34 @@ struct told {
 	uint64_t key, turn;
 };
 
+/* A base register of a loop: its value when a round begins, and what a round adds to it. */
+struct loop_base {
+	uint64_t va, step;
+	uint32_t number, id;
+};
+
+/* An instruction of a loop, the `word`-th, accesses `offset` from what `base` is when a round begins. */
+struct loop_access {
+	struct cached *at;
+	uint64_t offset;
+	uint32_t word, base;
+};
+
+/* The block of `size` bytes from `pc` on, in a page as of `stamp`; if `known`, what a round does. */
+struct loop {
+	uint64_t pc, stamp;
+	struct code_page *page;
+	uint32_t size, known, used, accesses;
+	struct loop_base bases[LOOP_BASES];
+	struct loop_access access[LOOP_ACCESSES];
+	uint32_t words[LOOP_WORDS];
+};
+
 /*
  * One CPU's recorder. The first row is given by Python (`line` and `instruction_line` in bytes,
  * `zero_block` of DC ZVA), the second is read by it: records, instructions begun, and at how many
- * of them the buffer was full (NO_ADDRESS if it never was).
+ * of them the buffer was full (NO_ADDRESS if it never was). While it is in a `loop`, `rounds` of it are
+ * over and `reached` is the last instruction begun; nothing else of it is up to date.
  */
 struct recorder {
 	uint64_t records, capacity, read_register, control, mmu, line, instruction_line, zero_block;
@@ -101,6 +130,8 @@ struct recorder {
 	uint64_t el, page_va, epoch, stamps, generation, turn;
 	struct code_page *page;
 	const uint32_t *words;
+	struct loop *loop;
+	uint64_t rounds, reached;
 	struct cached *pending;
 	uint64_t pending_pc, pending_va, vectors_told;
 	struct record vectors;
@@ -108,6 +139,7 @@ struct recorder {
 	struct stream streams[STREAMS];
 	struct translation translations[TRANSLATIONS];
 	struct told told[TOLD];
+	struct loop loops[LOOPS];
 	struct code_page pages[CODE_PAGES];
 };
 
@@ -145,6 +177,7 @@ static inline uint64_t base_of(void *engine, const struct recorder *r, const str
 
 /* recorder.c */
 void record_pending(void *engine, struct recorder *r, uint64_t pc);
+void record_begun(void *engine, struct recorder *r, uint64_t pc, const uint64_t *va);
 
 /* recorder_streams.c */
 int grow_range(struct recorder *r, uint8_t *hint, uint64_t key, uint64_t va, uint64_t length);
@@ -156,7 +189,12 @@ void close_streams(struct recorder *r);
 /* recorder_events.c */
 void record_system(void *engine, struct recorder *r, const struct cached *done);
 void record_vectors(void *engine, struct recorder *r, uint64_t pc);
-void record_call(void *engine, struct recorder *r, const struct decoded *op, uint64_t pc);
+void begin_other(void *engine, struct recorder *r, struct cached *at, uint64_t pc);
+
+/* recorder_loops.c */
+void begin_loop(void *engine, struct recorder *r, uint64_t pc, uint32_t size);
+int loop_goes_on(struct recorder *r, uint64_t pc, uint32_t size);
+void leave_loop(void *engine, struct recorder *r);
 
 /* recorder_pages.c */
 const struct translation *translate(void *engine, struct recorder *r, uint64_t va);

@@ -1,8 +1,9 @@
 """The recorder: what a CPU does in a window, as the ranges and events of a Trace.
 
 One native hook for each instruction (recorder.c) decodes what it has not seen before, by PA and
-word. The fills of the TLB tell PA and attributes, so they are those that the engine went by. A CPU
-that is not recorded pays nothing; one that is takes some three and a half times as long.
+word; what a loop does is recorded when it ends (recorder_loops.c). The fills of the TLB tell PA and
+attributes, so they are those that the engine went by. A CPU that is not recorded pays nothing; one
+that is takes some three times as long.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ native.check_shared(
 _library.recorder_bytes.restype = ctypes.c_uint64
 _PATH = np.dtype(
     [
-        ("instructions", "<u8"),
+        ("recorder", "<u8"),
         ("used", "<u8"),
         ("lost", "<u8"),
         ("head", PATH_BLOCK, PATH_HEAD),
@@ -145,8 +146,7 @@ class Recorder(Counting):
         state.zero_block = 4 << (self._start["DCZID_EL0"] & 0xF)
         state.full_at, state.el, state.page_va = MASK64, MASK64, _NO_PAGE
         self._path = np.zeros(1, _PATH)
-        counted = _NativeRecorder.instructions.offset
-        self._path["instructions"] = self._memory.ctypes.data + counted
+        self._path["recorder"] = self._memory.ctypes.data
         super().__enter__()
         cpu.mmu.tell(self._memory.ctypes.data)
         cpu.on_exception = self._on_exception

@@ -2,6 +2,9 @@
 
 #include "recorder.h"
 
+/* PAR_EL1: the one register whose reading is of interest, because AT wrote it. */
+#define PAR_EL1 0xc3a0
+
 /* op2 of SPSR_ELx and ELR_ELx, S3_x_C4_C0 (DDI 0487, D24.2). */
 enum { SPSR, ELR };
 /* From VBAR_ELx: IRQ, from a lower level, or from the same by the stack pointer in use. */
@@ -105,7 +108,7 @@ void record_system(void *engine, struct recorder *r, const struct cached *done)
 }
 
 /* SVC, HVC, SMC and ERET are followed by what they lead to, if that is an exception too. */
-void record_call(void *engine, struct recorder *r, const struct decoded *op, uint64_t pc)
+static void record_call(void *engine, struct recorder *r, const struct decoded *op, uint64_t pc)
 {
 	struct record call = {
 		.kind = op->kind, .pc = pc, .encoding = op->encoding, .el = (uint8_t)r->el,
@@ -121,6 +124,44 @@ void record_call(void *engine, struct recorder *r, const struct decoded *op, uin
 	change_level(r);
 }
 
+/* Extension of a register offset (DDI 0487, ExtendReg). */
+static uint64_t extend(uint64_t value, unsigned option, unsigned shift)
+{
+	if (option == 2)
+		value = (uint32_t)value;
+	else if (option == 6)
+		value = (uint64_t)(int64_t)(int32_t)value;
+	return value << shift;
+}
+
+static uint64_t address_of(void *engine, const struct recorder *r, const struct cached *at,
+			   uint64_t pc)
+{
+	const struct decoded *op = &at->decoded;
+	uint64_t base = at->base ? read_any(engine, r, at->base) : op->base == BASE_PC ? pc : 0;
+
+	if (op->index != NO_REGISTER)
+		base += extend(read_x(engine, r, op->index), op->extend, op->shift);
+	return base + (uint64_t)(int64_t)op->offset;
+}
+
+/* What is more, or less, than one access by a base register, is begun at `pc`. */
+SLOW void begin_other(void *engine, struct recorder *r, struct cached *at, uint64_t pc)
+{
+	unsigned kind = at->decoded.kind;
+
+	if (kind >= KIND_SVC && kind <= KIND_ERET) {
+		record_call(engine, r, &at->decoded, pc);
+		return;
+	}
+	if (kind == KIND_MRS && at->decoded.encoding != PAR_EL1)
+		return;
+	r->pending = at;
+	r->pending_pc = pc;
+	r->pending_va = kind == KIND_ACCESS ? address_of(engine, r, at, pc)
+					    : read_x(engine, r, at->decoded.operand);
+}
+
 /* An exception taken to `el`, `pc` being the address it returns to. */
 void record_exception(void *engine, struct recorder *r, uint64_t pc, uint64_t far, uint64_t esr,
 		      uint64_t offset, uint64_t el)
@@ -130,6 +171,7 @@ void record_exception(void *engine, struct recorder *r, uint64_t pc, uint64_t fa
 		.encoding = (uint16_t)offset, .el = (uint8_t)el, .count = 1,
 	};
 
+	leave_loop(engine, r);
 	if (r->pending)
 		record_pending(engine, r, pc);
 	taken.before = r->instructions;
@@ -140,9 +182,10 @@ void record_exception(void *engine, struct recorder *r, uint64_t pc, uint64_t fa
 /* The instruction at `pc` was begun, as the hook was told, and an interrupt came before it. */
 void withdraw_instruction(void *engine, struct recorder *r, uint64_t pc)
 {
-	const struct record *last = (struct record *)(uintptr_t)r->records + r->used;
+	const struct record *last;
 
-	(void)engine;
+	leave_loop(engine, r);
+	last = (struct record *)(uintptr_t)r->records + r->used;
 	r->instructions--;
 	r->pending = NULL;
 	if (!r->used)

@@ -138,6 +138,7 @@ void record_fill(void *engine, struct recorder *r, const struct fill *fill,
 	};
 	int known;
 
+	leave_loop(engine, r);
 	/* Where the next instruction is fetched, the one before has been carried out. */
 	if (r->pending && fill->access == MEM_FETCH && fill->pc == r->pending_pc + 4)
 		record_pending(engine, r, fill->pc);
