@@ -11,7 +11,7 @@ TREE := build/tree/relokit
 # What the committed campaign of mutants is of (docs/mutants.md).
 STATES ?= 0,9,12,15
 
-.PHONY: run test explore check bench bench-page bench-history bench-compare tools format clean mutants docs/rules.md docs/caches.md docs/time.md docs/boots.json
+.PHONY: run test explore check bench bench-page bench-history bench-compare tools format clean mutants docs/rules.md docs/caches.md docs/time.md docs/boots.json docs/handovers.json
 .DELETE_ON_ERROR:
 
 run: $(STAMP)  ## run the main job: relocate the demo kernel (ARGS= passes options on)
@@ -59,6 +59,9 @@ suites: $(STAMP) tools  ## GNU's and LLVM's own test files compared: a minute or
 
 docs/boots.json: $(STAMP) tools  ## shipped kernels booted on the board, in every regime: a minute
 	cd tests && ../$(BIN)/python -m support.boots
+
+docs/handovers.json: $(STAMP) tools  ## QEMU and the emulator from one snapshot, every kernel and regime: some minutes
+	cd tests && ../$(BIN)/python -m support.hand_overs
 
 docs/rules.md: $(STAMP)  ## the page of the rules, from the book
 	$(BIN)/python -m relokit.runtime.judge.rules_page > $@

@@ -106,15 +106,14 @@ def record(
     with ExitStack() as stack:
         if attach is None:
             qemu = stack.enter_context(started(opened, arguments, crash=crash))
-            client, path, base = qemu.client, qemu.ram, RAM_BASE
+            client, ram, base = qemu.client, qemu.ram, RAM_BASE
         else:
             client = stack.enter_context(closing(attached(attach.address)))
-            path, base = attach.ram, attach.base
+            ram = open_file(attach.ram, what="the file that RAM is", limit=MAX_RAM_FILE)
+            base = attach.base
         capture = Capture(client, opened, seconds, report)
         kimage = capture.to_last_branch()
-        machine = capture.stopped(
-            base, open_file(path, what="the file that RAM is", limit=MAX_RAM_FILE), kimage
-        )
+        machine = capture.stopped(base, ram, kimage)
         size = write_down(directory, machine, kernel, packed=packed)
     return _recorded(directory, kernel, machine, size)
 

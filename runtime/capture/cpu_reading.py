@@ -23,6 +23,7 @@ REDISTRIBUTOR = 1 << 17
 GICR_CTLR, GICR_PROPBASER, GICR_PENDBASER, GICR_PIDR2 = 0x0, 0x70, 0x78, 0xFFE8
 ITS_BASE = 0x0808_0000
 """Of QEMU's virt (hw/arm/virt.c)."""
+GITS_CBASER, GITS_CWRITER, GITS_CREADR = 0x80, 0x88, 0x90
 GITS_CTLR, GITS_BASER, GITS_PIDR2, BASERS = 0x0, 0x100, 0xFFE8, 8
 
 
@@ -80,5 +81,6 @@ def devices(client: GdbClient, cpus: int) -> Devices | None:
     its = []
     if word(ITS_BASE + GITS_PIDR2, 4):
         basers = tuple(word(ITS_BASE + GITS_BASER + 8 * n, 8) for n in range(BASERS))
-        its.append(Its(word(ITS_BASE + GITS_CTLR, 4), basers))
+        commands = (word(ITS_BASE + at, 8) for at in (GITS_CBASER, GITS_CWRITER, GITS_CREADR))
+        its.append(Its(word(ITS_BASE + GITS_CTLR, 4), basers, *commands))
     return Devices(tuple(redistributors), tuple(its))

@@ -48,6 +48,11 @@ class GdbClient:
         self._pending = b""
         self._socket.settimeout(ANSWER_SECONDS)
 
+    @property
+    def connection(self) -> socket.socket:
+        """What it speaks over, between two questions."""
+        return self._socket
+
     def close(self) -> None:
         """End the connection; the machine stays as it is."""
         self._socket.close()

@@ -17,6 +17,7 @@ from threading import Thread
 from types import TracebackType
 
 from relokit.codegen.base.errors import MachineError
+from relokit.codegen.base.host_file import HostFile, open_file
 from relokit.runtime.capture.gdb import GdbClient
 
 PROGRAM = "qemu-system-aarch64"
@@ -27,7 +28,7 @@ LOG_LINE = 300
 LINES_TOLD = 6
 DEFAULT_MEMORY = 1 << 30
 LEAST_MEMORY, MOST_MEMORY = 64 << 20, 1 << 40
-RAM = "relokit-ram"
+RAM, RAM_FILE = "relokit-ram", "ram"
 RESERVED = ("-gdb", "-s", "-S", "-kernel", "-mem-path", "-daemonize", "-incoming", "-loadvm")
 """What says how QEMU is driven: that is ours."""
 _SIZE = re.compile(r"(?:size=)?(\d+)([KMGT]?)B?(?:,.*)?", re.IGNORECASE)
@@ -64,8 +65,9 @@ class Qemu:
 
     ``initrd`` is what it finds beside those, ``cmdline`` if they have no -append.
 
-    Its RAM is the file ``ram`` while it runs. Use as a context manager. Raises MachineError with
-    QEMU's own words if it does not start.
+    Its RAM is the file ``ram``, which has no name any more once QEMU has been reached: nothing is
+    left if we are killed. Use as a context manager. Raises MachineError with QEMU's own words if it
+    does not start.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class Qemu:
             )
         self.memory = memory_of(arguments)
         self._directory = Path(tempfile.mkdtemp(prefix="relokit-record-"))
-        self.ram = self._directory / "ram"
+        self._ram: HostFile | None = None
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._process: subprocess.Popen[bytes] | None = None
         self._client: GdbClient | None = None
@@ -99,6 +101,9 @@ class Qemu:
             self._reader = Thread(target=self._read, daemon=True)
             self._reader.start()
             self._client = GdbClient(self._connected(), PROGRAM)
+            # It has read its files, and has RAM mapped.
+            self._ram = open_file(self._directory / RAM_FILE, what="RAM", limit=MOST_MEMORY)
+            shutil.rmtree(self._directory)
         except BaseException:
             self.close()
             raise
@@ -123,6 +128,12 @@ class Qemu:
         """The connection to its stub."""
         assert self._client is not None
         return self._client
+
+    @property
+    def ram(self) -> HostFile:
+        """Its RAM, as long as it runs."""
+        assert self._ram is not None
+        return self._ram
 
     @property
     def said(self) -> str:
@@ -156,7 +167,7 @@ class Qemu:
     ) -> subprocess.Popen[bytes]:
         own = [
             *("-object", f"memory-backend-file,id={RAM},size={self.memory},"
-              f"mem-path={self.ram},share=on"),
+              f"mem-path={self._directory / RAM_FILE},share=on"),
             *("-m", str(self.memory >> 20)),
             *("-kernel", str(kernel)),
             *("-gdb", f"unix:{self._directory / 'gdb'},server=on,wait=off", "-S"),

@@ -12,7 +12,7 @@ from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.snapshot.snapshot import CpuSnapshot, Devices, Power, Snapshot
 
 # Fields: ARM IHI 0069, 12.11 (GICR_CTLR, GICR_PROPBASER, GICR_PENDBASER), 12.19 (GITS_CTLR,
-# GITS_BASERn).
+# GITS_BASERn, GITS_CBASER, GITS_CWRITER, GITS_CREADR).
 ENABLED = 1
 ID_BITS = 0x1F
 LARGEST_ID_BITS = 31
@@ -21,6 +21,8 @@ CONFIG_PA = (1 << 52) - (1 << 12)
 PENDING_PA = (1 << 52) - (1 << 16)
 BASER_VALID = 1 << 63
 BASER_PAGES = {0: 1 << 12, 1: 1 << 14, 2: 1 << 16, 3: 1 << 16}
+CBASER_PA = (1 << 52) - (1 << 12)
+CBASER_OFFSET = (1 << 20) - (1 << 5)
 BASER_PA = (1 << 48) - (1 << 12)
 
 
@@ -54,6 +56,11 @@ def _tables(devices: Devices) -> Iterator[DeviceTable]:
                     # Of such pages, bits 51:48 are where smaller ones have 15:12.
                     base = base & -page | (baser >> 12 & 0xF) << 48
                 yield DeviceTable(f"GITS_BASER{number}", baser, base, ((baser & 0xFF) + 1) * page)
+        offsets = (one & CBASER_OFFSET for one in (its.cwriter, its.creadr))
+        if its.ctlr & ENABLED and its.cbaser & BASER_VALID and len(set(offsets)) > 1:
+            # Commands that it has not read yet: otherwise it reads none until it is given some.
+            base, size = its.cbaser & CBASER_PA, ((its.cbaser & 0xFF) + 1) << 12
+            yield DeviceTable("GITS_CBASER", its.cbaser, base, size)
 
 
 def _place(cpu: CpuSnapshot, memory: GuestMemory) -> int | None:

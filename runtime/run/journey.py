@@ -8,7 +8,7 @@ from typing import Protocol
 
 from relokit.codegen.facts import KEXEC_CONTROL_PAGE_SIZE
 from relokit.codegen.target import Regime, Target
-from relokit.runtime.arch.exceptions import PSTATE_DAIF
+from relokit.runtime.arch.exceptions import PSTATE_DAIF, PSTATE_SPSEL
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.operations import OperationCounter
 from relokit.runtime.guest.memory import GuestMemory
@@ -65,6 +65,10 @@ def cpu_in_state(
         cpu.write(name, value)
     cpu.set_el(state.el)
     cpu.set_pstate(cpu.pstate & ~PSTATE_DAIF if state.pstate is None else state.pstate)
+    # Its bank is behind the stack pointer in use, where the CPU was at this level before.
+    stack = dict(state.sysregs).get(f"SP_EL{cpu.el if cpu.pstate & PSTATE_SPSEL else 0}")
+    if stack is not None:
+        cpu.set_sp(stack)
     for number, value in enumerate(state.x):
         cpu.set_x(number, value)
     return cpu

@@ -56,10 +56,13 @@ class Redistributor:
 
 @dataclass(frozen=True, slots=True)
 class Its:
-    """GITS_CTLR, and GITS_BASER0 to 7."""
+    """GITS_CTLR, GITS_BASER0 to 7, and of its commands GITS_CBASER, GITS_CWRITER, GITS_CREADR."""
 
     ctlr: int
     basers: tuple[int, ...]
+    cbaser: int = 0
+    cwriter: int = 0
+    creadr: int = 0
 
 
 @dataclass(frozen=True, slots=True)

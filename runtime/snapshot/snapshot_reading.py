@@ -38,6 +38,8 @@ MAX_PA = 1 << 52
 MAX_BANKS, MAX_EXTENTS, MAX_CPUS, MAX_REGISTERS = 64, 1 << 16, 512, 4096
 MAX_NAME = 255
 BASERS = 8
+COMMANDS = ("GITS_CBASER", "GITS_CWRITER", "GITS_CREADR")
+"""Of an ITS; they may be left out."""
 CUT_OFF = "it may be cut off: take the snapshot again"
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,16}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -299,6 +301,7 @@ def _devices(directory: Path) -> Devices | None:
             Its(
                 part.number(entry, "GITS_CTLR"),
                 tuple(part.hex(baser, "GITS_BASER") for baser in basers),
+                *(part.number(entry, name) if name in entry else 0 for name in COMMANDS),
             )
         )
     return Devices(tuple(redistributors), tuple(its))

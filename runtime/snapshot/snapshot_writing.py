@@ -202,7 +202,13 @@ def _devices(devices: Devices) -> dict[str, Any]:
             for one in devices.redistributors
         ],
         "its": [
-            {"GITS_CTLR": hex(one.ctlr), "GITS_BASER": [hex(baser) for baser in one.basers]}
+            {
+                "GITS_CTLR": hex(one.ctlr),
+                "GITS_BASER": [hex(baser) for baser in one.basers],
+                "GITS_CBASER": hex(one.cbaser),
+                "GITS_CWRITER": hex(one.cwriter),
+                "GITS_CREADR": hex(one.creadr),
+            }
             for one in devices.its
         ],
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,93 +13,40 @@ import numpy as np
 import pytest
 
 from relokit.codegen.base.errors import FormatError, MachineError
-from relokit.codegen.base.host_file import open_file
 from relokit.codegen.target import Regime
 from relokit.linker.kernel.opened import Files
-from relokit.runtime.capture.capture import Capture
 from relokit.runtime.found.crash_memory import crash_memory
 from relokit.runtime.judge.outcome import Outcome
-from relokit.runtime.kexec.job import RAM_BASE, Job, KexecPath
+from relokit.runtime.kexec.job import Job
 from relokit.runtime.live.taken_up import living_kernel, machine_of, state_of
-from relokit.runtime.run.prepare import open_cpu
-from relokit.runtime.snapshot.snapshot import GENERAL, CpuSnapshot, Power
+from relokit.runtime.snapshot.snapshot import GENERAL, Power
 from relokit.runtime.snapshot.snapshot_reading import read_snapshot
-from relokit.snapshots import convert, record, started, take_up, write_down
+from relokit.snapshots import convert, record, started, take_up
+from support.hand_overs import Seen, compare, machine, see
 
-MACHINE = (
-    *("-M", "virt,gic-version=3,virtualization=on", "-cpu", "cortex-a72"),
-    *("-smp", "2", "-m", "512M"),
-)  # fmt: skip
-COMPARED = (
-    "SCTLR", "TCR", "TTBR0", "TTBR1", "MAIR", "VBAR", "ELR", "SPSR", "ESR", "FAR",
-)  # fmt: skip
-PAGE = 4096
-SECONDS = 200.0
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A snapshot, and QEMU at the next kernel's purgatory: the CPU, and its RAM."""
-
-    directory: Path
-    vmcore: Path
-    cpu: CpuSnapshot
-    ram: bytes
+MACHINE = machine("6.1", Regime.NVHE)
 
 
 @pytest.fixture(scope="module")
 def seen(kernel_6_1: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    directory = tmp_path_factory.mktemp("snapshot") / "snapshot"
-    opened = Files().kernel(kernel_6_1)
-    with started(opened, MACHINE) as qemu:
-        capture = Capture(qemu.client, opened, SECONDS, lambda *_: None)
-        kimage = capture.to_last_branch()
-        ram = open_file(qemu.ram, what="RAM", limit=1 << 40)
-        stopped = capture.stopped(RAM_BASE, ram, kimage)
-        write_down(directory, stopped, kernel_6_1)
-        vmcore = directory.parent / "vmcore"
-        command = f"dump-guest-memory {vmcore}"
-        qemu.client.expect_ok(f"qRcmd,{command.encode().hex()}", "QEMU makes no dump")
-        machine, _ = machine_of(read_snapshot(directory), opened)
-        start = machine.stages[0].pc
-        machine.close()
-        capture.run_to_physical(start)
-        after = capture.stopped(RAM_BASE, ram, None)
-        return Seen(directory, vmcore, after.cpus[after.cpu], bytes(ram.content))
+    return see(kernel_6_1, MACHINE, tmp_path_factory.mktemp("snapshot"), dump=True)
 
 
 def test_qemu_and_our_machine_come_to_the_next_kernel_alike(seen: Seen) -> None:
-    snapshot = read_snapshot(seen.directory)
-    machine, crash = machine_of(snapshot, Files().kernel(seen.directory / "kernel"))
-    assert not crash
-    try:
-        job = Job(path=KexecPath.PURGATORY, plain=True)
-        cpu = open_cpu(machine)
-        # Up to what is entered first: RAM is compared before that does anything.
-        first = machine.stages[0]
-        stop = cpu.run(
-            machine.state.pc, until=first.pc, max_instructions=1 << 28, timeout_s=job.timeout
-        )
-        assert stop.reason.name == "REACHED"
-        theirs = seen.cpu.registers
-        assert cpu.pc == theirs["PC"] == first.pc
-        assert list(cpu.registers) == [theirs[f"X{number}"] for number in range(31)]
-        assert cpu.pstate == theirs["CPSR"]
-        assert cpu.sp == theirs["SP"]
-        names = [f"{name}_EL{el}" for el in (1, 2) for name in COMPARED]
-        known = [name for name in (*names, "HCR_EL2") if name in theirs]
-        assert len(known) > 15
-        assert {name: cpu.read(name) for name in known if cpu.read(name) != theirs[name]} == {}
-        ours = machine.memory.pages(PAGE)
-        other = np.frombuffer(seen.ram, np.uint8).reshape(-1, PAGE)
-        assert ours.shape == other.shape == (131_072, PAGE)
-        assert np.flatnonzero((ours != other).any(axis=1)).tolist() == []
-    finally:
-        machine.close()
+    """One of them; all by ``make docs/handovers.json``."""
+    both = compare(seen)
+    assert {"X0", "X30", "SP", "PC", "CPSR", "TTBR1_EL1", "SCTLR_EL2"} <= set(both.registers)
+    assert (both.other_registers, both.other_pages) == ((), ())
+    assert both.pages == 131_072
 
 
 TOLD_BY_A_DUMP = {*GENERAL, "VBAR_EL1", "TTBR1_EL1"}
 ASID_AND_CNP = 0xFFFF << 48 | 1
+
+
+def vmcore_of(seen: Seen) -> Path:
+    assert seen.vmcore is not None
+    return seen.vmcore
 
 
 def beside(seen: Seen, path: Path, *lacks: str) -> Path:
@@ -118,7 +65,7 @@ def beside(seen: Seen, path: Path, *lacks: str) -> Path:
 def test_a_dump_by_qemu_is_the_same_machine(seen: Seen, kernel_6_1: Path, tmp_path: Path) -> None:
     place = tmp_path / "converted"
     registers = beside(seen, tmp_path / "beside")
-    convert(kernel_6_1, place, seen.vmcore, registers=registers, packed=True)
+    convert(kernel_6_1, place, vmcore_of(seen), registers=registers, packed=True)
     mine, theirs = read_snapshot(place), read_snapshot(seen.directory)
     assert (mine.banks, mine.extents) == (theirs.banks, theirs.extents)
     assert mine.ram.content == theirs.ram.content
@@ -138,7 +85,7 @@ def test_what_a_dump_lacks_or_contradicts_is_named(
 
     def refused(registers: Path | None, message: str) -> None:
         with pytest.raises(MachineError, match=message):
-            convert(kernel_6_1, place, seen.vmcore, registers=registers)
+            convert(kernel_6_1, place, vmcore_of(seen), registers=registers)
         assert not place.exists()
 
     lacks = ("SCTLR_EL1", "TCR_EL1", "TTBR0_EL1", "MAIR_EL1")
@@ -179,23 +126,23 @@ def test_it_is_judged_by_all_that_can_be(seen: Seen, outcome: Outcome, kernel_6_
 
 def test_the_memory_of_a_crash_kernel_is_found_by_its_name(seen: Seen) -> None:
     kernel = Files().kernel(seen.directory / "kernel")
-    machine, _ = machine_of(read_snapshot(seen.directory), kernel)
+    taken, _ = machine_of(read_snapshot(seen.directory), kernel)
     try:
         snapshot = read_snapshot(seen.directory)
-        living = living_kernel(state_of(snapshot, machine.memory), kernel)
+        living = living_kernel(state_of(snapshot, taken.memory), kernel)
         base, size = 0x5000_0000, 0x1000_0000
         # Nothing is set aside in this one.
         with pytest.raises(MachineError, match="no memory of a crash kernel"):
-            crash_memory(machine.memory, living, base)
-        words = machine.memory.u64(living.pa, living.file.header.image_size // 8)
+            crash_memory(taken.memory, living, base)
+        words = taken.memory.u64(living.pa, living.file.header.image_size // 8)
         name = living.va + bytes(living.file.image).index(b"\0Crash kernel\0") + 1
         for slot in np.flatnonzero(words == np.uint64(name)).tolist():
             words[slot - 2 : slot] = base, base + size - 1
-        assert crash_memory(machine.memory, living, base + size - 1) == (base, size)
+        assert crash_memory(taken.memory, living, base + size - 1) == (base, size)
         with pytest.raises(MachineError, match="no memory of a crash kernel"):
-            crash_memory(machine.memory, living, base + size)
+            crash_memory(taken.memory, living, base + size)
     finally:
-        machine.close()
+        taken.close()
 
 
 Change = Callable[[dict[str, Any]], None]
@@ -295,3 +242,14 @@ def test_a_qemu_that_does_not_start_or_never_gets_there_is_ended_and_told(
     with pytest.raises(MachineError, match="is no memory"):
         record(kernel_6_1, place, ("-m", "1"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_of_a_qemu_if_we_are_killed(
+    kernel_6_1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with started(Files().kernel(kernel_6_1), MACHINE) as qemu:
+        # It runs, with its RAM, which has no name.
+        assert list(tmp_path.iterdir()) == []
+        assert qemu.ram.size == qemu.memory == 512 << 20
+        assert qemu.client.cpus()

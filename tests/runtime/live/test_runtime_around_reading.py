@@ -78,6 +78,21 @@ def test_larger_and_smaller_pages_of_an_its(memory: GuestMemory) -> None:
     ]
 
 
+def test_the_commands_of_an_its_are_used_while_it_has_to_read_some(memory: GuestMemory) -> None:
+    cbaser = 1 << 63 | 0x4218_0000 | 0xF
+    for its, used in (
+        (Its(ON, (), cbaser, 0x60, 0x40), True),
+        (Its(ON, (), cbaser, 0x40, 0x40), False),
+        # Bits that are no offset: Retry, Stalled.
+        (Its(ON, (), cbaser, 0x41, 0x40), False),
+        (Its(0, (), cbaser, 0x60, 0x40), False),
+        (Its(ON, (), cbaser & ~(1 << 63), 0x60, 0x40), False),
+    ):
+        tables = surroundings(_snapshot(Devices((), (its,))), memory).tables
+        table = DeviceTable("GITS_CBASER", cbaser, 0x4218_0000, 16 * 4096)
+        assert tables == ((table,) if used else ())
+
+
 def test_other_cpus_are_where_their_registers_say(memory: GuestMemory) -> None:
     bare = {"PC": BASE + 0x100, "CPSR": 0x3C5, "SCTLR_EL1": 0, "TCR_EL1": 0, "TTBR0_EL1": 0}
     others = (

@@ -30,7 +30,9 @@ from relokit.runtime.snapshot.snapshot_writing import CHUNK, Stopped, write_snap
 
 BASE, SIZE = 0x4000_0000, 64 * CHUNK
 REGISTERS = dict.fromkeys(GENERAL, 0) | {"PC": 1 << 63, "SCTLR_EL1": 5}
-DEVICES = Devices((Redistributor(1, 0x4210_078F, 0),), (Its(1, (1 << 63, 0)),))
+DEVICES = Devices(
+    (Redistributor(1, 0x4210_078F, 0),), (Its(1, (1 << 63, 0), 1 << 63 | 0x4100_0000, 0x40, 0x20),)
+)
 PIECES = {0: b"first", 3 * CHUNK: b"a", 4 * CHUNK - 1: b"z", 5 * CHUNK + 7: b"b", SIZE - 1: b"e"}
 
 
@@ -68,6 +70,14 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     # Two pieces side by side are one extent, and zeros are none.
     assert [(one.base - BASE) // CHUNK for one in found.extents] == [0, 3, 5, 63]
     assert found.ram.size == 4 * CHUNK
+    path = tmp_path / "snapshot" / "devices.json"
+    value = json.loads(path.read_text())
+    for name in ("GITS_CBASER", "GITS_CWRITER", "GITS_CREADR"):
+        del value["its"][0][name]
+    path.write_text(json.dumps(value))
+    older = read_snapshot(tmp_path / "snapshot").devices
+    assert older is not None
+    assert older.its == (Its(1, (1 << 63, 0)),)
     (tmp_path / "snapshot" / "devices.json").unlink()
     assert read_snapshot(tmp_path / "snapshot").devices is None
 
@@ -165,6 +175,7 @@ BAD: tuple[tuple[str, str, Change], ...] = (
     ("registers.json", "name that is none", lambda one: named(one["cpus"][1], "\x1b", "0x0")),
     ("registers.json", "64-bit", lambda one: named(one["cpus"][1], "PC", "0x" + "1" * 17)),
     ("devices.json", "GICR_CTLR", lambda one: one["redistributors"][0].pop("GICR_CTLR")),
+    ("devices.json", "GITS_CREADR", lambda one: one["its"][0].update(GITS_CREADR=1)),
     ("devices.json", "9 entries", lambda one: one["its"][0].update(GITS_BASER=["0x0"] * 9)),
 )  # fmt: skip
 
