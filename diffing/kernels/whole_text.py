@@ -206,16 +206,17 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
         variable_offsets=variable_offsets,
         skipped=tuple(table.names[index] for index in np.flatnonzero(code & ~whole).tolist()),
         others=int(others.sum()) - len(constant),
-        tables=_tables(program, reader.target[taken]),
+        tables=_tables(program, reader.target[taken], table.offsets),
     )
 
 
-def _tables(program: ProgramSource, taken: Ints) -> tuple[str, ...]:
+def _tables(program: ProgramSource, taken: Ints, symbols: Ints) -> tuple[str, ...]:
     if not program.linked:
         return (OF_A_KERNEL,)
     if not program.tables:
         return ()
-    return tuple(untaken(program.tables, program.base, np.unique(taken).tolist()))
+    found = np.unique(taken).tolist()
+    return tuple(untaken(program.tables, program.base, found, symbols.tolist()))
 
 
 def _take_hashes(offsets: Ints, sizes: Ints, own: Flags) -> None:

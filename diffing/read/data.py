@@ -196,6 +196,15 @@ class SideData:
         """Whether a symbol begins at VA ``address``, or one that has a size holds it."""
         return self._symbols.holding(address) is not None
 
+    def sized(self, start: int, end: int) -> dict[str, int]:
+        """By name, the VAs of what begins from VA ``start`` to ``end`` and has a size."""
+        found = {}
+        for address in sorted(set(self._symbols.edges())):
+            held = self._symbols.holding(address) if start <= address < end else None
+            if held is not None and held[0] == address and held[1]:
+                found[held[2]] = address
+        return found
+
     def _in_code(self, address: int) -> bool:
         at = bisect_right(self._code_starts, address) - 1
         return at >= 0 and address < self._code_reach[at]

@@ -223,7 +223,8 @@ class Side:
     has. ``sections`` are those that hold code. ``target`` is what it was built for, ``kernel`` the
     opened file that it was cut out of, where it is one of these. ``hashes`` are the VAs of the
     words of type hashes in front of routines, by the routine's name. ``tables`` are the sections of
-    an ELF file that are loaded and hold data, which is for others to find (``__ex_table``).
+    an ELF file that are loaded and hold data, which is for others to find (``__ex_table``);
+    ``unread`` those of a linked one whose bytes were not read, for code changes them.
     """
 
     name: str
@@ -236,3 +237,4 @@ class Side:
     kernel: OpenedKernel | None = field(default=None, repr=False)
     hashes: Mapping[str, int] = field(default_factory=dict, repr=False)
     tables: tuple[Extent, ...] = ()
+    unread: tuple[Extent, ...] = ()

@@ -188,4 +188,5 @@ def _elf_side(path: str, content: memoryview, symbol: str | None) -> Side:
     if kind == ET_REL:
         return object_side(read_object(content, path, to_link=False), path, wanted=symbol)
     side = image_side(read_code(content, path), path, wanted=symbol)
+    side = replace(side, unread=linked_tables(content, path, writable=True))
     return side if symbol else replace(side, tables=linked_tables(content, path))

@@ -53,6 +53,8 @@ class DataFollower:
         self._maps = _Labels(self._routines, 0), _Labels(self._routines, 1)
         self._budget = MAX_DATA_BYTES
         self._taken: set[int] = set()
+        self._unread = {one.address for side in (left, right) for one in side.unread}
+        self._seen: set[tuple[int, int, int]] = set()
         self.compared: dict[str, None] = {}
         self.left_out: dict[str, None] = {}
 
@@ -64,7 +66,7 @@ class DataFollower:
             for one, other in ((rd.left, rd.right) for rd in self._routines)
             if one and other
         }
-        seen: set[tuple[int, int, int]] = set()
+        seen = self._seen
         tables = self._tables()
         while visit := work.popleft() if work else next(tables, None):
             found = self._data(visit)
@@ -81,7 +83,8 @@ class DataFollower:
                 self.left_out[label] = None
                 continue
             self._budget -= one.size + other.size
-            if max(one.size, other.size) > MAX_DATUM:
+            unread = self._unread & {one.area.address, other.area.address}
+            if unread or max(one.size, other.size) > MAX_DATUM:
                 self.left_out[label] = None
             else:
                 self.compared[label] = None
@@ -123,14 +126,16 @@ class DataFollower:
             return
         if not all(side.part for side in self._sides):
             # Linked, there is no telling what their numbers stand for.
-            self.left_out.update(
-                dict.fromkeys(sorted({*self._untaken(left), *self._untaken(right)}))
-            )
+            untaken = {*self._untaken(0, left), *self._untaken(1, right)}
+            self.left_out.update(dict.fromkeys(sorted(untaken)))
             return
         self.left_out.update(dict.fromkeys(sorted(left.keys() ^ right.keys())))
         for name, one in left.items():
             other = right.get(name)
-            if other is None or {one.address, other.address} & self._taken:
+            if other is None:
+                continue
+            if {one.address, other.address} & self._taken:
+                yield from self._rest(one, other)
                 continue
             offset = 0
             while offset < max(one.size, other.size):
@@ -150,8 +155,30 @@ class DataFollower:
                     break
                 offset += ends.pop()
 
-    def _untaken(self, tables: Mapping[str, Extent]) -> Iterator[str]:
-        return (name for name, one in tables.items() if one.address not in self._taken)
+    def _rest(self, one: Extent, other: Extent) -> Iterator[_Visit]:
+        """Variables of a section of two objects that nothing led to, beside others."""
+        left, right = self._named(0, one), self._named(1, other)
+        for name in sorted(left.keys() & right.keys()):
+            places = left[name], right[name]
+            users = Routine(name, places[0], bytes(4)), Routine(name, places[1], bytes(4))
+            yield _Visit(places, name, users)
+        for side, found, others in ((0, left, right), (1, right, left)):
+            seen = {key[side] for key in self._seen}
+            alone = sorted(name for name in found.keys() - others.keys() if found[name] not in seen)
+            self.left_out.update(dict.fromkeys(alone))
+
+    def _named(self, side: int, one: Extent) -> dict[str, int]:
+        return self._sides[side].names.data.sized(one.address, one.address + one.size)
+
+    def _untaken(self, side: int, tables: Mapping[str, Extent]) -> Iterator[str]:
+        """What is in a linked file, section or variable, and that nothing led to."""
+        seen = {key[side] for key in self._seen}
+        for name, one in tables.items():
+            if one.address in self._taken:
+                named = self._named(side, one)
+                yield from (name for name, address in named.items() if address not in seen)
+            else:
+                yield name
 
     def _data(self, visit: _Visit) -> tuple[Datum, Datum] | None:
         """Both pieces of data, as far as they are to be compared; None where there are not two."""

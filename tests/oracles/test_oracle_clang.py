@@ -89,3 +89,42 @@ def test_the_kernels_assembly_by_clang_runs_and_is_gnus(
     assert len(digests) == 1
     broken = clang(tmp_path, "broken.s", text.replace("mov x3, xzr", "mov x3, x4", 1))
     assert main(["run", "--size", "4k", "--code-from", str(broken)]) == 1
+
+
+TABLES = """
+static const int own[] = { 31, 52, 73, 94, 11, 4, 99 };
+const int shared[] = { 1, 2, 3, 4 };
+int changing[] = { 5, 6, 7 };
+static int counts[] = { 1, 2, 3, 4, 5, 6 };
+int get(unsigned i) { return own[i % 7] + counts[i % 6]++; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("3, 4 }", "3, 5 }", "shared"),
+        ("6, 7 }", "6, 8 }", "changing"),
+        ("5, 6 }", "5, 7 }", "counts"),
+    ],
+)
+def test_variables_beside_those_that_the_code_takes_are_not_the_same_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, name: str
+) -> None:
+    """Others read them: of objects they are compared, of linked files the verdict names them."""
+    one = clang(tmp_path, "one.c", TABLES, "-O2")
+    other = clang(tmp_path, "other.c", TABLES.replace(old, new), "-O2")
+    status, out = diff(capsys, one, other)
+    assert status == 1
+    assert "1 data word changed" in out
+    assert diff(capsys, one, one) == (0, "")
+    for path in (one, other):
+        command = ["aarch64-linux-gnu-ld", "-e", "0", "-o", path.with_suffix(".elf"), path]
+        subprocess.run(command, check=True)
+    linked = one.with_suffix(".elf"), other.with_suffix(".elf")
+    status, out = diff(capsys, *linked)
+    assert out == "data not compared: counts, changing, shared\n"
+    status, out = diff(capsys, "--all", *linked)
+    section = ".rodata" if name == "shared" else ".data"
+    assert "no code takes it: " in out
+    assert f"{section} (1 of 2 symbols)" in out
