@@ -31,6 +31,10 @@ class BlockCount:
         """Have the hook ask the board at this address, by the function at ``call``."""
         self.words[BlockSlot.BOARD], self.words[BlockSlot.CALL] = board, call
 
+    def tell(self, path: int) -> None:
+        """Have the hook tell the path at this address of blocks, or nobody (0)."""
+        self.words[BlockSlot.PATH] = path
+
     @property
     def instructions(self) -> int:
         """Instructions of all blocks that were entered, but for what was taken back."""

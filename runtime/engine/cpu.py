@@ -81,7 +81,7 @@ class Cpu(Addresses):
         self._engine = open_engine(model, memory)
         super().__init__(self._engine.uc, memory, cpu_bits)
         self.model = model
-        self._count = BlockCount()
+        self.count = BlockCount()
         pan = self.read("ID_AA64MMFR1_EL1") >> 20 & 0xF
         self._has_pan = bool(pan)
         self._has_el2 = has_el2
@@ -89,7 +89,7 @@ class Cpu(Addresses):
             self.uc,
             memory,
             cpu_bits,
-            self._count.words,
+            self.count.words,
             has_pan2=pan > 1,
             on_exception=self._guarded,
         )
@@ -112,12 +112,12 @@ class Cpu(Addresses):
         self._faults = FaultReader(self.uc)
         self._faults.check_for_stops(False)
         self._on_block = native_hooks.add_native_hook(
-            self.uc, u.UC_HOOK_BLOCK, native_hooks.block_counter_address(), self._count.words
+            self.uc, u.UC_HOOK_BLOCK, native_hooks.block_counter_address(), self.count.words
         )
         answers = address_id(self.read, cpu_bits=cpu_bits, pa_bits=pa_bits, has_16k=model == "max")
         if not has_el2:
             answers |= without_el2(self.read)
-        time = Clock(self, self._count)
+        time = Clock(self, self.count)
         self._system = SystemAccess(self, model, self._mmu, cache_line, answers, time, self.stop)
 
     def retire(self) -> None:
@@ -142,13 +142,13 @@ class Cpu(Addresses):
         """Have ``board`` raise interrupts, and be asked for registers that the engine lacks."""
         self._has_more = True
         self.board = board
-        self._count.ask(board.address, board.on_alarm)
+        self.count.ask(board.address, board.on_alarm)
         self._mmu.add_registers(board.address, board.on_register)
 
     @property
     def blocks_address(self) -> int:
         """Where the block hook's array is, for native code."""
-        return int(self._count.words.ctypes.data)
+        return int(self.count.words.ctypes.data)
 
     def add_data(self, memory: GuestMemory) -> None:
         """Have ``memory``, which must live as long as this, answer to loads and stores, too.
@@ -191,7 +191,7 @@ class Cpu(Addresses):
     @property
     def instructions(self) -> int:
         """Instructions of this run so far; where an exception is told of, exactly."""
-        return self._count.instructions
+        return self.count.instructions
 
     @property
     def mmu(self) -> Mmu:
@@ -236,7 +236,7 @@ class Cpu(Addresses):
         guest does.
         """
         self._pending, self._event, self._access, self._exceptions = None, None, None, 0
-        self._count.begin(max_instructions)
+        self.count.begin(max_instructions)
         # A block translated under another ``until`` runs past this one.
         if until != self._until:
             if self._until is not None:
@@ -255,14 +255,14 @@ class Cpu(Addresses):
         seconds = perf_counter() - start
         reason, detail = self._reason(until, error)
         end = self.pc
-        if self._count.reason is NativeStop.NONE:
-            self._count.left_at(end)
+        if self.count.reason is NativeStop.NONE:
+            self.count.left_at(end)
         return Stop(
             reason=reason,
             pc=end,
             el=self.el,
-            instructions=self._count.instructions,
-            blocks=self._count.blocks,
+            instructions=self.count.instructions,
+            blocks=self.count.blocks,
             exceptions=self._exceptions,
             seconds=seconds,
             event=self._event,
@@ -283,8 +283,8 @@ class Cpu(Addresses):
             if self._mmu.invented():
                 self.flush_tlb()
             doomed, refusal = self._mmu.doomed, self._mmu.refusal()
-            if doomed and self._count.reason is NativeStop.FAULT:
-                self._count.go_on()
+            if doomed and self.count.reason is NativeStop.FAULT:
+                self.count.go_on()
             if refusal and (doomed or (caught and caught.errno == u.UC_ERR_EXCEPTION)):
                 if self._pending:
                     return None
@@ -303,15 +303,15 @@ class Cpu(Addresses):
         """Whether the board has the run go on that has ended: with an interrupt, or a wait over."""
         if self._pending or self._deadline.passed:
             return False
-        if self._count.reason is NativeStop.INTERRUPT:
+        if self.count.reason is NativeStop.INTERRUPT:
             # The engine has stopped between two blocks.
-            self._count.go_on()
-            self._count.whole_block()
+            self.count.go_on()
+            self.count.whole_block()
             target_el = board.interrupt()
             if target_el:
                 self._interrupted(target_el)
             return True
-        if self._count.reason is not NativeStop.NONE or self.pc == self._until:
+        if self.count.reason is not NativeStop.NONE or self.pc == self._until:
             return False
         return self.instruction_at(self.pc - 4) == WFI and board.sleep()
 
@@ -326,12 +326,12 @@ class Cpu(Addresses):
 
         Wall time and instructions still bound it.
         """
-        if self._count.reason is not NativeStop.SPIN or self._deadline.passed or self._pending:
+        if self.count.reason is not NativeStop.SPIN or self._deadline.passed or self._pending:
             return False
         pc = self.pc
         if self._is_endless(pc):
             return False
-        self._count.allow_repeats(pc)
+        self.count.allow_repeats(pc)
         return True
 
     def _is_endless(self, pc: int) -> bool:
@@ -343,7 +343,7 @@ class Cpu(Addresses):
     def _reason(self, until: int, error: UcError | None) -> tuple[StopReason, str | None]:
         if self._pending:
             return self._pending
-        native = self._count.reason
+        native = self.count.reason
         limits = (NativeStop.SPIN, NativeStop.LIMIT)
         if native in limits and self._is_endless(self.pc):
             return StopReason.SPIN, None
@@ -370,7 +370,7 @@ class Cpu(Addresses):
     def _on_exception(self) -> None:
         fault = self._faults.read()
         pc = self.pc
-        self._count.left_at(pc)
+        self.count.left_at(pc)
         event = make_event(
             fault.esr, fault.far, pc=pc, pstate=self.pstate, target_el=fault.target_el
         )
@@ -382,16 +382,16 @@ class Cpu(Addresses):
         """Raise the abort of a refused fill: the engine has stopped before its instruction."""
         pc = refusal.pc
         if refusal.fetch:
-            self._count.whole_block()
+            self.count.whole_block()
         else:
-            self._count.left_at(pc)
+            self.count.left_at(pc)
         if refusal.fault == FAULT_STAGE2:
             self.stop(StopReason.ENGINE, "HCR_EL2.VM is set: there is no second stage here")
             return
         if refusal.fault == FAULT_BUS:
-            frozen = self._count.words.copy()
+            frozen = self.count.words.copy()
             self._access = access_to_nothing(self, self._mmu, self._faults)
-            self._count.words[:] = frozen
+            self.count.words[:] = frozen
             self.stop(StopReason.UNMAPPED)
             return
         pstate = self.pstate
@@ -414,7 +414,7 @@ class Cpu(Addresses):
     def _interrupted(self, target_el: int) -> None:
         """Raise an interrupt: the engine has stopped before the instruction it is at."""
         pc = self.pc
-        self._count.left_at(pc)
+        self.count.left_at(pc)
         self._deliver(make_irq(pc=pc, pstate=self.pstate, target_el=target_el))
 
     def _deliver(self, event: ExceptionEvent) -> None:
@@ -440,5 +440,5 @@ class Cpu(Addresses):
         if not self._system.emulate(self.instruction_at(pc) or 0, self._absent):
             return False
         self.set_pc(pc + 4)
-        self._count.add_instruction()
+        self.count.add_instruction()
         return True

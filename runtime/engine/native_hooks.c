@@ -34,6 +34,7 @@ const struct shared native_hooks_shared[] = {
 	SHARED(BLOCK_ALARM),
 	SHARED(BLOCK_BOARD),
 	SHARED(BLOCK_CALL),
+	SHARED(BLOCK_PATH),
 	SHARED(STOP_NONE),
 	SHARED(STOP_LIMIT),
 	SHARED(STOP_SPIN),
@@ -66,11 +67,11 @@ static uint64_t alarm_reason(void *engine, uint64_t *state)
 }
 
 /*
- * UC_HOOK_BLOCK: runs before a block's first instruction. Once a stop is asked for the counters
+ * Once a stop is asked for the counters
  * freeze, because the engine may enter the same hook again before it returns. BLOCK_HARMLESS is
  * the address of a block that may follow itself as often as it likes.
  */
-void count_blocks(void *engine, uint64_t address, uint32_t size, uint64_t *state)
+static inline void count_block(void *engine, uint64_t address, uint32_t size, uint64_t *state)
 {
 	uint64_t reason = STOP_NONE;
 
@@ -92,6 +93,17 @@ void count_blocks(void *engine, uint64_t address, uint32_t size, uint64_t *state
 	state[BLOCK_LAST] = address;
 	state[BLOCK_LAST_SIZE] = size;
 	state[BLOCK_BLOCKS]++;
+}
+
+/*
+ * UC_HOOK_BLOCK: runs before a block's first instruction. A recorder is told here, at BLOCK_PATH: the
+ * engine calls one hook from translated code, and of two each by way of a list.
+ */
+void count_blocks(void *engine, uint64_t address, uint32_t size, uint64_t *state)
+{
+	count_block(engine, address, size, state);
+	if (state[BLOCK_PATH])
+		record_block(engine, address, size, (struct path *)(uintptr_t)state[BLOCK_PATH]);
 }
 
 /* Instructions before the one at `pc`, of all runs: the last block was counted when it began. */

@@ -26,11 +26,14 @@ enum {
 	BLOCK_ALARM,
 	BLOCK_BOARD,
 	BLOCK_CALL,
+	BLOCK_PATH,
 };
 enum { STOP_NONE, STOP_LIMIT, STOP_SPIN, STOP_FAULT, STOP_INTERRUPT };
 
 uint32_t count_system(void *engine, int32_t reg, const struct system_access *access,
 		      uint64_t *counters);
+struct path;
+void record_block(void *engine, uint64_t pc, uint32_t size, struct path *path);
 uint64_t blocks_done(const uint64_t *state, uint64_t pc);
 uint32_t filter_system(void *engine, int32_t reg, const struct system_access *access,
 		       const uint64_t *filter);

@@ -50,6 +50,7 @@ class BlockSlot(IntEnum):
     ALARM = 10
     BOARD = 11
     CALL = 12
+    PATH = 13
 
 
 class NativeStop(IntEnum):

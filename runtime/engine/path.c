@@ -83,7 +83,7 @@ void end_path(struct path *path)
 		close_block(path, ((const struct recorder *)(uintptr_t)path->recorder)->instructions);
 }
 
-/* UC_HOOK_BLOCK: comes before the block's first instruction is counted. */
+/* At UC_HOOK_BLOCK (count_blocks() in native_hooks.c): comes before the block's first instruction is counted. */
 void record_block(void *engine, uint64_t pc, uint32_t size, struct path *path)
 {
 	struct recorder *r = (struct recorder *)(uintptr_t)path->recorder;

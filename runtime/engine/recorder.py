@@ -149,6 +149,7 @@ class Recorder(Counting):
         self._path["recorder"] = self._memory.ctypes.data
         super().__enter__()
         cpu.mmu.tell(self._memory.ctypes.data)
+        self._tell_of_blocks(self._path.ctypes.data)
         cpu.on_exception = self._on_exception
         # So that every page is filled anew, and told.
         cpu.flush_tlb()
@@ -160,6 +161,7 @@ class Recorder(Counting):
         _library.end_path(ctypes.c_void_p(self._path.ctypes.data))
         cpu.on_exception = None
         cpu.mmu.tell(0)
+        self._tell_of_blocks(0)
         super().__exit__(*error)
 
     def trace(self) -> Trace:
@@ -194,9 +196,9 @@ class Recorder(Counting):
             native.address(_library, "record_instruction"),
             self._memory,
         )
-        yield native_hooks.add_native_hook(
-            self._cpu.uc, u.UC_HOOK_BLOCK, native.address(_library, "record_block"), self._path
-        )
+
+    def _tell_of_blocks(self, path: int) -> None:
+        self._cpu.count.tell(path)
 
     def _on_exception(self, event: ExceptionEvent) -> None:
         if event.is_irq:

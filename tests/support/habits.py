@@ -33,7 +33,7 @@ def single_steps(cpu: Cpu) -> None:
             waits = cpu.instruction_at(pc) == WFI
             start(pc, until, count=1)
             # That a step was a wait is not said by the engine: it comes back from either.
-            if waits or cpu._count.reason or cpu._pending or cpu.mmu.doomed:
+            if waits or cpu.count.reason or cpu._pending or cpu.mmu.doomed:
                 return
             pc = cpu.pc
 
