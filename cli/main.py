@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
-from typing import NoReturn
 
 from relokit.cli.exit_codes import EXIT_NO_ANSWER, EXIT_PASS, EXIT_SIGNAL, EXIT_USAGE
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
@@ -39,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stderr is not None and sys.stderr.isatty():
             print(file=sys.stderr)
         number = interrupt.args[0] if interrupt.args else signal.SIGINT
+        if _told:
+            # The interpreter puts the handlers away before it ends.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _LEAVING)
         return _report(RelokitError("interrupted"), as_json, EXIT_SIGNAL + int(number))
     except NativeCrashError as error:
         return _report(error, as_json, EXIT_NO_ANSWER)
@@ -57,14 +59,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(_defect(error), as_json)
 
 
+_LEAVING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+_told: list[int] = []
+"""The signal to leave on. Another one would come while it tidies up, and changes nothing."""
+
+
 def _take_over_process() -> None:
     """Leave in order on SIGTERM and SIGHUP too; print what the terminal has no character for.
 
     Garbage is looked for less often: what starting up makes stays.
     """
     gc.set_threshold(GARBAGE_THRESHOLD)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
+    for number in _LEAVING:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
@@ -72,8 +79,10 @@ def _take_over_process() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt(number)
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if not _told:
+        _told.append(number)
+        raise KeyboardInterrupt(number)
 
 
 def _dispatch(arguments: list[str]) -> int:

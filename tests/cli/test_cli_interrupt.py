@@ -163,6 +163,25 @@ def test_interrupted_export_leaves_the_old_file_alone(
     assert out.read_text() == "the old one"
 
 
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_told_twice_to_end_it_ends_once(
+    tmp_path: Path, number: int, code: int, second: int
+) -> None:
+    """The second signal comes while the first one's is tidied up: one line, no file left."""
+    out = tmp_path / "out.elf"
+    arguments = ("export", "--type", "bootable", "--size", "256M", "-o", str(out))
+    with running(*arguments) as relokit:
+        relokit.wait_for("Scattering")
+        relokit.process.send_signal(number)
+        assert relokit.end(second)[0] in ({code, 128 + second} if number != second else {code})
+        assert relokit.shown.count("relokit: interrupted") == 1
+        assert "Traceback" not in relokit.shown
+        assert "KeyboardInterrupt" not in relokit.shown
+        assert none_left(relokit)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_killed_parent_takes_its_children_along() -> None:
     with running("run", "--size", "256M") as relokit:
         relokit.wait_for("Scattering")
