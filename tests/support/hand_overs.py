@@ -1,6 +1,6 @@
 """``python -m support.hand_overs``: from one snapshot QEMU and our machine reach the next kernel.
 
-Writes docs/handovers.json: for each shipped kernel and regime, by kexec and by crash, how many
+Writes docs/handovers.json: for each shipped kernel and regime, by kexec, how many
 registers and pages of RAM were compared there, and which of them differ. What is in RAM differs
 from run to run, by QEMU's clock: what is committed is that both have the same.
 """
@@ -46,8 +46,6 @@ CASES = (
     # No CPU of QEMU's has pages of 16 KiB and no VHE.
     ("6.12-16k", Regime.EL1, False),
     ("6.12-16k", Regime.VHE, False),
-    ("6.1", Regime.NVHE, True),
-    ("6.12", Regime.VHE, True),
 )
 """Kernel, regime, and whether by a crash."""
 
