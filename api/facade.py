@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ def generate(
     with ExitStack() as stack:
         for unit in (*source.units, source.script, makefile):
             path = directory / unit.name
-            if path.is_symlink():
+            if os.path.islink(path):
                 # Nobody has named it: what it leads to may be anything.
                 raise RelokitError(
                     "is a link, and would have what it leads to replaced",

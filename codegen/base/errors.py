@@ -25,7 +25,9 @@ class RelokitError(Exception):
         text: str | None = None,
         hint: str | None = None,
     ) -> None:
-        message = shortened(message, MAX_MESSAGE)
+        if len(message) > MAX_MESSAGE:
+            # What is wrong with what is quoted stands behind it.
+            message = f"{message[: MAX_MESSAGE // 2]} ... {message[-MAX_MESSAGE // 2 :]}"
         super().__init__(message)
         self.message = message
         self.where = where
