@@ -11,7 +11,7 @@ TREE := build/tree/relokit
 # What the committed campaign of mutants is of (docs/mutants.md).
 STATES ?= 0,9,12,15
 
-.PHONY: run test explore check bench bench-page bench-history bench-compare tools format clean mutants docs/rules.md docs/caches.md docs/time.md docs/boots.json docs/handovers.json
+.PHONY: run test explore check bench bench-page bench-history bench-compare tools format clean mutants docs/rules.md docs/caches.md docs/time.md docs/kexec.json docs/handovers.json
 .DELETE_ON_ERROR:
 
 run: $(STAMP)  ## run the main job: relocate the demo kernel (ARGS= passes options on)
@@ -57,8 +57,8 @@ mutants: $(STAMP)  ## the committed campaign of mutants: some minutes; survivors
 suites: $(STAMP) tools  ## GNU's and LLVM's own test files compared: a minute or two; writes docs/suites.*
 	cd tests && ../$(BIN)/python -m support.suites
 
-docs/boots.json: $(STAMP) tools  ## shipped kernels booted on the board, in every regime: a minute
-	cd tests && ../$(BIN)/python -m support.boots
+docs/kexec.json: $(STAMP) tools  ## shipped kernels that kexec, in every regime: some minutes; with its table
+	cd tests && ../$(BIN)/python -m support.kexecs
 
 docs/handovers.json: $(STAMP) tools  ## QEMU and the emulator from one snapshot, every kernel and regime: some minutes
 	cd tests && ../$(BIN)/python -m support.hand_overs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -75,12 +76,13 @@ def starting(ours: Stage, rounds: int) -> list[Table]:
 
 
 def booting(ours: Stage, rounds: int, kernel: Path, initrd: Path, work: Path) -> list[Table]:
-    """A shipped kernel, moved and booted: to its banner, and to user space."""
+    """A shipped kernel, moved and booted: to its banner, and to user space; and one that kexecs."""
     files = ("--kernel", kernel, "--initrd", initrd)
     guest = ours.bootable(work / "kernel.elf", *files)
     rows = []
     for name, text in (("banner", BANNER), ("user space", REACHED)):
-        cpu, wall = Row(f"To its {name}: CPU", "s"), Row(f"To its {name}: wall clock", "s")
+        bounds = (Bound(OURS, 2.5, QEMU),)
+        cpu, wall = Row(f"To its {name}: CPU", "s", bounds), Row(f"To its {name}: wall clock", "s")
         for _ in range(rounds):
             options = ("--plain", "--boot", "300", "--expect", text)
             used = ours.run("run", *files, *options)
@@ -90,4 +92,12 @@ def booting(ours: Stage, rounds: int, kernel: Path, initrd: Path, work: Path) ->
                 row.add(QEMU, other)
             progress(cpu.told())
         rows += [cpu, wall]
+    speed = Row(
+        "kexec into itself: instructions per CPU time", "MIPS", (Bound(OURS, 250, more=True),)
+    )
+    for _ in range(rounds):
+        used = ours.run("kexec", "--plain", "--json", "--kernel", kernel)
+        speed.add(OURS, json.loads(used.out)["instructions"] / used.cpu / 1e6)
+    progress(speed.told())
+    rows.append(speed)
     return [Table("Boot", rows, kernel.name.removeprefix("vmlinuz-"))]

@@ -26,6 +26,7 @@ from relokit.runtime.live.live_job import (
     DEFAULT_BOOT,
     DEFAULT_MEMORY,
     DEFAULT_TIMEOUT,
+    FEATURES,
     MODELS,
     LiveJob,
 )
@@ -78,6 +79,14 @@ NO_FILE_LOAD = (
     "--cpu", type=click.Choice(MODELS), help="CPU model. [default: the smallest that serves]"
 )
 @click.option(
+    "--cpu-feature",
+    "features",
+    type=click.Choice(FEATURES),
+    multiple=True,
+    help="Tell the kernels of this, too: pointer authentication, which is slow here, or random "
+    "numbers, which are the same each time. Repeatable.",
+)
+@click.option(
     "--memory",
     type=Size(),
     default=DEFAULT_MEMORY,
@@ -97,6 +106,12 @@ NO_FILE_LOAD = (
     f"[default: {DEFAULT_TIMEOUT:g}]",
 )
 @plain_option
+@click.option(
+    "--effects",
+    is_flag=True,
+    help="Let caches take effect from machine_kexec to the next kernel: what was not cleaned is "
+    "not in memory.",
+)
 @click.option(
     "--trace",
     type=INPUT_FILE,

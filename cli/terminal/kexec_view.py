@@ -32,7 +32,8 @@ def kexec_summary(outcome: LiveOutcome, *, verbose: bool = False) -> str:
 
 def _head(outcome: LiveOutcome) -> Iterator[Line]:
     yield (f"relokit {VERSION}", "bold"), "  kexec"
-    yield _row("kernel", f"{outcome.kernel}, {outcome.regime}, CPU {outcome.cpu}")
+    cpu = " with ".join([outcome.cpu, *filter(None, [", ".join(outcome.features)])])
+    yield _row("kernel", f"{outcome.kernel}, {outcome.regime}, CPU {cpu}")
     how = "by a crash" if outcome.crash else "by kexec"
     yield _row("next", f"{outcome.next}, {how}")
     for one in outcome.stations:

@@ -39,7 +39,7 @@ static void look_at_timers(void *engine, struct board *board)
  */
 uint64_t board_interrupt(void *engine, struct board *board)
 {
-	uint64_t *blocks = (uint64_t *)(uintptr_t)board->blocks, alarm, done, level = 0;
+	uint64_t *blocks = (uint64_t *)(uintptr_t)board->blocks, alarm, done, limit, level = 0;
 	struct mmu *mmu = (struct mmu *)(uintptr_t)board->mmu;
 
 	look_at_timers(engine, board);
@@ -51,7 +51,8 @@ uint64_t board_interrupt(void *engine, struct board *board)
 	alarm = clock_reaches(board->next);
 	done = blocks[BLOCK_BEFORE];
 	alarm = alarm > done ? alarm - done : 0;
-	blocks[BLOCK_ALARM] = alarm < blocks[BLOCK_LIMIT] ? alarm : blocks[BLOCK_LIMIT];
+	limit = block_limit(blocks);
+	blocks[BLOCK_ALARM] = alarm < limit ? alarm : limit;
 	return 0;
 }
 

@@ -24,7 +24,9 @@ class BlockCount:
         self.words[: BlockSlot.STOP] = 0
         self.words[BlockSlot.BLOCKS] = 0
         self.words[BlockSlot.LIMIT] = limit
-        self.words[BlockSlot.ALARM] = 0 if self.words[BlockSlot.BOARD] else limit
+        self.words[BlockSlot.LOOK] = native_hooks.LOOK_EVERY
+        alarm = 0 if self.words[BlockSlot.BOARD] else min(limit, native_hooks.LOOK_EVERY)
+        self.words[BlockSlot.ALARM] = alarm
         self.words[BlockSlot.HARMLESS] = NEVER
 
     def ask(self, board: int, call: int) -> None:

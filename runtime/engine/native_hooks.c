@@ -7,6 +7,8 @@
 
 /* A block that follows itself so often is looked at: it may be a loop that nothing can end. */
 #define SPIN_REPEATS 4096
+/* Instructions after which any is: a loop of several blocks, as YIELD makes one of two. */
+#define LOOK_EVERY (1 << 24)
 /* System instruction encodings: op0, op1, CRn, CRm, op2 packed. */
 #define ENCODINGS (1u << 16)
 
@@ -35,6 +37,8 @@ const struct shared native_hooks_shared[] = {
 	SHARED(BLOCK_BOARD),
 	SHARED(BLOCK_CALL),
 	SHARED(BLOCK_PATH),
+	SHARED(BLOCK_LOOK),
+	SHARED(LOOK_EVERY),
 	SHARED(STOP_NONE),
 	SHARED(STOP_LIMIT),
 	SHARED(STOP_SPIN),
@@ -55,6 +59,12 @@ typedef uint32_t handle_access(void *engine, int32_t reg, const struct system_ac
 
 typedef uint64_t call_board(void *engine, uint64_t board);
 
+/* The count at which a run is looked at, whatever the board does. */
+uint64_t block_limit(const uint64_t *state)
+{
+	return state[BLOCK_LOOK] < state[BLOCK_LIMIT] ? state[BLOCK_LOOK] : state[BLOCK_LIMIT];
+}
+
 /* BLOCK_ALARM has come: the run is at its limit, or a board may have an interrupt for the CPU. */
 static uint64_t alarm_reason(void *engine, uint64_t *state)
 {
@@ -63,6 +73,12 @@ static uint64_t alarm_reason(void *engine, uint64_t *state)
 	if (state[BLOCK_BOARD] &&
 	    ((call_board *)(uintptr_t)state[BLOCK_CALL])(engine, state[BLOCK_BOARD]))
 		return STOP_INTERRUPT;
+	if (state[BLOCK_INSTRUCTIONS] >= state[BLOCK_LOOK]) {
+		state[BLOCK_LOOK] = state[BLOCK_INSTRUCTIONS] + LOOK_EVERY;
+		return STOP_SPIN;
+	}
+	if (!state[BLOCK_BOARD])
+		state[BLOCK_ALARM] = block_limit(state);
 	return STOP_NONE;
 }
 

@@ -27,6 +27,7 @@ enum {
 	BLOCK_BOARD,
 	BLOCK_CALL,
 	BLOCK_PATH,
+	BLOCK_LOOK,
 };
 enum { STOP_NONE, STOP_LIMIT, STOP_SPIN, STOP_FAULT, STOP_INTERRUPT };
 
@@ -34,6 +35,7 @@ uint32_t count_system(void *engine, int32_t reg, const struct system_access *acc
 		      uint64_t *counters);
 struct path;
 void record_block(void *engine, uint64_t pc, uint32_t size, struct path *path);
+uint64_t block_limit(const uint64_t *state);
 uint64_t blocks_done(const uint64_t *state, uint64_t pc);
 uint32_t filter_system(void *engine, int32_t reg, const struct system_access *access,
 		       const uint64_t *filter);

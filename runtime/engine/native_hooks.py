@@ -24,6 +24,8 @@ Words = npt.NDArray[np.uint64]
 
 SPIN_REPEATS = 4096
 """A block that follows itself so often is looked at: it may be a loop that nothing can end."""
+LOOK_EVERY = 1 << 24
+"""Instructions after which any is."""
 ENCODINGS = 1 << 16
 """System instruction encodings (op0, op1, CRn, CRm, op2 packed)."""
 FILTER_HANDLER = ENCODINGS // 64
@@ -51,6 +53,7 @@ class BlockSlot(IntEnum):
     BOARD = 11
     CALL = 12
     PATH = 13
+    LOOK = 14
 
 
 class NativeStop(IntEnum):
@@ -71,6 +74,7 @@ native.check_shared(
         **{f"BLOCK_{slot.name}": slot for slot in BlockSlot},
         **{f"STOP_{why.name}": why for why in NativeStop},
         "SPIN_REPEATS": SPIN_REPEATS,
+        "LOOK_EVERY": LOOK_EVERY,
         "ENCODINGS": ENCODINGS,
         "FILTER_HANDLER": FILTER_HANDLER,
         "PROFILE_BASE": PROFILE_BASE,

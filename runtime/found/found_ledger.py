@@ -25,6 +25,8 @@ from relokit.runtime.kexec.guest_ram import GuestRam
 Claim = tuple[Owner, Iterable[Span]]
 
 IDMAP_TEXT = "__idmap_text_start"
+IDMAP_T0SZ = 64 - 48
+"""Of the identity map where the kernel's own addresses have fewer bits: 16 KiB pages and 47."""
 NEAR = 8
 """Pages before swapper_pg_dir in which the image has its other first tables."""
 
@@ -73,8 +75,7 @@ def _claims(
         size = one.pages(page) * page
         yield destination(number, one.name), [(one.mem, one.mem + size)]
     yield Owner(OwnerKind.SWAPPER), tables_of(state.memory, own, state.el, upper=True)
-    for root in _identity_maps(state, kernel, page):
-        below = replace(own, ttbr0=root)
+    for below in _identity_maps(state, kernel, page):
         yield Owner(OwnerKind.RESTART_IDMAP), tables_of(state.memory, below, state.el, upper=False)
     # Its neighbour is reserved_pg_dir, which maps nothing; many kernels do not tell its name.
     before = table_range(own, state.el, upper=True).root_table - page
@@ -86,19 +87,23 @@ def _claims(
     yield Owner(OwnerKind.OLD_KERNEL), [(kernel.pa, kernel.pa + -(-size // page) * page)]
 
 
-def _identity_maps(state: State, kernel: LivingKernel, page: int) -> Iterator[int]:
-    """Roots that map the kernel's idmap text to itself, near swapper_pg_dir in its image.
+def _identity_maps(state: State, kernel: LivingKernel, page: int) -> Iterator[WalkRegisters]:
+    """What maps the kernel's idmap text to itself, by a root near swapper_pg_dir in its image.
 
-    Many kernels do not tell the name of idmap_pg_dir.
+    Many kernels do not tell the name of idmap_pg_dir. It may have more bits than their own VAs.
     """
+    own = state.translation
     text = kernel.place(IDMAP_TEXT) if IDMAP_TEXT in kernel.symbols else None
-    swapper = table_range(state.translation, state.el, upper=True).root_table
+    swapper = table_range(own, state.el, upper=True).root_table
+    sizes = dict.fromkeys((own.tcr, with_t0sz(own.tcr, IDMAP_T0SZ)))
     for root in range(swapper - NEAR * page, swapper, page):
         if text is None or not state.memory.contains(root, page):
             continue
-        registers = replace(state.translation, ttbr0=root)
-        if walk(state.memory, registers, text, el=state.el).pa == text:
-            yield root
+        for tcr in sizes:
+            registers = replace(own, ttbr0=root, tcr=tcr)
+            if walk(state.memory, registers, text, el=state.el).pa == text:
+                yield registers
+                break
 
 
 def tables_of(memory: GuestMemory, registers: WalkRegisters, el: int, *, upper: bool) -> list[Span]:

@@ -224,9 +224,9 @@ def _purgatory(purgatory: Image, placed: Placement) -> bytes:
 
 
 def _model(job: LiveJob, inputs: LiveInputs) -> str:
-    """The smallest CPU that serves: VHE and pages of 16 KiB are in the larger one only."""
+    """The smallest CPU that serves: VHE, 16 KiB pages, features are in the larger one only."""
     pages = (inputs.kernel.header.page_size, inputs.next.header.page_size)
-    return "max" if job.regime is Regime.VHE or 16384 in pages else "a72"
+    return "max" if job.regime is Regime.VHE or job.features or 16384 in pages else "a72"
 
 
 def _regime_words(job: LiveJob, model: str) -> list[str]:

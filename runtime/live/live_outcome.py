@@ -9,6 +9,7 @@ from typing import ClassVar
 from relokit.codegen.base.documents import ABSENT
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Regime
+from relokit.runtime.arch.feature_id import ShownFeature
 from relokit.runtime.judge.outcome import Outcome, Status
 from relokit.runtime.live.live_stations import Station
 from relokit.runtime.live.page_digests import ChangedPages
@@ -30,10 +31,11 @@ class LoadWindow:
 class LiveOutcome:
     """The verdict, how far both kernels came, and what was judged of the hand-over.
 
-    ``kernel`` and ``next`` are files, ``regime`` is where the first one ran, ``instructions`` those
-    of the whole machine. ``load`` is None where that was not seen, ``handover`` where machine_kexec
-    was never called; it has the console of the next kernel, ``console`` that of the first.
-    ``unknown`` says of what is not known of such a machine why not.
+    ``kernel`` and ``next`` are files, ``regime`` is where the first one ran, ``features`` what of
+    the CPU was shown on demand, ``instructions`` those of the whole machine. ``load`` is None where
+    that was not seen, ``handover`` where machine_kexec was never called; it has the console of the
+    next kernel, ``console`` that of the first. ``unknown`` says of what is not known of such a
+    machine why not.
     """
 
     SCHEMA: ClassVar[str] = "relokit.kexec/1"
@@ -43,6 +45,7 @@ class LiveOutcome:
     next: str
     regime: Regime
     cpu: str
+    features: tuple[ShownFeature, ...]
     crash: bool
     instructions: int
     stations: tuple[Station, ...]

@@ -25,8 +25,9 @@ from relokit.runtime.live.live_layout import LiveInputs, lay_out
 from relokit.runtime.live.live_outcome import LiveOutcome, LoadWindow
 from relokit.runtime.live.live_stations import Station, StationName
 from relokit.runtime.live.living import Living
-from relokit.runtime.live.load_history import load_history
+from relokit.runtime.live.load_history import TO_MEMORY, load_history
 from relokit.runtime.live.page_digests import PageDigests
+from relokit.runtime.record.prehistory import Range
 from relokit.runtime.record.record import BootFacts, Record
 from relokit.runtime.record.stop import NO_ANSWERS, Stop, StopReason
 from relokit.runtime.run.console import BY_ITSELF, scene_of_kernel
@@ -34,7 +35,12 @@ from relokit.runtime.run.execute import execute
 from relokit.runtime.run.journey import Report
 
 POST_LOAD = "machine_kexec_post_load"
+CLEANED_LATER = (
+    "this kernel cleans a crash kernel behind machine_kexec_post_load, in "
+    "arch_kexec_protect_crashkres, which is not recorded"
+)
 BANNER = "Linux version "
+IDMAP_TEXT = "__idmap_text_start", "__idmap_text_end"
 UNKNOWN = {
     "firmware": "what it had set up: registers are as the first kernel has them",
     "other CPUs": "where they would be: the board has one",
@@ -137,10 +143,10 @@ class _Voyage:
         loaded = read_kimage(living.state(), kernel, va)
         digests = PageDigests(living.memory, loaded)
         self._load = LoadWindow(stop.instructions, counter.counts(), digests.count)
-        if recorder is not None:
-            self._history = load_history(
-                recorder.trace(), loaded, digests.code, (kernel.pa, kernel.place("_etext"))
-            )
+        if loaded.crash and not TO_MEMORY.intersection(self._load.operations):
+            self._history = CLEANED_LATER
+        elif recorder is not None:
+            self._history = load_history(recorder.trace(), loaded, digests.code, _text(kernel))
         return loaded, digests
 
     def _hand_over(
@@ -188,6 +194,7 @@ class _Voyage:
             plain=job.plain,
             timeout=job.timeout,
             observe=not job.plain,
+            effects=job.effects and not isinstance(self._history, str),
             strict=job.strict,
         )
 
@@ -227,9 +234,12 @@ class _Voyage:
     def _unknown(self) -> dict[str, str]:
         if self._handover is None:
             return {}
+        found = dict(UNKNOWN)
         if isinstance(self._history, str):
-            return UNKNOWN | {"history": self._history}
-        return dict(UNKNOWN)
+            found["history"] = self._history
+            if self._job.effects:
+                found["effects"] = "what would be lost, without the history: caches had none"
+        return found
 
     def _outcome(self) -> LiveOutcome:
         living, job, last = self._living, self._job, self._last
@@ -252,6 +262,7 @@ class _Voyage:
             next=self._inputs.next.name,
             regime=job.regime,
             cpu=living.layout.model,
+            features=job.features,
             crash=job.crash,
             instructions=living.instructions,
             stations=tuple(self._stations),
@@ -261,6 +272,15 @@ class _Voyage:
             unknown=self._unknown(),
             ended=None if whole else self._why(last),
         )
+
+
+def _text(kernel: LivingKernel) -> list[Range]:
+    """The kernel's code: 6.4 has put what is mapped one to one beside its read-only data."""
+    found = [(kernel.pa, kernel.place("_etext"))]
+    if IDMAP_TEXT[0] in kernel.symbols:
+        start, end = map(kernel.place, IDMAP_TEXT)
+        found.append((start, end))
+    return found
 
 
 def _subject(machine: Machine) -> Subject:

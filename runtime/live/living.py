@@ -81,7 +81,7 @@ class Living:
         for number, value in enumerate((layout.tree, 0, 0, 0)):
             cpu.set_x(number, value)
         cpu.set_pc(layout.entry)
-        self._board = Board(cpu, job.regime, self.screen)
+        self._board = Board(cpu, job.regime, self.screen, job.features)
         cpu.policy = DELIVER
         return cpu
 

@@ -23,17 +23,20 @@ MAX_STEPS = 1 << 16
 """Maintenance and stores behind it that are followed."""
 
 
-def load_history(trace: Trace, loaded: LoadedImage, code: Iterable[int], text: Range) -> History:
-    """What ``trace`` of machine_kexec_post_load left; ``text`` is that of the kernel, which whoever
-    loaded it has cleaned.
+def load_history(
+    trace: Trace, loaded: LoadedImage, code: Iterable[int], text: Iterable[Range]
+) -> History:
+    """What ``trace`` of machine_kexec_post_load left; ``text`` are the kernel's ranges
+    of code, which whoever loaded it has cleaned.
 
     ``code`` are the PAs of pages that code was copied to.
     """
     page = loaded.kimage.page_size
+    given = merged(text)
     copies = [(pa, pa + page) for pa in code]
     maintained = np.flatnonzero(trace.are((TraceKind.DC, TraceKind.IC)))[:MAX_STEPS]
     if not len(maintained) or trace.full_at is not None:
-        return History((text,), tuple(copies))
+        return History(given, tuple(copies))
     clean: list[Range] = []
     fetchable: list[Range] = []
     last = _last_stores(trace, copies)
@@ -50,7 +53,7 @@ def load_history(trace: Trace, loaded: LoadedImage, code: Iterable[int], text: R
         elif row["kind"] == TraceKind.IC and number > last:
             fetchable.append(extent)
     stale = [one for one in copies if not any(_meets(one, done) for done in fetchable)]
-    return History(merged([text, *clean]), tuple(stale))
+    return History(merged([*given, *clean]), tuple(stale))
 
 
 def _meets(one: Range, other: Range) -> bool:

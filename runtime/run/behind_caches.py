@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from relokit.codegen.base.errors import MachineError
 from relokit.runtime.arch.translation import SCTLR_M
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.effects import Effects
@@ -9,7 +10,11 @@ from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.record.effect_facts import EffectFacts
-from relokit.runtime.run.prehistories import prehistory_of, prehistory_of_resume
+from relokit.runtime.run.prehistories import (
+    prehistory_of,
+    prehistory_of_found,
+    prehistory_of_resume,
+)
 
 
 class BehindCaches:
@@ -19,8 +24,12 @@ class BehindCaches:
         self._guest, self._cpu = guest, cpu
         if isinstance(guest, Resume):
             before = prehistory_of_resume(guest)
-        else:
+        elif guest.found is None:
             before = prehistory_of(guest, job)
+        elif isinstance(guest.found.history, str):
+            raise MachineError("effects of caches whose history nobody knows")
+        else:
+            before = prehistory_of_found(guest, guest.found.history)
         self._effects = Effects(cpu, before.clean)
 
     def end(self, *, entered: bool) -> EffectFacts:

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from relokit.building import encoder
+from relokit.codegen.base.documents import document
 from relokit.codegen.base.errors import FormatError, MachineError
-from relokit.codegen.build import PURGATORY, USER_SPACE
-from relokit.codegen.target import MIB, Regime, Target
-from relokit.linker.elf.elf_writer import write_exec
+from relokit.codegen.target import MIB, Regime
+from relokit.linker.kernel.kallsyms_tables import find_tables
 from relokit.linker.kernel.kernel_file import open_kernel
-from relokit.linker.link.image_cache import Sources, stored_images
-from relokit.linker.stored_image import decode_image
-from relokit.live_kexec import kexec
+from relokit.linker.kernel.opened import OpenedKernel
+from relokit.live_kexec import kexec, programs
+from relokit.runtime.arch.feature_id import ShownFeature
 from relokit.runtime.found.loaded_image import LoadedImage
 from relokit.runtime.guest.memory import GuestMemory
-from relokit.runtime.judge.outcome import Status
+from relokit.runtime.judge.outcome import Finding, Status
 from relokit.runtime.live.live_job import LiveJob
 from relokit.runtime.live.live_layout import LiveInputs
 from relokit.runtime.live.live_outcome import LiveOutcome
 from relokit.runtime.live.live_stations import StationName
 from relokit.runtime.live.live_verdict import run_live
+from relokit.source_digest import source_digest
+from support.kexecs import COMMAND, COMMITTED, KERNELS, NOT_JUDGED, WAYS, page, row, trouble
 from support.machines import quiet
 
-NOT_JUDGED: frozenset[str] = frozenset()
-"""A longer list fails."""
+DC_CIVAC, NOP = 0xD50B_7E20, 0xD503_201F
+ENOSYS = struct.pack("<II", 0x9280_04A0, 0xD65F_03C0)
+"""mov x0, #-38; ret."""
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +115,24 @@ def test_a_kernel_that_comes_nowhere_is_bounded_and_told(kernel_6_1: Path) -> No
     assert outcome.handover is None
 
 
+def inputs_of(path: Path) -> LiveInputs:
+    """For run_live, of a kernel that enters itself."""
+    init, purgatory = programs()
+    kernel = open_kernel(path)
+    return LiveInputs(kernel, kernel, None, None, init, purgatory)
+
+
+def reached(outcome: LiveOutcome) -> list[StationName]:
+    """The stations that were."""
+    return [one.name for one in outcome.stations if one.reached]
+
+
+def errors(outcome: LiveOutcome) -> dict[str, Finding]:
+    """The first finding of severity error by rule."""
+    assert outcome.handover is not None
+    return {one.rule: one for one in reversed(outcome.handover.findings) if one.is_error}
+
+
 def test_a_list_that_is_broken_on_purpose_is_explained(kernel_6_1: Path) -> None:
     """An entry that leads to no RAM: the kernel dies, and the report says of what."""
 
@@ -116,19 +140,168 @@ def test_a_list_that_is_broken_on_purpose_is_explained(kernel_6_1: Path) -> None
         entry = loaded.kimage.list_pages[0].base + 2 * 8
         memory.write_u64(entry, memory.read_u64(entry) & 0xFFF | 0x900_0000)
 
-    init, purgatory = stored_images((USER_SPACE, PURGATORY), Target(), encoder(), Sources())
-    kernel = open_kernel(kernel_6_1)
-    program = write_exec(decode_image(init))
-    inputs = LiveInputs(kernel, kernel, None, None, program, decode_image(purgatory))
-    outcome = run_live(LiveJob(kernel=kernel_6_1), inputs, quiet, spoil=spoil)
+    outcome = run_live(LiveJob(kernel=kernel_6_1), inputs_of(kernel_6_1), quiet, spoil=spoil)
     assert outcome.status is Status.FAIL
     assert outcome.load is not None
     assert [one.owner for one in outcome.load.changed] == ["kimage list"]
-    assert {one.name for one in outcome.stations if one.reached} == {
-        StationName.USER_SPACE, StationName.LOADED, StationName.LEFT,
-    }  # fmt: skip
-    assert outcome.handover is not None
-    [broken] = [one for one in outcome.handover.findings if one.rule == "setup.list"]
+    assert reached(outcome) == [*StationName][:3]
+    broken = errors(outcome)["setup.list"]
     assert "has a source that is not RAM" in broken.message
     assert "when the list was made" in broken.notes[0]
-    assert any(one.rule.startswith("exception.") for one in outcome.handover.findings)
+    assert any(rule.startswith("exception.") for rule in errors(outcome))
+
+
+def test_another_ttbr1_is_explained(kernel_6_1: Path) -> None:
+    """The move has no tables: it is told before the jump, at the write, and of the abort."""
+
+    def spoil(memory: GuestMemory, loaded: LoadedImage) -> None:
+        at = loaded.kimage.pa + loaded.kimage.layout.ttbr1
+        memory.write_u64(at, memory.read_u64(at) + 0x2000_0000)
+
+    outcome = run_live(LiveJob(kernel=kernel_6_1), inputs_of(kernel_6_1), quiet, spoil=spoil)
+    assert outcome.status is Status.FAIL
+    assert reached(outcome) == [*StationName][:3]
+    found = errors(outcome)
+    assert set(found) == {"setup.kimage", "setup.tables", "tlb.root", "exception.vector"}
+    assert "ttbr1 is 0x67b42000, and has to be 0x47b42000" in found["setup.kimage"].message
+    assert "msr ttbr1_el1" in found["tlb.root"].message
+
+
+def test_a_tree_that_is_not_where_the_purgatory_says_is_explained(kernel_6_1: Path) -> None:
+    """The next kernel waits for ever, silent: that is seen long before its time is over."""
+
+    def spoil(memory: GuestMemory, loaded: LoadedImage) -> None:
+        *_, purgatory = loaded.kimage.segments
+        [source] = loaded.sources[loaded.targets == purgatory.mem].tolist()
+        [tree] = [one.mem for one in loaded.kimage.segments if one.name == "device tree"]
+        [at] = [at for at in range(source, source + 4096, 8) if memory.read_u64(at) == tree]
+        memory.write_u64(at, tree + MIB)
+
+    outcome = run_live(LiveJob(kernel=kernel_6_1), inputs_of(kernel_6_1), quiet, spoil=spoil)
+    assert outcome.status is Status.FAIL
+    assert outcome.load is not None
+    assert [one.owner for one in outcome.load.changed] == ["source pages"]
+    assert reached(outcome) == [*StationName][:4]
+    why = "the console never came: branch to itself"
+    assert [one.why for one in outcome.stations[4:]] == [
+        why,
+        "branch to itself",
+        "after next banner",
+    ]
+    assert outcome.instructions < 1_200_000_000
+    broken = errors(outcome)["handoff.dtb"]
+    assert "x0 = 0x6ff00000, but the device tree is at 0x6fe00000" in broken.message
+    assert "ldr x0" in broken.notes[0]
+
+
+def test_a_kernel_that_does_not_clean_what_it_moves_is_explained(
+    kernel_6_1: Path, tmp_path: Path
+) -> None:
+    """Without its dc civac what is moved is lost with --effects: the purgatory is not there."""
+    image = bytearray(open_kernel(kernel_6_1).image)
+    words = np.frombuffer(image, "<u4")
+    # mov x1, x18; msr ttbr1_el1, x1: the relocation code alone has them.
+    [at] = np.flatnonzero((words[:-1] == 0xAA12_03E1) & (words[1:] == 0xD518_2021)).tolist()
+    near = words[at - 16 : at + 64]
+    cleans = near & 0xFFFF_FFE0 == DC_CIVAC
+    assert cleans.any()
+    near[cleans] = NOP
+    path = tmp_path / "Image"
+    path.write_bytes(image)
+    job = LiveJob(kernel=path, next=kernel_6_1, effects=True)
+    outcome = run_live(job, replace(inputs_of(path), next=open_kernel(kernel_6_1)), quiet)
+    assert outcome.status is Status.FAIL
+    assert reached(outcome) == [*StationName][:3]
+    found, handover = errors(outcome), outcome.handover
+    assert "the first at PA 0x6fff0000" in found["caches.image"].message
+    assert "undefined instruction, EL2 to EL2, ELR 0x6fff0000" in str(found["run.spin"].notes)
+    assert handover is not None
+    assert handover.effects is not None
+    assert handover.effects.lost
+
+
+def test_user_space_that_does_not_kexec_is_told(kernel_6_1: Path, tmp_path: Path) -> None:
+    """Ours, without a table of what to hand in, powers off."""
+    init = tmp_path / "init"
+    init.write_bytes(programs()[0])
+    init.chmod(0o755)
+    outcome = kexec(LiveJob(kernel=kernel_6_1, userland=tmp_path))
+    assert outcome.status is Status.FAIL
+    assert reached(outcome) == [*StationName][:1]
+    assert "SYSTEM_OFF" in (outcome.stations[1].why or "")
+    assert outcome.handover is None
+    assert "relokit: user space" in outcome.console
+
+
+def test_a_kernel_that_says_no_is_told(kernel_6_1: Path, tmp_path: Path) -> None:
+    """One that has the code, and not the system call."""
+    opened = OpenedKernel(open_kernel(kernel_6_1))
+    image = bytearray(opened.file.image)
+    at = opened.symbols.offset("__arm64_sys_kexec_load")
+    image[at : at + len(ENOSYS)] = ENOSYS
+    path = tmp_path / "Image"
+    path.write_bytes(image)
+    outcome = kexec(LiveJob(kernel=path))
+    assert outcome.status is Status.FAIL
+    assert reached(outcome) == [*StationName][:1]
+    assert outcome.stations[1].why is not None
+    assert outcome.stations[1].why.startswith("/init says: ")
+    assert outcome.handover is None
+
+
+def test_a_kernel_without_kexec_is_refused_at_once(kernel_6_1: Path, tmp_path: Path) -> None:
+    """All its other symbols are there: machine_kexec has another name."""
+    opened = OpenedKernel(open_kernel(kernel_6_1))
+    image = bytearray(opened.file.image)
+    tables = find_tables(memoryview(image), len(image))
+    assert tables is not None
+    at, number = tables.names.start, opened.symbols.number("machine_kexec")
+    assert number is not None
+    for _ in range(number):
+        at += 1 + image[at]
+    # A name is a length and its tokens: the last one becomes the one before.
+    image[at + image[at]] = image[at + image[at] - 1]
+    path = tmp_path / "Image"
+    path.write_bytes(image)
+    with pytest.raises(FormatError, match="no machine_kexec in this kernel: it cannot") as told:
+        kexec(LiveJob(kernel=path))
+    assert "CONFIG_KEXEC" in (told.value.hint or "")
+
+
+def test_features_are_of_a_cpu_that_has_them(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="a Cortex-A72 has no pauth, rndr"):
+        LiveJob(kernel=tmp_path, cpu="a72", features=(ShownFeature.PAUTH, ShownFeature.RNDR))
+    with pytest.raises(MachineError, match="effects in a plain run"):
+        LiveJob(kernel=tmp_path, effects=True, plain=True)
+
+
+def committed() -> list[dict[str, Any]]:
+    """The rows of docs/kexec.json."""
+    rows: list[dict[str, Any]] = json.loads(COMMITTED.read_text())["kexecs"]
+    return rows
+
+
+def test_the_committed_kexecs_are_of_this_code() -> None:
+    code = json.loads(COMMITTED.read_text())["code"]
+    assert code == source_digest().hex(), f"it is old: run `{COMMAND}` and commit docs/"
+
+
+def test_every_kernel_kexecs_in_every_regime_and_by_a_crash() -> None:
+    rows = committed()
+    assert len(rows) == len(WAYS)
+    assert [(one["el"], one["crash"], tuple(one["features"])) for one in rows] == [
+        (way.el, way.crash, way.features) for way in WAYS
+    ]
+    assert len({one["kernel"] for one in rows}) == len(KERNELS)
+    assert [wrong for one in rows if (wrong := trouble(one))] == []
+    page_now = (COMMITTED.parent / "kexec.md").read_text()
+    assert page(page_now, rows) == page_now
+
+
+def test_a_kexec_is_the_same_everywhere(outcome: LiveOutcome) -> None:
+    """By `make docs/kexec.json` after a change; another kernel than the committed one is judged."""
+    found = row(document(outcome))
+    assert trouble(found) is None
+    same = ("kernel", "next", "el", "crash", "features")
+    known = [one for one in committed() if all(one[name] == found[name] for name in same)]
+    assert known in ([found], []), "the board is another than when docs/kexec.json was made"

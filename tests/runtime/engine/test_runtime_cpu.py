@@ -95,6 +95,12 @@ def test_a_loop_without_an_end_is_recognised_at_once(
     assert stop.instructions <= size * (native_hooks.SPIN_REPEATS + 1)
 
 
+def test_a_loop_of_two_blocks_without_an_end_is_recognised(bench: MakeBench) -> None:
+    """YIELD ends a block: none follows itself."""
+    stop = bench().run("spin: yield\nb spin", max_instructions=1 << 60, timeout_s=30)
+    assert (stop.reason, stop.instructions) == (StopReason.SPIN, native_hooks.LOOK_EVERY)
+
+
 @pytest.mark.parametrize("body", ["nop", "nop\nadd x1, x1, #1", "dsb sy"])
 def test_a_long_loop_is_none(bench: MakeBench, body: str) -> None:
     b = bench()

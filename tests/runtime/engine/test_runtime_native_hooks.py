@@ -42,6 +42,7 @@ class Counter:
         self._stop = STOP(stop)
         self.words = n.new_counter()
         self.words[BlockSlot.LIMIT] = limit
+        self.words[BlockSlot.LOOK] = 2**64 - 1
         self.words[BlockSlot.STOP] = ctypes.cast(self._stop, ctypes.c_void_p).value or 0
         self._hook = BLOCK(n.block_counter_address())
 
@@ -80,6 +81,23 @@ def test_a_block_that_keeps_following_itself_is_stopped_once() -> None:
         counter.block(0x200, 8)
     assert counter.stops == [77]
     assert counter.words[BlockSlot.REASON] == NativeStop.SPIN
+
+
+def test_a_run_is_looked_at_again_and_again() -> None:
+    """Two blocks that take turns are no repeats; the alarm is what a board has set."""
+    counter = Counter(10**9)
+    counter.words[BlockSlot.LOOK] = 8
+    for expected in (8, 8 + n.LOOK_EVERY):
+        counter.words[BlockSlot.INSTRUCTIONS] = expected - 2
+        counter.block(0x100, 4)
+        counter.block(0x104, 4)
+        assert counter.words[BlockSlot.REASON] == NativeStop.NONE
+        counter.block(0x100, 4)
+        assert counter.words[BlockSlot.REASON] == NativeStop.SPIN
+        assert counter.words[BlockSlot.INSTRUCTIONS] == expected
+        counter.words[BlockSlot.REASON] = NativeStop.NONE
+    counter.block(0x100, 4)
+    assert counter.words[BlockSlot.ALARM] == counter.words[BlockSlot.LOOK] == 8 + 2 * n.LOOK_EVERY
 
 
 def test_a_harmless_block_may_go_on() -> None:

@@ -20,21 +20,21 @@ LOADED = LoadedImage(
 
 def test_what_is_cleaned_and_invalidated_is_known() -> None:
     story = Story().store(CODE, 64).dc("civac", CODE, 64).dsb().ic_by_address(CODE, 64).dsb().isb()
-    found = load_history(story.trace(), LOADED, [CODE], TEXT)
+    found = load_history(story.trace(), LOADED, [CODE], [TEXT])
     assert found.clean == (TEXT, (CODE, CODE + 64))
     assert found.unfetchable == ()
 
 
 def test_what_is_stored_behind_its_maintenance_is_dirty_and_unfetchable() -> None:
     story = Story().dc("civac", CODE, 128).ic_by_address(CODE, 128).dsb().store(CODE + 64, 64)
-    found = load_history(story.trace(), LOADED, [CODE], TEXT)
+    found = load_history(story.trace(), LOADED, [CODE], [TEXT])
     assert found.clean == (TEXT, (CODE, CODE + 64))
     assert found.unfetchable == ((CODE, CODE + PAGE),)
 
 
 def test_without_maintenance_only_the_text_is_clean() -> None:
     story = Story().store(CODE, 64)
-    found = load_history(story.trace(), LOADED, [CODE], TEXT)
+    found = load_history(story.trace(), LOADED, [CODE], [TEXT])
     assert (found.clean, found.unfetchable) == ((TEXT,), ((CODE, CODE + PAGE),))
     discarded = Story().dc("ivac", DATA, 64)
-    assert load_history(discarded.trace(), LOADED, [], TEXT).clean == (TEXT,)
+    assert load_history(discarded.trace(), LOADED, [], [TEXT]).clean == (TEXT,)

@@ -108,6 +108,7 @@ def _why_refused(asked: int, pc: int, call: int, row: Any) -> Iterator[Used]:
 
 def _answers(record: Record) -> Iterator[Broken]:
     asked: int | None = None
+    held: Broken | None = None
     written = False
     trace = known(record.trace)
     for row in trace.of(TraceKind.HVC, TraceKind.MSR, TraceKind.ERET):
@@ -115,20 +116,23 @@ def _answers(record: Record) -> Iterator[Broken]:
         if row["kind"] == TraceKind.HVC:
             # One that is made at EL2 comes to no stub (call.hvc).
             asked, written = (int(row["value"]) if row["el"] == 1 else None), False
+            held = None
         elif row["el"] != 2 or asked is None:
             continue
         elif asked > HVC_FINALISE_EL2 and _is_private(record, pc):
             asked = None
         elif row["kind"] == TraceKind.ERET:
             why = _wrong_answer(asked, int(row["value"]), written)
-            if why:
+            if held and not _restarts(asked, row):
+                yield held
+            elif why:
                 broken = told_at(record, f"the call of x0 = {asked:#x} {why}", pc)
                 answer = Used(registers=(0,), system=("VBAR_EL2",), begun=int(row["before"]))
                 yield replace(broken, uses=(answer, Used(pc, ())))
-            asked = None
+            asked = held = None
         elif row["encoding"] == _VBAR_EL2:
             written = True
-            if asked != HVC_SET_VECTORS:
+            if asked != HVC_SET_VECTORS and not held:
                 broken = told_at(
                     record,
                     f"{instruction(record, pc)} is carried out for a call of x0 = {asked:#x}, "
@@ -136,9 +140,21 @@ def _answers(record: Record) -> Iterator[Broken]:
                     pc,
                 )
                 # It is the number that is wrong, or who looked at it.
-                yield replace(broken, uses=(Used(pc, (0,)),))
-                asked = None
+                held = replace(broken, uses=(Used(pc, (0,)),))
+                if asked != HVC_SOFT_RESTART:
+                    yield held
+                    asked = held = None
+    if held:
+        yield held
     ask_whole(trace)
+
+
+def _restarts(asked: int, row: Any) -> bool:
+    """Whether an ERET carries out a soft restart, as KVM's vectors do: at EL2, not in the caller.
+
+    It is not expected to return (hyp-abi.rst); what VBAR_EL2 was for is over.
+    """
+    return asked == HVC_SOFT_RESTART and _LEVELS.get(int(row["encoding"]) & _MODE) == 2
 
 
 def _is_private(record: Record, pc: int) -> bool:
@@ -187,13 +203,17 @@ def _returns(record: Record) -> Iterator[Broken]:
 
 def _resumptions(record: Record) -> Iterator[Broken]:
     came: dict[int, int] = {}
-    for _, pc, row in _events(record, TraceKind.EXCEPTION, TraceKind.ERET):
+    asked = HVC_NO_FUNCTION
+    for _, pc, row in _events(record, TraceKind.HVC, TraceKind.EXCEPTION, TraceKind.ERET):
         level = int(row["el"])
+        if row["kind"] == TraceKind.HVC:
+            asked = int(row["value"])
+            continue
         if row["kind"] == TraceKind.EXCEPTION:
             came[level] = pc
             continue
         from_, back = came.pop(level, None), int(row["va"])
-        if from_ is not None and back != from_:
+        if from_ is not None and back != from_ and not _restarts(asked, row):
             yield told_at(
                 record,
                 f"{instruction(record, pc)} goes to {placed(record, back)}, and what was called or "
