@@ -23,6 +23,7 @@ from relokit.diffing.read.routine import Names, Replaced, Routine, Side
 from relokit.diffing.routines.compare import compare
 from relokit.facade import run
 from relokit.mutation_report import Left, MutantRow, MutationReport, TargetTried
+from relokit.runtime.arch.feature_id import ShownFeature
 from relokit.runtime.judge.outcome import Status, TakenUp
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.live.live_outcome import LiveOutcome, LoadWindow
@@ -208,6 +209,7 @@ def some_kexec() -> LiveOutcome:
         next="vmlinuz",
         regime=Regime.EL1,
         cpu="a72",
+        features=(ShownFeature.PAUTH,),
         crash=False,
         instructions=2,
         stations=(
