@@ -107,7 +107,7 @@ void begin_loop(void *engine, struct recorder *r, uint64_t pc, uint32_t size)
 	if (!loop->size || !loop->known)
 		return;
 	for (uint32_t base = 0; base < loop->used; base++)
-		loop->bases[base].va = read_any(engine, r, loop->bases[base].id);
+		loop->bases[base].va = read_any(engine, r, (int)loop->bases[base].id);
 	r->loop = loop;
 	r->rounds = 0;
 	r->reached = pc - 4;

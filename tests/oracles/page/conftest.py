@@ -69,6 +69,11 @@ class Browser:
     def cdp(self, command: str, **parameters: Any) -> Any:
         return self.driver.execute_cdp_cmd(command, parameters)
 
+    def show(self, name: str) -> None:
+        """Scroll to the code of ``name``: what is far below the window is not laid out."""
+        self.js("document.querySelector(arguments[0]).scrollIntoView()", f"#{name} .scroll")
+        self.wait(lambda: self.driver.find_element(By.CSS_SELECTOR, f"#{name} .scroll th").text)
+
     def js(self, script: str, *arguments: object) -> Any:
         return self.driver.execute_script(script, *arguments)
 

@@ -139,6 +139,7 @@ def test_without_scripts_all_code_can_be_read(browser: Browser) -> None:
 
 def test_what_a_screen_reader_gets(browser: Browser) -> None:
     browser.open("diff")
+    browser.show(ROUTINE)
     nodes = [
         (node["role"]["value"], node.get("name", {}).get("value", ""), node)
         for node in browser.cdp("Accessibility.getFullAXTree")["nodes"]

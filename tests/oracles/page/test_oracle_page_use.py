@@ -196,6 +196,7 @@ def test_folding(browser: Browser) -> None:
     browser.open("diff")
     folded = browser.rows_shown()
     button = browser.driver.find_element(By.CSS_SELECTOR, f"#{ROUTINE} .f button")
+    browser.show(ROUTINE)
     count = int(button.text.split()[0])
     button.send_keys(Keys.ENTER)
     assert button.get_attribute("aria-expanded") == "true"
