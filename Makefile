@@ -52,7 +52,7 @@ mutants: $(STAMP)  ## the committed campaign of mutants: some minutes; survivors
 	mkdir -p build
 	$(BIN)/relokit mutate --series $(STATES) --results build/mutants.sqlite --json $(ARGS) \
 		> build/mutants.json || test $$? -eq 1
-	$(BIN)/python -m relokit.mutation_page docs < build/mutants.json
+	$(BIN)/python -m relokit.mutation.mutation_page docs < build/mutants.json
 
 suites: $(STAMP) tools  ## GNU's and LLVM's own test files compared: a minute or two; writes docs/suites.*
 	cd tests && ../$(BIN)/python -m support.suites

@@ -7,7 +7,7 @@ from time import perf_counter
 from measurement import Bound, Row, Table, progress
 from stages import Stage
 
-from relokit.mutate import MutationPlan, Tried, try_mutants
+from relokit.mutation.mutate import MutationPlan, Tried, try_mutants
 from relokit.runtime.mutation.mutant import RoutineName
 from relokit.workers import RoomWorkers
 

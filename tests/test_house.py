@@ -44,6 +44,9 @@ ALLOWED = {
     "runtime.arch": "codegen, codegen.base, runtime.guest",
     "runtime.record": "codegen, codegen.base, runtime.guest, runtime.arch",
     "runtime.engine": "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record",
+    "runtime.engine.observing": (
+        "codegen, codegen.base, runtime.arch, runtime.record, runtime.engine"
+    ),
     "runtime.board": (
         "codegen, codegen.base, linker.kernel, runtime.guest, runtime.arch, runtime.record, "
         "runtime.engine"
@@ -56,8 +59,16 @@ ALLOWED = {
     "runtime.campaign": "codegen, codegen.base, runtime.guest, runtime.kexec",
     "runtime.state": "codegen.*, linker.*, runtime.guest, runtime.kexec",
     "runtime.judge.model": "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record",
-    "runtime.timing": "codegen, codegen.base, runtime.guest, runtime.record, runtime.judge.model",
-    "runtime.timing.model": "codegen.base, runtime.judge.model, runtime.timing",
+    "runtime.judge.model.caches": (
+        "codegen, codegen.base, runtime.arch, runtime.record, runtime.judge.model"
+    ),
+    "runtime.judge.model.tlb": (
+        "codegen, codegen.base, runtime.arch, runtime.record, runtime.judge.model"
+    ),
+    "runtime.timing": (
+        "codegen, codegen.base, runtime.guest, runtime.record, runtime.judge.model.caches"
+    ),
+    "runtime.timing.model": "codegen.base, runtime.judge.model.caches, runtime.timing",
     "runtime.judge.rules": "codegen, codegen.base, runtime.arch, runtime.record",
     "runtime.judge.rules.moved": (
         "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.judge.rules"
@@ -66,7 +77,7 @@ ALLOWED = {
         "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.judge.rules"
     ),
     "runtime.judge.rules.traced": (
-        "codegen, runtime.guest, runtime.arch, runtime.record, runtime.judge.model, "
+        "codegen, runtime.guest, runtime.arch, runtime.record, runtime.judge.model.*, "
         "runtime.judge.rules"
     ),
     "runtime.judge": (
@@ -77,18 +88,18 @@ ALLOWED = {
         "runtime.judge"
     ),
     "runtime.run": (
-        "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
+        "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.record, runtime.engine.*, "
         "runtime.board, runtime.kexec, runtime.judge, runtime.evidence, runtime.timing"
     ),
     "runtime.snapshot": "codegen.base, linker, linker.kernel",
     "runtime.capture": "codegen, codegen.base, linker.kernel, runtime.snapshot",
     "runtime.live": (
         "codegen, codegen.base, linker, linker.kernel, runtime.snapshot, runtime.guest, "
-        "runtime.arch, runtime.record, runtime.engine, runtime.board, runtime.kexec, "
+        "runtime.arch, runtime.record, runtime.engine.*, runtime.board, runtime.kexec, "
         "runtime.found, runtime.judge, runtime.evidence, runtime.run"
     ),
     "runtime.behaviour": (
-        "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
+        "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.engine.*, "
         "runtime.kexec, runtime.judge, runtime.evidence, runtime.run"
     ),
     "runtime.mutation": (
@@ -102,23 +113,32 @@ ALLOWED = {
     ),
     "": "codegen.*, linker.*, diffing.*, runtime.*",
     "timing": (
-        "relokit, codegen, codegen.base, linker.kernel, runtime.record, runtime.judge.model, "
-        "runtime.timing.*, runtime.kexec, runtime.evidence, runtime.run"
+        "relokit, codegen, codegen.base, linker.kernel, runtime.record, "
+        "runtime.judge.model.caches, runtime.timing.*, runtime.kexec, runtime.evidence, runtime.run"
+    ),
+    "machines": (
+        "relokit, codegen, codegen.base, linker, linker.elf, linker.kernel, linker.link, "
+        "runtime.snapshot, runtime.capture, runtime.guest, runtime.board, runtime.kexec, "
+        "runtime.judge, runtime.run, runtime.live, runtime.room"
+    ),
+    "mutation": (
+        "relokit, codegen, codegen.base, linker.foreign, linker.kernel, runtime.campaign, "
+        "runtime.kexec, runtime.mutation, runtime.room"
     ),
     "cli.pages": "codegen.base, diffing.*",
     "cli.terminal": (
-        "relokit, timing, codegen, codegen.base, diffing.*, runtime.guest, runtime.timing.*, "
-        "runtime.kexec, runtime.live, runtime.campaign, runtime.judge, runtime.judge.rules, "
-        "runtime.behaviour, runtime.mutation, cli.pages"
+        "relokit, timing, mutation, codegen, codegen.base, diffing.*, runtime.guest, "
+        "runtime.timing.*, runtime.kexec, runtime.live, runtime.campaign, runtime.judge, "
+        "runtime.judge.rules, runtime.behaviour, runtime.mutation, cli.pages"
     ),
     "cli": (
         "relokit, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, "
         "runtime.campaign, cli.terminal"
     ),
     "cli.commands": (
-        "relokit, timing, codegen, codegen.base, linker.foreign, linker.kernel, diffing.*, "
-        "runtime.kexec, runtime.live, runtime.campaign, runtime.behaviour, runtime.mutation, cli, "
-        "cli.pages, cli.terminal"
+        "relokit, timing, machines, mutation, codegen, codegen.base, linker.foreign, "
+        "linker.kernel, diffing.*, runtime.kexec, runtime.live, runtime.campaign, "
+        "runtime.behaviour, runtime.mutation, cli, cli.pages, cli.terminal"
     ),
 }
 
@@ -333,6 +353,12 @@ def test_a_room_says_what_it_is_and_what_it_may_import(room: str) -> None:
     inner = any(other.startswith(f"{room}.") for other in ALLOWED)
     verb = "its own modules import" if inner else "imports"
     assert sentence.endswith(f"; {verb} {ALLOWED[room]}."), sentence
+
+
+def test_a_room_of_many_modules_has_sub_rooms() -> None:
+    counts = Counter(module.room for module in modules().values())
+    # One is the __init__, which says what the room is.
+    assert {room: count for room, count in counts.items() if count > 20 + 1} == {}
 
 
 def test_no_two_modules_with_one_name() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from relokit.codegen.series import COMPLETE
 from relokit.codegen.target import MIB, Target
-from relokit.runtime.judge.model.memory_type import MemoryType
+from relokit.runtime.judge.model.caches.memory_type import MemoryType
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.timing.counts import Phase, Quantity
 from relokit.runtime.timing.model.time_table import RowStatus, TimeTable

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
-from relokit.runtime.judge.model.memory_type import MemoryType
+from relokit.runtime.judge.model.caches.memory_type import MemoryType
 from relokit.runtime.timing.counts import OF_THE_MOVE, MoveCounts, Quantity
 
 if TYPE_CHECKING:

@@ -133,7 +133,7 @@ def command(
 
     from relokit.cli.terminal.kexec_view import kexec_summary
     from relokit.cli.terminal.view import Bars
-    from relokit.live_kexec import kexec
+    from relokit.machines.live_kexec import kexec
 
     with Bars() as bars:
         outcome = kexec(job, trace=trace, progress=bars.progress)

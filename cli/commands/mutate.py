@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from relokit.codegen.kimage_layouts import KimageLayout
     from relokit.linker.foreign.code import ForeignCode
     from relokit.linker.kernel.opened import Files
-    from relokit.mutate import MutationPlan
-    from relokit.mutation_report import Campaign
+    from relokit.mutation.mutate import MutationPlan
+    from relokit.mutation.mutation_report import Campaign
     from relokit.runtime.campaign.result_file import ResultFile
     from relokit.workers import Workers
 
@@ -92,7 +92,7 @@ def command(
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
     from relokit.building import opened_code
     from relokit.linker.kernel.opened import Files
-    from relokit.mutate import MutationPlan, opened_results
+    from relokit.mutation.mutate import MutationPlan, opened_results
 
     refuse_idle()
     operators, code_from = options["operators"], options["code_from"]
@@ -147,8 +147,8 @@ def _run(
     """Try them all; on the way out, early or not, say how far that got."""
     from relokit.cli.terminal.mutation_view import text_of
     from relokit.cli.terminal.view import Bars
-    from relokit.mutate import try_mutants
-    from relokit.mutation_report import Campaign
+    from relokit.mutation.mutate import try_mutants
+    from relokit.mutation.mutation_report import Campaign
 
     campaign = Campaign(code)
     ended_by = None

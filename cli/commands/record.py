@@ -96,7 +96,7 @@ def command(
         )
 
     from relokit.cli.terminal.view import Bars
-    from relokit.snapshots import Attached, convert, record
+    from relokit.machines.snapshots import Attached, convert, record
 
     stopped = None
     if attach is not None and ram is not None:

@@ -148,7 +148,7 @@ def _from_snapshot(
 ) -> int:
     """The same, of a machine that was stopped elsewhere."""
     from relokit.cli.terminal.view import Bars, Telling
-    from relokit.snapshots import take_up
+    from relokit.machines.snapshots import take_up
 
     names = (
         "kernel", "boot", "expect", "timeout", "max_instructions", "plain", "strict", "profile",

@@ -7,7 +7,7 @@ from typing import Any
 
 from relokit.cli.terminal.output import plain
 from relokit.cli.terminal.view import code_lines
-from relokit.mutation_report import Left, MutantRow, MutationReport, TargetTried
+from relokit.mutation.mutation_report import Left, MutantRow, MutationReport, TargetTried
 from relokit.runtime.mutation.mutant import FindingPlace
 
 WORDS = {

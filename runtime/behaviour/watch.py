@@ -5,9 +5,14 @@ from __future__ import annotations
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.system_registers import register_key
 from relokit.runtime.behaviour.observation import Counts
-from relokit.runtime.engine.access_counter import AccessCounter
 from relokit.runtime.engine.cpu import Cpu
-from relokit.runtime.engine.execution_profile import OPERATIONS, READS, WRITES, ExecutionProfile
+from relokit.runtime.engine.observing.access_counter import AccessCounter
+from relokit.runtime.engine.observing.execution_profile import (
+    OPERATIONS,
+    READS,
+    WRITES,
+    ExecutionProfile,
+)
 
 # What code finds and leaves behind (DDI 0487, D19.2), besides what it names itself.
 _EL1_STATE = (

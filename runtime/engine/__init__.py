@@ -1,3 +1,3 @@
-"""The CPU on Unicorn and its hooks; imports codegen, codegen.base, runtime.guest, runtime.arch,
-runtime.record.
+"""The CPU on Unicorn and its hooks; its own modules import codegen, codegen.base, runtime.guest,
+runtime.arch, runtime.record.
 """

@@ -10,7 +10,7 @@ from relokit.runtime.record.record import Record
 from relokit.runtime.record.trace import Trace, TraceFlag
 
 CHUNK = 16
-"""Rules keep what they know of memory by 2^16 bytes (judge/model/lines.py)."""
+"""Rules keep what they know of memory by 2^16 bytes (judge/model/caches/lines.py)."""
 MAX_VISITS = 1 << 24
 """How often all records may touch such a piece of memory: 512 GiB that are copied."""
 SHARE = 2

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from relokit.runtime.engine.block_count import NEVER
-from relokit.runtime.engine.operations import OperationCounter
-from relokit.runtime.engine.recorder import Recorder
+from relokit.runtime.engine.observing.operations import OperationCounter
+from relokit.runtime.engine.observing.recorder import Recorder
 from relokit.runtime.evidence.conclusion import conclude
 from relokit.runtime.evidence.evidence import Evidence, Subject
 from relokit.runtime.found.found_machine import NO_HISTORY, found_machine

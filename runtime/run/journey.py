@@ -10,7 +10,7 @@ from relokit.codegen.facts import KEXEC_CONTROL_PAGE_SIZE
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.arch.exceptions import PSTATE_DAIF, PSTATE_SPSEL
 from relokit.runtime.engine.cpu import Cpu
-from relokit.runtime.engine.operations import OperationCounter
+from relokit.runtime.engine.observing.operations import OperationCounter
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.kexec.address_space import cpu_pa_bits
 from relokit.runtime.kexec.job import Job

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from relokit.runtime.engine.cpu import Cpu
-from relokit.runtime.engine.recorder import Recorder
+from relokit.runtime.engine.observing.recorder import Recorder
 from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine

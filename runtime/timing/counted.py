@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from relokit.runtime.guest.owner import OwnerKind
-from relokit.runtime.judge.model.controls import Controls
-from relokit.runtime.judge.model.memory_type import MemoryType
+from relokit.runtime.judge.model.caches.controls import Controls
+from relokit.runtime.judge.model.caches.memory_type import MemoryType
 from relokit.runtime.record.known import UnknownFactError, known
 from relokit.runtime.record.record import LegName, Record
 from relokit.runtime.record.trace import Records, Trace, TraceKind

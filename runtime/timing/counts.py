@@ -8,7 +8,7 @@ from enum import Enum
 
 from relokit.codegen.base.documents import ABSENT
 from relokit.codegen.base.nouns import dataclass
-from relokit.runtime.judge.model.memory_type import MemoryType
+from relokit.runtime.judge.model.caches.memory_type import MemoryType
 
 
 class Phase(Enum):

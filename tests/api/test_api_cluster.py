@@ -16,7 +16,7 @@ from relokit.cluster import ClusterWorkers
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.target import Regime
 from relokit.matrix import run_matrix
-from relokit.mutate import MutationPlan, SurveyDone, Tried, try_mutants
+from relokit.mutation.mutate import MutationPlan, SurveyDone, Tried, try_mutants
 from relokit.runtime.campaign.cells import Selection, cells
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.mutation.mutant import MutantResult, RoutineName

@@ -22,14 +22,14 @@ from relokit.codegen.target import Regime, Target
 from relokit.diffing.read.routine import Names, Replaced, Routine, Side
 from relokit.diffing.routines.compare import compare
 from relokit.facade import run
-from relokit.mutation_report import Left, MutantRow, MutationReport, TargetTried
+from relokit.machines.snapshots import Recorded
+from relokit.mutation.mutation_report import Left, MutantRow, MutationReport, TargetTried
 from relokit.runtime.arch.feature_id import ShownFeature
 from relokit.runtime.judge.outcome import Status, TakenUp
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.live.live_outcome import LiveOutcome, LoadWindow
 from relokit.runtime.live.live_stations import Station, StationName
 from relokit.runtime.live.page_digests import ChangedPages
-from relokit.snapshots import Recorded
 
 ROOT = Path(relokit.__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "json.md"

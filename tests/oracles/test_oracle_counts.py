@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relokit.codegen.target import Target
-from relokit.runtime.engine.access_counter import AccessCounter
+from relokit.runtime.engine.observing.access_counter import AccessCounter
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.run.execute import execute
 from relokit.runtime.run.prepare import open_cpu

@@ -17,7 +17,7 @@ from relokit.codegen.target import MIB, Regime
 from relokit.linker.kernel.kallsyms_tables import find_tables
 from relokit.linker.kernel.kernel_file import open_kernel
 from relokit.linker.kernel.opened import OpenedKernel
-from relokit.live_kexec import kexec, programs
+from relokit.machines.live_kexec import kexec, programs
 from relokit.runtime.arch.feature_id import ShownFeature
 from relokit.runtime.found.loaded_image import LoadedImage
 from relokit.runtime.guest.memory import GuestMemory

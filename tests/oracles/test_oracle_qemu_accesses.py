@@ -17,7 +17,7 @@ from build_backend import find_compiler
 from relokit.codegen.instruction_forms import barrier_name
 from relokit.codegen.system_registers import decode_system
 from relokit.codegen.target import Regime, Target
-from relokit.runtime.engine.recorder import Recorder
+from relokit.runtime.engine.observing.recorder import Recorder
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.record.trace import Trace, TraceKind
 from relokit.runtime.run.execute import execute

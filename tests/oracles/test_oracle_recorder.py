@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relokit.codegen.target import Target
-from relokit.runtime.engine.recorder import Recorder
+from relokit.runtime.engine.observing.recorder import Recorder
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.record.trace import TraceKind
 from relokit.runtime.run.execute import execute

@@ -15,13 +15,13 @@ import pytest
 from relokit.codegen.base.errors import FormatError, MachineError
 from relokit.codegen.target import Regime
 from relokit.linker.kernel.opened import Files
+from relokit.machines.snapshots import convert, record, started, take_up
 from relokit.runtime.found.crash_memory import crash_memory
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.live.taken_up import living_kernel, machine_of, state_of
 from relokit.runtime.snapshot.snapshot import GENERAL, Power
 from relokit.runtime.snapshot.snapshot_reading import read_snapshot
-from relokit.snapshots import convert, record, started, take_up
 from support.hand_overs import Seen, compare, machine, see
 
 MACHINE = machine("6.1", Regime.NVHE)

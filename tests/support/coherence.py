@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from relokit.runtime.judge.model.coherence import Coherence
-from relokit.runtime.judge.model.holdings import Delivered
-from relokit.runtime.judge.model.lapse import Lapse, LapseKind
+from relokit.runtime.judge.model.caches.coherence import Coherence
+from relokit.runtime.judge.model.caches.holdings import Delivered
+from relokit.runtime.judge.model.caches.lapse import Lapse, LapseKind
 from relokit.runtime.record.prehistory import Prehistory
 from support.traces import Story
 

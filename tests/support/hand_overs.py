@@ -24,13 +24,13 @@ from oracles.kernels import kernel
 
 from relokit.codegen.target import Regime
 from relokit.linker.kernel.opened import Files
+from relokit.machines.snapshots import Attached, record, started, take_up
 from relokit.runtime.capture.capture import Capture
 from relokit.runtime.kexec.job import RAM_BASE, Job
 from relokit.runtime.live.taken_up import machine_of
 from relokit.runtime.run.prepare import open_cpu
 from relokit.runtime.snapshot.snapshot import CpuSnapshot
 from relokit.runtime.snapshot.snapshot_reading import read_snapshot
-from relokit.snapshots import Attached, record, started, take_up
 from relokit.source_digest import source_digest
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "handovers.json"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from relokit.runtime.engine.recorder import Recorder
+from relokit.runtime.engine.observing.recorder import Recorder
 from relokit.runtime.record.stop import StopReason
 from relokit.runtime.record.trace import Trace, TraceKind
 

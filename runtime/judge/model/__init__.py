@@ -1,3 +1,3 @@
-"""What a machine may hold after a trace, as sets; imports codegen, codegen.base, runtime.guest,
-runtime.arch, runtime.record.
+"""What a machine may hold after a trace, as sets; its own modules import codegen, codegen.base,
+runtime.guest, runtime.arch, runtime.record.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from relokit.codegen.base.documents import ABSENT
 from relokit.codegen.base.nouns import dataclass
-from relokit.runtime.judge.model.memory_type import MemoryType
+from relokit.runtime.judge.model.caches.memory_type import MemoryType
 from relokit.runtime.timing.counts import Count, MoveCounts, Phase, Quantity
 from relokit.runtime.timing.model.hardware_file import parse_size, read_toml
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from relokit.codegen.base.nouns import dataclass
-from relokit.runtime.judge.model.memory_type import MemoryType
+from relokit.runtime.judge.model.caches.memory_type import MemoryType
 from relokit.runtime.timing.counts import OF_THE_MOVE, Count, MoveCounts, Phase, Quantity
 from relokit.runtime.timing.model.hardware import Hardware, ParameterKey, ParameterName
 

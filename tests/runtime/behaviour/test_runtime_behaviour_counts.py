@@ -8,8 +8,13 @@ from typing import Any
 import pytest
 
 from relokit.runtime.behaviour.watch import Watch
-from relokit.runtime.engine.access_counter import AccessCounter, Accesses
-from relokit.runtime.engine.execution_profile import OPERATIONS, READS, WRITES, ExecutionProfile
+from relokit.runtime.engine.observing.access_counter import AccessCounter, Accesses
+from relokit.runtime.engine.observing.execution_profile import (
+    OPERATIONS,
+    READS,
+    WRITES,
+    ExecutionProfile,
+)
 
 CODE = 0x4010_0000
 LOOP = """

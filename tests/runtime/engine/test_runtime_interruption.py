@@ -10,7 +10,7 @@ import pytest
 
 from relokit.codegen.facts import HCR_EL2_E2H, HCR_EL2_RW, HCR_EL2_TGE
 from relokit.runtime.engine.interruption import Interruption
-from relokit.runtime.engine.recorder import Recorder
+from relokit.runtime.engine.observing.recorder import Recorder
 from relokit.runtime.record.interrupt_seen import InterruptSeen
 from relokit.runtime.record.stop import Stop, StopReason
 from relokit.runtime.record.trace import Trace, TraceKind

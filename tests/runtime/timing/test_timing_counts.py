@@ -13,7 +13,7 @@ from unicorn.unicorn_const import UC_HOOK_CODE
 
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.arch.walker import walk
-from relokit.runtime.judge.model.memory_type import MemoryType
+from relokit.runtime.judge.model.caches.memory_type import MemoryType
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.kexec.pagetables import PageTables

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relokit.codegen.base.errors import FormatError
-from relokit.runtime.judge.model.memory_type import MemoryType
+from relokit.runtime.judge.model.caches.memory_type import MemoryType
 from relokit.runtime.timing.counts import Count, MoveCounts, Phase, Quantity
 from relokit.runtime.timing.model.fitting import Fit, Measurement, fit
 from relokit.runtime.timing.model.hardware import OPTIONAL, Hardware, Parameter, ParameterName

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from relokit.runtime.judge.model.memory_type import MemoryType
+from relokit.runtime.judge.model.caches.memory_type import MemoryType
 from relokit.runtime.timing.counts import Count, MoveCounts, Phase, Quantity
 from relokit.runtime.timing.model import time_table as module
 from relokit.runtime.timing.model.reported import FigureUse, Reported, reported_rows

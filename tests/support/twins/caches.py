@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relokit.runtime.judge.model.controls import HCR_VM
+from relokit.runtime.judge.model.caches.controls import HCR_VM
 from support import records as r
 from support.traces import FULL, INNER, NON_CACHEABLE, OUTER, STORES, UNALIGNED, Story
 from support.twins.twins import Twins

@@ -13,8 +13,8 @@ import numpy as np
 
 from relokit.runtime.arch import descriptors as d
 from relokit.runtime.arch.geometry import GRANULES
-from relokit.runtime.judge.model.memory_type import MemoryType, in_memory, memory_type
-from relokit.runtime.judge.model.tlb_contents import Held
+from relokit.runtime.judge.model.caches.memory_type import MemoryType, in_memory, memory_type
+from relokit.runtime.judge.model.tlb.tlb_contents import Held
 from relokit.runtime.judge.rules.rule import Broken, Rule, always
 from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.judge.rules.traced.lapses_told import ask_whole, instruction, told_at

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from relokit.runtime.judge.model.tlb_contents import Clash, Held, Tlb, Why
-from relokit.runtime.judge.model.tlb_uses import Stored, TableStore
-from relokit.runtime.judge.model.translations import Differs
+from relokit.runtime.judge.model.tlb.tlb_contents import Clash, Held, Tlb, Why
+from relokit.runtime.judge.model.tlb.tlb_uses import Stored, TableStore
+from relokit.runtime.judge.model.tlb.translations import Differs
 from relokit.runtime.judge.rules.profile import Guarantee
 from relokit.runtime.judge.rules.rule import Broken, Rule, always
 from relokit.runtime.judge.rules.severity import Severity

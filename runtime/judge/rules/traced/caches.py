@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from relokit.runtime.judge.model.lapse import Lapse, LapseKind
+from relokit.runtime.judge.model.caches.lapse import Lapse, LapseKind
 from relokit.runtime.judge.rules.made import Used
 from relokit.runtime.judge.rules.rule import Broken, Check, Rule, always
 from relokit.runtime.judge.rules.severity import Severity

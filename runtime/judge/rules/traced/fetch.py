@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from relokit.codegen.system_registers import OPERATIONS
-from relokit.runtime.judge.model.lapse import Lapse, LapseKind
+from relokit.runtime.judge.model.caches.lapse import Lapse, LapseKind
 from relokit.runtime.judge.model.synchronising import DSB_FULL, DSB_TYPE, Missing
 from relokit.runtime.judge.rules.profile import Guarantee
 from relokit.runtime.judge.rules.rule import Broken, Rule, always

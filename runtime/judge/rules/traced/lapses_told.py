@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from relokit.runtime.guest.payload import PayloadKind
-from relokit.runtime.judge.model.coherence import Coherence
-from relokit.runtime.judge.model.holdings import Delivered
-from relokit.runtime.judge.model.lapse import Lapse, LapseKind
+from relokit.runtime.judge.model.caches.coherence import Coherence
+from relokit.runtime.judge.model.caches.holdings import Delivered
+from relokit.runtime.judge.model.caches.lapse import Lapse, LapseKind
 from relokit.runtime.judge.rules.disassembly import disassemble, listing
 from relokit.runtime.judge.rules.made import Used
 from relokit.runtime.judge.rules.rule import Broken

@@ -10,10 +10,10 @@ import numpy as np
 from relokit.codegen.system_registers import REGISTERS
 from relokit.runtime.arch.geometry import CPU_BITS, GRANULES
 from relokit.runtime.arch.translation import root_size, unaligned_bits
-from relokit.runtime.judge.model.invalidation import Broadcast
 from relokit.runtime.judge.model.tables_in_force import TABLES
-from relokit.runtime.judge.model.tlb_contents import Clash, Why
-from relokit.runtime.judge.model.tlb_uses import StaleUse
+from relokit.runtime.judge.model.tlb.invalidation import Broadcast
+from relokit.runtime.judge.model.tlb.tlb_contents import Clash, Why
+from relokit.runtime.judge.model.tlb.tlb_uses import StaleUse
 from relokit.runtime.judge.rules.made import Used
 from relokit.runtime.judge.rules.profile import Guarantee
 from relokit.runtime.judge.rules.rule import Broken, Rule, always

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from weakref import ReferenceType, ref
 
 from relokit.runtime.arch import descriptors as d
-from relokit.runtime.judge.model.tlb_contents import Clash, Held, Tlb, Why
-from relokit.runtime.judge.model.tlb_uses import StaleUse, TableStore, table_stores, uses
+from relokit.runtime.judge.model.tlb.tlb_contents import Clash, Held, Tlb, Why
+from relokit.runtime.judge.model.tlb.tlb_uses import StaleUse, TableStore, table_stores, uses
 from relokit.runtime.judge.rules.disassembly import listing
 from relokit.runtime.judge.rules.profile import Guarantee
 from relokit.runtime.judge.rules.rule import Broken

@@ -1,0 +1,3 @@
+"""What the caches may hold, line by line; imports codegen, codegen.base, runtime.arch,
+runtime.record, runtime.judge.model.
+"""

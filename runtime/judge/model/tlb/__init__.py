@@ -1,0 +1,3 @@
+"""What a TLB may hold; imports codegen, codegen.base, runtime.arch, runtime.record,
+runtime.judge.model.
+"""
