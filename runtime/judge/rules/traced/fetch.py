@@ -175,7 +175,7 @@ FETCH = (
     Rule(
         "fetch.alias",
         "code is invalidated by address where it is executed, or the whole I-cache is",
-        ARM + "D7.5.9.10: of a VIPT cache only IC IALLU reaches all aliases for certain",
+        ARM + "D8.18.2.2: of a VIPT cache only IC IALLU reaches all aliases for certain",
         Severity.WARNING,
         always,
         each(LapseKind.FETCHED_ELSEWHERE, tell=_elsewhere),
