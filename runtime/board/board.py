@@ -101,6 +101,26 @@ _may_interrupt = native.function(
 _sleep = native.function("board_sleep", ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p)
 
 
+def needs_room(banks: Iterable[tuple[int, int]]) -> None:
+    """Refuse RAM, ``banks`` of (PA, bytes), where a kernel has to find the UART and the GIC.
+
+    Raises MachineError.
+    """
+    banks = tuple(banks)
+    for base, size in ((UART_BASE, UART_WINDOW), (GIC_DISTRIBUTOR_BASE, GIC_WINDOW)):
+        if _meets(banks, base, size):
+            raise MachineError(
+                f"there is RAM at PA {base:#x}, where a device of QEMU's board would be: no "
+                "new kernel can run on",
+                hint="leave --boot out, and give --kernel or --size: the demo kernel always "
+                "runs on; or memory elsewhere (--memory-map)",
+            )
+
+
+def _meets(banks: Iterable[tuple[int, int]], base: int, size: int) -> bool:
+    return any(low < base + size and base < low + length for low, length in banks)
+
+
 class Board:
     """The devices and the firmware around ``cpu``, as after power-on; they are its from now on.
 
@@ -117,6 +137,7 @@ class Board:
         screen: Screen,
         shown: Iterable[ShownFeature] = (),
     ) -> None:
+        needs_room(cpu.memory.banks)
         self.cpu, self.screen = cpu, screen
         self._state = _BoardState(blocks=cpu.blocks_address, mmu=cpu.mmu.address)
         self._print = _PRINT(self._printed)
@@ -161,14 +182,6 @@ class Board:
         ]
         quiet = [(base, size, "load_zeros", "store_nothing") for base, size in QUIET_DEVICES]
         quiet += [(base, size, "load_ones", "store_nothing") for base, size in PCI_CONFIG_SPACES]
-        for base, size, *_ in window:
-            if self._is_in_ram(base, size):
-                raise MachineError(
-                    f"there is RAM at PA {base:#x}, where a device of QEMU's board would be: no "
-                    "new kernel can run on",
-                    hint="leave --boot out, and give --kernel or --size: the demo kernel always "
-                    "runs on; or memory elsewhere (--memory-map)",
-                )
         window += [one for one in quiet if not self._is_in_ram(one[0], one[1])]
         return [
             NativeDevice(
@@ -182,6 +195,4 @@ class Board:
         ]
 
     def _is_in_ram(self, base: int, size: int) -> bool:
-        return any(
-            low < base + size and base < low + length for low, length in self.cpu.memory.banks
-        )
+        return _meets(self.cpu.memory.banks, base, size)

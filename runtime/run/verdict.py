@@ -70,6 +70,11 @@ def run_machine(
     ``demo`` is the demo kernel's Image, if one was built; ``built`` are the seconds that went
     before, ``code`` says which routines are not ours.
     """
+    if job.boot:
+        # What only a run with --boot needs.
+        from relokit.runtime.board.board import needs_room
+
+        needs_room(machine.memory.banks)
     cpu = open_cpu(machine)
     started = perf_counter()
     evidence = Evidence(

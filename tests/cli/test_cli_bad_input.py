@@ -175,6 +175,13 @@ def test_device_tree_without_memory(cli: Cli, tmp_path: Path) -> None:
     )
 
 
+def test_ram_where_a_new_kernel_needs_devices(cli: Cli) -> None:
+    """Before anything is moved or printed."""
+    words = ("there is RAM at PA 0x9000000", "no new kernel can run on", "hint: ", "--size")
+    fails(cli("run", "--memory-map", "2g@0x0"), *words)
+    assert cli("run", "--memory-map", "2g@0x0", "--size", "1M").code == 0
+
+
 def test_more_memory_than_the_tree_has(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "board.dtb"
     path.write_bytes(virt_dtb(1 << 30, 256 * MIB))
