@@ -162,3 +162,50 @@ def test_what_is_no_code_says_what_would_be(
         message = capsys.readouterr().err
         assert said in message
         assert re.search("^hint: ", message, re.MULTILINE)
+
+
+TABLE = """
+    .text
+    .globl pick
+    .type pick, %function
+pick:
+    adrp x1, table
+    add x1, x1, :lo12:table
+    ldr w0, [x1, x0, lsl #2]
+    ret
+    .size pick, . - pick
+    .section .rodata, "a"
+    .globl table
+    .type table, %object
+table:
+    .word 1, 2, {}
+    .size table, . - table
+"""
+
+
+@pytest.mark.parametrize("changed", ["nothing", "an instruction", "a constant"])
+def test_two_builds_of_a_vmlinux_are_compared(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: str
+) -> None:
+    """Whole, and by routine; what is the same is not told of."""
+    for name, relocation, last in (
+        ("old", "relocate_kernel.o", 3),
+        (
+            "new",
+            "broken.o" if changed == "an instruction" else "relocate_kernel.o",
+            4 if changed == "a constant" else 3,
+        ),
+    ):
+        (tmp_path / f"{name}.s").write_text(TABLE.format(last))
+        made = tmp_path / f"{name}.o"
+        tool("aarch64-linux-gnu-as", "-g", "-o", made, tmp_path / f"{name}.s", cwd=tmp_path)
+        objects = [tree / relocation, *(tree / f"{unit}.o" for unit in UNITS[1:]), made]
+        tool("aarch64-linux-gnu-ld", *LINK, "-o", tmp_path / name, *objects, cwd=tmp_path)
+    sides = str(tmp_path / "old"), str(tmp_path / "new")
+    # Of a constant whoever uses it is told, or it is itself.
+    changes = {"an instruction": "arm64_relocate_new_kernel", "a constant": "pick|table"}
+    for words in (("--all",), ()):
+        assert main(["diff", *sides, *words]) == (changed in changes)
+        told = capsys.readouterr().out
+        for what, name in changes.items():
+            assert bool(re.search(rf"\b({name})\b", told)) == (what == changed), (words, told)
