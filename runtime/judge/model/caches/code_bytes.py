@@ -48,9 +48,12 @@ class CodeBytes:
         numbers = self._before(TraceKind.DC, now)
         numbers = numbers[np.searchsorted(numbers, after) :]
         records = self._records[numbers]
-        first, length = records["pa"], records["length"]
-        whole = records["stride"] <= self._line
-        hits = np.flatnonzero(whole & (first < line + self._line) & (line < first + length))
+        # An operand in the middle of a line is for that line: the next is not reached.
+        stride = records["stride"].astype(np.uint64)
+        step = np.where(stride, stride, np.uint64(self._line))
+        last = records["pa"] + (records["count"] - np.uint64(1)) * step
+        whole = stride <= self._line
+        hits = np.flatnonzero(whole & (records["pa"] < line + self._line) & (line <= last))
         return int(numbers[hits[0]]) + 1 if len(hits) else 0
 
     def _before(self, kind: TraceKind, now: int) -> Records:

@@ -58,6 +58,15 @@ def test_data_beside_code_in_its_line_changes_no_instruction() -> None:
     assert lapses(story, *kinds), "the code was never invalidated"
 
 
+def test_a_clean_from_the_middle_of_a_line_does_not_reach_the_line_behind_its_last() -> None:
+    """Addresses of lines, none of which is the one that the code is in: nothing beside them."""
+    for first, old in ((BASE, True), (BASE + 16, True), (BASE + 64, False), (BASE + 80, False)):
+        story = Story().store(BASE, 128).dc("civac", BASE, 128).fetchable().fetch(BASE, 128)
+        story.store(BASE + 64, 4).dc("cvau", first, 64).fetchable()
+        story.store(BASE + 96, 4)
+        assert bool(lapses(story.fetch(BASE + 64), LapseKind.FETCHED_OLD)) == old, hex(first)
+
+
 def test_with_the_mmu_off_code_has_to_be_in_memory() -> None:
     for name, old in (("cvau", True), ("cvac", False), ("civac", False)):
         story = Story().store(BASE, 64).dc(name, BASE, 64).fetchable().mmu_off().fetch(BASE)
