@@ -86,8 +86,7 @@ def read_kimage(state: State, kernel: LivingKernel, va: int) -> LoadedImage:
         _segment(memory, pa + layout.segment + number * SEGMENT_SIZE) for number in range(count)
     )
     head = words["head"]
-    empty = np.empty(0, np.uint64)
-    targets, sources = (empty, empty) if head & IND_DONE else walk_list(memory, head, page)
+    targets, sources = walk_list(memory, head, page)
     pages = tuple(_list_pages(memory, head, page))
     return LoadedImage(
         Kimage(

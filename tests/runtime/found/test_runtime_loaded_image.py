@@ -19,7 +19,7 @@ from relokit.runtime.found.loaded_image import kind_of, read_kimage
 from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.kexec.job import Job
-from relokit.runtime.kexec.kimage import destination_pages
+from relokit.runtime.kexec.kimage import IND_DONE, IND_INDIRECTION, destination_pages
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.run.prepare import open_cpu
 from relokit.runtime.run.prepared import expected_fields
@@ -89,6 +89,17 @@ def test_what_is_no_kimage_is_refused() -> None:
             read_kimage(state, kernel, kimage.va)
         with pytest.raises(MachineError, match="not mapped"):
             read_kimage(state, kernel, 0x1234)
+
+
+def test_a_head_that_ends_leads_to_no_list_that_loops() -> None:
+    with prepared(Target(regime=Regime.EL1), JOB) as machine:
+        state, kernel, kimage = state_of(machine), kernel_of(machine), machine.kimage
+        page = kimage.list_pages[0].base
+        machine.memory.write_u64(page, page | IND_INDIRECTION)
+        for head in (page | IND_INDIRECTION | IND_DONE, page | IND_DONE, 1 << 60 | 6):
+            machine.memory.write_u64(kimage.pa + kimage.layout.head, head)
+            with pytest.raises(MachineError, match="head"):
+                read_kimage(state, kernel, kimage.va)
 
 
 @pytest.mark.parametrize(
