@@ -37,11 +37,13 @@ def surroundings(snapshot: Snapshot, memory: GuestMemory) -> Around:
 
 
 def _tables(devices: Devices) -> Iterator[DeviceTable]:
+    told: set[int] = set()
     for number, one in enumerate(devices.redistributors):
         if not one.ctlr & ENABLED:
             continue
         ids = 1 << min((one.propbaser & ID_BITS) + 1, LARGEST_ID_BITS)
-        if number == 0 or one.propbaser != devices.redistributors[number - 1].propbaser:
+        if one.propbaser not in told:
+            told.add(one.propbaser)
             size = max(ids - FIRST_LPI, 0)
             yield DeviceTable("GICR_PROPBASER", one.propbaser, one.propbaser & CONFIG_PA, size)
         yield DeviceTable(

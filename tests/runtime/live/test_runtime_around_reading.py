@@ -60,6 +60,15 @@ def test_tables_are_those_of_the_registers(memory: GuestMemory) -> None:
     assert found[0] == DeviceTable("GICR_PROPBASER", 0x421A_078F, 0x421A_0000, 57344)
 
 
+def test_a_table_of_a_cpu_behind_one_that_is_off_is_used(memory: GuestMemory) -> None:
+    devices = Devices(
+        (Redistributor(2, 0x421A_078F, 0), Redistributor(3, 0x421A_078F, 0x421B_0000))
+    )
+    found = surroundings(_snapshot(devices), memory).tables
+    assert found is not None
+    assert [one.name for one in found] == ["GICR_PROPBASER", "GICR_PENDBASER of CPU 1"]
+
+
 def test_what_is_switched_off_uses_nothing(memory: GuestMemory) -> None:
     devices = Devices((Redistributor(2, 0x421A_078F, 0x421B_0780),), (Its(1 << 31, (1 << 63,)),))
     assert surroundings(_snapshot(devices), memory).tables == ()
