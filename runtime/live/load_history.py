@@ -42,22 +42,27 @@ def load_history(
     last = _last_stores(trace, copies)
     for number in maintained.tolist():
         row = trace.records[number]
-        name, start = operation_name(int(row["encoding"])), int(row["pa"])
-        extent = (start, start + max(int(row["length"]), int(row["size"])))
+        name = operation_name(int(row["encoding"]))
         if name in ALL_CODE and number > last:
             fetchable += copies
         if int(row["flags"]) & TraceFlag.NO_PA:
             continue
+        lines = _lines(row)
         if name in TO_MEMORY:
-            clean += without([extent], _stored(trace, number, extent))
+            clean += without(lines, _stored(trace, number, (lines[0][0], lines[-1][1])))
         elif row["kind"] == TraceKind.IC and number > last:
-            fetchable.append(extent)
-    stale = [one for one in copies if not any(_meets(one, done) for done in fetchable)]
-    return History(merged([*given, *clean]), tuple(stale))
+            fetchable += lines
+    return History(merged([*given, *clean]), tuple(without(copies, merged(fetchable))))
 
 
-def _meets(one: Range, other: Range) -> bool:
-    return one[0] < other[1] and other[0] < one[1]
+def _lines(row: np.void) -> list[Range]:
+    """The lines that maintenance by address ``row`` is for, each by the operand that is in it."""
+    start, count, line = int(row["pa"]), int(row["count"]), int(row["size"])
+    step = int(row["stride"]) or line
+    if step <= line:
+        return [(start & -line, (start + (count - 1) * step & -line) + line)]
+    operands = range(start, start + count * step, step)
+    return [(at & -line, (at & -line) + line) for at in operands]
 
 
 def _last_stores(trace: Trace, copies: list[Range]) -> int:

@@ -22,7 +22,7 @@ def test_what_is_cleaned_and_invalidated_is_known() -> None:
     story = Story().store(CODE, 64).dc("civac", CODE, 64).dsb().ic_by_address(CODE, 64).dsb().isb()
     found = load_history(story.trace(), LOADED, [CODE], [TEXT])
     assert found.clean == (TEXT, (CODE, CODE + 64))
-    assert found.unfetchable == ()
+    assert found.unfetchable == ((CODE + 64, CODE + PAGE),), "as far as it was invalidated"
 
 
 def test_what_is_stored_behind_its_maintenance_is_dirty_and_unfetchable() -> None:
@@ -38,3 +38,15 @@ def test_without_maintenance_only_the_text_is_clean() -> None:
     assert (found.clean, found.unfetchable) == ((TEXT,), ((CODE, CODE + PAGE),))
     discarded = Story().dc("ivac", DATA, 64)
     assert load_history(discarded.trace(), LOADED, [], [TEXT]).clean == (TEXT,)
+
+
+def test_lines_that_maintenance_steps_over_are_not_clean() -> None:
+    story = Story().store(DATA, 512).dc("civac", DATA, 512, stride=128).dsb()
+    assert load_history(story.trace(), LOADED, [], [TEXT]).clean == (TEXT, *(
+        (DATA + at, DATA + at + 64) for at in range(0, 512, 128)
+    ))  # fmt: skip
+
+
+def test_a_clean_from_the_middle_of_a_line_is_of_that_line() -> None:
+    story = Story().store(DATA, 128).dc("civac", DATA + 16, 64).dsb()
+    assert load_history(story.trace(), LOADED, [], [TEXT]).clean == (TEXT, (DATA, DATA + 64))
