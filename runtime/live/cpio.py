@@ -5,6 +5,7 @@ Format: Documentation/driver-api/early-userspace/buffer-format.rst. Same files, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from relokit.codegen.base.nouns import dataclass
@@ -12,7 +13,6 @@ from relokit.codegen.base.nouns import dataclass
 MAGIC = b"070701"
 TRAILER = "TRAILER!!!"
 ALIGN = 4
-MAX_FILE = (1 << 32) - 1
 DIRECTORY, DEVICE, PROGRAM, FILE = 0o040755, 0o020600, 0o100755, 0o100644
 
 
@@ -30,7 +30,7 @@ def archive(entries: Iterable[ArchiveEntry]) -> bytes:
     """``entries`` in their order, each folder before what is in it, and the trailer."""
     found = bytearray()
     for number, entry in enumerate((*entries, ArchiveEntry(TRAILER, 0)), 1):
-        name = entry.path.encode() + b"\0"
+        name = os.fsencode(entry.path) + b"\0"
         fields = (
             number, entry.mode, 0, 0, 1, 0, len(entry.data), 0, 0, *entry.device, len(name), 0,
         )  # fmt: skip

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from relokit.codegen.base.errors import FormatError
 from relokit.runtime.live.cpio import ALIGN, DEVICE, DIRECTORY, ArchiveEntry, archive
@@ -22,9 +23,9 @@ def read_userland(path: Path) -> bytes:
     A folder's files keep their modes and links; a console is added. Device nodes are left out.
     """
     where = str(path)
-    if path.is_dir():
-        return archive(_bounded(_entries(path), where))
     try:
+        if path.is_dir():
+            return archive(_bounded(_entries(path), where))
         if not path.is_file():
             raise FormatError("no such file", where=where, hint="give a folder or a cpio archive")
         if path.stat().st_size > MAX_BYTES:
@@ -43,7 +44,8 @@ def with_next(userland: bytes, files: dict[str, bytes | memoryview]) -> bytes:
 
 def _entries(root: Path) -> Iterator[ArchiveEntry]:
     """What is in ``root``, in an order that does not depend on the host."""
-    if not (root / "init").exists():
+    # It may lead to what is there in the guest only.
+    if not os.path.lexists(root / "init"):
         raise FormatError("has no init", where=str(root), hint="the first kernel runs /init")
     if not (root / "dev").exists():
         yield ArchiveEntry("dev", DIRECTORY)
@@ -51,7 +53,7 @@ def _entries(root: Path) -> Iterator[ArchiveEntry]:
     placed = not (root / "dev").exists()
     if placed:
         yield console
-    for folder, folders, names in os.walk(root):
+    for folder, folders, names in os.walk(root, onerror=_refuse):
         folders.sort()
         at = Path(folder).relative_to(root)
         if at != Path():
@@ -61,11 +63,18 @@ def _entries(root: Path) -> Iterator[ArchiveEntry]:
         links = [name for name in folders if (Path(folder) / name).is_symlink()]
         for name in sorted([*names, *links]):
             file = Path(folder) / name
-            mode = file.lstat().st_mode
+            found = file.lstat()
+            mode = found.st_mode
             if stat.S_ISLNK(mode):
-                yield ArchiveEntry(str(at / name), mode, os.readlink(file).encode())
+                yield ArchiveEntry(str(at / name), mode, os.fsencode(os.readlink(file)))
+            elif stat.S_ISREG(mode) and found.st_size > MAX_BYTES:
+                raise _too_large(str(root))
             elif stat.S_ISREG(mode):
                 yield ArchiveEntry(str(at / name), mode, file.read_bytes())
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise error
 
 
 def _bounded(entries: Iterator[ArchiveEntry], where: str) -> Iterator[ArchiveEntry]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +26,47 @@ def test_a_folder_is_packed_with_its_links_and_a_console(tmp_path: Path) -> None
     assert (found["init"][0] >> 12, found["init"][1]) == (0o12, b"bin/sh")
     assert found["dev/console"][0] == 0o020600
     assert read_userland(tmp_path) == read_userland(tmp_path)
+
+
+def test_init_may_lead_to_what_only_the_guest_has(tmp_path: Path) -> None:
+    (tmp_path / "init").symlink_to("/no/such/program/here")
+    assert members(read_userland(tmp_path))["init"][1] == b"/no/such/program/here"
+
+
+def test_names_and_links_may_be_any_bytes(tmp_path: Path) -> None:
+    (tmp_path / "init").touch()
+    name = os.fsencode(tmp_path) + b"/\xff"
+    os.symlink(b"\xfe", name)
+    packed = read_userland(tmp_path)
+    assert b"\xff\0" in packed
+    assert b"\xfe" in packed
+
+
+def test_a_folder_that_is_too_large_or_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "init").touch()
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(FormatError, match="more than"):
+        read_userland(tmp_path)
+    os.unlink(tmp_path / "large")
+    deep = tmp_path / "folder"
+    deep.mkdir()
+    (deep / "file").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", refused(os.scandir, str(deep)))
+        with pytest.raises(FormatError, match="cannot be read"):
+            read_userland(tmp_path)
+
+
+def refused(function: Callable[[Any], Any], where: str) -> Callable[[Any], Any]:
+    """``function`` of any other place: who runs tests may be allowed to read everything."""
+
+    def asked(path: Any) -> Any:
+        if os.fspath(path) == where:
+            raise PermissionError(errno.EACCES, "Permission denied", where)
+        return function(path)
+
+    return asked
 
 
 def test_an_archive_is_taken_as_it_is_behind_the_next_kernel(tmp_path: Path) -> None:
