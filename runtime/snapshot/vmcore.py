@@ -144,13 +144,15 @@ def _pieces(file: HostFile, headers: list[tuple[int, ...]]) -> Iterator[RamExten
 
 
 def _notes(file: HostFile, headers: list[tuple[int, ...]]) -> Iterator[tuple[bytes, int, bytes]]:
-    """Name, type and content of each note."""
+    """Name, type and content of each note; headers may share what they lead to."""
+    left = MAX_NOTES
     for one in headers:
         if one[0] != PT_NOTE:
             continue
         offset, size = one[2], one[5]
-        if size > MAX_NOTES:
-            raise FormatError(f"has {size:,} bytes of notes", where=file.where)
+        left -= size
+        if left < 0:
+            raise FormatError(f"has more than {MAX_NOTES:,} bytes of notes", where=file.where)
         if offset + size > file.size:
             raise _cut(file, "its notes")
         data, at = bytes(file.content[offset : offset + size]), 0

@@ -74,6 +74,17 @@ def test_memory_registers_and_information_are_read(tmp_path: Path) -> None:
     assert found.word(BASE + 3 * PAGE) is None
 
 
+def test_notes_are_bounded_however_many_headers_lead_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "vmcore"
+    notes = status() + note(b"X", 9, bytes(3 << 20))
+    data = bytearray(core(notes, (TWO[0], *TWO)))
+    headers = 64
+    data[headers + 56 : headers + 112] = data[headers : headers + 56]
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match="bytes of notes"):
+        read_vmcore(path)
+
+
 def test_a_header_of_the_kernels_text_beside_that_of_all_ram_counts_once(tmp_path: Path) -> None:
     path = tmp_path / "vmcore"
     ram = b"".join(bytes([number]) * PAGE for number in range(4))
