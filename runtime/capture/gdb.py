@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Mapping
+from time import monotonic
 
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
@@ -195,7 +196,7 @@ class GdbClient:
 
     def _packet(self, seconds: float, what: str) -> bytes:
         """The next packet, acknowledged; TimeoutError for a stop that does not come."""
-        self._socket.settimeout(seconds)
+        limit = monotonic() + seconds
         while True:
             start = self._pending.find(b"$")
             end = self._pending.find(b"#", start) if start >= 0 else -1
@@ -206,6 +207,11 @@ class GdbClient:
             if len(self._pending) > MAX_PACKET:
                 raise self._error(f"no end of {what}")
             try:
+                # However little comes at a time.
+                left = limit - monotonic()
+                if left <= 0:
+                    raise TimeoutError
+                self._socket.settimeout(left)
                 more = self._socket.recv(1 << 16)
             except TimeoutError:
                 if what == "a stop":
