@@ -32,6 +32,7 @@ RAM, RAM_FILE = "relokit-ram", "ram"
 RESERVED = ("-gdb", "-s", "-S", "-kernel", "-mem-path", "-daemonize", "-incoming", "-loadvm")
 """What says how QEMU is driven: that is ours."""
 _SIZE = re.compile(r"(?:size=)?(\d+)([KMGT]?)B?(?:,.*)?", re.IGNORECASE)
+_TWO_DASHES = re.compile("--[A-Za-z][A-Za-z0-9-]*")
 _UNITS = {"": 20, "K": 10, "M": 20, "G": 30, "T": 40}
 _PR_SET_PDEATHSIG = 1
 
@@ -57,6 +58,12 @@ def check(arguments: Sequence[str]) -> None:
         if name in arguments:
             raise MachineError(
                 f"{name} is not yours to give: QEMU is driven with it", hint=f"leave {name} out"
+            )
+    for one in arguments:
+        if _TWO_DASHES.fullmatch(one):
+            raise MachineError(
+                f"{one} has two dashes: QEMU would take it, and nobody here has looked at it",
+                hint=f"write it with one dash, {one[1:]}",
             )
 
 

@@ -31,6 +31,24 @@ ANSWERS = {
 }
 
 
+class Drip:
+    """A connection over which one byte comes at a time, for ever."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection, self.count = connection, 0
+
+    def recv(self, size: int) -> bytes:
+        self.count += 1
+        assert self.count < 1000, "it never ends"
+        return b"0"[:size]
+
+    def sendall(self, data: bytes) -> None:
+        self._connection.sendall(data)
+
+    def settimeout(self, seconds: float) -> None:
+        self._connection.settimeout(seconds)
+
+
 class Stub:
     """Answers to commands; what it has no answer to, it does not support."""
 
@@ -125,6 +143,23 @@ def test_a_stub_that_is_silent_or_floods_is_bounded(monkeypatch: pytest.MonkeyPa
     theirs.close()
 
 
+def test_a_stub_that_never_ends_an_answer_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then is no answer."""
+    clock = iter(range(1000))
+    monkeypatch.setattr(gdb, "monotonic", lambda: float(next(clock)))
+    ours, theirs = socket.socketpair()
+    ours.setblocking(True)
+    client = GdbClient(ours, "stub")
+    dripping = Drip(ours)
+    monkeypatch.setattr(client, "_socket", dripping)
+    with pytest.raises(MachineError, match="does not come in"):
+        client.ask("g")
+    assert client.go(5) is None
+    assert dripping.count < 100
+    ours.close()
+    theirs.close()
+
+
 @pytest.mark.parametrize("address", ["localhost", "localhost:", ":1", "localhost:99999", "x:1y"])
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(MachineError, match="no HOST:PORT"):
@@ -146,3 +181,7 @@ def test_what_qemu_is_driven_with_is_ours() -> None:
             memory_of(["-m", text])
     with pytest.raises(MachineError, match="-gdb is not yours"):
         check(["-gdb", "tcp::1234"])
+    # QEMU takes two dashes for one.
+    for name in ("--gdb", "--daemonize", "--m"):
+        with pytest.raises(MachineError, match="one dash"):
+            check([name, "x"])
