@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from relokit.codegen.facts import HCR_EL2_E2H
 from relokit.runtime.arch.translation import SCTLR_M, WalkRegisters
 from relokit.runtime.arch.walker import walk
+from relokit.runtime.guest.address_spans import Span, merged
 from relokit.runtime.guest.around import Around, DeviceTable, OtherCpu
-from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.guest.memory import WORD, GuestMemory
 from relokit.runtime.snapshot.snapshot import CpuSnapshot, Devices, Power, Snapshot
 
 # Fields: ARM IHI 0069, 12.11 (GICR_CTLR, GICR_PROPBASER, GICR_PENDBASER), 12.19 (GITS_CTLR,
@@ -19,7 +22,7 @@ LARGEST_ID_BITS = 31
 FIRST_LPI = 8192
 CONFIG_PA = (1 << 52) - (1 << 12)
 PENDING_PA = (1 << 52) - (1 << 16)
-BASER_VALID = 1 << 63
+BASER_VALID, BASER_INDIRECT = 1 << 63, 1 << 62
 BASER_PAGES = {0: 1 << 12, 1: 1 << 14, 2: 1 << 16, 3: 1 << 16}
 CBASER_PA = (1 << 52) - (1 << 12)
 CBASER_OFFSET = (1 << 20) - (1 << 5)
@@ -33,10 +36,10 @@ def surroundings(snapshot: Snapshot, memory: GuestMemory) -> Around:
         OtherCpu(number, _place(one, memory)) for number, one in others if one.power != Power.OFF
     )
     devices = snapshot.devices
-    return Around(None if devices is None else tuple(_tables(devices)), cpus, len(others))
+    return Around(None if devices is None else tuple(_tables(devices, memory)), cpus, len(others))
 
 
-def _tables(devices: Devices) -> Iterator[DeviceTable]:
+def _tables(devices: Devices, memory: GuestMemory) -> Iterator[DeviceTable]:
     told: set[int] = set()
     for number, one in enumerate(devices.redistributors):
         if not one.ctlr & ENABLED:
@@ -57,12 +60,26 @@ def _tables(devices: Devices) -> Iterator[DeviceTable]:
                 if page == 1 << 16:
                     # Of such pages, bits 51:48 are where smaller ones have 15:12.
                     base = base & -page | (baser >> 12 & 0xF) << 48
-                yield DeviceTable(f"GITS_BASER{number}", baser, base, ((baser & 0xFF) + 1) * page)
+                size = ((baser & 0xFF) + 1) * page
+                yield DeviceTable(f"GITS_BASER{number}", baser, base, size)
+                if baser & BASER_INDIRECT:
+                    for low, high in _second_level(memory, base, size, page):
+                        name = f"GITS_BASER{number}, level 2"
+                        yield DeviceTable(name, baser, low, high - low)
         offsets = (one & CBASER_OFFSET for one in (its.cwriter, its.creadr))
         if its.ctlr & ENABLED and its.cbaser & BASER_VALID and len(set(offsets)) > 1:
             # Commands that it has not read yet: otherwise it reads none until it is given some.
             base, size = its.cbaser & CBASER_PA, ((its.cbaser & 0xFF) + 1) << 12
             yield DeviceTable("GITS_CBASER", its.cbaser, base, size)
+
+
+def _second_level(memory: GuestMemory, base: int, size: int, page: int) -> list[Span]:
+    """Where a table at PA ``base`` leads to: a page by each valid entry (GITS_BASERn.Indirect)."""
+    if not memory.contains(base, size):
+        return []
+    words = memory.u64(base, size // WORD)
+    there = words[words & np.uint64(BASER_VALID) != 0] & np.uint64((1 << 52) - page)
+    return merged((pa, pa + page) for pa in np.unique(there).tolist())
 
 
 def _place(cpu: CpuSnapshot, memory: GuestMemory) -> int | None:

@@ -75,6 +75,25 @@ def test_what_is_switched_off_uses_nothing(memory: GuestMemory) -> None:
     assert surroundings(_snapshot(None), memory).tables is None
 
 
+def test_the_second_level_of_an_itss_table_is_used_as_far_as_it_is_there(
+    memory: GuestMemory,
+) -> None:
+    """Of Linux on QEMU: a page of 64 KiB that leads to others."""
+    baser, valid = 0xF907_0000_4008_0600, 1 << 63
+    for slot, entry in ((0, valid | 0x4300_0000), (1, valid | 0x4301_0000), (9, 0x4400_0000)):
+        memory.write_u64(0x4008_0000 + 8 * slot, entry)
+    memory.write_u64(0x4008_FFF8, valid | 0x4500_0000)
+    found = surroundings(_snapshot(Devices((), (Its(ON, (baser,)),))), memory).tables
+    assert found is not None
+    assert [(one.name, one.base, one.size) for one in found] == [
+        ("GITS_BASER0", 0x4008_0000, 0x1_0000),
+        ("GITS_BASER0, level 2", 0x4300_0000, 0x2_0000),
+        ("GITS_BASER0, level 2", 0x4500_0000, 0x1_0000),
+    ]
+    elsewhere = Its(ON, (baser + BASE,))
+    assert len(surroundings(_snapshot(Devices((), (elsewhere,))), memory).tables or ()) == 1
+
+
 def test_larger_and_smaller_pages_of_an_its(memory: GuestMemory) -> None:
     valid = 1 << 63
     small, large = valid | 0x4218_5000 | 3, valid | 0x4219_2000 | 2 << 8
