@@ -1,23 +1,44 @@
-"""A command whose options have one value each: of two the last one would count, in silence."""
+"""What every command refuses: an option that is given twice, and writing over what it reads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import click
+
+from relokit.cli.parameters import OutputFile
+from relokit.codegen.base.errors import RelokitError
 
 
 class Command(click.Command):
     """As click's, but an option that is given twice is refused, unless it takes several values."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click's; raises UsageError."""
+        """As click's; raises UsageError, and RelokitError for a file that is read and written."""
         seen: dict[str | None, str] = {}
         for flag, name in self._given(args):
             if name in seen:
                 raise click.UsageError(f"{flag} is given twice: leave one of them out", ctx)
             seen[name] = flag
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        self._check_outputs(ctx)
+        return rest
+
+    def _check_outputs(self, ctx: click.Context) -> None:
+        for output in self.params:
+            path = ctx.params.get(output.name or "")
+            if not isinstance(output.type, OutputFile) or path is None or not path.is_file():
+                continue
+            for one in self.params:
+                if one is not output and any(map(path.samefile, _files(ctx.params, one))):
+                    raise RelokitError(
+                        f"{one.get_error_hint(ctx)} is that file: it would be written over",
+                        where=f"{output.opts[-1]} {path}",
+                        hint="give another name to write to",
+                    )
 
     def _given(self, args: list[str]) -> Iterator[tuple[str, str | None]]:
         """The options with one value that are in ``args``, as they are spelt, and their names."""
@@ -43,3 +64,17 @@ class Command(click.Command):
                 next(rest, None)
             if not option.multiple:
                 yield flag, option.name
+
+
+def _files(given: Mapping[str, Any], parameter: click.Parameter) -> Iterator[Path]:
+    """The files that there are of its values; of FILE:SYMBOL and ARCHIVE(MEMBER) what is before."""
+    value = given.get(parameter.name or "")
+    for one in value if isinstance(value, tuple) else (value,):
+        if isinstance(one, Path) or (
+            isinstance(one, str) and isinstance(parameter, click.Argument)
+        ):
+            text = str(one)
+            for path in (text, text.rpartition(":")[0], text.rpartition("(")[0]):
+                with suppress(OSError, ValueError):
+                    if Path(path).is_file():
+                        yield Path(path)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from relokit.cli.parameters import Address, Bank, CountParam, MemoryMap, Size, StateParam
+from relokit.cli.parameters import (
+    Address,
+    Bank,
+    CountParam,
+    MemoryMap,
+    OutputFile,
+    Size,
+    StateParam,
+)
 from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout, layout_named
 from relokit.codegen.target import PAGE_SIZES, Regime, Target, parse_page_size
 from relokit.runtime.guest.order import Order
@@ -238,7 +246,7 @@ def trace_options(help_text: str) -> Callable[[F], F]:
             "casemate-check. "
             f"[default: {TraceFormat.RELOKIT}]",
         )(function)
-        return click.option("--trace", type=click.Path(path_type=Path), help=help_text)(function)
+        return click.option("--trace", type=OutputFile(), help=help_text)(function)
 
     return add
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import click
@@ -36,6 +37,13 @@ class Size(click.ParamType[int]):
         if match[1] or not 0 < size <= MAX_SIZE:
             self.fail(f"{value!r} is out of range; a size is between 1 byte and 256T")
         return size
+
+
+class OutputFile(click.Path):
+    """A file that is written; what the same command reads is refused (:mod:`relokit.cli.once`)."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
 
 
 class Address(click.ParamType[int]):

@@ -24,6 +24,7 @@ from relokit.session import Progress, process_session, seconds_of
 
 if TYPE_CHECKING:
     from relokit.runtime.capture.qemu import Qemu
+    from relokit.runtime.live.live_layout import LiveLayout
     from relokit.runtime.run.console import BootWatcher
     from relokit.runtime.snapshot.snapshot_writing import Stopped
 
@@ -218,7 +219,7 @@ def write_down(directory: Path, machine: Stopped, kernel: Path, *, packed: bool 
 
 def started(kernel: OpenedKernel, arguments: Sequence[str], *, crash: bool = False) -> Qemu:
     """A QEMU with ``kernel``, before its first instruction: see :func:`record`."""
-    from relokit.runtime.capture.qemu import Qemu, check, memory_of
+    from relokit.runtime.capture.qemu import Qemu, check
 
     check(arguments)
     if "-initrd" in arguments:
@@ -227,18 +228,30 @@ def started(kernel: OpenedKernel, arguments: Sequence[str], *, crash: bool = Fal
                 "a crash, and a user space of yours", hint="have that one crash; leave --crash out"
             )
         return Qemu(kernel.file.path, arguments)
-    from relokit.machines.live_kexec import programs
     from relokit.runtime.guest.payload import PayloadKind
-    from relokit.runtime.live.live_job import LiveJob
-    from relokit.runtime.live.live_layout import LiveInputs, lay_out
 
-    job = LiveJob(kernel=kernel.file.path, memory=memory_of(arguments), crash=crash)
-    layout = lay_out(job, LiveInputs(kernel.file, kernel.file, None, None, *programs()))
+    layout = own_user_space(kernel, arguments, crash=crash)
     [initrd] = [one for one in layout.pieces if one.kind is PayloadKind.INITRD]
     words = [DEFAULT_CMDLINE]
     if layout.ram.crash is not None:
         words.append("crashkernel={1:#x}@{0:#x}".format(*layout.ram.crash))
     return Qemu(kernel.file.path, arguments, initrd.data, " ".join(words))
+
+
+def own_user_space(kernel: OpenedKernel, arguments: Sequence[str], *, crash: bool) -> LiveLayout:
+    """What a QEMU with ``arguments`` is given in which ``kernel`` is to enter itself."""
+    from relokit.machines.live_kexec import programs
+    from relokit.runtime.capture.qemu import memory_of, regime_of
+    from relokit.runtime.live.live_job import LiveJob
+    from relokit.runtime.live.live_layout import LiveInputs, lay_out
+
+    job = LiveJob(
+        kernel=kernel.file.path,
+        memory=memory_of(arguments),
+        crash=crash,
+        regime=regime_of(arguments),
+    )
+    return lay_out(job, LiveInputs(kernel.file, kernel.file, None, None, *programs()))
 
 
 def _recorded(directory: Path, kernel: Path, machine: Stopped, size: int) -> Recorded:

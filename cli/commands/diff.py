@@ -14,7 +14,7 @@ from relokit.cli.idle import refuse_idle
 from relokit.cli.lists import Several
 from relokit.cli.once import Command
 from relokit.cli.options import cache_option, json_option
-from relokit.cli.parameters import CountParam
+from relokit.cli.parameters import CountParam, OutputFile
 from relokit.cli.terminal.output import emit, json_text, plain
 from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
 from relokit.codegen.target import PAGE_SIZES, Regime, parse_page_size
@@ -63,7 +63,7 @@ relokit diff --series page=16k --format html -o series.html
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=OutputFile(),
     metavar="FILE",
     help="Write to this file instead of standard output.",
 )

@@ -18,6 +18,7 @@ from relokit.cli.options import (
     make_target,
     target_options,
 )
+from relokit.cli.parameters import OutputFile
 from relokit.cli.terminal.output import emit, emit_json, plain
 from relokit.codegen.target import MIB, WIDE, Regime, Target
 
@@ -32,7 +33,7 @@ QEMU_A72 = "cortex-a72"
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=OutputFile(),
     required=True,
     metavar="FILE",
     help="File to write.",

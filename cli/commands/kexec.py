@@ -18,7 +18,7 @@ from relokit.cli.options import (
     strict_option,
     verbose_option,
 )
-from relokit.cli.parameters import Seconds, Size
+from relokit.cli.parameters import OutputFile, Seconds, Size
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.target import MIB, Regime
 from relokit.runtime.kexec.job import DEFAULT_CMDLINE, MAX_BOOT, MAX_TIMEOUT
@@ -114,7 +114,7 @@ NO_FILE_LOAD = (
 )
 @click.option(
     "--trace",
-    type=INPUT_FILE,
+    type=OutputFile(),
     metavar="FILE",
     help="Write what the CPU does from machine_kexec to the next kernel to this file.",
 )

@@ -19,7 +19,7 @@ from relokit.cli.options import (
     make_target,
     some_job_options,
 )
-from relokit.cli.parameters import CountParam
+from relokit.cli.parameters import CountParam, OutputFile
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.series import COMPLETE
 from relokit.codegen.target import MIB
@@ -75,7 +75,7 @@ DEFAULT_SIZE = 84 * MIB
 )
 @click.option(
     "--plot",
-    type=click.Path(path_type=Path),
+    type=OutputFile(),
     metavar="FILE",
     help="Draw it as SVG or PNG as well: times by size, a reboot, counts by phase. Needs "
     "relokit[time].",

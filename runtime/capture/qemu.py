@@ -12,12 +12,14 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
 
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.host_file import HostFile, open_file
+from relokit.codegen.target import Regime
 from relokit.runtime.capture.gdb import GdbClient
 
 PROGRAM = "qemu-system-aarch64"
@@ -33,6 +35,7 @@ RESERVED = ("-gdb", "-s", "-S", "-kernel", "-mem-path", "-daemonize", "-incoming
 """What says how QEMU is driven: that is ours."""
 _SIZE = re.compile(r"(?:size=)?(\d+)([KMGT]?)B?(?:,.*)?", re.IGNORECASE)
 _TWO_DASHES = re.compile("--[A-Za-z][A-Za-z0-9-]*")
+_EL2 = re.compile(r"(?:^|,)virtualization=(\w+)")
 _UNITS = {"": 20, "K": 10, "M": 20, "G": 30, "T": 40}
 _PR_SET_PDEATHSIG = 1
 
@@ -50,6 +53,19 @@ def memory_of(arguments: Sequence[str]) -> int:
             f"-m {text!r} is no memory for a hand-over", hint="give a multiple of 64M, like 1G"
         )
     return size
+
+
+def regime_of(arguments: Sequence[str]) -> Regime:
+    """EL1 where ``arguments`` of QEMU give the board no EL2: it has one only if it is asked for.
+
+    With one, PSCI is called by SMC, and else by HVC, as QEMU's own tree has it.
+    """
+    has_el2 = False
+    for option, value in pairwise(arguments):
+        if option in ("-M", "-machine"):
+            for one in _EL2.finditer(value):
+                has_el2 = one[1] in ("on", "true", "yes")
+    return Regime.NVHE if has_el2 else Regime.EL1
 
 
 def check(arguments: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -60,3 +61,39 @@ def test_what_is_a_value_or_may_be_repeated_is_no_option_twice(
 
 def test_behind_two_dashes_nothing_is_an_option(cli: Cli) -> None:
     assert "given twice" not in cli("diff", "--score", "--", "--format", "--format").err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "--kernel", "mine", "--trace", "mine"),
+        ("run", "--code-from", "other", "--code-from", "mine", "--trace", "link"),
+        ("kexec", "--kernel", "mine", "--trace", "./mine"),
+        ("kexec", "--kernel", "other", "--initrd", "mine", "--trace", "mine"),
+        ("judge", "mine", "--trace", "mine"),
+        ("export", "--type", "bootable", "--kernel", "mine", "-o", "mine"),
+        ("diff", "mine", "other", "-o", "mine"),
+        ("diff", "other", "mine:some_symbol", "-o", "link"),
+        ("time", "--trace", "mine", "--plot", "mine"),
+    ],
+)
+def test_what_is_read_is_not_written_over(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    # The file that was read became the trace, in silence.
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "other"):
+        Path(name).write_bytes(b"junk")
+    Path("link").symlink_to("mine")
+    result = cli(*words)
+    assert result.code == 2
+    assert "it would be written over" in result.err
+    assert "give another name to write to" in result.err
+    assert Path("mine").read_bytes() == b"junk"
+
+
+def test_an_old_file_that_is_not_read_is_written_over(cli: Cli, tmp_path: Path) -> None:
+    old = tmp_path / "out.elf"
+    old.write_bytes(b"junk")
+    assert cli("export", "-o", old).code == 0
+    assert old.read_bytes()[:4] == b"\x7fELF"

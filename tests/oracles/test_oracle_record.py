@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from relokit.cli.main import main
+from relokit.linker.kernel.opened import Files
+from relokit.machines.snapshots import own_user_space
+from relokit.runtime.guest.payload import PayloadKind
 
 Cli = Callable[..., tuple[int, str]]
 
@@ -67,3 +70,24 @@ def test_what_is_no_snapshot_is_told(cli: Cli, tmp_path: Path) -> None:
     for place, message in ((tmp_path / "none", "is no directory"), (tmp_path, "no such file")):
         code, told = cli("run", "--snapshot", place)
         assert (code, message in told) == (2, True), told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "calls"),
+    [
+        ((), b"hvc"),
+        (("-M", "virt,gic-version=3", "-cpu", "cortex-a72"), b"hvc"),
+        (("-M", "virt,virtualization=on,gic-version=3"), b"smc"),
+        (("-machine", "virt", "-machine", "virtualization=true"), b"smc"),
+        (("-M", "virt,virtualization=on", "-machine", "virtualization=off"), b"hvc"),
+    ],
+)
+def test_the_next_kernels_tree_calls_psci_as_that_qemu_takes_it(
+    kernel_6_1: Path, arguments: tuple[str, ...], calls: bytes
+) -> None:
+    # By SMC where there is no EL3 and no EL2 to take it, it died of its first call.
+    layout = own_user_space(Files().kernel(kernel_6_1), arguments, crash=False)
+    [tree] = [one for one in layout.segments if one.kind is PayloadKind.DEVICE_TREE]
+    other = {b"hvc": b"smc", b"smc": b"hvc"}[calls]
+    assert calls + b"\0" in bytes(tree.data)
+    assert other + b"\0" not in bytes(tree.data)
