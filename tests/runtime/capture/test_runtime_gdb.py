@@ -14,11 +14,15 @@ from relokit.runtime.capture.gdb import GdbClient, RegisterSpot
 from relokit.runtime.capture.qemu import attached, check, memory_of
 
 TARGET = '<target><xi:include href="core.xml"/></target>'
-CORE = '<feature><reg name="x0" bitsize="64"/><reg name="pc" bitsize="64" regnum="32"/></feature>'
+CORE = (
+    '<feature><reg name="x0" bitsize="64"/><reg name="pc" bitsize="64" regnum="32"/>'
+    '<reg name="cpsr" bitsize="31"/></feature>'
+)
 ANSWERS = {
     b"qSupported:xmlRegisters=aarch64": b"PacketSize=1000;qXfer:features:read+",
     b"qXfer:features:read:target.xml:0,800": b"l" + TARGET.encode(),
-    b"qXfer:features:read:core.xml:0,800": b"l" + CORE.encode(),
+    b"qXfer:features:read:core.xml:0,800": b"m" + CORE[:0x2A].encode(),
+    b"qXfer:features:read:core.xml:2a,800": b"l" + CORE[0x2A:].encode(),
     b"p0": b"8877665544332211",
     b"p20": b"E14",
     b"m1000,8": b"0*+1",
@@ -49,11 +53,16 @@ class Drip:
         self._connection.settimeout(seconds)
 
 
+def _sum(command: bytes) -> bytes:
+    return b"%02x" % (sum(command) % 256)
+
+
 class Stub:
     """Answers to commands; what it has no answer to, it does not support."""
 
     def __init__(self, answers: dict[bytes, bytes | None]) -> None:
         self._answers = answers
+        self.acknowledged = self.answered = 0
         ours, self._theirs = socket.socketpair()
         self.client = GdbClient(ours, "stub")
         self._thread = Thread(target=self._serve, daemon=True)
@@ -66,8 +75,11 @@ class Stub:
             held += data
             while b"#" in held and len(held) >= held.index(b"#") + 3:
                 end = held.index(b"#")
-                command, held = held[held.index(b"$") + 1 : end], held[end + 3 :]
-                answer = self._answers.get(command, b"")
+                self.acknowledged += held[: held.index(b"$")].count(b"+")
+                command, sent = held[held.index(b"$") + 1 : end], held[end + 1 : end + 3]
+                held = held[end + 3 :]
+                answer = self._answers.get(command, b"") if sent == _sum(command) else b"E22"
+                self.answered += 1
                 if answer is None:
                     self._theirs.close()
                     return
@@ -89,7 +101,11 @@ def stub() -> Iterator[Stub]:
 def test_registers_memory_and_cpus_are_read(stub: Stub) -> None:
     client = stub.client
     spots = client.registers()
-    assert spots == {"x0": RegisterSpot(0, 8), "pc": RegisterSpot(32, 8)}
+    assert spots == {
+        "x0": RegisterSpot(0, 8),
+        "pc": RegisterSpot(32, 8),
+        "cpsr": RegisterSpot(33, 4),
+    }
     assert client.register(spots["x0"]) == 0x1122334455667788
     assert client.register(spots["pc"]) is None
     # A zero and 14 more, as the protocol shortens them.
@@ -99,6 +115,8 @@ def test_registers_memory_and_cpus_are_read(stub: Stub) -> None:
     client.look_at("02")
     assert client.halted("02")
     assert client.go(5) == "02"
+    # All but the last one, behind which nothing was asked.
+    assert stub.acknowledged == stub.answered - 1 > 0
 
 
 @pytest.mark.parametrize(
@@ -176,12 +194,22 @@ def test_nobody_at_an_address_is_told() -> None:
 def test_what_qemu_is_driven_with_is_ours() -> None:
     assert memory_of(["-M", "virt"]) == 1 << 30
     assert memory_of(["-m", "512"]) == memory_of(["-m", "size=512M,slots=0"]) == 512 << 20
-    for text in ("0", "x", "1", "99999T", "-1"):
+    assert [memory_of(["-m", text]) for text in ("64", "131072K", "1g", "1TB")] == [
+        64 << 20,
+        128 << 20,
+        1 << 30,
+        1 << 40,
+    ]
+    for text in ("0", "x", "1", "63", "65", "2T", "99999T", "-1", ""):
         with pytest.raises(MachineError, match="no memory"):
             memory_of(["-m", text])
-    with pytest.raises(MachineError, match="-gdb is not yours"):
-        check(["-gdb", "tcp::1234"])
     # QEMU takes two dashes for one.
     for name in ("--gdb", "--daemonize", "--m"):
         with pytest.raises(MachineError, match="one dash"):
             check([name, "x"])
+    with pytest.raises(MachineError, match="no memory"):
+        memory_of(["-m"])
+    for words in (["-gdb", "tcp::1234"], ["-smp", "2", "-S"], ["-loadvm", "x"], ["-daemonize"]):
+        with pytest.raises(MachineError, match=f"{words[-1 if len(words) == 3 else 0]} is not"):
+            check(words)
+    check(["-smp", "2", "-append", "gdb"])

@@ -32,6 +32,22 @@ def test_what_is_stored_behind_its_maintenance_is_dirty_and_unfetchable() -> Non
     assert found.unfetchable == ((CODE, CODE + PAGE),)
 
 
+def test_all_code_is_invalidated_behind_the_last_copy_or_not_at_all() -> None:
+    """Before and behind a copy there may be stores of any kind."""
+    around = Story().store(CODE - 64, 64).store(CODE, 64).ic().store(CODE + PAGE, 64)
+    assert load_history(around.trace(), LOADED, [CODE], [TEXT]).unfetchable == ()
+    early = Story().ic().store(CODE + PAGE - 64, 64)
+    stale = ((CODE, CODE + PAGE),)
+    assert load_history(early.trace(), LOADED, [CODE], [TEXT]).unfetchable == stale
+    beside = Story().store(CODE, 64).ic_by_address(CODE + PAGE, 64).ic_by_address(CODE - 64, 64)
+    assert load_history(beside.trace(), LOADED, [CODE], [TEXT]).unfetchable == stale
+
+
+def test_stores_beside_what_was_cleaned_leave_it_clean() -> None:
+    story = Story().dc("civac", CODE, 64).store(CODE - 64, 64).store(CODE + 64, 64)
+    assert load_history(story.trace(), LOADED, [], [TEXT]).clean == (TEXT, (CODE, CODE + 64))
+
+
 def test_without_maintenance_only_the_text_is_clean() -> None:
     story = Story().store(CODE, 64)
     found = load_history(story.trace(), LOADED, [CODE], [TEXT])

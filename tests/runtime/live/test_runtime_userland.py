@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from relokit.codegen.base.errors import FormatError, MachineError
+from relokit.runtime.live import userland
 from relokit.runtime.live.live_job import LiveJob
 from relokit.runtime.live.userland import read_userland, with_next
 from support.cpio_members import members
+
+CONSOLE = 0o020600, bytes((5, 1))
 
 
 def test_a_folder_is_packed_with_its_links_and_a_console(tmp_path: Path) -> None:
@@ -24,8 +27,52 @@ def test_a_folder_is_packed_with_its_links_and_a_console(tmp_path: Path) -> None
     found = members(read_userland(tmp_path))
     assert found["bin/sh"] == (0o100755, b"shell")
     assert (found["init"][0] >> 12, found["init"][1]) == (0o12, b"bin/sh")
-    assert found["dev/console"][0] == 0o020600
-    assert read_userland(tmp_path) == read_userland(tmp_path)
+    assert found["dev/console"] == CONSOLE
+    assert found["dev"] == (0o040755, b"")
+
+
+def test_a_folder_of_devices_has_the_console_once_and_all_is_in_order(tmp_path: Path) -> None:
+    for name in ("sys", "dev", "etc", "bin"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o700)
+        for file in ("b", "a"):
+            (tmp_path / name / file).write_bytes(name.encode())
+    (tmp_path / "init").write_bytes(b"")
+    packed = read_userland(tmp_path)
+    assert packed.count(b"dev/console\0") == 1
+    names = list(members(packed))
+    assert members(packed)["dev/console"] == CONSOLE
+    assert members(packed)["dev"] == (0o040700, b"")
+    assert names == [
+        "init",
+        *("bin", "bin/a", "bin/b"),
+        *("dev", "dev/console", "dev/a", "dev/b"),
+        *("etc", "etc/a", "etc/b"),
+        *("sys", "sys/a", "sys/b"),
+    ]
+
+
+def test_more_than_may_be_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(userland, "MAX_BYTES", 8)
+    monkeypatch.setattr(userland, "MAX_FILES", 5)
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "init").write_bytes(b"1234")
+    (root / "sh").write_bytes(b"5678")
+    archive = tmp_path / "cpio"
+    for path in (root, archive):
+        archive.write_bytes(b"12345678")
+        assert read_userland(path)
+        (root / "sh").write_bytes(b"56789")
+        archive.write_bytes(b"123456789")
+        with pytest.raises(FormatError, match="more than 0 MiB, or 5 files"):
+            read_userland(path)
+    (root / "sh").write_bytes(b"")
+    (root / "a").write_bytes(b"")
+    assert read_userland(root)
+    (root / "b").write_bytes(b"")
+    with pytest.raises(FormatError, match="or 5 files"):
+        read_userland(root)
 
 
 def test_init_may_lead_to_what_only_the_guest_has(tmp_path: Path) -> None:
@@ -76,7 +123,7 @@ def test_an_archive_is_taken_as_it_is_behind_the_next_kernel(tmp_path: Path) -> 
     assert whole.endswith(b"an archive of some kind")
     own = whole.removesuffix(b"an archive of some kind")
     assert len(own) % 4 == 0
-    assert members(own)["next"][1] == b"kernel"
+    assert members(own) == {"next": (0o100644, b"kernel")}
 
 
 def test_what_is_no_user_space_is_refused(tmp_path: Path) -> None:

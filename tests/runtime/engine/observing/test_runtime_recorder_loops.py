@@ -64,7 +64,30 @@ BODY = (
     "dmb ish",
     "nop",
 )
-PLACES = (DATA, DATA + 4, DATA + 4096 - 64, DATA + 3 * 4096, CODE + 0x800, END - 192)
+BETWEEN = (
+    "nop",
+    "dmb ish",
+    "mov x1, x0",
+    "add x1, x0, #32",
+    "add x1, x1, #16",
+    "mov x0, x2",
+    "ldr w4, [x0]",
+    "str x4, [x1]",
+    "str x4, [x2]",
+)
+LOAD_AND_STORE = ["ldr x4, [x0]", "add x0, x0, #8", BODY[5]]
+TWO_LOADS = ["ldr x4, [x0], #16", "ldr x5, [x1], #16"]
+TWO_KINDS = ["ldar w4, [x0]", "ldr w5, [x0, #4]", "add x0, x0, #8"]
+PLACE_OF_CODE = CODE + 0xE00
+PLACES = (
+    DATA,
+    DATA + 4,
+    DATA + 4096 - 64,
+    DATA + 3 * 4096,
+    CODE - 192,
+    CODE + 0x100,
+    END - 192,
+)
 
 
 class ByInstruction(Recorder):
@@ -81,37 +104,67 @@ def told(bench: Any, recorder: type[Recorder], text: str, limit: int, *at: int) 
     for number, value in enumerate((*at, POINTER, 1, 2, 32)):
         bench.cpu.set_x(number, value)
     with recorder(bench.cpu, room=20_000) as recording:
-        stop = bench.run(text, max_instructions=limit)
+        stop = bench.run(text, at=PLACE_OF_CODE, max_instructions=limit)
     trace = recording.trace()
     return trace.records.tobytes(), trace.instructions, stop.reason, stop.pc
+
+
+def program(body: list[str], turns: int, outer: int, between: list[str]) -> str:
+    """The body ``turns`` times in a loop, which is in a loop that doubles the turns each time."""
+    begin = f"mov x10, #{outer}; mov x11, #{turns}; cmp x10, #0; again: mov x9, x11; b loop"
+    inner = "; ".join(["loop: nop", *body, "subs x9, x9, #1; b.ne loop"])
+    end = "; ".join([*between, "add x11, x11, x11; subs x10, x10, #1; b.ne again; nop"])
+    return f"{begin}; {inner}; {end}"
 
 
 def test_a_loop_is_recorded_as_its_instructions_are(bench: MakeBench) -> None:
     one = bench()
     place = st.sampled_from(PLACES)
+    pair, at = [BODY[2], BODY[5]], (DATA, DATA, DATA)
 
     @settings(max_examples=400)
     @given(
         body=st.lists(st.sampled_from(BODY), min_size=1, max_size=8),
-        turns=st.integers(3, 150),
+        turns=st.integers(1, 50),
+        outer=st.integers(1, 3),
+        between=st.lists(st.sampled_from(BETWEEN), max_size=3),
         source=place,
         destination=place,
         line=place,
         limit=st.sampled_from([100_000, 100_000, 100_000, 150]),
     )
     # A load runs into what was stored, rounds before; a store runs ahead of a load.
-    @example(["ldr x4, [x0]", "str x4, [x0, #64]", "add x0, x0, #8"], 40, *[DATA] * 3, 100_000)
-    @example(["str x4, [x0]", "ldr x4, [x0, #24]", "add x0, x0, #8"], 40, *[DATA] * 3, 100_000)
+    @example(["ldr x4, [x0]", "str x4, [x0, #64]", "add x0, x0, #8"], 40, 1, [], *at, 100_000)
+    @example(["str x4, [x0]", "ldr x4, [x0, #24]", "add x0, x0, #8"], 40, 1, [], *at, 100_000)
     # Into another page, out of RAM, and what is no longer known of a base.
-    @example([BODY[2], BODY[5]], 150, DATA + 4096 - 64, DATA + 3 * 4096, DATA, 100_000)
-    @example([BODY[2], BODY[5]], 150, DATA, END - 192, DATA, 100_000)
-    @example(["dc civac, x1", "add x1, x1, #64"], 9, DATA, END - 192, DATA, 100_000)
-    @example([BODY[2], "ldr x0, [x3]", BODY[5]], 20, DATA, DATA + 4096, DATA, 100_000)
+    @example(pair, 150, 1, [], DATA + 4096 - 64, DATA + 3 * 4096, DATA, 100_000)
+    @example(pair, 150, 1, [], DATA, END - 192, DATA, 100_000)
+    @example(["dc civac, x1", "add x1, x1, #64"], 9, 1, [], DATA, END - 192, DATA, 100_000)
+    @example([BODY[2], "ldr x0, [x3]", BODY[5]], 20, 1, [], DATA, DATA + 4096, DATA, 100_000)
+    # Into the page of the code, of which every store is told, with no fill: that was before.
+    @example([BODY[5]], 10, 3, [BETWEEN[-1]], DATA, CODE - 608, CODE + 0x100, 100_000)
+    @example([BODY[5]] * 2, 5, 3, [BETWEEN[-1]], DATA, CODE - 592, CODE + 0x100, 100_000)
+    # A store that comes after loads were begun, to where they go on; that catches up with them,
+    # in their page, or from the one before.
+    @example([BODY[2]], 9, 2, ["mov x1, x0", "str x4, [x1]"], *at, 100_000)
+    @example(LOAD_AND_STORE, 60, 1, [], DATA + 256, DATA, DATA, 100_000)
+    @example(LOAD_AND_STORE, 60, 1, [], DATA + 4096 + 64, DATA + 4096 - 64, DATA, 100_000)
+    # The second load goes on where the first one did, or a load of another kind.
+    @example(TWO_LOADS, 9, 2, ["sub x1, x1, #8", "add x0, x0, #64"], DATA, DATA + 8, DATA, 100_000)
+    @example(TWO_KINDS, 9, 3, ["dmb ish", "ldr w5, [x0]"], *at, 100_000)
+    # More bases than are kept of a loop.
+    @example([f"ldr x4, [{base}]" for base in ("x0", "x1", "x2", "x3", "sp")], 9, 1, [], *at, 999)
     def check(
-        body: list[str], turns: int, source: int, destination: int, line: int, limit: int
+        body: list[str],
+        turns: int,
+        outer: int,
+        between: list[str],
+        source: int,
+        destination: int,
+        line: int,
+        limit: int,
     ) -> None:
-        start = f"mov x9, #{turns}; cmp x9, #0; loop: nop"
-        text = "; ".join([start, *body, "subs x9, x9, #1; b.ne loop; nop"])
+        text = program(body, turns, outer, between)
         at = source, destination, line
         expected = told(one, ByInstruction, text, limit, *at)
         assert told(one, Recorder, text, limit, *at) == expected
