@@ -11,7 +11,7 @@ from pathlib import Path
 from building import gnu_commands
 from guest import until_line
 from measurement import Bound, Row, Table, progress
-from stages import Stage
+from stages import Installation
 from usage import measure
 
 OURS, PIPELINE, QEMU = "relokit run", "as, ld and qemu", "QEMU"
@@ -20,7 +20,7 @@ PASSED = "relokit demo kernel: PASS"
 BANNER, REACHED = "Linux version", "relokit initrd: userspace reached"
 
 
-def cold(ours: Stage, rounds: int, work: Path) -> list[Table]:
+def cold(ours: Installation, rounds: int, work: Path) -> list[Table]:
     """`relokit run` to its verdict, and what a shell would do instead."""
     bounds = Bound(OURS, 1.0, PIPELINE)
     rows = {
@@ -43,7 +43,7 @@ def cold(ours: Stage, rounds: int, work: Path) -> list[Table]:
     return [Table("From cold to the verdict", list(rows.values()))]
 
 
-def _pipeline(ours: Stage, work: Path) -> Path:
+def _pipeline(ours: Installation, work: Path) -> Path:
     """A shell script: what is rendered is assembled and linked, and the machine boots in QEMU.
 
     What QEMU boots is written here already: nothing of relokit is in the pipeline's time.
@@ -57,7 +57,7 @@ def _pipeline(ours: Stage, work: Path) -> Path:
     return script
 
 
-def starting(ours: Stage, rounds: int) -> list[Table]:
+def starting(ours: Installation, rounds: int) -> list[Table]:
     """Bare starts, in CPU time and by the wall clock."""
     cpu = Row("CPU", "ms", (Bound("--help", 3.0, PYTHON),))
     wall = Row("Wall clock", "ms", (Bound("--help", 3.0, PYTHON),))
@@ -75,7 +75,7 @@ def starting(ours: Stage, rounds: int) -> list[Table]:
     return [Table("Start-up", [cpu, wall])]
 
 
-def booting(ours: Stage, rounds: int, kernel: Path, initrd: Path, work: Path) -> list[Table]:
+def booting(ours: Installation, rounds: int, kernel: Path, initrd: Path, work: Path) -> list[Table]:
     """A shipped kernel, moved and booted: to its banner, and to user space; and one that kexecs."""
     files = ("--kernel", kernel, "--initrd", initrd)
     guest = ours.bootable(work / "kernel.elf", *files)

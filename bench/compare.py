@@ -16,8 +16,8 @@ from pathlib import Path
 from arguments import rounds
 from comparing import kernels
 from measurement import Row, progress
-from stages import ROOT, Stage, installed
-from two_trees import Case, cases, change, later_cases, side_by_side
+from stages import ROOT, Installation, installed
+from two_trees import Quantity, cases, change, later_cases, side_by_side
 from usage import BenchError
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -32,7 +32,7 @@ SIZE = 84
 class Compared:
     """A case: what this tree takes, in ``times`` of what the other takes; 1 is no change."""
 
-    case: Case
+    case: Quantity
     row: Row
     times: float
 
@@ -71,7 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if slower else 0
 
 
-def compared(pair: tuple[Stage, Stage], chosen: Sequence[Case], number: int) -> list[Compared]:
+def compared(
+    pair: tuple[Installation, Installation], chosen: Sequence[Quantity], number: int
+) -> list[Compared]:
     """Every case that both have; what seems to be slower is measured twice."""
     found = []
     for case in chosen:
@@ -85,7 +87,7 @@ def compared(pair: tuple[Stage, Stage], chosen: Sequence[Case], number: int) -> 
     return found
 
 
-def _chosen(only: str, work: Path) -> list[Case]:
+def _chosen(only: str, work: Path) -> list[Quantity]:
     all_cases = [
         *cases(work, [SIZE], kernels("6.1")[0], build_initrd(work)),
         *later_cases(work, SIZE),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 
 from measurement import Bound, Row, Table, progress
-from stages import Stage
+from stages import Installation
 
 from relokit.mutation.mutate import MutationPlan, Tried, try_mutants
 from relokit.runtime.mutation.mutant import RoutineName
@@ -19,7 +19,7 @@ CELLS = ("--series", "0,7,12,15", *NARROW)
 """What the matrix runs here and beside the first stage."""
 
 
-def many(ours: Stage, rounds: int) -> list[Table]:
+def many(ours: Installation, rounds: int) -> list[Table]:
     """Everything is judged by every book, but where a row says plain. Half as many rounds do."""
     rounds = (rounds + 1) // 2
     judged = Row("Cells of the matrix", "a second", (Bound(TWO, 75, more=True),))

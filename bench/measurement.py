@@ -26,7 +26,7 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class BoundCheck:
     """A bound, the number that is held to it, and whether it is kept."""
 
     bound: Bound
@@ -57,14 +57,14 @@ class Row:
         """Of what was measured in ``column``."""
         return median(self.values[column])
 
-    def verdicts(self) -> Iterator[Verdict]:
+    def verdicts(self) -> Iterator[BoundCheck]:
         """What is bounded, at the medians; a bound of what was not measured is none."""
         for one in self.bounds:
             if one.of not in self.values or (one.against and one.against not in self.values):
                 continue
             number = self.median(one.of) / (self.median(one.against) if one.against else 1)
             kept = number >= one.limit if one.more else number <= one.limit
-            yield Verdict(one, number, kept)
+            yield BoundCheck(one, number, kept)
 
     def ratios(self) -> dict[str, float]:
         """The first column by each other one, and whatever a bound divides."""

@@ -10,7 +10,7 @@ from time import perf_counter
 import numpy as np
 from guest import bootable, seconds_to_greeting
 from measurement import MIB, PAGE, Bound, Row, Table, progress
-from stages import Stage
+from stages import Installation
 
 PLAIN, RECORDED, JUDGED, QEMU, MEMCPY = "plain", "recorded", "judged", "QEMU", "memcpy"
 TOUCHED, MOST = "guest memory touched", "most by least"
@@ -18,7 +18,7 @@ JUDGED_RATE = 150e6 / MIB
 """MiB a second: no fewer."""
 
 
-def moving(ours: Stage, sizes: Sequence[int], rounds: int, work: Path) -> list[Table]:
+def moving(ours: Installation, sizes: Sequence[int], rounds: int, work: Path) -> list[Table]:
     """Tables of rates, of what a MiB costs, of judging, and of memory; ``sizes`` are MiB."""
     rates, judging, memory = [], [], []
     small = work / "small"
@@ -58,7 +58,7 @@ def _rows(size: int) -> tuple[Row, Row]:
     return rate, Row(f"{size} MiB, from the jump to the verdict", "MiB/s", (*times, enough))
 
 
-def _one_round(ours: Stage, initrd: Path, rate: Row, verdict: Row) -> None:
+def _one_round(ours: Installation, initrd: Path, rate: Row, verdict: Row) -> None:
     for column, moved, options in ((PLAIN, PLAIN, ("--plain",)), (JUDGED, RECORDED, ())):
         document = ours.passed("run", "--json", *options, "--initrd", initrd)
         relocation = document["relocation"]
@@ -81,7 +81,7 @@ def _costs(rates: list[Row]) -> list[Row]:
     return rows
 
 
-def _memory(ours: Stage, initrd: Path, size: int) -> Row:
+def _memory(ours: Installation, initrd: Path, size: int) -> Row:
     """Of all processes at the peak. What is moved is in guest memory twice."""
     row = Row(f"{size} MiB", "MiB", (Bound(PLAIN, 1.2, TOUCHED), Bound(JUDGED, 2.3, TOUCHED)))
     for column, options in ((PLAIN, ("--plain",)), (JUDGED, ())):

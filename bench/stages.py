@@ -24,7 +24,7 @@ THIS = "this tree"
 
 
 @dataclass(frozen=True)
-class Stage:
+class Installation:
     """An installed relokit: its interpreter, and a directory for what it keeps between runs."""
 
     name: str
@@ -76,14 +76,16 @@ class Stage:
         self.cache.mkdir(parents=True)
 
 
-def here(work: Path) -> Stage:
+def here(work: Path) -> Installation:
     """This tree as it is installed for this interpreter, with a cache of its own in ``work``."""
-    stage = Stage("relokit", Path(sys.executable), work / "cache")
+    stage = Installation("relokit", Path(sys.executable), work / "cache")
     stage.forget()
     return stage
 
 
-def installed(commit: str = FIRST_STAGE, name: str = "first stage") -> tuple[Stage, Stage]:
+def installed(
+    commit: str = FIRST_STAGE, name: str = "first stage"
+) -> tuple[Installation, Installation]:
     """``commit`` under that name, and the files of this tree that git knows, as they are: each in
     a virtual environment of its own. One that is there already is brought up to date.
     """
@@ -116,10 +118,10 @@ def described() -> dict[str, Any]:
     return {"commit": commit, "date": date, "changed": changed}
 
 
-def _installed(name: str, commit: str | None) -> Stage:
+def _installed(name: str, commit: str | None) -> Installation:
     home = HOME / name.replace(" ", "-")
     tree, python, mark = home / "tree", home / "venv" / "bin" / "python", home / "commit"
-    stage = Stage(name, python, home / "cache")
+    stage = Installation(name, python, home / "cache")
     stage.forget()
     if commit is not None and mark.exists() and mark.read_text() == commit:
         return stage

@@ -12,7 +12,7 @@ from statistics import median
 from comparing import kernels
 from many import CELLS, NARROW
 from measurement import MIB, Bound, Row, progress
-from stages import Stage
+from stages import Installation
 from usage import BenchError
 
 ROUTINE = "arm64_relocate_new_kernel"
@@ -25,7 +25,7 @@ class LackingError(Exception):
 
 
 @dataclass(frozen=True)
-class Case:
+class Quantity:
     """``value`` is what one installation takes, in ``unit``; where ``more`` is better, it says so.
 
     ``limit`` bounds this tree by the first stage.
@@ -33,12 +33,12 @@ class Case:
 
     name: str
     unit: str
-    value: Callable[[Stage], float]
+    value: Callable[[Installation], float]
     limit: float | None = None
     more: bool = False
 
 
-def cases(work: Path, sizes: Sequence[int], kernel: Path, initrd: Path) -> list[Case]:
+def cases(work: Path, sizes: Sequence[int], kernel: Path, initrd: Path) -> list[Quantity]:
     """All that the first stage has, too; it records nothing, so all of it is plain."""
     found = []
     for size in sizes:
@@ -50,48 +50,50 @@ def cases(work: Path, sizes: Sequence[int], kernel: Path, initrd: Path) -> list[
             options = ("--series", state, "--initrd", payload)
             name = f"Relocation of {size} MiB at state {state}"
             found += [
-                Case(name, "s", _relocation(*options), limit),
-                Case(f"{name}: peak memory of all processes", "MiB", _peak(*options)),
+                Quantity(name, "s", _relocation(*options), limit),
+                Quantity(f"{name}: peak memory of all processes", "MiB", _peak(*options)),
             ]
     boot = ("--kernel", kernel, "--initrd", initrd, "--boot", "300")
     return [
         *found,
-        Case("relokit run, the first ever: CPU", "s", _first_ever),
-        Case("relokit run, from cold to the verdict: CPU", "s", _cpu("run"), 0.45),
-        Case("relokit run, from cold to the verdict: wall clock", "s", _wall("run")),
-        Case("relokit --help: CPU", "s", lambda stage: stage.run("--help").cpu),
-        Case("relokit run: peak memory of its largest process", "MiB", _largest, 0.5),
-        Case("relokit run: peak memory of all processes", "MiB", _peak(), 0.5),
-        Case("Matrix, plain", "cells/s", _cells, 2.0, more=True),
-        Case("6.1 from relokit run to user space: CPU", "s", _to_user_space(*boot), 1.0),
+        Quantity("relokit run, the first ever: CPU", "s", _first_ever),
+        Quantity("relokit run, from cold to the verdict: CPU", "s", _cpu("run"), 0.45),
+        Quantity("relokit run, from cold to the verdict: wall clock", "s", _wall("run")),
+        Quantity("relokit --help: CPU", "s", lambda stage: stage.run("--help").cpu),
+        Quantity("relokit run: peak memory of its largest process", "MiB", _largest, 0.5),
+        Quantity("relokit run: peak memory of all processes", "MiB", _peak(), 0.5),
+        Quantity("Matrix, plain", "cells/s", _cells, 2.0, more=True),
+        Quantity("6.1 from relokit run to user space: CPU", "s", _to_user_space(*boot), 1.0),
     ]
 
 
-def later_cases(work: Path, size: int) -> list[Case]:
+def later_cases(work: Path, size: int) -> list[Quantity]:
     """What the first stage has not, or not in that way."""
     payload = work / f"payload-{size}"
     paths = kernels("6.1", "6.12")
     judged = "run", "--json", "--initrd", payload
     mutate = "mutate", "--json", "--series", "15", "--routine", "relocation", "--operator", "drop"
     return [
-        Case(f"Judged run of {size} MiB: CPU", "s", lambda stage: stage.run(*judged).cpu),
-        Case(
+        Quantity(f"Judged run of {size} MiB: CPU", "s", lambda stage: stage.run(*judged).cpu),
+        Quantity(
             f"Judged run of {size} MiB: peak memory",
             "MiB",
             lambda stage: stage.peak(*judged).all / MIB,
         ),
-        Case(
+        Quantity(
             "Matrix of state 15, judged: CPU",
             "s",
             lambda stage: stage.run("matrix", "--json", "--series", "15", *NARROW).cpu,
         ),
-        Case("Mutants dropped out of relocation: CPU", "s", lambda stage: stage.run(*mutate).cpu),
-        Case(
+        Quantity(
+            "Mutants dropped out of relocation: CPU", "s", lambda stage: stage.run(*mutate).cpu
+        ),
+        Quantity(
             "Two whole kernels compared: CPU",
             "s",
             lambda stage: stage.run("diff", "--all", *paths).cpu,
         ),
-        Case(
+        Quantity(
             "The relocation code of two kernels compared: CPU",
             "s",
             lambda stage: stage.run("diff", *(f"{one}:{ROUTINE}" for one in paths)).cpu,
@@ -99,7 +101,9 @@ def later_cases(work: Path, size: int) -> list[Case]:
     ]
 
 
-def side_by_side(pair: tuple[Stage, Stage], chosen: Sequence[Case], rounds: int) -> list[Row]:
+def side_by_side(
+    pair: tuple[Installation, Installation], chosen: Sequence[Quantity], rounds: int
+) -> list[Row]:
     """A row for each case; ``pair`` is this tree and another, whose names are the columns.
 
     What the other does not have is told and left out.
@@ -138,37 +142,37 @@ def change(row: Row, *, more: bool) -> float:
     return middle
 
 
-def _bound(case: Case, pair: tuple[Stage, Stage]) -> Bound:
+def _bound(case: Quantity, pair: tuple[Installation, Installation]) -> Bound:
     assert case.limit is not None
     return Bound(pair[0].name, case.limit, pair[1].name, more=case.more)
 
 
-def _relocation(*options: str | Path) -> Callable[[Stage], float]:
-    def value(stage: Stage) -> float:
+def _relocation(*options: str | Path) -> Callable[[Installation], float]:
+    def value(stage: Installation) -> float:
         document = stage.passed("run", "--json", *stage.plain, *options)
         return float(document["relocation"]["seconds"])
 
     return value
 
 
-def _peak(*options: str | Path) -> Callable[[Stage], float]:
+def _peak(*options: str | Path) -> Callable[[Installation], float]:
     return lambda stage: stage.peak("run", "--json", *stage.plain, *options).all / MIB
 
 
-def _largest(stage: Stage) -> float:
+def _largest(stage: Installation) -> float:
     return stage.peak("run", "--json", *stage.plain).largest / MIB
 
 
-def _cpu(command: str, *options: str | Path) -> Callable[[Stage], float]:
+def _cpu(command: str, *options: str | Path) -> Callable[[Installation], float]:
     return lambda stage: stage.run(command, "--json", *stage.plain, *options).cpu
 
 
-def _wall(command: str, *options: str | Path) -> Callable[[Stage], float]:
+def _wall(command: str, *options: str | Path) -> Callable[[Installation], float]:
     return lambda stage: stage.run(command, "--json", *stage.plain, *options).wall
 
 
-def _to_user_space(*options: str | Path) -> Callable[[Stage], float]:
-    def value(stage: Stage) -> float:
+def _to_user_space(*options: str | Path) -> Callable[[Installation], float]:
+    def value(stage: Installation) -> float:
         used = stage.run("run", "--json", *stage.plain, *options)
         if "userspace reached" not in json.loads(used.out)["console"]:
             raise BenchError(f"{stage.name}: the kernel does not get to user space")
@@ -177,10 +181,10 @@ def _to_user_space(*options: str | Path) -> Callable[[Stage], float]:
     return value
 
 
-def _first_ever(stage: Stage) -> float:
+def _first_ever(stage: Installation) -> float:
     stage.forget()
     return stage.run("run", "--json", *stage.plain).cpu
 
 
-def _cells(stage: Stage) -> float:
+def _cells(stage: Installation) -> float:
     return float(stage.passed("matrix", "--json", *stage.plain, *CELLS)["cells_per_second"])

@@ -1,9 +1,10 @@
 """The matrix before and after, cell by cell: ``python bench/verdicts.py [MATRIX OPTIONS ...]``.
 
 Both stages run the same cells, with the templates as they are and then with each of SPOILS in
-them, so that it is not only compared what passes. A cell's verdict is its status and its first
-finding's rule. Cells that the first stage calls unsupported are reported apart. The exit code is 1
-where a verdict differs, 2 where they cannot be compared.
+them, so that it is not only compared what passes. A cell's verdict is its status and, if it does
+not pass, its first finding's rule: with a warning it passes. Cells that the first stage does not
+have, or calls unsupported, are reported apart. The exit code is 1 where a verdict differs or a cell
+is gone, 2 where they cannot be compared.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from measurement import progress
-from stages import Stage, installed
+from stages import Installation, installed
 from usage import BenchError
 
+PASS = "pass"
 UNSUPPORTED = "unsupported"
 SHOWN = 20
 LOAD = "\tldr\tx28, [x0"
@@ -51,7 +53,7 @@ SPOILS = (
 
 @dataclass(frozen=True)
 class CellVerdict:
-    """Status of a cell, and its first finding's rule."""
+    """Status of a cell, and the rule that it does not pass by."""
 
     status: str
     rule: str | None
@@ -67,7 +69,8 @@ def verdicts(document: dict[str, Any]) -> Verdicts:
     """By id of the cell, from what ``relokit matrix --json`` prints."""
     return {
         cell["id"]: CellVerdict(
-            cell["status"], next((one["rule"] for one in cell["findings"]), None)
+            cell["status"],
+            None if cell["status"] == PASS else next((f["rule"] for f in cell["findings"]), None),
         )
         for cell in document["cells"]
     }
@@ -75,16 +78,16 @@ def verdicts(document: dict[str, Any]) -> Verdicts:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Cells that one stage does not have, that differ, and that are supported only after."""
+    """Cells that are gone, that differ, and that run only after."""
 
-    alone: tuple[str, ...]
+    gone: tuple[str, ...]
     differing: tuple[tuple[str, CellVerdict, CellVerdict], ...]
     new: tuple[tuple[str, CellVerdict], ...]
     same: int
 
     @property
     def agrees(self) -> bool:
-        return not self.alone and not self.differing
+        return not self.gone and not self.differing
 
     def lines(self) -> Iterator[str]:
         """What to show, a few of each kind and how many there are."""
@@ -94,7 +97,7 @@ class Comparison:
             yield f"{len(self.new)} cells the first stage did not run: " + ", ".join(
                 f"{count} {what}" for what, count in sorted(tally.items())
             )
-        yield from _some(self.alone, "cells in one stage only")
+        yield from _some(self.gone, "cells are gone")
         yield from _some(
             [f"{name}: {before} -> {after}" for name, before, after in self.differing],
             "cells differ",
@@ -103,10 +106,12 @@ class Comparison:
 
 def compare(before: Verdicts, after: Verdicts) -> Comparison:
     """Cell by cell. What is not supported before stands as one cell for all its paths and
-    payloads: those that are new and have its first words belong to it.
+    payloads: those that have its first words are in its place.
     """
     refused = {name for name, verdict in before.items() if verdict.status == UNSUPPORTED}
-    differing, new, same = [], [], 0
+    differing, same = [], 0
+    new = [(name, after[name]) for name in after.keys() - before.keys()]
+    replaced = {one for one in refused if any(name.startswith(f"{one}/") for name, _ in new)}
     for name in before.keys() & after.keys():
         if before[name] == after[name]:
             same += 1
@@ -114,17 +119,8 @@ def compare(before: Verdicts, after: Verdicts) -> Comparison:
             new.append((name, after[name]))
         else:
             differing.append((name, before[name], after[name]))
-    grown = {
-        name
-        for name in after.keys() - before.keys()
-        if any(name.startswith(f"{one}/") for one in refused)
-    }
-    new += [(name, after[name]) for name in grown]
-    gone = {
-        name for name in refused - after.keys() if any(one.startswith(f"{name}/") for one in grown)
-    }
-    alone = (before.keys() ^ after.keys()) - grown - gone
-    return Comparison(tuple(sorted(alone)), tuple(sorted(differing, key=str)), tuple(new), same)
+    gone = before.keys() - after.keys() - replaced
+    return Comparison(tuple(sorted(gone)), tuple(sorted(differing, key=str)), tuple(new), same)
 
 
 def main(options: list[str]) -> int:
@@ -146,7 +142,7 @@ def main(options: list[str]) -> int:
     return 0 if agree else 1
 
 
-def _run(stage: Stage, spoil: Spoil | None, work: Path, options: list[str]) -> Verdicts:
+def _run(stage: Installation, spoil: Spoil | None, work: Path, options: list[str]) -> Verdicts:
     if spoil is not None:
         folder = work / stage.name
         folder.mkdir(exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
 from relokit.linker.kernel.opened import OpenedKernel
@@ -18,7 +19,6 @@ NEEDED = ("SCTLR", "TCR", "TTBR0", "TTBR1", "MAIR", "VBAR")
 TEXT, TABLE = "_stext", "swapper_pg_dir"
 KEXEC, CRASH = "kexec_image", "kexec_crash_image"
 T1SZ_SHIFT, TXSZ = 16, 0x3F
-MASK64 = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ import suite
 from arguments import MOST_ROUNDS
 from compare import compared
 from measurement import Bound, Row, Table
-from stages import Stage
-from two_trees import Case, change, side_by_side
+from stages import Installation
+from two_trees import Quantity, change, side_by_side
 from usage import BenchError
 
 COMMIT = {"commit": "a" * 40, "date": "2026-01-02", "changed": False}
@@ -152,19 +152,19 @@ def test_a_change_is_beyond_noise(
     assert change(row(ours, other), more=more) == times
 
 
-OURS, BASE = (Stage(name, Path(), Path()) for name in ("this tree", "base"))
+OURS, BASE = (Installation(name, Path(), Path()) for name in ("this tree", "base"))
 
 
-def case(slower: list[float], *, lacking: bool = False) -> Case:
+def case(slower: list[float], *, lacking: bool = False) -> Quantity:
     """This tree takes ``slower``, one after the other; the other one always 1."""
     values = iter(slower)
 
-    def value(stage: Stage) -> float:
+    def value(stage: Installation) -> float:
         if stage is BASE and lacking:
             raise BenchError("no such option")
         return next(values) if stage is OURS else 1.0
 
-    return Case("c", "s", value)
+    return Quantity("c", "s", value)
 
 
 def test_what_is_slower_is_so_twice() -> None:
@@ -181,11 +181,11 @@ def test_what_the_other_does_not_have_is_left_out(capsys: pytest.CaptureFixture[
     assert side_by_side((OURS, BASE), [case([1.0], lacking=True)], 3) == []
     assert "c: base does not have that: no such option" in capsys.readouterr().err
 
-    def broken(stage: Stage) -> float:
+    def broken(stage: Installation) -> float:
         raise BenchError("this tree does not work")
 
     with pytest.raises(BenchError, match="does not work"):
-        side_by_side((OURS, BASE), [Case("c", "s", broken)], 3)
+        side_by_side((OURS, BASE), [Quantity("c", "s", broken)], 3)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_what_a_case_is_called_is_asked_for(
 ) -> None:
     monkeypatch.setattr(compare, "installed", lambda *_: (BASE, OURS))
     monkeypatch.setattr(compare, "kernels", lambda *_: [tmp_path / "vmlinuz"])
-    monkeypatch.setattr(compare, "cases", lambda *_: [Case("A name", "s", len)])  # type: ignore[arg-type]
+    monkeypatch.setattr(compare, "cases", lambda *_: [Quantity("A name", "s", len)])  # type: ignore[arg-type]
     monkeypatch.setattr(compare, "later_cases", lambda *_: [])
     monkeypatch.setattr(compare, "build_initrd", lambda *_: tmp_path)
     assert compare.main(["HEAD", "--only", "other"]) == 2

@@ -35,8 +35,8 @@ STAGE = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {bench!r})
-from stages import Stage
-stage = Stage("x", Path(sys.executable), Path({cache!r}))
+from stages import Installation
+stage = Installation("x", Path(sys.executable), Path({cache!r}))
 stage.forget()
 print(stage.peak("--version").all, stage.run("--version").out)
 """
@@ -105,7 +105,7 @@ def test_cells_are_compared_by_status_and_first_rule() -> None:
     after = {"a": PASS, "b": FAIL, "c": FAIL, "d": CellVerdict("fail", "handoff.x1")}
     found = compare(before, after)
     assert [name for name, *_ in found.differing] == ["c", "d"]
-    assert (found.same, found.alone, found.new, found.agrees) == (2, (), (), False)
+    assert (found.same, found.gone, found.new, found.agrees) == (2, (), (), False)
     assert compare(before, before).agrees
 
 
@@ -114,7 +114,7 @@ def test_what_was_refused_before_is_apart_and_what_is_gone_is_not() -> None:
     after = {"s/va52/a": PASS, "s/va52/b": FAIL, "s/va48/a": PASS}
     found = compare(before, after)
     assert sorted(found.new) == [("s/va52/a", PASS), ("s/va52/b", FAIL)]
-    assert found.alone == ("s/va48/b",)
+    assert found.gone == ("s/va48/b",)
     assert not found.agrees
     assert "2 cells the first stage did not run: 1 fail (hash.payload), 1 pass" in found.lines()
     assert compare(before, before | {"s/va52": PASS}).new == (("s/va52", PASS),)
@@ -124,8 +124,9 @@ def test_verdicts_out_of_a_matrix() -> None:
     cells = [
         {"id": "a", "status": "fail", "findings": [{"rule": "one"}, {"rule": "two"}]},
         {"id": "b", "status": "pass", "findings": []},
+        {"id": "c", "status": "pass", "findings": [{"rule": "of a warning"}]},
     ]
-    assert verdicts({"cells": cells}) == {"a": CellVerdict("fail", "one"), "b": PASS}
+    assert verdicts({"cells": cells}) == {"a": CellVerdict("fail", "one"), "b": PASS, "c": PASS}
 
 
 @pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.name)
