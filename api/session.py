@@ -157,7 +157,7 @@ class Session:
             from relokit.runtime.judge.rules.profile import profile_named
 
             profile_named(job.profile)
-        setup = self._setup(target, job, files)
+        setup = self.setup(target, job, files)
         seconds = seconds_of(setup.job)
         watching = watcher is not None
         if trace is None:
@@ -181,7 +181,7 @@ class Session:
         """Write the machine that :meth:`run` would run as a bootable ELF: whole, or not at all."""
         from relokit.codegen.base.atomic import replacing
 
-        setup = self._setup(target, job, files)
+        setup = self.setup(target, job, files)
         path = argument("path", path, Path)
         with replacing(path) as temporary:
             request = ExportRequest(setup, temporary)
@@ -205,7 +205,7 @@ class Session:
         """
         from relokit.runtime.behaviour.observation import Observation
 
-        setup = self._setup(target, job, files, code)
+        setup = self.setup(target, job, files, code)
         request = ObserveRequest(setup, relocation)
         return self.ask(request, Observation, seconds_of(setup.job), progress)
 
@@ -223,7 +223,7 @@ class Session:
         """
         from relokit.runtime.timing.counts import MoveCounts
 
-        setup = self._setup(target, job, files)
+        setup = self.setup(target, job, files)
         return self.ask(CountRequest(setup), MoveCounts, seconds_of(setup.job), progress)
 
     def call(self, callee: Callee) -> tuple[Observation, ...]:
@@ -266,13 +266,14 @@ class Session:
             self._idle.put(room)
         return from_json(answer, answered)
 
-    def _setup(
+    def setup(
         self,
         target: Target | None,
         job: Job | None,
         files: Files | None,
         code: ForeignCode | None = None,
     ) -> Setup:
+        """What a machine for ``job`` is made of: its files are opened, its programs built."""
         target, job = target_or_default(target), job_or_default(job)
         self.start()
         opened = open_inputs(job, files, encoder)

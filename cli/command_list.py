@@ -13,6 +13,7 @@ COMMANDS = {
     "run": "Build the relocation, run it in a machine and judge the hand-over.",
     "kexec": "Boot a shipped kernel, have it kexec, and judge it doing that.",
     "record": "Drive a QEMU to where its kernel leaves, and keep that as a snapshot.",
+    "show": "Show a machine before it leaves its kernel, and after: who owns what.",
     "judge": "Judge a trace that run has written, again and without running.",
     "export": "Write an ELF: executable, relocatable, or bootable in QEMU.",
     "generate": "Write the rendered assembly, the ld script and a Makefile.",

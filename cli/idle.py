@@ -67,6 +67,22 @@ IDLE_OPTIONS = (
         "a snapshot is a machine already: leave {flag} out",
     ),
     IdleOption(
+        ("show",),
+        lambda given: given["snapshot"] is not None,
+        (
+            *(name for name in MACHINE if name != "kernel"),
+            *("series", "page_size", "va_bits", "pa_bits", "regime", "layout", "layout_from"),
+            *("templates", "no_cache"),
+        ),
+        "a snapshot is a machine already: leave {flag} out",
+    ),
+    IdleOption(
+        ("show",),
+        lambda given: given["moment"] == "start",
+        ("timeout",),
+        "nothing is run for what is there at the start: leave {flag} out",
+    ),
+    IdleOption(
         ("run", "judge", "kexec"),
         lambda given: given["as_json"],
         ("verbose",),

@@ -91,6 +91,9 @@ ALLOWED = {
         "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.record, runtime.engine.*, "
         "runtime.board, runtime.kexec, runtime.judge, runtime.evidence, runtime.timing"
     ),
+    "runtime.show": (
+        "codegen.base, runtime.guest, runtime.record, runtime.engine, runtime.kexec, runtime.run"
+    ),
     "runtime.snapshot": "codegen.base, linker, linker.kernel",
     "runtime.capture": "codegen, codegen.base, linker.kernel, runtime.snapshot",
     "runtime.live": (
@@ -109,7 +112,8 @@ ALLOWED = {
     ),
     "runtime.room": (
         "codegen.*, linker.*, runtime.timing, runtime.kexec, runtime.judge, runtime.run, "
-        "runtime.snapshot, runtime.live, runtime.state, runtime.behaviour, runtime.mutation"
+        "runtime.show, runtime.snapshot, runtime.live, runtime.state, runtime.behaviour, "
+        "runtime.mutation"
     ),
     "": "codegen.*, linker.*, diffing.*, runtime.*",
     "timing": (
@@ -119,7 +123,7 @@ ALLOWED = {
     "machines": (
         "relokit, codegen, codegen.base, linker, linker.elf, linker.kernel, linker.link, "
         "runtime.snapshot, runtime.capture, runtime.guest, runtime.board, runtime.kexec, "
-        "runtime.judge, runtime.run, runtime.live, runtime.room"
+        "runtime.judge, runtime.run, runtime.show, runtime.live, runtime.room"
     ),
     "mutation": (
         "relokit, codegen, codegen.base, linker.foreign, linker.kernel, runtime.campaign, "
@@ -129,7 +133,7 @@ ALLOWED = {
     "cli.terminal": (
         "relokit, timing, mutation, codegen, codegen.base, diffing.*, runtime.guest, "
         "runtime.timing.*, runtime.kexec, runtime.live, runtime.campaign, runtime.judge, "
-        "runtime.judge.rules, runtime.behaviour, runtime.mutation, cli.pages"
+        "runtime.judge.rules, runtime.show, runtime.behaviour, runtime.mutation, cli.pages"
     ),
     "cli": (
         "relokit, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, "
@@ -137,7 +141,7 @@ ALLOWED = {
     ),
     "cli.commands": (
         "relokit, timing, machines, mutation, codegen, codegen.base, linker.foreign, "
-        "linker.kernel, diffing.*, runtime.kexec, runtime.live, runtime.campaign, "
+        "linker.kernel, diffing.*, runtime.kexec, runtime.show, runtime.live, runtime.campaign, "
         "runtime.behaviour, runtime.mutation, cli, cli.pages, cli.terminal"
     ),
 }

@@ -163,18 +163,9 @@ def take_up(
     trace, job, files = path_or_none("trace", trace), job_or_default(job), files or Files()
     if trace is not None and job.plain:
         raise MachineError("a plain run has no trace", hint="leave --plain or --trace out")
-    default = Job()
-    for name in OF_A_BUILD:
-        if getattr(job, name) != getattr(default, name):
-            raise MachineError(
-                f"{name.replace('_', '-')} with a snapshot: it is a machine already",
-                hint="leave it out",
-            )
     session = process_session()
     session.start()
-    snapshot = read_snapshot(directory)
-    kernel = _kernel(snapshot, directory, job.kernel, files)
-    job = replace(job, kernel=None)
+    snapshot, kernel, job = opened_snapshot(directory, job, files)
 
     def ask(path: Path | None) -> Outcome:
         request = SnapshotRequest(snapshot, kernel.file, job, path, watcher is not None)
@@ -186,6 +177,22 @@ def take_up(
 
     with replacing(trace) as temporary:
         return ask(temporary)
+
+
+def opened_snapshot(directory: Path, job: Job, files: Files) -> tuple[Snapshot, OpenedKernel, Job]:
+    """The snapshot in ``directory``, the kernel that ran, and ``job`` without that.
+
+    Raises MachineError for a job that would make a machine, FormatError for what is no snapshot.
+    """
+    default = Job()
+    for name in OF_A_BUILD:
+        if getattr(job, name) != getattr(default, name):
+            raise MachineError(
+                f"{name.replace('_', '-')} with a snapshot: it is a machine already",
+                hint="leave it out",
+            )
+    snapshot = read_snapshot(directory)
+    return snapshot, _kernel(snapshot, directory, job.kernel, files), replace(job, kernel=None)
 
 
 def _kernel(snapshot: Snapshot, directory: Path, given: Path | None, files: Files) -> OpenedKernel:

@@ -1,4 +1,4 @@
 """The commands, one a file; imports relokit, timing, machines, mutation, codegen, codegen.base,
-linker.foreign, linker.kernel, diffing.*, runtime.kexec, runtime.live, runtime.campaign,
-runtime.behaviour, runtime.mutation, cli, cli.pages, cli.terminal.
+linker.foreign, linker.kernel, diffing.*, runtime.kexec, runtime.show, runtime.live,
+runtime.campaign, runtime.behaviour, runtime.mutation, cli, cli.pages, cli.terminal.
 """

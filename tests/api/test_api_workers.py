@@ -18,7 +18,7 @@ from relokit.workers import Answered, RoomWorkers
 def test_an_interrupt_before_a_request_is_noted_ends_what_is_carried_out() -> None:
     """It may come between the two; closing waited for the guest, which may have no end."""
     with Session() as session:
-        setup = session._setup(Target(series=0), Job(size=512 << 20, memory=2 << 30), None)
+        setup = session.setup(Target(series=0), Job(size=512 << 20, memory=2 << 30), None)
     futures: list[Future[Answered[Outcome]]] = []
 
     def interrupted() -> None:
@@ -36,7 +36,7 @@ def test_an_interrupt_before_a_request_is_noted_ends_what_is_carried_out() -> No
 
 def test_what_was_answered_is_no_reason_to_kill() -> None:
     with Session() as session:
-        setup = session._setup(Target(), Job(), None)
+        setup = session.setup(Target(), Job(), None)
     with RoomWorkers(1) as workers:
         future = workers.submit(RunRequest(setup), Outcome, 60)
         assert future.result().answer.passed

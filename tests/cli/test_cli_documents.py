@@ -22,6 +22,7 @@ from relokit.codegen.target import Regime, Target
 from relokit.diffing.read.routine import Names, Replaced, Routine, Side
 from relokit.diffing.routines.compare import compare
 from relokit.facade import run
+from relokit.machines.showing import show
 from relokit.machines.snapshots import Recorded
 from relokit.mutation.mutation_report import Left, MutantRow, MutationReport, TargetTried
 from relokit.runtime.arch.feature_id import ShownFeature
@@ -30,6 +31,8 @@ from relokit.runtime.kexec.job import Job
 from relokit.runtime.live.live_outcome import LiveOutcome, LoadWindow
 from relokit.runtime.live.live_stations import Station, StationName
 from relokit.runtime.live.page_digests import ChangedPages
+from relokit.runtime.show.memory_shown import MemoryShown
+from relokit.runtime.show.question import Question, Topic
 
 ROOT = Path(relokit.__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "json.md"
@@ -153,6 +156,9 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     yield cli("run", "--code-from", new, "--series", 12)
     yield cli("export", "-o", directory / "boot.elf", "--type", "bootable")
     yield cli("generate", "-o", directory / "generated")
+    yield cli("show", "memory", "--at", "kernel")
+    broken = replace(memory_of(Job(size=4096)), problem="it loops")
+    yield document(broken)
     yield cli("explain")
     measurements = directory / "measurements.toml"
     measurements.write_text(
@@ -190,6 +196,11 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     yield document(compare(plain, patched))
     one = side(MOV_X1_1, MOV_X2_2, ADD_X3_X1_X2, STR_X1, RET)
     yield document(compare(one, side(MOV_X2_1, MOV_X1_2, ADD_X3_X2_X1, STR_X1, RET)))
+
+
+def memory_of(job: Job) -> MemoryShown:
+    found: MemoryShown = show(Question(Topic.MEMORY), job=job)
+    return found
 
 
 def some_mutants() -> MutationReport:

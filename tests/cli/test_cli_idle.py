@@ -33,6 +33,7 @@ VALUES = {
 BASES: dict[str, tuple[tuple[str, ...], ...]] = {
     "run": (("--json",), ("--path", "hibernate"), ("--snapshot", "x")),
     "judge": (("FILE", "--json"), ("FILE",)),
+    "show": (("memory", "--snapshot", "x"), ("memory",)),
     "kexec": (("--kernel", "x", "--json"),),
     "matrix": (("--list",), ("--payload", "shuffled"), ("--path", "hibernate")),
     "mutate": (("--routine", "hibernate-exit"),),
