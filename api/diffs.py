@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from relokit.building import build_image, encoder
+from relokit.codegen.base.host_file import reading
 from relokit.codegen.series import BEFORE, COMPLETE, PATCHES
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.progress import Progress, untold
@@ -20,6 +21,7 @@ from relokit.diffing.routines.compare import compare
 from relokit.diffing.routines.model import Diff, PatchStep
 
 
+@reading()
 def diff(
     left: str,
     right: str,

@@ -22,6 +22,7 @@ from relokit.codegen.base.coercion import argument
 from relokit.codegen.base.documents import ABSENT, Table, from_json, shown
 from relokit.codegen.base.errors import MachineError, NativeCrashError
 from relokit.codegen.base.host_file import pack as pack_with_files
+from relokit.codegen.base.host_file import reading
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
 from relokit.runtime.judge.outcome import Outcome
@@ -85,7 +86,7 @@ class Session:
 
     Any thread may call any verb; as many are carried out at a time as there are rooms. A guest that
     takes its room down raises NativeCrashError, and nothing else is lost: the next one gets a fresh
-    process. FigureUse as a context manager, or leave closing to the interpreter's exit.
+    process. Use as a context manager, or leave closing to the interpreter's exit.
     """
 
     def __init__(self, rooms: int = 1) -> None:
@@ -233,6 +234,7 @@ class Session:
 
         return self.ask(CallRequest(callee), tuple[Observation, ...], CALL_SECONDS)
 
+    @reading()
     def ask(
         self,
         request: Request[A],

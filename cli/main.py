@@ -42,10 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # The interpreter puts the handlers away before it ends.
             signal.pthread_sigmask(signal.SIG_BLOCK, _LEAVING)
         return _report(RelokitError("interrupted"), as_json, EXIT_SIGNAL + int(number))
-    except NativeCrashError as error:
-        return _report(error, as_json, EXIT_NO_ANSWER)
     except RelokitError as error:
-        return _report(error, as_json)
+        code = EXIT_NO_ANSWER if isinstance(error, NativeCrashError) else EXIT_USAGE
+        return _report(error, as_json, code)
     except MemoryError:
         short = RelokitError("out of memory", hint="ask for less guest memory, or free some")
         return _report(short, as_json)
@@ -93,6 +92,12 @@ def _dispatch(arguments: list[str]) -> int:
 
     try:
         code = relokit.main(args=arguments, prog_name="relokit", standalone_mode=False)
+    except RelokitError:
+        # A file that is written to meanwhile may seem to be anything.
+        from relokit.codegen.base.host_file import check_unchanged
+
+        check_unchanged()
+        raise
     except Interrupted as error:
         raise KeyboardInterrupt(*error.args) from None
     except click.exceptions.NoArgsIsHelpError as error:

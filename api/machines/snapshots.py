@@ -110,7 +110,9 @@ def record(
             client, ram, base = qemu.client, qemu.ram, RAM_BASE
         else:
             client = stack.enter_context(closing(attached(attach.address)))
-            ram = open_file(attach.ram, what="the file that RAM is", limit=MAX_RAM_FILE)
+            ram = open_file(
+                attach.ram, what="the file that RAM is", limit=MAX_RAM_FILE, settled=False
+            )
             base = attach.base
         capture = Capture(client, opened, seconds, report)
         kimage = capture.to_last_branch()

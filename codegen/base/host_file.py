@@ -1,6 +1,8 @@
 """Files a person names, as read-only memory: only regular ones, bounded, never blocking.
 
 A file is opened once: what is opened travels as a value, to another process by its descriptor.
+Files are mapped, not copied: one that is written to while it is read would be half of each. So
+:func:`check_unchanged` is asked before anybody is told what was read.
 """
 
 from __future__ import annotations
@@ -8,12 +10,15 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-from collections.abc import Callable
-from functools import cached_property
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
-from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.errors import FormatError, RelokitError
 
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISDIR, "directory"),
@@ -24,30 +29,120 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 )
 
 _KEPT = "kept"
+Stamp = tuple[int, int]
+"""Bytes of a file, and when it was last written to (ns)."""
+
+
+class _Opened:
+    """A descriptor, closed when nobody has it any more: neither its HostFile nor a mapping.
+
+    ``stamp`` is that of its opening, of what must not change while it is open.
+    """
+
+    def __init__(self, descriptor: int, where: str, stamp: Stamp | None) -> None:
+        self.descriptor, self.where, self._stamp = descriptor, where, stamp
+        if stamp is not None:
+            _watched.add(self)
+
+    def __del__(self) -> None:
+        if self.changed:
+            _changed.append(self.where)
+        os.close(self.descriptor)
+
+    @property
+    def changed(self) -> bool:
+        """Whether it has been written to since it was opened."""
+        return self._stamp is not None and _stamp_of(os.fstat(self.descriptor)) != self._stamp
+
+
+_watched: WeakSet[_Opened] = WeakSet()
+_changed: deque[str] = deque(maxlen=1)
+"""What is closed and had changed, until that is told."""
+
+
+class _Mapping(mmap.mmap):
+    """A file's content, which may outlive its HostFile."""
+
+    file: _Opened
 
 
 class HostFile:
     """``size`` bytes of an opened file, or of memory that has a descriptor like one.
 
-    ``descriptor`` is ours from now on. ``where`` is what messages call it.
+    ``descriptor`` is ours from now on. ``where`` is what messages call it. Of what must not change
+    while it is used, ``stamp`` is that of its opening.
     """
 
-    def __init__(self, descriptor: int, size: int, where: str) -> None:
-        self.descriptor, self.size, self.where = descriptor, size, where
+    def __init__(self, descriptor: int, size: int, where: str, stamp: Stamp | None = None) -> None:
+        self._opened = _Opened(descriptor, where, stamp)
+        self.size, self.where = size, where
 
-    def __del__(self) -> None:
-        os.close(self.descriptor)
+    @property
+    def descriptor(self) -> int:
+        """Open as long as this is there."""
+        return self._opened.descriptor
 
     @cached_property
     def content(self) -> memoryview:
         """All of it, mapped read-only: nothing is read before it is used.
 
-        It stays valid when the file is closed. Raises FormatError if there is no room for it.
+        It stays valid when this goes. Raises FormatError if there is no room for it.
         """
+        _catch_bus_errors()
         try:
-            return memoryview(mmap.mmap(self.descriptor, self.size, access=mmap.ACCESS_READ))
+            mapping = _Mapping(self.descriptor, self.size, access=mmap.ACCESS_READ)
         except OSError as error:
             raise FormatError(f"cannot be mapped: {_cause(error)}", where=self.where) from error
+        mapping.file = self._opened
+        return memoryview(mapping)
+
+
+def check_unchanged() -> None:
+    """Raise FormatError if a file that is open has been written to since, or one that was, or if
+    one was cut short while this process read it: what was read of it is of no file.
+    """
+    lost = _take_pages_lost() if _catch_bus_errors.cache_info().currsize else 0
+    where = next((one.where for one in tuple(_watched) if one.changed), None)
+    if _changed:
+        where = _changed.pop()
+    if where is not None or lost:
+        raise FormatError(
+            "changed while it was read" if where else "a file was cut short while it was read",
+            where=where,
+            hint="wait until it is written, or give a copy",
+        )
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """What is done with opened files: if one of them changes meanwhile, that is the error."""
+    try:
+        yield
+    except RelokitError:
+        check_unchanged()
+        raise
+    check_unchanged()
+
+
+@cache
+def _catch_bus_errors() -> None:
+    from ctypes import c_int, c_uint64
+
+    from relokit.codegen.base.native import function
+
+    function("catch_bus_errors", c_int, c_uint64)(mmap.PAGESIZE)
+
+
+def _take_pages_lost() -> int:
+    from ctypes import c_int
+
+    from relokit.codegen.base.native import function
+
+    return int(function("take_pages_lost", c_int)())
+
+
+def _stamp_of(status: os.stat_result) -> Stamp:
+    return status.st_size, status.st_mtime_ns
 
 
 def pack(value: object, kept: object = None) -> tuple[bytes, tuple[HostFile, ...]]:
@@ -99,12 +194,13 @@ def unpack(packed: bytes, descriptors: tuple[int, ...], kept: object = None) -> 
     return Unpickler(BytesIO(packed)).load()
 
 
-def open_file(path: str | Path, *, what: str, limit: int) -> HostFile:
+def open_file(path: str | Path, *, what: str, limit: int, settled: bool = True) -> HostFile:
     """Open the file at ``path``; nothing is read before it is used.
 
     ``what`` says in messages what should have been given, ``limit`` is the largest size accepted,
     in bytes. Raises FormatError naming the file for whatever is missing, empty, larger or not a
-    regular file; a FIFO or device is never opened. The file must not shrink while it is used.
+    regular file; a FIFO or device is never opened. ``settled``: nobody is to write to it while it
+    is open (:func:`check_unchanged`).
     """
     path = Path(path)
     where = str(path)
@@ -124,7 +220,8 @@ def open_file(path: str | Path, *, what: str, limit: int) -> HostFile:
         raise FormatError("no such file", where=where, hint="check the path") from error
     except (OSError, ValueError) as error:
         raise FormatError(f"cannot be opened: {_cause(error)}", where=where) from error
-    file = HostFile(descriptor, os.fstat(descriptor).st_size, where)
+    status = os.fstat(descriptor)
+    file = HostFile(descriptor, status.st_size, where, _stamp_of(status) if settled else None)
     if file.size == 0:
         raise FormatError("the file is empty", where=where, hint=f"give {what}")
     if file.size > limit:

@@ -11,6 +11,7 @@ from pathlib import Path
 SOURCES = (
     "codegen/base/native.h",
     "codegen/base/native.c",
+    "codegen/base/bus_errors.c",
     "linker/kernel/alternatives.c",
     "linker/kernel/btf.c",
     "linker/kernel/finding.c",

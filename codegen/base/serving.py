@@ -20,6 +20,7 @@ from typing import NoReturn
 
 from relokit.codegen.base import errors
 from relokit.codegen.base.errors import RelokitError
+from relokit.codegen.base.host_file import reading
 from relokit.codegen.base.nouns import dataclass
 
 REQUEST = struct.Struct("<QI")
@@ -75,7 +76,10 @@ def main(module: str) -> NoReturn:
                 assert failure is not None
                 raise failure
             given = (descriptors,) if descriptors else ()
-            body = handler.serve(request, lambda message: _send(answers, PROGRESS, message), *given)
+            with reading():
+                body = handler.serve(
+                    request, lambda message: _send(answers, PROGRESS, message), *given
+                )
         except Exception as error:
             _send_error(answers, error)
         else:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from relokit.codegen.base.coercion import choices
 from relokit.codegen.base.documents import ALL, Table, shown
+from relokit.codegen.base.host_file import reading
 from relokit.codegen.base.nouns import dataclass
 from relokit.diffing.kernels.whole_changes import (
     FunctionChange,
@@ -173,6 +174,7 @@ class WholeDiff:
         )
 
 
+@reading()
 def compare_kernels(
     left: str | Path,
     right: str | Path,

@@ -125,7 +125,9 @@ class Qemu:
             self._reader.start()
             self._client = GdbClient(self._connected(), PROGRAM)
             # It has read its files, and has RAM mapped.
-            self._ram = open_file(self._directory / RAM_FILE, what="RAM", limit=MOST_MEMORY)
+            self._ram = open_file(
+                self._directory / RAM_FILE, what="RAM", limit=MOST_MEMORY, settled=False
+            )
             shutil.rmtree(self._directory)
         except BaseException:
             self.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from relokit.codegen.base.errors import RelokitError
-from relokit.codegen.base.host_file import HostFile
+from relokit.codegen.base.host_file import HostFile, check_unchanged
 from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.snapshot.snapshot import (
     DEVICES_FILE,
@@ -79,6 +79,7 @@ def write_snapshot(
         _json(part / REGISTERS_FILE, _registers(machine))
         if machine.devices is not None:
             _json(part / DEVICES_FILE, _devices(machine.devices))
+        check_unchanged()
         part.chmod(0o755)
         part.rename(directory)
         part = None

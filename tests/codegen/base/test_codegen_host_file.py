@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from relokit.codegen.base.child import Child
-from relokit.codegen.base.host_file import HostFile, open_file, pack, unpack
+from relokit.codegen.base.errors import FormatError, RelokitError
+from relokit.codegen.base.host_file import (
+    HostFile,
+    check_unchanged,
+    open_file,
+    pack,
+    reading,
+    unpack,
+)
 from relokit.codegen.base.serving import MAX_FILES
 
 SERVED = """
@@ -38,9 +47,106 @@ def test_the_content_outlives_the_file_and_its_descriptor(tmp_path: Path) -> Non
     assert file.content is content
     (tmp_path / "a").unlink()
     del file
-    # The mapping has a descriptor of its own as long as it is there.
-    assert descriptors() <= before + 1
+    # As long as the mapping is there it has a descriptor of its own, and it is seen if it changes.
+    assert descriptors() <= before + 2
     assert bytes(content) == b"content"
+
+
+CUT_READER = """
+import os
+from relokit.codegen.base.host_file import unpack
+
+def serve(request, progress, descriptors=()):
+    file, is_cut = unpack(request, descriptors)
+    content = file.content
+    progress(b"mapped")
+    while is_cut and os.fstat(file.descriptor).st_size == file.size:
+        os.sched_yield()
+    return bytes(content)
+"""
+
+
+def test_a_file_that_is_cut_short_is_an_error_and_no_signal(tmp_path: Path) -> None:
+    file = opened(tmp_path / "a", b"x" * (1 << 16))
+    content = file.content
+    os.truncate(tmp_path / "a", 4096)
+    assert content[0] == ord("x")
+    assert content[-1] == 0
+    with pytest.raises(FormatError, match="a: changed while it was read"):
+        check_unchanged()
+    del file
+    with pytest.raises(FormatError, match="a: changed while it was read"):
+        check_unchanged()
+    # Nobody reads it any more: that is told once.
+    del content
+    with pytest.raises(FormatError, match="a: changed while it was read"):
+        check_unchanged()
+    check_unchanged()
+
+
+def test_a_file_that_is_written_anew_in_place_is_an_error(tmp_path: Path) -> None:
+    file = opened(tmp_path / "a", b"content")
+    check_unchanged()
+    (tmp_path / "other").write_bytes(b"another")
+    (tmp_path / "other").replace(tmp_path / "a")
+    # Under the name there is another file; what was opened is as it was.
+    with reading():
+        assert bytes(file.content) == b"content"
+    again = open_file(tmp_path / "a", what="anything", limit=100)
+    with pytest.raises(FormatError, match="a: changed while it was read"), reading():
+        (tmp_path / "a").write_bytes(b"tnetnoc")
+    del again
+    with pytest.raises(FormatError, match="a: changed while it was read"):
+        check_unchanged()
+    check_unchanged()
+
+
+def test_what_a_changed_file_seems_to_be_is_not_told(tmp_path: Path) -> None:
+    file = opened(tmp_path / "a", b"content")
+
+    @reading()
+    def read() -> None:
+        raise RelokitError("not a kernel")
+
+    with pytest.raises(RelokitError, match="not a kernel"):
+        read()
+    os.truncate(tmp_path / "a", 1)
+    with pytest.raises(FormatError, match="changed while it was read"):
+        read()
+    del file
+    with pytest.raises(FormatError, match="changed while it was read"):
+        check_unchanged()
+
+
+def test_of_a_file_that_is_written_to_as_is_meant_nothing_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    file = open_file(tmp_path / "a", what="anything", limit=100, settled=False)
+    (tmp_path / "a").write_bytes(b"another")
+    check_unchanged()
+    assert bytes(file.content) == b"another"
+
+
+def test_a_child_that_reads_behind_the_end_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cut_reader.py").write_text(CUT_READER)
+    file = opened(tmp_path / "a", b"x" * (1 << 16))
+    given = [file.descriptor]
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    with Child("cut_reader") as child:
+        request, _ = pack((file, True))
+        with pytest.raises(FormatError, match="cut short while it was read"):
+            child.call(
+                request,
+                timeout=60,
+                progress=lambda _: os.truncate(tmp_path / "a", 1),
+                descriptors=given,
+            )
+        # It lives on, and the next request has nothing to do with it.
+        os.truncate(tmp_path / "a", 1 << 16)
+        request, _ = pack((file, False))
+        assert len(child.call(request, timeout=60, descriptors=given)) == 1 << 16
+        assert child.started == 1
 
 
 def test_files_that_were_never_looked_at_are_closed(tmp_path: Path) -> None:
