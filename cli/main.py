@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         discard_output()
         return _report(RelokitError(error.strerror or str(error), where=error.filename), as_json)
+    except ImportError as error:
+        return _report(_not_imported(error), as_json)
     except Exception as error:
         return _report(_defect(error), as_json)
 
@@ -114,6 +116,15 @@ def _dispatch(arguments: list[str]) -> int:
         message = error.format_message().rstrip(".")
         raise RelokitError(message, hint=f"see '{shown} --help'") from None
     return code if isinstance(code, int) else EXIT_PASS
+
+
+def _not_imported(error: ImportError) -> RelokitError:
+    """A library that is not there, or has no room: what it says of itself may be a page."""
+    from relokit.codegen.base.process_limits import shortage
+
+    hint = shortage() or "install relokit again: `pip install --force-reinstall relokit`"
+    cause = (str(error).strip().splitlines() or ["nobody says why"])[-1]
+    return RelokitError(f"a library cannot be imported: {cause}", hint=hint)
 
 
 def _defect(error: Exception) -> RelokitError:

@@ -87,7 +87,11 @@ def _write(text: str) -> None:
 
 def discard_output() -> None:
     """Send standard output nowhere, so that the interpreter does not try again at its exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError:
+        # No descriptor is left for that: what is in the buffer is put away with it.
+        sys.stdout = None
 
 
 def emit_json(value: object) -> None:

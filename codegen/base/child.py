@@ -29,6 +29,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from relokit.codegen.base.errors import FormatError, NativeCrashError, RelokitError
+from relokit.codegen.base.process_limits import shortage
 from relokit.codegen.base.serving import (
     ERROR,
     ERROR_CLASSES,
@@ -290,7 +291,9 @@ class Child:
         else:
             how = f"ended its process with exit code {code}"
         raise NativeCrashError(
-            f"{self.library} {how}", text=self._stderr.decode("utf-8", "replace").strip() or None
+            f"{self.library} {how}",
+            text=self._stderr.decode("utf-8", "replace").strip() or None,
+            hint=shortage(),
         )
 
     def _handler_error(self, kind: bytes, answer: bytes) -> RelokitError:
@@ -301,8 +304,12 @@ class Child:
         except FormatError:
             return NativeCrashError(f"{self.library} reported an error that cannot be read")
         if kind == FAILURE:
+            # What an import says of itself may be a page; the cause comes last.
+            cause = (sent.message.strip().splitlines() or [""])[-1]
             return NativeCrashError(
-                f"{self.library} failed: {sent.name}: {sent.message}", text=sent.text
+                f"{self.library} failed: {sent.name}: {cause}",
+                text=sent.text,
+                hint=shortage(),
             )
         cls = ERROR_CLASSES.get(sent.name, RelokitError)
         return cls(sent.message, where=sent.where, text=sent.text, hint=sent.hint)

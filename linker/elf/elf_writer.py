@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from relokit.codegen.aarch64_elf import EM_AARCH64, RelocationType
 from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.process_limits import check_space
 from relokit.codegen.object import ABSOLUTE, UNDEFINED, Object, SectionFlag
 from relokit.linker.elf.elf_plan import Chunk, FileRow, Plan, SymbolRow, plan_file
 from relokit.linker.elf_format import (
@@ -36,6 +37,8 @@ from relokit.linker.image import Image
 if TYPE_CHECKING:
     from lief import ELF
 
+LIEF_SPACE = 96 << 20
+"""Bytes of addresses that it takes to import, and to write tables with."""
 _SPECIAL = {UNDEFINED: SHN_UNDEF, ABSOLUTE: SHN_ABS}
 
 
@@ -187,7 +190,8 @@ def _uninterrupted() -> Iterator[None]:
 
 def _tables(plan: Plan) -> bytes:
     """Everything before the contents, written by LIEF."""
-    # An exception of Python's in the middle of its import ends the process.
+    # An exception in the middle of its import ends the process: Python's, or for want of memory.
+    check_space(LIEF_SPACE, "LIEF")
     with _uninterrupted():
         import lief
 
