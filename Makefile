@@ -60,7 +60,7 @@ suites: $(STAMP) tools  ## GNU's and LLVM's own test files compared: a minute or
 docs/kexec.json: $(STAMP) tools  ## shipped kernels that kexec, in every regime: some minutes; with its table
 	cd tests && ../$(BIN)/python -m support.kexecs
 
-docs/handovers.json: $(STAMP) tools  ## QEMU and the emulator from one snapshot, every kernel and regime: some minutes
+docs/handovers.json: $(STAMP) tools  ## QEMU and the emulator from one snapshot, every kernel and regime: half an hour; with its table
 	cd tests && ../$(BIN)/python -m support.hand_overs
 
 docs/rules.md: $(STAMP)  ## the page of the rules, from the book

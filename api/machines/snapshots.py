@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 DEFAULT_SECONDS = 300.0
 MAX_RAM_FILE = 1 << 40
+QEMU_TREE = 4 << 20
+"""Bytes behind an initrd within which QEMU's device tree ends, and 2 MiB aligned."""
 OF_A_BUILD = (
     "initrd", "dtb", "cmdline", "size", "memory", "memory_map", "crash_size", "crash_at",
     "kernel_at", "initrd_at", "dtb_at", "code_from", "templates", "effects", "interrupts",
@@ -241,16 +244,24 @@ def started(kernel: OpenedKernel, arguments: Sequence[str], *, crash: bool = Fal
 
     layout = own_user_space(kernel, arguments, crash=crash)
     [initrd] = [one for one in layout.pieces if one.kind is PayloadKind.INITRD]
-    words = [DEFAULT_CMDLINE]
+    # Theirs, if they have one: QEMU takes the last.
+    given = [value for option, value in pairwise(arguments) if option == "-append"]
+    words = given[-1:] or [DEFAULT_CMDLINE]
     if layout.ram.crash is not None:
         words.append("crashkernel={1:#x}@{0:#x}".format(*layout.ram.crash))
     return Qemu(kernel.file.path, arguments, initrd.data, " ".join(words))
 
 
 def own_user_space(kernel: OpenedKernel, arguments: Sequence[str], *, crash: bool) -> LiveLayout:
-    """What a QEMU with ``arguments`` is given in which ``kernel`` is to enter itself."""
+    """What a QEMU with ``arguments`` is given in which ``kernel`` is to enter itself.
+
+    A crash kernel's memory is right behind the initrd and the tree, where this QEMU puts them: what
+    a kernel takes before it sets that aside, it takes from the end of RAM. Raises MachineError if
+    there is no room for it.
+    """
     from relokit.machines.live_kexec import programs
-    from relokit.runtime.capture.qemu import memory_of, regime_of
+    from relokit.runtime.capture.qemu import initrd_at, memory_of, regime_of
+    from relokit.runtime.guest.payload import PayloadKind
     from relokit.runtime.live.live_job import LiveJob
     from relokit.runtime.live.live_layout import LiveInputs, lay_out
 
@@ -260,7 +271,22 @@ def own_user_space(kernel: OpenedKernel, arguments: Sequence[str], *, crash: boo
         crash=crash,
         regime=regime_of(arguments),
     )
-    return lay_out(job, LiveInputs(kernel.file, kernel.file, None, None, *programs()))
+    inputs = LiveInputs(kernel.file, kernel.file, None, None, *programs())
+    layout = lay_out(job, inputs)
+    if layout.ram.crash is None:
+        return layout
+    # As long wherever that is.
+    [initrd] = [one for one in layout.pieces if one.kind is PayloadKind.INITRD]
+    at = initrd_at(RAM_BASE, job.memory) + len(initrd.data) + QEMU_TREE
+    size = layout.ram.crash[1]
+    # And as much again for the kernel itself: page tables, CMA.
+    if at + 2 * size > RAM_BASE + job.memory:
+        raise MachineError(
+            f"{job.memory >> 20} MiB of memory are too little for a crash kernel's {size >> 20} "
+            f"behind QEMU's initrd, which ends at PA {at - QEMU_TREE:#x}",
+            hint="give a larger -m, like 512M",
+        )
+    return lay_out(job, inputs, at)
 
 
 def _recorded(directory: Path, kernel: Path, machine: Stopped, size: int) -> Recorded:

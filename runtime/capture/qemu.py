@@ -29,6 +29,7 @@ LOG_LINES = 40
 LOG_LINE = 300
 LINES_TOLD = 6
 DEFAULT_MEMORY = 1 << 30
+INITRD_MOST = 128 << 20
 LEAST_MEMORY, MOST_MEMORY = 64 << 20, 1 << 40
 RAM, RAM_FILE = "relokit-ram", "ram"
 RESERVED = ("-gdb", "-s", "-S", "-kernel", "-mem-path", "-daemonize", "-incoming", "-loadvm")
@@ -53,6 +54,11 @@ def memory_of(arguments: Sequence[str]) -> int:
             f"-m {text!r} is no memory for a hand-over", hint="give a multiple of 64M, like 1G"
         )
     return size
+
+
+def initrd_at(base: int, size: int) -> int:
+    """PA at which QEMU puts an initrd in RAM of ``size`` bytes from ``base`` (hw/arm/boot.c)."""
+    return base + min(size // 2, INITRD_MOST)
 
 
 def regime_of(arguments: Sequence[str]) -> Regime:
@@ -86,7 +92,7 @@ def check(arguments: Sequence[str]) -> None:
 class Qemu:
     """The machine that ``arguments`` describe, with ``kernel``, before its first instruction.
 
-    ``initrd`` is what it finds beside those, ``cmdline`` if they have no -append.
+    ``initrd`` is what it finds beside those, with ``cmdline``, whatever -append they have.
 
     Its RAM is the file ``ram``, which has no name any more once QEMU has been reached: nothing is
     left if we are killed. Use as a context manager. Raises MachineError with QEMU's own words if it
@@ -117,9 +123,7 @@ class Qemu:
             if initrd is not None:
                 path = self._directory / "initrd"
                 path.write_bytes(initrd)
-                arguments = [*arguments, "-initrd", str(path)]
-                if "-append" not in arguments:
-                    arguments = [*arguments, "-append", cmdline]
+                arguments = [*arguments, "-initrd", str(path), "-append", cmdline]
             self._process = self._started(program, kernel, arguments)
             self._reader = Thread(target=self._read, daemon=True)
             self._reader.start()

@@ -6,6 +6,7 @@ All is decided here, before anything runs: /init only hands in what it is given.
 from __future__ import annotations
 
 from relokit.codegen import user_space
+from relokit.codegen.base.bits import round_up
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.host_file import HostFile
 from relokit.codegen.base.nouns import dataclass
@@ -68,14 +69,20 @@ class LiveLayout:
     segments: tuple[LivePiece, ...]
 
 
-def lay_out(job: LiveJob, inputs: LiveInputs) -> LiveLayout:
-    """Raises RelokitError naming what does not fit, and where."""
+def lay_out(job: LiveJob, inputs: LiveInputs, crash_at: int | None = None) -> LiveLayout:
+    """Raises RelokitError naming what does not fit, and where.
+
+    ``crash_at`` is the least PA of a crash kernel's memory, else it is a quarter into the RAM.
+    """
     model = job.cpu or _model(job, inputs)
     base, size = RAM_BASE, job.memory
     window = base + size // 4, size // 2
     crash = None
     if job.crash:
-        window = crash = window[0] // WINDOW_ALIGN * WINDOW_ALIGN, size // 4
+        first = window[0] // WINDOW_ALIGN * WINDOW_ALIGN
+        if crash_at is not None:
+            first = round_up(crash_at, WINDOW_ALIGN)
+        window = crash = first, size // 4
     ram = GuestRam(banks=((base, size),), crash=crash)
     segments: tuple[LivePiece, ...] = ()
     if inputs.userland is None:

@@ -11,7 +11,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from oracles.kernels import KernelUnavailableError, _apt_options, _locked, _run, cache_dir
+from oracles.kernels import KernelUnavailableError, apt_options, cache_dir, locked, run
 
 SUITE, VERSION = "bookworm", "6.1"
 FILES = {
@@ -34,7 +34,7 @@ def preprocessed(name: str) -> Path:
     Raises KernelUnavailableError with apt's or cpp's last words when it cannot be had.
     """
     folder = cache_dir() / f"preprocessed-{VERSION}"
-    with _locked(cache_dir() / f".preprocessed-{VERSION}.lock"):
+    with locked(cache_dir() / f".preprocessed-{VERSION}.lock"):
         if not folder.is_dir():
             _make(folder)
     return folder / name
@@ -43,9 +43,9 @@ def preprocessed(name: str) -> Path:
 def _make(folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".source-") as name:
         work = Path(name)
-        options = _apt_options(SUITE, work)
-        _run(["apt-get", *options, "-oAPT::Update::Error-Mode=any", "update"], work)
-        names = _run(["apt-cache", *options, "pkgnames", "linux-headers-6.1.0"], work).split()
+        options = apt_options(SUITE, work)
+        run(["apt-get", *options, "-oAPT::Update::Error-Mode=any", "update"], work)
+        names = run(["apt-cache", *options, "pkgnames", "linux-headers-6.1.0"], work).split()
         found = [match for one in names if (match := _HEADERS.fullmatch(one))]
         if not found:
             raise KernelUnavailableError(f"{SUITE} has no arm64 headers of {VERSION}")
@@ -55,13 +55,13 @@ def _make(folder: Path) -> None:
             f"linux-headers-{release}-common",
             f"linux-headers-{release}-cloud-arm64",
         ]
-        _run(["apt-get", *options, "download", *packages], work)
+        run(["apt-get", *options, "download", *packages], work)
         for package in work.glob("*.deb"):
-            _run(["dpkg", "-x", str(package), str(work / "root")], work)
+            run(["dpkg", "-x", str(package), str(work / "root")], work)
         usr = work / "root" / "usr" / "src"
         tree = f"linux-source-{VERSION}"
         members = [f"{tree}/{folder}" for folder in ("arch/arm64/kernel", "arch/arm64/mm")]
-        _run(["tar", "xf", str(usr / f"{tree}.tar.xz"), *members], work)
+        run(["tar", "xf", str(usr / f"{tree}.tar.xz"), *members], work)
         common, own = usr / packages[1], usr / packages[2]
         made = work / "made"
         made.mkdir()
@@ -91,4 +91,4 @@ def _cpp(source: Path, common: Path, own: Path, *, script: bool) -> str:
         command += ["-I", str(folder)]
     for header in ("compiler-version.h", "kconfig.h"):
         command += ["-include", str(common / "include/linux" / header)]
-    return _run([*command, str(source)], source.parent)
+    return run([*command, str(source)], source.parent)

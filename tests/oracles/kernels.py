@@ -84,7 +84,7 @@ def kernel(version: str) -> Path:
     """
     wanted = KERNELS[version]
     cache = cache_dir()
-    with _locked(cache / f".{version}.lock"):
+    with locked(cache / f".{version}.lock"):
         release = wanted.newest(os.listdir(cache), "vmlinuz-")
         if release is None:
             release = _download(wanted, cache)
@@ -98,7 +98,7 @@ def trees(version: str) -> Path:
     """
     wanted = KERNELS[version]
     cache = cache_dir()
-    with _locked(cache / f".{version}.lock"):
+    with locked(cache / f".{version}.lock"):
         release = wanted.newest(os.listdir(cache), "device-trees-")
         if release is None:
             release = _download(wanted, cache)
@@ -106,7 +106,7 @@ def trees(version: str) -> Path:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """One download at a time, also between the workers of pytest-xdist."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -116,15 +116,15 @@ def _locked(path: Path) -> Iterator[None]:
 def _download(wanted: DebianKernel, cache: Path) -> str:
     with tempfile.TemporaryDirectory(dir=cache, prefix=".download-") as name:
         work = Path(name)
-        options = _apt_options(wanted.suite, work)
-        _run(["apt-get", *options, "-oAPT::Update::Error-Mode=any", "update"], work)
-        names = _run(["apt-cache", *options, "pkgnames", wanted.package], work).split()
+        options = apt_options(wanted.suite, work)
+        run(["apt-get", *options, "-oAPT::Update::Error-Mode=any", "update"], work)
+        names = run(["apt-cache", *options, "pkgnames", wanted.package], work).split()
         release = wanted.newest(names, wanted.package)
         if release is None:
             raise KernelUnavailableError(f"{wanted.suite} has no {wanted.package}{wanted.release}")
-        _run(["apt-get", *options, "download", f"{wanted.package}{release}"], work)
+        run(["apt-get", *options, "download", f"{wanted.package}{release}"], work)
         (package,) = work.glob("*.deb")
-        _run(["dpkg", "-x", str(package), str(work / "root")], work)
+        run(["dpkg", "-x", str(package), str(work / "root")], work)
         # Newer packages keep the kernel beside its modules and no longer in /boot.
         (found,) = [
             path
@@ -155,7 +155,7 @@ def archive(apt: Path = APT) -> str:
     )
 
 
-def _apt_options(suite: str, work: Path) -> list[str]:
+def apt_options(suite: str, work: Path) -> list[str]:
     """Options that keep apt away from the machine's own lists, sources and cache."""
     for directory in ("lists/partial", "cache/archives/partial"):
         (work / directory).mkdir(parents=True)
@@ -176,7 +176,7 @@ def _apt_options(suite: str, work: Path) -> list[str]:
     return [f"-o{key}={value}" for key, value in settings.items()]
 
 
-def _run(command: list[str], cwd: Path) -> str:
+def run(command: list[str], cwd: Path) -> str:
     try:
         done = subprocess.run(
             command, cwd=cwd, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=True

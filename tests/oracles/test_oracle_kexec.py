@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -27,8 +25,7 @@ from relokit.runtime.live.live_layout import LiveInputs
 from relokit.runtime.live.live_outcome import LiveOutcome
 from relokit.runtime.live.live_stations import StationName
 from relokit.runtime.live.live_verdict import run_live
-from relokit.source_digest import source_digest
-from support.kexecs import COMMAND, COMMITTED, KERNELS, NOT_JUDGED, WAYS, page, row, trouble
+from support.kexecs import COMMITTED, KERNELS, NOT_JUDGED, WAYS, row, table, trouble
 from support.machines import quiet
 
 DC_CIVAC, NOP = 0xD50B_7E20, 0xD503_201F
@@ -275,27 +272,19 @@ def test_features_are_of_a_cpu_that_has_them(tmp_path: Path) -> None:
         LiveJob(kernel=tmp_path, effects=True, plain=True)
 
 
-def committed() -> list[dict[str, Any]]:
-    """The rows of docs/kexec.json."""
-    rows: list[dict[str, Any]] = json.loads(COMMITTED.read_text())["kexecs"]
-    return rows
-
-
 def test_the_committed_kexecs_are_of_this_code() -> None:
-    code = json.loads(COMMITTED.read_text())["code"]
-    assert code == source_digest().hex(), f"it is old: run `{COMMAND}` and commit docs/"
+    COMMITTED.check_age()
 
 
 def test_every_kernel_kexecs_in_every_regime_and_by_a_crash() -> None:
-    rows = committed()
+    rows = COMMITTED.rows
     assert len(rows) == len(WAYS)
     assert [(one["el"], one["crash"], tuple(one["features"])) for one in rows] == [
         (way.el, way.crash, way.features) for way in WAYS
     ]
     assert len({one["kernel"] for one in rows}) == len(KERNELS)
     assert [wrong for one in rows if (wrong := trouble(one))] == []
-    page_now = (COMMITTED.parent / "kexec.md").read_text()
-    assert page(page_now, rows) == page_now
+    COMMITTED.check_page(table)
 
 
 def test_a_kexec_is_the_same_everywhere(outcome: LiveOutcome) -> None:
@@ -303,5 +292,5 @@ def test_a_kexec_is_the_same_everywhere(outcome: LiveOutcome) -> None:
     found = row(document(outcome))
     assert trouble(found) is None
     same = ("kernel", "next", "el", "crash", "features")
-    known = [one for one in committed() if all(one[name] == found[name] for name in same)]
+    known = [one for one in COMMITTED.rows if all(one[name] == found[name] for name in same)]
     assert known in ([found], []), "the board is another than when docs/kexec.json was made"

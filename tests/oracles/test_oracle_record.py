@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from relokit.cli.main import main
+from relokit.codegen.target import MIB
 from relokit.linker.kernel.opened import Files
-from relokit.machines.snapshots import own_user_space
+from relokit.machines.snapshots import own_user_space, started
 from relokit.runtime.guest.payload import PayloadKind
 
 Cli = Callable[..., tuple[int, str]]
@@ -91,3 +92,35 @@ def test_the_next_kernels_tree_calls_psci_as_that_qemu_takes_it(
     other = {b"hvc": b"smc", b"smc": b"hvc"}[calls]
     assert calls + b"\0" in bytes(tree.data)
     assert other + b"\0" not in bytes(tree.data)
+
+
+@pytest.mark.parametrize("memory", [512 * MIB, 1024 * MIB])
+def test_a_crash_kernel_is_not_put_over_what_qemu_has_in_ram(kernel_6_1: Path, memory: int) -> None:
+    # At 512 MiB it was: the kernel set nothing aside, and kexec_load said no.
+    arguments = ("-m", str(memory // MIB))
+    layout = own_user_space(Files().kernel(kernel_6_1), arguments, crash=True)
+    [initrd] = [one for one in layout.pieces if one.kind is PayloadKind.INITRD]
+    assert layout.ram.crash is not None
+    base, size = layout.ram.crash
+    assert 0x4800_0000 + len(initrd.data) < base < base + size < 0x4000_0000 + memory
+    assert all(base <= one.at and one.at + one.memory <= base + size for one in layout.segments)
+
+
+def test_memory_that_is_too_little_for_a_crash_kernel_is_told(cli: Cli, kernel_6_1: Path) -> None:
+    code, told = cli("record", "--kernel", kernel_6_1, "-o", "x", "--crash", "--", "-m", "256")
+    assert code == 2
+    assert "256 MiB of memory are too little for a crash kernel's 64 behind QEMU's initrd" in told
+
+
+def test_a_command_line_of_yours_has_the_crash_kernels_memory_as_well(
+    kernel_6_1: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(
+        "relokit.runtime.capture.qemu.Qemu", lambda *arguments: seen.append(arguments[-1])
+    )
+    for crash in (True, False):
+        arguments = ("-append", "quiet", "-append", "console=ttyAMA0")
+        started(Files().kernel(kernel_6_1), arguments, crash=crash)
+    assert seen[0].startswith("console=ttyAMA0 crashkernel=0x10000000@0x")
+    assert seen[1] == "console=ttyAMA0"

@@ -1,39 +1,45 @@
 """``python -m support.hand_overs``: from one snapshot QEMU and our machine reach the next kernel.
 
-Writes docs/handovers.json: for each shipped kernel and regime, by kexec, how many
-registers and pages of RAM were compared there, and which of them differ. What is in RAM differs
-from run to run, by QEMU's clock: what is committed is that both have the same.
+Writes docs/handovers.json, and its table in docs/snapshot.md: for each shipped kernel and regime,
+by kexec and by a crash, how many registers and pages of RAM were compared there, which of them
+differ, and what is judged. What is in RAM differs from run to run, by QEMU's clock and KASLR: what
+is committed is that both have the same. Arguments choose rows, which are printed and not written:
+``python -m support.hand_overs 6.12``.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import select
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import numpy as np
+from oracles.debian_tools import kexec_tools
 from oracles.kernels import kernel
 
 from relokit.codegen.target import Regime
 from relokit.linker.kernel.opened import Files
 from relokit.machines.snapshots import Attached, record, started, take_up
 from relokit.runtime.capture.capture import Capture
-from relokit.runtime.kexec.job import RAM_BASE, Job
+from relokit.runtime.kexec.job import DEFAULT_CMDLINE, RAM_BASE, Job
+from relokit.runtime.live.live_layout import NO_VHE
 from relokit.runtime.live.taken_up import machine_of
 from relokit.runtime.run.prepare import open_cpu
 from relokit.runtime.snapshot.snapshot import CpuSnapshot
 from relokit.runtime.snapshot.snapshot_reading import read_snapshot
-from relokit.source_digest import source_digest
+from support.committed import Committed
 
-COMMITTED = Path(__file__).parents[2] / "docs" / "handovers.json"
+COMMITTED = Committed("handovers", "handovers", "snapshot.md")
 COMPARED = (
     "SCTLR", "TCR", "TTBR0", "TTBR1", "MAIR", "VBAR", "ELR", "SPSR", "ESR", "FAR",
 )  # fmt: skip
@@ -41,13 +47,41 @@ PAGE = 4096
 BTYPE = 3 << 10
 SECONDS = 300.0
 MEMORY = 512
+REGIMES = tuple(Regime)
+LIVE_TABLES = ["around.tables"]
+"""What kexec-tools do on a board with an ITS: they put the next kernel over its tables."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: which kernel enters itself, where, how, and with how many CPUs.
+
+    ``tools``: by Debian's own kexec-tools; ``its`` is whether the board has one, which Linux has
+    send LPIs.
+    """
+
+    kernel: str
+    regime: Regime
+    crash: bool = False
+    cpus: int = 2
+    tools: bool = False
+    its: bool = True
+
+    @property
+    def way(self) -> str:
+        """How it leaves, in words."""
+        if not self.tools:
+            return "a crash" if self.crash else "kexec"
+        return f"kexec-tools, its={'on' if self.its else 'off'}"
+
+
+KERNELS = ("5.10", "6.1", "6.12", "6.12-16k", "7")
 CASES = (
-    *((version, regime, False) for version in ("5.10", "6.1", "6.12", "7") for regime in Regime),
-    # No CPU of QEMU's has pages of 16 KiB and no VHE.
-    ("6.12-16k", Regime.EL1, False),
-    ("6.12-16k", Regime.VHE, False),
+    # KASLR is everybody's; four CPUs where the regime is VHE's.
+    *(Case(one, el, cpus=4 if el is Regime.VHE else 2) for one in KERNELS for el in REGIMES),
+    *(Case(one, el, crash=True) for one in KERNELS for el in REGIMES),
+    *(Case("6.1", el, tools=True, its=its) for its in (True, False) for el in REGIMES),
 )
-"""Kernel, regime, and whether by a crash."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +106,17 @@ class Compared:
     other_pages: tuple[int, ...]
 
 
-def machine(version: str, regime: Regime) -> tuple[str, ...]:
-    """Arguments of QEMU for a kernel in ``regime``."""
+def machine(version: str, regime: Regime, cpus: int = 2) -> tuple[str, ...]:
+    """Arguments of QEMU for a kernel in ``regime``.
+
+    QEMU has no CPU with pages of 16 KiB and without VHE: the kernel is told not to use it.
+    """
     el2 = "" if regime is Regime.EL1 else ",virtualization=on"
-    cpu = "cortex-a76" if regime is Regime.VHE or version.endswith("16k") else "cortex-a72"
+    large = version.endswith("16k")
+    cpu = "cortex-a76" if regime is Regime.VHE or large else "cortex-a72"
     board = ("-M", f"virt,gic-version=3{el2}", "-cpu", cpu)
-    return (*board, "-smp", "2", "-m", f"{MEMORY}M")
+    told = ("-append", f"{DEFAULT_CMDLINE} {NO_VHE}") if large and regime is Regime.NVHE else ()
+    return (*board, "-smp", str(cpus), "-m", f"{MEMORY}M", *told)
 
 
 @contextmanager
@@ -159,39 +198,93 @@ def compare(seen: Seen) -> Compared:
         found.close()
 
 
-def row(version: str, regime: Regime, *, crash: bool, folder: Path) -> dict[str, Any]:
+def row(case: Case, folder: Path) -> dict[str, Any]:
     """A hand-over, as it is committed."""
-    path = kernel(version)
-    seen = see(path, machine(version, regime), folder, crash=crash)
+    path = kernel(case.kernel)
+    arguments = machine(case.kernel, case.regime, case.cpus)
+    if case.tools:
+        initrd = folder / "initrd"
+        initrd.write_bytes(kexec_tools(path))
+        arguments += ("-initrd", str(initrd), "-append", DEFAULT_CMDLINE)
+        if not case.its:
+            arguments += ("-machine", "its=off")
+    seen = see(path, arguments, folder, crash=case.crash)
     both, outcome = compare(seen), take_up(seen.directory)
     return {
         "kernel": path.name.removeprefix("vmlinuz-"),
-        "el": str(regime),
-        "crash": crash,
+        "el": str(outcome.target.regime),
+        "by": case.way,
+        "cpus": len(read_snapshot(seen.directory).cpus),
         "registers": len(both.registers),
         "other_registers": both.other_registers,
         "pages": both.pages,
         "other_pages": len(both.other_pages),
         "errors": sorted({one.rule for one in outcome.findings if one.is_error}),
+        "findings": sorted({one.rule for one in outcome.findings if not one.is_error}),
         "judged": len(outcome.rules.applied),
-        "not_judged": list(outcome.rules.not_judged),
+        "not_judged": sorted(outcome.rules.not_judged),
     }
+
+
+def seen_row(case: Case) -> dict[str, Any]:
+    """The same, in a folder of its own, and printed."""
+    with tempfile.TemporaryDirectory() as name:
+        found = row(case, Path(name))
+    wrong = trouble(found)
+    print(json.dumps(found) + (f"\n{case} {wrong}" if wrong else ""), flush=True)
+    return found
+
+
+def trouble(each: Mapping[str, Any]) -> str | None:
+    """What of a row is not as it has to be."""
+    if each["other_registers"] or each["other_pages"]:
+        return "QEMU and the emulator differ"
+    if not each["registers"] or each["pages"] != MEMORY << 20 >> 12:
+        return "is not compared whole"
+    if each["errors"] != (LIVE_TABLES if each["by"] == "kexec-tools, its=on" else []):
+        return "is not judged as it has to be"
+    return None
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Those of docs/snapshot.md."""
+    lines = ["| | " + " | ".join(REGIMES) + " |", "|---" * (1 + len(REGIMES)) + "|"]
+    for (name, way), some in groupby(rows, lambda one: (one["kernel"], one["by"])):
+        lines.append(f"| {name}, by {way} | {' | '.join(_cell(one) for one in some)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(each: Mapping[str, Any]) -> str:
+    other = len(each["other_registers"]) + each["other_pages"]
+    words = [
+        f"{each['cpus']} CPUs",
+        f"{each['registers']} registers and {each['pages']:,} pages"
+        + (f": {other} differ" if other else " are the same"),
+        f"{each['judged']} rules judged, {len(each['not_judged'])} not",
+        *(f"`{one}`" for one in (*each["errors"], *each["findings"])),
+    ]
+    return "; ".join(words)
 
 
 def main() -> int:
-    """Make the committed document; 1 if a hand-over differs."""
-    code, rows = source_digest().hex(), []
-    for version, regime, crash in CASES:
-        with tempfile.TemporaryDirectory() as name:
-            rows.append(row(version, regime, crash=crash, folder=Path(name)))
-        print(json.dumps(rows[-1]), flush=True)
-    found = {
-        "command": "make docs/handovers.json",
-        "code": code,
-        "handovers": rows,
-    }
-    COMMITTED.write_text(json.dumps(found, indent=1) + "\n")
-    return int(any(one["other_registers"] or one["other_pages"] for one in rows))
+    """Make the committed document; 1 if a hand-over is not as it has to be."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kernels", nargs="*", choices=[[], *KERNELS], metavar="kernel")
+    parser.add_argument("--el", choices=REGIMES)
+    parser.add_argument("--by", choices={one.way: None for one in CASES})
+    chosen = parser.parse_args()
+    some = [
+        one
+        for one in CASES
+        if one.kernel in (chosen.kernels or KERNELS)
+        and chosen.el in (None, one.regime)
+        and chosen.by in (None, one.way)
+    ]
+    if len(some) == len(CASES):
+        made = COMMITTED.make(lambda: [seen_row(one) for one in some], table)
+    else:
+        made = [seen_row(one) for one in some]
+    return int(any(trouble(one) for one in made))
 
 
 if __name__ == "__main__":

@@ -22,15 +22,12 @@ from typing import Any
 
 from oracles.kernels import kernel
 
-from relokit.source_digest import source_digest
+from support.committed import Committed
 
 KERNELS = ("5.10", "6.1", "6.12", "6.12-16k", "7")
 REGIMES = ("el1", "nvhe", "vhe")
 ACROSS = (("6.1", "7"), ("6.12", "6.12-16k"))
-DOCS = Path(__file__).parents[2] / "docs"
-COMMITTED = DOCS / "kexec.json"
-COMMAND = "make docs/kexec.json"
-BEGIN, END = "<!-- made by `make docs/kexec.json` -->\n", "<!-- end -->"
+COMMITTED = Committed("kexec", "kexecs", "kexec.md")
 NOT_JUDGED: frozenset[str] = frozenset()
 """Rules that may be left out, but for those of OF_CACHES by OLD_CRASH. A longer list fails."""
 OLD_CRASH = "5.10"
@@ -115,14 +112,8 @@ def trouble(each: Mapping[str, Any]) -> str | None:
     return None
 
 
-def page(text: str, rows: list[dict[str, Any]]) -> str:
-    """``text`` of docs/kexec.md, with the table of ``rows`` in its place."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{_table(rows)}{END}{after}"
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
+    """That of docs/kexec.md."""
     lines = ["| | " + " | ".join(REGIMES) + " |", "|---" * (1 + len(REGIMES)) + "|"]
     for (left, entered, crash, features), some in groupby(rows, _group):
         name = left if left == entered else f"{left} into {entered}"
@@ -176,15 +167,8 @@ def all_rows(run: Callable[[Way], dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main() -> int:
     """Make the committed document and its table; 1 if a row is not as it has to be."""
-    code = source_digest()
     with TemporaryDirectory() as name:
-        rows = all_rows(lambda way: _run(way, Path(name)))
-    if source_digest() != code:
-        raise SystemExit("the code has changed meanwhile: nothing is written")
-    found = {"command": COMMAND, "code": code.hex(), "kexecs": rows}
-    COMMITTED.write_text(json.dumps(found, indent=1) + "\n")
-    path = DOCS / "kexec.md"
-    path.write_text(page(path.read_text(), rows))
+        rows = COMMITTED.make(lambda: all_rows(lambda way: _run(way, Path(name))), table)
     return int(any(trouble(each) for each in rows))
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from oracles.kernels import (
     KEYRING,
     KernelUnavailableError,
-    _apt_options,
-    _locked,
-    _run,
+    apt_options,
     archive,
     cache_dir,
+    locked,
+    run,
 )
 
 SUITE = "bookworm"
@@ -44,7 +44,7 @@ def llvm() -> Path:
 def _kept(name: str, fetch: object) -> Path:
     assert callable(fetch)
     folder = cache_dir() / name
-    with _locked(cache_dir() / f".{name}.lock"):
+    with locked(cache_dir() / f".{name}.lock"):
         if not folder.is_dir():
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".suite-") as work:
                 os.replace(fetch(Path(work)), folder)
@@ -52,21 +52,21 @@ def _kept(name: str, fetch: object) -> Path:
 
 
 def _fetch_binutils(work: Path) -> Path:
-    options = _apt_options(SUITE, work)
-    _run(["apt-get", *options, "-oAPT::Update::Error-Mode=any", "update"], work)
-    _run(["apt-get", *options, "download", f"binutils-source={BINUTILS}"], work)
+    options = apt_options(SUITE, work)
+    run(["apt-get", *options, "-oAPT::Update::Error-Mode=any", "update"], work)
+    run(["apt-get", *options, "download", f"binutils-source={BINUTILS}"], work)
     (package,) = work.glob("*.deb")
-    _run(["dpkg", "-x", str(package), "root"], work)
+    run(["dpkg", "-x", str(package), "root"], work)
     (packed,) = (work / "root/usr/src/binutils").glob("binutils-*.tar.xz")
     return _unpacked(packed, _GNU_PARTS, work)
 
 
 def _fetch_llvm(work: Path) -> Path:
-    options = _apt_options(SUITE, work)
+    options = apt_options(SUITE, work)
     (work / "sources.list").write_text(f"deb-src [signed-by={KEYRING}] {archive()} {SUITE} main\n")
-    _run(["apt-get", *options, "-oAPT::Update::Error-Mode=any", "update"], work)
+    run(["apt-get", *options, "-oAPT::Update::Error-Mode=any", "update"], work)
     wanted = f"llvm-toolchain-14={LLVM}"
-    _run(["apt-get", *options, "source", "--download-only", wanted], work)
+    run(["apt-get", *options, "source", "--download-only", wanted], work)
     found = sorted(work.glob("llvm-toolchain-14_*.orig.tar.*"))
     if not found:
         raise KernelUnavailableError(f"{wanted} has no source archive")
@@ -78,6 +78,6 @@ def _unpacked(packed: Path, parts: tuple[str, ...], work: Path) -> Path:
     made = work / "made"
     made.mkdir()
     members = [f"*/{part}/*" for part in parts]
-    _run(["tar", "xf", str(packed), "-C", str(made), "--wildcards", *members], work)
+    run(["tar", "xf", str(packed), "-C", str(made), "--wildcards", *members], work)
     (tree,) = made.iterdir()
     return tree
