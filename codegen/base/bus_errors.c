@@ -1,50 +1,58 @@
 /*
  * A file that is mapped and is cut short takes the process with it: what is read behind its end
  * is no error there, but SIGBUS. Here that page becomes zeros, and is counted: whoever reads
- * files asks for the count before saying what was read.
+ * files asks for the count before saying what was read (host_file.py).
+ *
+ * Source of the numbers: Linux, asm-generic/siginfo.h and mman-common.h.
  */
-
-#define _GNU_SOURCE
-#include <errno.h>
-#include <signal.h>
-#include <sys/mman.h>
 
 #include "native.h"
 
-static volatile sig_atomic_t pages_lost;
-static uintptr_t page_size;
+enum { BUS_ADRERR = 2 };
+/* PROT_READ | PROT_WRITE, and MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS. */
+enum { READ_WRITE = 3, FIXED = 0x32 };
 
-static void replace_page(int number, siginfo_t *info, void *context)
+/* The start of siginfo_t. */
+struct signal_info {
+	int32_t number, error, code, padding;
+	uint64_t address;
+};
+
+typedef void *map_memory(uint64_t address, uint64_t size, int protection, int flags, int file,
+			 int64_t offset);
+typedef void (*set_handler(int number, void (*handler)(int)))(int);
+
+static map_memory *map;
+static set_handler *set;
+static uint64_t page_size;
+static volatile int32_t pages_lost;
+
+/* The C library's mmap() and signal(), and the bytes of the host's pages. */
+void prepare_bus_errors(uint64_t map_function, uint64_t signal_function, uint64_t size)
 {
-	int kept = errno;
-	uintptr_t page = (uintptr_t)info->si_addr & ~(page_size - 1);
-
-	(void)context;
-	/* Not the kernel's word on a page that is not there: the instruction, run again, ends us. */
-	if (info->si_code != BUS_ADRERR ||
-	    mmap((void *)page, page_size, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
-		signal(number, SIG_DFL);
-	else
-		pages_lost++;
-	errno = kept;
+	map = (map_memory *)(uintptr_t)map_function;
+	set = (set_handler *)(uintptr_t)signal_function;
+	page_size = size;
 }
 
-/* From now on. Returns 0, or -1 where the host refuses. */
-int catch_bus_errors(uint64_t size)
+/* To be the handler of SIGBUS, with SA_SIGINFO. */
+void replace_page(int number, const struct signal_info *info, void *context)
 {
-	struct sigaction action = {0};
+	uint64_t page = info->address & ~(page_size - 1);
 
-	page_size = (uintptr_t)size;
-	action.sa_sigaction = replace_page;
-	action.sa_flags = SA_SIGINFO | SA_RESTART;
-	return sigaction(SIGBUS, &action, NULL);
+	(void)context;
+	if (info->code == BUS_ADRERR &&
+	    map(page, page_size, READ_WRITE, FIXED, -1, 0) == (void *)(uintptr_t)page)
+		pages_lost++;
+	else
+		/* Not of a mapping: the instruction is run again, and ends the process. */
+		set(number, NULL);
 }
 
 /* How many pages have become zeros since the last time. */
-int take_pages_lost(void)
+int32_t take_pages_lost(void)
 {
-	int found = pages_lost;
+	int32_t found = pages_lost;
 
 	pages_lost = 0;
 	return found;

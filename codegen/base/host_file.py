@@ -88,7 +88,7 @@ class HostFile:
 
         It stays valid when this goes. Raises FormatError if there is no room for it.
         """
-        _catch_bus_errors()
+        _lost_pages()
         try:
             mapping = _Mapping(self.descriptor, self.size, access=mmap.ACCESS_READ)
         except OSError as error:
@@ -101,7 +101,7 @@ def check_unchanged() -> None:
     """Raise FormatError if a file that is open has been written to since, or one that was, or if
     one was cut short while this process read it: what was read of it is of no file.
     """
-    lost = _take_pages_lost() if _catch_bus_errors.cache_info().currsize else 0
+    lost = _lost_pages()() if _lost_pages.cache_info().currsize else 0
     where = next((one.where for one in tuple(_watched) if one.changed), None)
     if _changed:
         where = _changed.pop()
@@ -125,20 +125,12 @@ def reading() -> Iterator[None]:
 
 
 @cache
-def _catch_bus_errors() -> None:
-    from ctypes import c_int, c_uint64
+def _lost_pages() -> Callable[[], int]:
+    """Asked for before anything is mapped: what counts pages behind the end of a file."""
+    from relokit.codegen.base.bus_errors import catch_bus_errors, take_pages_lost
 
-    from relokit.codegen.base.native import function
-
-    function("catch_bus_errors", c_int, c_uint64)(mmap.PAGESIZE)
-
-
-def _take_pages_lost() -> int:
-    from ctypes import c_int
-
-    from relokit.codegen.base.native import function
-
-    return int(function("take_pages_lost", c_int)())
+    catch_bus_errors()
+    return take_pages_lost
 
 
 def _stamp_of(status: os.stat_result) -> Stamp:
