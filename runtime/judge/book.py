@@ -50,6 +50,8 @@ TRACE_SUBJECTS = (
     "code",
 )  # fmt: skip
 """What the rules in ``trace_book.py`` are about: the first words of their names."""
+PURGATORY = "purgatory"
+"""What is not judged of one that takes longer than is recorded: its accesses."""
 
 
 def whole_book() -> Book:
@@ -98,6 +100,10 @@ def judge(
             book = (*_STATIONS, *BOOT)
         else:
             book = whole_book()
+            if record.unrecorded:
+                not_judged[PURGATORY] = (
+                    f"what it does in its last {record.unrecorded:,} instructions: not recorded"
+                )
     for rule in book:
         why = rule.applies(record)
         if why is not None:

@@ -12,6 +12,7 @@ from dataclasses import field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from relokit.codegen.base.documents import ABSENT
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Regime
 from relokit.runtime.guest.ledger import Region
@@ -65,11 +66,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """A part of the way, and how it ended: REACHED, or it was the last one."""
+    """A part of the way, and how it ended: REACHED, or it was the last one.
+
+    Its last ``unrecorded`` instructions are not in the trace.
+    """
 
     name: LegName
     stop: Stop
     limits: Limits | Unknown = NOBODY_LOOKED
+    unrecorded: int = field(default=0, metadata=ABSENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +209,11 @@ class Record:
         """How many instructions had begun when what has this number was entered, or was to be."""
         first = any(leg.name is LegName.MOVE for leg in self.legs)
         return sum(leg.stop.instructions for leg in self.legs[: station + 1 + first])
+
+    @property
+    def unrecorded(self) -> int:
+        """Instructions behind the trace, up to the new kernel's first: a purgatory's."""
+        return sum(leg.unrecorded for leg in self.legs)
 
     def leg(self, name: LegName) -> Stop | None:
         """How the leg called ``name`` ended; None if it was never begun."""

@@ -29,7 +29,7 @@ from relokit.runtime.record.record import Record, Seen, SegmentPlace
 from relokit.runtime.record.scene import Scene
 from relokit.runtime.record.stations import Promise, StationRole
 from relokit.runtime.run.given_reading import given
-from relokit.runtime.run.journey import NEVER_REACHED, OF_OTHERS, SHORT, Journey, Report
+from relokit.runtime.run.journey import NEVER_REACHED, OF_OTHERS, RECORDED, SHORT, Journey, Report
 from relokit.runtime.run.keepsake import Keepsake
 from relokit.runtime.run.prepared import prepared_facts
 
@@ -68,7 +68,9 @@ def execute(
         prepared, keepsake = prepared_facts(machine), Keepsake(machine)
         journey.move(destinations, job, report, watch)
         early = _purgatories(machine) if journey.going and machine.found is not None else {}
-        journey.onward(limits)
+        journey.onward(limits, RECORDED if recording else None)
+    # A purgatory that takes longer, and the kernel behind it: for the verdict, not for the trace.
+    journey.onward(limits)
     # What the CPU saw where it ended, before RAM is what memory is.
     scene = journey.scene()
     felt = effects.end(entered=bool(journey.reached)) if effects else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Protocol
 
 from relokit.codegen.facts import KEXEC_CONTROL_PAGE_SIZE
@@ -30,6 +31,9 @@ Report = Callable[[str, int, int], None]
 SHORT = Limits(100_000, 10.0)
 OF_OTHERS = Limits(1 << 33, 300.0)
 """The same of a machine that was found: it prints, and its purgatory may hash what it hands on."""
+RECORDED = 1 << 20
+"""Instructions of a purgatory that are recorded. One that hashes takes some 800 million: there is
+room for the records of less than half of them."""
 LEAST_INSTRUCTIONS = 1 << 22
 """What any move may take."""
 HEADROOM = 32
@@ -92,6 +96,7 @@ class Journey:
         self.jump: JumpFacts | Unknown | None = NEVER_JUMPED if jump else None
         self.operations: dict[str, int] | None = None
         self.platform = platform_facts(cpu)
+        self._begun: Stop | None = None
 
     @property
     def going(self) -> bool:
@@ -157,23 +162,44 @@ class Journey:
             self.operations = counter.counts()
         self._enter(LegName.MOVE, stop, limits)
 
-    def onward(self, limits: Limits = SHORT) -> None:
-        """From each of what is entered to the next: a purgatory hands on to the kernel."""
+    def onward(self, limits: Limits = SHORT, pause: int | None = None) -> None:
+        """From each of what is entered to the next: a purgatory hands on to the kernel.
+
+        It stops, for whoever records, in one that takes more than ``pause`` instructions: asked
+        again it goes on from there, and what it does then counts as not recorded.
+        """
         while self.going and len(self.reached) < len(self._promises):
+            begun, self._begun = self._begun, None
+            bound = limits.instructions if pause is None else min(pause, limits.instructions)
             stop = self._cpu.run(
                 self._cpu.pc,
                 until=known(self._promises[len(self.reached)].pc),
-                max_instructions=limits.instructions,
+                max_instructions=bound,
                 timeout_s=limits.seconds,
             )
-            self._enter(LegName.PURGATORY, stop, limits)
+            if bound < limits.instructions and stop.reason is StopReason.INSTRUCTION_LIMIT:
+                self._begun = stop
+                return
+            self._enter(LegName.PURGATORY, stop, limits, begun)
 
     def scene(self) -> Scene | None:
         """Where the way ended, unless it has led to its end."""
         return None if self.going else scene_of(self._guest, self._cpu, self.legs[-1].stop)
 
-    def _enter(self, name: LegName, stop: Stop, limits: Limits) -> None:
-        self.legs.append(Leg(name, stop, limits))
+    def _enter(self, name: LegName, stop: Stop, limits: Limits, begun: Stop | None = None) -> None:
+        """The leg that has ended with ``stop``, and before that was ``begun``, if it was."""
+        unrecorded = 0
+        if begun is not None:
+            unrecorded = stop.instructions
+            stop = replace(
+                stop,
+                instructions=begun.instructions + stop.instructions,
+                blocks=begun.blocks + stop.blocks,
+                exceptions=begun.exceptions + stop.exceptions,
+                seconds=begun.seconds + stop.seconds,
+                event=stop.event or begun.event,
+            )
+        self.legs.append(Leg(name, stop, limits, unrecorded))
         if self.going:
             self.reached.append(entry_facts(self._cpu))
 

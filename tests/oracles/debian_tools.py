@@ -13,10 +13,9 @@ from relokit.runtime.live.userland import NEXT, read_userland, with_next
 
 SUITE = "bookworm"
 PACKAGES = (
-    "busybox-static", "kexec-tools", "libc6", "zlib1g", "liblzma5", "libzstd1", "liblzo2-2",
-    "libbz2-1.0", "libuuid1", "libxencall1", "libxendevicemodel1", "libxenevtchn1",
-    "libxenforeignmemory1", "libxengnttab1", "libxenhypfs1", "libxenmisc4.17", "libxenstore4",
-    "libxentoolcore1", "libxentoollog1",
+    "busybox-static", "kexec-tools", "libc6", "zlib1g", "libxenmisc4.17", "libxentoollog1",
+    "libxencall1", "libxenevtchn1", "libxengnttab1", "libxenforeignmemory1",
+    "libxendevicemodel1", "libxentoolcore1",
 )  # fmt: skip
 UNUSED = ("usr/share", "etc", "lib/systemd", "usr/lib/systemd")
 INIT = f"""#!/bin/busybox sh

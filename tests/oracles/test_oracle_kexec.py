@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from dataclasses import replace
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
+from oracles import debian_tools
 
 from relokit.codegen.base.documents import document
 from relokit.codegen.base.errors import FormatError, MachineError
@@ -294,3 +297,28 @@ def test_a_kexec_is_the_same_everywhere(outcome: LiveOutcome) -> None:
     same = ("kernel", "next", "el", "crash", "features")
     known = [one for one in COMMITTED.rows if all(one[name] == found[name] for name in same)]
     assert known in ([found], []), "the board is another than when docs/kexec.json was made"
+
+
+def test_debians_own_tools_kexec_by_the_recipe(kernel_6_1: Path, tmp_path: Path) -> None:
+    """As docs/kexec.md has it: their purgatory hashes, which is more than can be recorded."""
+    text = COMMITTED.path.with_suffix(".md").read_text()
+    packages = text.partition("    for one in ")[2].partition(";")[0].replace("\\", "").split()
+    script = text.partition("    #!/bin/busybox sh\n")[2].partition("\n\n")[0]
+    assert packages == [*debian_tools.PACKAGES]
+    root = tmp_path / "tools"
+    shutil.copytree(debian_tools.tools(), root, symlinks=True)
+    for name in ("proc", "sys"):
+        (root / name).mkdir()
+    init = root / "init"
+    init.write_text("#!/bin/busybox sh\n" + dedent(script) + "\n")
+    init.chmod(0o755)
+    outcome = kexec(LiveJob(kernel=kernel_6_1, userland=root))
+    assert outcome.passed, (outcome.ended, outcome.console[-500:])
+    handover = outcome.handover
+    assert handover is not None
+    assert set(handover.rules.not_judged) == {"purgatory"}
+    assert "not recorded" in handover.rules.not_judged["purgatory"]
+    assert len(handover.rules.applied) > 100
+    assert [part.name for part in handover.payload] == [
+        "kernel", "initrd", "device tree", "purgatory",
+    ]  # fmt: skip

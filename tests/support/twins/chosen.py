@@ -50,6 +50,7 @@ def kho(**tree: object) -> Record:
 CHOSEN: dict[str, Twins] = {
     "chosen.memory": Twins(r.tree(usable=(CRASH,)), crash()),
     "chosen.core-header": Twins(r.tree(core_header=CORE), crash()),
+    "chosen.core-reserved": Twins(crash(reserved=()), crash()),
     "chosen.initrd": Twins(r.tree(initrd=INITRD), with_initrd(initrd=INITRD)),
     "chosen.seeds": Twins(
         r.tree(seeds=("kaslr-seed",), spent_seeds=("kaslr-seed",)), r.tree(seeds=("kaslr-seed",))

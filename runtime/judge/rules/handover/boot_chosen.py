@@ -75,7 +75,11 @@ def _core(record: Record) -> Iterator[Broken]:
         yield Broken(f"no ELF core header was loaded where {CORE} has it, {text(core)}", core[0])
     if not within(core, [crash]):
         yield Broken(f"{CORE} is {text(core)}, outside of {text(crash)}", address=core[0])
-    if not within(core, tree.reserved):
+
+
+def _core_reserved(record: Record) -> Iterator[Broken]:
+    tree, core = _tree(record), _tree(record).core_header
+    if core is not None and given_of(record).crash and not within(core, tree.reserved):
         yield Broken(f"{CORE} is {text(core)}, which is not reserved", address=core[0])
 
 
@@ -133,16 +137,25 @@ BOOT_CHOSEN = (
     ),
     Rule(
         "chosen.core-header",
-        "a crash kernel is told of an ELF core header, in its memory and reserved, and no other "
-        "kernel is",
+        "a crash kernel is told of an ELF core header, in its memory, and no other kernel is",
         KDUMP,
         Severity.ERROR,
         _IS_CRASH_OR_SAYS_SO,
         _core,
         _OLD,
         "There is no /proc/vmcore, and so no dump; a kernel that is none reads what is not there.",
-        f"load the header, name it by {CORE} and /memreserve/ for a crash kernel, and remove it "
-        "else",
+        f"load the header and name it by {CORE} for a crash kernel, and remove it else",
+    ),
+    Rule(
+        "chosen.core-reserved",
+        "the ELF core header is reserved in the tree of a crash kernel",
+        "drivers/of/kexec.c: of_kexec_alloc_and_setup_fdt",
+        Severity.NOTE,
+        _IS_CRASH_OR_SAYS_SO,
+        _core_reserved,
+        "kexec-tools leaves it out: Linux reserves what it is told of by itself",
+        "A crash kernel that does not would overwrite the header before it reads it.",
+        "name it by /memreserve/, too",
     ),
     Rule(
         "chosen.initrd",

@@ -48,12 +48,12 @@ def trespasses(record: Record, *kinds: TrespassKind) -> Iterator[Trespass]:
 def _way(record: Record, trace: Trace) -> Way:
     begin = end = len(trace.records)
     resumes = any(one.role is StationRole.RESUMED for one in record.promises)
+    first = record.promises[0]
+    if first.role is StationRole.PURGATORY and record.reached:
+        # What a purgatory that was loaded in place does is not the old kernel's, either.
+        begin = end = entered(trace, known(first.pc))
     if record.jump is not None:
-        jump = known(record.jump)
-        begin = entered(trace, jump.cpu.pc)
-        first = record.promises[0]
-        if first.role is StationRole.PURGATORY and record.reached:
-            end = entered(trace, known(first.pc))
+        begin = entered(trace, known(record.jump).cpu.pc)
     return Way(begin, end, bool(record.reached) and record.jump is not None, resumes)
 
 
