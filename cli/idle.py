@@ -20,6 +20,7 @@ MACHINE = (
 )  # fmt: skip
 """Parameters of what is moved, from where to where, on what CPU."""
 _LAYOUT = ("layout", "layout_from")
+_WITH_RESULTS = ("run", "matrix")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,30 @@ IDLE_OPTIONS = (
         "{flag} is that of --trace FILE, which is not there",
     ),
     IdleOption(
+        _WITH_RESULTS,
+        lambda given: given["as_json"],
+        ("form", "output", "timings"),
+        "--json is a format of its own: leave {flag} out",
+    ),
+    IdleOption(
+        _WITH_RESULTS,
+        lambda given: given["form"] is None,
+        ("output", "timings"),
+        "{flag} is of --format, which is not there",
+    ),
+    IdleOption(
+        _WITH_RESULTS,
+        lambda given: given["form"] in ("sarif", "github"),
+        ("timings",),
+        "--format {form} has no times: leave {flag} out",
+    ),
+    IdleOption(
+        ("run",),
+        lambda given: given["form"] is not None and given["output"] is None,
+        ("verbose",),
+        "--format has what each rule answered: leave {flag} out",
+    ),
+    IdleOption(
         ("run",),
         _only("path", str(KexecPath.HIBERNATE)),
         _LAYOUT,
@@ -121,7 +146,7 @@ IDLE_OPTIONS = (
     IdleOption(
         ("matrix",),
         lambda given: given["only_list"],
-        ("plain", "strict"),
+        ("plain", "strict", "form"),
         "--list judges nothing: leave {flag} out",
     ),
     IdleOption(

@@ -135,14 +135,16 @@ ALLOWED = {
         "runtime.timing.*, runtime.kexec, runtime.live, runtime.campaign, runtime.judge, "
         "runtime.judge.rules, runtime.show, runtime.behaviour, runtime.mutation, cli.pages"
     ),
+    "cli.results": "relokit, codegen.base, runtime.judge, runtime.judge.rules, cli.terminal",
     "cli": (
         "relokit, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, "
-        "runtime.campaign, cli.terminal"
+        "runtime.campaign, cli.terminal, cli.results"
     ),
     "cli.commands": (
         "relokit, timing, machines, mutation, codegen, codegen.base, linker.foreign, "
         "linker.kernel, diffing.*, runtime.kexec, runtime.show, runtime.live, runtime.campaign, "
-        "runtime.behaviour, runtime.mutation, cli, cli.pages, cli.terminal"
+        "runtime.judge, runtime.behaviour, runtime.mutation, cli, cli.pages, cli.terminal, "
+        "cli.results"
     ),
 }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from relokit.cli.exit_codes import EXIT_OF, EXIT_SIGNAL
+from relokit.cli.formats import results_options, sources_given, wanted_results
 from relokit.cli.idle import refuse_idle, refuse_idle_in_all
 from relokit.cli.lists import States, several, workers_of, workers_options
 from relokit.cli.once import Command
@@ -95,14 +96,13 @@ class CellList:
     f"[default: {CELL_TIMEOUT:g}]",
 )
 @click.option("--list", "only_list", is_flag=True, help="Show the cells, run none.")
-@click.option("--ktap", "as_ktap", is_flag=True, help="KTAP version 1 on stdout, for kernel CI.")
 @plain_option
 @strict_option
 @cache_option
+@results_options
 @json_option
 def command(
     only_list: bool,
-    as_ktap: bool,
     as_json: bool,
     jobs: int | None,
     cluster: str | None,
@@ -110,15 +110,15 @@ def command(
     **options: Any,
 ) -> int:
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
-    if as_ktap and (as_json or only_list):
-        raise click.UsageError("--ktap goes with neither --json nor --list")
     refuse_idle()
+    wanted = wanted_results(options)
     from relokit.building import opened_code
     from relokit.linker.kernel.opened import Files
     from relokit.matrix import fitted
 
     files = Files()
     layout_from = options["layout_from"]
+    sources = sources_given(options)
     layout = layout_of(options, files)
     code = opened_code(Job(code_from=options["code_from"]), files)
     if code is not None:
@@ -147,8 +147,11 @@ def command(
     view: View
     if as_json:
         view = matrix_view.JsonView(given)
-    elif as_ktap:
-        view = matrix_view.KtapView(given)
+    elif wanted is not None:
+        from relokit.cli.results.matrix_results import ResultsView
+
+        people = matrix_view.LineView(given) if wanted.leaves_terminal else None
+        view = ResultsView(given, wanted, sources, people)
     else:
         view = matrix_view.view_for_people(chosen, given)
     used = None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from relokit.cli.exit_codes import EXIT_OF
+from relokit.cli.formats import results_options, sources_given, wanted_results
 from relokit.cli.idle import refuse_idle
 from relokit.cli.once import Command
 from relokit.cli.options import (
@@ -36,6 +38,9 @@ from relokit.runtime.kexec.job import (
     Job,
     TraceFormat,
 )
+
+if TYPE_CHECKING:
+    from relokit.runtime.judge.outcome import Outcome
 
 DEMO_BOOT = 5.0
 """Seconds the demo kernel gets; it needs milliseconds and powers off."""
@@ -104,14 +109,34 @@ DEMO_BOOT = 5.0
 @profile_option
 @verbose_option
 @cache_option
+@results_options
 @json_option
 def command(
     as_json: bool, verbose: bool, trace: Path | None, snapshot: Path | None, **options: Any
 ) -> int:
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
     refuse_idle()
-    if snapshot is not None:
-        return _from_snapshot(snapshot, trace, options, as_json=as_json, verbose=verbose)
+    wanted = wanted_results(options)
+    people = not as_json and (wanted is None or wanted.leaves_terminal)
+    sources = sources_given(options)
+    with nullcontext() if wanted is None else wanted.with_failures(sources):
+        if snapshot is None:
+            of, outcome = _run(trace, options, people=people, verbose=verbose)
+        else:
+            of, outcome = _from_snapshot(snapshot, trace, options, people=people, verbose=verbose)
+    if as_json:
+        emit_json(outcome)
+    if wanted is not None:
+        from relokit.cli.results.judged_cases import judged_results
+
+        wanted.put(judged_results(wanted.command, of, outcome, sources))
+    return EXIT_OF[outcome.status]
+
+
+def _run(
+    trace: Path | None, options: dict[str, Any], *, people: bool, verbose: bool
+) -> tuple[str, Outcome]:
+    """Build and run it, and tell ``people`` if they look: the target's name, and the outcome."""
     from relokit.linker.kernel.opened import Files
 
     files = Files()
@@ -132,20 +157,18 @@ def command(
     from relokit.facade import run
 
     with Bars() as bars:
-        telling = None if as_json else Telling(target.name, bars, verbose=verbose)
+        telling = Telling(target.name, bars, verbose=verbose) if people else None
         outcome = run(
             target, job, files=files, trace=trace, progress=bars.progress, watcher=telling
         )
-    if telling is None:
-        emit_json(outcome)
-    else:
+    if telling is not None:
         telling.finish(outcome)
-    return EXIT_OF[outcome.status]
+    return target.name, outcome
 
 
 def _from_snapshot(
-    snapshot: Path, trace: Path | None, options: dict[str, Any], *, as_json: bool, verbose: bool
-) -> int:
+    snapshot: Path, trace: Path | None, options: dict[str, Any], *, people: bool, verbose: bool
+) -> tuple[str, Outcome]:
     """The same, of a machine that was stopped elsewhere."""
     from relokit.cli.terminal.view import Bars, Telling
     from relokit.machines.snapshots import take_up
@@ -156,10 +179,8 @@ def _from_snapshot(
     form = TraceFormat(options["trace_format"] or TraceFormat.RELOKIT)
     job = Job(**{name: options[name] for name in names}, trace_format=form)
     with Bars() as bars:
-        telling = None if as_json else Telling(snapshot.name, bars, verbose=verbose)
+        telling = Telling(snapshot.name, bars, verbose=verbose) if people else None
         outcome = take_up(snapshot, job, trace=trace, progress=bars.progress, watcher=telling)
-    if telling is None:
-        emit_json(outcome)
-    else:
+    if telling is not None:
         telling.finish(outcome)
-    return EXIT_OF[outcome.status]
+    return snapshot.name, outcome

@@ -1,17 +1,16 @@
-"""What one sees of a matrix: a live table, one line a cell, KTAP or a JSON document."""
+"""What one sees of a matrix: a live table, one line a cell, or a JSON document."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from signal import SIGPIPE, Signals
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from relokit.cli.terminal import ktap
 from relokit.cli.terminal.findings_view import not_judged
 from relokit.cli.terminal.output import emit, emit_json, plain
 from relokit.cli.terminal.view import Bars, code_lines
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
 REFRESHES = 4
 """Redrawings of the live table a second."""
 STAGE = "matrix"
-_REPRODUCED = (CellStatus.FAIL, CellStatus.NO_ANSWER)
+REPRODUCED = (CellStatus.FAIL, CellStatus.NO_ANSWER)
+"""Cells whose command is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,25 +127,29 @@ def _layout(layout: KimageLayout, given: Shared) -> list[object]:
 
 
 def summary(tally: Tally, ended_by: Signals | None) -> str:
-    """The last line: counts and speed, and that it is not all if it is not."""
+    """The last lines: counts and speed, and that it is not all if it is not."""
+    return "\n".join(summary_lines(tally, ended_by, timings=True))
+
+
+def summary_lines(tally: Tally, ended_by: Signals | None, *, timings: bool) -> Iterator[str]:
+    """The same; without ``timings`` it says nothing that depends on this host."""
     always = (CellStatus.PASS, CellStatus.FAIL, CellStatus.UNSUPPORTED)
     counts = ", ".join(f"{tally.counts[status]} {status}" for status in always)
     if tally.counts[CellStatus.KNOWN]:
         counts += f", {tally.counts[CellStatus.KNOWN]} known defects of the series"
     if tally.counts[CellStatus.NO_ANSWER]:
         counts += f", {tally.counts[CellStatus.NO_ANSWER]} without an answer"
-    speed = f"{tally.seconds:.1f} s, {tally.rate:.1f} cells/s, {tally.jobs} at a time"
-    line = f"{counts}; {speed}"
+    speed = f"; {tally.seconds:.1f} s, {tally.rate:.1f} cells/s, {tally.jobs} at a time"
+    yield counts + (speed if timings else "")
     if tally.not_judged:
-        line = f"{line}\nnot judged: {not_judged(tally.not_judged)}"
+        yield f"not judged: {not_judged(tally.not_judged)}"
     if tally.code is not None:
-        line = "\n".join((line, *code_lines(tally.code)))
-    if ended_by is None:
-        return line
-    return f"{line}\ninterrupted ({ended_by.name}): {tally.done} of {tally.cells} cells"
+        yield from code_lines(tally.code)
+    if ended_by is not None:
+        yield f"interrupted ({ended_by.name}): {tally.done} of {tally.cells} cells"
 
 
-class _Progress(Bars):
+class ProgressView(Bars):
     """A bar on standard error, for whatever goes to standard output."""
 
     def advance(self, tally: Tally) -> None:
@@ -153,7 +157,7 @@ class _Progress(Bars):
         self.progress(STAGE, tally.done, tally.cells)
 
 
-class LineView(_Progress):
+class LineView(ProgressView):
     """One line a cell; a failed one has its cause and its command below it."""
 
     def __init__(self, given: Shared) -> None:
@@ -170,40 +174,7 @@ class LineView(_Progress):
         emit(summary(tally, ended_by))
 
 
-class KtapView(_Progress):
-    """KTAP: a plan of all cells, one result each."""
-
-    def __init__(self, given: Shared) -> None:
-        super().__init__()
-        self._given = given
-
-    def show(self, result: CellResult, tally: Tally) -> bool:
-        """See View."""
-        self.advance(tally)
-        head = f"{ktap.VERSION}\n{ktap.plan(tally.cells)}\n" if tally.done == 1 else ""
-        diagnostics = [f"{finding.rule}: {finding.message}" for finding in result.findings]
-        if result.status in _REPRODUCED:
-            diagnostics.append(f"reproduce: {reproduce(result.cell, self._given)}")
-        unsupported = result.status is CellStatus.UNSUPPORTED
-        return emit(
-            head
-            + ktap.result(
-                tally.done,
-                result.status in (CellStatus.PASS, CellStatus.UNSUPPORTED),
-                result.cell.id,
-                skip=result.reason if unsupported else None,
-                todo=result.reason if result.status is CellStatus.KNOWN else None,
-                timeout=result.reason if result.status is CellStatus.NO_ANSWER else None,
-                diagnostics=diagnostics,
-            )
-        )
-
-    def finish(self, tally: Tally, ended_by: Signals | None) -> None:
-        """See View."""
-        emit(ktap.diagnostic(summary(tally, ended_by)))
-
-
-class JsonView(_Progress):
+class JsonView(ProgressView):
     """One document, at the end."""
 
     def __init__(self, given: Shared) -> None:
@@ -214,7 +185,7 @@ class JsonView(_Progress):
     def show(self, result: CellResult, tally: Tally) -> bool:
         """See View."""
         self.advance(tally)
-        again = result.status in (*_REPRODUCED, CellStatus.KNOWN)
+        again = result.status in (*REPRODUCED, CellStatus.KNOWN)
         command = reproduce(result.cell, self._given) if again else None
         self._cells.append(ReportedCell(result, command))
         return True
@@ -268,7 +239,7 @@ class TableView:
         """See View."""
         self._tally = tally
         self._count(self._done, result.cell)
-        if result.status in _REPRODUCED:
+        if result.status in REPRODUCED:
             self._count(self._failed, result.cell)
             assert self._live is not None
             text = plain(_line(result, self._given))

@@ -1,0 +1,74 @@
+"""Commands of GitHub's runner that mark lines of a pull request: one a cause, the worst first.
+
+GitHub shows the first ten of a step, so what is found in many cases is told once. A place in a file
+that is not the user's is told in the text: there is no line to mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from relokit.cli.results.result_cases import (
+    BAD,
+    CaseEnd,
+    FoundInCases,
+    ResultSet,
+    found_once,
+    source_place,
+)
+from relokit.cli.terminal.output import plain
+from relokit.runtime.judge.rules.severity import Severity
+
+_COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
+MAX_NAMED = 3
+"""Cases that are named of many."""
+
+
+def github(results: ResultSet) -> str:
+    """The commands, and a last line that says how many cases ended how."""
+    return "\n".join(_lines(results))
+
+
+def _lines(results: ResultSet) -> Iterator[str]:
+    ranks = list(_COMMANDS)
+    found = found_once(results.cases)
+    for one in sorted(found, key=lambda one: (one.accepted, ranks.index(one.finding.severity))):
+        yield _annotation(one, results)
+    for case in results.cases:
+        if case.end in BAD and not case.findings:
+            yield _command("error", f"{case.name}: {case.why or case.end.value}", {})
+    ends = [case.end for case in results.cases]
+    counts = ", ".join(f"{ends.count(end)} {end.value}" for end in CaseEnd if end in ends)
+    command = " ".join(plain(results.command).split())
+    yield f"results of {command}: {counts or 'nothing was run'}"
+
+
+def _annotation(one: FoundInCases, results: ResultSet) -> str:
+    finding = one.finding
+    place = source_place(finding, results.sources)
+    properties = {"title": finding.rule}
+    if place is not None and place.own:
+        properties |= {"file": place.file, "line": str(place.line)}
+    lines = [finding.message]
+    lines += [f"at {finding.place}"] if finding.place else []
+    lines += [f"hint: {finding.hint}"] if finding.hint else []
+    names = [case.name for case in one.cases[:MAX_NAMED]]
+    more = len(one.cases) - len(names)
+    if len(one.cases) > 1:
+        lines.append(f"in {', '.join(names)}" + (f" and {more} more" if more else ""))
+    if one.accepted:
+        return _command("notice", "\n".join(["known: " + lines[0], *lines[1:]]), properties)
+    return _command(_COMMANDS[finding.severity], "\n".join(lines), properties)
+
+
+def _command(name: str, text: str, properties: dict[str, str]) -> str:
+    values = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
+    return f"::{name}{' ' if values else ''}{values}::{_data(text)}"
+
+
+def _data(text: str) -> str:
+    return plain(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

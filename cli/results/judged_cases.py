@@ -1,0 +1,43 @@
+"""The cases of a run: one for each rule of the book."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from relokit.cli.results.result_cases import CaseEnd, ResultCase, ResultSet
+from relokit.runtime.judge.outcome import Finding, Outcome
+from relokit.runtime.judge.rules.severity import Severity
+
+
+def judged_results(command: str, of: str, outcome: Outcome, sources: tuple[Path, ...]) -> ResultSet:
+    """The results of one run of what is called ``of``."""
+    return ResultSet(command, tuple(judged_cases(of, outcome)), sources=sources)
+
+
+def judged_cases(group: str, outcome: Outcome) -> Iterator[ResultCase]:
+    """What each rule answered of ``outcome``, in the book's order; before it, that none came."""
+    if outcome.unanswered:
+        yield ResultCase(group, "run", CaseEnd.NO_ANSWER, outcome.unanswered)
+    found: dict[str, list[Finding]] = {}
+    for finding in outcome.findings:
+        found.setdefault(finding.rule, []).append(finding)
+    rules = outcome.rules
+    for rule in dict.fromkeys((*rules.applied, *found)):
+        yield _judged(group, rule, found.get(rule, ()), outcome)
+    for rule, why in rules.not_applicable.items():
+        if rule not in found:
+            yield ResultCase(group, rule, CaseEnd.SKIPPED, f"not applicable: {why}")
+    for rule, why in rules.not_judged.items():
+        if rule not in found:
+            yield ResultCase(group, rule, CaseEnd.SKIPPED, f"not judged: {why}")
+
+
+def _judged(group: str, rule: str, found: Sequence[Finding], outcome: Outcome) -> ResultCase:
+    failing = [Severity.ERROR, *([Severity.WARNING] if outcome.strict else [])]
+    wrong = [finding for finding in found if finding.severity in failing]
+    if not wrong:
+        return ResultCase(group, rule, CaseEnd.PASSED, findings=tuple(found))
+    # Where there is no answer nothing that was found by then decides anything.
+    end = CaseEnd.SKIPPED if outcome.unanswered else CaseEnd.FAILED
+    return ResultCase(group, rule, end, wrong[0].message, tuple(found))
