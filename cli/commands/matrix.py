@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from relokit.cli.exit_codes import EXIT_OF, EXIT_SIGNAL
-from relokit.cli.formats import results_options, sources_given, wanted_results
 from relokit.cli.idle import refuse_idle, refuse_idle_in_all
 from relokit.cli.lists import States, several, workers_of, workers_options
 from relokit.cli.once import Command
@@ -21,9 +20,12 @@ from relokit.cli.options import (
     layout_of,
     layout_options,
     plain_option,
+    results_options,
     some_job_options,
+    sources_given,
     strict_option,
     templates_option,
+    wanted_results,
 )
 from relokit.cli.parameters import Seconds
 from relokit.cli.terminal.output import emit, emit_json

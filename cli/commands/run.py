@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relokit.cli.exit_codes import EXIT_OF
-from relokit.cli.formats import results_options, sources_given, wanted_results
 from relokit.cli.idle import refuse_idle
 from relokit.cli.once import Command
 from relokit.cli.options import (
@@ -22,10 +21,13 @@ from relokit.cli.options import (
     make_target,
     plain_option,
     profile_option,
+    results_options,
+    sources_given,
     strict_option,
     target_options,
     trace_options,
     verbose_option,
+    wanted_results,
 )
 from relokit.cli.parameters import CountParam, Seconds
 from relokit.cli.terminal.output import emit_json
