@@ -11,7 +11,7 @@ TREE := build/tree/relokit
 # What the committed campaign of mutants is of (docs/mutants.md).
 STATES ?= 0,9,12,15
 
-.PHONY: run test explore check bench bench-page bench-history bench-compare tools format clean mutants docs/rules.md docs/caches.md docs/time.md docs/kexec.json docs/handovers.json
+.PHONY: run test explore check bench bench-page bench-history bench-compare tools format clean mutants sanitize docs/rules.md docs/caches.md docs/time.md docs/kexec.json docs/handovers.json
 .DELETE_ON_ERROR:
 
 run: $(STAMP)  ## run the main job: relocate the demo kernel (ARGS= passes options on)
@@ -56,6 +56,9 @@ mutants: $(STAMP)  ## the committed campaign of mutants: some minutes; survivors
 
 suites: $(STAMP) tools  ## GNU's and LLVM's own test files compared: a minute or two; writes docs/suites.*
 	cd tests && ../$(BIN)/python -m support.suites
+
+sanitize: $(STAMP) tools  ## the tests of our own C, built with the sanitizers of GCC: some minutes
+	cd tests && ../$(BIN)/python -m support.sanitized $(ARGS)
 
 docs/kexec.json: $(STAMP) tools  ## shipped kernels that kexec, in every regime: some minutes; with its table
 	cd tests && ../$(BIN)/python -m support.kexecs
