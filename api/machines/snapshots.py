@@ -95,6 +95,7 @@ def record(
     RelokitError for what cannot be had within ``seconds``; nothing is written then.
     """
     from relokit.runtime.capture.capture import Capture
+    from relokit.runtime.capture.cpu_reading import tree_to_boot_with
     from relokit.runtime.capture.qemu import attached
     from relokit.runtime.snapshot.snapshot_writing import check_place
 
@@ -117,9 +118,10 @@ def record(
                 attach.ram, what="the file that RAM is", limit=MAX_RAM_FILE, settled=False
             )
             base = attach.base
+        tree = tree_to_boot_with(client, base)
         capture = Capture(client, opened, seconds, report)
         kimage = capture.to_last_branch()
-        machine = capture.stopped(base, ram, kimage)
+        machine = capture.stopped(base, ram, kimage, tree)
         size = write_down(directory, machine, kernel, packed=packed)
     return _recorded(directory, kernel, machine, size)
 

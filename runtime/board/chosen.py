@@ -26,8 +26,9 @@ IMA_BUFFER = "linux,ima-kexec-buffer"
 
 STALE_RANGES = (CORE_HEADER, USABLE_RANGE, KHO_TREE, KHO_SCRATCH, IMA_BUFFER)
 """What names memory of the kernel that is left, by address and size in the root's cells."""
+UEFI = "linux,uefi-system-table"
 EFI_FACTS = (
-    "linux,uefi-system-table",
+    UEFI,
     "linux,uefi-mmap-start",
     "linux,uefi-mmap-size",
     "linux,uefi-mmap-desc-size",

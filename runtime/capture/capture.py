@@ -63,8 +63,13 @@ class Capture:
         self._run_to({pa}, f"PA {pa:#x} is never executed")
         self._client.unbreak(pa)
 
-    def stopped(self, base: int, ram: HostFile, kimage: int | None) -> Stopped:
-        """The machine as it is, with its RAM, which begins at PA ``base``."""
+    def stopped(
+        self, base: int, ram: HostFile, kimage: int | None, tree: int | None = None
+    ) -> Stopped:
+        """The machine as it is, with its RAM, which begins at PA ``base``.
+
+        ``tree`` is the PA of the device tree that its kernel was booted with, if that is known.
+        """
         client, leaving = self._client, self._cpu
         names = client.cpus()
         # A stub that names no CPU has one.
@@ -77,7 +82,7 @@ class Capture:
         found = devices(client, len(names))
         client.physical(False)
         bank, piece = (base, ram.size), RamExtent(base, ram.size, 0)
-        return Stopped((bank,), (piece,), ram, names.index(leaving), cpus, kimage, found)
+        return Stopped((bank,), (piece,), ram, names.index(leaving), cpus, kimage, found, tree)
 
     def _base(self) -> int:
         """VA of the Image's first byte, KASLR included: told by the vectors."""

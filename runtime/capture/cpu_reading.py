@@ -14,6 +14,9 @@ RENAMED = {
 }
 """QEMU's names of registers of EL1 that it gives no level."""
 MAX_SIZE = 8
+BOOT_CODE, BOOT_TREE = (0x580000C0).to_bytes(4, "little"), 0x18
+"""LDR X0 of what is behind the six instructions by which QEMU enters a kernel (hw/arm/boot.c)."""
+FDT_MAGIC = b"\xd0\x0d\xfe\xed"
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,31}")
 _CALLS = frozenset({0xD4000002, 0xD4000003})
 """HVC #0 and SMC #0: how a CPU has itself switched off (PSCI)."""
@@ -25,6 +28,20 @@ ITS_BASE = 0x0808_0000
 """Of QEMU's virt (hw/arm/virt.c)."""
 GITS_CBASER, GITS_CWRITER, GITS_CREADR = 0x80, 0x88, 0x90
 GITS_CTLR, GITS_BASER, GITS_PIDR2, BASERS = 0x0, 0x100, 0xFFE8, 8
+
+
+def tree_to_boot_with(client: GdbClient, base: int) -> int | None:
+    """PA of the tree that QEMU's own code, at PA ``base``, enters a kernel with.
+
+    None if that is not there: a firmware enters it, or it has been overwritten. The machine may
+    have run on meanwhile.
+    """
+    client.physical(True)
+    code = client.memory(base, BOOT_TREE + 8) or b""
+    tree = int.from_bytes(code[BOOT_TREE:], "little")
+    known = code[:4] == BOOT_CODE and client.memory(tree, 4) == FDT_MAGIC
+    client.physical(False)
+    return tree if known else None
 
 
 def all_registers(client: GdbClient, spots: Mapping[str, RegisterSpot]) -> dict[str, int]:

@@ -24,11 +24,25 @@ class OtherCpu:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldMemory:
+    """``size`` bytes from PA ``base`` that no kernel may use; ``name`` is whose they are."""
+
+    name: str
+    base: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Around:
     """``tables`` are those of devices that are on, None where nobody has looked; ``cpus`` are the
     other CPUs that are not off, ``count`` how many others there are.
+
+    ``reserved`` is what the old kernel was told to leave alone, ``firmware`` what UEFI goes on
+    using and what the next kernel has to find: each the reason where nobody can tell.
     """
 
     tables: tuple[DeviceTable, ...] | None
     cpus: tuple[OtherCpu, ...]
     count: int
+    reserved: tuple[HeldMemory, ...] | str = ()
+    firmware: tuple[HeldMemory, ...] | str = ()

@@ -10,10 +10,16 @@ from relokit.codegen.facts import HCR_EL2_E2H
 from relokit.runtime.arch.translation import SCTLR_M, WalkRegisters
 from relokit.runtime.arch.walker import walk
 from relokit.runtime.guest.address_spans import Span, merged
-from relokit.runtime.guest.around import Around, DeviceTable, OtherCpu
+from relokit.runtime.guest.around import Around, DeviceTable, HeldMemory, OtherCpu
 from relokit.runtime.guest.memory import WORD, GuestMemory
+from relokit.runtime.live.firmware_reading import FirmwareReader
+from relokit.runtime.live.old_tree import reserved, tree_at
 from relokit.runtime.snapshot.snapshot import CpuSnapshot, Devices, Power, Snapshot
 
+NO_TREE = (
+    "nobody says where the old kernel's device tree is: 'tree' in snapshot.json, "
+    "or a kernel that tells its initial_boot_params"
+)
 # Fields: ARM IHI 0069, 12.11 (GICR_CTLR, GICR_PROPBASER, GICR_PENDBASER), 12.19 (GITS_CTLR,
 # GITS_BASERn, GITS_CBASER, GITS_CWRITER, GITS_CREADR).
 ENABLED = 1
@@ -29,14 +35,45 @@ CBASER_OFFSET = (1 << 20) - (1 << 5)
 BASER_PA = (1 << 48) - (1 << 12)
 
 
-def surroundings(snapshot: Snapshot, memory: GuestMemory) -> Around:
-    """Those of the CPU that leaves its kernel in ``snapshot``, whose RAM is ``memory``."""
+def surroundings(
+    snapshot: Snapshot, memory: GuestMemory, tree: int | None = None, handed: bytes | None = None
+) -> Around:
+    """Those of the CPU that leaves its kernel in ``snapshot``, whose RAM is ``memory``.
+
+    The kernel was booted with the device tree at PA ``tree``, None if nobody knows; the next one is
+    handed ``handed``.
+    """
     others = [one for one in enumerate(snapshot.cpus) if one[0] != snapshot.cpu]
     cpus = tuple(
         OtherCpu(number, _place(one, memory)) for number, one in others if one.power != Power.OFF
     )
     devices = snapshot.devices
-    return Around(None if devices is None else tuple(_tables(devices, memory)), cpus, len(others))
+    return Around(
+        None if devices is None else tuple(_tables(devices, memory)),
+        cpus,
+        len(others),
+        *_held(memory, tree, handed),
+    )
+
+
+def _held(
+    memory: GuestMemory, at: int | None, handed: bytes | None
+) -> tuple[tuple[HeldMemory, ...] | str, tuple[HeldMemory, ...] | str]:
+    """What the tree at PA ``at`` reserves, and what the UEFI has that it or ``handed`` names."""
+    own = None if at is None else tree_at(memory, at)
+    reserves: tuple[HeldMemory, ...] | str = NO_TREE
+    if own is not None and at is not None:
+        reserves = tuple(reserved(own, at))
+    handed_on = None if handed is None else FirmwareReader(memory, handed)
+    old = None if own is None else FirmwareReader(memory, own)
+    firmware = next((one for one in (old, handed_on) if one is not None and one.present), None)
+    if firmware is None:
+        return reserves, NO_TREE if own is None else ()
+    if firmware.problem is not None:
+        return reserves, firmware.problem
+    # A kernel that is not told of it looks for no table.
+    told = handed_on is not None and handed_on.present
+    return reserves, (*firmware.held(), *(firmware.named() if told else ()))
 
 
 def _tables(devices: Devices, memory: GuestMemory) -> Iterator[DeviceTable]:

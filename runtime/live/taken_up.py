@@ -6,23 +6,29 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from relokit.codegen.base.errors import MachineError
+import numpy as np
+
+from relokit.codegen.base.errors import FormatError, MachineError
 from relokit.codegen.system_registers import REGISTERS
 from relokit.codegen.target import Regime
 from relokit.linker.kernel.opened import OpenedKernel
 from relokit.runtime.arch.geometry import CPU_BITS
 from relokit.runtime.arch.id_fields import promised
 from relokit.runtime.arch.walker import walk
+from relokit.runtime.board.devicetree import check_dtb
+from relokit.runtime.board.fdt import MAX_DTB
 from relokit.runtime.found.crash_memory import crash_memory
 from relokit.runtime.found.found_machine import found_machine
 from relokit.runtime.found.living_state import LivingKernel, State
 from relokit.runtime.found.loaded_image import read_kimage
 from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.judge.outcome import Outcome, TakenUp
 from relokit.runtime.kexec.guest_ram import GuestRam
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.live.around_reading import surroundings
+from relokit.runtime.live.old_tree import old_tree
 from relokit.runtime.run.console import BootWatcher
 from relokit.runtime.run.journey import Report
 from relokit.runtime.run.prepare import open_cpu
@@ -96,11 +102,26 @@ def machine_of(snapshot: Snapshot, kernel: OpenedKernel) -> tuple[Machine, bool]
         ram = GuestRam(banks=snapshot.banks, crash=crash)
         machine = found_machine(state, living, loaded, ram)
         assert machine.found is not None
-        around = surroundings(snapshot, memory)
+        around = surroundings(
+            snapshot, memory, old_tree(state, living, snapshot.tree), _handed(machine)
+        )
         return replace(machine, found=replace(machine.found, around=around)), loaded.crash
     except BaseException:
         memory.close()
         raise
+
+
+def _handed(machine: Machine) -> bytes | None:
+    """The device tree among the segments."""
+    for one in machine.inputs.segments:
+        if one.kind is PayloadKind.DEVICE_TREE:
+            data = np.empty(min(one.content.size, MAX_DTB), np.uint8)
+            one.content.read(0, data)
+            try:
+                return check_dtb(data.tobytes())
+            except FormatError:
+                return None
+    return None
 
 
 def state_of(snapshot: Snapshot, memory: GuestMemory) -> State:

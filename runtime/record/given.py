@@ -38,9 +38,9 @@ class TreeGiven:
     placed on, ``unmapped`` that part of it which may not be mapped. ``initrd`` is what /chosen
     says, as are ``usable`` and ``core_header`` of a crash kernel, ``seeds`` and those of them that
     are used up, ``kho_tree`` and ``kho_scratch``, a table of the ``scratch`` areas. ``bootargs`` is
-    the command line, ``psci``
-    whether there is firmware to call, ``gicv2`` whether the interrupt controller is one without
-    system registers.
+    the command line, ``psci`` whether there is firmware to call, ``gicv2`` whether the interrupt
+    controller is one without system registers, ``uefi`` whether a UEFI is named, whose memory map
+    takes the place of ``memory``.
     """
 
     at: int
@@ -62,6 +62,7 @@ class TreeGiven:
     bootargs: str | None = None
     psci: bool = False
     gicv2: bool = False
+    uefi: bool = False
 
 
 @dataclass(frozen=True, slots=True)

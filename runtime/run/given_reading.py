@@ -15,6 +15,7 @@ from relokit.runtime.board.chosen import (
     KHO_SCRATCH,
     KHO_TREE,
     SEEDS,
+    UEFI,
     USABLE_RANGE,
     initrd_of,
 )
@@ -125,6 +126,7 @@ class _Chosen(TypedDict, total=False):
     spent_seeds: tuple[str, ...]
     kho_tree: Extent | None
     kho_scratch: Extent | None
+    uefi: bool
 
 
 def _chosen(root: Node, chosen: Node | None) -> _Chosen:
@@ -144,6 +146,7 @@ def _chosen(root: Node, chosen: Node | None) -> _Chosen:
         "spent_seeds": tuple(name for name in seeds if not any(chosen.properties[name])),
         "kho_tree": first(KHO_TREE),
         "kho_scratch": first(KHO_SCRATCH),
+        "uefi": UEFI in chosen.properties,
     }
 
 

@@ -87,7 +87,8 @@ class Snapshot:
     """RAM is ``banks`` (PA, bytes), zero but for ``extents``, which are in ``ram``.
 
     ``cpu`` is the number of the one that leaves the kernel; ``kimage`` the VA of what it was
-    called with, None where that is still in X0. ``devices`` are None where nobody has read them.
+    called with, None where that is still in X0. ``devices`` are None where nobody has read them,
+    ``tree`` is the PA of the device tree that the kernel was booted with, None where nobody says.
     """
 
     banks: tuple[tuple[int, int], ...]
@@ -98,6 +99,7 @@ class Snapshot:
     cpus: tuple[CpuSnapshot, ...]
     kimage: int | None = None
     devices: Devices | None = None
+    tree: int | None = None
 
     @property
     def left_by(self) -> CpuSnapshot:

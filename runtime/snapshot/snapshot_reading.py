@@ -57,7 +57,10 @@ def read_snapshot(directory: Path) -> Snapshot:
     banks = tuple(_banks(found))
     extents = tuple(_extents(found, banks))
     ram = _ram(found, directory, extents)
-    kimage = None if "kimage" not in found.value else found.number(found.value, "kimage")
+    kimage, tree = (
+        found.number(found.value, name) if name in found.value else None
+        for name in ("kimage", "tree")
+    )
     cpu, cpus = _cpus(_file(directory, REGISTERS_FILE))
     return Snapshot(
         banks=banks,
@@ -68,6 +71,7 @@ def read_snapshot(directory: Path) -> Snapshot:
         cpus=cpus,
         kimage=kimage,
         devices=_devices(directory),
+        tree=tree,
     )
 
 

@@ -52,6 +52,7 @@ class Stopped:
     cpus: tuple[CpuSnapshot, ...]
     kimage: int | None
     devices: Devices | None
+    tree: int | None = None
 
 
 def write_snapshot(
@@ -176,6 +177,8 @@ def _snapshot(
         found["compression"] = ZSTD
     if machine.kimage is not None:
         found["kimage"] = hex(machine.kimage)
+    if machine.tree is not None:
+        found["tree"] = hex(machine.tree)
     return found
 
 

@@ -56,6 +56,11 @@ def test_what_a_device_tree_has_to_have(changed: dict[str, object], message: str
     assert message in found
 
 
+def test_a_tree_that_names_a_uefi_needs_no_memory() -> None:
+    # Its memory map says what is RAM: the stub takes the nodes out.
+    assert broken(r.tree(memory=(), uefi=True), "handoff.tree") == []
+
+
 def test_a_tree_that_is_none_is_told_once() -> None:
     names = [finding.rule for finding in judge(r.tree(problem="no")).findings]
     assert names == ["handoff.tree"]

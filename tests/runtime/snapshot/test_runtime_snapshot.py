@@ -49,7 +49,7 @@ def write(directory: Path, devices: Devices | None = DEVICES, *, packed: bool = 
     cpus = (CpuSnapshot(Power.ON, REGISTERS), CpuSnapshot(Power.OFF, {"PC": 4}))
     pieces = (RamExtent(BASE, SIZE, 0),)
     file = open_file(ram, what="", limit=SIZE)
-    machine = Stopped(((BASE, SIZE),), pieces, file, 0, cpus, 0x1234, devices)
+    machine = Stopped(((BASE, SIZE),), pieces, file, 0, cpus, 0x1234, devices, 0x4800_0000)
     place = directory / "snapshot"
     file = open_file(kernel, what="", limit=9)
     write_snapshot(place, machine, file, KernelNamed("vmlinuz", "0" * 64, True), packed=packed)
@@ -60,6 +60,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     found = read_snapshot(write(tmp_path))
     assert found.banks == ((BASE, SIZE),)
     assert (found.cpu, found.kimage, found.devices) == (0, 0x1234, DEVICES)
+    assert found.tree == 0x4800_0000
     assert [one.power for one in found.cpus] == [Power.ON, Power.OFF]
     assert found.left_by.registers == REGISTERS
     ram = bytearray(SIZE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from relokit.runtime.guest.around import Around, DeviceTable, OtherCpu
+from relokit.runtime.guest.around import Around, DeviceTable, HeldMemory, OtherCpu
 from relokit.runtime.record.record import Record
 from support import records as r
 from support.twins.twins import Twins
@@ -23,10 +23,19 @@ def _cpu(at: int) -> Record:
     return replace(r.GOOD, around=Around((), (OtherCpu(1, at),), 1))
 
 
+def _held(part: str, base: int) -> Record:
+    around = Around(
+        (), (), 0, **{part: (HeldMemory("UEFI's memory (runtime data)", base, 0x1000),)}
+    )
+    return replace(r.GOOD, around=around)
+
+
 AROUND: dict[str, Twins] = {
     # With its last byte, and right before.
     "around.tables": Twins(
         _table(SEGMENT.base - 0xFFF, 0x1000), _table(SEGMENT.base - 0x1000, 0x1000)
     ),
     "around.cpus": Twins(_cpu(FREE - 4), _cpu(FREE)),
+    "around.reserved": Twins(_held("reserved", FREE - 1), _held("reserved", FREE)),
+    "around.firmware": Twins(_held("firmware", FREE - 1), _held("firmware", FREE)),
 }

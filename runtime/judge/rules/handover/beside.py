@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from relokit.runtime.judge.rules.rule import Broken, Rule, before_the_jump
@@ -11,8 +11,12 @@ from relokit.runtime.record.known import Unknown, UnknownFactError, known
 from relokit.runtime.record.record import Record, SegmentPlace
 
 if TYPE_CHECKING:
-    from relokit.runtime.guest.around import Around
+    from relokit.runtime.guest.around import Around, HeldMemory
 
+NOTHING = {
+    "reserved": "the old kernel was told of no memory to leave alone",
+    "firmware": "no UEFI is named",
+}
 ALONE = "nothing is beside the CPU: no other one, no device that uses memory"
 
 
@@ -37,6 +41,34 @@ def _has_cpus(record: Record) -> str | None:
     if not isinstance(around, Unknown) and not around.cpus:
         return "no other CPU is switched on" if around.count else "there is one CPU"
     return None
+
+
+def _holds(part: str) -> Callable[[Record], str | None]:
+    def applies(record: Record) -> str | None:
+        around = record.around
+        if around is None:
+            return ALONE
+        return None if isinstance(around, Unknown) or getattr(around, part) != () else NOTHING[part]
+
+    return applies
+
+
+def _held(part: str) -> Callable[[Record], Iterator[Broken]]:
+    def check(record: Record) -> Iterator[Broken]:
+        found: tuple[HeldMemory, ...] | str = getattr(_of(record), part)
+        if isinstance(found, str):
+            raise UnknownFactError(found)
+        for one in found:
+            met = _met(record, one.base, one.size)
+            if met is not None:
+                yield Broken(
+                    f"the {met.name} at PA {met.base:#x}..{met.base + met.size:#x} goes over "
+                    f"{one.name}, PA {one.base:#x}..{one.base + one.size:#x}",
+                    address=max(one.base, met.base),
+                    place=met.name,
+                )
+
+    return check
 
 
 def _met(record: Record, base: int, size: int) -> SegmentPlace | None:
@@ -103,6 +135,33 @@ AROUND = (
         cause="it could not be switched off, and is parked in the old kernel",
         consequence="What that CPU executes next is what was copied there.",
         hint="switch it off (PSCI, CPU hotplug) before, or load elsewhere",
+    ),
+    Rule(
+        name="around.reserved",
+        must="No segment goes to memory that the old kernel's own device tree reserves.",
+        source="Documentation/arch/arm64/booting.rst; dt-schema, reserved-memory",
+        severity=Severity.ERROR,
+        applies=_holds("reserved"),
+        check=before_the_jump(_held("reserved")),
+        executed=False,
+        cause="the loader has another tree, without those reservations, and went by that",
+        consequence="Firmware, another processor or a device has its data there, or no RAM is "
+        "there at all: it is overwritten, or the CPU takes an SError.",
+        hint="hand over the tree that the kernel was booted with (/sys/firmware/fdt)",
+    ),
+    Rule(
+        name="around.firmware",
+        must="No segment goes over memory that UEFI goes on using, nor over tables that the next "
+        "kernel is told to look for.",
+        source="UEFI 2.10, 7.2 (GetMemoryMap); ACPI 6.5, 5.2; Documentation/arch/arm/uefi.rst",
+        severity=Severity.ERROR,
+        applies=_holds("firmware"),
+        check=before_the_jump(_held("firmware")),
+        executed=False,
+        cause="the loader took all RAM for free: UEFI's memory map is what says",
+        consequence="Runtime services, ACPI or the interrupt controller go on with what was "
+        "copied there; the next kernel finds no tables, or wrong ones.",
+        hint="load into what /proc/iomem calls System RAM, and not reserved",
     ),
 )
 """Rules on what nobody stops."""

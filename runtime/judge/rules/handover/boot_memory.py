@@ -114,7 +114,8 @@ def _sound(tree: TreeGiven) -> Iterator[Broken]:
     if tree.problem:
         yield Broken(f"there is no device tree at PA {tree.at:#x}: {tree.problem}", address=tree.at)
         return
-    if not tree.memory:
+    # A kernel that is told of a UEFI goes by its memory map, and by no node.
+    if not tree.memory and not tree.uefi:
         yield Broken("the device tree has no memory", address=tree.at)
     if not tree.chosen:
         yield Broken("the device tree has no /chosen", address=tree.at)
