@@ -38,7 +38,7 @@ def unaligned_bits(ttbr: int, size: int, *, folded: bool) -> int:
     ``folded`` says that bits 5:2 are BADDR[51:48]. What is set there may be taken for zero, or for
     part of the addresses of a walk (ARM DDI 0487, TTBR0_EL1.BADDR: CONSTRAINED UNPREDICTABLE).
     """
-    of_other_use = 0x3F if folded else 1  # CnP is bit 0
+    of_other_use = 0x3D if folded else 1  # CnP is bit 0; bit 1 is RES0 in both
     return ttbr & (size - 1) & ~of_other_use
 
 

@@ -13,7 +13,9 @@ ON_CACHES: Mapping[str, tuple[str, str]] = {
         "since most of it was evicted in time; its last pages fail, on every machine with "
         "write-back caches.",
         "dc civac (or cvac) where memory was stored to through the caches; dc ivac only for what "
-        "somebody else has written, and before the copy",
+        "somebody else has written, and before the copy. One dc ivac may drop a whole granule "
+        "(CTR_EL0.CWG, up to 2 KiB): where it follows cvac, all of the page is cleaned before any "
+        "of it is invalidated",
     ),
     "caches.masked-discard": (
         "Under this hypervisor dc ivac cleans as well, and all is well; the same code on bare "

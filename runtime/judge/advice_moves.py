@@ -29,6 +29,11 @@ ON_MOVES: Mapping[str, tuple[str, str]] = {
         "leave SCTLR alone: the exit code runs with the MMU on from its first to its last "
         "instruction",
     ),
+    "resume.masked": (
+        "The first interrupt is taken before the resumed kernel has its stack and its registers "
+        "back: what it saves goes to wherever SP leads.",
+        "msr daifset, #0xf before the exit code, and nothing in there that clears it again",
+    ),
     "resume.vectors": (
         "The next HVC goes to a copy in a page that is free memory by now.",
         "HVC_SET_VECTORS with the PA of __hyp_stub_vectors, after the copy",

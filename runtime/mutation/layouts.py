@@ -20,8 +20,8 @@ SECONDS = 10.0
 """What a mutant may take, by the host's clock, before there is no answer."""
 PAGES = 4
 """Pages of the payload: as many as it takes for a first, a last and two between."""
-_OF_ADDRESSES = frozenset({Shape.EDGES, Shape.LOADED})
-"""Shapes that are the same for every regime."""
+_ALIKE = frozenset({Shape.EDGES, Shape.LOADED, Shape.OLD_KERNEL})
+"""Shapes that are the same for every regime: what they are about are addresses and lists."""
 HIGH = 0x8081_400D_0000
 """PA of RAM where addresses do not fit 32 bits, nor 47: a cut one must not be right by chance.
 Nor does one do for CTR_EL0: by bits 19:16 of what is allocated first lines have 32 KiB and more."""
@@ -72,6 +72,7 @@ def layouts_for(target: Target, base: Job, regimes: Iterable[Regime]) -> tuple[M
         "in-place": (replace(job, path=KexecPath.IN_PLACE), HIGH),
         "hibernate": (resume, HIGH),
         "edges": (replace(job, shape=Shape.EDGES), None),
+        "old-kernel": (replace(job, shape=Shape.OLD_KERNEL), None),
         "hibernate, edges": (replace(resume, shape=Shape.EDGES), None),
         "hibernate, loaded": (replace(resume, shape=Shape.LOADED), None),
     }
@@ -79,7 +80,7 @@ def layouts_for(target: Target, base: Job, regimes: Iterable[Regime]) -> tuple[M
     found = [
         MoveLayout(f"{name}, {regime}", regime, asked, ram)
         for name, (asked, ram) in moves.items()
-        for regime in (order[:1] if asked.shape in _OF_ADDRESSES else order)
+        for regime in (order[:1] if asked.shape in _ALIKE else order)
     ]
     if target.pa_bits_at_run == WIDE:
         for name, asked in (("wide", moves["shuffled"][0]), ("hibernate, wide", resume)):

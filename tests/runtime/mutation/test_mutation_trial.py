@@ -58,7 +58,10 @@ def mutant(target: Target, routine: str, text: str) -> Mutant:
 def test_good_code_is_surveyed_in_every_layout_and_all_that_ran_is_mutated(series: int) -> None:
     target = Target(series=series, regime=Regime.NVHE)
     found = surveyed(target)
-    assert [one.why_not for one in found.layouts] == [None] * 15
+    # States 7 to 11 read struct kimage after the copy, which has overwritten it in this one.
+    fails = {"old-kernel, nvhe"} if series == 9 else set()
+    assert len(found.layouts) == 16
+    assert {one.name for one in found.layouts if one.why_not} == fails
     ids = [one.id for one in found.mutants]
     assert len(set(ids)) == len(ids)
     for routine in found.routines:

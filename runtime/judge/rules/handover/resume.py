@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from relokit.runtime.judge.rules.handover.provenance import called_with
+from relokit.runtime.judge.rules.handover.provenance import called_with, located, mask_writer
 from relokit.runtime.judge.rules.history import set_since_the_jump
 from relokit.runtime.judge.rules.made import Used
 from relokit.runtime.judge.rules.rule import Broken, Check, Rule
@@ -14,6 +14,8 @@ from relokit.runtime.record.known import Unknown, UnknownFactError, known
 from relokit.runtime.record.record import Record
 from relokit.runtime.record.stations import CpuFacts, Promise, StationRole
 
+_INTERRUPTS = 0b0011
+"""I and F of PSTATE.DAIF, D being its bit 3."""
 HIBERNATE_CODE = "arch/arm64/kernel/hibernate-asm.S: swsusp_arch_suspend_exit"
 
 
@@ -53,6 +55,19 @@ def _compared(
             raise UnknownFactError("the resumed kernel was never entered")
 
     return check
+
+
+def _masked(record: Record) -> Iterator[Broken]:
+    """D and A may be open: local_irq_disable leaves them so, and their vectors are there."""
+    for number, _, cpu in record.stations():
+        if cpu.daif & _INTERRUPTS != _INTERRUPTS:
+            message = (
+                f"PSTATE.DAIF is {cpu.daif:04b} where the resumed kernel goes on: I and F must be "
+                "masked"
+            )
+            yield located(record, message, number, mask_writer(record))
+    if not record.complete:
+        raise UnknownFactError("the resumed kernel was never entered")
 
 
 def _uses(record: Record, number: int, system: str) -> tuple[Used, ...]:
@@ -112,6 +127,16 @@ RESUME = (
             lambda cpu: f"SCTLR_EL{cpu.level}",
         ),
         "SCTLR was written on the way: nothing of a resume turns the MMU off",
+    ),
+    Rule(
+        "resume.masked",
+        "interrupts and fast interrupts are masked where the resumed kernel goes on",
+        "arch/arm64/kernel/hibernate.c: swsusp_arch_suspend masks all before it saves its state, "
+        "kernel/power/hibernate.c: resume_target_kernel disables interrupts",
+        Severity.ERROR,
+        _resumes,
+        _masked,
+        "DAIF was not masked before the exit code, or unmasked in it",
     ),
     Rule(
         "resume.vectors",
