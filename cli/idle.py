@@ -79,7 +79,47 @@ IDLE_OPTIONS = (
     ),
     IdleOption(
         ("show",),
-        lambda given: given["moment"] == "start",
+        lambda given: given["record"] is not None,
+        (
+            *MACHINE,
+            *("series", "page_size", "va_bits", "pa_bits", "regime", "layout", "layout_from"),
+            *("templates", "no_cache", "snapshot", "moment", "timeout", "until"),
+        ),
+        "a trace is shown as it is: leave {flag} out",
+    ),
+    IdleOption(
+        ("show",),
+        lambda given: given["record"] is not None and given["what"] != "tables",
+        ("address",),
+        "a trace shows all of its code: leave {flag} out",
+    ),
+    IdleOption(
+        ("show",),
+        lambda given: given["what"] not in ("tables", "code"),
+        ("address",),
+        "{flag} is of tables and code: 'show {what}' has no use for it",
+    ),
+    IdleOption(
+        ("show",),
+        lambda given: given["what"] not in ("list", "trace"),
+        ("first", "last"),
+        "{flag} is of 'show list' and 'show trace': leave it out",
+    ),
+    IdleOption(
+        ("show",),
+        lambda given: given["what"] != "trace",
+        ("until",),
+        "{flag} is of 'show trace': leave it out",
+    ),
+    IdleOption(
+        ("show",),
+        lambda given: given["what"] in ("timeline", "trace"),
+        ("moment",),
+        "'show {what}' is of all of the way: leave {flag} out",
+    ),
+    IdleOption(
+        ("show",),
+        lambda given: given["moment"] == "start" and given["what"] not in ("timeline", "trace"),
         ("timeout",),
         "nothing is run for what is there at the start: leave {flag} out",
     ),

@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
+from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.series import parse_state
 from relokit.runtime.kexec.job import MAX_BANKS, MAX_PA, MAX_SIZE
 
 _SIZE = re.compile(r"(-?)(0x[0-9a-f]{1,16}|[0-9]{1,20})([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _ADDRESS = re.compile(r"0x[0-9a-f]{1,16}|[0-9]{1,20}", re.IGNORECASE)
+_SYMBOL = re.compile(r"[A-Za-z_.$][\w.$]{0,511}")
 _COUNT = re.compile(r"-?[0-9]{1,20}")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
@@ -60,6 +62,26 @@ class Address(click.ParamType[int]):
         if address > MAX_PA:
             self.fail(f"{value!r} is not a 52-bit physical address")
         return address
+
+
+class Place(click.ParamType[int | str]):
+    """An address of 64 bits, or the name of a symbol."""
+
+    name = "address"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        if isinstance(value, int):
+            return value
+        text = value.strip()
+        if _ADDRESS.fullmatch(text):
+            if (address := _number(text)) > MASK64:
+                self.fail(f"{value!r} is not an address of 64 bits")
+            return address
+        if not _SYMBOL.fullmatch(text):
+            self.fail(f"{value!r} is no address and no symbol; give for example 0x40400000")
+        return str(text)
 
 
 class Bank(Size):

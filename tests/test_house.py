@@ -92,7 +92,9 @@ ALLOWED = {
         "runtime.board, runtime.kexec, runtime.judge, runtime.evidence, runtime.timing"
     ),
     "runtime.show": (
-        "codegen.base, runtime.guest, runtime.record, runtime.engine, runtime.kexec, runtime.run"
+        "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
+        "runtime.engine.observing, runtime.kexec, runtime.judge.rules, runtime.evidence, "
+        "runtime.run"
     ),
     "runtime.snapshot": "codegen.base, linker, linker.kernel",
     "runtime.capture": "codegen, codegen.base, linker.kernel, runtime.snapshot",
@@ -122,8 +124,9 @@ ALLOWED = {
     ),
     "machines": (
         "relokit, codegen, codegen.base, linker, linker.elf, linker.kernel, linker.link, "
-        "runtime.snapshot, runtime.capture, runtime.guest, runtime.board, runtime.kexec, "
-        "runtime.judge, runtime.run, runtime.show, runtime.live, runtime.room"
+        "runtime.snapshot, runtime.capture, runtime.guest, runtime.board, runtime.record, "
+        "runtime.kexec, runtime.judge, runtime.evidence, runtime.run, runtime.show, runtime.live, "
+        "runtime.room"
     ),
     "mutation": (
         "relokit, codegen, codegen.base, linker.foreign, linker.kernel, runtime.campaign, "

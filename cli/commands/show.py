@@ -18,19 +18,23 @@ from relokit.cli.options import (
     make_target,
     target_options,
 )
-from relokit.cli.parameters import Seconds
+from relokit.cli.parameters import CountParam, Place, Seconds
 from relokit.cli.terminal.output import emit, emit_json
-from relokit.runtime.kexec.job import DEFAULT_TIMEOUT, MAX_TIMEOUT, Job
+from relokit.runtime.kexec.job import DEFAULT_TIMEOUT, MAX_INSTRUCTIONS, MAX_TIMEOUT, Job
 from relokit.runtime.show.question import Moment, Question, Topic
 
 
 @click.command(
     "show",
     cls=Command,
-    help="Show a machine before it leaves its kernel, and after. WHAT is 'memory': who owns RAM, "
-    "and which pages go where.",
+    help="Show a machine before it leaves its kernel, and after. WHAT is 'memory' (who owns RAM, "
+    "which pages go where), 'list' (entry by entry), 'tables' (of each regime; with an ADDRESS, "
+    "its walk), 'vectors', 'code' (what is copied; with an ADDRESS, what is there), 'timeline' "
+    "(exception level, MMU, TTBR0, TTBR1, VBAR by instruction count), or 'trace' (steps, with the "
+    "registers that change). ADDRESS may be a symbol of the kernel that is left.",
 )
 @click.argument("what", type=click.Choice([str(topic) for topic in Topic]))
+@click.argument("address", type=Place(), required=False)
 @click.option(
     "--at",
     "moment",
@@ -47,6 +51,32 @@ from relokit.runtime.show.question import Moment, Question, Topic
     help="Show the machine in a snapshot ('relokit record') in place of one of ours; --kernel is "
     "then the one that ran, if it is not in there.",
 )
+@click.option(
+    "--record",
+    type=INPUT_FILE,
+    metavar="FILE",
+    help="Show what a trace of 'run --trace' has, and run nothing.",
+)
+@click.option(
+    "--from",
+    "first",
+    type=CountParam(0, MAX_INSTRUCTIONS),
+    default=0,
+    show_default=True,
+    help="Of 'list' and 'trace': the first entry or step.",
+)
+@click.option(
+    "--to",
+    "last",
+    type=CountParam(0, MAX_INSTRUCTIONS),
+    help="Of 'list' and 'trace': the last one. [default: 256 entries, 64 steps]",
+)
+@click.option(
+    "--until",
+    type=Place(),
+    metavar="ADDRESS",
+    help="Of 'trace': end before the step at this address or symbol.",
+)
 @job_options
 @target_options
 @click.option(
@@ -59,18 +89,30 @@ from relokit.runtime.show.question import Moment, Question, Topic
 @cache_option
 @json_option
 def command(
-    what: str, moment: str, snapshot: Path | None, timeout: float, as_json: bool, **options: Any
+    what: str,
+    address: int | str | None,
+    moment: str,
+    snapshot: Path | None,
+    record: Path | None,
+    timeout: float,
+    as_json: bool,
+    **options: Any,
 ) -> int:
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
     refuse_idle()
     from relokit.cli.terminal.view import Bars
     from relokit.linker.kernel.opened import Files
-    from relokit.machines.showing import show
+    from relokit.machines.showing import show, show_record
 
-    question = Question(Topic(what), Moment(moment))
+    first, last, until = (options.pop(name) for name in ("first", "last", "until"))
+    if last is not None and last < first:
+        raise click.UsageError(f"--to {last} is before --from {first}")
+    question = Question(Topic(what), Moment(moment), address, first, last, until)
     files = Files()
     with Bars() as bars:
-        if snapshot is None:
+        if record is not None:
+            found = show_record(question, record)
+        elif snapshot is None:
             target = make_target(options, files)
             job = make_job(options, timeout=timeout)
             found = show(question, target, job, files=files, progress=bars.progress)
@@ -82,5 +124,5 @@ def command(
     else:
         from relokit.cli.terminal.show_view import text_of
 
-        emit(text_of(found))
+        emit(text_of(question.topic, found))
     return 0

@@ -254,10 +254,14 @@ def describe_syndrome(esr: int, far: int | None) -> str:
     return text
 
 
+def slot_name(offset: int) -> str:
+    """What the slot of a vector table is for that an offset below 0x800 is in."""
+    return f"{_KIND[offset & 0x180]} from {_FROM[offset & 0x600]}"
+
+
 def vector_text(offset: int) -> str:
     """Which slot of a vector table an offset below 0x800 is in."""
-    source, kind = _FROM[offset & 0x600], _KIND[offset & 0x180]
-    return f"slot {offset & ~(VECTOR_SLOT_SIZE - 1):#05x} ({kind} from {source})"
+    return f"slot {offset & ~(VECTOR_SLOT_SIZE - 1):#05x} ({slot_name(offset)})"
 
 
 def entry_pstate(event: ExceptionEvent, *, set_pan: bool) -> int:

@@ -84,7 +84,7 @@ class TablesKept:
             tree = table_tree(self._read, _range(key), key.root)
         except TooManyTablesError:
             return UnknownTables(key, Unknown("there are more tables than are looked at"))
-        leaves = _leaves(tree)
+        leaves = leaves_of(tree)
         pages = merged((pa, pa + size) for tables, size in tree.tables for pa in tables.tolist())
         entries = _runs(tree.entries)
         if leaves is None or entries is None:
@@ -122,7 +122,7 @@ def _range(key: TableKey) -> TableRange:
     )
 
 
-def _leaves(tree: TableTree) -> tuple[Leaves, ...] | None:
+def leaves_of(tree: TableTree) -> tuple[Leaves, ...] | None:
     """The leaves as ranges, ascending by VA; None if there are too many."""
     if not tree.levels:
         return ()

@@ -1,3 +1,4 @@
 """A Machine or a Record to what a person looks at: maps, lists, tables, code, steps; imports
-codegen.base, runtime.guest, runtime.record, runtime.engine, runtime.kexec, runtime.run.
+codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.engine,
+runtime.engine.observing, runtime.kexec, runtime.judge.rules, runtime.evidence, runtime.run.
 """

@@ -7,25 +7,25 @@ from typing import Any
 
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
-from relokit.runtime.show.memory_shown import MemoryShown, memory_shown
 from relokit.runtime.show.question import Question, Topic
-
-
-def _memory(machine: Machine, question: Question, job: Job) -> MemoryShown:
-    return memory_shown(machine, question.moment, job)
-
+from relokit.runtime.show.read_code import code_shown, vectors_shown
+from relokit.runtime.show.read_list import list_shown
+from relokit.runtime.show.read_memory import memory_shown
+from relokit.runtime.show.read_steps import steps_shown
+from relokit.runtime.show.read_tables import tables_shown
 
 _ANSWERS: Mapping[Topic, Callable[[Machine, Question, Job], Any]] = {
-    Topic.MEMORY: _memory,
+    Topic.MEMORY: memory_shown,
+    Topic.LIST: list_shown,
+    Topic.TABLES: tables_shown,
+    Topic.VECTORS: vectors_shown,
+    Topic.CODE: code_shown,
+    Topic.TRACE: steps_shown,
 }
-ANSWERS: Mapping[Topic, type[Any]] = {
-    Topic.MEMORY: MemoryShown,
-}
-"""By topic, what the answer is."""
 
 
 def answer(machine: Machine, question: Question, job: Job) -> Any:
-    """What there is to see in ``machine``, one of ANSWERS; ``job`` has the limits.
+    """What there is to see in ``machine``, of the topic's noun; ``job`` has the limits.
 
     Raises MachineError where the moment never comes, and for what is not there.
     """

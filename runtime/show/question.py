@@ -11,6 +11,12 @@ class Topic(StrEnum):
     """What there is to see."""
 
     MEMORY = "memory"
+    LIST = "list"
+    TABLES = "tables"
+    VECTORS = "vectors"
+    CODE = "code"
+    TIMELINE = "timeline"
+    TRACE = "trace"
 
 
 class Moment(StrEnum):
@@ -35,7 +41,16 @@ _TOLD = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """``topic`` at ``moment``."""
+    """``topic`` at ``moment``.
+
+    ``place`` is an address or the name of a symbol: what is walked to, or disassembled. Entries of
+    a list and steps of a run are shown from number ``first`` to ``last``, from 0; None: as many as
+    fit a screen or two. ``until`` ends steps before the one at this address or symbol.
+    """
 
     topic: Topic
     moment: Moment = Moment.START
+    place: int | str | None = None
+    first: int = 0
+    last: int | None = None
+    until: int | str | None = None

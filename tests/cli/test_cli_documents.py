@@ -31,8 +31,11 @@ from relokit.runtime.kexec.job import Job
 from relokit.runtime.live.live_outcome import LiveOutcome, LoadWindow
 from relokit.runtime.live.live_stations import Station, StationName
 from relokit.runtime.live.page_digests import ChangedPages
+from relokit.runtime.show.code_shown import VectorsShown, VectorTable
+from relokit.runtime.show.list_shown import ListShown
 from relokit.runtime.show.memory_shown import MemoryShown
 from relokit.runtime.show.question import Question, Topic
+from relokit.runtime.show.tables_shown import TablesOfRange, TablesShown
 
 ROOT = Path(relokit.__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "json.md"
@@ -157,6 +160,16 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     yield cli("export", "-o", directory / "boot.elf", "--type", "bootable")
     yield cli("generate", "-o", directory / "generated")
     yield cli("show", "memory", "--at", "kernel")
+    for topic in Topic:
+        yield cli("show", topic, "--el", "vhe")
+        if topic not in (Topic.LIST, Topic.VECTORS):
+            yield cli("show", topic, "--record", directory / "trace")
+    yield cli("show", "tables", "machine_kexec")
+    vectors = VectorTable("VBAR_EL1", 1, None, (), "owner", "translation fault, level 0")
+    yield document(VectorsShown("t", "start", 1, (vectors,)))
+    row = TablesOfRange("TTBR0_EL1", 1, "EL1&0", True, 1, 48, 48, 4096, "48-bit", (), (), 1, "why")
+    yield document(TablesShown("t", "start", 1, {}, (row,)))
+    yield document(ListShown("t", "start", 4096, 1, {}, 1, 0, 0, (), "it loops"))
     broken = replace(memory_of(Job(size=4096)), problem="it loops")
     yield document(broken)
     yield cli("explain")

@@ -33,7 +33,12 @@ VALUES = {
 BASES: dict[str, tuple[tuple[str, ...], ...]] = {
     "run": (("--json",), ("--path", "hibernate"), ("--snapshot", "x")),
     "judge": (("FILE", "--json"), ("FILE",)),
-    "show": (("memory", "--snapshot", "x"), ("memory",)),
+    "show": (
+        ("memory", "--snapshot", "x"),
+        ("memory", "--record", "x"),
+        ("tables",),
+        ("trace",),
+    ),
     "kexec": (("--kernel", "x", "--json"),),
     "matrix": (("--list",), ("--payload", "shuffled"), ("--path", "hibernate")),
     "mutate": (("--routine", "hibernate-exit"),),

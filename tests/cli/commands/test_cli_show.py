@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+import relokit
+from relokit.runtime.evidence.evidence_file import evidence_chunks, parse_evidence
+from relokit.runtime.record.trace_file import read_trace
 
 Cli = Callable[..., Any]
 
@@ -58,3 +64,97 @@ def test_a_moment_that_never_comes_is_an_error(cli: Cli, edited: Callable[..., A
 @pytest.mark.parametrize("words", [("memory", "--timeout", "3"), ("colours",), ()])
 def test_what_would_do_nothing_is_refused(words: tuple[str, ...], cli: Cli) -> None:
     assert cli("show", *words).code == 2
+
+
+def test_a_time_line_ends_where_the_run_does(cli: Cli) -> None:
+    run = cli("run", "--json", "--series", "11").document
+    shown = cli("show", "timeline", "--json", "--series", "11").document
+    stations = {one["station"]: one for one in shown["entries"] if "station" in one}
+    moved = stations["kernel"]["at"] - stations["relocation code"]["at"]
+    assert moved == run["relocation"]["instructions"]
+    assert shown["instructions"] == stations["kernel"]["at"]
+    then = stations["kernel"]["then"]
+    assert (then["el"], then["mmu"]) == (run["handoff"]["el"], run["handoff"]["mmu"])
+    jump = stations["relocation code"]["then"]
+    assert (jump["el"], jump["mmu"]) == (run["relocation"]["el"], run["relocation"]["mmu"])
+    text = cli("show", "timeline", "--series", "11").out
+    assert "HVC #0x0" in text
+
+
+@pytest.mark.parametrize("path", ["in-place", "crash", "purgatory", "hibernate"])
+def test_every_path_has_a_time_line(path: str, cli: Cli) -> None:
+    shown = cli("show", "timeline", "--json", "--path", path).document
+    assert shown["entries"][0]["station"] in ("machine_kexec", "the last steps")
+    last = "resumed kernel" if path == "hibernate" else "kernel"
+    assert shown["entries"][-1]["station"] == last
+
+
+def test_a_stored_trace_has_the_same(cli: Cli, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    run = cli("run", "--el", "vhe", "--trace", trace, "--json").document
+    live = cli("show", "timeline", "--el", "vhe").out
+    assert cli("show", "timeline", "--record", trace).out == live
+    code = cli("show", "code", "--record", trace, "--json").document
+    carried_out = sum(line["times"] for piece in code["pieces"] for line in piece["lines"])
+    entries = cli("show", "timeline", "--record", trace, "--json").document["instructions"]
+    assert carried_out == entries
+    memory = cli("show", "memory", "--record", trace, "--json").document
+    assert memory["pieces"] == cli("show", "memory", "--el", "vhe", "--json").document["pieces"]
+    assert sum(one["right"] for one in memory["moves"]) == run["relocation"]["pages"]
+    upper = "0xffff800008000040"
+    tables = cli("show", "tables", upper, "--record", trace, "--json").document
+    machine = cli("show", "tables", upper, "--el", "vhe", "--json").document
+    assert machine["walks"][0]["pa"] in [one["pa"] for one in tables["walks"]]
+    steps = cli("show", "trace", "--record", trace, "--from", "10", "--to", "90").out
+    assert "msr" in steps
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("list", "--record", "TRACE"), "a trace has no guest memory"),
+        (("vectors", "--record", "TRACE"), "a trace has no guest memory"),
+        (("tables", "main", "--record", "TRACE"), "is no address"),
+        (("memory", "--record", "TRACE", "--el", "el1"), "a trace is shown as it is"),
+        (("memory", "--record", __file__), "relokit run --trace"),
+        (("memory", "0x1000"), "has no use for it"),
+        (("memory", "--from", "3"), "leave it out"),
+        (("trace", "--from", "30", "--to", "3"), "is before"),
+        (("trace", "--at", "jump"), "of all of the way"),
+        (("code", "99999999999999999999"), "not an address"),
+        (("code", "a b"), "no address and no symbol"),
+        (("timeline", "--path", "normal", "--timeout", "0"), "out of range"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_by_name(
+    words: tuple[str, ...], why: str, cli: Cli, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace"
+    if "TRACE" in words:
+        assert cli("run", "--trace", trace).code == 0
+    result = cli("show", *(str(trace) if word == "TRACE" else word for word in words))
+    assert (result.code, result.out) == (2, "")
+    assert why in result.err
+
+
+@pytest.mark.parametrize("what", ["memory", "tables", "code", "timeline", "trace"])
+def test_facts_that_contradict_each_other_end_nothing(what: str, cli: Cli, tmp_path: Path) -> None:
+    """Each by itself is of its type: regions that overlap, banks of no bytes, tables of nobody."""
+    trace = relokit.run(trace=tmp_path / "trace")
+    assert trace.passed
+    stored = read_trace(tmp_path / "trace")
+    evidence, _ = parse_evidence(stored, where="")
+    record = evidence.record
+    region = record.regions[0]
+    odd = replace(
+        record,
+        regions=(replace(region, size=-4096), *record.regions, replace(region, base=1 << 63)),
+        banks=((0, 0), (1 << 63, 1 << 63)),
+        legs=record.legs[:1],
+        promises=(),
+    )
+    path = tmp_path / "odd"
+    path.write_bytes(b"".join(evidence_chunks(replace(evidence, record=odd))))
+    result = cli("show", what, "--record", path)
+    assert result.code in (0, 2)
+    assert "Traceback" not in result.err
