@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from relokit.cli.terminal.output import WIDTH
 from relokit.runtime.show.code_shown import (
-    CodeWord,
     CodeShown,
+    CodeWord,
     VectorsShown,
     VectorTable,
 )

@@ -15,9 +15,9 @@ from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.show.at_moment import cpu_at
 from relokit.runtime.show.code_shown import (
-    CodeWord,
     CodePiece,
     CodeShown,
+    CodeWord,
     VectorSlot,
     VectorsShown,
     VectorTable,

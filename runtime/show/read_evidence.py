@@ -24,7 +24,7 @@ from relokit.runtime.record.memory_facts import Arrival
 from relokit.runtime.record.record import Record
 from relokit.runtime.record.tables import Leaves, TableKey, Tables, UnknownTables
 from relokit.runtime.record.trace import Trace, TraceFlag, TraceKind
-from relokit.runtime.show.code_shown import CodeWord, CodePiece, CodeShown
+from relokit.runtime.show.code_shown import CodePiece, CodeShown, CodeWord
 from relokit.runtime.show.descriptor_words import leaf_words
 from relokit.runtime.show.memory_map import pieces_of
 from relokit.runtime.show.memory_shown import MemoryShown, Moved, RamBank
