@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.series import parse_state
 from relokit.runtime.kexec.job import MAX_BANKS, MAX_PA, MAX_SIZE
@@ -17,6 +16,7 @@ _SIZE = re.compile(r"(-?)(0x[0-9a-f]{1,16}|[0-9]{1,20})([kmgt]?)(?:i?b)?", re.IG
 _ADDRESS = re.compile(r"0x[0-9a-f]{1,16}|[0-9]{1,20}", re.IGNORECASE)
 _SYMBOL = re.compile(r"[A-Za-z_.$][\w.$]{0,511}")
 _COUNT = re.compile(r"-?[0-9]{1,20}")
+MAX_VA = (1 << 64) - 1
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -76,7 +76,7 @@ class Place(click.ParamType[int | str]):
             return value
         text = value.strip()
         if _ADDRESS.fullmatch(text):
-            if (address := _number(text)) > MASK64:
+            if (address := _number(text)) > MAX_VA:
                 self.fail(f"{value!r} is not an address of 64 bits")
             return address
         if not _SYMBOL.fullmatch(text):
