@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from building import gnu_commands
 from guest import until_line
+from kexecs import kexecing
 from measurement import Bound, Row, Table, progress
 from stages import Installation
 from usage import measure
@@ -92,12 +92,5 @@ def booting(ours: Installation, rounds: int, kernel: Path, initrd: Path, work: P
                 row.add(QEMU, other)
             progress(cpu.told())
         rows += [cpu, wall]
-    speed = Row(
-        "kexec into itself: instructions per CPU time", "MIPS", (Bound(OURS, 250, more=True),)
-    )
-    for _ in range(rounds):
-        used = ours.run("kexec", "--plain", "--json", "--kernel", kernel)
-        speed.add(OURS, json.loads(used.out)["instructions"] / used.cpu / 1e6)
-    progress(speed.told())
-    rows.append(speed)
+    rows += kexecing(ours, rounds, kernel, work)
     return [Table("Boot", rows, kernel.name.removeprefix("vmlinuz-"))]
