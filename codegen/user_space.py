@@ -12,10 +12,13 @@ REFUSAL = "refused: error "
 """What it says when a system call gives an error, whose number follows."""
 
 KEXEC_SEGMENT_MAX = 16
-HEADER = struct.Struct("<4Q")
-"""Entry, segments, flags, bytes of the file."""
+HEADER = struct.Struct("<5Q")
+"""Entry, segments, flags, bytes of the file; where in it the program headers of a crash's notes are
+that it fills in, those of CPU 0 and of the kernel (0: nowhere)."""
 SEGMENT = struct.Struct("<4Q")
 """Offset in the file, bytes, PA, bytes of memory."""
+WORDS_SIZE = 64
+"""Bytes of what it reads of sysfs: two numbers."""
 TABLE_SIZE = HEADER.size + KEXEC_SEGMENT_MAX * SEGMENT.size
 
 KEXEC_ON_CRASH = 1
@@ -38,7 +41,9 @@ def variables() -> dict[str, object]:
     """What the template of /init asks for."""
     return {
         "calls": SYSTEM_CALLS,
+        "header_size": HEADER.size,
         "table_size": TABLE_SIZE,
+        "words_size": WORDS_SIZE,
         "start": START,
         "file": HAND_OVER_FILE,
         "greeting": GREETING,

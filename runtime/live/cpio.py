@@ -47,6 +47,7 @@ def user_space(init: bytes, hand_over: bytes | None = None) -> bytes:
         ArchiveEntry("dev", DIRECTORY),
         ArchiveEntry("dev/console", DEVICE, device=(5, 1)),
         ArchiveEntry("proc", DIRECTORY),
+        ArchiveEntry("sys", DIRECTORY),
         ArchiveEntry("init", PROGRAM, init),
     ]
     if hand_over is not None:

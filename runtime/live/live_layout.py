@@ -16,7 +16,7 @@ from relokit.linker.kernel.kernel_file import KernelFile
 from relokit.runtime.board import boot_protocol, chosen, devicetree
 from relokit.runtime.board.boot_protocol import Placement
 from relokit.runtime.guest.payload import PayloadKind
-from relokit.runtime.kexec.core_header import core_header
+from relokit.runtime.kexec.core_header import NOTES_AT, core_header
 from relokit.runtime.kexec.guest_ram import GuestRam
 from relokit.runtime.kexec.job import DEFAULT_CMDLINE, RAM_BASE
 from relokit.runtime.live import cpio
@@ -26,6 +26,8 @@ from relokit.runtime.live.userland import NEXT, NEXT_INITRD, NEXT_TREE, with_nex
 LARGEST_PAGE = 1 << 16
 """Segments are of whole pages, whatever the size of the first kernel's."""
 WINDOW_ALIGN = 2 * MIB
+NOTES = 2
+"""Of the one CPU, and of the kernel: /init fills in where they are."""
 NO_VHE = "id_aa64mmfr1.vh=0"
 """What keeps a kernel on a CPU with VHE from using it."""
 
@@ -136,11 +138,13 @@ def _next_files(job: LiveJob, inputs: LiveInputs) -> dict[str, bytes | memoryvie
 def hand_over(segments: tuple[LivePiece, ...], entry: int, *, crash: bool) -> bytes:
     """The file that /init hands to kexec_load."""
     flags = user_space.KEXEC_ARCH_AARCH64 | (user_space.KEXEC_ON_CRASH if crash else 0)
-    rows, offset = [], user_space.TABLE_SIZE
+    rows, offset, notes = [], user_space.TABLE_SIZE, 0
     for one in segments:
+        if one.kind is PayloadKind.CORE_HEADER:
+            notes = offset + NOTES_AT
         rows.append(user_space.SEGMENT.pack(offset, len(one.data), one.at, one.memory))
         offset += len(one.data)
-    head = user_space.HEADER.pack(entry, len(segments), flags, offset) + b"".join(rows)
+    head = user_space.HEADER.pack(entry, len(segments), flags, offset, notes) + b"".join(rows)
     return b"".join((head.ljust(user_space.TABLE_SIZE, b"\0"), *(one.data for one in segments)))
 
 
@@ -162,7 +166,7 @@ def _segments(
         tree = chosen.without_old(devicetree.check_dtb(inputs.dtb.content, where=inputs.dtb.where))
     else:
         tree = devicetree.virt_dtb(*ram.banks[0], regime=job.regime)
-    core = core_header(ram) if ram.crash else None
+    core = core_header(ram, NOTES) if ram.crash else None
     cmdline = job.cmdline
     if cmdline is None:
         cmdline = " ".join([DEFAULT_CMDLINE, *_regime_words(job, model)])

@@ -16,6 +16,7 @@ from relokit.runtime.found.found_machine import NO_HISTORY, found_machine
 from relokit.runtime.found.living_state import LivingKernel
 from relokit.runtime.found.loaded_image import LoadedImage, read_kimage
 from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.guest.payload import PayloadKind
 from relokit.runtime.judge.outcome import JudgedTarget, Outcome, Status
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.kimage import total_pages
@@ -160,7 +161,12 @@ class _Voyage:
         state = living.state()
         if loaded is None or state.x[0] != loaded.kimage.va:
             loaded = read_kimage(state, kernel, state.x[0])
-        given = {one.at: one.data for one in living.layout.segments}
+        given = {
+            one.at: one.data
+            for one in living.layout.segments
+            # /init has filled in where the notes are.
+            if one.kind is not PayloadKind.CORE_HEADER
+        }
         if self._load is None or self._load.changed:
             self._history = NO_HISTORY
         machine = found_machine(state, kernel, loaded, living.layout.ram, given, self._history)

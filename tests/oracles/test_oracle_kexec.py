@@ -15,6 +15,7 @@ from oracles import debian_tools
 from relokit.codegen.base.documents import document
 from relokit.codegen.base.errors import FormatError, MachineError
 from relokit.codegen.target import MIB, Regime
+from relokit.linker.elf_format import EHDR, PHDR, PT_NOTE
 from relokit.linker.kernel.kallsyms_tables import find_tables
 from relokit.linker.kernel.kernel_file import open_kernel
 from relokit.linker.kernel.opened import OpenedKernel
@@ -32,6 +33,7 @@ from support.kexecs import COMMITTED, KERNELS, NOT_JUDGED, WAYS, row, table, tro
 from support.machines import quiet
 
 DC_CIVAC, NOP = 0xD50B_7E20, 0xD503_201F
+NT_PRSTATUS = 1
 ENOSYS = struct.pack("<II", 0x9280_04A0, 0xD65F_03C0)
 """mov x0, #-38; ret."""
 
@@ -322,3 +324,37 @@ def test_debians_own_tools_kexec_by_the_recipe(kernel_6_1: Path, tmp_path: Path)
     assert [part.name for part in handover.payload] == [
         "kernel", "initrd", "device tree", "purgatory",
     ]  # fmt: skip
+
+
+class SeenError(Exception):
+    """What was to be seen was."""
+
+
+def test_a_crash_kernel_finds_the_notes_of_the_crashed_one(kernel_6_1: Path) -> None:
+    """Where the header has its PT_NOTEs is the CPU as it crashed, and what the kernel is."""
+
+    def look(memory: GuestMemory, loaded: LoadedImage) -> None:
+        [core] = [one.mem for one in loaded.kimage.segments if one.name == "ELF core header"]
+        headers = EHDR.unpack(memory.read(core, EHDR.size))[-4]
+        table = memory.read(core + EHDR.size, headers * PHDR.size)
+        notes = [one for one in PHDR.iter_unpack(table) if one[0] == PT_NOTE]
+        assert len(notes) == 2
+        for number, (_, _, at, _, pa, size, bytes_of_memory, _) in enumerate(notes):
+            assert at == pa
+            assert 0 < size == bytes_of_memory < 1 << 16
+            name_size, note_size, kind = struct.unpack("<3I", memory.read(pa, 12))
+            name = memory.read(pa + 12, name_size).rstrip(b"\0")
+            data = memory.read(pa + 12 + -(-name_size // 4) * 4, note_size)
+            if number:
+                assert (name, kind) == (b"VMCOREINFO", 0)
+                assert data.startswith(b"OSRELEASE=6.1")
+            else:
+                assert (name, kind) == (b"CORE", NT_PRSTATUS)
+                # elf_prstatus: pr_pid of /init, then x0 to x30, SP and PC: all of the kernel.
+                assert struct.unpack_from("<I", data, 32) == (1,)
+                sp, pc = struct.unpack_from("<2Q", data, 112 + 31 * 8)
+                assert min(sp, pc) >> 47 == 0x1FFFF
+        raise SeenError
+
+    with pytest.raises(SeenError):
+        run_live(LiveJob(kernel=kernel_6_1, crash=True), inputs_of(kernel_6_1), quiet, spoil=look)

@@ -22,6 +22,7 @@ def test_an_initramfs_has_a_console_and_its_program_last_what_is_handed_in() -> 
         "dev": (0o040755, b""),
         "dev/console": (0o020600, bytes((5, 1))),
         "proc": (0o040755, b""),
+        "sys": (0o040755, b""),
         "init": (0o100755, b"program"),
         "hand-over": (0o100644, b"segments"),
     }
