@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from relokit.codegen import user_space
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.target import Regime
@@ -29,6 +31,9 @@ ENTRY = 64
 """Instructions from the vectors for EL0 to those that the kernel has for itself (KPTI)."""
 ENTRIES = 64
 CACHE_LINE = 64
+PANIC_ENDS = "---[ end K"
+"""What a kernel prints when it has panicked, and waits for ever: kernel/panic.c."""
+PANIC = "Kernel panic - not syncing: "
 
 
 class Living:
@@ -52,7 +57,7 @@ class Living:
                     hint="give one that is built with CONFIG_KEXEC",
                 )
         self.memory = GuestMemory.of(layout.ram.banks)
-        self.screen = Screen()
+        self.screen = Screen(PANIC_ENDS, lambda: self.cpu.stop(StopReason.PANICKED))
         self.instructions = 0
         self._left, self._seconds = 0, job.timeout
         self.limits = Limits(max(1, int(job.boot * BOARD_SPEED)), job.timeout)
@@ -118,7 +123,14 @@ class Living:
         finally:
             self.cpu.on_exception = before
         self.count(stop)
-        return stop
+        return self._told(stop)
+
+    def _told(self, stop: Stop) -> Stop:
+        """With the kernel's own words, if it has panicked."""
+        if stop.reason is not StopReason.PANICKED:
+            return stop
+        _, found, behind = self.screen.text.partition(PANIC)
+        return replace(stop, detail=behind.splitlines()[0]) if found and behind else stop
 
     def count(self, stop: Stop) -> None:
         """What of the machine's instructions and of this kernel's time is over."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,11 @@ from relokit.runtime.live.cpio import ALIGN, DEVICE, DIRECTORY, ArchiveEntry, ar
 
 MAX_BYTES = 1 << 30
 MAX_FILES = 1 << 16
+ARCHIVES = (
+    b"070701", b"070702", b"\x1f\x8b", b"\x1f\x9e", b"BZh", b"\x5d\x00\x00", b"\xfd7zXZ",
+    b"\x89LZO", b"\x02\x21\x4c\x18", b"\x28\xb5\x2f\xfd",
+)  # fmt: skip
+"""How one begins: cpio, or what it is compressed by (init/initramfs.c, lib/decompress.c)."""
 NEXT, NEXT_INITRD, NEXT_TREE = "next", "next-initrd", "next.dtb"
 """What the next kernel is given, as files at the top of the first one's initramfs."""
 
@@ -30,9 +36,21 @@ def read_userland(path: Path) -> bytes:
             raise FormatError("no such file", where=where, hint="give a folder or a cpio archive")
         if path.stat().st_size > MAX_BYTES:
             raise _too_large(where)
-        return path.read_bytes()
+        return _checked(path.read_bytes(), where)
     except OSError as error:
         raise FormatError(f"cannot be read: {error.strerror}", where=where) from None
+
+
+def _checked(data: bytes, where: str) -> bytes:
+    """``data`` if a kernel takes it for an initramfs: it skips zeros before an archive."""
+    begin = re.search(rb"[^\0]", data)
+    if begin is None or not data.startswith(ARCHIVES, begin.start()):
+        raise FormatError(
+            "no archive that a kernel unpacks" if begin else "there is nothing in it",
+            where=where,
+            hint="give a folder, or a cpio archive (newc), compressed or not",
+        )
+    return data
 
 
 def with_next(userland: bytes, files: dict[str, bytes | memoryview]) -> bytes:

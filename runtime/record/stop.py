@@ -22,6 +22,7 @@ class StopReason(StrEnum):
     POWERED_OFF = "powered off"
     STORM = "one exception after the other"
     PRINTED = "printed what was expected"
+    PANICKED = "it panicked"
     ENGINE = "engine error"
 
 

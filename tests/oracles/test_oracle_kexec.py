@@ -358,3 +358,15 @@ def test_a_crash_kernel_finds_the_notes_of_the_crashed_one(kernel_6_1: Path) -> 
 
     with pytest.raises(SeenError):
         run_live(LiveJob(kernel=kernel_6_1, crash=True), inputs_of(kernel_6_1), quiet, spoil=look)
+
+
+def test_a_kernel_that_panics_is_told_at_once(kernel_6_1: Path, tmp_path: Path) -> None:
+    """It waits for ever behind that: not for as long as it may run."""
+    (tmp_path / "init").write_bytes(b"no program")
+    outcome = kexec(LiveJob(kernel=kernel_6_1, userland=tmp_path, plain=True))
+    assert outcome.status is Status.FAIL
+    assert reached(outcome) == []
+    why = outcome.stations[0].why or ""
+    assert why.startswith("it panicked: No working init found."), why
+    assert outcome.ended == why
+    assert outcome.instructions < 2_000_000_000

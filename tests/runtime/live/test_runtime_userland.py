@@ -61,10 +61,10 @@ def test_more_than_may_be_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (root / "sh").write_bytes(b"5678")
     archive = tmp_path / "cpio"
     for path in (root, archive):
-        archive.write_bytes(b"12345678")
+        archive.write_bytes(b"07070178")
         assert read_userland(path)
         (root / "sh").write_bytes(b"56789")
-        archive.write_bytes(b"123456789")
+        archive.write_bytes(b"070701789")
         with pytest.raises(FormatError, match="more than 0 MiB, or 5 files"):
             read_userland(path)
     (root / "sh").write_bytes(b"")
@@ -118,10 +118,10 @@ def refused(function: Callable[[Any], Any], where: str) -> Callable[[Any], Any]:
 
 def test_an_archive_is_taken_as_it_is_behind_the_next_kernel(tmp_path: Path) -> None:
     path = tmp_path / "cpio"
-    path.write_bytes(b"an archive of some kind")
+    path.write_bytes(b"070701 of some kind")
     whole = with_next(read_userland(path), {"next": b"kernel"})
-    assert whole.endswith(b"an archive of some kind")
-    own = whole.removesuffix(b"an archive of some kind")
+    assert whole.endswith(b"070701 of some kind")
+    own = whole.removesuffix(b"070701 of some kind")
     assert len(own) % 4 == 0
     assert members(own) == {"next": (0o100644, b"kernel")}
 
@@ -133,3 +133,28 @@ def test_what_is_no_user_space_is_refused(tmp_path: Path) -> None:
         read_userland(tmp_path / "nothing")
     with pytest.raises(MachineError, match="cmdline with userland"):
         LiveJob(kernel=tmp_path, userland=tmp_path, cmdline="quiet")
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "there is nothing in it"),
+        (bytes(4096), "there is nothing in it"),
+        (b"hello, world", "no archive that a kernel unpacks"),
+        (b"070707" + bytes(70), "no archive that a kernel unpacks"),
+        (bytes(512) + b"\x7fELF", "no archive that a kernel unpacks"),
+    ],
+)
+def test_a_file_that_no_kernel_unpacks_is_refused(tmp_path: Path, data: bytes, why: str) -> None:
+    path = tmp_path / "userland"
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match=why):
+        read_userland(path)
+
+
+@pytest.mark.parametrize("before", [0, 1, 512])
+@pytest.mark.parametrize("magic", userland.ARCHIVES)
+def test_archives_are_taken_as_they_are(tmp_path: Path, magic: bytes, before: int) -> None:
+    path = tmp_path / "userland"
+    path.write_bytes(bytes(before) + magic + b"rest")
+    assert read_userland(path) == path.read_bytes()
