@@ -33,14 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _dispatch(arguments)
     except KeyboardInterrupt as interrupt:
         if own_process:
-            # We are on the way out already: a second Ctrl-C could only garble that.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            # We are on the way out already: a second signal could only garble that. Ignored, not
+            # blocked: a library's threads block nothing, and of handlers the interpreter puts
+            # back the default before it ends.
+            for each in _LEAVING:
+                signal.signal(each, signal.SIG_IGN)
         if sys.stderr is not None and sys.stderr.isatty():
             print(file=sys.stderr)
         number = interrupt.args[0] if interrupt.args else signal.SIGINT
-        if _told:
-            # The interpreter puts the handlers away before it ends.
-            signal.pthread_sigmask(signal.SIG_BLOCK, _LEAVING)
         return _report(RelokitError("interrupted"), as_json, EXIT_SIGNAL + int(number))
     except RelokitError as error:
         code = EXIT_NO_ANSWER if isinstance(error, NativeCrashError) else EXIT_USAGE

@@ -23,6 +23,11 @@ START = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     "from relokit.cli.main import main; raise SystemExit(main())"
 )
+# As a library's threads (numpy's) do, this one blocks no signal.
+START_WITH_A_THREAD = (
+    "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    + START
+)
 DEADLINE = 120.0
 """Seconds for a process to end before the test is given up."""
 LOOKS = 2000
@@ -32,12 +37,12 @@ LOOKS = 2000
 class Relokit:
     """A relokit that runs, its standard error on a terminal."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, start: str = START) -> None:
         self.mark = f"RELOKIT_TEST={uuid.uuid4()}"
         name, value = self.mark.split("=")
         self.terminal, theirs = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", START, *arguments],
+            [sys.executable, "-c", start, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=theirs,
@@ -90,9 +95,9 @@ class Relokit:
 
 
 @contextlib.contextmanager
-def running(*arguments: str) -> Iterator[Relokit]:
+def running(*arguments: str, start: str = START) -> Iterator[Relokit]:
     """Start ``relokit arguments``."""
-    started = Relokit(*arguments)
+    started = Relokit(*arguments, start=start)
     try:
         yield started
     finally:
@@ -180,6 +185,19 @@ def test_told_twice_to_end_it_ends_once(
         assert "KeyboardInterrupt" not in relokit.shown
         assert none_left(relokit)
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_told_again_until_it_has_ended_it_ends_as_told_first(number: int) -> None:
+    with running("run", "--size", "256M", start=START_WITH_A_THREAD) as relokit:
+        relokit.wait_for("Scattering")
+        while relokit.process.poll() is None:
+            relokit.process.send_signal(number)
+            relokit.read(0.001)
+        assert relokit.end(number)[0] == 128 + number
+        assert relokit.shown.count("relokit: interrupted") == 1
+        assert "ignored" not in relokit.shown
+        assert none_left(relokit)
 
 
 def test_killed_parent_takes_its_children_along() -> None:
