@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from relokit.codegen.base.bits import round_up
+from relokit.codegen.base.bits import MASK64, round_up
 from relokit.codegen.object import Object, SectionFlag, SectionType
 from relokit.linker.elf_format import PAGE
-from relokit.linker.link.sections import Output
-from relokit.linker.script.statements import Assignment, InputSections
+from relokit.linker.link.sections import Output, stays_empty
 
 _STACK, _PROPERTY = ".note.GNU-stack", ".note.gnu.property"
 
@@ -24,33 +23,35 @@ def stack_headers(objects: Sequence[Object]) -> int:
 
 def why_unknown(outputs: Sequence[Output]) -> str | None:
     """What of ``outputs`` has headers by rules that are not known; None if nothing has."""
-    placed = _placed(outputs)
-    if any(one.lma != one.vma for one in placed):
-        return "load addresses of their own"
-    if any(one.statement.name == _PROPERTY for one in placed):
+    if any(one.statement.name == _PROPERTY for one in _there(outputs)):
         return _PROPERTY
-    if any(_stays(one) for one in outputs):
-        return "an empty section that stays for what the script does in it"
     return None
 
 
-def _stays(output: Output) -> bool:
-    """Whether GNU ld has it though it is empty, as one that has or has not a header."""
-    body = output.statement.body
-    named = any(
-        isinstance(one, Assignment) or (isinstance(one, InputSections) and one.keep) for one in body
-    )
-    return output.alloc and not output.size and bool(output.items) and named
+def first_guess(outputs: Sequence[Output], stack: int) -> int:
+    """The headers that GNU ld begins with: two PT_LOADs, and what needs no addresses.
+
+    Of several counts that agree with the addresses that follow from them it has the one that it
+    comes to from here.
+    """
+    return 2 + _notes(_there(outputs), placed=False) + stack
 
 
 def count_headers(outputs: Sequence[Output], stack: int) -> int:
     """The headers of ``outputs`` where they are now: PT_LOADs, PT_NOTEs, and ``stack`` if any."""
-    placed = _placed(outputs)
-    return _loads(placed) + _notes(placed) + stack if placed else 0
+    there = _there(outputs)
+    return _loads(sorted(there, key=_order)) + _notes(there, placed=True) + stack if there else 0
 
 
-def _placed(outputs: Sequence[Output]) -> list[Output]:
-    return sorted((one for one in outputs if one.alloc and one.size), key=lambda one: one.vma)
+def _there(outputs: Sequence[Output]) -> list[Output]:
+    """Those that GNU ld has, in the script's order: one that stays empty, too."""
+    return [one for one in outputs if one.alloc and (one.size or (one.pieces and stays_empty(one)))]
+
+
+def _order(output: Output) -> tuple[int, int, bool, int]:
+    """What is not stored stands behind the others, unless it is empty."""
+    cleared = output.type is SectionType.NOBITS
+    return output.lma, output.vma, cleared and output.size > 0, 0 if cleared else output.size
 
 
 def _loads(placed: Sequence[Output]) -> int:
@@ -65,26 +66,30 @@ def _loads(placed: Sequence[Output]) -> int:
 
 def _begins(last: Output, output: Output, writable: bool) -> bool:
     """Whether a segment ends with ``last``, and ``output`` begins the next one."""
-    end = last.vma + last.size
-    if output.vma < end:
+    if (last.lma - last.vma - output.lma + output.vma) & MASK64:
         return True
-    if round_up(end, PAGE) < output.vma // PAGE * PAGE:
+    end = last.lma + last.size
+    if output.lma < end:
+        return True
+    if (end - 1) // PAGE == output.lma // PAGE:
+        return False
+    if round_up(end, PAGE) + PAGE <= output.lma:
         return True
     unlike = not writable and bool(output.flags & SectionFlag.WRITE)
     stored_behind = last.type is SectionType.NOBITS and output.type is not SectionType.NOBITS
-    return (unlike or stored_behind) and (end - 1) // PAGE != output.vma // PAGE
+    return unlike or stored_behind
 
 
-def _notes(placed: Sequence[Output]) -> int:
+def _notes(outputs: Sequence[Output], *, placed: bool) -> int:
     """Notes one behind the other have one header, if they are aligned alike."""
     count = 0
     last: Output | None = None
-    for output in placed:
+    for output in outputs:
         note = output.type is SectionType.NOTE
         if note and not (
             last is not None
             and last.align == output.align
-            and round_up(last.vma + last.size, output.align) == output.vma
+            and (not placed or round_up(last.lma + last.size, output.align) == output.lma)
         ):
             count += 1
         last = output if note else None

@@ -14,8 +14,8 @@ from relokit.codegen.base.errors import LinkError
 from relokit.codegen.object import ABSOLUTE, SectionFlag, SectionType
 from relokit.codegen.source import Unit
 from relokit.linker.elf_format import EHDR, PHDR
-from relokit.linker.link.headers import count_headers, why_unknown
-from relokit.linker.link.regions import RegionState
+from relokit.linker.link.headers import count_headers, first_guess, why_unknown
+from relokit.linker.link.regions import RegionState, region_of
 from relokit.linker.link.sections import (
     MAX_SECTION,
     MAX_SECTION_ALIGN,
@@ -72,7 +72,7 @@ class Layout:
         # next if the location counter was assigned since.
         self.near: dict[str, tuple[int, int | None]] = {}
         self._previous: dict[str, Value] = {}
-        self._pass = 0
+        self._pass = self._header_count = 0
         self._forward = False
         self._fault: tuple[int, str] | None = None
         self._line = 0
@@ -120,6 +120,8 @@ class Layout:
 
     def _walk(self, number: int) -> None:
         self._pass = number
+        count = count_headers if number > 1 else first_guess
+        self._header_count = count(self.outputs, self._stack_headers)
         self._previous, self.values = self.values, {}
         self._forward = False
         self._fault = None
@@ -206,7 +208,7 @@ class Layout:
 
     def _place(self, index: int, output: Output) -> None:
         statement = output.statement
-        region = self._region(output)
+        region = region_of(output, self._regions, self.source)
         before = self.dot
         begun = before if self._start is None else self._start
         if statement.region is not None:
@@ -217,7 +219,6 @@ class Layout:
         output.align = align = self._align_of(output)
         # What is not allocated is walked as if it were, and takes no room.
         if statement.address is not None:
-            # GNU ld: ALIGN() counts here, what the input sections ask for does not.
             self.dot = before if self._strayed is None else self._strayed
             address = absolute(self, statement.address.evaluate(self))
             start = align_up(address, self._power(statement.align))
@@ -303,30 +304,6 @@ class Layout:
             dot = at + piece.section.size
         self.dot = dot
 
-    def _region(self, output: Output) -> RegionState:
-        statement = output.statement
-        for name in (statement.region, output.load_region):
-            if name is not None and name not in self._regions:
-                raise script_error(
-                    self.source,
-                    statement.line,
-                    f"no memory region {name}",
-                    "describe it under MEMORY",
-                )
-        if (
-            statement.region is None
-            and output.alloc
-            and self.script.regions
-            and statement.address is None
-        ):
-            raise script_error(
-                self.source,
-                statement.line,
-                f"no memory region for section {statement.name}",
-                "with MEMORY, every section names its region (>name) or its address",
-            )
-        return self._regions[statement.region]
-
     def _load_address(self, output: Output, region: RegionState, before: int) -> int:
         """PA of ``output``; ``before`` is the address that it was rounded up from."""
         statement = output.statement
@@ -343,14 +320,21 @@ class Layout:
                 # What the address was rounded up by, not rounding of its own.
                 return current + output.vma - before
             # GNU ld aligns as for the address where both come from one region.
-            same = output.load_region == statement.region
-            return align_up(current, output.align if same else self._power(statement.align))
-        return region.load_address(output)
+            if output.load_region != statement.region:
+                return align_up(current, self._power(statement.align))
+            return align_up(current, self._aligned_to(output))
+        return region.load_address(output, self._aligned_to(output))
+
+    def _aligned_to(self, output: Output) -> int:
+        """What an address is rounded up to: of a section that is given one, ALIGN() alone."""
+        statement = output.statement
+        return output.align if statement.address is None else self._power(statement.align)
 
     def _account(self, output: Output, region: RegionState) -> None:
         statement = output.statement
         taken = [(region, output.vma)] if statement.region is not None else []
-        if output.load_region is not None and output.type is not SectionType.NOBITS:
+        apart = output.load_region not in (None, statement.region)
+        if output.load_region is not None and apart and output.type is not SectionType.NOBITS:
             taken.append((self._regions[output.load_region], output.lma))
         for state, start in taken:
             problem = state.take(statement.name, start, output.size)
@@ -438,7 +422,7 @@ class Layout:
             self._forward = True  # it depends on where sections come to lie
             if unknown := why_unknown(self.outputs):
                 self.fault(f"SIZEOF_HEADERS with {unknown}: describe the headers in PHDRS")
-            count = count_headers(self.outputs, self._stack_headers)
+            count = self._header_count
         return EHDR.size + count * PHDR.size
 
     def region_fact(self, fact: str, name: str) -> int:

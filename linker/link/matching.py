@@ -119,6 +119,7 @@ def distribute(
         seen.add(statement.name)
         index = DISCARDED if discard else len(outputs)
         items: list[Item] = []
+        kept = False
         for item in statement.body:
             if not isinstance(item, InputSections):
                 items.append(item)
@@ -135,9 +136,10 @@ def distribute(
                     piece.output = index
                 free = [piece for piece in free if piece.output == NOWHERE]
                 items.append(taken)
+                kept |= item.keep
         if not discard:
             before = outputs[-1] if outputs else None
-            output = Output(statement, items, _load_region(statement, before))
+            output = Output(statement, items, _load_region(statement, before), kept)
             if not output.pieces and takes(statement, ".got") and items:
                 raise script_error(
                     source,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.source import Unit
 from relokit.linker.link.sections import Output
+from relokit.linker.script.expression import align_up
+from relokit.linker.script.statements import script_error
 
 
 @dataclass(slots=True)
@@ -20,14 +25,17 @@ class RegionState:
     current: int
     last: Output | None = None
 
-    def load_address(self, output: Output) -> int:
-        """PA of an output section that asks for none: at the VA-PA distance of the last one."""
+    def load_address(self, output: Output, align: int) -> int:
+        """PA of an output section that asks for none: at the VA-PA distance of the last one.
+
+        It is rounded up to ``align`` bytes, as the address is.
+        """
         last = self.last
         if last is None:
             return output.vma
         if output.vma < last.vma and output.size and output.vma + output.size <= last.vma:
             return output.vma
-        return (output.vma + last.lma - last.vma) & MASK64
+        return align_up((output.vma + last.lma - last.vma) & MASK64, align) & MASK64
 
     def remember(self, output: Output, dot: int) -> None:
         """Note the section whose VA-PA distance the next one takes over, when GNU ld does.
@@ -52,3 +60,27 @@ class RegionState:
         if start < self.origin:
             return f"section {section} at {start:#x} lies before region {self.name}"
         return None
+
+
+def region_of(
+    output: Output, regions: Mapping[str | None, RegionState], source: Unit
+) -> RegionState:
+    """The region whose addresses ``output`` takes; LinkError without one where MEMORY has some.
+
+    ``regions`` are those of MEMORY, and what has no name.
+    """
+    statement = output.statement
+    for name in (statement.region, output.load_region):
+        if name is not None and name not in regions:
+            raise script_error(
+                source, statement.line, f"no memory region {name}", "describe it under MEMORY"
+            )
+    homeless = statement.region is None and statement.address is None
+    if homeless and output.alloc and len(regions) > 1:
+        raise script_error(
+            source,
+            statement.line,
+            f"no memory region for section {statement.name}",
+            "with MEMORY, every section names its region (>name) or its address",
+        )
+    return regions[statement.region]

@@ -12,7 +12,15 @@ from dataclasses import field
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import Object, Section, SectionFlag, SectionType, SourceLine
-from relokit.linker.script.expression import Dot, Number, binary
+from relokit.linker.script.expression import (
+    AlignHere,
+    Binary,
+    Dot,
+    Expression,
+    Number,
+    Ternary,
+    Unary,
+)
 from relokit.linker.script.statements import Assertion, Assignment, Data, Fill, OutputSection
 
 MAX_SECTION = 1 << 30
@@ -26,8 +34,6 @@ EXEC = int(SectionFlag.EXEC)
 
 NOWHERE = -1
 DISCARDED = -2
-
-_DOT_PLUS_0 = binary("+", Dot(), Number(0))
 
 
 @dataclass(slots=True, eq=False)
@@ -90,11 +96,15 @@ Item = list[Piece] | Assignment | Assertion | Data | Fill
 
 @dataclass(slots=True, eq=False)
 class Output:
-    """An output section under way. ``gaps`` and ``data`` hold offsets in bytes."""
+    """An output section under way. ``gaps`` and ``data`` hold offsets in bytes.
+
+    ``kept``: there is input that the script has in KEEP.
+    """
 
     statement: OutputSection
     items: list[Item]
     load_region: str | None = None
+    kept: bool = False
     type: SectionType = SectionType.NOBITS
     flags: SectionFlag = SectionFlag.ALLOC | SectionFlag.WRITE
     vma: int = 0
@@ -139,17 +149,48 @@ def classify(output: Output) -> None:
         output.type = SectionType.PROGBITS
 
 
-def moves_dot(output: Output) -> bool:
-    """Whether a section assigns the location counter, ``. += 0`` left aside."""
-    return any(
-        isinstance(item, Assignment) and item.name == "." and item.value != _DOT_PLUS_0
+def stays_empty(output: Output) -> bool:
+    """Whether GNU ld has the section though it is empty.
+
+    So it has where input is to be kept, or the location counter is assigned what may be something.
+    """
+    return output.kept or any(
+        isinstance(item, Assignment) and item.name == "." and not _is_nothing(item.value)
         for item in output.items
     )
 
 
+def _is_nothing(value: Expression) -> bool:
+    """What may be assigned to the counter of an empty section that GNU ld leaves out.
+
+    Where that stays empty, it is 0, ``. + 0`` or ``ALIGN(. != 0 ? x : 1)``.
+    """
+    match value:
+        case Binary("+", Dot(), added):
+            return _is_constant(added)
+        case AlignHere(Ternary(Binary("!=", Dot(), zero), _, one)):
+            return _is_number(zero, 0) and _is_number(one, 1)
+    return _is_constant(value)
+
+
+def _is_number(value: Expression, number: int) -> bool:
+    return isinstance(value, Number) and value.value == number
+
+
+def _is_constant(value: Expression) -> bool:
+    match value:
+        case Number():
+            return True
+        case Unary(_, operand):
+            return _is_constant(operand)
+        case Binary(_, left, right):
+            return _is_constant(left) and _is_constant(right)
+    return False
+
+
 def marks_place(output: Output, provided: frozenset[str]) -> bool:
-    """Whether an empty section moves the walk: any assignment but ``. += 0`` does in GNU ld."""
-    return moves_dot(output) or any(
+    """Whether an empty section moves the walk: one that stays does, or that assigns a symbol."""
+    return stays_empty(output) or any(
         isinstance(item, Assignment)
         and item.name != "."
         and not (item.provide and item.name not in provided)

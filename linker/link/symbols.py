@@ -22,7 +22,7 @@ from relokit.codegen.object import (
 )
 from relokit.linker.image import ImageSymbol
 from relokit.linker.link.layout import Layout
-from relokit.linker.link.sections import Output, Piece, moves_dot, now_at, place_of
+from relokit.linker.link.sections import Output, Piece, now_at, place_of, stays_empty
 from relokit.linker.script.statements import Script
 
 
@@ -217,7 +217,7 @@ class Symbols:
         behind = [
             index
             for index, output in enumerate(self._outputs)
-            if output.alloc and index > last and (output.size or moves_dot(output))
+            if output.alloc and index > last and (output.size or stays_empty(output))
         ]
         if following is None:
             chosen = last if last >= 0 else next(iter(behind), None)

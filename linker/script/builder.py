@@ -146,6 +146,7 @@ class Builder(ExpressionBuilder):
     def assign(self, items: Children) -> Assignment:
         name, operator, value = items
         target = _symbol(name)
+        operator = str(operator)
         if operator != "=":
             value = within(name.line, binary, operator[:-1], expression_named(target), value)
         return Assignment(name.line, target, value, _alias(value))
@@ -252,7 +253,6 @@ class Builder(ExpressionBuilder):
     fill = at
 
     def align(self, items: Children) -> _Alignment:
-        """The parts, in any order; the last of a kind counts, as in GNU ld."""
         alignment = _Alignment()
         for item in items:
             if isinstance(item, _Alignment):

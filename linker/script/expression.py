@@ -302,8 +302,8 @@ ARITHMETIC: dict[str, Callable[[int, int], int]] = {
     "*": lambda a, b: a * b,
     "/": _divide,
     "%": _remainder,
-    "<<": lambda a, b: a << b if b < 64 else 0,
-    ">>": lambda a, b: a >> b if b < 64 else 0,
+    "<<": lambda a, b: a << b,
+    ">>": lambda a, b: a >> b,
     "&": lambda a, b: a & b,
     "|": lambda a, b: a | b,
 }
@@ -350,6 +350,10 @@ def combine(scope: Scope, operator: str, left: Value, right: Value) -> Value:
         return (section, SELECTING[operator](a, b))
     if operator in "/%" and not b:
         scope.fault("division by zero")
+        return (section, 0)
+    if operator in ("<<", ">>") and b > 63:
+        # C does not say what GNU ld makes of that.
+        scope.fault(f"a shift by {b} bits: a value has 64")
         return (section, 0)
     if same:
         section = ABSOLUTE if scope.section == ABSOLUTE else NUMBER

@@ -5,6 +5,7 @@ Imported only when a script is parsed: it needs lark.
 
 from __future__ import annotations
 
+from re import fullmatch
 from typing import Any
 
 from lark import Token, Transformer
@@ -33,6 +34,14 @@ from relokit.linker.script.expression import (
     node_shape,
 )
 from relokit.linker.script.statements import ScriptError
+from relokit.linker.script.words import (
+    LIKE_A_NUMBER,
+    NO_PART,
+    NOT_CARRIED_OUT,
+    WHERE_LISTED,
+    WORDS,
+    WORDS_OF_BODIES,
+)
 
 CONSTANTS = {"MAXPAGESIZE": PAGE, "COMMONPAGESIZE": PAGE}
 SUFFIXES = {"k": 1024, "m": 1024 * 1024}
@@ -43,11 +52,15 @@ Children = list[Any]
 class ExpressionBuilder(Transformer[Token, Any]):
     """One method a production of an expression; names come without their quotes."""
 
-    def _without_quotes(self, token: Token) -> Token:
-        return token.update(value=unquoted(token))
+    def _name(self, token: Token) -> Token:
+        return _named(token, WORDS)
+
+    def _word(self, token: Token) -> Token:
+        return _named(token, WORDS_OF_BODIES)
 
     # Called by the names of the grammar's terminals.
-    NAME = OUTNAME = WORD = _without_quotes
+    NAME = OUTNAME = _name
+    WORD = _word
 
     def number(self, items: Children) -> Number:
         return _number(items[0])
@@ -140,6 +153,19 @@ def within(line: int, build: Any, *arguments: Any) -> Expression:
 
 def expression_named(text: str) -> Expression:
     return Dot() if text == "." else Name(text, frozenset((text,)))
+
+
+def _named(token: Token, reserved: frozenset[str]) -> Token:
+    """The token without its quotes; one that has none is no word or number of GNU ld's."""
+    text = str(token)
+    hint = f'if it is a name, put it in quotes: "{text}"'
+    if text in reserved and text in NOT_CARRIED_OUT:
+        raise ScriptError(token.line, f"{text} {NO_PART}", hint=f"{hint}; {WHERE_LISTED}")
+    if text in reserved:
+        raise ScriptError(token.line, f"{text} is a word of the script language", hint=hint)
+    if reserved is WORDS and fullmatch(LIKE_A_NUMBER, text):
+        raise ScriptError(token.line, f"GNU ld may read {text} as a number", hint=hint)
+    return token.update(value=unquoted(token))
 
 
 def unquoted(token: Token) -> str:

@@ -9,23 +9,14 @@ from typing import TYPE_CHECKING
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.source import Unit
 from relokit.linker.script.statements import DISCARD, Script, ScriptError, line_text, place
+from relokit.linker.script.words import NO_PART, NOT_CARRIED_OUT, WHERE_LISTED
 
 if TYPE_CHECKING:
     from lark.exceptions import UnexpectedInput
 
 MAX_TEXT = 256 * 1024
-
-# Words of GNU ld's language that relokit knows and does not carry out.
-_REFUSED = (
-    "AFTER AS_NEEDED BEFORE BLOCK COPY CREATE_OBJECT_SYMBOLS "
-    "DATA_SEGMENT_ALIGN DATA_SEGMENT_END DATA_SEGMENT_RELRO_END DSECT EXTERN "
-    "FORCE_COMMON_ALLOCATION GROUP INCLUDE INFO INHIBIT_COMMON_ALLOCATION INPUT INSERT "
-    "INPUT_SECTION_FLAGS LD_FEATURE NEXT NOCROSSREFS_TO ONLY_IF_RO "
-    "ONLY_IF_RW OUTPUT OVERLAY READONLY REGION_ALIAS SEARCH_DIR SEGMENT_START "
-    "STARTUP TARGET "
-    "TYPE VERSION"
-)
-REFUSED_WORDS = frozenset(_REFUSED.split())
+GLUED = r"\A[\w.$~?-]+(?:[-+*/&|<>]*[=:,][\w.$]*|/\*)"
+"""A name and an operator, a comma or a comment, with no space between."""
 
 
 def parse_script(script: Unit) -> Script:
@@ -76,15 +67,17 @@ def _syntax_fault(text: str, error: UnexpectedInput) -> ScriptError:
     here = search(r"\A\w*", text[at : at + 80])
     statement = split(r"[;{}]", text[max(0, at - 200) : at])[-1] + (here[0] if here else "")
     for word in findall(r"\w+", statement):
-        if word in REFUSED_WORDS:
-            return ScriptError(
-                line,
-                f"{word} is not part of this script language",
-                column=column,
-                hint="docs/ldscript.md lists what is",
-            )
+        if word in NOT_CARRIED_OUT:
+            return ScriptError(line, f"{word} {NO_PART}", column=column, hint=WHERE_LISTED)
     if text.startswith("/*", at):
         return ScriptError(line, "a comment that does not end", column=column)
+    if glued := search(GLUED, text[at : at + 80]):
+        return ScriptError(
+            line,
+            f"{glued[0]!r} is one name to GNU ld",
+            column=column,
+            hint="put a space between",
+        )
     if at >= len(text.rstrip()):
         got = "the end of the script"
     else:
@@ -122,6 +115,8 @@ _TERMINALS = {
     "REGION_FACT": "ORIGIN, LENGTH",
     "_ORIGIN": "ORIGIN",
     "_LENGTH": "LENGTH",
+    "_COMMA": "','",
+    "ASSIGN_WITHIN": "an assignment operator with a space behind it",
     "ATTRIBUTES": "region attributes",
     "SORT": "SORT",
     "DISCARD": DISCARD,
