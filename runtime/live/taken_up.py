@@ -53,7 +53,8 @@ UNKNOWN = {
     "history": "what was done to caches before the snapshot",
     "firmware": "what it had set up: registers are as the kernel left them",
 }
-VHE_FIELD, GRANULE_16K = 8, 20
+VHE_FIELD, VA_RANGE, GRANULE_16K, GRANULE_4K = 8, 16, 20, 28
+LPA2_4K = 1
 
 
 def take_up(
@@ -148,7 +149,7 @@ def state_of(snapshot: Snapshot, memory: GuestMemory) -> State:
         pc=own["PC"],
         x=tuple(own[f"X{number}"] for number in range(31)),
         system=_carried(snapshot.left_by, el, regime),
-        cpu_bits=CPU_BITS,
+        cpu_bits=_cpu_bits(own),
         cache_line=_cache_line(own),
         pstate=own["CPSR"] & PSTATE,
     )
@@ -174,6 +175,13 @@ def _model(own: Mapping[str, int], regime: Regime) -> str:
     granule = own.get("ID_AA64MMFR0_EL1", 0) >> GRANULE_16K & 0xF
     vhe = own.get("ID_AA64MMFR1_EL1", 0) >> VHE_FIELD & 0xF
     return "max" if regime is Regime.VHE or granule or vhe else "a72"
+
+
+def _cpu_bits(own: Mapping[str, int]) -> int:
+    """52 for a CPU with LPA2 for the pages that it uses, or LVA: the engine has them together."""
+    wide = own.get("ID_AA64MMFR2_EL1", 0) >> VA_RANGE & 0xF
+    granule = own.get("ID_AA64MMFR0_EL1", 0) >> GRANULE_4K & 0xF
+    return 52 if wide or granule == LPA2_4K else CPU_BITS
 
 
 def _cache_line(own: Mapping[str, int]) -> int:

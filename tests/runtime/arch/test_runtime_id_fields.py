@@ -25,3 +25,13 @@ def test_only_what_is_more_is_named() -> None:
 def test_what_nobody_told_is_no_promise() -> None:
     assert list(promised({}, OWN.__getitem__)) == []
     assert list(promised(OWN, OWN.__getitem__)) == []
+
+
+def test_code_that_leaves_maintenance_out_is_a_promise_of_ctr() -> None:
+    # A Neoverse N1 has IDC and DIC; fields that have a sign (no FP is 15) are none.
+    told = {"CTR_EL0": 0xB444_C004, "ID_AA64PFR0_EL1": 0xFF_0000, "ID_AA64PFR1_EL1": 1 << 24}
+    own = {"CTR_EL0": 0x8444_C004, "ID_AA64PFR0_EL1": 0, "ID_AA64PFR1_EL1": 0}
+    assert list(promised(told, own.__getitem__)) == [
+        "ID_AA64PFR1_EL1.SME = 1",
+        "CTR_EL0.IDC/DIC = 11",
+    ]
