@@ -35,6 +35,8 @@ TOGETHER = 8
 """Cells of one target in one request, at most: to carry one costs a tenth of what a cell does."""
 EACH = 8
 """Requests that each worker gets at least, if there are so many cells: all end at one time."""
+ERROR = "matrix.error"
+"""The rule of a cell that could not be built or set up."""
 AHEAD = 8
 """Requests a room may be ahead of the one that is reported next, so that a slow one holds up none.
 """
@@ -261,7 +263,7 @@ def _broken(cell: Cell, error: RelokitError, seconds: float) -> CellResult:
     """A cell that came to no verdict: what was in the way is its finding."""
     crashed = isinstance(error, NativeCrashError)
     finding = Finding(
-        rule="matrix.crash" if crashed else "matrix.error",
+        rule="matrix.crash" if crashed else ERROR,
         message=error.message,
         place=error.where,
         notes=tuple(note for note in (error.text, error.hint) if note),
@@ -278,6 +280,8 @@ def _broken(cell: Cell, error: RelokitError, seconds: float) -> CellResult:
 def _in_short(findings: tuple[Finding, ...]) -> str:
     # A warning may be told before the error that fails the cell.
     worst = next((finding for finding in findings if finding.is_error), findings[0])
-    first = f"{worst.rule}: {worst.message}"
+    # What ran has its place in the finding; what did not, has nothing else to be known by.
+    at = f"{worst.place}: " if worst.place and worst.rule == ERROR else ""
+    first = f"{worst.rule}: {at}{worst.message}"
     more = len(findings) - 1
     return f"{first} (and {more} more)" if more else first

@@ -20,7 +20,7 @@ MACHINE = (
 )  # fmt: skip
 """Parameters of what is moved, from where to where, on what CPU."""
 _LAYOUT = ("layout", "layout_from")
-_WITH_RESULTS = ("run", "matrix")
+_WITH_RESULTS = ("run", "kexec", "judge", "matrix", "mutate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ IDLE_OPTIONS = (
         "--format {form} has no times: leave {flag} out",
     ),
     IdleOption(
-        ("run",),
+        ("run", "kexec", "judge"),
         lambda given: given["form"] is not None and given["output"] is None,
         ("verbose",),
         "--format has what each rule answered: leave {flag} out",

@@ -138,7 +138,10 @@ ALLOWED = {
         "runtime.timing.*, runtime.kexec, runtime.live, runtime.campaign, runtime.judge, "
         "runtime.judge.rules, runtime.show, runtime.behaviour, runtime.mutation, cli.pages"
     ),
-    "cli.results": "relokit, codegen.base, runtime.judge, runtime.judge.rules, cli.terminal",
+    "cli.results": (
+        "relokit, mutation, codegen.base, diffing.kernels, diffing.routines, runtime.live, "
+        "runtime.judge, runtime.judge.rules, runtime.behaviour, runtime.mutation, cli.terminal"
+    ),
     "cli": (
         "relokit, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, "
         "runtime.campaign, cli.terminal, cli.results"

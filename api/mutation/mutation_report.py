@@ -143,9 +143,14 @@ class Campaign:
         """Of these, how many were known already."""
         return sum(one.taken for one in self._tried)
 
+    @property
+    def tried(self) -> tuple[Tried, ...]:
+        """What has a result, in the order of the targets and their mutants."""
+        return tuple(sorted(self._tried, key=self._order()))
+
     def report(self, *, interrupted: bool = False) -> MutationReport:
         """All there is to say so far."""
-        tried = sorted(self._tried, key=self._order())
+        tried = self.tried
         killed = [one.result for one in tried if one.result.status is MutantStatus.KILLED]
         survivors = tuple(_left(one) for one in tried if _ended(one, MutantStatus.SURVIVED))
         unanswered = tuple(_left(one) for one in tried if _ended(one, MutantStatus.NO_ANSWER))
@@ -199,7 +204,7 @@ def _left(one: Tried) -> Left:
         mutant.operator,
         mutant.place,
         mutant.text,
-        _citation(one),
+        citation_of(one),
         result.likeness,
         result.warnings,
         result.not_judged,
@@ -214,7 +219,7 @@ def _rows(tried: Sequence[Tried], kind: Callable[[Tried], K]) -> Iterator[tuple[
     return ((name, _row(ones)) for name, ones in kinds.items())
 
 
-def _citation(one: Tried) -> str | None:
+def citation_of(one: Tried) -> str | None:
     """What says that a survivor is no mistake, if it is one that the model cannot tell either."""
     if one.result.status is not MutantStatus.SURVIVED:
         return None
@@ -226,13 +231,13 @@ def _citation(one: Tried) -> str | None:
 def _row(tried: Sequence[Tried]) -> MutantRow:
     counts = Counter(one.result.status for one in tried)
     survived = [one for one in tried if one.result.status is MutantStatus.SURVIVED]
-    different = [one for one in survived if _citation(one) is None]
+    different = [one for one in survived if citation_of(one) is None]
     return MutantRow(
         killed=counts[MutantStatus.KILLED],
         right=sum(one.result.place in RIGHT for one in tried),
         survived=counts[MutantStatus.SURVIVED],
         no_answer=counts[MutantStatus.NO_ANSWER],
         equivalent=len(survived) - len(different),
-        harmless=sum(bool(one.result.warnings) for one in survived if _citation(one)),
+        harmless=sum(bool(one.result.warnings) for one in survived if citation_of(one)),
         warned=sum(bool(one.result.warnings) for one in different),
     )

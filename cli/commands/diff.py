@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,14 @@ from relokit.cli.exit_codes import EXIT_NO_ANSWER
 from relokit.cli.idle import refuse_idle
 from relokit.cli.lists import Several
 from relokit.cli.once import Command
-from relokit.cli.options import cache_option, json_option
+from relokit.cli.options import RESULT_FORMATS, cache_option, json_option
 from relokit.cli.parameters import CountParam, OutputFile
 from relokit.cli.terminal.output import emit, json_text, plain
 from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
 from relokit.codegen.target import PAGE_SIZES, Regime, parse_page_size
 
 if TYPE_CHECKING:
+    from relokit.cli.results.result_cases import ResultSet
     from relokit.diff_machines import DiffMachine
     from relokit.diffing.instructions.normalise import Aspect
     from relokit.diffing.routines.classify import ChangeKind
@@ -30,7 +31,7 @@ KINDS = (
     "barrier", "cache", "tlb", "system", "memory", "control", "arithmetic", "hint", "data",
 )  # fmt: skip
 ASPECTS = ("addresses", "registers", "padding", "encodings", "fields")
-FORMATS = ("auto", "unified", "side", "html")
+FORMATS = ("auto", "unified", "side", "html", *RESULT_FORMATS)
 
 HELP = """Compare machine code: what changed, and what it is about.
 
@@ -58,7 +59,8 @@ relokit diff --series page=16k --format html -o series.html
     type=click.Choice(FORMATS),
     default="auto",
     show_default=True,
-    help="As diff -u, side by side, or one page for a browser; auto is side by side on a terminal.",
+    help="As diff -u, side by side, or one page for a browser; auto is side by side on a terminal. "
+    "Or results for CI (docs/ci.md).",
 )
 @click.option(
     "-o",
@@ -175,6 +177,10 @@ def _series(
     found = SeriesDiff(tuple(steps))
     if shape == "json":
         _put(json_text(found), output)
+    elif shape in RESULT_FORMATS:
+        from relokit.cli.results.diff_results import series_results
+
+        _put(_results(series_results, shape, found), output)
     elif shape == "html":
         from relokit.cli.pages.series_page import series_page
 
@@ -200,6 +206,10 @@ def _whole(
     if shape == "json":
         # Tens of megabytes, if they were indented.
         _put(json_text(found, indent=None), output)
+    elif shape in RESULT_FORMATS:
+        from relokit.cli.results.diff_results import whole_results
+
+        _put(_results(whole_results, shape, found), output)
     else:
         from relokit.cli.terminal.diff_overview import overview
 
@@ -235,6 +245,10 @@ def _shown(found: Diff, behaviour: BehaviourDiff | None, shape: str, output: Pat
         from relokit.executed_diffs import ExecutedDiff
 
         return json_text(ExecutedDiff(found, behaviour))
+    if shape in RESULT_FORMATS:
+        from relokit.cli.results.diff_results import diff_results
+
+        return _results(diff_results, shape, found, behaviour)
     if shape == "html":
         from relokit.cli.pages.page import diff_page
 
@@ -258,6 +272,14 @@ def _shown(found: Diff, behaviour: BehaviourDiff | None, shape: str, output: Pat
 
         parts.append(behaviour_text(behaviour))
     return "\n".join(part for part in parts if part)
+
+
+def _results(make: Callable[..., ResultSet], shape: str, *found: object) -> str:
+    """Results for CI that ``make`` makes of the command and of what was ``found``."""
+    from relokit.cli.results.written import text_of_results
+
+    command = click.get_current_context().command_path
+    return text_of_results(make(command, *found), shape, timings=False)
 
 
 def _put(text: str, output: Path | None) -> None:

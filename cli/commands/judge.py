@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from relokit.cli.options import (
     INPUT_FILE,
     json_option,
     profile_option,
+    results_options,
     strict_option,
     trace_options,
     verbose_option,
+    wanted_results,
 )
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.runtime.kexec.job import TraceFormat
@@ -28,6 +31,7 @@ from relokit.runtime.kexec.job import TraceFormat
 @strict_option
 @profile_option
 @verbose_option
+@results_options
 @json_option
 def command(file: Path, trace: Path | None, verbose: bool, as_json: bool, **options: Any) -> int:
     """A file in, one call of the facade, a view out; the result is the exit code."""
@@ -35,11 +39,17 @@ def command(file: Path, trace: Path | None, verbose: bool, as_json: bool, **opti
     from relokit.cli.terminal.view import summary
     from relokit.facade import judge
 
+    wanted = wanted_results(options)
     form = TraceFormat(options.pop("trace_format") or TraceFormat.RELOKIT)
-    outcome = judge(file, trace=trace, trace_format=form, **options)
+    with nullcontext() if wanted is None else wanted.with_failures():
+        outcome = judge(file, trace=trace, trace_format=form, **options)
+    assert outcome.trace is not None
     if as_json:
         emit_json(outcome)
-    else:
-        assert outcome.trace is not None
+    elif wanted is None or wanted.leaves_terminal:
         emit(summary(outcome.trace.of, outcome, verbose=verbose))
+    if wanted is not None:
+        from relokit.cli.results.judged_cases import judged_results
+
+        wanted.put(judged_results(wanted.command, outcome.trace.of, outcome, ()))
     return EXIT_OF[outcome.status]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from relokit.cli.options import (
     json_option,
     plain_option,
     profile_option,
+    results_options,
     strict_option,
     verbose_option,
+    wanted_results,
 )
 from relokit.cli.parameters import OutputFile, Seconds, Size
 from relokit.cli.terminal.output import emit, emit_json
@@ -121,6 +124,7 @@ NO_FILE_LOAD = (
 @strict_option
 @profile_option
 @verbose_option
+@results_options
 @json_option
 def command(
     as_json: bool, verbose: bool, trace: Path | None, file_load: bool, **options: Any
@@ -129,16 +133,21 @@ def command(
     refuse_idle()
     if file_load:
         raise click.UsageError(NO_FILE_LOAD)
+    wanted = wanted_results(options)
     job = LiveJob(**options)
 
     from relokit.cli.terminal.kexec_view import kexec_summary
     from relokit.cli.terminal.view import Bars
     from relokit.machines.live_kexec import kexec
 
-    with Bars() as bars:
+    with nullcontext() if wanted is None else wanted.with_failures(), Bars() as bars:
         outcome = kexec(job, trace=trace, progress=bars.progress)
     if as_json:
         emit_json(outcome)
-    else:
+    elif wanted is None or wanted.leaves_terminal:
         emit(kexec_summary(outcome, verbose=verbose))
+    if wanted is not None:
+        from relokit.cli.results.kexec_results import kexec_results
+
+        wanted.put(kexec_results(wanted.command, outcome))
     return EXIT_OF[outcome.status]

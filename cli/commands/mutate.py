@@ -20,8 +20,11 @@ from relokit.cli.options import (
     json_option,
     layout_of,
     layout_options,
+    results_options,
     some_job_options,
+    sources_given,
     templates_option,
+    wanted_results,
 )
 from relokit.cli.terminal.output import emit, emit_json, plain
 from relokit.codegen.series import COMPLETE
@@ -78,6 +81,7 @@ if TYPE_CHECKING:
 )
 @workers_options
 @cache_option
+@results_options
 @json_option
 def command(
     as_json: bool,
@@ -95,6 +99,8 @@ def command(
     from relokit.mutation.mutate import MutationPlan, opened_results
 
     refuse_idle()
+    wanted = wanted_results(options)
+    sources = sources_given({**options, "templates": templates})
     operators, code_from = options["operators"], options["code_from"]
     files = Files()
     layout = layout_of(options, files)
@@ -111,7 +117,20 @@ def command(
         used = (
             None if code is None else code.used(replace(targets[0], layout=code.layout or layout))
         )
-        return _run(plan, job, workers, known, as_json, files, used)
+        campaign, ended_by = _run(plan, job, workers, known, files, used)
+    report = campaign.report(interrupted=ended_by is not None)
+    if as_json:
+        emit_json(report)
+    elif wanted is None or wanted.leaves_terminal:
+        from relokit.cli.terminal.mutation_view import text_of
+
+        emit(text_of(report))
+    if wanted is not None:
+        from relokit.cli.results.mutation_results import mutation_results
+
+        name = None if ended_by is None else ended_by.name
+        wanted.put(mutation_results(wanted.command, campaign, sources, ended_by=name))
+    return EXIT_OF[report.status] if ended_by is None else EXIT_SIGNAL + ended_by
 
 
 def _targets(
@@ -140,12 +159,10 @@ def _run(
     job: Job,
     workers: Workers,
     known: ResultFile | None,
-    as_json: bool,
     files: Files,
     code: CodeUsed | None,
-) -> int:
-    """Try them all; on the way out, early or not, say how far that got."""
-    from relokit.cli.terminal.mutation_view import text_of
+) -> tuple[Campaign, signal.Signals | None]:
+    """Try them all; on the way out, early or not, what there is, and which signal ended it."""
     from relokit.cli.terminal.view import Bars
     from relokit.mutation.mutate import try_mutants
     from relokit.mutation.mutation_report import Campaign
@@ -164,12 +181,7 @@ def _run(
             ended_by = signal.Signals(interrupt.args[0] if interrupt.args else signal.SIGINT)
     if known is not None:
         _say(campaign, known)
-    report = campaign.report(interrupted=ended_by is not None)
-    if as_json:
-        emit_json(report)
-    else:
-        emit(text_of(report))
-    return EXIT_OF[report.status] if ended_by is None else EXIT_SIGNAL + ended_by
+    return campaign, ended_by
 
 
 def _say(campaign: Campaign, known: ResultFile) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from relokit.cell_causes import cause_key, line_of
 from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.judge.outcome import Finding
-
-_PLACE = re.compile(r"(?:^|(?<= \())([^\s():][^():]*):([1-9][0-9]{0,8})\)?$")
-"""At the end of a place, as docs/json.md has it: ``symbol+0x8 (FILE:LINE)``, or FILE:LINE alone."""
 
 
 class CaseEnd(StrEnum):
@@ -71,10 +68,10 @@ class SourcePlace:
 
 def source_place(finding: Finding, sources: Iterable[Path]) -> SourcePlace | None:
     """Where in a source file it is, if that is known: in one of the user's, or in one of ours."""
-    found = _PLACE.search(finding.place or "")
+    found = line_of(finding.place)
     if found is None:
         return None
-    name, line = found[1], int(found[2])
+    name, line = found
     for source in sources:
         if source.name == Path(name).name and source.is_file():
             return SourcePlace(source.as_posix(), line, own=True)
@@ -102,7 +99,7 @@ def found_once(cases: Sequence[ResultCase]) -> tuple[FoundInCases, ...]:
     for case in cases:
         keys = set()
         for finding in case.findings:
-            key = (finding.rule, finding.severity, finding.place or finding.message)
+            key = (finding.severity, *cause_key(finding))
             if key not in keys:
                 keys.add(key)
                 causes.setdefault(key, []).append((finding, case))

@@ -11,6 +11,7 @@ from signal import SIGPIPE, Signals
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from relokit.cell_causes import CellCause, cause_key, cell_causes, worst_of
 from relokit.cli.terminal.findings_view import not_judged
 from relokit.cli.terminal.output import emit, emit_json, plain
 from relokit.cli.terminal.view import Bars, code_lines
@@ -18,7 +19,7 @@ from relokit.codegen.base.documents import ABSENT, ALL, Table
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kexec_routines import CodeUsed
 from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout
-from relokit.matrix import CellResult, CellStatus, Tally
+from relokit.matrix import ERROR, CellResult, CellStatus, Tally
 from relokit.runtime.campaign.cells import Cell
 from relokit.runtime.guest.order import Order
 from relokit.runtime.kexec.job import Job, KexecPath, Shape
@@ -47,7 +48,8 @@ class ReportedCell:
 @dataclass(frozen=True, slots=True)
 class MatrixDocument:
     """What ``--json`` prints of a matrix; ``status`` is ``pass``, ``fail``, ``no answer``,
-    ``nothing`` or ``interrupted``. ``code`` is what ran in place of ours.
+    ``nothing`` or ``interrupted``. ``causes`` are what cells failed of. ``code`` is what ran in
+    place of ours.
     """
 
     SCHEMA: ClassVar[str] = "relokit.matrix/1"
@@ -59,6 +61,7 @@ class MatrixDocument:
     jobs: int
     cells: tuple[ReportedCell, ...]
     not_judged: Mapping[str, str] = field(default_factory=dict)
+    causes: tuple[CellCause, ...] = ()
     code: CodeUsed | None = field(default=None, metadata=ABSENT)
 
 
@@ -157,21 +160,57 @@ class ProgressView(Bars):
         self.progress(STAGE, tally.done, tally.cells)
 
 
+class _Causes:
+    """What cells failed of, as they come."""
+
+    def __init__(self) -> None:
+        self._results: list[CellResult] = []
+        self._known: set[tuple[str, str]] = set()
+
+    def is_new(self, result: CellResult) -> bool:
+        """Keep it; whether nothing before has failed of the same."""
+        self._results.append(result)
+        if result.status not in REPRODUCED:
+            return True
+        key = cause_key(worst_of(result.findings))
+        new = key not in self._known
+        self._known.add(key)
+        return new
+
+    def lines(self) -> Iterator[str]:
+        """A line each, the one of most cells first; nothing where nothing failed."""
+        causes = cell_causes(self._results)
+        if causes:
+            yield "failed:"
+            yield from (f"  {plain(one.text)}" for one in causes)
+
+
+def _was_set_up(result: CellResult) -> bool:
+    """Whether it failed by what it did, and not because it could not be built."""
+    return all(finding.rule != ERROR for finding in result.findings)
+
+
 class LineView(ProgressView):
-    """One line a cell; a failed one has its cause and its command below it."""
+    """One line a cell; a failed one has its reason and its command below it.
+
+    An error that many cells have, a template's, is told with the first of them. Causes come last.
+    """
 
     def __init__(self, given: Shared) -> None:
         super().__init__()
         self._given = given
 
+        self._causes = _Causes()
+
     def show(self, result: CellResult, tally: Tally) -> bool:
         """See View."""
         self.advance(tally)
-        return emit(plain(_line(result, self._given)))
+        new = self._causes.is_new(result)
+        return emit(plain(_line(result, self._given))) if new or _was_set_up(result) else True
 
     def finish(self, tally: Tally, ended_by: Signals | None) -> None:
         """See View."""
-        emit(summary(tally, ended_by))
+        emit("\n".join([*self._causes.lines(), summary(tally, ended_by)]))
 
 
 class JsonView(ProgressView):
@@ -201,13 +240,14 @@ class JsonView(ProgressView):
                 tally.jobs,
                 tuple(self._cells),
                 tally.not_judged,
+                cell_causes(one.result for one in self._cells),
                 tally.code,
             )
         )
 
 
 class TableView:
-    """States by page size and regime, counting; failures scroll by above it."""
+    """States by page size and regime, counting; the first failure of a cause scrolls by above."""
 
     def __init__(self, cells: list[Cell], given: Shared) -> None:
         self._given = given
@@ -217,6 +257,7 @@ class TableView:
         for cell in cells:
             self._count(self._expected, cell)
         self._tally = Tally(len(cells), 1)
+        self._causes = _Causes()
         self._live: Live | None = None
 
     def __enter__(self) -> TableView:
@@ -239,8 +280,10 @@ class TableView:
         """See View."""
         self._tally = tally
         self._count(self._done, result.cell)
+        new = self._causes.is_new(result)
         if result.status in REPRODUCED:
             self._count(self._failed, result.cell)
+        if result.status in REPRODUCED and new:
             assert self._live is not None
             text = plain(_line(result, self._given))
             self._live.console.print(text, style="red", markup=False, highlight=False)
@@ -249,7 +292,7 @@ class TableView:
     def finish(self, tally: Tally, ended_by: Signals | None) -> None:
         """See View."""
         if ended_by is not SIGPIPE:
-            emit(summary(tally, ended_by))
+            emit("\n".join([*self._causes.lines(), summary(tally, ended_by)]))
 
     def _count(self, counts: dict[tuple[int, str], int], cell: Cell) -> None:
         if cell.target is not None:

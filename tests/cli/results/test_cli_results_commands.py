@@ -1,0 +1,131 @@
+"""Results for CI of every command that has them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relokit.cli.results.kexec_results import kexec_results
+from relokit.cli.results.result_cases import CaseEnd
+from relokit.cli.results.written import text_of_results
+from relokit.codegen.target import Regime
+from relokit.runtime.judge.outcome import Status
+from relokit.runtime.live.live_outcome import LiveOutcome, LoadWindow
+from relokit.runtime.live.live_stations import Station, StationName
+from relokit.runtime.live.page_digests import ChangedPages
+
+Cli = Callable[..., Any]
+Edit = Callable[[str, str, str], Path]
+X1_NOT_ZERO = ("relocate_kernel.S.j2", "\tmov\tx1, xzr\n", "\tmov\tx1, #1\n")
+FORMS = ("junit", "sarif", "github", "ktap")
+
+
+def ktap(text: str) -> dict[str, str]:
+    """By name of the case, ``ok``, ``not ok``, and the directive."""
+    found = re.findall(r"^(ok|not ok) [0-9]+ - ([^#\n]*?)( # [A-Z]+)?(?: .*)?$", text, re.MULTILINE)
+    return {name: (ok + directive).replace(" # ", " ") for ok, name, directive in found}
+
+
+def test_a_diff_of_two_states(cli: Cli) -> None:
+    operands = ("series:11", "series:12")
+    result = cli("diff", *operands, "--format", "ktap")
+    document = cli("diff", *operands, "--json").document
+    told = ktap(result.out)
+    assert (result.code, len(told)) == (1, len(document["routines"]))
+    differ = {hunk["routine"] for hunk in document["hunks"]}
+    assert {name for name, said in told.items() if said == "not ok"} == differ
+    # Of what was not asked for nothing differs.
+    hints = cli("diff", *operands, "--only", "hint", "--format", "ktap")
+    assert (hints.code, set(ktap(hints.out).values())) == (0, {"ok"})
+    log = json.loads(cli("diff", *operands, "--format", "sarif").out)
+    assert len(log["runs"][0]["results"]) == len(document["hunks"])
+
+
+def test_a_mutant_is_a_case(cli: Cli) -> None:
+    arguments = ("mutate", "--routine", "soft-restart", "--operator", "drop", "--el", "nvhe")
+    result = cli(*arguments, "--format", "ktap")
+    row = cli(*arguments, "--json").document["all"]
+    said = list(ktap(result.out).values())
+    assert said.count("ok") == row["killed"]
+    assert said.count("ok SKIP") == row["equivalent"]
+    assert said.count("not ok") == row["survived"] - row["equivalent"]
+    assert len(said) > 0
+
+
+OUTCOME = LiveOutcome(
+    Status.FAIL,
+    "a",
+    "b",
+    Regime.VHE,
+    "cortex-a53",
+    (),
+    crash=False,
+    instructions=3,
+    stations=(
+        Station(StationName.USER_SPACE, reached=True, instructions=2),
+        Station(StationName.LOADED, reached=False, why="it\x1b was not"),
+    ),
+    console="",
+)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ends"),
+    [
+        (OUTCOME, [CaseEnd.PASSED, CaseEnd.FAILED]),
+        (replace(OUTCOME, status=Status.NO_ANSWER), [CaseEnd.PASSED, CaseEnd.NO_ANSWER]),
+        (replace(OUTCOME, status=Status.PASS), [CaseEnd.PASSED, CaseEnd.SKIPPED]),
+        (
+            replace(OUTCOME, stations=OUTCOME.stations[:1], ended="halted"),
+            [CaseEnd.FAILED, CaseEnd.PASSED],
+        ),
+        (
+            replace(OUTCOME, load=LoadWindow(1, {}, 4, (ChangedPages("next", 2, 4096),))),
+            [CaseEnd.PASSED, CaseEnd.FAILED, CaseEnd.FAILED],
+        ),
+    ],
+)
+def test_stations_of_a_kexec(outcome: LiveOutcome, ends: list[CaseEnd]) -> None:
+    found = kexec_results("relokit kexec", outcome)
+    assert [case.end for case in found.cases] == ends
+    for form in FORMS:
+        assert "\x1b" not in text_of_results(found, form, timings=False)
+
+
+def test_a_matrix_has_one_result_a_cause(cli: Cli, edited: Edit) -> None:
+    cells = ("matrix", "--series", "15", "--page-size", "4k", "--va-bits", "39,48")
+    mine = edited(*X1_NOT_ZERO)
+    arguments = (*cells, "--path", "normal", "--payload", "shuffled", "--templates", mine)
+    log = json.loads(cli(*arguments, "--format", "sarif").out)
+    (result,) = log["runs"][0]["results"]
+    document = cli(*arguments, "--json").document
+    (cause,) = document["causes"]
+    assert result["occurrenceCount"] == len(cause["cells"]) == document["counts"]["fail"]
+    assert cause["place"] == "relocate_kernel.S.j2:131"
+    assert cause["where"] == f"{len(cause['cells'])} cells, all el1 and vhe"
+    told = cli(*arguments).out
+    assert f"  {cause['where']}: handoff.x1 at relocate_kernel.S.j2:131\n" in told
+    github = cli(*arguments, "--format", "github").out
+    assert github.count("::error ") == 1
+    assert f"and {len(cause['cells']) - 3} more" in github
+
+
+def test_a_template_error_of_a_matrix_is_told_once(cli: Cli, edited: Edit) -> None:
+    mine = edited(X1_NOT_ZERO[0], X1_NOT_ZERO[1], "\tmov\tx1, {{ foo }}\n")
+    arguments = ("matrix", "--series", "15", "--page-size", "4k", "--templates", mine)
+    result = cli(*arguments)
+    first, _, heading, cause, last = result.out.splitlines()
+    assert (result.code, result.out.count("is undefined"), heading) == (1, 2, "failed:")
+    assert "matrix.error: relocate_kernel.S.j2:131: 'foo' is undefined" in first
+    count = int(last.split(" fail")[0].split()[-1])
+    said = f"  all {count} cells: matrix.error at relocate_kernel.S.j2:131: 'foo' is undefined"
+    assert cause == said
+    github = cli(*arguments, "--format", "github").out.splitlines()
+    assert len(github) == 2
+    assert f"file={mine}/relocate_kernel.S.j2,line=131" in github[0]
