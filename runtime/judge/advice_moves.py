@@ -29,6 +29,12 @@ ON_MOVES: Mapping[str, tuple[str, str]] = {
         "leave SCTLR alone: the exit code runs with the MMU on from its first to its last "
         "instruction",
     ),
+    "resume.caches": (
+        "What was restored is in caches, and not in memory: the resumed kernel reads what was "
+        "there before, code as well as data, until it has its own SCTLR back.",
+        "leave SCTLR alone: the exit code runs with caches on from its first to its last "
+        "instruction",
+    ),
     "resume.masked": (
         "The first interrupt is taken before the resumed kernel has its stack and its registers "
         "back: what it saves goes to wherever SP leads.",

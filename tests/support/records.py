@@ -79,6 +79,10 @@ IMAGE = ImageGiven(KERNEL, text_offset=0, image_size=0x4000, flags=0b1010)
 """A kernel with pages of 4 KiB that may be placed anywhere."""
 
 
+CACHES = 1 << 12 | 1 << 2
+"""SCTLR_ELx.I and C."""
+
+
 def cpu(
     *,
     el: int = 2,
@@ -228,7 +232,14 @@ AWAKE = replace(
     GOOD,
     trace=moved().dsb().ic("ialluis").dsb().isb().trace(),
     promises=(RESUMED,),
-    reached=(cpu(el=1, mmu=True, system={"TTBR1_EL1": 0x6000_0000, "VBAR_EL2": 0x7000_0000}),),
+    reached=(
+        cpu(
+            el=1,
+            mmu=True,
+            sctlr=CACHES,
+            system={"TTBR1_EL1": 0x6000_0000, "VBAR_EL2": 0x7000_0000},
+        ),
+    ),
     prepared=None,
     damage=None,
     segments=(),
@@ -279,7 +290,7 @@ def provided(identity: Mapping[str, int], registers: Mapping[str, int], *, el: i
 
 def awoken(**changed: object) -> Record:
     """AWAKE, with another CPU."""
-    good = {"el": 1, "mmu": True} | changed
+    good = {"el": 1, "mmu": True, "sctlr": CACHES} | changed
     good["system"] = dict(AWAKE.reached[0].system) | dict(changed.get("system", {}))  # type: ignore[call-overload]
     return replace(AWAKE, reached=(cpu(**good),))  # type: ignore[arg-type]
 

@@ -59,6 +59,7 @@ FACTS: dict[str, Twins] = {
     "resume.el": Twins(r.awoken(el=2), r.AWAKE),
     "resume.ttbr1": Twins(r.awoken(system={"TTBR1_EL1": 0x6100_0000}), r.AWAKE),
     "resume.mmu": Twins(r.awoken(mmu=False), r.AWAKE),
+    "resume.caches": Twins(r.awoken(sctlr=1 << 12), r.AWAKE),
     "resume.masked": Twins(r.awoken(daif=0b1101), r.awoken(daif=0b0011)),
     "resume.vectors": Twins(r.awoken(system={"VBAR_EL2": 0}), r.AWAKE),
     "exception.instruction-abort": Twins(

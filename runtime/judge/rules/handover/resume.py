@@ -16,6 +16,8 @@ from relokit.runtime.record.stations import CpuFacts, Promise, StationRole
 
 _INTERRUPTS = 0b0011
 """I and F of PSTATE.DAIF, D being its bit 3."""
+_CACHES = 1 << 12 | 1 << 2
+"""SCTLR_ELx.I and C."""
 HIBERNATE_CODE = "arch/arm64/kernel/hibernate-asm.S: swsusp_arch_suspend_exit"
 
 
@@ -127,6 +129,22 @@ RESUME = (
             lambda cpu: f"SCTLR_EL{cpu.level}",
         ),
         "SCTLR was written on the way: nothing of a resume turns the MMU off",
+    ),
+    Rule(
+        "resume.caches",
+        "data and instruction caches are on where the resumed kernel goes on",
+        "ARM DDI 0487, D7.5.5: accesses with SCTLR_ELx.C or I clear are Non-cacheable; "
+        + HIBERNATE_CODE
+        + " cleans to the point of unification only",
+        Severity.ERROR,
+        _resumes,
+        _compared(
+            lambda cpu: f"SCTLR_EL{cpu.level}.C and I",
+            lambda cpu: cpu.sctlr & _CACHES,
+            lambda promise: _CACHES if promise.mmu else None,
+            lambda cpu: f"SCTLR_EL{cpu.level}",
+        ),
+        "SCTLR was written on the way: nothing of a resume turns caches off",
     ),
     Rule(
         "resume.masked",
