@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import MachineError
+from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.series import Feature
 from relokit.codegen.target import Regime, Target
 from relokit.linker.kernel.btf import kernel_version
@@ -32,12 +33,20 @@ from relokit.runtime.kexec.routines import routines_of
 NO_HISTORY = "what was done to caches before is not known of a machine that others have run"
 
 
+@dataclass(frozen=True, slots=True)
+class HandedIn:
+    """What was handed to kexec_load as a segment, as far as whoever did it can say (else None)."""
+
+    kind: PayloadKind
+    data: bytes | memoryview | None
+
+
 def found_machine(
     state: State,
     kernel: LivingKernel,
     loaded: LoadedImage,
     ram: GuestRam,
-    given: Mapping[int, bytes | memoryview] | None = None,
+    given: Mapping[int, HandedIn] | None = None,
     history: History | str = NO_HISTORY,
 ) -> Machine:
     """The Machine in ``state``, which is that of a call of machine_kexec.
@@ -122,14 +131,15 @@ def _loaded(
     memory: GuestMemory,
     loaded: LoadedImage,
     number: int,
-    given: Mapping[int, bytes | memoryview],
+    given: Mapping[int, HandedIn],
     start: int,
 ) -> Loaded:
     segment = loaded.kimage.segments[number]
-    data = given.get(segment.mem)
+    handed_in = given.get(segment.mem)
+    data = None if handed_in is None else handed_in.data
     if data is None:
         data = loaded.content(memory, segment)
-    kind = kind_of(bytes(data[:64]))
+    kind = kind_of(bytes(data[:64])) if handed_in is None else handed_in.kind
     if kind is PayloadKind.PATTERN and segment.mem <= start < segment.mem + segment.memsz:
         kind = PayloadKind.PURGATORY
     return Loaded(kind, replace(segment, name=kind.value), BytesContent(data))

@@ -14,7 +14,7 @@ from relokit.runtime.found.living_state import LivingKernel, State, page_of
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.memory import GuestMemory, Words
 from relokit.runtime.guest.owner import Owner, OwnerKind
-from relokit.runtime.guest.payload import PayloadKind
+from relokit.runtime.guest.payload import ARCHIVES, PayloadKind
 from relokit.runtime.kexec.kimage import (
     BUFSZ,
     IND_DONE,
@@ -36,7 +36,7 @@ OF_ARCH = frozenset(WORDS[2:])
 ON_CRASH = 1
 """Bit of kimage.type, which is KEXEC_TYPE_CRASH then."""
 _HEAD = 64
-_ELF, _GZIP, _CPIO = b"\x7fELF", b"\x1f\x8b", b"0707"
+_ELF = b"\x7fELF"
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def kind_of(head: bytes) -> PayloadKind:
         return PayloadKind.DEVICE_TREE
     if head[:4] == _ELF:
         return PayloadKind.CORE_HEADER
-    if head[:2] == _GZIP or head[:4] == _CPIO:
+    if head.startswith(ARCHIVES):
         return PayloadKind.INITRD
     return PayloadKind.PATTERN
 

@@ -20,6 +20,13 @@ class PayloadKind(Enum):
     PATTERN = "pattern"
 
 
+ARCHIVES = (
+    b"070701", b"070702", b"\x1f\x8b", b"\x1f\x9e", b"BZh", b"\x5d\x00\x00", b"\xfd7zXZ",
+    b"\x89LZO", b"\x02\x21\x4c\x18", b"\x28\xb5\x2f\xfd",
+)  # fmt: skip
+"""How an initrd begins: cpio, or what it is compressed by (init/initramfs.c, lib/decompress.c)."""
+
+
 @dataclass(frozen=True, slots=True)
 class PayloadPart:
     """What the outcome says of a segment: ``bytes`` of content at PA ``at``, ``memory`` claimed."""

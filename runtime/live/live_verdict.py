@@ -12,7 +12,7 @@ from relokit.runtime.engine.observing.operations import OperationCounter
 from relokit.runtime.engine.observing.recorder import Recorder
 from relokit.runtime.evidence.conclusion import conclude
 from relokit.runtime.evidence.evidence import Evidence, Subject
-from relokit.runtime.found.found_machine import NO_HISTORY, found_machine
+from relokit.runtime.found.found_machine import NO_HISTORY, HandedIn, found_machine
 from relokit.runtime.found.living_state import LivingKernel
 from relokit.runtime.found.loaded_image import LoadedImage, read_kimage
 from relokit.runtime.guest.memory import GuestMemory
@@ -22,7 +22,7 @@ from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.kimage import total_pages
 from relokit.runtime.kexec.machine import History, Machine
 from relokit.runtime.live.live_job import LiveJob
-from relokit.runtime.live.live_layout import LiveInputs, lay_out
+from relokit.runtime.live.live_layout import LiveInputs, LivePiece, lay_out
 from relokit.runtime.live.live_outcome import LiveOutcome, LoadWindow
 from relokit.runtime.live.live_stations import Station, StationName
 from relokit.runtime.live.living import Living
@@ -41,6 +41,7 @@ CLEANED_LATER = (
     "arch_kexec_protect_crashkres, which is not recorded"
 )
 BANNER = "Linux version "
+SILENT = "it has come to user space without one; earlycon makes it print, quiet keeps it from that"
 IDMAP_TEXT = "__idmap_text_start", "__idmap_text_end"
 UNKNOWN = {
     "firmware": "what it had set up: registers are as the first kernel has them",
@@ -161,12 +162,7 @@ class _Voyage:
         state = living.state()
         if loaded is None or state.x[0] != loaded.kimage.va:
             loaded = read_kimage(state, kernel, state.x[0])
-        given = {
-            one.at: one.data
-            for one in living.layout.segments
-            # /init has filled in where the notes are.
-            if one.kind is not PayloadKind.CORE_HEADER
-        }
+        given = {one.at: _handed_in(one) for one in living.layout.segments}
         if self._load is None or self._load.changed:
             self._history = NO_HISTORY
         machine = found_machine(state, kernel, loaded, living.layout.ram, given, self._history)
@@ -209,7 +205,10 @@ class _Voyage:
         shown, dropped = len(living.screen.text), living.screen.dropped
         stop = living.to_user_space()
         banner = BANNER in living.screen.text[shown:]
-        why = None if banner else "the console never came: " + self._why(stop)
+        why = None
+        if not banner:
+            silent = stop.reason is StopReason.REACHED
+            why = "the console never came: " + (SILENT if silent else self._why(stop))
         self._stations.append(Station(StationName.BANNER, banner, None, why))
         if self._passed(StationName.NEXT_USER_SPACE, stop):
             stop = living.run(NEVER)
@@ -255,12 +254,12 @@ class _Voyage:
         for name in StationName:
             if name not in done:
                 self._stations.append(Station(name, False, None, f"after {before}"))
-        whole = all(one.reached for one in self._stations)
+        missed = next((one for one in self._stations if not one.reached), None)
         handover, load = self._handover, self._load
         status = Status.PASS
         if last.reason in NO_ANSWERS:
             status = Status.NO_ANSWER
-        elif not whole or (handover and not handover.passed) or (load and load.changed):
+        elif missed or (handover and not handover.passed) or (load and load.changed):
             status = Status.FAIL
         return LiveOutcome(
             status=status,
@@ -276,8 +275,14 @@ class _Voyage:
             load=load,
             handover=handover,
             unknown=self._unknown(),
-            ended=None if whole else self._why(last),
+            ended=None if missed is None else missed.why,
         )
+
+
+def _handed_in(one: LivePiece) -> HandedIn:
+    # /init has filled in where the notes of a crash are.
+    filled_in = one.kind is PayloadKind.CORE_HEADER
+    return HandedIn(one.kind, None if filled_in else one.data)
 
 
 def _text(kernel: LivingKernel) -> list[Range]:

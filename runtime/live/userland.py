@@ -10,15 +10,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from relokit.codegen.base.errors import FormatError
+from relokit.runtime.guest.payload import ARCHIVES
 from relokit.runtime.live.cpio import ALIGN, DEVICE, DIRECTORY, ArchiveEntry, archive
 
 MAX_BYTES = 1 << 30
 MAX_FILES = 1 << 16
-ARCHIVES = (
-    b"070701", b"070702", b"\x1f\x8b", b"\x1f\x9e", b"BZh", b"\x5d\x00\x00", b"\xfd7zXZ",
-    b"\x89LZO", b"\x02\x21\x4c\x18", b"\x28\xb5\x2f\xfd",
-)  # fmt: skip
-"""How one begins: cpio, or what it is compressed by (init/initramfs.c, lib/decompress.c)."""
 NEXT, NEXT_INITRD, NEXT_TREE = "next", "next-initrd", "next.dtb"
 """What the next kernel is given, as files at the top of the first one's initramfs."""
 

@@ -22,7 +22,7 @@ class StopReason(StrEnum):
     POWERED_OFF = "powered off"
     STORM = "one exception after the other"
     PRINTED = "printed what was expected"
-    PANICKED = "it panicked"
+    PANICKED = "panicked"
     ENGINE = "engine error"
 
 

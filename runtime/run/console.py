@@ -25,7 +25,7 @@ from relokit.runtime.run.scenes import place_in, scene_of
 from relokit.runtime.run.storms import Storm
 
 TICKS = 1000
-BY_ITSELF = frozenset({StopReason.POWERED_OFF, StopReason.PRINTED})
+BY_ITSELF = frozenset({StopReason.POWERED_OFF, StopReason.PRINTED, StopReason.PANICKED})
 
 
 class BootWatcher(Protocol):

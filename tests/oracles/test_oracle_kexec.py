@@ -361,12 +361,16 @@ def test_a_crash_kernel_finds_the_notes_of_the_crashed_one(kernel_6_1: Path) -> 
 
 
 def test_a_kernel_that_panics_is_told_at_once(kernel_6_1: Path, tmp_path: Path) -> None:
-    """It waits for ever behind that: not for as long as it may run."""
-    (tmp_path / "init").write_bytes(b"no program")
-    outcome = kexec(LiveJob(kernel=kernel_6_1, userland=tmp_path, plain=True))
+    """It waits for ever behind that: not for as long as it may run. Its initrd is one, though
+    nothing in it says so.
+    """
+    initrd = tmp_path / "initrd"
+    initrd.write_bytes(b"no archive")
+    outcome = kexec(LiveJob(kernel=kernel_6_1, initrd=initrd, plain=True))
     assert outcome.status is Status.FAIL
-    assert reached(outcome) == []
-    why = outcome.stations[0].why or ""
-    assert why.startswith("it panicked: No working init found."), why
+    assert reached(outcome) == [*StationName][:5]
+    why = outcome.stations[5].why or ""
+    assert why.startswith("panicked: VFS: Unable to mount root fs"), why
     assert outcome.ended == why
     assert outcome.instructions < 2_000_000_000
+    assert set(errors(outcome)) == {"boot.panic"}

@@ -110,6 +110,10 @@ def test_a_head_that_ends_leads_to_no_list_that_loops() -> None:
         (b"\x7fELF", PayloadKind.CORE_HEADER),
         (b"070701", PayloadKind.INITRD),
         (b"\x1f\x8b", PayloadKind.INITRD),
+        # As initramfs-tools make them now.
+        (b"\x28\xb5\x2f\xfd", PayloadKind.INITRD),
+        (b"\xfd7zXZ\0", PayloadKind.INITRD),
+        (b"07", PayloadKind.PATTERN),
         (b"", PayloadKind.PATTERN),
     ],
 )

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from relokit.codegen.base.errors import FormatError, MachineError
+from relokit.runtime.guest.payload import ARCHIVES
 from relokit.runtime.live import userland
 from relokit.runtime.live.live_job import LiveJob
 from relokit.runtime.live.userland import read_userland, with_next
@@ -153,7 +154,7 @@ def test_a_file_that_no_kernel_unpacks_is_refused(tmp_path: Path, data: bytes, w
 
 
 @pytest.mark.parametrize("before", [0, 1, 512])
-@pytest.mark.parametrize("magic", userland.ARCHIVES)
+@pytest.mark.parametrize("magic", ARCHIVES)
 def test_archives_are_taken_as_they_are(tmp_path: Path, magic: bytes, before: int) -> None:
     path = tmp_path / "userland"
     path.write_bytes(bytes(before) + magic + b"rest")

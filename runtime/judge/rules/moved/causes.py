@@ -234,7 +234,10 @@ CAUSES: tuple[Cause, ...] = (
         "WFI, and no interrupt will ever come",
     ),
     Cause(
-        lambda s: s.stop.reason in (StopReason.POWERED_OFF, StopReason.STORM, StopReason.PRINTED),
+        lambda s: (
+            s.stop.reason
+            in (StopReason.POWERED_OFF, StopReason.STORM, StopReason.PRINTED, StopReason.PANICKED)
+        ),
         "firmware was asked to turn the machine off or to reset it: nothing of a move does that",
     ),
     Cause(

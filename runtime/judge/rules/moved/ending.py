@@ -214,7 +214,9 @@ def _registers(scene: Scene) -> tuple[tuple[str, int], ...]:
     )
 
 
-_OTHER_ENDS = frozenset({StopReason.POWERED_OFF, StopReason.STORM, StopReason.PRINTED})
+_OTHER_ENDS = frozenset(
+    {StopReason.POWERED_OFF, StopReason.STORM, StopReason.PRINTED, StopReason.PANICKED}
+)
 _EXCEPTIONS = "ARM DDI 0487, D1.3 and ESR_ELx"
 _RUN = "kexec: the move comes to the new kernel's first instruction"
 _WAYS: tuple[tuple[str, str, str, Check], ...] = (
