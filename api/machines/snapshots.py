@@ -19,7 +19,7 @@ from relokit.linker.kernel.opened import Files, OpenedKernel
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import DEFAULT_CMDLINE, MAX_TIMEOUT, RAM_BASE, Job
 from relokit.runtime.room.snapshot_request import SnapshotRequest
-from relokit.runtime.snapshot.snapshot import KERNEL_FILE, KernelNamed, Power, Snapshot
+from relokit.runtime.snapshot.snapshot import KERNEL_FILE, PAGE, KernelNamed, Power, Snapshot
 from relokit.runtime.snapshot.snapshot_reading import read_snapshot
 from relokit.session import Progress, process_session, seconds_of
 
@@ -95,7 +95,7 @@ def record(
     RelokitError for what cannot be had within ``seconds``; nothing is written then.
     """
     from relokit.runtime.capture.capture import Capture
-    from relokit.runtime.capture.cpu_reading import tree_to_boot_with
+    from relokit.runtime.capture.cpu_reading import check_ram, tree_to_boot_with
     from relokit.runtime.capture.qemu import attached
     from relokit.runtime.snapshot.snapshot_writing import check_place
 
@@ -113,14 +113,19 @@ def record(
             qemu = stack.enter_context(started(opened, arguments, crash=crash))
             client, ram, base = qemu.client, qemu.ram, RAM_BASE
         else:
-            client = stack.enter_context(closing(attached(attach.address)))
-            ram = open_file(
-                attach.ram, what="the file that RAM is", limit=MAX_RAM_FILE, settled=False
-            )
+            ram = open_file(attach.ram, what="the file that RAM is", limit=MAX_RAM_FILE)
             base = attach.base
+            if not ram.size or (ram.size | base) % PAGE:
+                raise MachineError(
+                    f"{ram.size:,} bytes from PA {base:#x} are no RAM: that has pages of 4 KiB",
+                    where=ram.where,
+                )
+            client = stack.enter_context(closing(attached(attach.address)))
         tree = tree_to_boot_with(client, base)
         capture = Capture(client, opened, seconds, report)
         kimage = capture.to_last_branch()
+        if attach is not None:
+            check_ram(client, base, ram)
         machine = capture.stopped(base, ram, kimage, tree)
         size = write_down(directory, machine, kernel, packed=packed)
     return _recorded(directory, kernel, machine, size)

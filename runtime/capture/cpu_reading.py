@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from relokit.codegen.base.errors import MachineError
+from relokit.codegen.base.host_file import HostFile
 from relokit.codegen.virt_board import GIC_REDISTRIBUTORS_BASE
 from relokit.runtime.capture.gdb import GdbClient, RegisterSpot
 from relokit.runtime.snapshot.snapshot import CpuSnapshot, Devices, Its, Power, Redistributor
@@ -16,6 +18,8 @@ RENAMED = {
 MAX_SIZE = 8
 BOOT_CODE, BOOT_TREE = (0x580000C0).to_bytes(4, "little"), 0x18
 """LDR X0 of what is behind the six instructions by which QEMU enters a kernel (hw/arm/boot.c)."""
+PROBES, PROBE = 64, 256
+"""How many places of RAM are compared, and how many bytes of each."""
 FDT_MAGIC = b"\xd0\x0d\xfe\xed"
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,31}")
 _CALLS = frozenset({0xD4000002, 0xD4000003})
@@ -42,6 +46,24 @@ def tree_to_boot_with(client: GdbClient, base: int) -> int | None:
     known = code[:4] == BOOT_CODE and client.memory(tree, 4) == FDT_MAGIC
     client.physical(False)
     return tree if known else None
+
+
+def check_ram(client: GdbClient, base: int, ram: HostFile) -> None:
+    """Raise MachineError if the file ``ram`` is not the RAM of the machine from PA ``base`` on.
+
+    Some places of it are compared: it is stopped.
+    """
+    client.physical(True)
+    step = max(ram.size // PROBES // PROBE, 1) * PROBE
+    for at in range(0, ram.size - PROBE + 1, step):
+        if client.memory(base + at, PROBE) != bytes(ram.content[at : at + PROBE]):
+            raise MachineError(
+                f"PA {base + at:#x} of the machine is not what the file has at byte {at:,}",
+                where=ram.where,
+                hint="give QEMU -object memory-backend-file,share=on and that file; its first PA "
+                "is --ram-base",
+            )
+    client.physical(False)
 
 
 def all_registers(client: GdbClient, spots: Mapping[str, RegisterSpot]) -> dict[str, int]:

@@ -48,7 +48,7 @@ CARRIED = (
 """System registers that go on as they were, as far as snapshot and engine have them."""
 NEEDED = ("SCTLR", "TCR", "TTBR0", "TTBR1", "MAIR", "VBAR")
 """Of the level that the kernel runs at: without them nothing can be found."""
-PSTATE = 0xFFFF_FFFF
+PSTATE, AARCH32 = 0xFFFF_FFFF, 1 << 4
 UNKNOWN = {
     "history": "what was done to caches before the snapshot",
     "firmware": "what it had set up: registers are as the kernel left them",
@@ -129,6 +129,10 @@ def state_of(snapshot: Snapshot, memory: GuestMemory) -> State:
     """The CPU that leaves its kernel; raises MachineError naming what of it is not known."""
     own = snapshot.left_by.registers
     el = own["CPSR"] >> 2 & 3
+    if own["CPSR"] & AARCH32:
+        raise MachineError(
+            f"the CPU is in AArch32 state, by CPSR = {own['CPSR']:#x}: no kernel is left from there"
+        )
     if el not in (1, 2):
         raise MachineError(f"the CPU is at EL{el}: no kernel is left from there")
     lacks = [f"{name}_EL{el}" for name in NEEDED if f"{name}_EL{el}" not in own]

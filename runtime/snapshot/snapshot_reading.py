@@ -284,7 +284,7 @@ def _cpu(part: Part, entry: dict[str, Any]) -> CpuSnapshot:
 
 
 def _devices(directory: Path) -> Devices | None:
-    if not (directory / DEVICES_FILE).exists():
+    if not os.path.lexists(directory / DEVICES_FILE):
         return None
     part = _file(directory, DEVICES_FILE)
     redistributors = []

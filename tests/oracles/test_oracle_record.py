@@ -38,7 +38,10 @@ ATTACH = ("--attach", "127.0.0.1:1")
         (ATTACH, "--attach needs --ram"),
         ((*ATTACH, "--ram", "ram", "--crash"), "--crash is of a QEMU that is started here"),
         ((*ATTACH, "--ram", "ram", "--", "-smp", "2"), "leave one of them out"),
-        ((*ATTACH, "--ram", "ram"), "nobody to speak to"),
+        ((*ATTACH, "--ram", "none"), "none: no such file"),
+        ((*ATTACH, "--ram", "ram"), "1,000 bytes from PA 0x40000000 are no RAM"),
+        ((*ATTACH, "--ram", "page", "--ram-base", "0x40000800"), "from PA 0x40000800 are no RAM"),
+        ((*ATTACH, "--ram", "page"), "nobody to speak to"),
         (("--crash", "--", "-initrd", "x"), "leave --crash out"),
         (("--", "-S"), "-S is not yours to give"),
         (("--", "-m", "1"), "is no memory for a hand-over"),
@@ -50,9 +53,17 @@ ATTACH = ("--attach", "127.0.0.1:1")
     ],
 )
 def test_what_cannot_be_recorded_is_told(
-    cli: Cli, kernel_6_1: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+    cli: Cli,
+    kernel_6_1: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
 ) -> None:
     place = tmp_path / "snapshot"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ram").write_bytes(bytes(1000))
+    (tmp_path / "page").write_bytes(bytes(4096))
     code, told = cli("record", "--kernel", kernel_6_1, "-o", place, *arguments)
     assert code == 2
     assert message in told

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from relokit.codegen.base.errors import MachineError
+from relokit.codegen.base.host_file import open_file
 from relokit.runtime.capture import gdb
+from relokit.runtime.capture.cpu_reading import check_ram, tree_to_boot_with
 from relokit.runtime.capture.gdb import GdbClient, RegisterSpot
 from relokit.runtime.capture.qemu import attached, check, memory_of
 
@@ -117,6 +121,45 @@ def test_registers_memory_and_cpus_are_read(stub: Stub) -> None:
     assert client.go(5) == "02"
     # All but the last one, behind which nothing was asked.
     assert stub.acknowledged == stub.answered - 1 > 0
+
+
+def test_a_file_that_is_not_the_machines_ram_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "ram"
+    path.write_bytes(bytes(255) + b"\x01")
+    physical = {b"Qqemu.PhyMemMode:1": b"OK", b"Qqemu.PhyMemMode:0": b"OK"}
+    for last, problem in ((b"01", False), (b"02", True)):
+        stub = Stub({**physical, b"m8000,100": b"00" * 255 + last})
+        try:
+            with nullcontext() if not problem else pytest.raises(MachineError, match="not what"):
+                check_ram(stub.client, 0x8000, open_file(path, what="", limit=256))
+        finally:
+            stub.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "tree"),
+    [
+        ({}, 0x9000),
+        # Other code, no tree there, nothing mapped: a firmware enters the kernel, or it is gone.
+        ({b"m8000,20": b"c1000058" + b"00" * 20 + b"0090000000000000"}, None),
+        ({b"m9000,4": b"00000000"}, None),
+        ({b"m8000,20": b"E14"}, None),
+    ],
+)
+def test_the_tree_that_qemu_enters_a_kernel_with(
+    change: dict[bytes, bytes], tree: int | None
+) -> None:
+    answers = {
+        b"Qqemu.PhyMemMode:1": b"OK",
+        b"Qqemu.PhyMemMode:0": b"OK",
+        b"m8000,20": b"c0000058" + b"00" * 20 + b"0090000000000000",
+        b"m9000,4": b"d00dfeed",
+    }
+    stub = Stub({**answers, **change})
+    try:
+        assert tree_to_boot_with(stub.client, 0x8000) == tree
+    finally:
+        stub.close()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.host_file import open_file
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.live.taken_up import NEEDED, state_of
@@ -45,3 +46,19 @@ def test_addresses_are_as_wide_as_its_id_registers_say(
     memory: GuestMemory, registers: dict[str, int], bits: int
 ) -> None:
     assert state_of(snapshot(**registers), memory).cpu_bits == bits
+
+
+@pytest.mark.parametrize(
+    ("cpsr", "message"),
+    [
+        (0x3CD, "the CPU is at EL3"),
+        (0x3C0, "the CPU is at EL0"),
+        # Abort mode: its bits 3:2 are those of EL1.
+        (0x1D7, "in AArch32 state, by CPSR = 0x1d7"),
+    ],
+)
+def test_a_cpu_that_no_kernel_leaves_from_is_told(
+    memory: GuestMemory, cpsr: int, message: str
+) -> None:
+    with pytest.raises(MachineError, match=message):
+        state_of(snapshot(CPSR=cpsr), memory)

@@ -209,6 +209,15 @@ def test_files_that_are_missing_cut_off_or_someone_elses_are_named(tmp_path: Pat
     ram.symlink_to("/dev/zero")
     with pytest.raises(FormatError, match="symbolic link"):
         read_snapshot(place)
+    devices = place / "devices.json"
+    ram.unlink()
+    ram.write_bytes(whole)
+    devices.unlink()
+    # Not one that was left out.
+    devices.symlink_to("nowhere")
+    with pytest.raises(FormatError, match="symbolic link"):
+        read_snapshot(place)
+    devices.unlink()
     registers = place / "registers.json"
     ram.unlink()
     ram.write_bytes(whole)
