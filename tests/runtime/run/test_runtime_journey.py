@@ -1,4 +1,4 @@
-"""Leg by leg: a purgatory that takes longer than is recorded comes to its end."""
+"""Leg by leg: the CPU is as it was left, a purgatory that takes longer than is recorded ends."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from relokit.codegen.target import Regime, Target
+from relokit.runtime.guest.memory import GuestMemory
+from relokit.runtime.kexec.old_kernel import CpuState
 from relokit.runtime.record.record import LegName, Limits
 from relokit.runtime.record.stations import Promise, StationRole
 from relokit.runtime.record.stop import StopReason
-from relokit.runtime.run.journey import Journey
+from relokit.runtime.run.journey import Journey, cpu_in_state
 
 MakeBench = Callable[..., Any]
 CODE, LONG = 0x4010_0000, Limits(100_000, 10.0)
@@ -68,3 +71,19 @@ def test_one_that_never_ends_is_stopped_by_its_limit(bench: MakeBench) -> None:
     assert leg.unrecorded >= LONG.instructions
     assert len(found.reached) == 1
     assert len(found.legs) == 2
+
+
+@pytest.mark.parametrize("regime", [Regime.EL1, Regime.NVHE, Regime.VHE])
+@pytest.mark.parametrize("own", [True, False])
+def test_a_cpu_goes_on_with_the_stack_that_it_had(regime: Regime, own: bool) -> None:
+    """At EL1 without an EL2, too: 5.10 out of QEMU went on with another (SP was a bank's)."""
+    el = 2 if regime is Regime.VHE else 1
+    stacks = {"SP_EL0": 0x4444_0000, f"SP_EL{el}": 0x5555_0000}
+    state = CpuState(el, CODE, (0,) * 31, tuple(stacks.items()), pstate=0x3C0 | el << 2 | own)
+    with GuestMemory(0x4000_0000, 4 << 20) as memory:
+        memory.write_u64(CODE, 0x9100_03E0)  # mov x0, sp
+        cpu = cpu_in_state(Target(regime=regime), "max", memory, state)
+        stop = cpu.run(CODE, until=CODE + 4, max_instructions=1, timeout_s=5)
+        assert stop.reason is StopReason.REACHED
+        assert cpu.el == el
+        assert cpu.x(0) == stacks[f"SP_EL{el}" if own else "SP_EL0"]
