@@ -11,11 +11,25 @@ TREE := build/tree/relokit
 # What the committed campaign of mutants is of (docs/mutants.md).
 STATES ?= 0,9,12,15
 
-.PHONY: run test explore check bench bench-page bench-history bench-compare tools format clean mutants sanitize docs/rules.md docs/caches.md docs/time.md docs/kexec.json docs/handovers.json bye-and-nothing
+.PHONY: run shell install-docs test explore check bench bench-page bench-history bench-compare tools format clean mutants sanitize docs/rules.md docs/caches.md docs/time.md docs/kexec.json docs/handovers.json bye-and-nothing
 .DELETE_ON_ERROR:
 
 run: $(STAMP)  ## run the main job: relocate the demo kernel (ARGS= passes options on)
 	$(BIN)/relokit run $(ARGS)
+
+shell: $(STAMP)  ## a shell with relokit on its PATH
+	PATH="$(abspath $(BIN)):$$PATH" $${SHELL:-/bin/sh}
+
+PREFIX ?= $(HOME)/.local
+install-docs: $(STAMP)  ## manual pages and shell completion below PREFIX (~/.local)
+	mkdir -p $(PREFIX)/share/man/man1 $(PREFIX)/share/bash-completion/completions \
+		$(PREFIX)/share/zsh/site-functions $(PREFIX)/share/fish/vendor_completions.d
+	$(BIN)/relokit man > $(PREFIX)/share/man/man1/relokit.1
+	for name in $$($(BIN)/python -c 'from relokit.cli.command_list import COMMANDS; print(*COMMANDS)'); do \
+		$(BIN)/relokit man $$name > $(PREFIX)/share/man/man1/relokit-$$name.1 || exit 1; done
+	$(BIN)/relokit completion bash > $(PREFIX)/share/bash-completion/completions/relokit
+	$(BIN)/relokit completion zsh > $(PREFIX)/share/zsh/site-functions/_relokit
+	$(BIN)/relokit completion fish > $(PREFIX)/share/fish/vendor_completions.d/relokit.fish
 
 test: $(STAMP) tools  ## all tests, with GNU tools, QEMU and shipped kernels as oracles
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
@@ -87,7 +101,7 @@ linker/script/grammar.json: linker/script/ldscript.lark linker/script/grammar.py
 
 $(STAMP): setup.cfg pyproject.toml setup.py build_backend.py $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[test]'
 	touch $@
 
 # The import tree as an installation lays it out; mypy does not follow the editable mapping.

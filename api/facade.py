@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +15,8 @@ from relokit.runtime.kexec.job import Job, TraceFormat
 from relokit.session import Exported, Progress, process_session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from relokit.linker.kernel.opened import Files
     from relokit.runtime.run.console import BootWatcher
 
@@ -25,35 +25,33 @@ PROGRAM = "relokit"
 
 
 def generate(
-    directory: Path, target: Target | None = None, *, templates: Path | None = None
+    directory: Path,
+    target: Target | None = None,
+    *,
+    templates: Path | None = None,
+    may_overwrite: Callable[[Sequence[Path]], bool] | None = None,
 ) -> list[Path]:
     """Write the rendered units, the ld script and a Makefile to ``directory``; returns the paths.
 
-    All of them appear or, where something cannot be rendered or written, none. Raises RelokitError.
+    All of them appear or, where something cannot be rendered or written, none. ``may_overwrite`` is
+    asked about files that are there and say something else; without it they are replaced. Raises
+    RelokitError.
     """
-    from relokit.codegen.base.atomic import replacing
+    from relokit.codegen.base.atomic import write_together
     from relokit.codegen.render import render as render_template
 
     source = render(target, templates=templates)
     units = [unit.name for unit in source.units]
     names = {"units": units, "script": source.script.name, "name": PROGRAM}
     makefile = render_template("Makefile.j2", names, overrides=template_overrides(templates))
-    directory, written = argument("directory", directory, Path), []
-    # All of them are written beside their places before the first one takes its own.
-    with ExitStack() as stack:
-        for unit in (*source.units, source.script, makefile):
-            path = directory / unit.name
-            if os.path.islink(path):
-                # Nobody has named it: what it leads to may be anything.
-                raise RelokitError(
-                    "is a link, and would have what it leads to replaced",
-                    where=str(path),
-                    hint="remove it, or give another folder",
-                )
-            temporary = stack.enter_context(replacing(path, parents=True))
-            temporary.write_bytes(unit.text.encode())
-            written.append(path)
-    return written
+    directory = argument("directory", directory, Path)
+    return write_together(
+        {
+            directory / unit.name: unit.text.encode()
+            for unit in (*source.units, source.script, makefile)
+        },
+        may_overwrite,
+    )
 
 
 def export(

@@ -16,12 +16,15 @@ COMMANDS = {
     "show": "Show a machine before it leaves its kernel, and after: who owns what.",
     "judge": "Judge a trace that run has written, again and without running.",
     "export": "Write an ELF: executable, relocatable, or bootable in QEMU.",
+    "templates": "List the built-in templates, or copy them to change one.",
     "generate": "Write the rendered assembly, the ld script and a Makefile.",
     "matrix": "Run every combination of state, page size, regime, path and payload.",
     "mutate": "Put one thing wrong, run, judge: does the book find it? For every thing there is.",
     "time": "How long the move takes on machines, by what it does, counted.",
     "series": "The fifteen patches with measured evidence; or one of them from every side.",
     "explain": "What a rule asks for, why, and what mends it.",
+    "completion": "Print what completes the command line in bash, zsh or fish.",
+    "man": "Print a manual page, of all or of one command.",
     "diff": "Compare machine code: states, objects, ELF files, shipped kernels.",
 }
 
@@ -40,6 +43,18 @@ class _Commands(click.Group):
         command = import_module(f"relokit.cli.commands.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            alike = get_close_matches(args[0][:40], COMMANDS, n=2)
+            if alike:
+                meant = " or ".join(f"'{name}'" for name in alike)
+                ctx.fail(f"No such command '{args[0]}': did you mean {meant}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

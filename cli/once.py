@@ -27,6 +27,15 @@ class Command(click.Command):
         self._check_outputs(ctx)
         return rest
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click's, in groups where there are many; see :mod:`relokit.cli.help_groups`."""
+        from relokit.cli.help_groups import grouped_options
+
+        for heading, rows in grouped_options(self, ctx):
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
+
     def _check_outputs(self, ctx: click.Context) -> None:
         for output in self.params:
             path = ctx.params.get(output.name or "")

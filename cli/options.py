@@ -259,6 +259,13 @@ def verbose_option(function: F) -> F:
     return click.option("--verbose", is_flag=True, help="List what each rule answered.")(function)
 
 
+def force_option(function: F) -> F:
+    """Add ``--force``."""
+    return click.option(
+        "--force", is_flag=True, help="Write over files that are there, and do not ask."
+    )(function)
+
+
 def json_option(function: F) -> F:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")(

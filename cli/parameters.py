@@ -12,7 +12,9 @@ from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.series import parse_state
 from relokit.runtime.kexec.job import MAX_BANKS, MAX_PA, MAX_SIZE
 
-_SIZE = re.compile(r"(-?)(0x[0-9a-f]{1,16}|[0-9]{1,20})([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = re.compile(
+    r"(-?)(0x[0-9a-f]{1,16}|[0-9]{1,20})(?:\.([0-9]{1,12}))?([kmgt]?)(?:i?b)?", re.IGNORECASE
+)
 _ADDRESS = re.compile(r"0x[0-9a-f]{1,16}|[0-9]{1,20}", re.IGNORECASE)
 _SYMBOL = re.compile(r"[A-Za-z_.$][\w.$]{0,511}")
 _COUNT = re.compile(r"-?[0-9]{1,20}")
@@ -25,7 +27,7 @@ def _number(digits: str) -> int:
 
 
 class Size(click.ParamType[int]):
-    """Bytes: a number with an optional K, M, G or T (powers of 1024)."""
+    """Bytes: a number with an optional K, M, G or T (powers of 1024); 3.5G is whole bytes, too."""
 
     name = "size"
 
@@ -34,8 +36,12 @@ class Size(click.ParamType[int]):
             return value
         match = _SIZE.fullmatch(value.strip())
         if not match:
-            self.fail(f"{value!r} is not a size; give bytes, or a whole number with K, M, G or T")
-        size = _number(match[2]) * _UNITS[match[3].lower()]
+            self.fail(f"{value!r} is not a size; give bytes, or a number with K, M, G or T")
+        unit, fraction = _UNITS[match[4].lower()], match[3] or ""
+        parts, rest = divmod(int(fraction or "0") * unit, int(f"1{'0' * len(fraction)}"))
+        if rest or (fraction and match[2][:2].lower() == "0x"):
+            self.fail(f"{value!r} is not a whole number of bytes")
+        size = _number(match[2]) * unit + parts
         if match[1] or not 0 < size <= MAX_SIZE:
             self.fail(f"{value!r} is out of range; a size is between 1 byte and 256T")
         return size

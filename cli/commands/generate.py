@@ -10,8 +10,10 @@ import click
 
 from relokit.cli.idle import refuse_idle
 from relokit.cli.once import Command
-from relokit.cli.options import json_option, make_target, target_options
+from relokit.cli.options import force_option, json_option, make_target, target_options
+from relokit.cli.overwriting import may_overwrite
 from relokit.cli.terminal.output import emit, emit_json, plain
+from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
 
 
@@ -36,9 +38,10 @@ class Generated:
     metavar="DIR",
     help="Directory to write to; made if it is not there.",
 )
+@force_option
 @target_options
 @json_option
-def command(output: Path, as_json: bool, **options: Any) -> int:
+def command(output: Path, force: bool, as_json: bool, **options: Any) -> int:
     """Render, and write all or nothing."""
     refuse_idle()
     templates = options.pop("templates")
@@ -48,7 +51,10 @@ def command(output: Path, as_json: bool, **options: Any) -> int:
 
     from relokit.facade import generate
 
-    written = [str(path) for path in generate(output, target, templates=templates)]
+    paths = generate(output, target, templates=templates, may_overwrite=may_overwrite(force))
+    if not paths:
+        raise RelokitError("left as they are", where=str(output))
+    written = [str(path) for path in paths]
     if as_json:
         emit_json(Generated(target.name, tuple(written)))
     else:

@@ -48,8 +48,23 @@ DEMO_BOOT = 5.0
 """Seconds the demo kernel gets; it needs milliseconds and powers off."""
 
 
+EPILOG = """Exit codes: 0 the checks hold, 1 they do not, 2 bad usage or input, 3 no answer.
+
+\b
+relokit run                                          our own demo kernel, a second
+relokit run --kernel vmlinuz --page-size 64k --el vhe --boot 5
+relokit run --code-from relocate_kernel.o            your routine instead of ours
+relokit run --series 0 --path crash
+relokit run --size 3.5G --memory 8G
+relokit run --format junit -o relokit.xml            results for CI
+"""
+
+
 @click.command(
-    "run", cls=Command, help="Build the relocation, run it in a machine and judge the hand-over."
+    "run",
+    cls=Command,
+    help="Build the relocation, run it in a machine and judge the hand-over.",
+    epilog=EPILOG,
 )
 @job_options
 @target_options

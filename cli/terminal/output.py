@@ -68,7 +68,7 @@ def _write(text: str) -> None:
     stream = sys.stdout
     if stream is None:
         return
-    if not stream.isatty():
+    if not colours():
         text = click.unstyle(text)
     binary = getattr(stream, "buffer", None)
     if binary is None:
@@ -83,6 +83,14 @@ def _write(text: str) -> None:
             rest = rest[count:]
         binary.flush()
     stream.flush()
+
+
+def colours() -> bool:
+    """Whether standard output gets colours: a terminal, or FORCE_COLOR, and no NO_COLOR."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    stream = sys.stdout
+    return bool(os.environ.get("FORCE_COLOR")) or (stream is not None and stream.isatty())
 
 
 def discard_output() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from io import StringIO
@@ -15,7 +16,7 @@ from relokit.cli.terminal.findings_view import (
     not_judged,
     told,
 )
-from relokit.cli.terminal.output import emit, plain
+from relokit.cli.terminal.output import colours, emit, plain
 from relokit.codegen.base.version import VERSION
 from relokit.codegen.kexec_routines import CodePart, CodeUsed
 from relokit.codegen.target import MIB
@@ -25,6 +26,7 @@ from relokit.runtime.judge.rules.severity import Severity
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+    from rich.text import Text
 
 STAGES = {
     "prepare": "Scattering the payload",
@@ -130,8 +132,12 @@ def summary(of: str, outcome: Outcome, *, verbose: bool = False) -> str:
 
 
 def shown(lines: Iterable[Line]) -> str:
-    """``lines`` as text, with colours if standard output is a terminal."""
-    if sys.stdout is None or not sys.stdout.isatty():
+    """``lines`` as text, with colours where there are some (:func:`colours`).
+
+    A terminal's lines end between words, never within a number and its unit, and go on indented.
+    """
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    if not colours() and not terminal:
         texts = (
             "".join(part if isinstance(part, str) else part[0] for part in line) for line in lines
         )
@@ -140,10 +146,48 @@ def shown(lines: Iterable[Line]) -> str:
     from rich.text import Text
 
     out = StringIO()
-    console = Console(file=out, force_terminal=True, highlight=False, soft_wrap=True)
+    console = Console(
+        file=out, force_terminal=True, highlight=False, soft_wrap=True, no_color=not colours()
+    )
+    width = console.width if terminal else None
     for line in lines:
-        console.print(Text.assemble(*line))
+        text = Text.assemble(*line)
+        for part in [text] if width is None else _folded(text, width):
+            console.print(part)
     return out.getvalue().rstrip("\n")
+
+
+_UNIT = re.compile(r"(?<=[0-9]) (?=[A-Za-z%])")
+"""A space that keeps a number and its unit together."""
+_JOINT = "\u00a0"
+
+
+def _folded(text: Text, width: int) -> Iterator[Text]:
+    """``text`` in lines of at most ``width`` columns, the later ones indented by two more."""
+    from rich.console import Console
+    from rich.text import Text
+
+    if text.cell_len <= width:
+        yield text
+        return
+    plain_text = text.plain
+    indent = len(plain_text) - len(plain_text.lstrip()) + 2
+    if indent > width // 2:
+        indent = 2
+    text.plain = _UNIT.sub(_JOINT, plain_text)
+    console = Console(width=width)
+    first, *rest = text.wrap(console, width, tab_size=8)
+    yield _unjoined(first)
+    if rest:
+        left = text[len(first.plain) :]
+        left.plain = left.plain.lstrip(" ")
+        for part in left.wrap(console, width - indent, tab_size=8):
+            yield _unjoined(Text(" " * indent) + part)
+
+
+def _unjoined(text: Text) -> Text:
+    text.plain = text.plain.replace(_JOINT, " ").rstrip()
+    return text
 
 
 def _head(of: str, outcome: Outcome) -> Iterator[Line]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from relokit.codegen.base.errors import RelokitError
@@ -30,6 +30,41 @@ def write_atomic(
             stream.write(chunk)
             size += len(chunk)
     return size
+
+
+def write_together(
+    files: Mapping[Path, bytes], may_overwrite: Callable[[Sequence[Path]], bool] | None = None
+) -> list[Path]:
+    """Write all of ``files``, their folders too, or none; returns the paths, empty if it may not.
+
+    ``may_overwrite`` is asked about those that are there and have other bytes. Raises RelokitError
+    for a link, which nobody has named, and for a place that cannot be written.
+    """
+    others = []
+    for path, data in files.items():
+        if path.is_symlink():
+            # What it leads to may be anything.
+            raise RelokitError(
+                "is a link, and would have what it leads to replaced",
+                where=str(path),
+                hint="remove it, or give another folder",
+            )
+        if path.is_file() and not _has(path, data):
+            others.append(path)
+    if others and may_overwrite is not None and not may_overwrite(others):
+        return []
+    # All of them are written beside their places before the first one takes its own.
+    with ExitStack() as stack:
+        for path, data in files.items():
+            stack.enter_context(replacing(path, parents=True)).write_bytes(data)
+    return list(files)
+
+
+def _has(path: Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -159,6 +159,7 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     yield cli("run", "--code-from", new, "--series", 12)
     yield cli("export", "-o", directory / "boot.elf", "--type", "bootable")
     yield cli("generate", "-o", directory / "generated")
+    yield cli("templates", "--copy", directory / "templates")
     yield cli("show", "memory", "--at", "kernel")
     for topic in Topic:
         yield cli("show", topic, "--el", "vhe")
