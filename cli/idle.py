@@ -161,6 +161,13 @@ IDLE_OPTIONS = (
     ),
     IdleOption(
         ("run",),
+        lambda given: given["report"] is not None and given["trace"] is not None,
+        ("trace_format",),
+        "--report reads the trace, and our own form only: leave {flag} out ('judge --trace' writes "
+        "it in another)",
+    ),
+    IdleOption(
+        ("run",),
         _only("path", str(KexecPath.HIBERNATE)),
         _LAYOUT,
         "{flag} is of struct kimage, which hibernation has not: leave it out",

@@ -12,6 +12,9 @@ import click
 from relokit.cli.parameters import OutputFile
 from relokit.codegen.base.errors import RelokitError
 
+WORDS = "relokit.words"
+"""What of a context's meta has the words behind the command's name."""
+
 
 class Command(click.Command):
     """As click's, but an option that is given twice is refused, unless it takes several values."""
@@ -23,6 +26,7 @@ class Command(click.Command):
             if name in seen:
                 raise click.UsageError(f"{flag} is given twice: leave one of them out", ctx)
             seen[name] = flag
+        ctx.meta[WORDS] = tuple(args)
         rest = super().parse_args(ctx, args)
         self._check_outputs(ctx)
         return rest

@@ -254,6 +254,16 @@ def trace_options(help_text: str) -> Callable[[F], F]:
     return add
 
 
+def report_option(function: F) -> F:
+    """Add ``--report``."""
+    return click.option(
+        "--report",
+        type=OutputFile(),
+        metavar="FILE",
+        help="Write what came of it to this file: one HTML page, which loads nothing.",
+    )(function)
+
+
 def verbose_option(function: F) -> F:
     """Add ``--verbose``."""
     return click.option("--verbose", is_flag=True, help="List what each rule answered.")(function)

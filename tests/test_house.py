@@ -128,11 +128,15 @@ ALLOWED = {
         "runtime.kexec, runtime.judge, runtime.evidence, runtime.run, runtime.show, runtime.live, "
         "runtime.room"
     ),
+    "reporting": ("codegen.base, linker.kernel, runtime.show, runtime.timing, machines, timing"),
     "mutation": (
         "relokit, codegen, codegen.base, linker.foreign, linker.kernel, runtime.campaign, "
         "runtime.kexec, runtime.mutation, runtime.room"
     ),
-    "cli.pages": "codegen.base, diffing.*",
+    "cli.pages": (
+        "reporting, timing, codegen.base, diffing.*, runtime.show, runtime.timing, runtime.live, "
+        "runtime.judge, runtime.judge.rules"
+    ),
     "cli.terminal": (
         "relokit, timing, mutation, codegen, codegen.base, diffing.*, runtime.guest, "
         "runtime.timing.*, runtime.kexec, runtime.live, runtime.campaign, runtime.judge, "
@@ -144,7 +148,8 @@ ALLOWED = {
     ),
     "cli": (
         "relokit, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, "
-        "runtime.campaign, cli.terminal, cli.results"
+        "runtime.campaign, runtime.judge, runtime.live, reporting, cli.pages, cli.terminal, "
+        "cli.results"
     ),
     "cli.commands": (
         "relokit, timing, machines, mutation, codegen, codegen.base, linker.foreign, "

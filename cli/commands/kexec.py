@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from relokit.cli.options import (
     plain_option,
     profile_option,
     results_options,
+    report_option,
     strict_option,
     verbose_option,
     wanted_results,
@@ -121,6 +123,7 @@ NO_FILE_LOAD = (
     metavar="FILE",
     help="Write what the CPU does from machine_kexec to the next kernel to this file.",
 )
+@report_option
 @strict_option
 @profile_option
 @verbose_option
@@ -134,6 +137,7 @@ def command(
     if file_load:
         raise click.UsageError(NO_FILE_LOAD)
     wanted = wanted_results(options)
+    report = options.pop("report")
     job = LiveJob(**options)
 
     from relokit.cli.terminal.kexec_view import kexec_summary
@@ -141,7 +145,17 @@ def command(
     from relokit.machines.live_kexec import kexec
 
     with nullcontext() if wanted is None else wanted.with_failures(), Bars() as bars:
-        outcome = kexec(job, trace=trace, progress=bars.progress)
+        if report is None:
+            outcome = kexec(job, trace=trace, progress=bars.progress)
+        else:
+            from relokit.cli.report_story import reported
+
+            with reported(report, trace, options) as story:
+                outcome = kexec(job, trace=story.trace, progress=bars.progress)
+                if trace is None and outcome.handover is not None:
+                    handover = replace(outcome.handover, trace=None)
+                    outcome = replace(outcome, handover=handover)
+                story.tell_kexec(outcome)
     if as_json:
         emit_json(outcome)
     elif wanted is None or wanted.leaves_terminal:

@@ -21,6 +21,7 @@ from relokit.cli.options import (
     make_target,
     plain_option,
     profile_option,
+    report_option,
     results_options,
     sources_given,
     strict_option,
@@ -121,6 +122,7 @@ relokit run --format junit -o relokit.xml            results for CI
     help="Let caches take effect: what was not cleaned is not in memory, and what was discarded "
     "is lost.",
 )
+@report_option
 @trace_options("Record what the CPU does up to the new kernel, and write that to this file.")
 @strict_option
 @profile_option
@@ -136,11 +138,17 @@ def command(
     wanted = wanted_results(options)
     people = not as_json and (wanted is None or wanted.leaves_terminal)
     sources = sources_given(options)
+    report = options.pop("report")
+    how = people, verbose
     with nullcontext() if wanted is None else wanted.with_failures(sources):
-        if snapshot is None:
-            of, outcome = _run(trace, options, people=people, verbose=verbose)
+        if report is None:
+            of, outcome = _outcome(snapshot, trace, options, *how)
         else:
-            of, outcome = _from_snapshot(snapshot, trace, options, people=people, verbose=verbose)
+            from relokit.cli.report_story import reported
+
+            with reported(report, trace, options) as story:
+                of, outcome = _outcome(snapshot, story.trace, options, *how, kept=trace is not None)
+                story.tell(of, outcome)
     if as_json:
         emit_json(outcome)
     if wanted is not None:
@@ -150,8 +158,23 @@ def command(
     return EXIT_OF[outcome.status]
 
 
+def _outcome(
+    snapshot: Path | None,
+    trace: Path | None,
+    options: dict[str, Any],
+    people: bool,
+    verbose: bool,
+    *,
+    kept: bool = True,
+) -> tuple[str, Outcome]:
+    """Of whichever machine; a trace that is not ``kept`` is not told of."""
+    if snapshot is None:
+        return _run(trace, options, people=people, verbose=verbose, kept=kept)
+    return _from_snapshot(snapshot, trace, options, people=people, verbose=verbose, kept=kept)
+
+
 def _run(
-    trace: Path | None, options: dict[str, Any], *, people: bool, verbose: bool
+    trace: Path | None, options: dict[str, Any], *, people: bool, verbose: bool, kept: bool
 ) -> tuple[str, Outcome]:
     """Build and run it, and tell ``people`` if they look: the target's name, and the outcome."""
     from relokit.linker.kernel.opened import Files
@@ -178,13 +201,20 @@ def _run(
         outcome = run(
             target, job, files=files, trace=trace, progress=bars.progress, watcher=telling
         )
+    outcome = outcome if kept else replace(outcome, trace=None)
     if telling is not None:
         telling.finish(outcome)
     return target.name, outcome
 
 
 def _from_snapshot(
-    snapshot: Path, trace: Path | None, options: dict[str, Any], *, people: bool, verbose: bool
+    snapshot: Path,
+    trace: Path | None,
+    options: dict[str, Any],
+    *,
+    people: bool,
+    verbose: bool,
+    kept: bool,
 ) -> tuple[str, Outcome]:
     """The same, of a machine that was stopped elsewhere."""
     from relokit.cli.terminal.view import Bars, Telling
@@ -198,6 +228,7 @@ def _from_snapshot(
     with Bars() as bars:
         telling = Telling(snapshot.name, bars, verbose=verbose) if people else None
         outcome = take_up(snapshot, job, trace=trace, progress=bars.progress, watcher=telling)
+    outcome = outcome if kept else replace(outcome, trace=None)
     if telling is not None:
         telling.finish(outcome)
     return snapshot.name, outcome

@@ -1,1 +1,3 @@
-"""What is shown as an HTML page; imports codegen.base, diffing.*."""
+"""What is shown as an HTML page or an SVG file; imports reporting, timing, codegen.base, diffing.*,
+runtime.show, runtime.timing, runtime.live, runtime.judge, runtime.judge.rules.
+"""

@@ -36,22 +36,31 @@ def _hash(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-def render_page(template: str, variables: Mapping[str, object]) -> str:
-    """Render ``template`` with the style sheet and the script within it.
+def render_page(
+    template: str,
+    variables: Mapping[str, object],
+    *,
+    more_style: str = "",
+    script: str = "page.js",
+) -> str:
+    """Render ``template`` with the style sheet and ``script`` within it.
+
+    ``more_style`` is a file of rules behind those of all pages.
 
     The content security policy lets in these two, by their hashes, and nothing else: no image, no
     font, no connection, no form, no other script even if one were written into the page.
     """
-    style, script = _asset("page.css"), _asset("page.js")
+    style = _asset("page.css") + (_asset(more_style) if more_style else "")
+    code = _asset(script)
     policy = "; ".join(
         (
             "default-src 'none'",
             f"style-src {_hash(style)}",
-            f"script-src {_hash(script)}",
+            f"script-src {_hash(code)}",
             "base-uri 'none'",
             "form-action 'none'",
         )
     )
     # Both are ours and hold no end tag of their element, so they may stand as they are.
-    page = {"style": Markup(style), "script": Markup(script), "policy": policy}
+    page = {"style": Markup(style), "script": Markup(code), "policy": policy}
     return _environment().get_template(template).render(page=page, **variables)

@@ -69,6 +69,7 @@ ARCH_MEMBERS = (
 )
 
 BANNER = b"Linux version "
+MAX_BANNER = 256
 MAX_TYPES = 4 << 20
 MAX_NAME = 512
 MAX_STRUCT = 1 << 16
@@ -265,6 +266,15 @@ def _struct(
         if text:
             bit_offsets[text.decode("ascii", "replace")] = offset
     return BtfStruct(name, size, MappingProxyType(bit_offsets))
+
+
+def banner_of(image: memoryview) -> str | None:
+    """The line that the kernel prints first, cut at MAX_BANNER bytes; None where there is none."""
+    for at in occurrences(image, BANNER):
+        line = bytes(image[at : at + MAX_BANNER])
+        if line[len(BANNER) : len(BANNER) + 1].isdigit():
+            return re.split(rb"[\0\n]", line)[0].decode("ascii", "replace")
+    return None
 
 
 def kernel_version(image: memoryview) -> str:

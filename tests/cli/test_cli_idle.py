@@ -31,7 +31,12 @@ VALUES = {
     "--jobs": "1", "--cluster": "tcp://x:1", "--timeout": "9",
 }  # fmt: skip
 BASES: dict[str, tuple[tuple[str, ...], ...]] = {
-    "run": (("--json",), ("--path", "hibernate"), ("--snapshot", "x")),
+    "run": (
+        ("--json",),
+        ("--path", "hibernate"),
+        ("--snapshot", "x"),
+        ("--report", "x", "--trace", "y"),
+    ),
     "judge": (("FILE", "--json"), ("FILE",)),
     "show": (
         ("memory", "--snapshot", "x"),

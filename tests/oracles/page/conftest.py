@@ -15,6 +15,8 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
+import relokit.templates
+from relokit.cli.main import main
 from relokit.cli.pages.page import Behaviour, Facts, diff_page
 from relokit.cli.pages.series_page import series_page
 from relokit.codegen.gas.instructions.encoder import Encoder
@@ -27,6 +29,8 @@ SWITCHES = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
+TEMPLATES = Path(relokit.templates.__path__[0])
+RELOCATE = "relocate_kernel.S.j2"
 WIDE, NARROW = (1440, 900), (320, 700)
 
 
@@ -148,6 +152,13 @@ def module_browser(diff: Diff, tmp_path_factory: pytest.TempPathFactory) -> Iter
             ]
         ),
     }
+    templates = directory / "templates"
+    templates.mkdir()
+    wrong = (TEMPLATES / RELOCATE).read_text().replace('by_line("civac"', 'by_line("ivac"')
+    (templates / RELOCATE).write_text(wrong)
+    report = directory / "report"
+    assert main(["run", "--templates", str(templates), "--report", str(report)]) == 1
+    texts["report"] = report.read_text("utf-8")
     pages = {name: directory / f"{name}.html" for name in texts}
     for name, text in texts.items():
         pages[name].write_text(text, "utf-8")
