@@ -9,10 +9,13 @@ import pytest
 
 from relokit.cli.main import main
 from relokit.codegen.target import Regime, Target
+from relokit.runtime.judge.book import judge
 from relokit.runtime.kexec.job import Job, Shape
 from relokit.runtime.record.known import known
+from relokit.runtime.record.trace import TraceKind
 from relokit.runtime.run.execute import execute
 from relokit.runtime.run.prepare import open_cpu
+from support.habits import HABITS, with_habit
 from support.machines import prepared, quiet, run_linked
 
 pytestmark = pytest.mark.oracle
@@ -92,3 +95,20 @@ def test_shipped_code_resumes_without_an_error(
         job = Job(size=8 << 10, path="hibernate", code_from=file)
         outcome = run_linked(Target(series=series, regime=regime), job)
         assert outcome.passed, (file, outcome.findings)
+
+
+def test_shipped_code_is_the_same_whatever_the_engine_does(
+    kernel_5_10: Path, kernel_6_1: Path
+) -> None:
+    """Single steps, and translations forgotten at barriers or always: one trace but for fills."""
+    for file, series in ((kernel_5_10, 0), (kernel_6_1, 15)):
+        job = Job(size=16 << 10, code_from=file, max_instructions=1 << 30)
+        told = set()
+        for habit in (None, *HABITS.values()):
+            with prepared(Target(series=series), job) as machine, with_habit(habit):
+                record = execute(machine, open_cpu(machine), job, quiet)
+                found = judge(record).findings
+            records = known(record.trace).records
+            told.add((found, records[records["kind"] != TraceKind.FILL].tobytes()))
+        [(findings, _)] = told
+        assert not any(one.is_error for one in findings), file
