@@ -292,6 +292,12 @@ def test_every_kernel_kexecs_in_every_regime_and_by_a_crash() -> None:
     COMMITTED.check_page(table)
 
 
+def test_a_longer_list_of_rules_that_are_not_judged_fails() -> None:
+    for one in COMMITTED.rows:
+        longer = one | {"not_judged": [*one["not_judged"], "own.store"]}
+        assert trouble(longer) == "leaves out rules that were judged"
+
+
 def test_a_kexec_is_the_same_everywhere(outcome: LiveOutcome) -> None:
     """By `make docs/kexec.json` after a change; another kernel than the committed one is judged."""
     found = row(document(outcome))

@@ -392,3 +392,24 @@ def test_what_is_slow_or_chance_is_shown_on_demand(
     hidden, seen = values
     assert (hidden & fields, seen & fields > 0) == (0, True)
     assert hidden == seen & ~fields
+
+
+def test_there_are_as_many_list_registers_as_are_promised(bench: MakeBench) -> None:
+    """A kernel of 6.12 writes all of them at EL2; what is beyond is undefined, and told by name."""
+    b = bench()
+    Board(b.cpu, Regime.NVHE, Screen())
+    b.cpu.policy = REPORT
+    b.cpu.set_el(2)
+    names = [f"S3_4_C12_C12_{number}" for number in range(4)]
+    write = "".join(f"mov x1, #{7 + at}\n" + msr(name, 1) for at, name in enumerate(names))
+    read = "".join(mrs(2 + at, name) for at, name in enumerate(names))
+    stop = b.run(write + read + mrs(1, "ICH_VTR_EL2"))
+    assert stop.reason is StopReason.REACHED
+    assert [b.cpu.x(2 + at) for at in range(4)] == [7, 8, 9, 10]
+    assert (b.cpu.x(1) & 0x1F) + 1 == len(names)
+    assert not b.cpu.undefined
+    for times in (1, 2):
+        stop = b.run(mrs(2, "S3_4_C12_C12_4"), at=0x4018_0000)
+        assert stop.reason is StopReason.EXCEPTION
+        assert [*b.cpu.undefined.values()] == [times]
+    assert [*b.cpu.undefined] == ["S3_4_C12_C12_4"]

@@ -187,6 +187,19 @@ def test_sve_and_pointer_keys_are_not_trapped_to_el3(bench: MakeBench) -> None:
     assert stop.reason is StopReason.REACHED
 
 
+def test_a_kernel_at_el1_may_use_pointer_keys_and_finds_pages_of_16_kib(bench: MakeBench) -> None:
+    """As booting.rst has it (HCR_EL2.APK, API), though nobody at EL2 set it: kernels use both."""
+    b = bench("max")
+    assert b.cpu.el == 1
+    stop = b.run(
+        "mov x1, #1 << 31\nmsr s3_0_c2_c1_0, x1\nmrs x2, s3_0_c2_c1_0\n.word 0xd503233f\n"
+        "mrs x3, id_aa64mmfr0_el1"
+    )
+    assert stop.reason is StopReason.REACHED, stop
+    assert b.cpu.x(2) == 1 << 31
+    assert b.cpu.x(3) >> 20 & 0xF == 1
+
+
 def test_delivered_faults_reach_the_guest_with_their_syndrome(bench: MakeBench) -> None:
     b = bench()
     b.cpu.policy = DELIVER
