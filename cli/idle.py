@@ -138,17 +138,23 @@ IDLE_OPTIONS = (
     IdleOption(
         _WITH_RESULTS,
         lambda given: given["as_json"],
-        ("form", "output", "timings"),
+        ("form", "output"),
         "--json is a format of its own: leave {flag} out",
     ),
     IdleOption(
         _WITH_RESULTS,
         lambda given: given["form"] is None,
-        ("output", "timings"),
+        ("output",),
         "{flag} is of --format, which is not there",
     ),
     IdleOption(
-        _WITH_RESULTS,
+        ("matrix",),
+        lambda given: given["form"] is None,
+        ("timings",),
+        "{flag} is of --format, which is not there",
+    ),
+    IdleOption(
+        ("matrix",),
         lambda given: given["form"] in ("sarif", "github"),
         ("timings",),
         "--format {form} has no times: leave {flag} out",

@@ -285,11 +285,6 @@ def json_option(function: F) -> F:
 
 def results_options(function: F) -> F:
     """Add them; the command takes them out of its options by :func:`wanted_results`."""
-    timings = click.option(
-        "--timings",
-        is_flag=True,
-        help="With --format junit or ktap: how long it took this host, which differs each time.",
-    )
     output = click.option(
         "-o",
         "--output",
@@ -303,12 +298,22 @@ def results_options(function: F) -> F:
         type=click.Choice(RESULT_FORMATS),
         help="Results for CI (docs/ci.md): JUnit XML, SARIF 2.1.0, annotations of GitHub, KTAP.",
     )
-    return form(output(timings(function)))
+    return form(output(function))
+
+
+def timings_option(function: F) -> F:
+    """Add ``--timings``, where the results of :func:`results_options` have some."""
+    return click.option(
+        "--timings",
+        is_flag=True,
+        help="With --format junit or ktap: how long it took this host, which differs each time.",
+    )(function)
 
 
 def wanted_results(options: dict[str, Any]) -> WantedResults | None:
     """What these options say, taken out of ``options``; None without a format."""
-    form, output, timings = (options.pop(name) for name in ("form", "output", "timings"))
+    form, output = options.pop("form"), options.pop("output")
+    timings = options.pop("timings", False)
     if form is None:
         return None
     from relokit.cli.results.wanted import WantedResults

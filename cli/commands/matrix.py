@@ -25,6 +25,7 @@ from relokit.cli.options import (
     sources_given,
     strict_option,
     templates_option,
+    timings_option,
     wanted_results,
 )
 from relokit.cli.parameters import Seconds
@@ -102,6 +103,7 @@ class CellList:
 @strict_option
 @cache_option
 @results_options
+@timings_option
 @json_option
 def command(
     only_list: bool,

@@ -28,6 +28,7 @@ def finding_lines(finding: Finding) -> Iterator[str]:
         ("probable cause", finding.cause),
         ("consequence", finding.consequence),
         ("hint", finding.hint),
+        ("does not bite here", finding.spared),
         ("source", finding.source),
     ):
         if text:

@@ -25,7 +25,7 @@ VALUES = {
     "--kernel-at": "0x40400000", "--initrd-at": "0x48000000", "--dtb-at": "0x48000000",
     "--order": "reversed", "--path": "crash", "--shape": "gaps", "--seed": "7", "--code-from": "x",
     "--cpu-bits": "52", "--layout": "6.12", "--layout-from": "x", "--trace-format": "perfetto",
-    "--format": "side", "--keep": "all", "--el": "vhe", "--page-size": "16k", "--va-bits": "39",
+    "--output": "x", "--keep": "all", "--el": "vhe", "--page-size": "16k", "--va-bits": "39",
     "--templates": "x", "--series": "3", "--pa-bits": "52", "--cache-line": "32",
     "--interrupts": "9",
     "--jobs": "1", "--cluster": "tcp://x:1", "--timeout": "9",
@@ -36,17 +36,31 @@ BASES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("--path", "hibernate"),
         ("--snapshot", "x"),
         ("--report", "x", "--trace", "y"),
+        ("--format", "ktap"),
     ),
-    "judge": (("FILE", "--json"), ("FILE",)),
+    "judge": (("FILE", "--json"), ("FILE",), ("FILE", "--format", "ktap")),
     "show": (
         ("memory", "--snapshot", "x"),
         ("memory", "--record", "x"),
         ("tables",),
         ("trace",),
     ),
-    "kexec": (("--kernel", "x", "--json"),),
-    "matrix": (("--list",), ("--payload", "shuffled"), ("--path", "hibernate")),
-    "mutate": (("--routine", "hibernate-exit"),),
+    "kexec": (
+        ("--kernel", "x", "--json"),
+        ("--kernel", "x", "--format", "ktap"),
+        ("--kernel", "x"),
+    ),
+    "matrix": (
+        ("--json",),
+        ("--format", "sarif"),
+        ("--list",),
+        ("--payload", "shuffled"),
+        ("--path", "hibernate"),
+    ),
+    "mutate": (
+        ("--json",),
+        ("--routine", "hibernate-exit"),
+    ),
     "generate": (("-o", "out"),),
     "export": (("-o", "out", "--type", "rel"), ("-o", "out", "--type", "exec")),
     "diff": (
@@ -74,6 +88,8 @@ def command_of(name: str) -> click.Command:
 def words(command: click.Command, parameter: str) -> tuple[str, ...]:
     """The option, with a value if it takes one."""
     flag = next(one.opts[-1] for one in command.params if one.name == parameter)
+    if flag == "--format":
+        return flag, "side" if command.name == "diff" else "sarif"
     return (flag, VALUES[flag]) if flag in VALUES else (flag,)
 
 

@@ -35,7 +35,8 @@ RIGHT = LEFT.replace("x9", "x10").replace("#1", "#2").replace("isb", "dsb sy")
 JUDGE: Options = {
     "trace": ("--trace", "file"), "trace_format": ("--trace-format", "perfetto"),
     "strict": ("--strict",), "profile": ("--profile", "coherent-fetch"),
-    "verbose": ("--verbose",), "as_json": ("--json",),
+    "verbose": ("--verbose",), "as_json": ("--json",), "form": ("--format", "junit"),
+    "output": ("--output", "results"),
 }  # fmt: skip
 EXPORT = {
     "kind": ("--type", "bootable"), "series": ("--series", "12"),
@@ -135,11 +136,12 @@ def test_pairs_of_judge(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     def effect(names: tuple[str, ...]) -> object:
         result = cli("judge", "stored", *(word for name in names for word in JUDGE[name]))
-        written = taken(tmp_path / "file")
+        written = taken(tmp_path / "file"), taken(tmp_path / "results")
         return None if result.code == 2 else (result.code, result.out, written)
 
     def needed(pair: set[str]) -> set[str]:
-        return {"trace"} if "trace_format" in pair else set()
+        beside = {"trace"} if "trace_format" in pair else set()
+        return beside | ({"form"} if "output" in pair else set())
 
     assert try_pairs(JUDGE, effect, needed) >= 11
 
