@@ -31,6 +31,7 @@ LINES_TOLD = 6
 DEFAULT_MEMORY = 1 << 30
 INITRD_MOST = 128 << 20
 LEAST_MEMORY, MOST_MEMORY = 64 << 20, 1 << 40
+DEFAULT_CPU = "cortex-a72"
 RAM, RAM_FILE = "relokit-ram", "ram"
 RESERVED = ("-gdb", "-s", "-S", "-kernel", "-mem-path", "-daemonize", "-incoming", "-loadvm")
 """What says how QEMU is driven: that is ours."""
@@ -206,7 +207,11 @@ class Qemu:
             own += ["-monitor", "none", "-serial", "stdio"]
         if not {"-nic", "-net", "-netdev"} & set(arguments):
             own += ["-nic", "none"]
-        machine = [] if {"-M", "-machine"} & set(arguments) else ["-machine", "virt"]
+        boards = [two for one, two in pairwise(arguments) if one in ("-M", "-machine")]
+        machine = [] if boards else ["-machine", "virt"]
+        if "-cpu" not in arguments and all(one.startswith("virt") for one in boards[:1]):
+            # QEMU's own choice for its virt is one without AArch64; other boards have theirs.
+            machine += ["-cpu", DEFAULT_CPU]
         return subprocess.Popen(
             # Its own last: they say where RAM is, whatever was said before.
             [program, *machine, *arguments, "-machine", f"memory-backend={RAM}", *own],

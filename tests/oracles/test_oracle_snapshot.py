@@ -253,3 +253,12 @@ def test_nothing_is_left_of_a_qemu_if_we_are_killed(
         assert list(tmp_path.iterdir()) == []
         assert qemu.ram.size == qemu.memory == 512 << 20
         assert qemu.client.cpus()
+
+
+def test_a_qemu_of_which_nothing_is_said_has_aarch64(kernel_6_1: Path) -> None:
+    # That of its virt has not: no kernel came up, and the time was over.
+    for arguments in ((), ("-M", "virt,gic-version=3")):
+        with started(Files().kernel(kernel_6_1), ("-m", "256M", *arguments)) as qemu:
+            assert {"x0", "cpsr"} <= set(qemu.client.registers())
+    with pytest.raises(MachineError, match="ends at once"):
+        started(Files().kernel(kernel_6_1), ("-M", "nonsense"))
