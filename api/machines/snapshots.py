@@ -113,7 +113,9 @@ def record(
             qemu = stack.enter_context(started(opened, arguments, crash=crash))
             client, ram, base = qemu.client, qemu.ram, RAM_BASE
         else:
-            ram = open_file(attach.ram, what="the file that RAM is", limit=MAX_RAM_FILE)
+            ram = open_file(
+                attach.ram, what="the file that RAM is", limit=MAX_RAM_FILE, settled=False
+            )
             base = attach.base
             if not ram.size or (ram.size | base) % PAGE:
                 raise MachineError(
