@@ -102,6 +102,9 @@ def _dispatch(arguments: list[str]) -> int:
         raise
     except Interrupted as error:
         raise KeyboardInterrupt(*error.args) from None
+    except click.exceptions.Abort:
+        # An interrupt that met click itself, between its parser and the command.
+        raise KeyboardInterrupt(*_told) from None
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         return EXIT_USAGE

@@ -237,3 +237,16 @@ def test_ascii_terminal(process: Cli) -> None:
     result = process("run", "--kernel", "k\u00e9rnel", env={"PYTHONIOENCODING": "ascii"})
     assert result.code == 2
     assert "no such file" in result.err
+
+
+def test_an_interrupt_within_click_is_one_as_well(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Click makes an Abort of its own of it where no command runs yet."""
+
+    def interrupted(*_: object, **__: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("relokit.cli.command_list.relokit.parse_args", interrupted)
+    result = cli("explain", "handoff.x1")
+    assert (result.code, result.out, result.err) == (130, "", "relokit: interrupted\n")
