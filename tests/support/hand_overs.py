@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import select
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
+from multiprocessing import get_context
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -280,10 +283,12 @@ def main() -> int:
         and chosen.el in (None, one.regime)
         and chosen.by in (None, one.way)
     ]
-    if len(some) == len(CASES):
-        made = COMMITTED.make(lambda: [seen_row(one) for one in some], table)
-    else:
-        made = [seen_row(one) for one in some]
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+
+        def rows() -> list[dict[str, Any]]:
+            return list(pool.map(seen_row, some))
+
+        made = COMMITTED.make(rows, table) if len(some) == len(CASES) else rows()
     return int(any(trouble(one) for one in made))
 
 
