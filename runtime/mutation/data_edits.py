@@ -84,7 +84,7 @@ def data_edits(machine: Machine) -> Iterator[DataEdit]:
             for step in _trail(machine, use):
                 leaf = step.level == LEAF_LEVEL or step.descriptor & d.TYPE == d.BLOCK
                 for change in (*(_LEAF if leaf else _TABLE), ADDRESS_ON):
-                    if _changed(step, change) != step.descriptor:
+                    if _changed(step, change, machine.target.page_size) != step.descriptor:
                         name = f"{use}, level {step.level}"
                         yield DataEdit(DataPlace.DESCRIPTOR, name, change)
 
@@ -184,19 +184,17 @@ def _spoil_descriptor(machine: Machine, edit: DataEdit) -> tuple[str, ...]:
     if not steps or address is None:
         raise NoSuchDataError
     [step] = steps
-    changed = _changed(step, edit.change)
+    changed = _changed(step, edit.change, machine.target.page_size)
     if changed == step.descriptor:
         raise NoSuchDataError
     _write(machine.memory, step.entry, changed)
     return (hex(step.entry), hex(address), hex(step.leads_to))
 
 
-def _changed(step: WalkStep, change: str) -> int:
-    """The descriptor of ``step`` with something else in it."""
+def _changed(step: WalkStep, change: str, page_size: int) -> int:
+    """The descriptor of ``step`` with something else in it; bits below a page are no address."""
     if change == ADDRESS_ON:
-        lowest = step.output.in_place & -step.output.in_place
-        span = lowest if step.descriptor & d.TYPE != d.BLOCK else _BLOCK_SPAN
-        return step.descriptor ^ span
+        return step.descriptor ^ (page_size if step.descriptor & d.TYPE != d.BLOCK else _BLOCK_SPAN)
     mask, bits = _LEAF.get(change) or _TABLE[change]
     return step.descriptor & ~mask | bits
 

@@ -147,6 +147,22 @@ def test_what_the_code_reads_is_mutated_and_what_is_wrong_is_named() -> None:
         assert tried(target, mutants[text]).status is MutantStatus.KILLED, text
 
 
+@pytest.mark.parametrize("page_size", [16384, 65536])
+def test_another_address_is_another_page(page_size: int) -> None:
+    """Bits 13:12, or 15:12, are none of an address with larger pages: nothing would be wrong."""
+    target = Target(series=15, regime=Regime.NVHE, page_size=page_size)
+    for use in ("kimage", "source"):
+        one = of_data(target)[f"descriptor {use}, level 3: another address"]
+        assert tried(target, one).rule == "setup.tables"
+
+
+@pytest.mark.parametrize("change", ["Device", "read-only", "another address", "invalid"])
+def test_an_entry_for_kimage_counts_where_kimage_is_a_destination(change: str) -> None:
+    target = Target(series=15, regime=Regime.NVHE)
+    result = tried(target, of_data(target)[f"descriptor kimage, level 3: {change}"])
+    assert (result.status, result.layout) == (MutantStatus.KILLED, "old-kernel, nvhe")
+
+
 def test_every_mutant_of_data_changes_something() -> None:
     target = Target(series=15, regime=Regime.NVHE)
     [layout, *_] = layouts_for(target, Job(), [Regime.NVHE])
