@@ -43,6 +43,9 @@ def _head(outcome: LiveOutcome) -> Iterator[Line]:
         for change in outcome.load.changed:
             text = f"{change.count} pages of {change.owner}, the first at PA {change.pa:#x}"
             yield _row("", f"changed after the load: {text}")
+    if outcome.undefined:
+        counts = (f"{name} {count:,}" for name, count in sorted(outcome.undefined.items()))
+        yield _row("undefined", ", ".join(counts))
     for name, why in outcome.unknown.items():
         yield _row("unknown", f"{name}: {why}")
     if outcome.handover is None:

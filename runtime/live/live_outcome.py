@@ -53,6 +53,7 @@ class LiveOutcome:
     load: LoadWindow | None = None
     handover: Outcome | None = None
     unknown: Mapping[str, str] = field(default_factory=dict)
+    undefined: Mapping[str, int] | None = field(default=None, metadata=ABSENT)
     ended: str | None = field(default=None, metadata=ABSENT)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +90,7 @@ class _Voyage:
         self._history: History | str = NO_HISTORY
         self._last: Stop | None = None
         self._first_console: str | None = None
+        self._undefined: dict[str, int] | None = None
 
     def go(self) -> LiveOutcome:
         living = self._living
@@ -117,10 +118,14 @@ class _Voyage:
             return f"/init says: {refusal}"
         if stop.reason is StopReason.INSTRUCTION_LIMIT:
             return (
-                f"not within {self._job.boot:g} s of the board ({stop.instructions:,} instructions)"
+                f"not within {self._job.boot:g} s of the board "
+                f"(--boot; {stop.instructions:,} instructions)"
             )
         if stop.reason is StopReason.TIMEOUT:
-            return f"the host's time was over after {stop.instructions:,} instructions"
+            return (
+                f"the host's time was over (--timeout {self._job.timeout:g}) after "
+                f"{stop.instructions:,} instructions"
+            )
         return f"{stop.reason}: {stop.detail}" if stop.detail else str(stop.reason)
 
     def _loaded(self, kernel: LivingKernel) -> tuple[LoadedImage | None, PageDigests | None]:
@@ -202,6 +207,7 @@ class _Voyage:
 
     def _boot(self, machine: Machine, record: Record) -> BootFacts:
         living = self._living
+        self._undefined = living.cpu.undefined
         shown, dropped = len(living.screen.text), living.screen.dropped
         stop = living.to_user_space()
         banner = BANNER in living.screen.text[shown:]
@@ -233,7 +239,7 @@ class _Voyage:
             None,
             living.screen.dropped - dropped,
             scene,
-            undefined=living.cpu.undefined,
+            undefined=_more(living.cpu.undefined, self._undefined),
         )
 
     def _unknown(self) -> dict[str, str]:
@@ -275,8 +281,15 @@ class _Voyage:
             load=load,
             handover=handover,
             unknown=self._unknown(),
+            undefined=(living.cpu.undefined if self._undefined is None else self._undefined)
+            or None,
             ended=None if missed is None else missed.why,
         )
+
+
+def _more(counts: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    more = {name: count - before.get(name, 0) for name, count in counts.items()}
+    return {name: count for name, count in more.items() if count}
 
 
 def _handed_in(one: LivePiece) -> HandedIn:

@@ -245,6 +245,7 @@ def some_kexec() -> LiveOutcome:
         load=LoadWindow(1, {"dc civac": 1}, 1, (ChangedPages("kimage list", 1, 0x4000_0000),)),
         handover=run(Target(regime=Regime.EL1), Job(size=4096, plain=True)),
         unknown={"history": "nobody saw it"},
+        undefined={"S3_0_C15_C2_1": 2},
         ended="waits for an interrupt",
     )
 

@@ -112,7 +112,7 @@ def test_a_kernel_that_comes_nowhere_is_bounded_and_told(kernel_6_1: Path) -> No
     assert outcome.status is Status.FAIL
     first, second, *_ = outcome.stations
     assert (first.reached, second.reached) == (False, False)
-    assert first.why == "not within 0.02 s of the board (5,000,000 instructions)"
+    assert first.why == "not within 0.02 s of the board (--boot; 5,000,000 instructions)"
     assert second.why == "after first user space"
     assert outcome.handover is None
 
