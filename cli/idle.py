@@ -107,6 +107,12 @@ IDLE_OPTIONS = (
     ),
     IdleOption(
         ("show",),
+        lambda given: given["what"] not in ("memory", "tables", "timeline"),
+        ("svg",),
+        "{flag} draws memory, tables and the time line: 'show {what}' is text",
+    ),
+    IdleOption(
+        ("show",),
         lambda given: given["what"] != "trace",
         ("until",),
         "{flag} is of 'show trace': leave it out",

@@ -18,7 +18,7 @@ from relokit.cli.options import (
     make_target,
     target_options,
 )
-from relokit.cli.parameters import CountParam, Place, Seconds
+from relokit.cli.parameters import CountParam, OutputFile, Place, Seconds
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.runtime.kexec.job import DEFAULT_TIMEOUT, MAX_INSTRUCTIONS, MAX_TIMEOUT, Job
 from relokit.runtime.show.question import Moment, Question, Topic
@@ -77,6 +77,12 @@ from relokit.runtime.show.question import Moment, Question, Topic
     metavar="ADDRESS",
     help="Of 'trace': end before the step at this address or symbol.",
 )
+@click.option(
+    "--svg",
+    type=OutputFile(),
+    metavar="FILE",
+    help="Of 'memory', 'tables' and 'timeline': draw it to this file as well.",
+)
 @job_options
 @target_options
 @click.option(
@@ -104,7 +110,9 @@ def command(
     from relokit.linker.kernel.opened import Files
     from relokit.machines.showing import show, show_record
 
-    first, last, until = (options.pop(name) for name in ("first", "last", "until"))
+    first, last, until, svg = (options.pop(name) for name in ("first", "last", "until", "svg"))
+    if svg is not None and address is not None:
+        raise click.UsageError("--svg draws all tables, not one walk: leave ADDRESS out")
     if last is not None and last < first:
         raise click.UsageError(f"--to {last} is before --from {first}")
     question = Question(Topic(what), Moment(moment), address, first, last, until)
@@ -119,6 +127,11 @@ def command(
         else:
             job = Job(kernel=options["kernel"], timeout=timeout)
             found = show(question, job=job, snapshot=snapshot, files=files, progress=bars.progress)
+    if svg is not None:
+        from relokit.cli.pages.pictures import drawing_of
+        from relokit.codegen.base.atomic import write_atomic
+
+        write_atomic(svg, [drawing_of(found).file().encode()])
     if as_json:
         emit_json(found)
     else:

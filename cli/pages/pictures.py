@@ -83,6 +83,13 @@ def size_shown(count: int) -> str:
     return f"{count:,}"
 
 
+def drawing_of(found: MemoryShown | TablesShown | TimelineShown) -> Drawing:
+    """``found``, drawn."""
+    if isinstance(found, MemoryShown):
+        return memory_drawing(found)
+    return tables_drawing(found) if isinstance(found, TablesShown) else timeline_drawing(found)
+
+
 def memory_drawing(found: MemoryShown) -> Drawing:
     """A row for each piece, neighbours of a kind as one; from where each segment comes."""
     rows = [list(group) for _, group in groupby(found.pieces, _group)]

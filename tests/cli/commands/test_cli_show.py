@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -158,3 +159,27 @@ def test_facts_that_contradict_each_other_end_nothing(what: str, cli: Cli, tmp_p
     result = cli("show", what, "--record", path)
     assert result.code in (0, 2)
     assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("what", ["memory", "tables", "timeline"])
+def test_a_picture_is_a_file_by_itself(what: str, cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "a.svg"
+    shown = cli("show", what, "--svg", path)
+    assert shown.out == cli("show", what).out
+    root = ElementTree.parse(path).getroot()
+    texts = [one.text or "" for one in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts
+    if what == "memory":
+        assert "control code page" in texts
+        assert len(list(root.iter("{http://www.w3.org/2000/svg}path"))) == 2
+    again = tmp_path / "b.svg"
+    cli("show", what, "--svg", again)
+    assert again.read_bytes() == path.read_bytes()
+    assert "http" not in path.read_text().replace("http://www.w3.org/2000/svg", "")
+
+
+def test_what_is_no_picture_is_refused(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "a.svg"
+    for words in (("code", "--svg", path), ("tables", "machine_kexec", "--svg", path)):
+        assert cli("show", *words).code == 2
+    assert not path.exists()
