@@ -211,7 +211,7 @@ IDLE_OPTIONS = (
     IdleOption(
         ("matrix",),
         lambda given: given["only_list"],
-        ("kernel", "templates", "seed", "jobs", "cluster", "timeout"),
+        ("kernel", "templates", "seed", "jobs", "cluster", "timeout", "report"),
         "--list runs nothing: leave {flag} out",
     ),
     IdleOption(

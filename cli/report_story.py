@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ from relokit.codegen.base.nouns import dataclass
 if TYPE_CHECKING:
     from relokit.cli.pages.report_page import Report
     from relokit.cli.pages.run_report import HowMade
+    from relokit.matrix import CellResult, Tally
+    from relokit.mutation.mutation_report import MutationReport
     from relokit.reporting.report_facts import ReportFacts
     from relokit.runtime.judge.outcome import Outcome
     from relokit.runtime.live.live_outcome import LiveOutcome
@@ -49,6 +51,20 @@ class Story:
 
         self.write(kexec_report(outcome, self.facts(), self.how()))
 
+    def tell_matrix(
+        self, results: Sequence[CellResult], tally: Tally, ended_by: str | None
+    ) -> None:
+        """Write the page of a matrix, as far as it got."""
+        from relokit.cli.pages.campaign_report import matrix_report
+
+        self.write(matrix_report(results, tally, self.how(), ended_by))
+
+    def tell_mutants(self, report: MutationReport) -> None:
+        """Write the page of a campaign."""
+        from relokit.cli.pages.campaign_report import mutants_report
+
+        self.write(mutants_report(report, self.how()))
+
     def write(self, report: Report) -> None:
         """Write this page."""
         from relokit.cli.pages.report_page import report_page
@@ -72,6 +88,16 @@ class Story:
         from relokit.reporting.report_facts import inputs_of, versions
 
         return HowMade(words(), tuple(inputs_of(self.given, Files())), versions())
+
+
+@contextmanager
+def perhaps_reported(page: Path | None, options: Mapping[str, Any]) -> Iterator[Story | None]:
+    """The same, without a trace; None where no page is wanted."""
+    if page is None:
+        yield None
+        return
+    with reported(page, None, {**options, "plain": True}) as story:
+        yield story
 
 
 @contextmanager

@@ -134,8 +134,8 @@ ALLOWED = {
         "runtime.kexec, runtime.mutation, runtime.room"
     ),
     "cli.pages": (
-        "reporting, timing, codegen.base, diffing.*, runtime.show, runtime.timing, runtime.live, "
-        "runtime.judge, runtime.judge.rules"
+        "relokit, reporting, timing, mutation, codegen.base, diffing.*, runtime.show, "
+        "runtime.timing, runtime.live, runtime.judge, runtime.judge.rules"
     ),
     "cli.terminal": (
         "relokit, timing, mutation, codegen, codegen.base, diffing.*, runtime.guest, "
@@ -148,8 +148,8 @@ ALLOWED = {
     ),
     "cli": (
         "relokit, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, "
-        "runtime.campaign, runtime.judge, runtime.live, reporting, cli.pages, cli.terminal, "
-        "cli.results"
+        "runtime.campaign, runtime.judge, runtime.live, reporting, mutation, cli.pages, "
+        "cli.terminal, cli.results"
     ),
     "cli.commands": (
         "relokit, timing, machines, mutation, codegen, codegen.base, linker.foreign, "

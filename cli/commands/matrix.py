@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import closing
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +21,7 @@ from relokit.cli.options import (
     layout_of,
     layout_options,
     plain_option,
+    report_option,
     results_options,
     some_job_options,
     sources_given,
@@ -29,6 +31,7 @@ from relokit.cli.options import (
     wanted_results,
 )
 from relokit.cli.parameters import Seconds
+from relokit.cli.report_story import perhaps_reported
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import NARROW, PAGE_SIZES, VA_BITS, WIDE, Regime, Target
@@ -41,10 +44,12 @@ from relokit.runtime.campaign.cells import (
 from relokit.runtime.kexec.job import MAX_TIMEOUT, Job, KexecPath
 
 if TYPE_CHECKING:
+    from relokit.cli.report_story import Story
     from relokit.cli.terminal.matrix_view import View
     from relokit.codegen.kexec_routines import CodeUsed
     from relokit.codegen.kimage_layouts import KimageLayout
     from relokit.linker.kernel.opened import Files
+    from relokit.matrix import CellResult
     from relokit.workers import Workers
 
 CELL_TIMEOUT = 60.0
@@ -101,6 +106,7 @@ class CellList:
 @click.option("--list", "only_list", is_flag=True, help="Show the cells, run none.")
 @plain_option
 @strict_option
+@report_option
 @cache_option
 @results_options
 @timings_option
@@ -108,6 +114,7 @@ class CellList:
 def command(
     only_list: bool,
     as_json: bool,
+    report: Path | None,
     jobs: int | None,
     cluster: str | None,
     no_cache: bool,
@@ -123,6 +130,7 @@ def command(
     files = Files()
     layout_from = options["layout_from"]
     sources = sources_given(options)
+    given_files = dict(options)
     layout = layout_of(options, files)
     code = opened_code(Job(code_from=options["code_from"]), files)
     if code is not None:
@@ -162,7 +170,8 @@ def command(
     if code is not None:
         targets = (cell.target for cell in chosen if cell.target is not None)
         used = code.used(next(targets, Target(layout=layout)))
-    return _run(chosen, job, workers, view, files, used)
+    with perhaps_reported(report, given_files) as story:
+        return _run(chosen, job, workers, view, files, used, story)
 
 
 def _selection(options: dict[str, Any], layout: KimageLayout) -> Selection:
@@ -192,24 +201,33 @@ def _run(
     view: View,
     files: Files,
     code: CodeUsed | None,
+    story: Story | None,
 ) -> int:
-    """Run the cells into ``view``; on the way out, early or not, it says how far they got."""
+    """Run the cells into ``view``; on the way out, early or not, it says how far they got.
+
+    So does a ``story``, if there is one to be.
+    """
     from relokit.matrix import Tally, run_matrix
 
     tally = Tally(cells=len(chosen), jobs=workers.count, code=code)
     started = perf_counter()
     ended_by = None
+    kept: list[CellResult] = []
     with workers, view:
         try:
             with closing(run_matrix(chosen, job, workers=workers, files=files)) as results:
                 for result in results:
                     tally.add(result, perf_counter() - started)
+                    if story is not None:
+                        kept.append(result)
                     if not view.show(result, tally):
                         ended_by = signal.SIGPIPE
                         break
         except KeyboardInterrupt as interrupt:
             ended_by = signal.Signals(interrupt.args[0] if interrupt.args else signal.SIGINT)
     view.finish(tally, ended_by)
+    if story is not None:
+        story.tell_matrix(kept, tally, None if ended_by is None else ended_by.name)
     if ended_by is not None:
         return EXIT_SIGNAL + ended_by
     return EXIT_OF[tally.status]

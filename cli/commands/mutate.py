@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,14 @@ from relokit.cli.options import (
     json_option,
     layout_of,
     layout_options,
+    report_option,
     results_options,
     some_job_options,
     sources_given,
     templates_option,
     wanted_results,
 )
+from relokit.cli.report_story import perhaps_reported
 from relokit.cli.terminal.output import emit, emit_json, plain
 from relokit.codegen.series import COMPLETE
 from relokit.codegen.target import NARROW, PAGE_SIZES, VA_BITS, WIDE, Regime, Target
@@ -80,11 +82,13 @@ if TYPE_CHECKING:
     "interrupted goes on.",
 )
 @workers_options
+@report_option
 @cache_option
 @results_options
 @json_option
 def command(
     as_json: bool,
+    report: Path | None,
     no_cache: bool,
     jobs: int | None,
     cluster: str | None,
@@ -113,24 +117,29 @@ def command(
         None if operators is None else frozenset(operators),
     )
     job = Job(code_from=code_from, templates=templates, seed=seed)
-    with opened_results(results) as known, workers_of(jobs, cluster) as workers:
+    with ExitStack() as stack:
+        story = stack.enter_context(perhaps_reported(report, {"code_from": code_from}))
+        known = stack.enter_context(opened_results(results))
+        workers = stack.enter_context(workers_of(jobs, cluster))
         used = (
             None if code is None else code.used(replace(targets[0], layout=code.layout or layout))
         )
         campaign, ended_by = _run(plan, job, workers, known, files, used)
-    report = campaign.report(interrupted=ended_by is not None)
+        found = campaign.report(interrupted=ended_by is not None)
+        if story is not None:
+            story.tell_mutants(found)
     if as_json:
-        emit_json(report)
+        emit_json(found)
     elif wanted is None or wanted.leaves_terminal:
         from relokit.cli.terminal.mutation_view import text_of
 
-        emit(text_of(report))
+        emit(text_of(found))
     if wanted is not None:
         from relokit.cli.results.mutation_results import mutation_results
 
         name = None if ended_by is None else ended_by.name
         wanted.put(mutation_results(wanted.command, campaign, sources, ended_by=name))
-    return EXIT_OF[report.status] if ended_by is None else EXIT_SIGNAL + ended_by
+    return EXIT_OF[found.status] if ended_by is None else EXIT_SIGNAL + ended_by
 
 
 def _targets(

@@ -1,3 +1,4 @@
-"""What is shown as an HTML page or an SVG file; imports reporting, timing, codegen.base, diffing.*,
-runtime.show, runtime.timing, runtime.live, runtime.judge, runtime.judge.rules.
+"""What is shown as an HTML page or an SVG file; imports relokit, reporting, timing, mutation,
+codegen.base, diffing.*, runtime.show, runtime.timing, runtime.live, runtime.judge,
+runtime.judge.rules.
 """

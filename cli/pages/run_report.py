@@ -119,12 +119,13 @@ def _head(outcome: Outcome, how: HowMade) -> Iterator[tuple[str, str]]:
 
 def findings_section(findings: Iterable[Finding]) -> ReportSection:
     """Each finding with the code around it."""
-    parts = tuple(map(_finding, findings))
+    parts = tuple(map(finding_part, findings))
     lead = "" if parts else "Nothing was found. What was judged, and what not, is below."
     return ReportSection("findings", "Findings", lead, parts)
 
 
-def _finding(one: Finding) -> ReportFinding:
+def finding_part(one: Finding) -> ReportFinding:
+    """All that is said of one."""
     made = ", ".join(f"{each.text} at {each.address:#x}" for each in one.made)
     registers = ", ".join(f"{name} = {value:#x}" for name, value in one.registers)
     facts = (

@@ -158,3 +158,35 @@ def test_what_is_large_is_bounded() -> None:
     report = run_report("t", outcome, ReportFacts(), HowMade("", (), ()))
     section = replace(report.sections[0], parts=(table,))
     assert "1,000 more rows are left out" in report_page(replace(report, sections=(section,)))
+
+
+def test_a_matrix_has_a_report(cli: Cli, edited: Edit, tmp_path: Path) -> None:
+    templates = edited("relocate_kernel.S.j2", "\tmov\tx2, xzr\n", "\tmov\tx2, #9\n")
+    cells = (
+        "--series", "15", "--page-size", "4k", "--va-bits", "48", "--path", "normal",
+        "--payload", "shuffled", "--jobs", "1",
+    )  # fmt: skip
+    pages = []
+    for name in ("a.html", "b.html"):
+        page = tmp_path / name
+        assert cli("matrix", *cells, "--templates", templates, "--report", page).code == 1
+        pages.append(page.read_bytes())
+    assert pages[0] == pages[1]
+    text = Elements(pages[0].decode()).text
+    for part in (
+        "3 of 3 cells", "relocate_kernel.S.j2", "series15/4k/va48/el1/normal/shuffled",
+        "At a glance",
+        "regime vhe", "Whose code",
+    ):  # fmt: skip
+        assert part in text, part
+    listed = cli("matrix", "--list", "--report", tmp_path / "c.html")
+    assert listed.code == 2
+
+
+def test_a_campaign_has_a_report(cli: Cli, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    mutants = ("--routine", "relocation", "--operator", "flags", "--el", "el1", "--jobs", "1")
+    assert cli("mutate", *mutants, "--report", page).code in (0, 1)
+    text = Elements(page.read_text("utf-8")).text
+    for part in ("relokit mutate", "By routine and operator", "flags", "Which rule was the first"):
+        assert part in text, part
