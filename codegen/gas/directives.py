@@ -144,7 +144,7 @@ def _unescape(text: str) -> bytes:
 def _fill(unit: UnitState, rest: str) -> None:
     """``.fill repeat, size, value``; as in GNU as only the low 4 bytes of ``value`` count."""
     operands = _operands(rest, 1, 3)
-    numbers = [unit.number(parse(operand), ".fill") for operand in operands]
+    numbers = [unit.number(parse(operand), ".fill", now=False) for operand in operands]
     repeat, size, value = (*numbers, 1, 0)[:3] if len(numbers) == 1 else (*numbers, 0)[:3]
     if repeat < 0 or not 0 <= size <= 8:
         raise AssemblyError(".fill wants a repeat of 0 or more and a size of 0 to 8")
@@ -168,7 +168,7 @@ def _byte(unit: UnitState, text: str, what: str) -> int:
 
 def _space(unit: UnitState, rest: str) -> None:
     operands = _operands(rest, 1, 2)
-    count = unit.number(parse(operands[0]), "the size")
+    count = unit.number(parse(operands[0]), "the size", now=False)
     if count < 0:
         raise AssemblyError(f"a size of {count} bytes")
     fill = _byte(unit, operands[1], "the fill value") if len(operands) == 2 else 0
@@ -192,6 +192,7 @@ def move_to(unit: UnitState, place: str, fill: int = 0) -> None:
     if value < section.size:
         raise AssemblyError(f"{value:#x} would move backwards from {section.size:#x}")
     unit.fill(value - section.size, bytes([fill]), padding=True)
+    section.stretch += 1
 
 
 def _align(power: bool) -> Handler:

@@ -108,6 +108,11 @@ def _resolve(instruction: AsmInstruction) -> AsmInstruction:
                 raise AssemblyError("SVE and SME are not encoded", hint=_ELSEWHERE)
             raise AssemblyError(f"an immediate must be a number, not {describe(value)}")
         pieces.append(value)
+    if instruction.late:
+        raise AssemblyError(
+            f"the number behind `{instruction.late}' has to be known there",
+            hint="define its symbols before, with no alignment between them",
+        )
     return resolved(AsmInstruction(pieces=tuple(pieces)))
 
 

@@ -160,6 +160,10 @@ class Expansion:
         if own is None and macro is None:
             yield from self._plain(text, rest)
             return
+        if labels and name in _MACRO:
+            raise AssemblyError(
+                "a label in front of .macro", hint="it would be the macro's name to GNU as"
+            )
         if labels:
             yield text[: labels.end()]
         if own is not None:

@@ -12,10 +12,15 @@ _NAME = re.compile(r"[A-Za-z_.$][\w.$]*", re.ASCII)
 _KEYWORD = re.compile(r"(?P<name>[A-Za-z_.$][\w.$]*)=(?!=)", re.ASCII)
 _QUALIFIER = re.compile(r":(req|vararg)", re.ASCII)
 _REFERENCE = re.compile(
-    r"\\(?:(?P<empty>\(\))|(?P<count>@)|(?P<name>[A-Za-z_.$][\w.$]*))"
+    r"\\(?:(?P<empty>\(\))|(?P<count>@)|(?P<name>[A-Za-z_.$][\w.$]*)'?)"
     r"|&(?P<joined>[A-Za-z_.$][\w.$]*)&?",
     re.ASCII,
 )
+# A constant of one character, if it is in no string.
+_CHARACTER = re.compile(
+    r'"(?:\\.|[^"\\])*"?|\'(?:\\(?P<escaped>[ -~])|(?P<plain>[ -\[\]-~]))\'?', re.ASCII
+)
+_ESCAPED = {"b": 8, "t": 9, "n": 10, "f": 12, "r": 13}
 _GAP = re.compile(r'"(?:\\.|[^"\\])*"?|[ \t]+', re.ASCII)
 _WORD_CHARACTERS = frozenset('abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$\\"')
 _OPENERS = {"(": ")", "[": "]"}
@@ -125,7 +130,17 @@ def bind_arguments(macro: Macro, rest: str) -> dict[str, str]:
 
 
 def substituted(body: str, values: Mapping[str, str], count: int) -> str:
-    """A statement of a body with ``\\name``, ``&name&``, ``\\()`` and ``\\@`` replaced."""
+    """A statement of a body with ``\\name``, ``&name&``, ``\\()`` and ``\\@`` replaced.
+
+    A constant like ``'\\n'`` is a number to GNU as before it looks for parameters, and a quote
+    right behind one is taken for its end.
+    """
+
+    def number(match: re.Match[str]) -> str:
+        escaped, plain = match["escaped"], match["plain"]
+        if escaped is None and plain is None:
+            return match[0]
+        return str(_ESCAPED.get(escaped) or ord(escaped or plain))
 
     def replace(match: re.Match[str]) -> str:
         if match["empty"]:
@@ -134,6 +149,8 @@ def substituted(body: str, values: Mapping[str, str], count: int) -> str:
             return str(count)
         return values.get(match["name"] or match["joined"], match[0])
 
+    if "'" in body:
+        body = _CHARACTER.sub(number, body)
     return _REFERENCE.sub(replace, body)
 
 

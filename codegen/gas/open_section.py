@@ -85,6 +85,8 @@ class SectionState:
     subsection: int = 0
     align: int = 1
     size: int = 0
+    stretch: int = 0
+    """How often its size was not known at once to GNU as: at alignments and ``.org``."""
     data: bytearray = field(default_factory=bytearray)
     lines: list[tuple[int, SourceLine]] = field(default_factory=list)
     fixups: list[Fixup] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from relokit.codegen.base.errors import AssemblyError
@@ -16,14 +17,14 @@ from relokit.codegen.gas.instructions.arithmetic import (
     left_spine,
 )
 from relokit.codegen.gas.instructions.insn import AsmInstruction, parse_instruction
-from relokit.codegen.gas.instructions.operands import split_operands
+from relokit.codegen.gas.instructions.operands import may_wait, split_operands
 from relokit.codegen.gas.open_section import (
     Fixup,
     Literal,
     data_bytes,
 )
 from relokit.codegen.gas.unit_sections import UnitSections
-from relokit.codegen.gas.values import behind, evaluate
+from relokit.codegen.gas.values import behind, evaluate, is_number, is_simple
 from relokit.codegen.object import SectionFlag, SectionType, SourceLine
 
 SECTION_LIMIT = 64 << 20
@@ -102,7 +103,7 @@ class UnitState(UnitSections):
         bound = self.bind(expr)
         if not isinstance(bound, int):
             try:
-                value = evaluate(bound)
+                value = evaluate(bound, now=True)
             except AssemblyError:
                 value = None  # forward references; judged when all is known
             if isinstance(value, int):
@@ -159,12 +160,13 @@ class UnitState(UnitSections):
             symbol = self._forward[local.number] = Sym(f"{local.number}f")
         return symbol
 
-    def number(self, expr: Expr, what: str) -> int:
-        """The value of ``expr``, which has to be a number already."""
-        value = evaluate(self.bind(expr))
+    def number(self, expr: Expr, what: str, *, now: bool = True) -> int:
+        """The value of ``expr``, which has to be a number already (``now``: also to GNU as)."""
+        value = evaluate(self.bind(expr), now=now)
         if not isinstance(value, int):
             raise AssemblyError(
-                f"{what} must be a number that is known here", hint="define its symbols before"
+                f"{what} must be a number that is known here",
+                hint="define its symbols before, with no alignment between them",
             )
         return value
 
@@ -232,6 +234,7 @@ class UnitState(UnitSections):
         """
         section = self.current
         section.align = max(section.align, size)
+        section.stretch += size > 1
         pad = -section.size % size
         if not pad or (most and pad > most):
             return
@@ -272,6 +275,8 @@ class UnitState(UnitSections):
             instruction = AsmInstruction(pieces=pieces)
             if all(isinstance(piece, str | int) for piece in pieces):
                 instruction = resolved(instruction)
+            else:
+                instruction = AsmInstruction(pieces=pieces, late=too_late(pieces))
         if section.align < 4:
             section.align = 4
         self.mark()
@@ -288,6 +293,11 @@ class UnitState(UnitSections):
         expr, size = self.bind(instruction.target), instruction.pool
         section = self.current
         keys: list[object] = [(size, expr)] if isinstance(expr, Sym) else []
+        if not keys and not is_simple(expr):
+            raise AssemblyError(
+                "a literal is a number, or a symbol and a number, that is known here",
+                hint="define its symbols before, with no alignment between them, or use .quad",
+            )
         # What is too much to be evaluated now is a literal of its own, and told where it is put.
         with suppress(AssemblyError):
             keys.append((size, evaluate(expr)))
@@ -319,6 +329,16 @@ class UnitState(UnitSections):
                     self.emit(data_bytes(literal.expr, 16))
                 else:
                     self.datum(literal.expr, size)
+
+
+def too_late(pieces: Sequence[str | Expr]) -> str:
+    """The text before a number that GNU as has to know at once, and that is not known; or none."""
+    before = ""
+    for piece in pieces:
+        if not isinstance(piece, str) and not may_wait(before) and not is_number(piece):
+            return before
+        before += piece if isinstance(piece, str) else "0"
+    return ""
 
 
 def resolved(instruction: AsmInstruction) -> AsmInstruction:

@@ -27,7 +27,8 @@ class UnitSections:
 
     def place(self, symbol: Sym) -> Sym:
         """Give ``symbol`` the current place."""
-        symbol.section, symbol.offset = self.current.index, self.current.size
+        section = self.current
+        symbol.section, symbol.offset, symbol.stretch = section.index, section.size, section.stretch
         self._placed.append(symbol)
         return symbol
 

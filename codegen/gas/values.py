@@ -34,25 +34,27 @@ class Value(NamedTuple):
 _COMPARISONS = frozenset(("==", "!=", "<>", "<", "<=", ">", ">="))
 
 
-def evaluate(expr: Expr, *, linked: bool = False) -> int | Value:
+def evaluate(expr: Expr, *, linked: bool = False, now: bool = False) -> int | Value:
     """The value of a bound expression, with what is known now.
 
     A number, or a symbol (perhaps minus another) plus an offset. ``linked``: a symbol that others
-    see stays one, also if it is a number, since it may be defined anew where it is linked. Raises
-    AssemblyError when it is neither, and on ``.set`` loops.
+    see stays one, also if it is a number, since it may be defined anew where it is linked. ``now``:
+    what lies on two sides of an alignment has no distance yet, as in GNU as. Raises AssemblyError
+    when it is neither, and on ``.set`` loops.
     """
     if isinstance(expr, int):
         return expr
     if isinstance(expr, Sym) and expr.value is None:
         return Value(expr, None, 0)
-    return _Evaluation(linked).value(expr)
+    return _Evaluation(linked, now).value(expr)
 
 
 class _Evaluation:
     """One evaluation: its depth and its number of steps are bounded."""
 
-    def __init__(self, linked: bool = False) -> None:
+    def __init__(self, linked: bool = False, now: bool = False) -> None:
         self.linked = linked
+        self.now = now
         self.known: dict[Sym, int | Value] = {}
         self.depth = 0
         self.steps = 0
@@ -160,24 +162,44 @@ class _Evaluation:
         at, origin = self.place(add), self.place(sub)
         if at is None or origin is None or at[0] != origin[0]:
             return None
+        if self.now and at[2] != origin[2]:
+            return None
         return at[1] - origin[1]
 
-    def place(self, sym: Sym) -> tuple[int, int] | None:
-        """Section and offset of a label, or of an alias of one."""
+    def place(self, sym: Sym) -> tuple[int, int, int] | None:
+        """Section, offset and stretch of a label, or of an alias of one."""
         if sym.section is not None:
-            return sym.section, sym.offset
+            return sym.section, sym.offset, sym.stretch
         if sym.value is None:
             return None
         value = self.value(sym.value)
         if isinstance(value, int) or value.plus is None or value.minus is not None:
             return None
         inner = self.place(value.plus)
-        return inner and (inner[0], inner[1] + value.offset)
+        return inner and (inner[0], inner[1] + value.offset, inner[2])
+
+
+def is_number(expr: Expr) -> bool:
+    """Whether a bound expression is a number now."""
+    try:
+        return isinstance(evaluate(expr, now=True), int)
+    except AssemblyError:
+        return False
+
+
+def is_simple(expr: Expr) -> bool:
+    """Whether a bound expression is a number now, or a symbol and a number."""
+    try:
+        value = evaluate(expr, now=True)
+    except AssemblyError:
+        return False
+    return isinstance(value, int) or value.minus is None
 
 
 def place(sym: Sym) -> tuple[int, int] | None:
     """Section index and offset of a label, or of an alias of one; None for anything else."""
-    return _Evaluation().place(sym)
+    found = _Evaluation().place(sym)
+    return found and found[:2]
 
 
 def behind(expr: Expr) -> int | tuple[Sym, int] | None:

@@ -29,8 +29,9 @@ class Sym:
     A label has ``section`` (an index) and ``offset``; a ``.set`` symbol has ``value``; an
     undefined one has neither. ``pinned``: an expression that is evaluated later refers to it.
     ``final``: it may not be set again. ``instance``: of a numeric label, the how manieth of its
-    number it is. ``alias``: the symbol that it was set to, and the number behind that. ``settled``:
-    that symbol had a place then.
+    number it is. ``stretch``: in which part of its section, between what GNU as knows the size
+    of in the end only. ``alias``: the symbol that it was set to, and the number behind that.
+    ``settled``: that symbol had a place then.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Sym:
     alias: tuple[Sym, int] | None = None
     settled: bool = False
     instance: int = 0
+    stretch: int = 0
 
     @property
     def defined(self) -> bool:

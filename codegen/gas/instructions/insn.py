@@ -43,7 +43,8 @@ class AsmInstruction:
     Either ``word`` (the encoding itself) or ``text`` (for the encoder), or neither: then
     ``pieces``, with its expressions replaced by numbers, is to be parsed again. ``field`` and
     ``target`` say what is filled in afterwards; ``pool`` is the size in bytes of the literal
-    that ``target`` is to be put in (``ldr x0, =target``), 0 if there is none.
+    that ``target`` is to be put in (``ldr x0, =target``), 0 if there is none. ``late``: the text in
+    front of one of ``pieces`` that should have been a number at once.
     """
 
     text: str = ""
@@ -52,6 +53,7 @@ class AsmInstruction:
     field: Field | AbsoluteField | None = None
     target: Expr = 0
     pool: int = 0
+    late: str = ""
 
 
 _SHIFT = re.compile(

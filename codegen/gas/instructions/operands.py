@@ -81,3 +81,23 @@ def keyword(text: str) -> str | None:
     if _KEYWORD.fullmatch(lower):
         return lower
     return SVE_CONDITIONS.get(lower) or register(text)
+
+
+_LATER = (
+    "add adds sub subs cmp cmn mov movz movk movn and ands orr eor tst bic svc hvc smc brk hlt "
+    "dcps1 dcps2 dcps3"
+)
+# Of these GNU as 2.40 puts in the immediate when the unit is complete. Of others it wants it now.
+_WAITING = frozenset(_LATER.split())
+_AMOUNT = re.compile(r"(?:lsl|lsr|asr|ror|msl|[us]xt[bhwx])[ \t]*#?\Z", re.ASCII)
+
+
+def may_wait(before: str) -> bool:
+    """Whether the number behind ``before``, an instruction's text so far, may be known later.
+
+    It is an immediate of some instructions, or an offset to an address; never how far to shift.
+    """
+    if _AMOUNT.search(before):
+        return False
+    address = "[" in before and "{" not in before
+    return address or before.partition(" ")[0] in _WAITING
