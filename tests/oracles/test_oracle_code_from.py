@@ -9,6 +9,8 @@ import pytest
 
 from relokit.cli.main import main
 from relokit.codegen.target import Regime, Target
+from relokit.linker.kernel.btf import MAGIC
+from relokit.linker.kernel.kernel_file import open_kernel
 from relokit.runtime.judge.book import judge
 from relokit.runtime.kexec.job import Job, Shape
 from relokit.runtime.record.known import known
@@ -44,6 +46,23 @@ def test_kernel_with_the_series_at_a_state_before_it(
     assert "is of states 12 to 15 of the series" in error["message"]
     assert error["hint"] == "leave --series out, or say what it is"
     assert main(arguments) == 0
+
+
+def test_a_kernel_without_btf_takes_a_layout_by_its_name(
+    kernel_6_12: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = bytearray(open_kernel(kernel_6_12).image)
+    at = image.index(MAGIC)
+    image[at : at + len(MAGIC)] = bytes(len(MAGIC))
+    path = tmp_path / "Image"
+    path.write_bytes(image)
+    words = "run", "--json", "--size", "4k", "--code-from", str(path)
+    assert main([*words, "--layout", "6.12"]) == 0
+    assert json.loads(capsys.readouterr().out)["target"]["layout"] == "6.12"
+    # Of none that its code can be of: the error names those that it can.
+    assert main([*words, "--layout", "7.2"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert "6.12" in error["message"] + error["hint"]
 
 
 def test_kernel_with_other_pages(kernel_6_1: Path, capsys: pytest.CaptureFixture[str]) -> None:

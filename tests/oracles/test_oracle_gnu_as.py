@@ -364,6 +364,8 @@ REFUSED = [
     "tlbi vae1is", "tlbi vmalle1, x0", "dc cvap", "dc civac", "ic iallu, x0", "sxtw x0, x1",
     "orn x0, x1, #1", "eon w0, w1, #1", "svc #65536", "hint #128", "ldr x0, [x1, #32768]",
     "ldp x0, x1, [x2, #4]", "movk x0, #1, lsl #8", "udf #65536", "sub x0, sp, #1, lsl #3",
+    "q: nop; q: nop", "q: nop; .set q, 1", ".equiv q, 1; .equiv q, 2",
+    ".equiv q, 3; .set q, 4", ".set q, 3; .equiv q, 4",
     ".macro", ".macro a b b; .endm", ".macro a; .endm; .macro a; .endm", ".macro a; nop",
     ".rept 2", ".rept -1; .endr", ".if", ".endif", ".else", ".if 1; .else; .else; .endif",
     ".if foo; .endif", ".macro a b:req; .endm; a", ".macro a b; .endm; a 1 2", '.error "x"',

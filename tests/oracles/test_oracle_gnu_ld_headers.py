@@ -137,6 +137,19 @@ def test_headers_of_what_is_loaded_elsewhere_and_of_empty_sections(
     assert all("overlap in load address" in one or "not settled" in one for one in refused)
 
 
+def test_sections_are_counted_in_the_order_they_are_loaded_in(tmp_path: Path) -> None:
+    """The first and the last of these share a header: another lies between them in memory only."""
+    source = "".join(f".section .{one},{FLAGS['.ro']}\n.space 16\n" for one in "abc")
+    text = (
+        "SECTIONS { h = SIZEOF_HEADERS; . = 0x10000; .a : AT(0x20000) { *(.a) } "
+        ".b : AT(0x90000) { *(.b) } .c : AT(0x20020) { *(.c) } }"
+    )
+    objects = [assemble(tmp_path, "u.S", source)]
+    reference, said = gnu_ld(tmp_path, text, objects)
+    assert reference is not None, said
+    assert values(ours(text, objects)) == values(reference) == {"h": hex(64 + 2 * 56)}
+
+
 def test_headers_that_are_not_known_are_refused_where_they_count(tmp_path: Path) -> None:
     objects = [assemble(tmp_path, "u.S", f".section .ro,{FLAGS['.ro']}\n.word 1\n")]
     note = ".note.gnu.property : { *(.ro) }"

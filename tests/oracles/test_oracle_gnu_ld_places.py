@@ -73,6 +73,10 @@ LOADED = {
     "where the address is given, by ALIGN alone": "SECTIONS { . = 0x1000; "
     ".one : AT(0x9001) { *(.one) } .two 0x2001 : { *(.two) } .three 0x3002 : ALIGN(16) "
     "{ *(.three) } a = LOADADDR(.one); b = LOADADDR(.two); c = LOADADDR(.three); }",
+    "moved on by what the address was": "MEMORY { ram : ORIGIN = 0x1001, LENGTH = 1M "
+    "rom : ORIGIN = 0x900003, LENGTH = 1M } SECTIONS { .one : { *(.one) } >ram AT>rom "
+    ".two : ALIGN_WITH_INPUT { *(.two) } >ram AT>rom .three : ALIGN_WITH_INPUT { *(.three) } >ram "
+    "AT>rom a = LOADADDR(.one); b = LOADADDR(.two); c = LOADADDR(.three); }",
     "one region for both": "MEMORY { ram : ORIGIN = 0x1000, LENGTH = 1M } SECTIONS { .one 0x1041 : "
     "{ *(.one) } >ram AT>ram .two 0x1103 : ALIGN(8) { *(.two) . = ALIGN(64); } >ram AT>ram "
     ".three : { *(.three) } >ram a = LOADADDR(.one); b = LOADADDR(.two); c = LOADADDR(.three); }",

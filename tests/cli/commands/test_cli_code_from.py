@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,9 @@ from relokit.cli.main import main
 from relokit.cli.terminal.matrix_view import Shared, reproduce
 from relokit.codegen.built_in import TEMPLATES
 from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
+from relokit.codegen.object import SectionFlag
 from relokit.codegen.target import Target
+from relokit.linker.elf.elf_reader import read_object
 from relokit.linker.elf.elf_writer import exec_chunks, rel_chunks
 from relokit.runtime.campaign.cells import Selection, cells
 from relokit.runtime.kexec.job import Job
@@ -50,6 +53,12 @@ def test_what_is_whose_is_shown_and_in_the_document(tmp_path: Path, say: Say) ->
     (file,) = document["files"]
     assert (file["file"], file["kind"]) == (str(path), "object")
     assert f"code         {path}: object, sha256 {file['sha256'][:16]}" in shown
+    assert file["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    # Of its bytes in the file, which have nothing of a link.
+    made = read_object(path.read_bytes(), path.name)
+    (code,) = (one.data for one in made.sections if one.flags & SectionFlag.EXEC and one.size)
+    relocation = next(one for one in document["parts"] if one["routine"] == "relocation")
+    assert relocation["sha256"] == hashlib.sha256(code).hexdigest()
     for part in document["parts"]:
         assert f"{part['routine']} ({part['bytes']} bytes, {part['sha256'][:16]})" in shown
         assert part.get("file") == (str(path) if part["foreign"] else None)
