@@ -8,6 +8,7 @@ an interrupt is met with one line at any time.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import signal
 import sys
@@ -68,9 +69,11 @@ _told: list[int] = []
 def _take_over_process() -> None:
     """Leave in order on SIGTERM and SIGHUP too; print what the terminal has no character for.
 
-    Garbage is looked for less often: what starting up makes stays.
+    Garbage is looked for less often: what starting up makes stays. And not once more when the
+    interpreter ends: what is left goes with the process.
     """
     gc.set_threshold(GARBAGE_THRESHOLD)
+    atexit.register(gc.freeze)
     for number in _LEAVING:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _interrupt)

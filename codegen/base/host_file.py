@@ -88,13 +88,26 @@ class HostFile:
 
         It stays valid when this goes. Raises FormatError if there is no room for it.
         """
+        return memoryview(self._mapping)
+
+    @cached_property
+    def _mapping(self) -> _Mapping:
         _lost_pages()
         try:
             mapping = _Mapping(self.descriptor, self.size, access=mmap.ACCESS_READ)
         except OSError as error:
             raise FormatError(f"cannot be mapped: {_cause(error)}", where=self.where) from error
         mapping.file = self._opened
-        return memoryview(mapping)
+        return mapping
+
+    def let_go(self, offset: int, size: int) -> None:
+        """Count ``size`` bytes of the content from ``offset`` on as this process's no more, as far
+        as they are whole pages of the host's: read again they are what they were.
+        """
+        first = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+        end = min(offset + size, self.size) // mmap.PAGESIZE * mmap.PAGESIZE
+        if first < end:
+            self._mapping.madvise(mmap.MADV_DONTNEED, first, end - first)
 
 
 def check_unchanged() -> None:

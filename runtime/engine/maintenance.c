@@ -58,7 +58,7 @@ static uint32_t refuse(void *engine, struct mmu *mmu, uint64_t fault, uint64_t a
 	mmu->doomed = 1;
 	mmu->kept_page = 0;
 	if (blocks[BLOCK_REASON] == STOP_NONE)
-		blocks[BLOCK_REASON] = STOP_FAULT;
+		ask_to_stop(blocks, STOP_FAULT);
 	((call_save *)(uintptr_t)mmu->calls.save)(engine, (void *)(uintptr_t)mmu->context);
 	((call_control *)(uintptr_t)mmu->calls.control)(engine, FLUSH_TLB);
 	((call_engine *)(uintptr_t)mmu->calls.stop)(engine);
@@ -66,7 +66,8 @@ static uint32_t refuse(void *engine, struct mmu *mmu, uint64_t fault, uint64_t a
 }
 
 /* With effects: DC IVAC, CVAC, CVAP, CVADP and CIVAC reach the point of coherency. */
-static void take_effect(struct mmu *mmu, const struct system_access *access)
+static __attribute__((noinline)) uint32_t take_effect(struct mmu *mmu,
+						      const struct system_access *access)
 {
 	unsigned crm = access->crm;
 	uint64_t pa = (mmu->kept_pa & PAGE_MASK) | (access->value & ~PAGE_MASK);
@@ -74,6 +75,7 @@ static void take_effect(struct mmu *mmu, const struct system_access *access)
 	if (mmu->effects && crm != 5 && crm != 11)
 		effects_maintain((struct effects *)(uintptr_t)mmu->effects, pa, crm != 6,
 				 crm == 6 || crm == 14);
+	return 1;
 }
 
 /* Which SYS instruction it is. */
@@ -89,7 +91,8 @@ static uint32_t keep(struct mmu *mmu, const struct system_access *access, enum o
 
 	if (operation != OPERATION_ZERO)
 		take_effect(mmu, access);
-	mmu->kept_key = done ? key_of(access) : 0;
+	/* Where operations are counted none goes unseen. */
+	mmu->kept_key = done && !mmu->operations ? key_of(access) : 0;
 	return (uint32_t)done;
 }
 
@@ -180,21 +183,13 @@ static uint32_t translate_address(void *engine, struct mmu *mmu, const struct sy
 	return 1;
 }
 
-/* UC_HOOK_INSN for SYS, before it is carried out; whether the engine need not do it. */
-uint32_t watch_operations(void *engine, int32_t reg, const struct system_access *access,
-			  struct mmu *mmu)
+/* Whether the engine need not do it: nothing is known of it beforehand. */
+static __attribute__((noinline)) uint32_t look_at_operation(void *engine, int32_t reg,
+							    const struct system_access *access,
+							    struct mmu *mmu)
 {
 	enum operation operation;
 
-	/*
-	 * Nearly all of it are loops over lines. A block that follows itself is at the level where
-	 * it was. There is nothing left for the engine to do: it would check rights once more.
-	 */
-	if (mmu->kept_page == (access->value | 0xfff) && mmu->kept_key == key_of(access) &&
-	    ((const uint64_t *)(uintptr_t)mmu->blocks)[BLOCK_REPEATS] && !mmu->operations) {
-		take_effect(mmu, access);
-		return 1;
-	}
 	if (mmu->doomed)
 		return 1;
 	if (mmu->operations)
@@ -214,4 +209,19 @@ uint32_t watch_operations(void *engine, int32_t reg, const struct system_access 
 			((call_control *)(uintptr_t)mmu->calls.control)(engine, FLUSH_TLB);
 	}
 	return 0;
+}
+
+/*
+ * UC_HOOK_INSN for SYS, before it is carried out; whether the engine need not do it.
+ *
+ * Nearly all of it are loops over lines. A block that follows itself is at the level where
+ * it was. There is nothing left for the engine to do: it would check rights once more.
+ */
+uint32_t watch_operations(void *engine, int32_t reg, const struct system_access *access,
+			  struct mmu *mmu)
+{
+	if (mmu->kept_page != (access->value | 0xfff) || mmu->kept_key != key_of(access) ||
+	    !((const uint64_t *)(uintptr_t)mmu->blocks)[BLOCK_REPEATS])
+		return look_at_operation(engine, reg, access, mmu);
+	return mmu->effects ? take_effect(mmu, access) : 1;
 }

@@ -13,6 +13,7 @@ enum { MEM_READ = 16, MEM_WRITE = 17, MEM_FETCH = 18 };
 /* Beside them: maintenance of a cache by address. */
 enum { MAINTENANCE = 0x100 };
 
+#define PAGE_SIZE 0x1000
 #define PAGE_MASK (~0xfffull)
 #define PSTATE_EL(pstate) ((pstate) >> 2 & 3)
 #define PSTATE_PAN 0x400000

@@ -244,6 +244,7 @@ class Mmu:
         """Count each SYS instruction in ``counters`` (ENCODINGS words); None ends that."""
         self._counters = counters
         self._state.operations = 0 if counters is None else counters.ctypes.data
+        self._state.kept_page = 0
 
     def add_registers(self, board: int, access: int) -> None:
         """System registers that the engine lacks are those of ``board``, by native addresses."""

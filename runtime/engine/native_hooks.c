@@ -82,12 +82,30 @@ static uint64_t alarm_reason(void *engine, uint64_t *state)
 	return STOP_NONE;
 }
 
+/* The counters freeze: the alarm has each block look here. */
+void ask_to_stop(uint64_t *state, uint64_t reason)
+{
+	state[BLOCK_REASON] = reason;
+	state[BLOCK_ALARM] = 0;
+}
+
+/* A block begins that follows itself for the `repeats`th time. */
+static inline void enter_block(uint64_t address, uint32_t size, uint64_t repeats, uint64_t *state)
+{
+	state[BLOCK_INSTRUCTIONS] += size / 4;
+	state[BLOCK_LAST] = address;
+	state[BLOCK_LAST_SIZE] = size;
+	state[BLOCK_REPEATS] = repeats;
+	state[BLOCK_BLOCKS]++;
+}
+
 /*
- * Once a stop is asked for the counters
- * freeze, because the engine may enter the same hook again before it returns. BLOCK_HARMLESS is
- * the address of a block that may follow itself as often as it likes.
+ * The same where something may be due. Once a stop is asked for the counters freeze, because the
+ * engine may enter the same hook again before it returns. BLOCK_HARMLESS is the address of a block that may
+ * follow itself as often as it likes.
  */
-static inline void count_block(void *engine, uint64_t address, uint32_t size, uint64_t *state)
+static void look_at_block(void *engine, uint64_t address, uint32_t size, uint64_t repeats,
+			  uint64_t *state)
 {
 	uint64_t reason = STOP_NONE;
 
@@ -95,31 +113,47 @@ static inline void count_block(void *engine, uint64_t address, uint32_t size, ui
 		return;
 	if (state[BLOCK_INSTRUCTIONS] >= state[BLOCK_ALARM])
 		reason = alarm_reason(engine, state);
-	if (reason == STOP_NONE) {
-		state[BLOCK_REPEATS] = address == state[BLOCK_LAST] ? state[BLOCK_REPEATS] + 1 : 0;
-		if (state[BLOCK_REPEATS] >= SPIN_REPEATS && address != state[BLOCK_HARMLESS])
-			reason = STOP_SPIN;
+	if (reason == STOP_NONE && repeats >= SPIN_REPEATS && address != state[BLOCK_HARMLESS]) {
+		state[BLOCK_REPEATS] = repeats;
+		reason = STOP_SPIN;
 	}
-	if (reason != STOP_NONE) {
-		state[BLOCK_REASON] = reason;
-		((stop_engine *)(uintptr_t)state[BLOCK_STOP])(engine);
+	if (reason == STOP_NONE) {
+		enter_block(address, size, repeats, state);
 		return;
 	}
-	state[BLOCK_INSTRUCTIONS] += size / 4;
-	state[BLOCK_LAST] = address;
-	state[BLOCK_LAST_SIZE] = size;
-	state[BLOCK_BLOCKS]++;
+	ask_to_stop(state, reason);
+	((stop_engine *)(uintptr_t)state[BLOCK_STOP])(engine);
+}
+
+static void tell_block(void *engine, uint64_t address, uint32_t size, uint64_t *state)
+{
+	if (state[BLOCK_PATH])
+		record_block(engine, address, size, (struct path *)(uintptr_t)state[BLOCK_PATH]);
+}
+
+/* Apart, so that the usual way needs no stack. */
+static __attribute__((noinline)) void rare_block(void *engine, uint64_t address, uint32_t size,
+						 uint64_t repeats, uint64_t *state)
+{
+	look_at_block(engine, address, size, repeats, state);
+	tell_block(engine, address, size, state);
 }
 
 /*
  * UC_HOOK_BLOCK: runs before a block's first instruction. A recorder is told here, at BLOCK_PATH: the
- * engine calls one hook from translated code, and of two each by way of a list.
+ * engine calls one hook from translated code, and of two each by way of a list. One comparison
+ * says that nothing is due, neither a limit nor a stop that is asked for.
  */
 void count_blocks(void *engine, uint64_t address, uint32_t size, uint64_t *state)
 {
-	count_block(engine, address, size, state);
-	if (state[BLOCK_PATH])
-		record_block(engine, address, size, (struct path *)(uintptr_t)state[BLOCK_PATH]);
+	uint64_t repeats = address == state[BLOCK_LAST] ? state[BLOCK_REPEATS] + 1 : 0;
+
+	if (state[BLOCK_INSTRUCTIONS] >= state[BLOCK_ALARM] || repeats >= SPIN_REPEATS) {
+		rare_block(engine, address, size, repeats, state);
+		return;
+	}
+	enter_block(address, size, repeats, state);
+	tell_block(engine, address, size, state);
 }
 
 /* Instructions before the one at `pc`, of all runs: the last block was counted when it began. */

@@ -35,6 +35,7 @@ uint32_t count_system(void *engine, int32_t reg, const struct system_access *acc
 		      uint64_t *counters);
 struct path;
 void record_block(void *engine, uint64_t pc, uint32_t size, struct path *path);
+void ask_to_stop(uint64_t *state, uint64_t reason);
 uint64_t block_limit(const uint64_t *state);
 uint64_t blocks_done(const uint64_t *state, uint64_t pc);
 uint32_t filter_system(void *engine, int32_t reg, const struct system_access *access,

@@ -172,6 +172,13 @@ static uint64_t translate(void *engine, struct mmu *mmu, uint64_t va, int32_t ty
 	if (mmu->effects)
 		effects_fill((struct effects *)(uintptr_t)mmu->effects, regime, &result, type,
 			     entry);
+	/*
+	 * What is copied goes to one page after the other: the host looks for the next one
+	 * while this one is written. That changes nothing, and faults nowhere.
+	 */
+	if (type == MEM_WRITE && is_ram(&mmu->ram, result.pa))
+		__builtin_prefetch((const void *)(uintptr_t)(mmu->ram.host - mmu->ram.base +
+							     result.pa + PAGE_SIZE), 1);
 	/* Maintenance of a line finds what loads and stores do. */
 	if (type != MEM_FETCH && rights & RIGHT_READ) {
 		mmu->kept_page = va | 0xfff;

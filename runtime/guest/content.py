@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from relokit.codegen.base import native
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.errors import MachineError
+from relokit.codegen.base.host_file import HostFile
 from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.guest.memory import Bytes, GuestMemory, Words
 
@@ -81,6 +82,9 @@ class Content:
         """Address of the ``struct content``, for as long as this lives."""
         return ctypes.addressof(self._given)
 
+    def let_go(self, offset: int, size: int) -> None:
+        """Nobody reads these bytes soon: what can be had again need not be held."""
+
     def read(self, offset: int, out: Bytes) -> None:
         """Fill ``out`` with the bytes from ``offset`` on."""
         read = np.empty(len(out), np.uint8)
@@ -96,6 +100,18 @@ class BytesContent(Content):
         # One more, as nothing at all has no address.
         given = np.frombuffer(data or b"\0", dtype=np.uint8)
         super().__init__(memoryview(data).nbytes, bytes=given)
+
+
+class FileContent(BytesContent):
+    """What the host has in ``file``, of which no more is held at a time than a piece."""
+
+    def __init__(self, file: HostFile) -> None:
+        super().__init__(file.content)
+        self._file = file
+
+    def let_go(self, offset: int, size: int) -> None:
+        """See Content."""
+        self._file.let_go(offset, size)
 
 
 class PatternContent(Content):
@@ -159,6 +175,7 @@ def scatter_into(
             count,
             page_size,
         )
+        content.let_go(first * page_size, count * page_size)
         if progress:
             progress((first + count) * page_size, total)
 
@@ -214,6 +231,7 @@ def verify(
             page_size,
             ctypes.addressof(compared),
         )
+        content.let_go(done, count * page_size)
         if progress:
             progress(done + count * page_size, total)
     first = _first_byte(content, arrived, compared.first) if compared.bad_pages else None

@@ -7,7 +7,7 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import WIDE, Regime, Target
 from relokit.linker.kernel.kernel_file import ImageHeader, KernelFile, parse_header
 from relokit.runtime.board import boot_protocol, chosen, devicetree
-from relokit.runtime.guest.content import BytesContent, Content, PatternContent
+from relokit.runtime.guest.content import BytesContent, Content, FileContent, PatternContent
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.memory import check_host
 from relokit.runtime.guest.payload import PayloadKind, PayloadPart
@@ -52,7 +52,7 @@ def load_inputs(
     kind, name, header, kernel = _kernel(job, opened.kernel, demo)
     initrd = None
     if opened.initrd is not None:
-        initrd = BytesContent(opened.initrd.content)
+        initrd = FileContent(opened.initrd)
     dtb = None
     if opened.dtb is not None:
         dtb = devicetree.check_dtb(opened.dtb.content, where=opened.dtb.where)

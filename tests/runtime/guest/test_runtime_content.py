@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relokit.codegen.base.errors import MachineError
+from relokit.codegen.base.host_file import open_file
 from relokit.runtime.guest.content import (
     PIECE,
     BytesContent,
     Content,
+    FileContent,
     Mismatch,
     PatternContent,
     scatter_into,
@@ -176,3 +180,34 @@ def test_nothing_to_copy_is_nothing_wrong() -> None:
     scatter_into(memory, np.empty(0, dtype=np.uint64), 4096, BytesContent(b""))
     found = verify(memory, BASE, 0, 4096, BytesContent(b""))
     assert (found.ok, found.pages, found.bad_pages) == (True, 0, 0)
+
+
+@pytest.mark.parametrize("size", [2 * PIECE, 2 * PIECE + 4096, 2 * PIECE + 5, 4097, 1])
+def test_of_a_file_nothing_is_held_that_was_moved_or_compared(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "initrd"
+    data = np.random.default_rng(size).bytes(size)
+    path.write_bytes(data)
+    content = FileContent(open_file(path, what="an initrd", limit=1 << 30))
+    assert _read(content, 0, size) == data
+    assert _held(path) > size // 2  # all of it, if the host has it in its cache
+    memory, pages = _scattered(content, size, ram=4 * PIECE)
+    assert _gathered(memory, pages, 4096)[:size] == data
+    assert _held(path) <= LAST
+    memory.view(BASE, size)[:] = np.frombuffer(data, np.uint8)
+    memory.view(BASE + size, -size % 4096)[:] = 0
+    assert verify(memory, BASE, size, 4096, content).ok
+    assert _held(path) <= LAST
+    # What was given back is what it was.
+    memory.view(BASE, 1)[:] ^= 1
+    assert verify(memory, BASE, size, 4096, content).first == Mismatch(0, data[0], data[0] ^ 1)
+
+
+LAST = 1 << 16
+"""Bytes that the host maps at once around the end of a file, whose last page is not whole."""
+
+
+def _held(path: Path) -> int:
+    """Bytes of the file that are mapped into this process."""
+    lines = Path("/proc/self/smaps").read_text().splitlines()
+    at = next(number for number, line in enumerate(lines) if line.endswith(str(path)))
+    return 1024 * next(int(line.split()[1]) for line in lines[at:] if line.startswith("Rss:"))
