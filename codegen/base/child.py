@@ -29,7 +29,6 @@ from types import TracebackType
 from typing import NoReturn
 
 from relokit.codegen.base.errors import FormatError, NativeCrashError, RelokitError
-from relokit.codegen.base.process_limits import shortage
 from relokit.codegen.base.serving import (
     ERROR,
     ERROR_CLASSES,
@@ -293,7 +292,7 @@ class Child:
         raise NativeCrashError(
             f"{self.library} {how}",
             text=self._stderr.decode("utf-8", "replace").strip() or None,
-            hint=shortage(),
+            hint=_shortage(),
         )
 
     def _handler_error(self, kind: bytes, answer: bytes) -> RelokitError:
@@ -309,7 +308,7 @@ class Child:
             return NativeCrashError(
                 f"{self.library} failed: {sent.name}: {cause}",
                 text=sent.text,
-                hint=shortage(),
+                hint=_shortage(),
             )
         cls = ERROR_CLASSES.get(sent.name, RelokitError)
         return cls(sent.message, where=sent.where, text=sent.text, hint=sent.hint)
@@ -334,3 +333,10 @@ _children: weakref.WeakSet[Child] = weakref.WeakSet()
 def _close_all() -> None:
     for child in list(_children):
         child.close()
+
+
+def _shortage() -> str | None:
+    """See there; imported where something has failed only."""
+    from relokit.codegen.base.process_limits import shortage
+
+    return shortage()
