@@ -241,9 +241,9 @@ def _result(cell: Cell, answer: CellAnswer) -> CellResult:
     brief = answer.brief
     status, reason = CellStatus.PASS, None
     if brief.status is Status.NO_ANSWER:
-        status, reason = CellStatus.NO_ANSWER, _in_short(brief.findings)
+        status, reason = CellStatus.NO_ANSWER, in_short(brief.findings)
     elif brief.status is not Status.PASS:
-        status, reason = CellStatus.FAIL, _in_short(brief.findings)
+        status, reason = CellStatus.FAIL, in_short(brief.findings)
         defect = known_defect(cell, brief.findings, brief.not_judged)
         if defect is not None:
             status = CellStatus.KNOWN
@@ -272,12 +272,13 @@ def _broken(cell: Cell, error: RelokitError, seconds: float) -> CellResult:
         cell,
         CellStatus.NO_ANSWER if crashed else CellStatus.FAIL,
         seconds,
-        reason=_in_short((finding,)),
+        reason=in_short((finding,)),
         findings=(finding,),
     )
 
 
-def _in_short(findings: tuple[Finding, ...]) -> str:
+def in_short(findings: tuple[Finding, ...]) -> str:
+    """What a cell failed of, in a line."""
     # A warning may be told before the error that fails the cell.
     worst = next((finding for finding in findings if finding.is_error), findings[0])
     # What ran has its place in the finding; what did not, has nothing else to be known by.

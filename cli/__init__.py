@@ -1,4 +1,4 @@
 """The commands: arguments in, one call of the facade, a view out; its own modules import relokit,
-codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, runtime.campaign,
+project, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, runtime.campaign,
 runtime.judge, runtime.live, reporting, mutation, cli.pages, cli.terminal, cli.results.
 """

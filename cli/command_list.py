@@ -18,6 +18,7 @@ COMMANDS = {
     "show": "Show a machine before it leaves its kernel, and after: who owns what.",
     "judge": "Judge a trace that run has written, again and without running.",
     "export": "Write an ELF: executable, relocatable, or bootable in QEMU.",
+    "init": "Write a relokit.toml: this directory's options, thresholds, accepted findings.",
     "templates": "List the built-in templates, or copy them to change one.",
     "generate": "Write the rendered assembly, the ld script and a Makefile.",
     "matrix": "Run every combination of state, page size, regime, path and payload.",

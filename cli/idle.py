@@ -63,7 +63,15 @@ IDLE_OPTIONS = (
         (
             *(name for name in MACHINE if name != "kernel"),
             *("series", "page_size", "va_bits", "pa_bits", "regime", "layout", "layout_from"),
-            *("templates", "cache_line", "interrupts", "effects", "no_cache"),
+            *(
+                "baseline",
+                "write_baseline",
+                "templates",
+                "cache_line",
+                "interrupts",
+                "effects",
+                "no_cache",
+            ),
         ),
         "a snapshot is a machine already: leave {flag} out",
     ),
@@ -205,7 +213,7 @@ IDLE_OPTIONS = (
     IdleOption(
         ("matrix",),
         lambda given: given["only_list"],
-        ("plain", "strict", "form"),
+        ("plain", "strict", "form", "baseline", "write_baseline", "fail_fast"),
         "--list judges nothing: leave {flag} out",
     ),
     IdleOption(

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if own_process:
             _take_over_process()
-        return _dispatch(arguments)
+        return _dispatch(_with_files(arguments))
     except KeyboardInterrupt as interrupt:
         if own_process:
             # We are on the way out already: a second signal could only garble that. Ignored, not
@@ -87,6 +87,19 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     if not _told:
         _told.append(number)
         raise KeyboardInterrupt(number)
+
+
+def _with_files(arguments: list[str]) -> list[str]:
+    """``arguments``, with the words of FILE in place of each ``@FILE``; raises RelokitError."""
+    if not any(word.startswith("@") and len(word) > 1 for word in arguments):
+        return arguments
+    from relokit.cli.argument_files import words_of
+
+    return [
+        one
+        for word in arguments
+        for one in (words_of(word[1:]) if word.startswith("@") and len(word) > 1 else [word])
+    ]
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,11 +17,30 @@ WORDS = "relokit.words"
 """What of a context's meta has the words behind the command's name."""
 
 
+PROJECT = "relokit.toml"
+WITHOUT_PROJECT = frozenset({"init", "completion", "man", "explain"})
+"""Commands that take nothing from a project, and work where its file is wrong."""
+
+
+def project_path() -> Path | None:
+    """The file of this project: $RELOKIT_PROJECT, or relokit.toml here; None if there is none."""
+    named = os.environ.get("RELOKIT_PROJECT")
+    if named is not None:
+        return Path(named) if named else None
+    # A path is made only where there is one: this is what every command does first.
+    return Path(PROJECT) if os.path.exists(PROJECT) else None
+
+
 class Command(click.Command):
     """As click's, but an option that is given twice is refused, unless it takes several values."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click's; raises UsageError, and RelokitError for a file that is read and written."""
+        project = project_path()
+        if project is not None and ctx.command.name not in WITHOUT_PROJECT:
+            from relokit.cli.projects import take_defaults
+
+            take_defaults(ctx, project)
         seen: dict[str | None, str] = {}
         for flag, name in self._given(args):
             if name in seen:

@@ -31,6 +31,7 @@ from relokit.runtime.kexec.job import (
 )
 
 if TYPE_CHECKING:
+    from relokit.cli.projects import Judging
     from relokit.cli.results.wanted import WantedResults
     from relokit.linker.kernel.opened import Files
 
@@ -226,6 +227,33 @@ def plain_option(function: F) -> F:
 def strict_option(function: F) -> F:
     """Add ``--strict``."""
     return click.option("--strict", is_flag=True, help="A warning fails, too.")(function)
+
+
+def baseline_options(function: F) -> F:
+    """Add ``--baseline`` and ``--write-baseline``; see :mod:`relokit.cli.projects`."""
+    known = click.option(
+        "--baseline",
+        type=INPUT_FILE,
+        metavar="FILE",
+        help="Fail on what is not as in this file: findings, instructions, size of the code.",
+    )
+    write = click.option(
+        "--write-baseline",
+        type=OutputFile(),
+        metavar="FILE",
+        help="Write such a file, of what there is now.",
+    )
+    return known(write(function))
+
+
+def judging_given(options: dict[str, Any]) -> Judging | None:
+    """What these options and the project say of findings, taken out of ``options``."""
+    given = {name: options.pop(name) for name in ("baseline", "write_baseline")}
+    if not any(given.values()) and not click.get_current_context().meta:
+        return None
+    from relokit.cli.projects import judging_of
+
+    return judging_of(given)
 
 
 def profile_option(function: F) -> F:

@@ -133,6 +133,7 @@ ALLOWED = {
         "relokit, codegen, codegen.base, linker.foreign, linker.kernel, runtime.campaign, "
         "runtime.kexec, runtime.mutation, runtime.room"
     ),
+    "project": "relokit, codegen.base, runtime.judge, runtime.judge.rules",
     "cli.pages": (
         "relokit, reporting, timing, mutation, codegen.base, diffing.*, runtime.show, "
         "runtime.timing, runtime.live, runtime.judge, runtime.judge.rules"
@@ -147,12 +148,12 @@ ALLOWED = {
         "runtime.judge, runtime.judge.rules, runtime.behaviour, runtime.mutation, cli.terminal"
     ),
     "cli": (
-        "relokit, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, "
+        "relokit, project, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, "
         "runtime.campaign, runtime.judge, runtime.live, reporting, mutation, cli.pages, "
         "cli.terminal, cli.results"
     ),
     "cli.commands": (
-        "relokit, timing, machines, mutation, codegen, codegen.base, linker.foreign, "
+        "relokit, timing, machines, mutation, project, codegen, codegen.base, linker.foreign, "
         "linker.kernel, diffing.*, runtime.kexec, runtime.show, runtime.live, runtime.campaign, "
         "runtime.judge, runtime.behaviour, runtime.mutation, cli, cli.pages, cli.terminal, "
         "cli.results"

@@ -16,8 +16,10 @@ from relokit.cli.lists import States, several, workers_of, workers_options
 from relokit.cli.once import Command
 from relokit.cli.options import (
     INPUT_FILE,
+    baseline_options,
     cache_option,
     json_option,
+    judging_given,
     layout_of,
     layout_options,
     plain_option,
@@ -44,6 +46,7 @@ from relokit.runtime.campaign.cells import (
 from relokit.runtime.kexec.job import MAX_TIMEOUT, Job, KexecPath
 
 if TYPE_CHECKING:
+    from relokit.cli.projects import Judging
     from relokit.cli.report_story import Story
     from relokit.cli.terminal.matrix_view import View
     from relokit.codegen.kexec_routines import CodeUsed
@@ -103,10 +106,19 @@ class CellList:
     help="There is no answer from a cell that takes this host so many seconds. "
     f"[default: {CELL_TIMEOUT:g}]",
 )
+@click.option(
+    "--cell",
+    "ids",
+    multiple=True,
+    metavar="ID",
+    help="Run the cell that --list calls so, and no other. Repeatable.",
+)
+@click.option("--fail-fast", is_flag=True, help="Run no more cells when one has failed.")
 @click.option("--list", "only_list", is_flag=True, help="Show the cells, run none.")
 @plain_option
 @strict_option
 @report_option
+@baseline_options
 @cache_option
 @results_options
 @timings_option
@@ -118,11 +130,14 @@ def command(
     jobs: int | None,
     cluster: str | None,
     no_cache: bool,
+    fail_fast: bool,
+    ids: tuple[str, ...],
     **options: Any,
 ) -> int:
     """Arguments in, one call of the facade, a view out; the result is the exit code."""
     refuse_idle()
     wanted = wanted_results(options)
+    judging = judging_given(options)
     from relokit.building import opened_code
     from relokit.linker.kernel.opened import Files
     from relokit.matrix import fitted
@@ -137,7 +152,9 @@ def command(
         # Everything else could only be unsupported.
         options["series"] = options["series"] or (code.states[-1],)
         options["page_sizes"] = options["page_sizes"] or (code.page_size and (code.page_size,))
-    chosen = list(cells(_selection(options, layout)))
+    # A cell that is named is wanted, however costly it is.
+    options["full"] = options["full"] or bool(ids)
+    chosen = _named(list(cells(_selection(options, layout))), ids)
     if code is not None:
         chosen = [fitted(cell, code) for cell in chosen]
     if only_list:
@@ -171,7 +188,17 @@ def command(
         targets = (cell.target for cell in chosen if cell.target is not None)
         used = code.used(next(targets, Target(layout=layout)))
     with perhaps_reported(report, given_files) as story:
-        return _run(chosen, job, workers, view, files, used, story)
+        return _run(chosen, job, workers, view, files, used, judging, story, fail_fast=fail_fast)
+
+
+def _named(known: list[Cell], ids: tuple[str, ...]) -> list[Cell]:
+    """Those of ``ids``, all if there are none; raises UsageError for one that is not there."""
+    if not ids:
+        return known
+    unknown = [one for one in ids if one not in {cell.id for cell in known}]
+    if unknown:
+        raise click.UsageError(f"--cell {unknown[0]!r} is none of what --list shows")
+    return [cell for cell in known if cell.id in ids]
 
 
 def _selection(options: dict[str, Any], layout: KimageLayout) -> Selection:
@@ -201,13 +228,16 @@ def _run(
     view: View,
     files: Files,
     code: CodeUsed | None,
+    judging: Judging | None,
     story: Story | None,
+    *,
+    fail_fast: bool,
 ) -> int:
     """Run the cells into ``view``; on the way out, early or not, it says how far they got.
 
     So does a ``story``, if there is one to be.
     """
-    from relokit.matrix import Tally, run_matrix
+    from relokit.matrix import CellStatus, Tally, run_matrix
 
     tally = Tally(cells=len(chosen), jobs=workers.count, code=code)
     started = perf_counter()
@@ -216,15 +246,22 @@ def _run(
     with workers, view:
         try:
             with closing(run_matrix(chosen, job, workers=workers, files=files)) as results:
-                for result in results:
+                for ran in results:
+                    result = ran
+                    if judging is not None:
+                        result = judging.cell(ran, strict=job.strict)
                     tally.add(result, perf_counter() - started)
                     if story is not None:
                         kept.append(result)
                     if not view.show(result, tally):
                         ended_by = signal.SIGPIPE
                         break
+                    if fail_fast and result.status is CellStatus.FAIL:
+                        break
         except KeyboardInterrupt as interrupt:
             ended_by = signal.Signals(interrupt.args[0] if interrupt.args else signal.SIGINT)
+    if judging is not None:
+        judging.finish()
     view.finish(tally, ended_by)
     if story is not None:
         story.tell_matrix(kept, tally, None if ended_by is None else ended_by.name)

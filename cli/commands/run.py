@@ -14,9 +14,11 @@ from relokit.cli.idle import refuse_idle
 from relokit.cli.once import Command
 from relokit.cli.options import (
     INPUT_FILE,
+    baseline_options,
     cache_option,
     job_options,
     json_option,
+    judging_given,
     make_job,
     make_target,
     plain_option,
@@ -125,6 +127,7 @@ relokit run --format junit -o relokit.xml            results for CI
 @report_option
 @trace_options("Record what the CPU does up to the new kernel, and write that to this file.")
 @strict_option
+@baseline_options
 @profile_option
 @verbose_option
 @cache_option
@@ -179,7 +182,7 @@ def _run(
     """Build and run it, and tell ``people`` if they look: the target's name, and the outcome."""
     from relokit.linker.kernel.opened import Files
 
-    files = Files()
+    files, judging = Files(), judging_given(options)
     target = replace(make_target(options, files), cache_line=options.pop("cache_line"))
     names = (
         "timeout", "max_instructions", "interrupts", "plain", "strict", "profile",
@@ -202,6 +205,11 @@ def _run(
             target, job, files=files, trace=trace, progress=bars.progress, watcher=telling
         )
     outcome = outcome if kept else replace(outcome, trace=None)
+    if judging is not None:
+        # By what it is called in a baseline.
+        name = f"{target.name},path={job.path},shape={job.shape},order={job.order}"
+        outcome = judging.outcome(name, outcome, target, job.templates)
+        judging.finish()
     if telling is not None:
         telling.finish(outcome)
     return target.name, outcome
@@ -223,12 +231,17 @@ def _from_snapshot(
     names = (
         "kernel", "boot", "expect", "timeout", "max_instructions", "plain", "strict", "profile",
     )  # fmt: skip
-    form = TraceFormat(options["trace_format"] or TraceFormat.RELOKIT)
+    form, judging = (
+        TraceFormat(options["trace_format"] or TraceFormat.RELOKIT),
+        judging_given(options),
+    )
     job = Job(**{name: options[name] for name in names}, trace_format=form)
     with Bars() as bars:
         telling = Telling(snapshot.name, bars, verbose=verbose) if people else None
         outcome = take_up(snapshot, job, trace=trace, progress=bars.progress, watcher=telling)
     outcome = outcome if kept else replace(outcome, trace=None)
+    if judging is not None:
+        outcome = judging.outcome(snapshot.name, outcome, None, None)
     if telling is not None:
         telling.finish(outcome)
     return snapshot.name, outcome

@@ -148,6 +148,8 @@ def summary_lines(tally: Tally, ended_by: Signals | None, *, timings: bool) -> I
         yield f"not judged: {not_judged(tally.not_judged)}"
     if tally.code is not None:
         yield from code_lines(tally.code)
+    if ended_by is None and tally.done < tally.cells:
+        yield f"ended at the first failure: {tally.done} of {tally.cells} cells"
     if ended_by is not None:
         yield f"interrupted ({ended_by.name}): {tally.done} of {tally.cells} cells"
 
@@ -315,7 +317,7 @@ class TableView:
         tally = self._tally
         below = Table.grid()
         below.add_row(ProgressBar(total=max(tally.cells, 1), completed=tally.done))
-        below.add_row(f"{tally.done}/{tally.cells} cells: {summary(tally, None)}")
+        below.add_row(f"{tally.done}/{tally.cells} cells: {summary(tally, None).splitlines()[0]}")
         return Group(table, below)
 
     def _spot(self, key: tuple[int, str]) -> tuple[str, str]:

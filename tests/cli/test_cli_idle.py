@@ -181,7 +181,7 @@ def test_hibernation_has_no_struct_kimage() -> None:
 def test_what_no_cell_uses_is_refused(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], is_idle: bool
 ) -> None:
-    monkeypatch.setattr("relokit.cli.commands.matrix._run", lambda *_: 0)
+    monkeypatch.setattr("relokit.cli.commands.matrix._run", lambda *_, **__: 0)
     result = cli("matrix", *NARROW, *arguments)
     assert (result.code == 2) == is_idle
     assert ("does nothing in any of these cells" in result.err) == is_idle

@@ -1,0 +1,205 @@
+"""Findings as a project takes them: with its severities, without what it accepts, against what was.
+
+Nothing is taken away: what is accepted is told as a note that says why, and until when.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import field, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import ClassVar
+
+from relokit.cell_causes import cause_key
+from relokit.codegen.base.documents import ABSENT, from_json
+from relokit.codegen.base.errors import FormatError, RelokitError
+from relokit.codegen.base.nouns import dataclass
+from relokit.matrix import CellResult, CellStatus, in_short
+from relokit.project.project_file import ProjectFile, Suppression
+from relokit.runtime.judge.outcome import Finding, Outcome, Status
+from relokit.runtime.judge.rules.severity import Severity
+
+MAX_BASELINE = 1 << 26
+"""Bytes of a file with a baseline."""
+EPOCH = "SOURCE_DATE_EPOCH"
+"""The environment variable with the seconds since 1970 that count as now."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRun:
+    """What a run came to: ``findings`` by rule and place, instructions from the jump on.
+
+    ``code_bytes`` is the size of the relocation routine, where it was asked for.
+    """
+
+    findings: tuple[str, ...] = ()
+    instructions: int | None = field(default=None, metadata=ABSENT)
+    code_bytes: int | None = field(default=None, metadata=ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What runs came to, by their names: a fail is what changes."""
+
+    SCHEMA: ClassVar[str] = "relokit.baseline/1"
+
+    runs: Mapping[str, KnownRun]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBaseline:
+    """The file: a Baseline with its schema."""
+
+    schema: str
+    runs: Mapping[str, KnownRun]
+
+
+def read_baseline(path: Path) -> Baseline:
+    """What ``--write-baseline`` wrote; raises RelokitError for anything else."""
+    where = str(path)
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BASELINE + 1)
+    except OSError as error:
+        raise RelokitError(
+            f"cannot be read: {error.strerror or error}",
+            where=where,
+            hint="--write-baseline makes one",
+        ) from None
+    if len(data) > MAX_BASELINE:
+        raise FormatError(f"has more than {MAX_BASELINE:,} bytes", where=where)
+    try:
+        stored = from_json(StoredBaseline, data)
+    except FormatError as error:
+        raise FormatError(f"is no baseline: {error.message}", where=where) from None
+    if stored.schema != Baseline.SCHEMA:
+        raise FormatError(f"is {stored.schema[:40]!r}, not {Baseline.SCHEMA!r}", where=where)
+    return Baseline(stored.runs)
+
+
+def today() -> date:
+    """The day by which suppressions expire: SOURCE_DATE_EPOCH's, or this host's, in UTC."""
+    named = os.environ.get(EPOCH, "")
+    if not named:
+        return datetime.now(UTC).date()
+    try:
+        return datetime.fromtimestamp(int(named[:12]), UTC).date()
+    except (ValueError, OverflowError, OSError):
+        raise RelokitError(f"{named[:40]!r} is no number of seconds", where=EPOCH) from None
+
+
+class FindingPolicy:
+    """What a project and a baseline make of findings; either may be None."""
+
+    def __init__(self, project: ProjectFile | None, baseline: Baseline | None) -> None:
+        self._project, self._baseline = project, baseline
+        self._day = today() if project and project.suppressions else date.min
+        self.seen: dict[str, KnownRun] = {}
+
+    def outcome(self, name: str, outcome: Outcome, code_bytes: int | None) -> Outcome:
+        """``outcome``, judged again."""
+        count = outcome.relocation.instructions if outcome.handoff is not None else None
+        findings = self._findings(name, outcome.findings, count, code_bytes)
+        if outcome.status is Status.NO_ANSWER:
+            return replace(outcome, findings=findings)
+        failed = _fails(findings, strict=outcome.strict)
+        return replace(outcome, findings=findings, status=Status.FAIL if failed else Status.PASS)
+
+    def cell(self, result: CellResult, *, strict: bool) -> CellResult:
+        """``result``, judged again; what could not be run, or has no answer, stays as it is."""
+        if result.status not in (CellStatus.PASS, CellStatus.FAIL):
+            return result
+        count = result.instructions or None
+        findings = self._findings(result.cell.id, result.findings, count, None)
+        failed = _fails(findings, strict=strict)
+        return replace(
+            result,
+            findings=findings,
+            status=CellStatus.FAIL if failed else CellStatus.PASS,
+            reason=in_short(findings) if failed else None,
+        )
+
+    def _findings(
+        self,
+        name: str,
+        found: Sequence[Finding],
+        instructions: int | None,
+        code_bytes: int | None,
+    ) -> tuple[Finding, ...]:
+        keys = tuple(sorted({_key(one) for one in found}))
+        self.seen[name] = KnownRun(keys, instructions, code_bytes)
+        told = [self._accepted(self._weighed(one)) for one in found]
+        if self._project is not None and self._project.most_instructions is not None:
+            most = self._project.most_instructions
+            if instructions is not None and instructions > most:
+                text = f"{instructions:,} instructions, and {self._project.where} allows {most:,}"
+                told.append(Finding("threshold.instructions", text))
+        if self._baseline is not None:
+            told = [*self._against(self._baseline, name, told)]
+        return tuple(told)
+
+    def _weighed(self, finding: Finding) -> Finding:
+        severities = {} if self._project is None else self._project.severities
+        severity = severities.get(finding.rule, finding.severity)
+        if severity is finding.severity:
+            return finding
+        assert self._project is not None
+        note = f"{severity} by {self._project.where}, by the book it is {finding.severity}"
+        return replace(finding, severity=severity, notes=(*finding.notes, note))
+
+    def _accepted(self, finding: Finding) -> Finding:
+        for one in () if self._project is None else self._project.suppressions:
+            if not _is_about(one, finding):
+                continue
+            if one.until < self._day:
+                note = f"was accepted until {one.until}, which is over: {one.reason}"
+                return replace(finding, notes=(*finding.notes, note))
+            return _noted(finding, f"accepted until {one.until}: {one.reason}")
+        return finding
+
+    def _against(self, baseline: Baseline, name: str, told: Sequence[Finding]) -> Sequence[Finding]:
+        known = baseline.runs.get(name)
+        if known is None:
+            return [*told, Finding("baseline.unknown", f"the baseline has no {name}")]
+        now = self.seen[name]
+        result = [
+            _noted(one, "known: it is in the baseline") if _key(one) in known.findings else one
+            for one in told
+        ]
+        for what, before, after in (
+            ("instructions", known.instructions, now.instructions),
+            ("code-bytes", known.code_bytes, now.code_bytes),
+        ):
+            if before != after and before is not None:
+                text = f"{_count(after)}, and the baseline has {before:,}"
+                result.append(Finding(f"baseline.{what}", text))
+        gone = [one for one in known.findings if one not in now.findings]
+        if gone:
+            text = f"no more there, and in the baseline: {', '.join(gone)}"
+            result.append(Finding("baseline.gone", text, severity=Severity.NOTE))
+        return result
+
+
+def _fails(findings: Sequence[Finding], *, strict: bool) -> bool:
+    severities = {finding.severity for finding in findings}
+    return Severity.ERROR in severities or (strict and Severity.WARNING in severities)
+
+
+def _count(number: int | None) -> str:
+    return "unknown" if number is None else f"{number:,}"
+
+
+def _key(finding: Finding) -> str:
+    return " at ".join(cause_key(finding)) if finding.place else finding.rule
+
+
+def _is_about(one: Suppression, finding: Finding) -> bool:
+    if one.rule != finding.rule:
+        return False
+    return one.place is None or one.place in (finding.place, cause_key(finding)[1])
+
+
+def _noted(finding: Finding, note: str) -> Finding:
+    return replace(finding, severity=Severity.NOTE, notes=(*finding.notes, note))
