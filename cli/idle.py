@@ -296,9 +296,21 @@ IDLE_OPTIONS = (
     ),
     IdleOption(
         ("diff",),
-        lambda given: given["whole"] and given["shape"] in ("side", "html"),
+        lambda given: given["whole"] and given["shape"] == "side",
         ("shape",),
         "--all is an overview: give --json, or one function for a diff; leave {flag} out",
+    ),
+    IdleOption(
+        ("diff",),
+        lambda given: not given["whole"] and given["shape"] in ("csv", "markdown"),
+        ("shape",),
+        "a list of functions is of --all: leave {flag} out",
+    ),
+    IdleOption(
+        ("diff",),
+        lambda given: not given["whole"] or given["shape"] not in ("html", "csv", "markdown"),
+        ("top",),
+        "{flag} is of --all as html, csv or markdown: leave it out",
     ),
     IdleOption(
         ("diff",),

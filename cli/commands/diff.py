@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from relokit.cli.results.result_cases import ResultSet
     from relokit.diff_machines import DiffMachine
     from relokit.diffing.instructions.normalise import Aspect
+    from relokit.diffing.kernels.whole import WholeDiff
     from relokit.diffing.routines.classify import ChangeKind
     from relokit.diffing.routines.model import Diff
     from relokit.runtime.behaviour.observation import BehaviourDiff
@@ -31,7 +32,9 @@ KINDS = (
     "barrier", "cache", "tlb", "system", "memory", "control", "arithmetic", "hint", "data",
 )  # fmt: skip
 ASPECTS = ("addresses", "registers", "padding", "encodings", "fields")
-FORMATS = ("auto", "unified", "side", "html", *RESULT_FORMATS)
+FORMATS = ("auto", "unified", "side", "html", "csv", "markdown", *RESULT_FORMATS)
+BEHIND, LISTED = 50, 100
+"""Functions with their differences behind them in a page, and in a Markdown table."""
 
 HELP = """Compare machine code: what changed, and what it is about.
 
@@ -46,6 +49,7 @@ relokit diff series:11 series:12                    what a patch changes
 relokit diff mine.S vmlinuz:arm64_relocate_new_kernel --run
 relokit diff old.o new.o --run --el vhe --page-size 64k
 relokit diff vmlinuz-old vmlinuz-new --all --only barrier
+relokit diff vmlinuz-old vmlinuz-new --all --format html -o functions.html
 relokit diff --series page=16k --format html -o series.html
 """
 
@@ -109,7 +113,15 @@ relokit diff --series page=16k --format html -o series.html
     "--all",
     "whole",
     is_flag=True,
-    help="Every function of two kernels (or linked ELF files), counted.",
+    help="Every function of two kernels (or linked ELF files), counted; as a page, CSV or Markdown "
+    "with --format.",
+)
+@click.option(
+    "--top",
+    type=CountParam(1, 5000),
+    metavar="N",
+    help="With --all: so many functions, the most changed first; in a page, those with their "
+    f"differences behind them. [default: all in csv, {LISTED} in markdown, {BEHIND} in html]",
 )
 @click.option(
     "--series",
@@ -137,7 +149,7 @@ def command(left: str | None, right: str | None, as_json: bool, **options: Any) 
     assert left is not None
     assert right is not None
     if options["whole"]:
-        return _whole(left, right, kinds, shown, options["output"])
+        return _whole(left, right, kinds, shown, options["output"], options["top"])
     from relokit.cli.terminal.view import Bars
     from relokit.diffs import diff
 
@@ -196,7 +208,12 @@ def _series(
 
 
 def _whole(
-    left: str, right: str, kinds: Sequence[ChangeKind], shape: str, output: Path | None
+    left: str,
+    right: str,
+    kinds: Sequence[ChangeKind],
+    shape: str,
+    output: Path | None,
+    top: int | None,
 ) -> int:
     from relokit.cli.terminal.view import Bars
     from relokit.diffing.kernels.whole import compare_kernels
@@ -210,11 +227,49 @@ def _whole(
         from relokit.cli.results.diff_results import whole_results
 
         _put(_results(whole_results, shape, found), output)
+    elif shape in ("html", "csv", "markdown"):
+        _put(_listed(found, shape, top), output)
     else:
         from relokit.cli.terminal.diff_overview import overview
 
         _put(overview(found), output)
     return 0 if found.same else 1
+
+
+def _listed(found: WholeDiff, shape: str, top: int | None) -> str:
+    """All functions that differ as a page, or the ``top`` ones as a list."""
+    from relokit.cli.pages.whole_report import COLUMNS, function_row, whole_report
+    from relokit.cli.terminal import whole_lists
+
+    if shape == "html":
+        from relokit.cli.pages.report_page import report_page
+        from relokit.cli.report_story import words
+
+        code = _behind(found, top or BEHIND)
+        return report_page(whole_report(found, found.reported, code, words()))
+    if shape == "csv":
+        rows = map(function_row, found.reported[:top])
+        return whole_lists.csv_text(COLUMNS, rows)
+    rows = map(function_row, found.reported[: top or LISTED])
+    return whole_lists.markdown_text(COLUMNS, rows)
+
+
+def _behind(found: WholeDiff, most: int) -> dict[str, str]:
+    """By name, what differs in the ``most`` changed functions of both sides, as a unified diff."""
+    from relokit.codegen.base.errors import RelokitError
+    from relokit.diffing.kernels.whole_changes import FunctionStatus
+    from relokit.diffing.routines.report import unified
+    from relokit.diffs import diff
+
+    told = {}
+    for one in found.differing(FunctionStatus.CHANGED)[:most]:
+        operands = f"{found.left}:{one.left}", f"{found.right}:{one.right}"
+        try:
+            text = unified(diff(*operands, kinds=found.kinds))
+        except RelokitError as error:
+            text = f"not compared: {error.message}"
+        told[one.name] = text or "nothing but what is normalised: registers, padding"
+    return told
 
 
 def _machine(options: dict[str, Any]) -> DiffMachine:

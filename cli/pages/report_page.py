@@ -35,10 +35,11 @@ class ReportTable:
 
 @dataclass(frozen=True, slots=True)
 class ReportText:
-    """Lines as they were printed, or code: ``caption`` says of what."""
+    """Lines as they were printed, or code: ``caption`` says of what. ``folded``: as a table."""
 
     caption: str
     lines: tuple[str, ...]
+    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,8 @@ BASES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("a.o", "b.o", "--json"),
         ("a.o", "b.o", "--score"),
         ("a.o", "series:1", "--run"),
-        ("a.o", "b.o", "--all", "--format", "html"),
+        ("a.o", "b.o", "--all", "--format", "side"),
+        ("a.o", "b.o", "--format", "csv"),
         ("a.o", "b.o"),
     ),
 }

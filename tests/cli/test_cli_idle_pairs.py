@@ -25,7 +25,8 @@ DIFF: Options = {
     "shape": ("--format", "html"), "output": ("-o", "file"), "kept": ("--keep", "registers"),
     "only": ("--only", "arithmetic"), "run": ("--run",), "regimes": ("--el", "vhe"),
     "page_size": ("--page-size", "16k"), "va_bits": ("--va-bits", "39"),
-    "layout": ("--layout", "7.2"), "whole": ("--all",), "series": ("--series", "el=vhe"),
+    "layout": ("--layout", "7.2"), "whole": ("--all",), "top": ("--top", "1"),
+    "series": ("--series", "el=vhe"),
     "score": ("--score",), "as_json": ("--json",), "no_cache": ("--no-cache",),
 }  # fmt: skip
 """By parameter, the option with a value that changes something."""

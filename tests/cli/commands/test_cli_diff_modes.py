@@ -152,7 +152,7 @@ def test_json_to_a_file(cli: Cli, tmp_path: Path) -> None:
         (("--series", "--all"), ("--series and --all do not go together",)),
         (("series:1", "series:2", "--run", "--score"), ("--run and --score",)),
         (("series:1", "series:2", "--all", "--keep", "all"), ("--keep",)),
-        (("series:1", "series:2", "--all", "--format", "html"), ("--all is an overview",)),
+        (("series:1", "series:2", "--all", "--format", "side"), ("--all is an overview",)),
         (("series:1", "series:2", "--all"), ("only kernels are compared as a whole",)),
         (("series:1",), ("Missing argument 'RIGHT'",)),
         ((), ("Missing argument 'LEFT'",)),

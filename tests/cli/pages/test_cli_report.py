@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import relokit
 from relokit.cli.pages.pictures import memory_drawing
 from relokit.cli.pages.report_page import ReportTable, report_page
 from relokit.cli.pages.run_report import HowMade, findings_section, run_report
+from relokit.cli.terminal.whole_lists import csv_text, markdown_text
 from relokit.reporting.report_facts import ReportFacts
 from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.show.memory_shown import MemoryShown, RamBank, RamPiece
@@ -190,3 +193,55 @@ def test_a_campaign_has_a_report(cli: Cli, tmp_path: Path) -> None:
     text = Elements(page.read_text("utf-8")).text
     for part in ("relokit mutate", "By routine and operator", "flags", "Which rule was the first"):
         assert part in text, part
+
+
+@pytest.fixture(name="two_files")
+def _two_files(cli: Cli, tmp_path: Path) -> tuple[str, str]:
+    """Linked programs of two states of the series."""
+    paths = []
+    for state in (11, 12):
+        paths.append(str(tmp_path / f"{state}.elf"))
+        assert cli("export", "-o", paths[-1], "--series", str(state)).code == 0
+    return paths[0], paths[1]
+
+
+def test_all_functions_as_a_page(cli: Cli, two_files: tuple[str, str], tmp_path: Path) -> None:
+    pages = []
+    for name in ("a.html", "b.html"):
+        page = tmp_path / name
+        assert cli("diff", *two_files, "--all", "--format", "html", "-o", page).code == 1
+        pages.append(page.read_bytes())
+    assert pages[0] == pages[1]
+    elements = Elements(pages[0].decode())
+    document = cli("diff", *two_files, "--all", "--json").document
+    assert {one["name"] for one in document["functions"]} <= set(elements.text.split())
+    assert "@@" in elements.text
+    assert f"{document['changed']} FUNCTIONS DIFFER" in elements.text
+    one = cli("diff", *two_files, "--all", "--format", "html", "--top", "1")
+    assert one.out.count("<details>") == 1
+
+
+def test_all_functions_as_lists(cli: Cli, two_files: tuple[str, str]) -> None:
+    document = cli("diff", *two_files, "--all", "--json").document
+    names = [one["name"] for one in document["functions"]]
+    listed = list(csv.DictReader(StringIO(cli("diff", *two_files, "--all", "--format", "csv").out)))
+    assert [one["function"] for one in listed] == names
+    assert [int(one["inserted"].strip("~")) for one in listed] == [
+        one["inserted"] for one in document["functions"]
+    ]
+    table = cli("diff", *two_files, "--all", "--format", "markdown", "--top", "2").out
+    assert [line.split("`")[1] for line in table.splitlines()[2:]] == names[:2]
+    barriers = cli("diff", *two_files, "--all", "--format", "csv", "--only", "barrier").out
+    assert 0 < barriers.count("\n") < len(names) + 1
+    assert cli("diff", *two_files, "--format", "csv").code == 2
+    assert cli("diff", *two_files, "--all", "--top", "1").code == 2
+
+
+def test_names_of_functions_are_no_formulas_and_end_no_cell() -> None:
+    rows = [("=cmd|' /C calc'!A0", "1"), ("a`b|c\x1b\nd", "2"), ('q"u,o', "3")]
+    text = csv_text(("function", "n"), rows)
+    assert [row[0] for row in csv.reader(StringIO(text))][1].startswith("'=")
+    assert "\x1b" not in text
+    table = markdown_text(("function", "n"), rows)
+    assert len(table.splitlines()) == 5
+    assert "a'b\\|c" in table

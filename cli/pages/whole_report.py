@@ -1,0 +1,76 @@
+"""Two whole kernels as a page: every function that differs, to search, and what differs in some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from relokit.cli.pages.report_page import Part, Report, ReportSection, ReportTable, ReportText
+from relokit.diffing.kernels.whole import ReportedFunction, WholeDiff
+from relokit.diffing.routines.classify import NOUNS
+
+COLUMNS = ("function", "status", "bytes", "inserted", "deleted", "operands", "about")
+
+
+def function_row(one: ReportedFunction) -> tuple[str, ...]:
+    """A function's cells, of COLUMNS."""
+    function, count = one.function, one.count
+    about = "" if function.aligned else "~"
+    return (
+        function.name,
+        str(function.status),
+        f"{function.right_bytes - function.left_bytes:+d}",
+        f"{about}{count.inserted}",
+        f"{about}{count.deleted}",
+        f"{about}{count.operands}",
+        " ".join(str(kind) for kind in one.kinds),
+    )
+
+
+def whole_report(
+    diff: WholeDiff, shown: tuple[ReportedFunction, ...], code: Mapping[str, str], command: str
+) -> Report:
+    """The page of ``diff``: all that is ``shown``, and by name a unified diff of some."""
+    kinds = tuple(
+        (NOUNS[kind][1], *(f"{number:,}" for number in (*count, functions)))
+        for kind, (count, functions) in diff.kind_counts().items()
+    )
+    numbers = diff.functions_by_status()
+    behind: list[Part] = [
+        ReportText(name, tuple(text.splitlines()), folded=True) for name, text in code.items()
+    ]
+    sections = [
+        ReportSection(
+            "functions",
+            "Functions",
+            "The most changed first. The filter takes a part of a name, a status, or a kind "
+            "(barrier, cache, tlb, system, memory, control, arithmetic, hint, data).",
+            (ReportTable("Functions that differ", COLUMNS, tuple(map(function_row, shown))),),
+        ),
+        ReportSection(
+            "behind",
+            "Differences",
+            "" if behind else "No function of both sides differs.",
+            tuple(behind),
+        ),
+        ReportSection(
+            "kinds",
+            "What it is about",
+            "",
+            (
+                ReportTable(
+                    "Differences by kind",
+                    ("about", "inserted", "deleted", "operands", "functions"),
+                    kinds,
+                ),
+            ),
+        ),
+    ]
+    counts = ", ".join(f"{number:,} {status}" for status, number in numbers.items())
+    return Report(
+        title=f"relokit diff --all: {diff.left} to {diff.right}",
+        verdict="THE SAME" if diff.same else f"{diff.changed:,} FUNCTIONS DIFFER",
+        kind="good" if diff.same else "open",
+        summary=f"{sum(numbers.values()):,} functions: {counts}.",
+        facts=(("left", diff.left), ("right", diff.right), ("command", command)),
+        sections=tuple(sections),
+    )
