@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+PROJECT_META = "relokit.project"
+"""Where a command's context keeps its project, if there is one."""
 RESULT_FORMATS = ("junit", "sarif", "github", "ktap")
 
 INPUT_FILE = click.Path(path_type=Path)
@@ -249,7 +251,7 @@ def baseline_options(function: F) -> F:
 def judging_given(options: dict[str, Any]) -> Judging | None:
     """What these options and the project say of findings, taken out of ``options``."""
     given = {name: options.pop(name) for name in ("baseline", "write_baseline")}
-    if not any(given.values()) and not click.get_current_context().meta:
+    if not any(given.values()) and PROJECT_META not in click.get_current_context().meta:
         return None
     from relokit.cli.projects import judging_of
 

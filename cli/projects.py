@@ -14,6 +14,7 @@ import click
 from relokit.building import build_image
 from relokit.cli.command_list import COMMANDS
 from relokit.cli.help_groups import GROUPS
+from relokit.cli.options import PROJECT_META
 from relokit.codegen.base.atomic import write_atomic
 from relokit.codegen.base.documents import document
 from relokit.codegen.base.errors import FormatError
@@ -24,8 +25,6 @@ from relokit.project.known_findings import Baseline, FindingPolicy, read_baselin
 from relokit.project.project_file import EVERY_COMMAND, ProjectFile, read_project
 from relokit.runtime.judge.outcome import Outcome
 
-META = "relokit.project"
-"""Where a command's context keeps the project."""
 _TOLD = frozenset(GROUPS["What is told"])
 _START, _END = "arm64_relocate_new_kernel", "__relocate_new_kernel_end"
 
@@ -36,7 +35,7 @@ def take_defaults(ctx: click.Context, path: Path) -> None:
     Raises FormatError for a file that is wrong, also where an option is not one of the command.
     """
     project = read_project(path, frozenset(COMMANDS))
-    ctx.meta[META] = project
+    ctx.meta[PROJECT_META] = project
     name = ctx.command.name or ""
     options = {
         one.opts[-1].lstrip("-"): one
@@ -102,7 +101,7 @@ class Judging:
 def judging_of(options: Mapping[str, Path | None]) -> Judging | None:
     """What ``--baseline``, ``--write-baseline`` and the project say; None if they say nothing."""
     baseline, write_to = options["baseline"], options["write_baseline"]
-    project: ProjectFile | None = click.get_current_context().meta.get(META)
+    project: ProjectFile | None = click.get_current_context().meta.get(PROJECT_META)
     if baseline is None and write_to is None and project is None:
         return None
     known = None if baseline is None else read_baseline(baseline)
