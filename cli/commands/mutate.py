@@ -132,8 +132,9 @@ def command(
         emit_json(found)
     elif wanted is None or wanted.leaves_terminal:
         from relokit.cli.terminal.mutation_view import text_of
+        from relokit.cli.terminal.view import fitted_text
 
-        emit(text_of(found))
+        emit(fitted_text(text_of(found)))
     if wanted is not None:
         from relokit.cli.results.mutation_results import mutation_results
 

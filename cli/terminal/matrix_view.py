@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 from relokit.cell_causes import CellCause, cause_key, cell_causes, worst_of
 from relokit.cli.terminal.findings_view import not_judged
 from relokit.cli.terminal.output import emit, emit_json, plain
-from relokit.cli.terminal.view import Bars, code_lines
+from relokit.cli.terminal.view import Bars, code_lines, fitted_text
 from relokit.codegen.base.documents import ABSENT, ALL, Table
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kexec_routines import CodeUsed
@@ -294,7 +294,8 @@ class TableView:
     def finish(self, tally: Tally, ended_by: Signals | None) -> None:
         """See View."""
         if ended_by is not SIGPIPE:
-            emit("\n".join([*self._causes.lines(), summary(tally, ended_by)]))
+            told = "\n".join([*self._causes.lines(), summary(tally, ended_by)])
+            emit(fitted_text(told))
 
     def _count(self, counts: dict[tuple[int, str], int], cell: Cell) -> None:
         if cell.target is not None:

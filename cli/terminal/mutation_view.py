@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from relokit.cli.terminal.output import plain
@@ -25,6 +25,12 @@ _PLACES = {
     FindingPlace.BESIDE: "next to the one that is missing",
     FindingPlace.ELSEWHERE: "elsewhere",
 }
+_HEADINGS = (
+    ("mutants", "killed", "right", "surviv-", "equiva-", "harm-", "warned", "no"),
+    ("", "", "place", "ed", "lent", "less", "", "answer"),
+)
+_NAME, _CELL = 15, 8
+"""Columns of a table of 79."""
 
 
 def text_of(report: MutationReport) -> str:
@@ -74,15 +80,18 @@ def _target(target: TargetTried) -> Iterator[str]:
 
 def _table(what: str, rows: Mapping[Any, MutantRow]) -> Iterator[str]:
     yield ""
-    yield (
-        f"{what:<16} mutants  killed  right place  survived  equivalent  harmless  warned  "
-        "no answer"
-    )
+    for name, heading in zip((what, ""), _HEADINGS, strict=True):
+        yield _row(name, heading)
     for name, row in rows.items():
-        yield (
-            f"{name:<16} {row.all:>7} {row.killed:>7} {row.right:>12} {row.survived:>9} "
-            f"{row.equivalent:>11} {row.harmless:>9} {row.warned:>7} {row.no_answer:>10}"
-        )
+        numbers = (
+            row.all, row.killed, row.right, row.survived, row.equivalent, row.harmless, row.warned,
+            row.no_answer,
+        )  # fmt: skip
+        yield _row(name, map(str, numbers))
+
+
+def _row(name: str, cells: Iterable[str]) -> str:
+    return f"{name:<{_NAME}}" + "".join(f"{cell:>{_CELL}}" for cell in cells)
 
 
 def _left(one: Left) -> Iterator[str]:

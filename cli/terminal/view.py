@@ -157,6 +157,13 @@ def shown(lines: Iterable[Line]) -> str:
     return out.getvalue().rstrip("\n")
 
 
+def fitted_text(text: str) -> str:
+    """``text`` as a terminal has room for it; as it is where there is none."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return text
+    return shown((line,) for line in text.split("\n"))
+
+
 _UNIT = re.compile(r"(?<=[0-9]) (?=[A-Za-z%])")
 """A space that keeps a number and its unit together."""
 _JOINT = "\u00a0"

@@ -56,6 +56,14 @@ def test_a_mutant_is_a_case(cli: Cli) -> None:
     assert said.count("ok SKIP") == row["equivalent"]
     assert said.count("not ok") == row["survived"] - row["equivalent"]
     assert len(said) > 0
+    # Its tables have room in 80 columns.
+    rows = [
+        line
+        for line in cli(*arguments).out.splitlines()
+        if re.search(r"^\S.* [0-9]+$|  lent ", line)
+    ]
+    assert len(rows) == 3
+    assert max(map(len, rows)) <= 80
 
 
 OUTCOME = LiveOutcome(
