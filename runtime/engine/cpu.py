@@ -313,7 +313,11 @@ class Cpu(Addresses):
             return True
         if self.count.reason is not NativeStop.NONE or self.pc == self._until:
             return False
-        return self.instruction_at(self.pc - 4) == WFI and board.sleep()
+        if self.instruction_at(self.pc - 4) != WFI or not board.sleep():
+            return False
+        # What is masked wakes it again and again, where it does nothing else.
+        parked = is_endless(self.instruction_at, self.pc, waiting=True)
+        return board.may_interrupt() or not parked
 
     def stop(self, reason: StopReason, detail: str | None = None) -> None:
         """End the run from inside a hook, a device or the firmware; the first caller wins."""

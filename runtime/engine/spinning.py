@@ -19,16 +19,17 @@ LONGEST = 64
 """Instructions that are followed; a vector slot padded with NOPs has 32."""
 
 
-def is_endless(fetch: Callable[[int], int | None], pc: int) -> bool:
+def is_endless(fetch: Callable[[int], int | None], pc: int, *, waiting: bool = False) -> bool:
     """Whether the code at ``pc``, already seen to come back to itself, does so for ever.
 
-    Barriers and hints (WFI apart) change nothing that a branch could see; a conditional branch
-    to itself was taken once and will be again. Anything else may change its mind.
+    Barriers and hints (WFI apart, unless that is what it is ``waiting`` at) change nothing that a
+    branch could see; a conditional branch to itself was taken once and will be again. Anything else
+    may change its mind.
     """
     start = pc
     for _ in range(LONGEST):
         word = fetch(pc)
-        if word is None or word == WFI:
+        if word is None or (word == WFI and not waiting):
             return False
         if B.holds(word):
             pc += signed(word, 26) * 4

@@ -76,7 +76,7 @@ def lay_out(job: LiveJob, inputs: LiveInputs, crash_at: int | None = None) -> Li
 
     ``crash_at`` is the least PA of a crash kernel's memory, else it is a quarter into the RAM.
     """
-    model = job.cpu or _model(job, inputs)
+    model = _model(job, inputs)
     base, size = RAM_BASE, job.memory
     window = base + size // 4, size // 2
     crash = None
@@ -106,9 +106,10 @@ def lay_out(job: LiveJob, inputs: LiveInputs, crash_at: int | None = None) -> Li
         inputs.kernel.header.page_size or LARGEST_PAGE,
     )
     assert placed.initrd is not None
-    for one in segments if crash is None else ():
-        if one.at < placed.initrd.end:
-            raise _too_little(job, "the first kernel and what it hands over")
+    # A kernel sets nothing aside where its own initrd lies.
+    theirs = crash[0] if crash else min((one.at for one in segments), default=base + size)
+    if theirs < placed.initrd.end:
+        raise _too_little(job, "the first kernel and what it hands over")
     return LiveLayout(
         ram=ram,
         model=model,
@@ -237,6 +238,13 @@ def _purgatory(purgatory: Image, placed: Placement) -> bytes:
 def _model(job: LiveJob, inputs: LiveInputs) -> str:
     """The smallest CPU that serves: VHE, 16 KiB pages, features are in the larger one only."""
     pages = (inputs.kernel.header.page_size, inputs.next.header.page_size)
+    if job.cpu == "a72" and 16384 in pages:
+        raise MachineError(
+            "a Cortex-A72 has no pages of 16 KiB, and one of these kernels has no others",
+            hint="give --cpu max",
+        )
+    if job.cpu is not None:
+        return job.cpu
     return "max" if job.regime is Regime.VHE or job.features or 16384 in pages else "a72"
 
 

@@ -25,7 +25,7 @@ from relokit.runtime.found.loaded_image import LoadedImage
 from relokit.runtime.guest.memory import GuestMemory
 from relokit.runtime.judge.outcome import Finding, Status
 from relokit.runtime.live.live_job import LiveJob
-from relokit.runtime.live.live_layout import LiveInputs
+from relokit.runtime.live.live_layout import LiveInputs, lay_out
 from relokit.runtime.live.live_outcome import LiveOutcome
 from relokit.runtime.live.live_stations import StationName
 from relokit.runtime.live.live_verdict import run_live
@@ -98,6 +98,20 @@ def test_what_does_not_fit_or_cannot_kexec_is_told_before_anything_runs(
     image = bytearray(kernel_6_1.read_bytes())
     with pytest.raises(FormatError, match="no kallsyms"):
         kexec(LiveJob(kernel=_without(image, tmp_path)))
+
+
+def test_kernels_that_the_board_has_no_room_or_no_pages_for_are_told(
+    kernel_6_1: Path, kernel_6_12_16k: Path, kernel_7: Path
+) -> None:
+    """It has crashkernel= where its initrd is, and sets nothing aside; or it parks, silent."""
+    with pytest.raises(MachineError, match="256 MiB of memory are too little") as told:
+        lay_out(LiveJob(kernel=kernel_7, memory=256 * MIB, crash=True), inputs_of(kernel_7))
+    assert "--memory" in (told.value.hint or "")
+    large = LiveJob(kernel=kernel_6_1, next=kernel_6_12_16k, cpu="a72")
+    into = replace(inputs_of(kernel_6_1), next=open_kernel(kernel_6_12_16k))
+    with pytest.raises(MachineError, match="no pages of 16 KiB") as told:
+        lay_out(large, into)
+    assert "--cpu max" in (told.value.hint or "")
 
 
 def _without(image: bytearray, directory: Path) -> Path:
