@@ -41,8 +41,8 @@ from relokit.runtime.show.question import Moment, Question, Topic
     type=click.Choice([str(moment) for moment in Moment]),
     default=str(Moment.START),
     show_default=True,
-    help="When: as machine_kexec is called, as the code that moves is entered, or as the new "
-    "kernel is.",
+    help="When: before the first step (machine_kexec's, or where a snapshot was taken), as the "
+    "code that moves is entered, or as the new kernel is.",
 )
 @click.option(
     "--snapshot",

@@ -20,7 +20,8 @@ class Topic(StrEnum):
 
 
 class Moment(StrEnum):
-    """When: as machine_kexec is called, as what moves is entered, or as the new kernel is."""
+    """When: before the first step (machine_kexec's, or where a snapshot was taken), as what moves
+    is entered, or as the new kernel is."""
 
     START = "start"
     JUMP = "jump"
@@ -33,7 +34,7 @@ class Moment(StrEnum):
 
 
 _TOLD = {
-    Moment.START: "as machine_kexec is called",
+    Moment.START: "before the first step",
     Moment.JUMP: "as the code that moves is entered",
     Moment.KERNEL: "as the new kernel is entered",
 }

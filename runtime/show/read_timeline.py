@@ -96,7 +96,8 @@ class _Followed:
             yield self._station(*one)
 
     def _station(self, at: int, pc: int, name: str) -> TimelineEntry:
-        return TimelineEntry(at, pc, f"{name} is entered", self._then(), station=name)
+        what = f"{name} is entered" if at else f"it begins in {name}"
+        return TimelineEntry(at, pc, what, self._then(), station=name)
 
     def _then(self) -> CpuThen:
         el = max(self._el, 1)

@@ -21,7 +21,7 @@ def test_memory_of_the_demo_by_name(cli: Cli) -> None:
     shown = cli("show", "memory", "--el", "el1", "--series", "9")
     assert (shown.code, shown.err) == (0, "")
     lines = shown.out.splitlines()
-    assert lines[0] == "series:9,page=4k,va=48,el=el1: memory as machine_kexec is called"
+    assert lines[0] == "series:9,page=4k,va=48,el=el1: memory before the first step"
     assert any(line.endswith("control code page") for line in lines)
     assert any(line.startswith("device tree") for line in lines)
     assert max(map(len, lines)) <= 80
