@@ -62,7 +62,7 @@ def test_a_mutant_is_a_case(cli: Cli) -> None:
         for line in cli(*arguments).out.splitlines()
         if re.search(r"^\S.* [0-9]+$|  lent ", line)
     ]
-    assert len(rows) == 3
+    assert len(rows) == 4
     assert max(map(len, rows)) <= 80
 
 
