@@ -125,7 +125,7 @@ def record(
             client = stack.enter_context(closing(attached(attach.address)))
         tree = tree_to_boot_with(client, base)
         capture = Capture(client, opened, seconds, report)
-        kimage = capture.to_last_branch()
+        kimage = capture.to_last_branch(ram)
         if attach is not None:
             check_ram(client, base, ram)
         machine = capture.stopped(base, ram, kimage, tree)

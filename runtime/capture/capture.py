@@ -11,6 +11,7 @@ from relokit.linker.kernel.opened import OpenedKernel
 from relokit.runtime.capture.cpu_reading import cpu_snapshot, devices
 from relokit.runtime.capture.gdb import GdbClient, RegisterSpot
 from relokit.runtime.capture.last_branch import LEAVES, VECTORS, branches_of, leaves
+from relokit.runtime.capture.load_window import PREPARES, Prints, prints_of, seen
 from relokit.runtime.snapshot.snapshot import RamExtent
 from relokit.runtime.snapshot.snapshot_writing import Stopped
 
@@ -37,15 +38,25 @@ class Capture:
         self._branches = branches_of(kernel)
         self._spots = client.registers()
         self._cpu = ""
+        self._loads: dict[int | None, tuple[Prints, Prints]] = {}
 
-    def to_last_branch(self) -> int:
-        """Run on to the branch by which machine_kexec leaves; returns kimage's VA."""
-        client, base = self._client, self._base()
-        entry = base + self._kernel.symbols.offset(LEAVES)
-        client.break_at(entry)
-        self._run_to({entry}, f"{LEAVES} is never called")
+    def to_last_branch(self, ram: HostFile | None = None) -> int:
+        """Run on to the branch by which machine_kexec leaves; returns kimage's VA.
+
+        Loads on the way are looked at if ``ram`` is the machine's RAM.
+        """
+        client, base, symbols = self._client, self._base(), self._kernel.symbols
+        entry = base + symbols.offset(LEAVES)
+        prepares = base + symbols.offset(PREPARES) if PREPARES in symbols else entry
+        stops = {entry} if ram is None else {entry, prepares}
+        for place in stops:
+            client.break_at(place)
+        while self._run_to(stops, f"{LEAVES} is never called") != entry:
+            assert ram is not None
+            self._watch_load(prepares, ram)
         kimage = self._register("x0")
-        client.unbreak(entry)
+        for place in stops:
+            client.unbreak(place)
         places = {base + one.offset: one.register for one in self._branches}
         for place in places:
             client.break_at(place)
@@ -56,6 +67,17 @@ class Capture:
         for place in places:
             client.unbreak(place)
         return kimage
+
+    def _watch_load(self, entry: int, ram: HostFile) -> None:
+        """From the entry of machine_kexec_post_load to its return."""
+        client, kimage, back = self._client, self._register("x0"), self._register("x30")
+        before = prints_of(ram)
+        client.unbreak(entry)
+        client.break_at(back)
+        self._run_to({back}, f"{PREPARES} never returns")
+        client.unbreak(back)
+        client.break_at(entry)
+        self._loads[kimage] = before, prints_of(ram)
 
     def run_to_physical(self, pa: int) -> None:
         """Run on to PA ``pa``, where the MMU is off."""
@@ -82,7 +104,11 @@ class Capture:
         found = devices(client, len(names))
         client.physical(False)
         bank, piece = (base, ram.size), RamExtent(base, ram.size, 0)
-        return Stopped((bank,), (piece,), ram, names.index(leaving), cpus, kimage, found, tree)
+        load = None
+        if kimage in self._loads:
+            load = seen(base, *self._loads[kimage], prints_of(ram))
+        number = names.index(leaving)
+        return Stopped((bank,), (piece,), ram, number, cpus, kimage, found, tree, load)
 
     def _base(self) -> int:
         """VA of the Image's first byte, KASLR included: told by the vectors."""

@@ -38,7 +38,8 @@ class Around:
     other CPUs that are not off, ``count`` how many others there are.
 
     ``reserved`` is what the old kernel was told to leave alone, ``firmware`` what UEFI goes on
-    using and what the next kernel has to find: each the reason where nobody can tell.
+    using and what the next kernel has to find, ``prepared`` what of the loaded image is not as its
+    load had left it: each the reason where nobody can tell.
     """
 
     tables: tuple[DeviceTable, ...] | None
@@ -46,3 +47,4 @@ class Around:
     count: int
     reserved: tuple[HeldMemory, ...] | str = ()
     firmware: tuple[HeldMemory, ...] | str = ()
+    prepared: tuple[HeldMemory, ...] | str = ()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from relokit.codegen.facts import HCR_EL2_E2H
 from relokit.runtime.arch.translation import SCTLR_M, WalkRegisters
 from relokit.runtime.arch.walker import walk
-from relokit.runtime.guest.address_spans import Span, merged
+from relokit.runtime.guest.address_spans import Span, merged, without
 from relokit.runtime.guest.around import Around, DeviceTable, HeldMemory, OtherCpu
+from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.memory import WORD, GuestMemory
+from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.live.firmware_reading import FirmwareReader
 from relokit.runtime.live.old_tree import reserved, tree_at
 from relokit.runtime.snapshot.snapshot import CpuSnapshot, Devices, Power, Snapshot
@@ -20,6 +22,17 @@ NO_TREE = (
     "nobody says where the old kernel's device tree is: 'tree' in snapshot.json, "
     "or a kernel that tells its initial_boot_params"
 )
+NO_LOAD = "nobody looked at RAM when the image was loaded: that does 'relokit record' from there on"
+KEPT = frozenset(
+    {
+        OwnerKind.CONTROL_PAGE,
+        OwnerKind.LIST,
+        OwnerKind.EL2_VECTORS,
+        OwnerKind.LINEAR_MAP,
+        OwnerKind.CONTROL_IDMAP,
+    }
+)
+"""What is made at the load, for the move, and is nobody's to store to."""
 # Fields: ARM IHI 0069, 12.11 (GICR_CTLR, GICR_PROPBASER, GICR_PENDBASER), 12.19 (GITS_CTLR,
 # GITS_BASERn, GITS_CBASER, GITS_CWRITER, GITS_CREADR).
 ENABLED = 1
@@ -53,6 +66,22 @@ def surroundings(
         cpus,
         len(others),
         *_held(memory, tree, handed),
+    )
+
+
+def prepared(
+    snapshot: Snapshot, regions: Iterable[Region], sources: Iterable[Span]
+) -> tuple[HeldMemory, ...] | str:
+    """What of ``regions`` and ``sources`` has changed since its load, if that was seen."""
+    if snapshot.load is None:
+        return NO_LOAD
+    changed = merged((base, base + size) for base, size in snapshot.load.changed)
+    wanted = [(str(one.owner), [(one.base, one.end)]) for one in regions if one.owner.kind in KEPT]
+    wanted.append((OwnerKind.SOURCES.value, merged(sources)))
+    return tuple(
+        HeldMemory(name, low, high - low)
+        for name, spans in wanted
+        for low, high in without(spans, without(spans, changed))
     )
 
 

@@ -27,7 +27,7 @@ from relokit.runtime.judge.outcome import Outcome, TakenUp
 from relokit.runtime.kexec.guest_ram import GuestRam
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.kexec.machine import Machine
-from relokit.runtime.live.around_reading import surroundings
+from relokit.runtime.live.around_reading import prepared, surroundings
 from relokit.runtime.live.old_tree import old_tree
 from relokit.runtime.run.console import BootWatcher
 from relokit.runtime.run.journey import Report
@@ -53,6 +53,8 @@ UNKNOWN = {
     "history": "what was done to caches before the snapshot",
     "firmware": "what it had set up: registers are as the kernel left them",
 }
+PREPARES = "machine_kexec_post_load"
+"""Kernels without it prepare at the jump."""
 VHE_FIELD, VA_RANGE, GRANULE_16K, GRANULE_4K = 8, 16, 20, 28
 LPA2_4K = 1
 
@@ -106,6 +108,11 @@ def machine_of(snapshot: Snapshot, kernel: OpenedKernel) -> tuple[Machine, bool]
         around = surroundings(
             snapshot, memory, old_tree(state, living, snapshot.tree), _handed(machine)
         )
+        if PREPARES in kernel.symbols:
+            page = living.page_size
+            sources = ((pa, pa + page) for pa in loaded.sources.tolist())
+            changed = prepared(snapshot, machine.old.allocator.regions, sources)
+            around = replace(around, prepared=changed)
         return replace(machine, found=replace(machine.found, around=around)), loaded.crash
     except BaseException:
         memory.close()

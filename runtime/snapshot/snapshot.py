@@ -11,6 +11,7 @@ from relokit.codegen.base.nouns import dataclass
 FORMAT = "relokit.snapshot/1"
 """Which format this is: others are refused."""
 SNAPSHOT_FILE, REGISTERS_FILE, DEVICES_FILE = "snapshot.json", "registers.json", "devices.json"
+LOAD_FILE = "load.json"
 RAM_FILE, PACKED_FILE, KERNEL_FILE = "ram", "ram.zst", "kernel"
 ZSTD = "zstd"
 """How the file of RAM may be compressed."""
@@ -74,6 +75,16 @@ class Devices:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadSeen:
+    """Pages, as PA and bytes, that were others at the return of machine_kexec_post_load than at its
+    entry (``stored``), and at the jump than at that return (``changed``).
+    """
+
+    stored: tuple[tuple[int, int], ...]
+    changed: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class KernelNamed:
     """The kernel that ran: its file's name and SHA-256, and whether that is in the snapshot."""
 
@@ -88,7 +99,8 @@ class Snapshot:
 
     ``cpu`` is the number of the one that leaves the kernel; ``kimage`` the VA of what it was
     called with, None where that is still in X0. ``devices`` are None where nobody has read them,
-    ``tree`` is the PA of the device tree that the kernel was booted with, None where nobody says.
+    ``tree`` is the PA of the device tree that the kernel was booted with, ``load`` what the load
+    had done: None where nobody says.
     """
 
     banks: tuple[tuple[int, int], ...]
@@ -100,6 +112,7 @@ class Snapshot:
     kimage: int | None = None
     devices: Devices | None = None
     tree: int | None = None
+    load: LoadSeen | None = None
 
     @property
     def left_by(self) -> CpuSnapshot:

@@ -15,6 +15,7 @@ from relokit.runtime.snapshot.snapshot import (
     DEVICES_FILE,
     FORMAT,
     GENERAL,
+    LOAD_FILE,
     PACKED_FILE,
     PAGE,
     RAM_FILE,
@@ -25,6 +26,7 @@ from relokit.runtime.snapshot.snapshot import (
     Devices,
     Its,
     KernelNamed,
+    LoadSeen,
     Power,
     RamExtent,
     Redistributor,
@@ -72,6 +74,7 @@ def read_snapshot(directory: Path) -> Snapshot:
         kimage=kimage,
         devices=_devices(directory),
         tree=tree,
+        load=_load(directory),
     )
 
 
@@ -281,6 +284,23 @@ def _cpu(part: Part, entry: dict[str, Any]) -> CpuSnapshot:
         if not _REGISTER.fullmatch(name):
             part.refuse("a register has a name that is none")
     return CpuSnapshot(Power(power), {name: part.hex(registers[name], name) for name in registers})
+
+
+def _load(directory: Path) -> LoadSeen | None:
+    if not os.path.lexists(directory / LOAD_FILE):
+        return None
+    part = _file(directory, LOAD_FILE)
+
+    def pages(name: str) -> Iterator[tuple[int, int]]:
+        last = -1
+        for row in part.many(part.value, name, MAX_EXTENTS):
+            base, size = _pages(part, row, 2, name)
+            if base <= last:
+                part.refuse(f"the pages of {name!r} do not ascend, apart from each other")
+            last = base + size
+            yield base, size
+
+    return LoadSeen(tuple(pages("stored")), tuple(pages("changed")))
 
 
 def _devices(directory: Path) -> Devices | None:

@@ -18,6 +18,7 @@ from relokit.runtime.snapshot.snapshot import (
     DEVICES_FILE,
     FORMAT,
     KERNEL_FILE,
+    LOAD_FILE,
     PACKED_FILE,
     RAM_FILE,
     REGISTERS_FILE,
@@ -26,6 +27,7 @@ from relokit.runtime.snapshot.snapshot import (
     CpuSnapshot,
     Devices,
     KernelNamed,
+    LoadSeen,
     RamExtent,
 )
 
@@ -53,6 +55,7 @@ class Stopped:
     kimage: int | None
     devices: Devices | None
     tree: int | None = None
+    load: LoadSeen | None = None
 
 
 def write_snapshot(
@@ -80,6 +83,8 @@ def write_snapshot(
         _json(part / REGISTERS_FILE, _registers(machine))
         if machine.devices is not None:
             _json(part / DEVICES_FILE, _devices(machine.devices))
+        if machine.load is not None:
+            _json(part / LOAD_FILE, _load(machine.load))
         check_unchanged()
         part.chmod(0o755)
         part.rename(directory)
@@ -135,7 +140,7 @@ def _used(machine: Stopped) -> Iterator[tuple[int, memoryview]]:
     content, zeros = machine.ram.content, bytes(CHUNK)
     for one in machine.pieces:
         done = 0
-        for low, high in _data(machine.ram, one.offset, one.offset + one.size):
+        for low, high in written_ranges(machine.ram, one.offset, one.offset + one.size):
             for at in range(
                 max((low - one.offset) // CHUNK * CHUNK, done), high - one.offset, CHUNK
             ):
@@ -145,8 +150,8 @@ def _used(machine: Stopped) -> Iterator[tuple[int, memoryview]]:
                     yield one.base + at, piece
 
 
-def _data(ram: HostFile, at: int, end: int) -> Iterator[tuple[int, int]]:
-    """What of a sparse file has been written to, between two of its bytes."""
+def written_ranges(ram: HostFile, at: int, end: int) -> Iterator[tuple[int, int]]:
+    """What of the sparse file ``ram`` has been written to, from byte ``at`` up to ``end``."""
     while at < end:
         try:
             low = os.lseek(ram.descriptor, at, os.SEEK_DATA)
@@ -192,6 +197,13 @@ def _registers(machine: Stopped) -> dict[str, Any]:
             }
             for one in machine.cpus
         ],
+    }
+
+
+def _load(load: LoadSeen) -> dict[str, Any]:
+    return {
+        name: [[hex(base), hex(size)] for base, size in getattr(load, name)]
+        for name in ("stored", "changed")
     }
 
 

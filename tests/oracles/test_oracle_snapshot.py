@@ -120,7 +120,10 @@ def test_it_is_judged_by_all_that_can_be(seen: Seen, outcome: Outcome, kernel_6_
     assert outcome.taken_up is not None
     assert outcome.taken_up.kernel == kernel_6_1.name
     assert outcome.taken_up.lacks == ()
-    assert {"around.tables"} <= set(outcome.rules.applied)
+    applied = set(outcome.rules.applied)
+    assert {"around.tables", "around.prepared"} <= applied
+    # Of QEMU's tree is known that it reserves nothing, and names no UEFI.
+    assert not {"around.reserved", "around.firmware"} & {*applied, *outcome.rules.not_judged}
     assert {name.partition(".")[0] for name in outcome.rules.not_judged} == {"caches", "fetch"}
     cpus = read_snapshot(seen.directory).cpus
     assert [one.power for one in cpus] == [Power.ON, Power.OFF]
@@ -187,6 +190,20 @@ def test_a_segment_over_the_table_of_lpis_is_told_before_the_jump(
     place = changed("devices.json", lambda value: value["redistributors"].clear())
     # Nothing of the ITS is over a segment.
     assert _errors(take_up(place, Job(plain=True))) == []
+
+
+def test_what_the_load_prepared_and_somebody_has_changed_is_told(
+    changed: Callable[[str, Change], Path], seen: Seen
+) -> None:
+    """Of pages that machine_kexec_post_load has stored to, most are the tables of the move."""
+    stored = json.loads((seen.directory / "load.json").read_text())["stored"]
+    size, base = max((int(size, 16), base) for base, size in stored)
+    assert size > 100 * 4096
+    place = changed("load.json", lambda value: value.update(changed=[[base, "0x1000"]]))
+    [error] = _errors(take_up(place, Job(plain=True)))
+    end = hex(int(base, 16) + 0x1000)
+    assert error.startswith(f"around.prepared: PA {base}..{end} of the ")
+    assert "copy is not what it was" in error
 
 
 def test_a_cpu_that_is_parked_where_a_segment_goes_is_told(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from relokit.codegen.base.host_file import HostFile, open_file
 from relokit.runtime.guest.around import DeviceTable, OtherCpu
+from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.memory import GuestMemory
-from relokit.runtime.live.around_reading import surroundings
+from relokit.runtime.guest.owner import Owner, OwnerKind
+from relokit.runtime.live.around_reading import prepared, surroundings
 from relokit.runtime.snapshot.snapshot import (
     CpuSnapshot,
     Devices,
     Its,
     KernelNamed,
+    LoadSeen,
     Power,
     Redistributor,
     Snapshot,
@@ -133,3 +137,24 @@ def test_other_cpus_are_where_their_registers_say(memory: GuestMemory) -> None:
     around = surroundings(_snapshot(None, *others), memory)
     assert around.count == 4
     assert around.cpus == (OtherCpu(1, BASE + 0x100), OtherCpu(3, None), OtherCpu(4, None))
+
+
+def test_what_the_load_prepared_and_somebody_changed() -> None:
+    page = 0x1000
+    regions = [
+        Region(Owner(OwnerKind.CONTROL_PAGE), BASE, page),
+        Region(Owner(OwnerKind.LINEAR_MAP), BASE + 4 * page, 4 * page),
+        Region(Owner(OwnerKind.OLD_KERNEL), BASE + 8 * page, 4 * page),
+    ]
+    sources = [(BASE + 16 * page, BASE + 17 * page), (BASE + 18 * page, BASE + 19 * page)]
+
+    def told(*changed: tuple[int, int]) -> list[tuple[int, int]]:
+        load = LoadSeen((), tuple((BASE + at * page, size * page) for at, size in changed))
+        found = prepared(replace(_snapshot(None), load=load), regions, iter(sources))
+        assert not isinstance(found, str)
+        return [((one.base - BASE) // page, one.size // page) for one in found]
+
+    # The kernel's own pages change, and what is beside the load's.
+    assert told((1, 3), (8, 8), (17, 1)) == []
+    assert told((0, 1), (5, 4), (18, 1)) == [(0, 1), (5, 3), (18, 1)]
+    assert "nobody looked" in str(prepared(_snapshot(None), regions, iter(sources)))

@@ -21,6 +21,7 @@ from relokit.runtime.snapshot.snapshot import (
     Devices,
     Its,
     KernelNamed,
+    LoadSeen,
     Power,
     RamExtent,
     Redistributor,
@@ -33,6 +34,8 @@ REGISTERS = dict.fromkeys(GENERAL, 0) | {"PC": 1 << 63, "SCTLR_EL1": 5}
 DEVICES = Devices(
     (Redistributor(1, 0x4210_078F, 0),), (Its(1, (1 << 63, 0), 1 << 63 | 0x4100_0000, 0x40, 0x20),)
 )
+LOAD = LoadSeen(((BASE, 0x2000), (BASE + 0x5000, 0x1000)), ((BASE + 0x1000, 0x1000),))
+FILES = ("snapshot.json", "registers.json", "devices.json", "load.json")
 PIECES = {0: b"first", 3 * CHUNK: b"a", 4 * CHUNK - 1: b"z", 5 * CHUNK + 7: b"b", SIZE - 1: b"e"}
 
 
@@ -49,7 +52,7 @@ def write(directory: Path, devices: Devices | None = DEVICES, *, packed: bool = 
     cpus = (CpuSnapshot(Power.ON, REGISTERS), CpuSnapshot(Power.OFF, {"PC": 4}))
     pieces = (RamExtent(BASE, SIZE, 0),)
     file = open_file(ram, what="", limit=SIZE)
-    machine = Stopped(((BASE, SIZE),), pieces, file, 0, cpus, 0x1234, devices, 0x4800_0000)
+    machine = Stopped(((BASE, SIZE),), pieces, file, 0, cpus, 0x1234, devices, 0x4800_0000, LOAD)
     place = directory / "snapshot"
     file = open_file(kernel, what="", limit=9)
     write_snapshot(place, machine, file, KernelNamed("vmlinuz", "0" * 64, True), packed=packed)
@@ -60,7 +63,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     found = read_snapshot(write(tmp_path))
     assert found.banks == ((BASE, SIZE),)
     assert (found.cpu, found.kimage, found.devices) == (0, 0x1234, DEVICES)
-    assert found.tree == 0x4800_0000
+    assert (found.tree, found.load) == (0x4800_0000, LOAD)
     assert [one.power for one in found.cpus] == [Power.ON, Power.OFF]
     assert found.left_by.registers == REGISTERS
     ram = bytearray(SIZE)
@@ -252,7 +255,7 @@ JSON = st.recursive(
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(
-    name=st.sampled_from(("snapshot.json", "registers.json", "devices.json")),
+    name=st.sampled_from(FILES),
     path=st.lists(st.integers(0, 40), max_size=5),
     value=JSON,
 )
@@ -281,7 +284,10 @@ def test_whatever_is_in_the_files_is_read_or_refused(
 
 
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
-@given(name=st.sampled_from(("snapshot.json", "registers.json", "devices.json")), data=st.data())
+@given(
+    name=st.sampled_from(FILES),
+    data=st.data(),
+)
 def test_bytes_that_are_cut_or_turned_are_read_or_refused(
     place: Path, name: str, data: st.DataObject
 ) -> None:

@@ -36,6 +36,9 @@ AROUND: dict[str, Twins] = {
         _table(SEGMENT.base - 0xFFF, 0x1000), _table(SEGMENT.base - 0x1000, 0x1000)
     ),
     "around.cpus": Twins(_cpu(FREE - 4), _cpu(FREE)),
+    "around.prepared": Twins(
+        _held("prepared", FREE), replace(r.GOOD, around=Around((), (), 0, prepared=()))
+    ),
     "around.reserved": Twins(_held("reserved", FREE - 1), _held("reserved", FREE)),
     "around.firmware": Twins(_held("firmware", FREE - 1), _held("firmware", FREE)),
 }

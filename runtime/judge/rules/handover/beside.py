@@ -43,6 +43,10 @@ def _has_cpus(record: Record) -> str | None:
     return None
 
 
+def _was_watched(record: Record) -> str | None:
+    return ALONE if record.around is None else None
+
+
 def _holds(part: str) -> Callable[[Record], str | None]:
     def applies(record: Record) -> str | None:
         around = record.around
@@ -69,6 +73,18 @@ def _held(part: str) -> Callable[[Record], Iterator[Broken]]:
                 )
 
     return check
+
+
+def _prepared(record: Record) -> Iterator[Broken]:
+    found = _of(record).prepared
+    if isinstance(found, str):
+        raise UnknownFactError(found)
+    for one in found:
+        yield Broken(
+            f"PA {one.base:#x}..{one.base + one.size:#x} of the {one.name} is not what it was when "
+            "the load was over",
+            address=one.base,
+        )
 
 
 def _met(record: Record, base: int, size: int) -> SegmentPlace | None:
@@ -135,6 +151,18 @@ AROUND = (
         cause="it could not be switched off, and is parked in the old kernel",
         consequence="What that CPU executes next is what was copied there.",
         hint="switch it off (PSCI, CPU hotplug) before, or load elsewhere",
+    ),
+    Rule(
+        name="around.prepared",
+        must="What the load has prepared is as it was when machine_kexec_post_load returned.",
+        source="kernel/kexec_core.c: control pages and sources are allocated, and nobody else's",
+        severity=Severity.ERROR,
+        applies=_was_watched,
+        check=before_the_jump(_prepared),
+        executed=False,
+        cause="somebody stores to pages that are not theirs, or the load has freed what it needs",
+        consequence="What moves the next kernel, or the kernel itself, is not what was loaded.",
+        hint="see who owned the page before, or stores through an old pointer",
     ),
     Rule(
         name="around.reserved",
