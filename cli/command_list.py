@@ -89,3 +89,7 @@ def _interruptible() -> Iterator[None]:
 @click.version_option(VERSION, prog_name="relokit", message="%(prog)s %(version)s")
 def relokit() -> None:
     """Generate, assemble, link and run the arm64 kexec relocation, and judge it."""
+
+
+PROJECT_META = "relokit.project"
+"""Where a context keeps its project, if it has one."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from relokit.cli.command_list import PROJECT_META
 from relokit.cli.parameters import (
     Address,
     Bank,
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-PROJECT_META = "relokit.project"
-"""Where a command's context keeps its project, if there is one."""
 RESULT_FORMATS = ("junit", "sarif", "github", "ktap")
 
 INPUT_FILE = click.Path(path_type=Path)

@@ -12,9 +12,8 @@ from typing import Any
 import click
 
 from relokit.building import build_image
-from relokit.cli.command_list import COMMANDS
+from relokit.cli.command_list import COMMANDS, PROJECT_META
 from relokit.cli.help_groups import GROUPS
-from relokit.cli.options import PROJECT_META
 from relokit.codegen.base.atomic import write_atomic
 from relokit.codegen.base.documents import document
 from relokit.codegen.base.errors import FormatError
