@@ -34,7 +34,8 @@ class ProgramData:
     has ``size`` bytes.
 
     ``bounds`` are ascending offsets at which something begins, ``pointers`` those of addresses in
-    it, and what these are of; of row n of the symbols,
+    it, and what these are of, ``distances`` the same of 32-bit distances that the file tells of;
+    of row n of the symbols,
     ``symbols[n]`` is the offset, ``numbers[n]`` its name's number, ``functions[n]`` whether it is
     a function, and ``reach`` how far the name goes. ``constant`` are ascending offsets: constant
     data, or code that is no function's, is from each even one to the next.
@@ -45,6 +46,7 @@ class ProgramData:
     size: int
     bounds: Ints = field(repr=False)
     pointers: tuple[Ints, Ints] = field(repr=False)
+    distances: tuple[Ints, Ints] = field(repr=False)
     symbols: Ints = field(repr=False)
     numbers: Ints = field(repr=False)
     functions: Flags = field(repr=False)
@@ -61,9 +63,24 @@ class ProgramData:
     @cached_property
     def pointer_places(self) -> Ints:
         """Ascending offsets of pointers from constant data to constant data."""
-        places, targets = self.pointers
+        return self._between_constants(*self.pointers)
+
+    @cached_property
+    def distance_places(self) -> Ints:
+        """Ascending offsets of known distances from constant data to constant data."""
+        return self._between_constants(*self.distances)
+
+    def _between_constants(self, places: Ints, targets: Ints) -> Ints:
         found: Ints = places[self.is_constant(places) & self.is_constant(targets)]
         return found
+
+    def distant(self, places: Ints) -> Ints:
+        """The offsets that known distances at ``places`` lead to; -1 where there is none."""
+        known, targets = self.distances
+        if not len(known):
+            return np.full(len(places), -1, np.int64)
+        row = np.minimum(np.searchsorted(known, places), len(known) - 1)
+        return np.where(known[row] == places, targets[row], -1)
 
     def pointed(self, places: Ints) -> Ints:
         """The offsets that 64 bits at each of ``places``, also offsets, are the addresses of; -1
@@ -193,22 +210,26 @@ def _follow_equal(
     depth: int,
     alike: Flags,
 ) -> None:
-    """Take out of ``alike`` the pieces, of equal bytes, with a pointer to what is not."""
+    """Take out of ``alike`` the pieces, of equal bytes, with a pointer to what is not, or with a
+    known distance.
+    """
     equal = np.flatnonzero(alike)
     if left.content == right.content:
         equal = equal[one[equal] != other[equal]]
-    places = left.pointer_places
-    first = np.searchsorted(places, one[equal])
-    counts = np.searchsorted(places, one[equal] + lengths[equal] - _POINTER, "right") - first
-    has = counts > 0
-    equal, first, counts = equal[has], first[has], counts[has]
-    at = places[spans(first, counts)]
-    owner = np.repeat(equal, counts)
-    to = at - one[owner] + other[owner]
-    target, other_target = left.pointed(at), right.pointed(to)
-    real = np.flatnonzero(other_target >= 0)
-    same = _places_alike(left, right, target[real], other_target[real], depth - 1)
-    alike[owner[real[~same]]] = False
+    for places, size, read in (
+        (left.pointer_places, _POINTER, ProgramData.pointed),
+        (left.distance_places, _WORD, ProgramData.distant),
+    ):
+        first = np.searchsorted(places, one[equal])
+        counts = np.searchsorted(places, one[equal] + lengths[equal] - size, "right") - first
+        has = counts > 0
+        at = places[spans(first[has], counts[has])]
+        owner = np.repeat(equal[has], counts[has])
+        to = at - one[owner] + other[owner]
+        target, other_target = read(left, at), read(right, to)
+        real = np.flatnonzero(other_target >= 0)
+        same = _places_alike(left, right, target[real], other_target[real], depth - 1)
+        alike[owner[real[~same]]] = False
 
 
 def _is_table(data: ProgramData, taken: Taken) -> Flags:
@@ -256,7 +277,9 @@ def _unlike_bytes(
     owner = np.repeat(pieces, counts)
     differ = np.flatnonzero(left.words[at] != right.words[to])
     at, to, owner = at[differ], to[differ], owner[differ]
-    alike = _distances_alike(left, right, at, to) | _pointers_alike(left, right, at, to, depth)
+    alike = _distances_alike(left, right, at, to, depth) | _pointers_alike(
+        left, right, at, to, depth
+    )
     result[pieces] = True
     result[owner[~alike]] = False
     return result
@@ -274,8 +297,13 @@ def _pointers_alike(left: ProgramData, right: ProgramData, at: Ints, to: Ints, d
     return result
 
 
-def _distances_alike(left: ProgramData, right: ProgramData, at: Ints, to: Ints) -> Flags:
-    """Whether words are distances from themselves to the same."""
+def _distances_alike(
+    left: ProgramData, right: ProgramData, at: Ints, to: Ints, depth: int
+) -> Flags:
+    """Whether words are distances from themselves to the same: to what is of one name, or a string.
+
+    Known distances may lead to any constant data that is alike.
+    """
     one = _WORD * at + _signed(left.words[at])
     other = _WORD * to + _signed(right.words[to])
     inside = (one >= 0) & (one < left.size) & (other >= 0) & (other < right.size)
@@ -287,6 +315,10 @@ def _distances_alike(left: ProgramData, right: ProgramData, at: Ints, to: Ints) 
     if not (left.named_data and right.named_data):
         far = np.abs(one - _WORD * at) >= LEAST_DISTANCE
         result |= inside & far & left.is_nameless(one) & right.is_nameless(other)
+    known, others = left.distant(_WORD * at), right.distant(_WORD * to)
+    constant = (known >= 0) & left.is_constant(known) & (others >= 0) & right.is_constant(others)
+    chosen = np.flatnonzero(constant)
+    result[chosen] = _places_alike(left, right, known[chosen], others[chosen], depth - 1)
     return result
 
 

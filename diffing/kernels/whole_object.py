@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relokit.codegen.aarch64_elf import RelocationType
 from relokit.codegen.base.bits import round_up
-from relokit.codegen.object import Object, SectionFlag, SectionType
+from relokit.codegen.object import Object, SectionFlag, SectionType, SymbolType
 from relokit.diffing.read.routine import DiffError
 from relokit.linker.image import Image, ImageSymbol, PlacedSection
 from relokit.linker.link.relocate import RelocationError, relocate
@@ -25,10 +25,7 @@ def placed_object(unit: Object, path: str) -> Image:
     What others define has addresses behind it all. Raises DiffError for what is too large or has
     relocations that are not known.
     """
-    order = sorted(
-        (n for n, one in enumerate(unit.sections) if one.flags & SectionFlag.ALLOC),
-        key=lambda n: not unit.sections[n].flags & SectionFlag.EXEC,
-    )
+    order = _order(unit)
     places: dict[int, int] = {}
     at = BASE
     for number in order:
@@ -54,6 +51,31 @@ def placed_object(unit: Object, path: str) -> Image:
         for one, address in zip(unit.symbols, addresses, strict=True)
     )  # fmt: skip
     return Image(path, tuple(sections), (), tuple(one for one in symbols if one.section >= 0), 0)
+
+
+def placed_distances(unit: Object, placed: Image) -> list[tuple[int, int]]:
+    """Where 32-bit distances are in ``placed``, ascending, and what they lead to: VAs.
+
+    LLVM counts those of a table from its start, and has that in the addend; of a symbol's distance
+    it is the symbol. A section's symbol says nothing without the addend.
+    """
+    places = dict(zip(_order(unit), (section.va for section in placed.sections), strict=False))
+    found = []
+    for number, place in places.items():
+        for one in unit.sections[number].relocations:
+            symbol = unit.symbols[one.symbol]
+            if one.type == RelocationType.PREL32 and symbol.section in places:
+                to = places[symbol.section] + symbol.value
+                addend = one.addend if symbol.type is SymbolType.SECTION else 0
+                found.append((place + one.offset, to + addend))
+    return sorted(found)
+
+
+def _order(unit: Object) -> list[int]:
+    return sorted(
+        (n for n, one in enumerate(unit.sections) if one.flags & SectionFlag.ALLOC),
+        key=lambda n: not unit.sections[n].flags & SectionFlag.EXEC,
+    )
 
 
 def _addresses(

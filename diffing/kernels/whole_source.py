@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import SectionFlag, SectionType
-from relokit.diffing.kernels.whole_object import placed_object
+from relokit.diffing.kernels.whole_object import placed_distances, placed_object
 from relokit.diffing.read.extents import TYPE_HASH, is_writable
 from relokit.diffing.read.image_symbols import image_symbols
 from relokit.diffing.read.kernel_data import CODE_LETTERS, constant_ranges, with_pointers
@@ -29,6 +29,10 @@ from relokit.linker.kernel.opened import Files
 Letters = npt.NDArray[np.uint8]
 MAX_APART = 1 << 28
 """Bytes from a program's code to constant data that is compared with it."""
+
+
+def _no_distances() -> tuple[Ints, Ints]:
+    return np.zeros(0, np.int64), np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class ProgramSource:
     linked: bool = False
     hashed: Ints = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
     """Ascending offsets of the functions that have the hash of their type in front of them."""
+    distances: tuple[Ints, Ints] = field(default_factory=_no_distances, repr=False)
+    """Ascending offsets of 32-bit distances, and what they lead to, as far as the file says."""
     tables: tuple[Extent, ...] = field(default=(), repr=False)
     """Sections of data, those of an ELF file: others may be their readers."""
 
@@ -78,8 +84,12 @@ def read_program(path: str, files: Files) -> ProgramSource:
             hashed=_hashed(image, symbols),
         )
     if content[16:18] == struct.pack("<H", ET_REL):
-        placed = placed_object(read_object(content, path, to_link=False), path)
-        return _linked(placed, path, placed_tables(placed))
+        unit = read_object(content, path, to_link=False)
+        placed = placed_object(unit, path)
+        found = _linked(placed, path, placed_tables(placed))
+        pairs = np.array(placed_distances(unit, placed), np.int64).reshape(-1, 2) - found.base
+        within = ((pairs >= 0) & (pairs < len(found.content))).all(axis=1)
+        return replace(found, distances=(pairs[within, 0], pairs[within, 1]))
     return _linked(read_code(content, path), path, linked_tables(content, path))
 
 

@@ -165,9 +165,15 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
         base=program.base,
         size=program.size,
         bounds=distinct(
-            len(content), table.offsets, reader.target[taken], program.constant, pointers[1]
+            len(content),
+            table.offsets,
+            reader.target[taken],
+            program.constant,
+            pointers[1],
+            program.distances[1],
         ),
         pointers=pointers,
+        distances=program.distances,
         symbols=table.offsets,
         numbers=table.numbers,
         functions=whole,

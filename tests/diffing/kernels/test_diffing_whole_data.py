@@ -172,6 +172,43 @@ def test_objects_and_modules_as_a_whole(old: str, new: str, function: str, tmp_p
     assert moved.same, moved.functions
 
 
+# What LLVM makes of an array of texts: distances from the table, each by a relocation.
+TEXTS = """
+        .text
+        .type name, %function
+name:   adrp x8, table
+        add x8, x8, :lo12:table
+        ldrsw x9, [x8, w0, sxtw #2]
+        add x0, x8, x9
+        ret
+        .size name, . - name
+        .section .rodata, "a"
+table:  .long one - ., two - . + 4
+        .section .rodata.texts, "a"
+        .globl one, two
+one:    .asciz "one"
+two:    .asciz "two"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ('"two"', '"twi"', False),
+        ("one - ., two - . + 4", "two - ., one - . + 4", False),
+        ("table:  .long", "        .quad 5\ntable:  .long", True),
+        ('one:    .asciz "one"', 'zero:   .asciz "zero"\none:    .asciz "one"', True),
+    ],
+)
+def test_a_table_of_distances_is_followed(old: str, new: str, same: bool, tmp_path: Path) -> None:
+    """Though its own bytes are the same, or though they are others."""
+    files = [tmp_path / name for name in ("a.o", "b.o")]
+    assert old in TEXTS
+    for file, text in zip(files, (TEXTS, TEXTS.replace(old, new)), strict=True):
+        file.write_bytes(write_rel(assemble(Unit.from_text("t.S", text), encoder().encode)))
+    assert compare_kernels(*files).same == same
+
+
 def test_a_relocation_that_is_not_known_is_named(tmp_path: Path) -> None:
     file = tmp_path / "a.ko"
     data = write_rel(assemble(Unit.from_text("t.S", MODULE), encoder().encode))
