@@ -73,7 +73,7 @@ def _take_over_process() -> None:
     interpreter ends: what is left goes with the process.
     """
     gc.set_threshold(GARBAGE_THRESHOLD)
-    atexit.register(gc.freeze)
+    atexit.register(_leave_garbage)
     for number in _LEAVING:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _interrupt)
@@ -81,6 +81,12 @@ def _take_over_process() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+
+
+def _leave_garbage() -> None:
+    """LIEF counts what it holds at the end, and says so on stderr: that is looked for."""
+    if "lief" not in sys.modules:
+        gc.freeze()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
