@@ -7,7 +7,7 @@ lowest hole, the initrd in the lowest one after it, the device tree in the highe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 
 from relokit.codegen.base.bits import round_up
@@ -100,6 +100,7 @@ def place(
     page_size: int,
     *,
     unmapped: Iterable[Range] = (),
+    owner_of: Callable[[int], str | None] = lambda _: None,
     core_size: int = 0,
     kernel_at: int | None = None,
     initrd_at: int | None = None,
@@ -108,8 +109,9 @@ def place(
     """Place a kernel of ``kernel_size`` bytes, an initrd (0 for none) and a device tree; and, for a
     crash kernel, the ELF core header of ``core_size`` bytes (0 for none).
 
-    ``ram``, ``reserved`` and, of that, ``unmapped`` (``no-map``) are (first PA, bytes); ``*_at``
-    are PAs chosen by hand, checked but never moved. Raises MachineError with the name of the Rule
+    ``ram``, ``reserved`` and, of that, ``unmapped`` (``no-map``) are (first PA, bytes),
+    and ``owner_of`` says who has a reserved PA; ``*_at`` are PAs chosen by hand, checked but never
+    moved. Raises MachineError with the name of the Rule
     that cannot be kept.
     """
     if not 0 < dtb_size <= MAX_DTB:
@@ -122,7 +124,7 @@ def place(
             f"RAM starts at PA {first:#x}",
             hint="give memory below it; what is not the kernel may lie above",
         )
-    holes = _Holes(ram, reserved)
+    holes = _Holes(ram, reserved, owner_of)
     # A kernel maps the device tree by whole blocks.
     blocks = outer(spans_of(unmapped), BASE_ALIGN)
 
@@ -196,7 +198,13 @@ def _check(segment: PlacedSegment, header: ImageHeader, page_size: int) -> None:
 class _Holes:
     """RAM, and what of it is still free: ascending (first PA, first PA after)."""
 
-    def __init__(self, ram: Iterable[Range], reserved: Iterable[Range]) -> None:
+    def __init__(
+        self,
+        ram: Iterable[Range],
+        reserved: Iterable[Range],
+        owner_of: Callable[[int], str | None],
+    ) -> None:
+        self._owner_of = owner_of
         self._ram = spans_of(ram)
         self._reserved = spans_of(reserved)
         self._free = without(self._ram, self._reserved)
@@ -209,7 +217,9 @@ class _Holes:
             raise _broken(PlacementRule.IN_RAM, f"{_span(segment)}; RAM is {ram or 'empty'}")
         for low, high in self._reserved:
             if start < high and low < end:
+                owner = self._owner_of(max(start, low))
                 shown = f"{_span(segment)} meets the reserved {low:#x}..{high:#x}"
+                shown += f" of {owner}" if owner else ""
                 raise _broken(PlacementRule.NOT_RESERVED, shown)
         for other in self._taken:
             if start < other.end and other.at < end:

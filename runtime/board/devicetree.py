@@ -33,7 +33,7 @@ from relokit.codegen.virt_board import (
     UART_SIZE,
 )
 from relokit.runtime.board.fdt import MAX_DTB, DeviceTree, Node, Range, parse
-from relokit.runtime.guest.address_spans import extents_of, spans_of
+from relokit.runtime.guest.address_spans import extents_of, outer, spans_of
 from relokit.runtime.guest.memory import MAX_PA
 
 USABLE = "linux,usable-memory"
@@ -249,6 +249,24 @@ def reserved_of(dtb: bytes) -> tuple[Range, ...]:
     tree = tree_of(dtb)
     found = (*tree.reservations, *_reserved_nodes(tree.root, lambda _: True))
     return tuple(sorted(entry for entry in found if entry[1]))
+
+
+def reserved_by(dtb: bytes, pa: int, page_size: int) -> str | None:
+    """Who reserves the page at ``pa``: a /reserved-memory node by path, or /memreserve/."""
+    tree = tree_of(dtb)
+    found = [("/memreserve/", list(tree.reservations))]
+    parent = tree.root.child("reserved-memory")
+    if parent is not None:
+        found += [
+            (f"/{parent.name}/{node.name}", reg_of(node, parent))
+            for node in parent.children
+            if node.enabled and "reg" in node.properties
+        ]
+    for name, entries in found:
+        spans = outer(spans_of(entry for entry in entries if entry[1]), page_size)
+        if any(low <= pa < high for low, high in spans):
+            return name
+    return None
 
 
 def unmapped_of(dtb: bytes) -> tuple[Range, ...]:

@@ -75,6 +75,13 @@ def load_inputs(
 
         core = BytesContent(core_header(ram))
 
+    given = dtb
+
+    def owner_of(pa: int) -> str | None:
+        if old_kernel.base <= pa < old_kernel.base + old_kernel.size:
+            return "the old kernel"
+        return devicetree.reserved_by(given, pa, target.page_size)
+
     def placed(tree: bytes) -> boot_protocol.Placement:
         return boot_protocol.place(
             header,
@@ -85,6 +92,7 @@ def load_inputs(
             [*ram.reserved, (old_kernel.base, old_kernel.size)],
             target.page_size,
             unmapped=ram.unmapped,
+            owner_of=owner_of,
             core_size=core.size if core else 0,
             kernel_at=job.kernel_at,
             initrd_at=job.initrd_at,

@@ -132,3 +132,35 @@ def test_resumed_pages_below_if_there_is_no_room_above() -> None:
     assert allocator.place(owner, MIB, GIB).base == 0
     with pytest.raises(MachineError, match="no room"):
         allocator.place(owner, MIB, GIB)
+
+
+@pytest.mark.parametrize("page_size", [4096, 65536])
+@pytest.mark.parametrize("name", ["kernel_at", "initrd_at", "dtb_at"])
+def test_what_is_put_onto_a_reservation_is_told_whose_it_is(
+    tmp_path: Path, page_size: int, name: str
+) -> None:
+    """Also in the rest of its last page; and where two adjoin, of the one that is met first."""
+    first, second, third = (GIB + n * 64 * MIB for n in (4, 6, 7))
+    board = Board(
+        reserved=((first, 2 * MIB), (first + 2 * MIB, MIB), (third, 512)),
+        reservations=((second, 4096),),
+    )
+    dtb, initrd = tmp_path / "board.dtb", tmp_path / "initrd"
+    dtb.write_bytes(board.blob())
+    initrd.write_bytes(bytes(4096))
+    for at, whose in (
+        (first, f"/reserved-memory/kept@{first:x},0"),
+        (first + 2 * MIB, f"/reserved-memory/kept@{first + 2 * MIB:x},1"),
+        (second, "/memreserve/"),
+        (third, f"/reserved-memory/kept@{third:x},2"),
+    ):
+        job = replace(Job(dtb=dtb, initrd=initrd), **{name: at})
+        with pytest.raises(MachineError, match=f"NOT_RESERVED: .* of {whose}"):
+            outcome(Target(page_size=page_size), job)
+
+
+def test_what_is_put_onto_the_old_kernel_is_told() -> None:
+    with prepared(Target(), Job()) as machine:
+        [old] = [r for r in machine.allocator.regions if r.owner.kind is OwnerKind.OLD_KERNEL]
+    with pytest.raises(MachineError, match=r"NOT_RESERVED: .* of the old kernel"):
+        outcome(Target(), Job(kernel_at=old.base // (2 * MIB) * 2 * MIB))
