@@ -8,7 +8,10 @@ Nothing is taken from, or left in, the user's cache of programs.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -17,3 +20,12 @@ settings.load_profile("relokit")
 
 # At import, so that whatever a test starts, however early, inherits it.
 os.environ["RELOKIT_CACHE"] = ""
+
+
+@pytest.fixture(autouse=True)
+def _no_file_of_another_test() -> Iterator[None]:
+    """A file that a test changes and closes is told of once: not in the next test."""
+    yield
+    host_file = sys.modules.get("relokit.codegen.base.host_file")
+    if host_file is not None:
+        host_file.forget_changes()

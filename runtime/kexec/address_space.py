@@ -48,7 +48,7 @@ def kernel_tcr(target: Target, ram_end: int) -> int:
     """TCR of the running kernel: both ranges, and the narrower of its PA size and the CPU's."""
     return tcr_el1(
         granule_of(target.page_size),
-        t0_bits=max(IDMAP_VA_BITS, target.va_bits_at_run),
+        t0_bits=target.va_bits_at_run,
         t1_bits=target.va_bits_at_run,
         pa_bits=min(target.pa_bits, cpu_pa_bits(target, ram_end)),
         ds=target.lpa2,
