@@ -126,11 +126,6 @@ def check_unchanged() -> None:
         )
 
 
-def forget_changes() -> None:
-    """Nothing that is closed is told of any more."""
-    _changed.clear()
-
-
 @contextmanager
 def reading() -> Iterator[None]:
     """What is done with opened files: if one of them changes meanwhile, that is the error."""
