@@ -119,24 +119,26 @@ class PatternContent(Content):
 
     A block is a fixed table of hashed words, XORed with a hash of the block's number; so a
     misplaced page, a misplaced line within a page and a flipped bit all show. Depends on
-    ``seed`` and nothing else.
+    ``seed`` and nothing else. ``hollow``: the first word is 0, and no other: whoever looks at that
+    alone takes it for a page of zeros.
     """
 
-    def __init__(self, size: int, seed: int = 0) -> None:
+    def __init__(self, size: int, seed: int = 0, *, hollow: bool = False) -> None:
         if size < 0:
             raise MachineError(f"a payload of {size} bytes")
         start = np.uint64(seed & MASK64)
         numbers = np.arange(-(-size // BLOCK), dtype=np.uint64)
-        super().__init__(
-            size,
-            table=hashed(np.arange(BLOCK // 8, dtype=np.uint64) + start),
-            keys=hashed((numbers << np.uint64(32)) ^ ~start),
-        )
+        table = hashed(np.arange(BLOCK // 8, dtype=np.uint64) + start)
+        keys = hashed((numbers << np.uint64(32)) ^ ~start)
+        if hollow:
+            keys[:1] = table[0]
+        super().__init__(size, table=table, keys=keys)
+        self._hollow = hollow
 
     @property
     def without_zeros(self) -> int:
         """See Content."""
-        return self.size & -8
+        return 0 if self._hollow else self.size & -8
 
 
 def hashed(words: Words) -> Words:

@@ -97,7 +97,7 @@ def stages(inputs: Inputs, path: KexecPath, purgatory: int | None) -> tuple[Stag
 
 def _pattern(name: str, at: int, size: int, seed: int) -> Loaded:
     segment = KexecSegment(name, at, size, size)
-    return Loaded(PayloadKind.PATTERN, segment, PatternContent(size, seed))
+    return Loaded(PayloadKind.PATTERN, segment, PatternContent(size, seed, hollow=True))
 
 
 def _with_segments(inputs: Inputs, segments: tuple[Loaded, ...]) -> Inputs:

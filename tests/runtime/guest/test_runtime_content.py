@@ -211,3 +211,14 @@ def _held(path: Path) -> int:
     lines = Path("/proc/self/smaps").read_text().splitlines()
     at = next(number for number, line in enumerate(lines) if line.endswith(str(path)))
     return 1024 * next(int(line.split()[1]) for line in lines[at:] if line.startswith("Rss:"))
+
+
+@pytest.mark.parametrize("size", [4, 4096, 5000, 65536])
+def test_a_hollow_page_begins_with_the_only_zero_that_it_has(size: int) -> None:
+    content, solid = PatternContent(size, 7, hollow=True), PatternContent(size, 7)
+    words = np.frombuffer(_read(content, 0, max(size & -8, 8)), dtype=np.uint64)
+    assert words[0] == 0
+    assert (words[1:] != 0).all()
+    # New RAM can be taken for it.
+    assert (content.without_zeros, solid.without_zeros) == (0, size & -8)
+    assert _read(content, 4096, 904) == _read(solid, 4096, 904)
