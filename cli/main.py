@@ -31,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if own_process:
             _take_over_process()
+        else:
+            from relokit.codegen.base.host_file import forget_files
+
+            forget_files()
         return _dispatch(_with_files(arguments))
     except KeyboardInterrupt as interrupt:
         if own_process:

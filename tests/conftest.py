@@ -28,4 +28,4 @@ def _no_file_of_another_test() -> Iterator[None]:
     yield
     host_file = sys.modules.get("relokit.codegen.base.host_file")
     if host_file is not None:
-        host_file._changed.clear()
+        host_file.forget_files()

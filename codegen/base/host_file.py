@@ -40,7 +40,7 @@ class _Opened:
     """
 
     def __init__(self, descriptor: int, where: str, stamp: Stamp | None) -> None:
-        self.descriptor, self.where, self._stamp = descriptor, where, stamp
+        self.descriptor, self.where, self.stamp = descriptor, where, stamp
         if stamp is not None:
             _watched.add(self)
 
@@ -52,7 +52,7 @@ class _Opened:
     @property
     def changed(self) -> bool:
         """Whether it has been written to since it was opened."""
-        return self._stamp is not None and _stamp_of(os.fstat(self.descriptor)) != self._stamp
+        return self.stamp is not None and _stamp_of(os.fstat(self.descriptor)) != self.stamp
 
 
 _watched: WeakSet[_Opened] = WeakSet()
@@ -124,6 +124,13 @@ def check_unchanged() -> None:
             where=where,
             hint="wait until it is written, or give a copy",
         )
+
+
+def forget_files() -> None:
+    """What is open is of something that has ended: whether it changes is of no interest."""
+    for one in tuple(_watched):
+        one.stamp = None
+    _changed.clear()
 
 
 @contextmanager

@@ -208,7 +208,7 @@ def test_more_memory_than_the_tree_has(cli: Cli, tmp_path: Path) -> None:
         (["--size", "0"], ["'--size'", "'0' is out of range"]),
         (["--size", "-84M"], ["'--size'", "'-84M' is out of range"]),
         (["--size", "many"], ["'many' is not a size"]),
-        (["--size", "1.5G"], ["'1.5G' is not a size", "whole number"]),
+        (["--size", "1.3K"], ["'1.3K' is not a whole number of bytes"]),
         (["--size", "9" * 5000], ["is not a size"]),
         (["--size", "100T"], ["GiB of guest RAM, and the host has", "hint: "]),
         (["--size", "257T"], ["out of range"]),
