@@ -316,12 +316,17 @@ def test_interrupt_leaves_a_partial_summary_and_no_orphans(number: int, code: in
     assert gone(rooms)
 
 
-def test_interrupt_of_a_hung_cell(edited: Edit) -> None:
+@pytest.fixture
+def counting(edited: Edit) -> Path:
+    """Templates of a move without an end. It counts: a loop without any effect is recognised at
+    once, and is no hang."""
     first = "\tldr\tx28, [x0"
-    # It counts: a loop without any effect is recognised at once, and is no hang.
     loop = ".Lspin:\n\tadd\tx9, x9, #1\n\tb\t.Lspin\n"
-    mine = edited("relocate_kernel.S.j2", first, loop + first)
-    arguments = (*SMALL, "--path", "in-place,normal", "--templates", mine, "--json")
+    return edited("relocate_kernel.S.j2", first, loop + first)
+
+
+def test_interrupt_of_a_hung_cell(counting: Path) -> None:
+    arguments = (*SMALL, "--path", "in-place,normal", "--templates", counting, "--json")
     arguments += ("--payload", "no-list,large")
     with start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert eventually(lambda: len(children(process.pid)) >= 2)
@@ -352,8 +357,8 @@ def test_a_matrix_in_which_nothing_ran_is_no_success(
     assert cli(*nothing, "--list").code == 0
 
 
-def test_a_cell_without_an_answer_is_neither_passed_nor_failed(cli: Cli) -> None:
-    one = ("matrix", *ONE, "--payload", "large", "--timeout", "0.001")
+def test_a_cell_without_an_answer_is_neither_passed_nor_failed(cli: Cli, counting: Path) -> None:
+    one = ("matrix", *ONE, "--payload", "large", "--templates", counting, "--timeout", "0.001")
     result = cli(*one)
     assert (result.code, result.out.startswith("no answer ")) == (3, True)
     assert "0 pass, 0 fail, 0 unsupported, 1 without an answer" in result.out

@@ -140,10 +140,13 @@ def test_terminal_shows_progress_and_colour() -> None:
     assert "\x1b[1;32mPASS\x1b[0m" in shown
 
 
-def test_terminal_without_colour() -> None:
+def test_terminal_without_colour_and_lines_that_end_between_words() -> None:
     shown = on_terminal("run", "--size", "1M", NO_COLOR="1")
     assert not re.search(r"\x1b\[[\d;]*3\dm", shown)
-    assert "PASS" in shown[shown.index("relokit ") :]
+    summary = shown[shown.index("relokit ") :]
+    assert max(map(len, summary.splitlines())) <= 40
+    # Every word is whole: together they are the line that a wider terminal shows.
+    assert "hand-over EL2 at 0x40000000, x0 = 0xbfe00000, MMU off" in " ".join(summary.split())
 
 
 def test_piped_output_has_no_progress(process: Cli) -> None:
