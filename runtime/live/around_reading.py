@@ -70,13 +70,17 @@ def surroundings(
 
 
 def prepared(
-    snapshot: Snapshot, regions: Iterable[Region], sources: Iterable[Span]
+    snapshot: Snapshot, regions: Iterable[Region], sources: Iterable[Span], *, copies_late: bool
 ) -> tuple[HeldMemory, ...] | str:
-    """What of ``regions`` and ``sources`` has changed since its load, if that was seen."""
+    """What of ``regions`` and ``sources`` has changed since its load, if that was seen.
+
+    ``copies_late``: the kernel puts its code into the control page at the jump.
+    """
     if snapshot.load is None:
         return NO_LOAD
     changed = merged((base, base + size) for base, size in snapshot.load.changed)
-    wanted = [(str(one.owner), [(one.base, one.end)]) for one in regions if one.owner.kind in KEPT]
+    kept = KEPT - {OwnerKind.CONTROL_PAGE} if copies_late else KEPT
+    wanted = [(str(one.owner), [(one.base, one.end)]) for one in regions if one.owner.kind in kept]
     wanted.append((OwnerKind.SOURCES.value, merged(sources)))
     return tuple(
         HeldMemory(name, low, high - low)

@@ -111,7 +111,13 @@ def machine_of(snapshot: Snapshot, kernel: OpenedKernel) -> tuple[Machine, bool]
         if PREPARES in kernel.symbols:
             page = living.page_size
             sources = ((pa, pa + page) for pa in loaded.sources.tolist())
-            changed = prepared(snapshot, machine.old.allocator.regions, sources)
+            changed = prepared(
+                snapshot,
+                machine.old.allocator.regions,
+                sources,
+                # So does 5.10, before kimage had a place to keep its address.
+                copies_late=machine.target.layout.arch is None,
+            )
             around = replace(around, prepared=changed)
         return replace(machine, found=replace(machine.found, around=around)), loaded.crash
     except BaseException:

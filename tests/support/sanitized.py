@@ -70,6 +70,8 @@ def run_tests(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         "ASAN_OPTIONS": "detect_leaks=0:handle_segv=0:handle_sigbus=0",
         "PYTHONPATH": str(folder),
     }
+    # What pytest is told besides is for the tests that run this one.
+    environment["PYTEST_ADDOPTS"] = ""
     return subprocess.run(
         # Their reports are not for pytest to keep.
         [
