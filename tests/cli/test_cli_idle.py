@@ -114,6 +114,14 @@ def test_each_row_refuses_each_of_its_options(cli: Cli, row: IdleOption, name: s
         assert f"relokit {name} --help" in result.err + result.out
 
 
+def test_where_one_layout_does_nothing_the_other_does_not_either() -> None:
+    for row in IDLE_OPTIONS:
+        for name in row.commands:
+            both = {one.name for one in command_of(name).params} >= {"layout", "layout_from"}
+            if both and "layout" in row.parameters:
+                assert "layout_from" in row.parameters, (row.says, name)
+
+
 def made(cli: Cli, directory: Path, name: str, *arguments: str) -> tuple[Any, bytes]:
     """What a command says and writes; where it wrote that does not count."""
     out = directory / "out"
