@@ -32,6 +32,7 @@ from relokit.runtime.judge.model.caches.memory_type import (
     in_memory,
     memory_type,
 )
+from relokit.runtime.judge.model.caches.repetitions import without_repetitions
 from relokit.runtime.judge.model.caches.settled import CopyOrder, Stretches
 from relokit.runtime.judge.model.caches.settling import NOT_FOR_DEVICE, Settling
 from relokit.runtime.judge.model.synchronising import DSB_FULL, DSB_TYPE
@@ -62,6 +63,7 @@ _OPTIONAL = frozenset(
     if name.startswith("dc ") and (name.endswith(("vap", "vadp")) or "g" in name)
 )
 """What not every CPU has: to the point of persistence (FEAT_DPB, DPB2), of tags (FEAT_MTE)."""
+_COUNTED = _OPTIONAL | _BY_SET_AND_WAY
 _SETTLES = {CopyOrder.CLEANED: _TO_POC - _OPTIONAL, CopyOrder.CLEARED: _DISCARDS - _OPTIONAL}
 """Maintenance of copies that may be told together."""
 _OUTER_SHAREABLE, _FULL_SYSTEM = 0, 3
@@ -114,6 +116,7 @@ class Coherence(Settling):
         accesses &= trace.records["flags"] & _NO_PA == 0
         of_device = accesses & ~in_memory(trace.records["pa"], self._banks)
         numbers = np.flatnonzero(trace.are(carry) & ~of_device)
+        numbers = without_repetitions(trace.records, numbers, _FIELDS, _COUNTED)
         stretches = Stretches(trace.records, numbers, self.line, _SETTLES)
         waiting = deque(delivered)
         for stretch in stretches:
