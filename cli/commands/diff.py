@@ -240,6 +240,7 @@ def _listed(found: WholeDiff, shape: str, top: int | None) -> str:
     """All functions that differ as a page, or the ``top`` ones as a list."""
     from relokit.cli.pages.whole_report import COLUMNS, function_row, whole_report
     from relokit.cli.terminal import whole_lists
+    from relokit.diffing.kernels.whole_limits import not_compared
 
     if shape == "html":
         from relokit.cli.pages.report_page import report_page
@@ -247,11 +248,15 @@ def _listed(found: WholeDiff, shape: str, top: int | None) -> str:
 
         code = _behind(found, top or BEHIND)
         return report_page(whole_report(found, found.reported, code, words()))
+    limits = [*not_compared(found)]
     if shape == "csv":
+        # A list of rows has no place for it.
+        for line in limits:
+            click.echo(plain(line), err=True)
         rows = map(function_row, found.reported[:top])
         return whole_lists.csv_text(COLUMNS, rows)
     rows = map(function_row, found.reported[: top or LISTED])
-    return whole_lists.markdown_text(COLUMNS, rows)
+    return whole_lists.markdown_text(COLUMNS, rows, limits)
 
 
 def _behind(found: WholeDiff, most: int) -> dict[str, str]:

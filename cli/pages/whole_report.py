@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from relokit.cli.pages.report_page import Part, Report, ReportSection, ReportTable, ReportText
 from relokit.diffing.kernels.whole import ReportedFunction, WholeDiff
+from relokit.diffing.kernels.whole_limits import not_compared
 from relokit.diffing.routines.classify import NOUNS
 
 COLUMNS = ("function", "status", "bytes", "inserted", "deleted", "operands", "about")
@@ -65,12 +66,15 @@ def whole_report(
             ),
         ),
     ]
+    limits = tuple(("not compared", line) for line in not_compared(diff))
     counts = ", ".join(f"{number:,} {status}" for status, number in numbers.items())
     return Report(
         title=f"relokit diff --all: {diff.left} to {diff.right}",
-        verdict="THE SAME" if diff.same else f"{diff.changed:,} FUNCTIONS DIFFER",
+        verdict=("THE SAME" + (", AS FAR AS COMPARED" if limits else ""))
+        if diff.same
+        else f"{diff.changed:,} FUNCTIONS DIFFER",
         kind="good" if diff.same else "open",
         summary=f"{sum(numbers.values()):,} functions: {counts}.",
-        facts=(("left", diff.left), ("right", diff.right), ("command", command)),
+        facts=(("left", diff.left), ("right", diff.right), ("command", command), *limits),
         sections=tuple(sections),
     )

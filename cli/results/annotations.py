@@ -25,7 +25,7 @@ MAX_NAMED = 3
 
 
 def github(results: ResultSet) -> str:
-    """The commands, and a last line that says how many cases ended how."""
+    """The commands, what belongs to the whole, and a last line that says how many ended how."""
     return "\n".join(_lines(results))
 
 
@@ -37,6 +37,8 @@ def _lines(results: ResultSet) -> Iterator[str]:
     for case in results.cases:
         if case.end in BAD and not case.findings:
             yield _command("error", f"{case.name}: {case.why or case.end.value}", {})
+    for note in results.notes:
+        yield _command("notice", note, {})
     ends = [case.end for case in results.cases]
     counts = ", ".join(f"{ends.count(end)} {end.value}" for end in CaseEnd if end in ends)
     command = " ".join(plain(results.command).split())

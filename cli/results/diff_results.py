@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from relokit.cli.results.result_cases import CaseEnd, ResultCase, ResultSet
 from relokit.diffing.kernels.whole import WholeDiff
 from relokit.diffing.kernels.whole_changes import FunctionChange
+from relokit.diffing.kernels.whole_limits import not_compared
 from relokit.diffing.routines.classify import NOUNS
 from relokit.diffing.routines.model import Change, Diff, Hunk, RoutineDiff, SeriesDiff
 from relokit.diffing.routines.report import summary_parts
@@ -49,7 +50,7 @@ def whole_results(command: str, found: WholeDiff) -> ResultSet:
     differ = [_function(group, found, one) for one in found.differing()]
     same = [ResultCase(group, name, CaseEnd.PASSED) for name in found.unchanged]
     cases = sorted([*differ, *same], key=lambda case: case.name)
-    return ResultSet(command, tuple(cases))
+    return ResultSet(command, tuple(cases), tuple(not_compared(found)))
 
 
 def _routines(group: str, found: Diff) -> Iterator[ResultCase]:

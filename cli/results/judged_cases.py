@@ -12,7 +12,16 @@ from relokit.runtime.judge.rules.severity import Severity
 
 def judged_results(command: str, of: str, outcome: Outcome, sources: tuple[Path, ...]) -> ResultSet:
     """The results of one run of what is called ``of``."""
-    return ResultSet(command, tuple(judged_cases(of, outcome)), sources=sources)
+    cases = tuple(judged_cases(of, outcome))
+    return ResultSet(command, cases, not_judged_notes(outcome), sources)
+
+
+def not_judged_notes(outcome: Outcome) -> tuple[str, ...]:
+    """Which rules say nothing, a note for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for rule, why in outcome.rules.not_judged.items():
+        reasons.setdefault(why, []).append(rule)
+    return tuple(f"not judged: {', '.join(rules)}: {why}" for why, rules in reasons.items())
 
 
 def judged_cases(group: str, outcome: Outcome) -> Iterator[ResultCase]:

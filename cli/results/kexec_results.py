@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from relokit.cli.results.judged_cases import judged_cases
+from relokit.cli.results.judged_cases import judged_cases, not_judged_notes
 from relokit.cli.results.result_cases import BAD, CaseEnd, ResultCase, ResultSet
 from relokit.runtime.judge.outcome import Finding, Status
 from relokit.runtime.live.live_outcome import LiveOutcome
@@ -25,7 +25,9 @@ def kexec_results(command: str, outcome: LiveOutcome) -> ResultSet:
     if end in BAD and not any(case.end is end for case in cases):
         cases.insert(0, ResultCase(STATIONS, "kexec", end, outcome.ended))
     unknown = tuple(f"unknown: {name}: {why}" for name, why in outcome.unknown.items())
-    return ResultSet(command, tuple(cases), unknown)
+    handover = outcome.handover
+    silent = () if handover is None else not_judged_notes(handover)
+    return ResultSet(command, tuple(cases), (*unknown, *silent))
 
 
 def _cases(outcome: LiveOutcome) -> Iterator[ResultCase]:

@@ -1,7 +1,8 @@
 """SARIF 2.1.0: what was found, each once, at its line.
 
 Not in it are cases that passed: SARIF is about what is wrong. A finding that is known and accepted
-is suppressed, one of a case without an answer is beside a notification that there was none.
+is suppressed, one of a case without an answer is beside a notification that there was none. What
+was not judged or compared is a notification too: no result is no verdict on that.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def sarif(results: ResultSet) -> str:
                 "toolExecutionNotifications": [
                     {"level": "error", "message": _message(f"{case.name}: {case.why}")}
                     for case in unanswered
-                ],
+                ]
+                + [{"level": "note", "message": _message(note)} for note in results.notes],
             }
         ],
         "originalUriBaseIds": {

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from relokit.cli.terminal.output import WIDTH, plain
 from relokit.diffing.kernels.whole import WholeDiff
 from relokit.diffing.kernels.whole_changes import FunctionChange, FunctionCount, FunctionStatus
+from relokit.diffing.kernels.whole_limits import not_compared
 from relokit.diffing.routines.classify import NOUNS, ChangeKind
 
 SHOWN = 40
 """Functions of both sides, the most changed ones."""
 SHOWN_ALONE = 10
 """Functions of either side alone."""
-MOST_TABLES = 8
 
 _NUMBER = 10
 _NAME = WIDTH - 2 - 4 * (_NUMBER + 1)
@@ -40,18 +40,10 @@ def overview(diff: WholeDiff) -> str:
 
 
 def summary(diff: WholeDiff) -> Iterator[str]:
-    """How many functions there are, by status; with chosen kinds, how many differ in these."""
-    if diff.skipped:
-        yield f"{len(diff.skipped):,} left out: too large for a function, or not whole instructions"
-    if diff.data_not_compared and ChangeKind.DATA in diff.kinds:
-        yield (
-            f"data not compared: {diff.data_not_compared:,} instructions take what may change; "
-            f"that of {diff.data:,} others was"
-        )
-    if diff.tables_not_compared and ChangeKind.DATA in diff.kinds:
-        named = diff.tables_not_compared
-        more = f", ... ({len(named)})" if len(named) > MOST_TABLES else ""
-        yield f"data not compared, for no code takes it: {', '.join(named[:MOST_TABLES])}{more}"
+    """What was not compared, and how many functions there are, by status; with chosen kinds, how
+    many differ in these.
+    """
+    yield from not_compared(diff)
     if diff.only_operands:
         yield f"{diff.only_operands:,} of the changed ones changed in nothing but operands"
     numbers = diff.functions_by_status()

@@ -23,10 +23,13 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def markdown_text(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; names are code, and end none."""
+def markdown_text(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], notes: Iterable[str] = ()
+) -> str:
+    """A table, and ``notes`` behind it; names are code, and end none."""
     lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for name, *rest in rows:
         shown = plain(name).replace("`", "'").replace("|", "\\|").replace("\n", " ")
         lines.append(f"| `{shown}` | {' | '.join(rest)} |")
+    lines += [f"\n{plain(note)}" for note in notes]
     return "\n".join(lines)

@@ -17,7 +17,10 @@ import relokit
 from relokit.cli.pages.pictures import memory_drawing
 from relokit.cli.pages.report_page import ReportTable, report_page
 from relokit.cli.pages.run_report import HowMade, findings_section, run_report
+from relokit.cli.pages.whole_report import whole_report
 from relokit.cli.terminal.whole_lists import csv_text, markdown_text
+from relokit.diffing.kernels.whole import WholeDiff
+from relokit.diffing.kernels.whole_limits import not_compared
 from relokit.reporting.report_facts import ReportFacts
 from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.show.memory_shown import MemoryShown, RamBank, RamPiece
@@ -245,3 +248,17 @@ def test_names_of_functions_are_no_formulas_and_end_no_cell() -> None:
     table = markdown_text(("function", "n"), rows)
     assert len(table.splitlines()) == 5
     assert "a'b\\|c" in table
+
+
+def test_two_kernels_are_the_same_as_far_as_they_were_compared() -> None:
+    limited = WholeDiff("a", "b", (), ("f",), data=3, data_not_compared=2)
+    for found, verdict in (
+        (limited, "THE SAME, AS FAR AS COMPARED"),
+        (replace(limited, data_not_compared=0), "THE SAME"),
+    ):
+        report = whole_report(found, (), {}, "relokit diff --all a b")
+        assert report.verdict == verdict
+        told = [text for name, text in report.facts if name == "not compared"]
+        assert told == [*not_compared(found)]
+        assert len(told) == (verdict != "THE SAME")
+    assert "\n\ndata not compared: 2" in markdown_text(("function",), [], not_compared(limited))

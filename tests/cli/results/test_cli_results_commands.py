@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from relokit.cli.results.diff_results import whole_results
 from relokit.cli.results.kexec_results import kexec_results
 from relokit.cli.results.result_cases import CaseEnd
 from relokit.cli.results.written import text_of_results
 from relokit.codegen.target import Regime
+from relokit.diffing.kernels.whole import WholeDiff
 from relokit.runtime.judge.outcome import Status
 from relokit.runtime.live.live_outcome import LiveOutcome, LoadWindow
 from relokit.runtime.live.live_stations import Station, StationName
@@ -135,5 +137,26 @@ def test_a_template_error_of_a_matrix_is_told_once(cli: Cli, edited: Edit) -> No
     said = f"  all {count} cells: matrix.error at relocate_kernel.S.j2:131: 'foo' is undefined"
     assert cause == said
     github = cli(*arguments, "--format", "github").out.splitlines()
-    assert len(github) == 2
+    assert [line[:9] for line in github] == ["::error t", "::notice:", "results o"]
     assert f"file={mine}/relocate_kernel.S.j2,line=131" in github[0]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_two_kernels_were_not_compared_in_is_said_in_every_form(form: str) -> None:
+    """The same, as far as it was looked at: that is not the same."""
+    found = WholeDiff("a", "b", (), ("f",), ("huge",), data=3, data_not_compared=2,
+                      tables_not_compared=(".exit.data",))  # fmt: skip
+    text = text_of_results(whole_results("relokit diff --all a b", found), form, timings=False)
+    for part in ("1 left out", "data not compared: 2 instructions", ".exit.data"):
+        assert part in text
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_was_not_judged_is_said_in_every_form(cli: Cli, edited: Edit, form: str) -> None:
+    load = "\tldr\tx28, [x0"
+    templates = edited("relocate_kernel.S.j2", load, f"\tudf\t#7\n{load}")
+    silent = cli("run", "--templates", templates, "--json").document["rules"]["not_judged"]
+    text = cli("run", "--templates", templates, "--format", form).out
+    assert "handoff.x1" in silent
+    for rule, why in silent.items():
+        assert any(rule in line and why in line for line in text.splitlines()), rule
