@@ -46,10 +46,8 @@ def generate(
     makefile = render_template("Makefile.j2", names, overrides=template_overrides(templates))
     directory = argument("directory", directory, Path)
     return write_together(
-        {
-            directory / unit.name: unit.text.encode()
-            for unit in (*source.units, source.script, makefile)
-        },
+        directory,
+        {unit.name: unit.text.encode() for unit in (*source.units, source.script, makefile)},
         may_overwrite,
     )
 

@@ -14,10 +14,10 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from types import FrameType
 
 from relokit.cli.exit_codes import EXIT_NO_ANSWER, EXIT_PASS, EXIT_SIGNAL, EXIT_USAGE
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
+from relokit.codegen.base.interrupts import all_is_said, ignore_signals, take_signals, told
 
 GARBAGE_THRESHOLD = 50_000
 """New objects that may be part of a cycle, before such cycles are looked for."""
@@ -35,18 +35,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from relokit.codegen.base.host_file import forget_files
 
             forget_files()
-        return _dispatch(_with_files(arguments))
-    except KeyboardInterrupt as interrupt:
+        code = _answered(arguments, as_json)
         if own_process:
-            # We are on the way out already: a second signal could only garble that. Ignored, not
-            # blocked: a library's threads block nothing, and of handlers the interpreter puts
-            # back the default before it ends.
-            for each in _LEAVING:
-                signal.signal(each, signal.SIG_IGN)
+            all_is_said()
+    except KeyboardInterrupt as interrupt:
         if sys.stderr is not None and sys.stderr.isatty():
             print(file=sys.stderr)
         number = interrupt.args[0] if interrupt.args else signal.SIGINT
-        return _report(RelokitError("interrupted"), as_json, EXIT_SIGNAL + int(number))
+        code = _report(RelokitError("interrupted"), as_json, EXIT_SIGNAL + int(number))
+    if own_process:
+        ignore_signals()
+    return code
+
+
+def _answered(arguments: list[str], as_json: bool) -> int:
+    """Carry the command out; whatever comes of it but an interrupt is told, and an exit code."""
+    try:
+        return _dispatch(_with_files(arguments))
     except RelokitError as error:
         code = EXIT_NO_ANSWER if isinstance(error, NativeCrashError) else EXIT_USAGE
         return _report(error, as_json, code)
@@ -65,11 +70,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(_defect(error), as_json)
 
 
-_LEAVING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-_told: list[int] = []
-"""The signal to leave on. Another one would come while it tidies up, and changes nothing."""
-
-
 def _take_over_process() -> None:
     """Leave in order on SIGTERM and SIGHUP too; print what the terminal has no character for.
 
@@ -78,9 +78,7 @@ def _take_over_process() -> None:
     """
     gc.set_threshold(GARBAGE_THRESHOLD)
     atexit.register(_leave_garbage)
-    for number in _LEAVING:
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(number, _interrupt)
+    take_signals()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -91,12 +89,6 @@ def _leave_garbage() -> None:
     """LIEF counts what it holds at the end, and says so on stderr: that is looked for."""
     if "lief" not in sys.modules:
         gc.freeze()
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    if not _told:
-        _told.append(number)
-        raise KeyboardInterrupt(number)
 
 
 def _with_files(arguments: list[str]) -> list[str]:
@@ -130,7 +122,7 @@ def _dispatch(arguments: list[str]) -> int:
         raise KeyboardInterrupt(*error.args) from None
     except click.exceptions.Abort:
         # An interrupt that met click itself, between its parser and the command.
-        raise KeyboardInterrupt(*_told) from None
+        raise KeyboardInterrupt(*told()) from None
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         return EXIT_USAGE

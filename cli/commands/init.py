@@ -32,7 +32,7 @@ def command(shown: bool, force: bool) -> int:
         return 0
     from relokit.codegen.base.atomic import write_together
 
-    if not write_together({Path(NAME): EXAMPLE.encode()}, may_overwrite(force)):
+    if not write_together(Path(), {NAME: EXAMPLE.encode()}, may_overwrite(force)):
         raise RelokitError("left as it is", where=NAME)
     emit(f"{NAME}: docs/projects.md says what can stand there")
     return 0

@@ -50,8 +50,7 @@ def command(copy: Path | None, force: bool, as_json: bool, **_: Any) -> int:
     texts = built_in_templates()
     copied: tuple[str, ...] = ()
     if copy is not None:
-        files = {copy / name: text for name, text in texts.items()}
-        written = write_together(files, may_overwrite(force))
+        written = write_together(copy, texts, may_overwrite(force))
         if not written:
             raise RelokitError("left as they are", where=str(copy))
         copied = tuple(map(str, written))

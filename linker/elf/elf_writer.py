@@ -10,13 +10,12 @@ afterwards, and the contents themselves are streamed. The same input gives the s
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from relokit.codegen.aarch64_elf import EM_AARCH64, RelocationType
 from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.interrupts import uninterrupted
 from relokit.codegen.base.process_limits import check_space
 from relokit.codegen.object import ABSOLUTE, UNDEFINED, Object, SectionFlag
 from relokit.linker.elf.elf_plan import Chunk, FileRow, Plan, SymbolRow, plan_file
@@ -177,22 +176,11 @@ def _seed(plan: Plan) -> bytes:
     return bytes(seed)
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """What Ctrl-C says comes afterwards."""
-    held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _tables(plan: Plan) -> bytes:
     """Everything before the contents, written by LIEF."""
     # An exception in the middle of its import ends the process: Python's, or for want of memory.
     check_space(LIEF_SPACE, "LIEF")
-    with _uninterrupted():
+    with uninterrupted():
         import lief
 
     config = lief.ELF.ParserConfig()
