@@ -17,7 +17,7 @@ from contextlib import suppress
 
 from relokit.cli.exit_codes import EXIT_NO_ANSWER, EXIT_PASS, EXIT_SIGNAL, EXIT_USAGE
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
-from relokit.codegen.base.interrupts import all_is_said, ignore_signals, take_signals, told
+from relokit.codegen.base.told_to_end import all_is_said, ignore_signals, take_signals, told
 
 GARBAGE_THRESHOLD = 50_000
 """New objects that may be part of a cycle, before such cycles are looked for."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import sleep
 
 from relokit.codegen.base.errors import RelokitError
-from relokit.codegen.base.interrupts import uninterrupted
+from relokit.codegen.base.told_to_end import uninterrupted
 
 _LOCK_TRIES, _LOCK_PAUSE = 1200, 0.05
 """A minute: writing takes a moment, but a process may be stopped."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from relokit.codegen.aarch64_elf import EM_AARCH64, RelocationType
 from relokit.codegen.base.errors import FormatError
-from relokit.codegen.base.interrupts import uninterrupted
 from relokit.codegen.base.process_limits import check_space
+from relokit.codegen.base.told_to_end import uninterrupted
 from relokit.codegen.object import ABSOLUTE, UNDEFINED, Object, SectionFlag
 from relokit.linker.elf.elf_plan import Chunk, FileRow, Plan, SymbolRow, plan_file
 from relokit.linker.elf_format import (
