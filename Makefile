@@ -4,14 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.relokit-installed
 ROOMS := api codegen templates linker runtime diffing cli
-SOURCES := $(ROOMS) tests bench setup.py build_backend.py
+SOURCES := $(ROOMS) tests bench docs/site setup.py build_backend.py
 NATIVE := $(wildcard $(ROOMS:=/*.[ch]) $(ROOMS:=/*/*.[ch])) codegen/base/native_sources.py
 TREE := build/tree/relokit
 
 # What the committed campaign of mutants is of (docs/mutants.md).
 STATES ?= 0,9,12,15
 
-.PHONY: run shell install-docs test explore check bench bench-page bench-history bench-compare tools format clean mutants sanitize docs/rules.md docs/caches.md docs/time.md docs/kexec.json docs/handovers.json bye-and-nothing
+.PHONY: run shell docs install-docs test explore check bench bench-page bench-history bench-compare tools format clean mutants sanitize docs/rules.md docs/caches.md docs/time.md docs/kexec.json docs/handovers.json bye-and-nothing
 .DELETE_ON_ERROR:
 
 run: $(STAMP)  ## run the main job: relocate the demo kernel (ARGS= passes options on)
@@ -19,6 +19,9 @@ run: $(STAMP)  ## run the main job: relocate the demo kernel (ARGS= passes optio
 
 shell: $(STAMP)  ## a shell with relokit on its PATH
 	PATH="$(abspath $(BIN)):$$PATH" $${SHELL:-/bin/sh}
+
+docs: $(STAMP)  ## the documentation as a site in build/site, its links checked
+	$(BIN)/python -m mkdocs build --strict
 
 PREFIX ?= $(HOME)/.local
 install-docs: $(STAMP)  ## manual pages and shell completion below PREFIX (~/.local)
@@ -42,7 +45,7 @@ check: $(STAMP) $(TREE)  ## lint, formatting, types, and who imports whom
 	$(BIN)/ruff format --check $(SOURCES)
 	MYPYPATH=build/tree $(BIN)/mypy -p relokit
 	MYPYPATH=build/tree:tests:bench $(BIN)/mypy --explicit-package-bases bench/*.py
-	$(BIN)/mypy setup.py build_backend.py
+	MYPYPATH=build/tree $(BIN)/mypy setup.py build_backend.py docs/site/hook.py
 	$(BIN)/python -m pytest -p no:cacheprovider tests/test_house.py
 
 bench: $(STAMP) tools  ## speed, side by side with GNU tools, QEMU and memcpy
