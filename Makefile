@@ -11,7 +11,7 @@ TREE := build/tree/relokit
 # What the committed campaign of mutants is of (docs/mutants.md).
 STATES ?= 0,9,12,15
 
-.PHONY: run shell docs install-docs test explore check bench bench-page bench-history bench-compare tools format clean mutants sanitize docs/rules.md docs/caches.md docs/time.md docs/kexec.json docs/handovers.json bye-and-nothing
+.PHONY: run shell docs install-docs test explore check bench bench-page bench-history bench-compare tools format clean mutants sanitize docs/rules.md docs/caches.md docs/time.md docs/kexec.json docs/handovers.json bye-and-nothing fuzz
 .DELETE_ON_ERROR:
 
 run: $(STAMP)  ## run the main job: relocate the demo kernel (ARGS= passes options on)
@@ -39,6 +39,9 @@ test: $(STAMP) tools  ## all tests, with GNU tools, QEMU and shipped kernels as 
 
 explore: $(STAMP) tools  ## the tests of generated input, with examples that nobody has seen
 	$(BIN)/python -m pytest -n auto --dist worksteal -m hypothesis --hypothesis-profile=explore $(ARGS)
+
+fuzz: $(STAMP)  ## hostile cases for every door (ARGS="--cases 1000000 --seed 1"), as long as that takes
+	cd tests && ../$(BIN)/python -m fuzz $(ARGS)
 
 check: $(STAMP) $(TREE)  ## lint, formatting, types, and who imports whom
 	$(BIN)/ruff check $(SOURCES)
