@@ -37,11 +37,26 @@ if TYPE_CHECKING:
     from relokit.executed_diffs import behave
     from relokit.explanations import explain
     from relokit.facade import export, generate, judge, run
+    from relokit.machines.live_kexec import kexec
+    from relokit.machines.looking import BuiltMachine, StoppedMachine, StoredRecord, machine
+    from relokit.machines.opening import KernelImage, ObjectFile, open
+    from relokit.machines.showing import show, show_record
+    from relokit.machines.snapshots import Attached, Recorded, convert, record, take_up
     from relokit.matrix import CellResult, CellStatus, run_matrix
+    from relokit.noun_rows import rows
     from relokit.runtime.campaign.cells import Cell, Payload, Selection, cells
     from relokit.runtime.guest.order import Order
     from relokit.runtime.judge.outcome import Finding, Outcome, Status
     from relokit.runtime.kexec.job import Job, KexecPath, Shape, TraceFormat
+    from relokit.runtime.live.live_job import LiveJob
+    from relokit.runtime.live.live_outcome import LiveOutcome
+    from relokit.runtime.show.code_shown import CodeShown, VectorsShown
+    from relokit.runtime.show.list_shown import ListShown
+    from relokit.runtime.show.memory_shown import MemoryShown
+    from relokit.runtime.show.question import Moment, Question, Topic
+    from relokit.runtime.show.steps_shown import StepsShown
+    from relokit.runtime.show.tables_shown import TablesShown
+    from relokit.runtime.show.timeline_shown import TimelineShown
     from relokit.session import Exported, Session
 
 _EXPORTS = {
@@ -58,11 +73,26 @@ _EXPORTS = {
     "relokit.executed_diffs": ("behave",),
     "relokit.explanations": ("explain",),
     "relokit.facade": ("export", "generate", "judge", "run"),
+    "relokit.machines.live_kexec": ("kexec",),
+    "relokit.machines.looking": ("BuiltMachine", "StoppedMachine", "StoredRecord", "machine"),
+    "relokit.machines.opening": ("KernelImage", "ObjectFile", "open"),
+    "relokit.machines.showing": ("show", "show_record"),
+    "relokit.machines.snapshots": ("Attached", "Recorded", "convert", "record", "take_up"),
     "relokit.matrix": ("CellResult", "CellStatus", "run_matrix"),
+    "relokit.noun_rows": ("rows",),
     "relokit.runtime.campaign.cells": ("Cell", "Payload", "Selection", "cells"),
     "relokit.runtime.judge.outcome": ("Finding", "Outcome", "Status"),
     "relokit.runtime.guest.order": ("Order",),
     "relokit.runtime.kexec.job": ("Job", "KexecPath", "Shape", "TraceFormat"),
+    "relokit.runtime.live.live_job": ("LiveJob",),
+    "relokit.runtime.live.live_outcome": ("LiveOutcome",),
+    "relokit.runtime.show.memory_shown": ("MemoryShown",),
+    "relokit.runtime.show.list_shown": ("ListShown",),
+    "relokit.runtime.show.tables_shown": ("TablesShown",),
+    "relokit.runtime.show.code_shown": ("CodeShown", "VectorsShown",),
+    "relokit.runtime.show.timeline_shown": ("TimelineShown",),
+    "relokit.runtime.show.steps_shown": ("StepsShown",),
+    "relokit.runtime.show.question": ("Moment", "Question", "Topic"),
     "relokit.session": ("Exported", "Session"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
@@ -70,46 +100,74 @@ _HOME = {name: module for module, names in _EXPORTS.items() for name in names}
 __all__ = [
     "Aspect",
     "AssemblyError",
+    "Attached",
+    "BuiltMachine",
     "Cell",
     "CellResult",
     "CellStatus",
     "ChangeKind",
+    "CodeShown",
     "Exported",
     "Finding",
     "FormatError",
     "Job",
+    "KernelImage",
     "KexecPath",
     "KimageLayout",
     "LinkError",
+    "ListShown",
+    "LiveJob",
+    "LiveOutcome",
     "MachineError",
+    "MemoryShown",
+    "Moment",
     "NativeCrashError",
+    "ObjectFile",
     "Order",
     "Outcome",
     "Payload",
+    "Question",
+    "Recorded",
     "Regime",
     "RelokitError",
     "Selection",
     "Session",
     "Shape",
     "Status",
+    "StepsShown",
+    "StoppedMachine",
+    "StoredRecord",
+    "TablesShown",
     "Target",
     "TargetError",
     "TemplateError",
+    "TimelineShown",
+    "Topic",
     "TraceFormat",
+    "VectorsShown",
     "__version__",
     "behave",
     "build",
     "build_programs",
     "cells",
+    "convert",
     "diff",
     "explain",
     "export",
     "generate",
     "judge",
+    "kexec",
+    "machine",
+    "open",
+    "record",
     "render",
+    "rows",
     "run",
     "run_matrix",
     "series_diff",
+    "show",
+    "show_record",
+    "take_up",
 ]
 
 

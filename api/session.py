@@ -107,6 +107,11 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
+    def __repr__(self) -> str:
+        count = len(self._rooms)
+        what = "busy" if self.busy else "idle"
+        return f"<Session of {count} machine room{'s' * (count != 1)}, {what}>"
+
     def __exit__(self, *error: object) -> None:
         self.close()
 

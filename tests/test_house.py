@@ -223,7 +223,8 @@ def imported(module: Module) -> Iterator[str]:
 
 def edges(module: Module) -> set[str]:
     """Modules of ours that ``module`` imports. ``from room import module`` is no use of the room's
-    own __init__, which holds nothing; ``import relokit`` is the facade.
+    own __init__, which holds nothing; ``import relokit`` is the facade. What that names for its
+    users is wherever in the facade it is: looked up when it is asked for, it is no import.
     """
     names = set()
     for name in imported(module):
@@ -232,6 +233,8 @@ def edges(module: Module) -> set[str]:
         elif name.startswith("relokit."):
             names.add(name.removeprefix("relokit."))
     known = {name for name in names if name in modules()}
+    if module.name == "":
+        known = {name for name in known if modules()[name].path.parts[len(ROOT.parts)] != "api"}
     packages = {name for name in known if modules()[name].path.name == "__init__.py"}
     return {
         name

@@ -76,11 +76,15 @@ def show_record(question: Question, path: Path) -> Any:
 
     Raises FormatError for whatever else the file is, and for what no trace has.
     """
+    return show_evidence(question, evidence_in(path), str(path))
+
+
+def show_evidence(question: Question, evidence: Evidence, where: str) -> Any:
+    """The same of what has been read, from the file that is called ``where``."""
     from relokit.runtime.evidence.evidence_file import CONTRADICTIONS, MAKE_AGAIN
     from relokit.runtime.show import read_evidence
     from relokit.runtime.show.read_timeline import timeline_shown
 
-    evidence = evidence_in(path)
     try:
         match question.topic:
             case Topic.MEMORY:
@@ -99,11 +103,11 @@ def show_record(question: Question, path: Path) -> Any:
                     hint="show them of the machine, with the options of the run",
                 )
     except RelokitError as error:
-        raise FormatError(error.message, where=str(path), hint=error.hint) from None
+        raise FormatError(error.message, where=where, hint=error.hint) from None
     except CONTRADICTIONS as error:
         raise FormatError(
             f"its facts contradict each other ({type(error).__name__}: {str(error)[:80]})",
-            where=str(path),
+            where=where,
             hint=MAKE_AGAIN,
         ) from None
 

@@ -198,6 +198,13 @@ def opened_snapshot(directory: Path, job: Job, files: Files) -> tuple[Snapshot, 
 
     Raises MachineError for a job that would make a machine, FormatError for what is no snapshot.
     """
+    check_makes_no_machine(job)
+    snapshot = read_snapshot(directory)
+    return snapshot, _kernel(snapshot, directory, job.kernel, files), replace(job, kernel=None)
+
+
+def check_makes_no_machine(job: Job) -> None:
+    """Raise MachineError for a job that would make a machine: a snapshot is one."""
     default = Job()
     for name in OF_A_BUILD:
         if getattr(job, name) != getattr(default, name):
@@ -205,8 +212,6 @@ def opened_snapshot(directory: Path, job: Job, files: Files) -> tuple[Snapshot, 
                 f"{name.replace('_', '-')} with a snapshot: it is a machine already",
                 hint="leave it out",
             )
-    snapshot = read_snapshot(directory)
-    return snapshot, _kernel(snapshot, directory, job.kernel, files), replace(job, kernel=None)
 
 
 def _kernel(snapshot: Snapshot, directory: Path, given: Path | None, files: Files) -> OpenedKernel:

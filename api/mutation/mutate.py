@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -120,9 +120,9 @@ def _digest_of(asked: SurveyRequest) -> bytes:
     version = "" if code is None else code.version or ""
     # Not which file the code was in.
     layouts = [replace(one, job=replace(one.job, code_from=None)) for one in asked.layouts]
-    named = repr((asdict(setup.target), layouts))
     digest = blake2b(digest_size=KEY_BYTES)
-    for part in (named.encode(), setup.programs.kernel, version.encode()):
+    named = to_json((setup.target, *layouts))
+    for part in (named, setup.programs.kernel, version.encode()):
         digest.update(len(part).to_bytes(8, "little") + part)
     return digest.digest()
 

@@ -3,7 +3,8 @@
 A process of ours defines a hundred of them before it does anything else. For each, the standard
 library compiles six methods, which takes a third of a millisecond. Of those only ``__init__``
 differs from class to class by more than the names of the fields, so only that is compiled here.
-The rest is the standard library's: fields, replace, matching, keyword-only fields and factories.
+The rest is the standard library's: fields, replace, matching, keyword-only fields and factories;
+but for ``__repr__``, which is for people (noun_reprs).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def _with_methods(cls: Any, *, eq: bool) -> type:
     cls.__setattr__ = _refuse_to_set
     cls.__delattr__ = _refuse_to_delete
     if "__repr__" not in vars(cls):
-        cls.__repr__ = _repr(tuple(one.name for one in fields if one.repr))
+        cls.__repr__ = _repr
     if eq:
         cls.__eq__, cls.__hash__ = _eq_and_hash([one.name for one in fields if one.compare])
     if "__slots__" in vars(cls):
@@ -89,12 +90,11 @@ def _init(cls: Any, fields: tuple[dataclasses.Field[Any], ...]) -> Callable[...,
     return init
 
 
-def _repr(names: tuple[str, ...]) -> Callable[[Any], str]:
-    def __repr__(self: Any) -> str:  # noqa: N807
-        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
-        return f"{type(self).__qualname__}({values})"
+def _repr(self: Any) -> str:
+    # Imported when somebody looks: most processes show nobody a noun.
+    from relokit.codegen.base.noun_reprs import noun_repr
 
-    return __repr__
+    return noun_repr(self)
 
 
 def _eq_and_hash(

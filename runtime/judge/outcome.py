@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from relokit.codegen.base.documents import ABSENT
+from relokit.codegen.base.errors import shortened
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kexec_routines import CodeUsed
 from relokit.codegen.target import Regime, Target
@@ -17,6 +18,9 @@ from relokit.runtime.judge.rules.severity import Severity
 from relokit.runtime.kexec.maintenance import Maintenance
 from relokit.runtime.record.effect_facts import EffectFacts
 from relokit.runtime.record.interrupt_seen import InterruptSeen
+
+_MOST_TOLD = 400
+"""Characters of a finding that is shown to who types its name."""
 
 
 class Status(StrEnum):
@@ -63,6 +67,11 @@ class Finding:
     group: int = field(default=0, metadata=ABSENT)
     spared: str | None = field(default=None, metadata=ABSENT)
     made: tuple[Made, ...] = field(default=(), metadata=ABSENT)
+
+    def __repr__(self) -> str:
+        where = self.place or ("" if self.address is None else f"{self.address:#x}")
+        told = f"{self.severity} {self.rule}{where and f' at {where}'}: {self.message}"
+        return f"<Finding {shortened(told, _MOST_TOLD)}>"
 
     @property
     def is_error(self) -> bool:
@@ -225,6 +234,24 @@ class Outcome:
     unanswered: str | None = field(default=None, metadata=ABSENT)
     code: CodeUsed | None = field(default=None, metadata=ABSENT)
     taken_up: TakenUp | None = field(default=None, metadata=ABSENT)
+
+    def __repr__(self) -> str:
+        from relokit.codegen.base.noun_reprs import size_told
+
+        target, moved, entered = self.target, self.relocation, self.handoff
+        counts = [
+            f"{count:,} {severity}{'s' * (count != 1)}"
+            for severity in Severity
+            if (count := sum(one.severity is severity for one in self.findings))
+        ]
+        parts = (
+            f"series {target.series}, {size_told(target.page_size)} pages, {target.regime}",
+            f"{moved.pages:,} pages in {moved.instructions:,} instructions at EL{moved.el}",
+            f"entered at {entered.pc:#x}, EL{entered.el}" if entered else "no kernel entered",
+            f"{len(self.rules.applied):,} rules judged, {len(self.rules.not_judged):,} not",
+            ", ".join(counts) or "no findings",
+        )
+        return f"<Outcome {self.status}: {'; '.join(parts)}>"
 
     @property
     def passed(self) -> bool:

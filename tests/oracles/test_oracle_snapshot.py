@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+import relokit
 from relokit.codegen.base.errors import FormatError, MachineError
 from relokit.codegen.target import Regime
 from relokit.linker.kernel.opened import Files
-from relokit.machines.showing import show
 from relokit.machines.snapshots import convert, record, started, take_up
 from relokit.runtime.found.crash_memory import crash_memory
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.live.taken_up import living_kernel, machine_of, state_of
-from relokit.runtime.show.question import Question, Topic
 from relokit.runtime.snapshot.snapshot import GENERAL, Power
 from relokit.runtime.snapshot.snapshot_reading import read_snapshot
 from support.hand_overs import Seen, compare, machine, see
@@ -287,15 +286,13 @@ def test_it_can_be_looked_at(seen: Seen) -> None:
     """Where it stopped, by name: the branch, the list, the code that was copied."""
     found = read_snapshot(seen.directory)
     pc = found.left_by.registers["PC"]
-    listed = show(Question(Topic.LIST, last=3), snapshot=seen.directory)
+    opened = relokit.open(seen.directory)
+    assert isinstance(opened, relokit.StoppedMachine)
+    listed = opened.page_list(last=3)
     assert listed.problem is None
     assert listed.rows[0].kind == "indirection"
-    [walked] = [
-        one
-        for one in show(Question(Topic.TABLES, place=pc), snapshot=seen.directory).walks
-        if one.executable and one.steps
-    ]
+    [walked] = [one for one in opened.walk(pc).walks or () if one.executable and one.steps]
     assert walked.owner == "old kernel"
-    steps = show(Question(Topic.TRACE, last=1), snapshot=seen.directory).steps
+    steps = opened.steps(last=1).steps
     assert steps[0].text.split()[0] in ("br", "blr")
     assert steps[0].pc == pc

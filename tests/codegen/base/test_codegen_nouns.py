@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from relokit.codegen.base import nouns
 from relokit.codegen.base.nouns import dataclass
+from support.whole import whole
 
 NAMES = ("a", "b", "self_", "_set", "c")
 FIELDS = st.lists(
@@ -80,13 +81,13 @@ def test_it_does_what_the_standard_one_does(
         first = outcome(lambda cls=cls: cls(*one, **named))
         second = outcome(lambda cls=cls: cls(*other, **named))
         if isinstance(first, type):
-            seen.append((first, second if isinstance(second, type) else repr(second)))
+            seen.append((first, second if isinstance(second, type) else whole(second)))
             continue
         values = [getattr(first, field.name) for field in dataclasses.fields(first)]
         same = None if isinstance(second, type) else first == second
         hashed = eq and not isinstance(second, type) and (hash(first) == hash(second)) >= same
         again = dataclasses.replace(first, **dict(list(named.items())[:1]))
-        seen.append((repr(first), values, same, hashed, repr(again), cls.__match_args__))
+        seen.append((whole(first), values, same, hashed, whole(again), cls.__match_args__))
     assert seen[0] == seen[1]
 
 

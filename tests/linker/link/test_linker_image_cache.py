@@ -26,6 +26,7 @@ from relokit.linker.link.image_cache import linked_images, without_cache
 from relokit.linker.link.program import build_program
 from relokit.linker.stored_image import encode_image
 from relokit.runtime.kexec.job import Job, KexecPath
+from support.whole import whole
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -59,16 +60,11 @@ def images(target: Target | None = None) -> tuple[Image, ...]:
     return linked_images(RECIPES, target or Target(), encoder())
 
 
-def told(image: Image) -> list[object]:
-    """All that is in it, types included, and what ``repr`` leaves out."""
-    return [repr(image), *(repr(section.lines) for section in image.sections)]
-
-
 def test_what_was_built_once_is_read(folder: Path, built: list[str]) -> None:
     first = images()
     assert built == ["kernel", "demo", "purgatory"]
     assert len(os.listdir(folder)) == 3
-    assert [told(image) for image in images()] == [told(image) for image in first]
+    assert [whole(image) for image in images()] == [whole(image) for image in first]
     assert len(built) == 3
     images(Target(series=14))
     assert len(built) == 6
@@ -86,7 +82,7 @@ def test_every_state_page_size_and_regime_is_the_same_read_as_built(
                 images(target)
                 built.clear()
                 for one, other in zip(images(target), fresh, strict=True):
-                    assert told(one) == told(other), target.name
+                    assert whole(one) == whole(other), target.name
                     assert one == other
                 assert built == []
 

@@ -22,6 +22,7 @@ from relokit.codegen.object import (
 from relokit.codegen.source import Unit
 from relokit.linker.image import Image, SegmentFlag
 from relokit.linker.link.linking import link
+from support.whole import whole
 
 AX = SectionFlag.ALLOC | SectionFlag.EXEC
 AW = SectionFlag.ALLOC | SectionFlag.WRITE
@@ -279,9 +280,9 @@ def test_broken_objects_are_named(item: Object) -> None:
 
 
 def test_the_inputs_are_not_changed_and_the_result_is_the_same_again() -> None:
-    before = repr((CALLER, CALLEE))
+    before = whole((CALLER, CALLEE))
     assert linked(CALLER, CALLEE) == linked(CALLER, CALLEE)
-    assert repr((CALLER, CALLEE)) == before
+    assert whole((CALLER, CALLEE)) == before
 
 
 def test_sections_that_are_kept_apart_do_not_refer_to_one_another() -> None:
