@@ -13,6 +13,7 @@ from dataclasses import replace
 from relokit.building import build_image, encoder
 from relokit.codegen.base.host_file import reading
 from relokit.codegen.series import BEFORE, COMPLETE, PATCHES
+from relokit.diffing.instructions.ignorable import Ignorable
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.progress import Progress, untold
 from relokit.diffing.read.sides import built_side, parse_settings, read_sides
@@ -28,19 +29,25 @@ def diff(
     *,
     kept: Iterable[Aspect] = (),
     kinds: Iterable[ChangeKind] = ChangeKind,
+    ignore: Iterable[Ignorable] = (),
     progress: Progress = untold,
 ) -> Diff:
     """Compare two operands as ``relokit diff`` takes them: targets, assembly, ELF files, kernels.
 
-    ``kept`` are the aspects that are differences for once, ``kinds`` the differences that count.
+    ``kept`` are the aspects that are differences for once, ``kinds`` the differences that count,
+    ``ignore`` what of these is found, counted apart and not taken for one.
     Raises RelokitError for what cannot be read or compared.
     """
     sides = read_sides(left, right, encoder, progress)
-    return compare(*sides, kept=kept, kinds=kinds, progress=progress)
+    return compare(*sides, kept=kept, kinds=kinds, ignore=ignore, progress=progress)
 
 
 def series_diff(
-    settings: str = "", *, kept: Iterable[Aspect] = (), kinds: Iterable[ChangeKind] = ChangeKind
+    settings: str = "",
+    *,
+    kept: Iterable[Aspect] = (),
+    kinds: Iterable[ChangeKind] = ChangeKind,
+    ignore: Iterable[Ignorable] = (),
 ) -> Iterator[PatchStep]:
     """The fifteen patches, each as the diff of the states around it, in order.
 
@@ -53,5 +60,5 @@ def series_diff(
         sides.append(built_side(build_image(state), state))
         if number > BEFORE:
             patch = PATCHES[number - 1]
-            found = compare(*sides[-2:], kept=kept, kinds=kinds)
+            found = compare(*sides[-2:], kept=kept, kinds=kinds, ignore=ignore)
             yield PatchStep(number, patch.subject, patch.change, found)

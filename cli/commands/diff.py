@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from relokit.codegen.target import PAGE_SIZES, Regime, parse_page_size
 if TYPE_CHECKING:
     from relokit.cli.results.result_cases import ResultSet
     from relokit.diff_machines import DiffMachine
+    from relokit.diffing.instructions.ignorable import Ignorable
     from relokit.diffing.instructions.normalise import Aspect
     from relokit.diffing.kernels.whole import WholeDiff
     from relokit.diffing.routines.classify import ChangeKind
@@ -49,6 +50,7 @@ relokit diff series:11 series:12                    what a patch changes
 relokit diff mine.S vmlinuz:arm64_relocate_new_kernel --run
 relokit diff old.o new.o --run --el vhe --page-size 64k
 relokit diff vmlinuz-old vmlinuz-new --all --only barrier
+relokit diff vmlinuz-old vmlinuz-new --all --ignore pac,bti,hints,offsets
 relokit diff vmlinuz-old vmlinuz-new --all --format html -o functions.html
 relokit diff --series page=16k --format html -o series.html
 """
@@ -85,6 +87,13 @@ relokit diff --series page=16k --format html -o series.html
     type=click.Choice(KINDS),
     multiple=True,
     help="Nothing else counts or is shown. Repeatable.",
+)
+@click.option(
+    "--ignore",
+    "ignore",
+    metavar="A,B,..",
+    help="What does not count and is told apart: pac, bti, hints, offsets (docs/diff.md). With "
+    "--run, of the code alone.",
 )
 @click.option("--run", is_flag=True, help="Execute both too, and say what differs in the run.")
 @click.option(
@@ -143,14 +152,16 @@ def command(left: str | None, right: str | None, as_json: bool, **options: Any) 
 
     kept = [*Aspect] if "all" in options["kept"] else [Aspect(name) for name in options["kept"]]
     kinds = [ChangeKind(name) for name in options["only"]] or [*ChangeKind]
+    ignore = _ignored(options, kept, kinds)
     shown = "json" if as_json else options["shape"]
     if options["series"] is not None:
-        return _series(options["series"], kept, kinds, shown, options["output"])
+        return _series(options["series"], kept, kinds, ignore, shown, options["output"])
     assert left is not None
     assert right is not None
     if options["whole"]:
-        return _whole(left, right, kinds, shown, options["output"], options["top"])
+        return _whole(left, right, kinds, ignore, shown, options["output"], options["top"])
     from relokit.cli.terminal.view import Bars
+    from relokit.diffing.routines.model import ignored_text
     from relokit.diffs import diff
 
     if options["run"]:
@@ -158,8 +169,10 @@ def command(left: str | None, right: str | None, as_json: bool, **options: Any) 
 
         process_session().start()  # it imports while this process reads
     with Bars() as bars:
-        found = diff(left, right, kept=kept, kinds=kinds, progress=bars.progress)
+        found = diff(left, right, kept=kept, kinds=kinds, ignore=ignore, progress=bars.progress)
     if options["score"] and not as_json:
+        if ignore:
+            click.echo(ignored_text(found.differences_ignored), err=True)
         _put(f"{found.score:.2f}", options["output"])
         return 0 if found.same else 1
     behaviour = _behaviour(found, _machine(options)) if options["run"] else None
@@ -169,10 +182,29 @@ def command(left: str | None, right: str | None, as_json: bool, **options: Any) 
     return 0 if found.same and (behaviour is None or behaviour.same) else 1
 
 
+def _ignored(
+    options: dict[str, Any], kept: Sequence[Aspect], kinds: Sequence[ChangeKind]
+) -> frozenset[Ignorable]:
+    """What ``--ignore`` says; refused where it leaves nothing, or is what ``--keep`` keeps."""
+    if options["ignore"] is None:
+        return frozenset()
+    from relokit.diffing.instructions.ignorable import Ignorable, ignorable_named
+    from relokit.diffing.instructions.normalise import Aspect
+    from relokit.diffing.routines.classify import ChangeKind
+
+    found = ignorable_named(options["ignore"])
+    if Ignorable.OFFSETS in found and Aspect.ADDRESSES in kept:
+        raise click.UsageError("--keep addresses counts what --ignore offsets does not")
+    if [*kinds] == [ChangeKind.HINT] and found >= {*Ignorable} - {Ignorable.OFFSETS}:
+        raise click.UsageError("--ignore pac,bti,hints leaves nothing of --only hint")
+    return found
+
+
 def _series(
     settings: str,
     kept: Sequence[Aspect],
     kinds: Sequence[ChangeKind],
+    ignore: Collection[Ignorable],
     shape: str,
     output: Path | None,
 ) -> int:
@@ -183,7 +215,7 @@ def _series(
 
     steps = []
     with Bars() as bars:
-        for step in series_diff(settings, kept=kept, kinds=kinds):
+        for step in series_diff(settings, kept=kept, kinds=kinds, ignore=ignore):
             steps.append(step)
             bars.progress("Building and comparing every state", step.number, COMPLETE)
     found = SeriesDiff(tuple(steps))
@@ -211,6 +243,7 @@ def _whole(
     left: str,
     right: str,
     kinds: Sequence[ChangeKind],
+    ignore: Collection[Ignorable],
     shape: str,
     output: Path | None,
     top: int | None,
@@ -219,7 +252,7 @@ def _whole(
     from relokit.diffing.kernels.whole import compare_kernels
 
     with Bars() as bars:
-        found = compare_kernels(left, right, kinds=kinds, progress=bars.progress)
+        found = compare_kernels(left, right, kinds=kinds, ignore=ignore, progress=bars.progress)
     if shape == "json":
         # Tens of megabytes, if they were indented.
         _put(json_text(found, indent=None), output)
@@ -270,7 +303,7 @@ def _behind(found: WholeDiff, most: int) -> dict[str, str]:
     for one in found.differing(FunctionStatus.CHANGED)[:most]:
         operands = f"{found.left}:{one.left}", f"{found.right}:{one.right}"
         try:
-            text = unified(diff(*operands, kinds=found.kinds))
+            text = unified(diff(*operands, kinds=found.kinds, ignore=found.differences_ignored))
         except RelokitError as error:
             text = f"not compared: {error.message}"
         told[one.name] = text or "nothing but what is normalised: registers, padding"
@@ -326,7 +359,11 @@ def _shown(found: Diff, behaviour: BehaviourDiff | None, shape: str, output: Pat
         body = side_by_side(found, colour=terminal)
     else:
         body = plain(unified(found))
-    parts = [body, plain(summary(found))]
+    summed = summary(found)
+    if behaviour is not None:
+        # The run is compared in all that it does.
+        summed = summed.replace(" ignored: ", " ignored (of the code, not of the run): ")
+    parts = [body, plain(summed)]
     if behaviour is not None:
         from relokit.cli.terminal.diff_run_view import behaviour_text
 

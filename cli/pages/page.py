@@ -84,6 +84,7 @@ class DiffView:
     left: str
     right: str
     same: bool
+    verdict: str
     changed: int
     score: str
     summary: tuple[str, ...]
@@ -143,6 +144,7 @@ def diff_view(
         left=name_shown(diff.left.name),
         right=name_shown(diff.right.name),
         same=diff.same,
+        verdict=f"The {diff.verdict}",
         changed=len(changes),
         score=f"{diff.score:.1f}",
         summary=tuple(shown(part, MAX_SUMMARY) for part in summary_parts(diff)),

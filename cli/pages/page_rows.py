@@ -59,8 +59,8 @@ class PageCell:
 class PageLine:
     """A row. ``id`` is of a changed one; ``to`` is the other end of a move: its id, its offset.
 
-    ``verb`` is empty where the sides say the same; ``counts`` is false where they do not and nobody
-    asked. ``note`` is what there is to say of the change.
+    ``verb`` is empty where the sides say the same; ``counts`` is false where they do not and it is
+    not to count, ``why`` that is. ``note`` is what there is to say of the change.
     """
 
     left: PageCell | None
@@ -70,6 +70,7 @@ class PageLine:
     verb: str = ""
     kind: str = ""
     counts: bool = False
+    why: str = ""
     note: str = ""
     to: tuple[str, str] | None = None
 
@@ -132,7 +133,7 @@ class RowPlan:
 
     def counts(self, row: DiffRow) -> bool:
         """Whether ``row`` differs in what the diff was asked for."""
-        return row.change is not None and row.change.kind in self.kinds
+        return row.change is not None and row.change.counts(self.kinds)
 
     def _spans(self) -> Iterator[tuple[int, int, bool]]:
         rows, start = self.routine.rows, 0
@@ -219,6 +220,7 @@ class _Lines:
             verb=change.action.verb,
             kind=str(change.kind),
             counts=counts,
+            why="" if counts else _uncounted(change),
             note=shown(change.note),
             to=self._other_end(row, change),
         )
@@ -234,6 +236,10 @@ class _Lines:
         if row.left is not None:
             return self._row_id(None, change.right), f"to {change.right.offset:x}"
         return self._row_id(change.left, None), f"from {change.left.offset:x}"
+
+
+def _uncounted(change: Change) -> str:
+    return "not asked for" if change.ignored is None else f"ignored: {change.ignored}"
 
 
 def _cell(one: Instruction | None, routine: Routine | None, parts: Parts) -> PageCell | None:

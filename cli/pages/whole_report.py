@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from relokit.cli.pages.report_page import Part, Report, ReportSection, ReportTable, ReportText
 from relokit.diffing.kernels.whole import ReportedFunction, WholeDiff
-from relokit.diffing.kernels.whole_limits import not_compared
+from relokit.diffing.kernels.whole_limits import ignored, not_compared
 from relokit.diffing.routines.classify import NOUNS
+from relokit.diffing.routines.model import DiffVerdict
 
 COLUMNS = ("function", "status", "bytes", "inserted", "deleted", "operands", "about")
 
@@ -66,15 +67,24 @@ def whole_report(
             ),
         ),
     ]
-    limits = tuple(("not compared", line) for line in not_compared(diff))
+    apart = tuple(ignored(diff))
+    limits = tuple(
+        ("ignored" if line in apart else "not compared", line) for line in not_compared(diff)
+    )
     counts = ", ".join(f"{number:,} {status}" for status, number in numbers.items())
     return Report(
         title=f"relokit diff --all: {diff.left} to {diff.right}",
-        verdict=("THE SAME" + (", AS FAR AS COMPARED" if limits else ""))
-        if diff.same
-        else f"{diff.changed:,} FUNCTIONS DIFFER",
+        verdict=_verdict(diff),
         kind="good" if diff.same else "open",
         summary=f"{sum(numbers.values()):,} functions: {counts}.",
         facts=(("left", diff.left), ("right", diff.right), ("command", command), *limits),
         sections=tuple(sections),
     )
+
+
+def _verdict(diff: WholeDiff) -> str:
+    if not diff.same:
+        return f"{diff.changed:,} FUNCTIONS DIFFER"
+    if diff.verdict is DiffVerdict.APART:
+        return str(diff.verdict).upper()
+    return "THE SAME" + (", AS FAR AS COMPARED" if any(not_compared(diff)) else "")

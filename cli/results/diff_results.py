@@ -10,7 +10,14 @@ from relokit.diffing.kernels.whole import WholeDiff
 from relokit.diffing.kernels.whole_changes import FunctionChange
 from relokit.diffing.kernels.whole_limits import not_compared
 from relokit.diffing.routines.classify import NOUNS
-from relokit.diffing.routines.model import Change, Diff, Hunk, RoutineDiff, SeriesDiff
+from relokit.diffing.routines.model import (
+    Change,
+    Diff,
+    Hunk,
+    RoutineDiff,
+    SeriesDiff,
+    ignored_text,
+)
 from relokit.diffing.routines.report import summary_parts
 from relokit.runtime.behaviour.observation import BehaviourDiff
 from relokit.runtime.judge.outcome import Finding
@@ -41,7 +48,12 @@ def series_results(command: str, found: SeriesDiff) -> ResultSet:
         for step in found.steps
         for case in _routines(f"patch {step.number} {step.subject}", step.diff)
     )
-    return ResultSet(command, cases)
+    ignored = [
+        f"patch {step.number}: {text}"
+        for step in found.steps
+        if (text := ignored_text(step.diff.differences_ignored))
+    ]
+    return ResultSet(command, cases, tuple(ignored))
 
 
 def whole_results(command: str, found: WholeDiff) -> ResultSet:

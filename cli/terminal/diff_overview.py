@@ -9,6 +9,7 @@ from relokit.diffing.kernels.whole import WholeDiff
 from relokit.diffing.kernels.whole_changes import FunctionChange, FunctionCount, FunctionStatus
 from relokit.diffing.kernels.whole_limits import not_compared
 from relokit.diffing.routines.classify import NOUNS, ChangeKind
+from relokit.diffing.routines.model import DiffVerdict
 
 SHOWN = 40
 """Functions of both sides, the most changed ones."""
@@ -50,6 +51,8 @@ def summary(diff: WholeDiff) -> Iterator[str]:
     yield f"{sum(numbers.values()):,} functions: " + ", ".join(
         f"{number:,} {status}" for status, number in numbers.items()
     )
+    if diff.verdict is DiffVerdict.APART:
+        yield str(diff.verdict)
     if len(diff.kinds) < len(ChangeKind):
         nouns = ", ".join(NOUNS[kind][1] for kind in ChangeKind if kind in diff.kinds)
         yield f"{diff.changed:,} differ in {nouns}"

@@ -15,6 +15,7 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.instruction_forms import ADR, ADRP, NOP
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.diffing.instructions.decode import PLACE, Instruction
+from relokit.diffing.instructions.ignorable import without_offset
 
 Register = tuple[str, int]
 """Bank (``r`` general, ``v`` vector, ``p`` predicate) and number."""
@@ -35,7 +36,8 @@ class Key:
     """``shape`` is the instruction without register numbers; ``target`` a place in the routine.
 
     ``form`` is the shape before the place that it refers to was put in: the kind of instruction.
-    ``variable`` is where the variable is (VA) that the shape does not name.
+    ``variable`` is where the variable is (VA) that the shape does not name. ``offset`` is what was
+    taken out of the shape because offsets are ignored.
     """
 
     shape: str
@@ -43,6 +45,7 @@ class Key:
     target: int | None
     form: str
     variable: int | None = None
+    offset: str = ""
 
 
 _BANKS = dict.fromkeys("xw", "r") | dict.fromkeys("vqdshbz", "v") | {"p": "p"}
@@ -107,8 +110,10 @@ def trimmed(code: Sequence[Instruction]) -> tuple[Instruction, ...]:
     return tuple(code[:end])
 
 
-def key_of(instruction: Instruction, kept: frozenset[Aspect]) -> Key:
-    """What ``instruction`` is compared by, but for the aspects that are ``kept``."""
+def key_of(instruction: Instruction, kept: frozenset[Aspect], *, offsets: bool = True) -> Key:
+    """What ``instruction`` is compared by, but for the aspects that are ``kept``, and without
+    ``offsets`` for what is one.
+    """
     text = f"{instruction.mnemonic} {instruction.operands}".rstrip()
     if Aspect.ENCODINGS not in kept:
         for pattern, spelling in ENCODINGS:
@@ -134,7 +139,8 @@ def key_of(instruction: Instruction, kept: frozenset[Aspect]) -> Key:
     variable = None
     if instruction.variable and instruction.target is None and Aspect.ADDRESSES not in kept:
         variable = instruction.address - _beyond(instruction.variable)
-    return Key(shape, tuple(registers), instruction.target, form, variable)
+    shape, offset = (shape, "") if offsets else without_offset(shape, instruction)
+    return Key(shape, tuple(registers), instruction.target, form, variable, offset)
 
 
 def _beyond(variable: str) -> int:
@@ -146,12 +152,14 @@ _CONSTANT = re.compile(r"mov ([xw]\d+), #(-?(?:0x[0-9a-f]+|\d+))")
 _REPLACED = re.compile(r"movk ([xw]\d+), #(0x[0-9a-f]+|\d+)(?:, lsl #(0x[0-9a-f]+|\d+))?")
 
 
-def keys_of(code: Sequence[Instruction], kept: frozenset[Aspect]) -> tuple[Key, ...]:
+def keys_of(
+    code: Sequence[Instruction], kept: frozenset[Aspect], *, offsets: bool = True
+) -> tuple[Key, ...]:
     """The keys of a whole routine: one constant in as many moves is the same, whatever these put.
 
     MOVK keeps the other bits of a register (DDI 0487, C6.2.226).
     """
-    keys = [key_of(one, kept) for one in code]
+    keys = [key_of(one, kept, offsets=offsets) for one in code]
     if Aspect.ENCODINGS in kept:
         return tuple(keys)
     targets = {one.target for one in code}

@@ -29,6 +29,7 @@ from relokit.codegen.base.coercion import choices
 from relokit.codegen.base.documents import ALL, Table, shown
 from relokit.codegen.base.host_file import reading
 from relokit.codegen.base.nouns import dataclass
+from relokit.diffing.instructions.ignorable import Ignorable
 from relokit.diffing.kernels.whole_changes import (
     FunctionChange,
     FunctionChanges,
@@ -38,12 +39,14 @@ from relokit.diffing.kernels.whole_changes import (
 from relokit.diffing.progress import READING, Progress, untold
 from relokit.diffing.read.routine import DiffError
 from relokit.diffing.routines.classify import ChangeKind
+from relokit.diffing.routines.model import DiffVerdict, verdict_of
 
 if TYPE_CHECKING:
+    from relokit.diffing.kernels.whole_ignored import IgnoredWords
     from relokit.diffing.kernels.whole_match import Match
     from relokit.diffing.kernels.whole_pairs import FunctionPairing
     from relokit.diffing.kernels.whole_text import KernelText
-    from relokit.diffing.read.references import Ints
+    from relokit.diffing.read.references import Flags, Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +87,17 @@ class WholeDiff:
     many instructions of the left take constant data, which was compared with it;
     ``data_not_compared`` how many take other data, of which only the place was.
     ``tables_not_compared`` are the sections of data, of either side, that no code there takes
-    anything of: others read them, and they were not compared.
+    anything of: others read them, and they were not compared. ``differences_ignored`` counts what
+    was asked to be ignored, by what it is; ``same_apart`` are the names of functions that are the
+    same but for that.
     """
 
     SCHEMA: ClassVar[str] = "relokit.whole-diff/1"
     DOCUMENT: ClassVar[Table] = {
-        **shown("same", "changed", "left", "right", "totals"),
+        **shown("same", "verdict", "changed", "left", "right", "totals"),
         "kinds": "kind_totals",
         **shown("skipped", "data", "data_not_compared", "tables_not_compared"),
+        **shown("differences_ignored", "same_apart"),
         "functions": "reported",
     }
 
@@ -104,6 +110,8 @@ class WholeDiff:
     data: int = 0
     data_not_compared: int = 0
     tables_not_compared: tuple[str, ...] = ()
+    differences_ignored: Mapping[Ignorable, int] = field(default_factory=dict)
+    same_apart: tuple[str, ...] = field(default=(), repr=False)
 
     @cached_property
     def _table(self) -> FunctionChanges:
@@ -130,6 +138,11 @@ class WholeDiff:
     def same(self) -> bool:
         """Whether nothing differs that was asked for."""
         return not self.changed
+
+    @property
+    def verdict(self) -> DiffVerdict:
+        """In words."""
+        return verdict_of(same=self.same, ignored=sum(self.differences_ignored.values()))
 
     def functions_by_status(self) -> dict[FunctionStatus, int]:
         """How many functions there are of each status, by the kinds that were asked for."""
@@ -180,15 +193,18 @@ def compare_kernels(
     right: str | Path,
     *,
     kinds: Iterable[ChangeKind] = ChangeKind,
+    ignore: Iterable[Ignorable] = (),
     progress: Progress = untold,
 ) -> WholeDiff:
-    """Compare all functions of two kernels; ``kinds`` are the differences that count.
+    """Compare all functions of two kernels; ``kinds`` are the differences that count, ``ignore``
+    what of these is found and does not.
 
     ``progress`` takes a stage's name, what is done and the total. Raises DiffError where one side
     is no kernel or has too much code, FormatError where it is a damaged one.
     """
     import numpy as np
 
+    from relokit.diffing.kernels.whole_ignored import blurred, ignored_words
     from relokit.diffing.kernels.whole_match import match_words
     from relokit.diffing.kernels.whole_pairs import pair_functions
     from relokit.diffing.kernels.whole_text import Numbers, read_text
@@ -196,6 +212,7 @@ def compare_kernels(
     from relokit.linker.foreign.packed import UnpackedFiles
 
     wanted = frozenset(choices(ChangeKind, kinds, "kind of difference"))
+    left_out = choices(Ignorable, ignore, "kind of difference to ignore")
     paths = str(left), str(right)
     numbers, files = Numbers(), UnpackedFiles()
     texts: list[KernelText] = []
@@ -208,17 +225,25 @@ def compare_kernels(
     pairing = pair_functions(one, other)
     pairs = np.array(pairing.pairs, np.int64).reshape(-1, 2)
     call_alike(one, other, pairs, numbers)
-    match = match_words(one, other, pairs, progress)
+    if Ignorable.OFFSETS in left_out:
+        match = match_words(blurred(one), blurred(other), pairs, progress)
+    else:
+        match = match_words(one, other, pairs, progress)
+    ignored = ignored_words(one, other, pairs, match, left_out, wanted)
+    functions = _functions(one, other, pairing, pairs[~match.same], match, ignored)
+    apart = _same_apart(ignored.functions, pairs[~match.same, 0], functions.having(wanted))
     return WholeDiff(
         left=one.path,
         right=other.path,
-        functions=_functions(one, other, pairing, pairs[~match.same], match),
+        functions=functions,
         unchanged=tuple(one.names[number] for number in pairs[match.same, 0].tolist()),
         skipped=tuple(dict.fromkeys(one.skipped + other.skipped)),
         kinds=wanted,
         data=int((one.targets >= 0).sum()),
         data_not_compared=one.others,
         tables_not_compared=tuple(sorted({*one.tables, *other.tables})),
+        differences_ignored=ignored.counts,
+        same_apart=tuple(one.names[row] for row in apart.tolist()),
     )
 
 
@@ -236,8 +261,23 @@ def _refuse_others(text: str) -> None:
         )
 
 
+def _same_apart(ignored: Ints, changed: Ints, differing: Flags) -> Ints:
+    """The functions with something that is ignored and no other difference; ``changed`` are in the
+    order of the first that may be ``differing``.
+    """
+    import numpy as np
+
+    found: Ints = np.setdiff1d(ignored, changed[differing[: len(changed)]])
+    return found
+
+
 def _functions(
-    left: KernelText, right: KernelText, pairing: FunctionPairing, changed: Ints, match: Match
+    left: KernelText,
+    right: KernelText,
+    pairing: FunctionPairing,
+    changed: Ints,
+    match: Match,
+    ignored: IgnoredWords,
 ) -> FunctionChanges:
     """Everything that differs: the ``changed`` pairs, and functions of one side."""
     import numpy as np
@@ -257,8 +297,8 @@ def _functions(
     taken[match.partner[has]] = True
     counts = np.stack(
         [
-            tally(right, ~taken, right_units, units),
-            tally(left, ~has, left_units, units),
+            tally(right, ~taken & ~ignored.right, right_units, units),
+            tally(left, ~has & ~ignored.left, left_units, units),
             tally(left, match.altered, left_units, units, match.data),
         ],
         axis=-1,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from relokit.codegen.base.coercion import choices
 from relokit.codegen.base.nouns import dataclass
 from relokit.diffing.instructions.decode import Instruction, decode
+from relokit.diffing.instructions.ignorable import Ignorable
 from relokit.diffing.instructions.normalise import (
     Aspect,
     Key,
@@ -23,7 +24,7 @@ from relokit.diffing.routines.classify import ChangeKind, kind_of
 from relokit.diffing.routines.data_changes import DataFollower
 from relokit.diffing.routines.model import Action, Change, Diff, DiffRow, RoutineDiff
 from relokit.diffing.routines.pairing import Pairer
-from relokit.diffing.routines.row_kinds import Judge
+from relokit.diffing.routines.row_kinds import Judge, with_ignored
 
 MAX_CODE = 1 << 20
 """Bytes of all routines of one side that are compared."""
@@ -37,24 +38,28 @@ def compare(
     *,
     kept: Iterable[Aspect] = (),
     kinds: Iterable[ChangeKind] = ChangeKind,
+    ignore: Iterable[Ignorable] = (),
     progress: Progress = untold,
 ) -> Diff:
     """Compare the routines of both sides: by name, or where each has only one, those two.
 
-    ``kept`` are the aspects that are differences for once, ``kinds`` the differences that count.
+    ``kept`` are the aspects that are differences for once, ``kinds`` the differences that count,
+    ``ignore`` what of the code of both sides is found and does not count.
     A routine that only one side has is a difference, unless the other side is a part of a program
     and this one is not. Raises DiffError where nothing is in common or it is more than MAX_CODE
     bytes.
     """
     aspects = frozenset(choices(Aspect, kept, "aspect"))
     wanted = frozenset(choices(ChangeKind, kinds, "kind of difference"))
+    ignored_kinds = frozenset(choices(Ignorable, ignore, "kind of difference to ignore"))
+    offsets = Ignorable.OFFSETS not in ignored_kinds
     budget = Budget()
     fields = left.layout is not None and right.layout is not None and Aspect.FIELDS not in aspects
     couples, ignored = _couples(left, right)
     readings = [
         (
-            _read(one, left, fields, aspects) if one else None,
-            _read(other, right, fields, aspects) if other else None,
+            _read(one, left, fields, aspects, offsets=offsets) if one else None,
+            _read(other, right, fields, aspects, offsets=offsets) if other else None,
         )
         for one, other in couples
     ]
@@ -62,7 +67,7 @@ def compare(
     routines = []
     for number, pair in enumerate(pairs):
         progress(COMPARING, number, len(pairs))
-        routines.append(_compare(*pair, aspects, budget))
+        routines.append(_compare(*pair, aspects, budget, ignored_kinds))
     progress(COMPARING, len(pairs), len(pairs))
     follower = DataFollower(left, right, routines)
     data = [
@@ -77,6 +82,7 @@ def compare(
         wanted,
         tuple(follower.compared),
         tuple(follower.left_out),
+        ignored_kinds,
     )
 
 
@@ -152,13 +158,15 @@ class _Reading:
         return replace(self, keys=tuple(keys))
 
 
-def _read(routine: Routine, side: Side, fields: bool, kept: frozenset[Aspect]) -> _Reading:
+def _read(
+    routine: Routine, side: Side, fields: bool, kept: frozenset[Aspect], *, offsets: bool
+) -> _Reading:
     code = decode(routine, side.names)
     if Aspect.PADDING not in kept:
         code = trimmed(code)
     if fields and routine.kimage_argument and side.layout is not None:
         code = with_fields(code, side.layout)
-    return _Reading(routine, code, keys_of(code, kept))
+    return _Reading(routine, code, keys_of(code, kept, offsets=offsets))
 
 
 Readings = tuple[_Reading | None, _Reading | None]
@@ -190,7 +198,11 @@ def _renamed(readings: Sequence[Readings]) -> Iterator[Readings]:
 
 
 def _compare(
-    left: _Reading | None, right: _Reading | None, kept: frozenset[Aspect], budget: Budget
+    left: _Reading | None,
+    right: _Reading | None,
+    kept: frozenset[Aspect],
+    budget: Budget,
+    ignore: frozenset[Ignorable] = frozenset(),
 ) -> RoutineDiff:
     if left is None or right is None:
         return RoutineDiff(
@@ -214,7 +226,8 @@ def _compare(
         suggested = suggested and suggested[::-1]
         renames = frozenset((new, old) for old, new in renames)
     judge = Judge((left.code, right.code), (left.keys, right.keys), pairs, registers, suggested)
-    return RoutineDiff(left.routine, right.routine, tuple(judge.rows()), tuple(sorted(renames)))
+    rows = tuple(with_ignored(judge.rows(), ignore))
+    return RoutineDiff(left.routine, right.routine, rows, tuple(sorted(renames)))
 
 
 def _one_sided(left: _Reading | None, right: _Reading | None) -> Iterator[DiffRow]:

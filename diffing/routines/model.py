@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from enum import StrEnum
 from typing import ClassVar
@@ -10,6 +11,7 @@ from typing import ClassVar
 from relokit.codegen.base.documents import ABSENT, Table, shown
 from relokit.codegen.base.nouns import dataclass
 from relokit.diffing.instructions.decode import Instruction
+from relokit.diffing.instructions.ignorable import Ignorable
 from relokit.diffing.instructions.normalise import Register
 from relokit.diffing.read.routine import Routine, Side
 from relokit.diffing.routines.classify import ChangeKind
@@ -30,11 +32,43 @@ class Action(StrEnum):
         return "changed" if self is Action.OPERAND else str(self)
 
 
+class DiffVerdict(StrEnum):
+    """What a comparison came to. What is the same but for what is ignored is never SAME."""
+
+    SAME = "same"
+    APART = "same apart from what is ignored"
+    DIFFERENT = "different"
+
+
+def verdict_of(*, same: bool, ignored: int) -> DiffVerdict:
+    """The verdict of a comparison in which so many differences were ``ignored``."""
+    if not same:
+        return DiffVerdict.DIFFERENT
+    return DiffVerdict.APART if ignored else DiffVerdict.SAME
+
+
+def ignored_text(ignored: Mapping[Ignorable, int]) -> str:
+    """``12 differences ignored: 9 pac, 3 bti``; empty where nothing was asked to be."""
+    if not ignored:
+        return ""
+    total = sum(ignored.values())
+    named = ", ".join(f"{count:,} {kind}" for kind, count in ignored.items() if count)
+    noun = "difference" if total == 1 else "differences"
+    return (
+        f"{total:,} {noun} ignored: {named}" if total else f"no difference ignored: {_of(ignored)}"
+    )
+
+
+def _of(kinds: Iterable[Ignorable]) -> str:
+    return f"none is {' or '.join(kinds)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One difference; an inserted instruction has no ``left``, a deleted one no ``right``.
 
-    ``note`` says what the texts do not show: that the same name holds another value.
+    ``note`` says what the texts do not show: that the same name holds another value. ``ignored``
+    is the kind for which it does not count.
     """
 
     action: Action
@@ -42,6 +76,11 @@ class Change:
     left: Instruction | None
     right: Instruction | None
     note: str = field(default="", metadata=ABSENT)
+    ignored: Ignorable | None = field(default=None, metadata=ABSENT)
+
+    def counts(self, kinds: frozenset[ChangeKind]) -> bool:
+        """Whether it was asked for by ``kinds``, and is not ignored."""
+        return self.kind in kinds and self.ignored is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +161,7 @@ class RoutineDiff:
                 changes = dict.fromkeys(
                     row.change for row in self.rows[first:number] if row.change is not None
                 )
-                wanted = tuple(change for change in changes if change.kind in kinds)
+                wanted = tuple(change for change in changes if change.counts(kinds))
                 if wanted:
                     yield Hunk(first, number, wanted)
                 first = None
@@ -135,16 +174,17 @@ class Diff:
     ``ignored`` are the names of routines that one side has and the other, which is but a part of a
     program, was not expected to have. ``data`` are the names of the data that the routines refer
     to and that was compared: what of it differs is in ``routines``. ``data_not_compared`` are
-    those of what was not.
+    those of what was not. ``ignore`` are the kinds of difference that do not count.
     """
 
     SCHEMA: ClassVar[str] = "relokit.diff/1"
     DOCUMENT: ClassVar[Table] = {
-        **shown("same", "changed", "score"),
+        **shown("same", "verdict", "changed", "score"),
         "left": "left.name",
         "right": "right.name",
         "routines": "compared",
         **shown("only_left", "only_right", "renamed", "ignored", "data", "data_not_compared"),
+        "differences_ignored": "differences_ignored",
         "registers": "renames",
         "hunks": "hunks",
     }
@@ -156,6 +196,7 @@ class Diff:
     kinds: frozenset[ChangeKind] = frozenset(ChangeKind)
     data: tuple[str, ...] = ()
     data_not_compared: tuple[str, ...] = ()
+    ignore: frozenset[Ignorable] = frozenset()
 
     def changes(self) -> tuple[Change, ...]:
         """Every difference once, in order."""
@@ -163,8 +204,23 @@ class Diff:
 
     def changes_in(self, routine: RoutineDiff) -> tuple[Change, ...]:
         """Those of one routine."""
-        found = {id(row.change): row.change for row in routine.rows if row.change is not None}
-        return tuple(change for change in found.values() if change.kind in self.kinds)
+        return tuple(change for change in _once(routine.rows) if change.counts(self.kinds))
+
+    @property
+    def differences_ignored(self) -> dict[Ignorable, int]:
+        """How many differences of the kinds that were asked for do not count, by what they are."""
+        counts = Counter(
+            change.ignored
+            for routine in self.routines
+            for change in _once(routine.rows)
+            if change.kind in self.kinds
+        )
+        return {kind: counts[kind] for kind in Ignorable if kind in self.ignore}
+
+    @property
+    def verdict(self) -> DiffVerdict:
+        """In words."""
+        return verdict_of(same=self.same, ignored=sum(self.differences_ignored.values()))
 
     @property
     def changed(self) -> int:
@@ -186,7 +242,7 @@ class Diff:
         unlike = sum(
             (row.left is not None) + (row.right is not None)
             for row in rows
-            if row.change is not None and row.change.kind in self.kinds
+            if row.change is not None and row.change.counts(self.kinds)
         )
         return round(100 * (total - unlike) / total, 2)
 
@@ -228,6 +284,11 @@ class Diff:
             for routine in self.routines
             for hunk in routine.hunks(self.kinds)
         )
+
+
+def _once(rows: Iterable[DiffRow]) -> Iterable[Change]:
+    """The changes of ``rows``, each once."""
+    return {id(row.change): row.change for row in rows if row.change is not None}.values()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,15 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from relokit.diffing.routines.classify import NOUNS, ChangeKind
-from relokit.diffing.routines.model import Action, Change, Diff, DiffRow, RoutineDiff
+from relokit.diffing.routines.model import (
+    Action,
+    Change,
+    Diff,
+    DiffRow,
+    DiffVerdict,
+    RoutineDiff,
+    ignored_text,
+)
 
 CONTEXT = 3
 """Unchanged instructions shown around a hunk."""
@@ -54,6 +62,10 @@ def summary_parts(diff: Diff) -> list[str]:
     for name, texts in renames.items():
         where = f" in {name}" if len(diff.routines) > 1 else ""
         parts.append(f"registers renamed{where} {', '.join(texts)}")
+    ignored = ignored_text(diff.differences_ignored)
+    if ignored:
+        apart = diff.verdict is DiffVerdict.APART
+        parts += [str(diff.verdict), ignored] if apart else [ignored]
     if diff.data_not_compared and ChangeKind.DATA in diff.kinds:
         parts.append(f"data not compared: {_some(diff.data_not_compared, MOST_NAMED)}")
     return parts
@@ -110,7 +122,7 @@ def asked_for(diff: Diff, rows: Sequence[DiffRow]) -> tuple[DiffRow, ...]:
     """``rows`` without the changes of kinds that were not asked for."""
     return tuple(
         row
-        if row.change is None or row.change.kind in diff.kinds
+        if row.change is None or row.change.counts(diff.kinds)
         else DiffRow(row.left, row.right, None)
         for row in rows
     )
@@ -158,7 +170,14 @@ def _lines(row: DiffRow) -> Iterator[str]:
     if row.change is None:
         one = row.right or row.left
         assert one is not None
-        yield f" {one.text}{_remark(one.note)}"
+        alone = (
+            ""
+            if row.left and row.right
+            else "only on the left"
+            if row.left
+            else "only on the right"
+        )
+        yield f" {one.text}{_remark(alone, one.note)}"
         return
     words = "moved" if row.change.action is Action.MOVED else row.change.note
     if row.left is not None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from relokit.diffing.instructions.decode import Instruction
+from relokit.diffing.instructions.ignorable import Ignorable, ignorable_of
 from relokit.diffing.instructions.normalise import Key, Register
 from relokit.diffing.routines.align import Pair
 from relokit.diffing.routines.classify import ChangeKind, heavier, kind_of
@@ -36,6 +38,7 @@ class Judge:
     ) -> None:
         self._left, self._right = code
         self._registers = [key.registers for key in keys[0]]
+        self._offsets = [[key.offset for key in side] for side in keys]
         self._pairs = pairs
         following = (
             _next_pairs(len(self._left), [i for i, _ in pairs]),
@@ -87,7 +90,7 @@ class Judge:
     def _change(self, i: int, j: int) -> Change | None:
         left, right = self._meanings
         if left[i] == right[j]:
-            return None
+            return self._offset(i, j)
         action = Action.OPERAND
         if self._suggested and self._suggested[0][i] == self._suggested[1][j]:
             action = Action.RENAMED
@@ -96,6 +99,27 @@ class Judge:
         if one.text == other.text and one.at_boot == other.at_boot:
             note = _note(self._registers[i], left[i], right[j])
         return Change(action, heavier(kind_of(one), kind_of(other)), one, other, note)
+
+    def _offset(self, i: int, j: int) -> Change | None:
+        """A difference in nothing but an offset that is ignored."""
+        if self._offsets[0][i] == self._offsets[1][j]:
+            return None
+        one, other = self._left[i], self._right[j]
+        return Change(Action.OPERAND, kind_of(one), one, other, ignored=Ignorable.OFFSETS)
+
+
+def with_ignored(rows: Iterable[DiffRow], ignore: frozenset[Ignorable]) -> Iterator[DiffRow]:
+    """``rows``, whose changes say by what kind of ``ignore`` they do not count: those of nothing
+    but instructions of such kinds.
+    """
+    for row in rows:
+        change = row.change
+        if change is not None and change.ignored is None:
+            sides = [one for one in (change.left, change.right) if one is not None]
+            kinds = [kind for one in sides if (kind := ignorable_of(one)) in ignore]
+            if len(kinds) == len(sides):
+                row = replace(row, change=replace(change, ignored=kinds[0]))
+        yield row
 
 
 def _note(registers: Sequence[Register], left: Meaning, right: Meaning) -> str:

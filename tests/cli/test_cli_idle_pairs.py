@@ -26,13 +26,13 @@ DIFF: Options = {
     "only": ("--only", "arithmetic"), "run": ("--run",), "regimes": ("--el", "vhe"),
     "page_size": ("--page-size", "16k"), "va_bits": ("--va-bits", "39"),
     "layout": ("--layout", "7.2"), "whole": ("--all",), "top": ("--top", "1"),
-    "series": ("--series", "el=vhe"),
+    "series": ("--series", "el=vhe"), "ignore": ("--ignore", "hints"),
     "score": ("--score",), "as_json": ("--json",), "no_cache": ("--no-cache",),
 }  # fmt: skip
 """By parameter, the option with a value that changes something."""
 OF_A_MACHINE = ("regimes", "page_size", "va_bits", "layout")
 LEFT = ".globl f\n.type f, %function\nf: add x9, x0, #1\n mov x0, x9\n isb\n ret\n.size f, . - f\n"
-RIGHT = LEFT.replace("x9", "x10").replace("#1", "#2").replace("isb", "dsb sy")
+RIGHT = LEFT.replace("x9", "x10").replace("#1", "#2").replace("isb", "dsb sy\n nop")
 JUDGE: Options = {
     "trace": ("--trace", "file"), "trace_format": ("--trace-format", "perfetto"),
     "strict": ("--strict",), "profile": ("--profile", "coherent-fetch"),
@@ -107,8 +107,8 @@ def test_pairs_of_diff(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     seen: list[object] = []
 
     def series(settings: str, *more: Any) -> int:
-        seen.append((settings, more[:2]))
-        diff_command._put(f"series as {more[2]}", more[3])
+        seen.append((settings, more[:3]))
+        diff_command._put(f"series as {more[3]}", more[4])
         return 0
 
     monkeypatch.setattr(diff_command, "_behaviour", lambda _, machine: seen.append(machine))
