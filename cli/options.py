@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from relokit.cli.command_list import PROJECT_META
 from relokit.cli.parameters import (
     Address,
     Bank,
@@ -32,13 +31,9 @@ from relokit.runtime.kexec.job import (
 )
 
 if TYPE_CHECKING:
-    from relokit.cli.projects import Judging
-    from relokit.cli.results.wanted import WantedResults
     from relokit.linker.kernel.opened import Files
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-RESULT_FORMATS = ("junit", "sarif", "github", "ktap")
 
 INPUT_FILE = click.Path(path_type=Path)
 
@@ -230,33 +225,6 @@ def strict_option(function: F) -> F:
     return click.option("--strict", is_flag=True, help="A warning fails, too.")(function)
 
 
-def baseline_options(function: F) -> F:
-    """Add ``--baseline`` and ``--write-baseline``; see :mod:`relokit.cli.projects`."""
-    known = click.option(
-        "--baseline",
-        type=INPUT_FILE,
-        metavar="FILE",
-        help="Fail on what is not as in this file: findings, instructions, size of the code.",
-    )
-    write = click.option(
-        "--write-baseline",
-        type=OutputFile(),
-        metavar="FILE",
-        help="Write such a file, of what there is now.",
-    )
-    return known(write(function))
-
-
-def judging_given(options: dict[str, Any]) -> Judging | None:
-    """What these options and the project say of findings, taken out of ``options``."""
-    given = {name: options.pop(name) for name in ("baseline", "write_baseline")}
-    if not any(given.values()) and PROJECT_META not in click.get_current_context().meta:
-        return None
-    from relokit.cli.projects import judging_of
-
-    return judging_of(given)
-
-
 def profile_option(function: F) -> F:
     """Add ``--profile``."""
     return click.option(
@@ -283,16 +251,6 @@ def trace_options(help_text: str) -> Callable[[F], F]:
     return add
 
 
-def report_option(function: F) -> F:
-    """Add ``--report``."""
-    return click.option(
-        "--report",
-        type=OutputFile(),
-        metavar="FILE",
-        help="Write what came of it to this file: one HTML page, which loads nothing.",
-    )(function)
-
-
 def verbose_option(function: F) -> F:
     """Add ``--verbose``."""
     return click.option("--verbose", is_flag=True, help="List what each rule answered.")(function)
@@ -310,51 +268,6 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")(
         function
     )
-
-
-def results_options(function: F) -> F:
-    """Add them; the command takes them out of its options by :func:`wanted_results`."""
-    output = click.option(
-        "-o",
-        "--output",
-        type=OutputFile(),
-        metavar="FILE",
-        help="With --format: write that to this file, and tell people on standard output.",
-    )
-    form = click.option(
-        "--format",
-        "form",
-        type=click.Choice(RESULT_FORMATS),
-        help="Results for CI (docs/ci.md): JUnit XML, SARIF 2.1.0, annotations of GitHub, KTAP.",
-    )
-    return form(output(function))
-
-
-def timings_option(function: F) -> F:
-    """Add ``--timings``, where the results of :func:`results_options` have some."""
-    return click.option(
-        "--timings",
-        is_flag=True,
-        help="With --format junit or ktap: how long it took this host, which differs each time.",
-    )(function)
-
-
-def wanted_results(options: dict[str, Any]) -> WantedResults | None:
-    """What these options say, taken out of ``options``; None without a format."""
-    form, output = options.pop("form"), options.pop("output")
-    timings = options.pop("timings", False)
-    if form is None:
-        return None
-    from relokit.cli.results.wanted import WantedResults
-
-    command = click.get_current_context().command_path
-    return WantedResults(command, form, output, timings)
-
-
-def sources_given(options: Mapping[str, Any]) -> tuple[Path, ...]:
-    """Templates and code of the user's among the options: what a finding may have its place in."""
-    given = (options.get("templates"), *(options.get("code_from") or ()))
-    return tuple(Path(one) for one in given if one is not None)
 
 
 def cache_option(function: F) -> F:

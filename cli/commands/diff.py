@@ -13,8 +13,11 @@ from relokit.cli.exit_codes import EXIT_NO_ANSWER
 from relokit.cli.idle import refuse_idle
 from relokit.cli.lists import Several
 from relokit.cli.once import Command
-from relokit.cli.options import RESULT_FORMATS, cache_option, json_option
+from relokit.cli.options import cache_option, json_option
 from relokit.cli.parameters import CountParam, OutputFile
+from relokit.cli.result_options import (
+    RESULT_FORMATS,
+)
 from relokit.cli.terminal.output import emit, json_text, plain
 from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
 from relokit.codegen.target import PAGE_SIZES, Regime, parse_page_size

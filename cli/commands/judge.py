@@ -15,10 +15,12 @@ from relokit.cli.options import (
     INPUT_FILE,
     json_option,
     profile_option,
-    results_options,
     strict_option,
     trace_options,
     verbose_option,
+)
+from relokit.cli.result_options import (
+    results_options,
     wanted_results,
 )
 from relokit.cli.terminal.output import emit, emit_json

@@ -17,13 +17,15 @@ from relokit.cli.options import (
     json_option,
     plain_option,
     profile_option,
-    report_option,
-    results_options,
     strict_option,
     verbose_option,
-    wanted_results,
 )
 from relokit.cli.parameters import OutputFile, Seconds, Size
+from relokit.cli.result_options import (
+    report_option,
+    results_options,
+    wanted_results,
+)
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.target import MIB, Regime
 from relokit.runtime.kexec.job import DEFAULT_CMDLINE, MAX_BOOT, MAX_TIMEOUT

@@ -16,24 +16,26 @@ from relokit.cli.lists import States, several, workers_of, workers_options
 from relokit.cli.once import Command
 from relokit.cli.options import (
     INPUT_FILE,
-    baseline_options,
     cache_option,
     json_option,
-    judging_given,
     layout_of,
     layout_options,
     plain_option,
-    report_option,
-    results_options,
     some_job_options,
-    sources_given,
     strict_option,
     templates_option,
-    timings_option,
-    wanted_results,
 )
 from relokit.cli.parameters import Seconds
 from relokit.cli.report_story import perhaps_reported
+from relokit.cli.result_options import (
+    baseline_options,
+    judging_given,
+    report_option,
+    results_options,
+    sources_given,
+    timings_option,
+    wanted_results,
+)
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import NARROW, PAGE_SIZES, VA_BITS, WIDE, Regime, Target

@@ -20,14 +20,16 @@ from relokit.cli.options import (
     json_option,
     layout_of,
     layout_options,
-    report_option,
-    results_options,
     some_job_options,
-    sources_given,
     templates_option,
-    wanted_results,
 )
 from relokit.cli.report_story import perhaps_reported
+from relokit.cli.result_options import (
+    report_option,
+    results_options,
+    sources_given,
+    wanted_results,
+)
 from relokit.cli.terminal.output import emit, emit_json, plain
 from relokit.codegen.series import COMPLETE
 from relokit.codegen.target import NARROW, PAGE_SIZES, VA_BITS, WIDE, Regime, Target

@@ -14,25 +14,27 @@ from relokit.cli.idle import refuse_idle
 from relokit.cli.once import Command
 from relokit.cli.options import (
     INPUT_FILE,
-    baseline_options,
     cache_option,
     job_options,
     json_option,
-    judging_given,
     make_job,
     make_target,
     plain_option,
     profile_option,
-    report_option,
-    results_options,
-    sources_given,
     strict_option,
     target_options,
     trace_options,
     verbose_option,
-    wanted_results,
 )
 from relokit.cli.parameters import CountParam, Seconds
+from relokit.cli.result_options import (
+    baseline_options,
+    judging_given,
+    report_option,
+    results_options,
+    sources_given,
+    wanted_results,
+)
 from relokit.cli.terminal.output import emit_json
 from relokit.runtime.kexec.job import (
     BOARD_SPEED,
