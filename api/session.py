@@ -247,6 +247,7 @@ class Session:
         seconds: float,
         progress: Progress | None = None,
         watcher: BootWatcher | None = None,
+        listening: Callable[[int], None] | None = None,
     ) -> A:
         """Have the next idle room carry out ``request``, which the guest has ``seconds`` for.
 
@@ -261,7 +262,8 @@ class Session:
             started, kept = self._kept.pop(room, (0, None))
             kept = kept if started == room.started else None
             packed, files = pack_with_files(Asked(request, progress is not None), kept)
-            report = _reporting(progress, watcher) if progress or watcher else None
+            told = progress or watcher or listening
+            report = _reporting(progress, watcher, listening) if told else None
             answered = room.call(
                 packed,
                 timeout=seconds + GRACE,
@@ -301,7 +303,11 @@ def seconds_of(job: Job) -> float:
     return 2 * job.timeout + job.boot if job.boot else job.timeout
 
 
-def _reporting(progress: Progress | None, watcher: BootWatcher | None) -> Callable[[bytes], None]:
+def _reporting(
+    progress: Progress | None,
+    watcher: BootWatcher | None,
+    listening: Callable[[int], None] | None,
+) -> Callable[[bytes], None]:
     def report(text: bytes) -> None:
         news = from_json(RoomNews, text)
         if progress and news.progress:
@@ -310,6 +316,8 @@ def _reporting(progress: Progress | None, watcher: BootWatcher | None) -> Callab
             watcher.handed_over(news.handed_over)
         if watcher and news.printed:
             watcher.printed(news.printed)
+        if listening and news.listening:
+            listening(news.listening)
 
     return report
 

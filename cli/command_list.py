@@ -16,6 +16,7 @@ COMMANDS = {
     "kexec": "Boot a shipped kernel, have it kexec, and judge it doing that.",
     "record": "Drive a QEMU to where its kernel leaves, and keep that as a snapshot.",
     "show": "Show a machine before it leaves its kernel, and after: who owns what.",
+    "debug": "Serve GDB a machine: step it, watch it, go back, up to the new kernel.",
     "judge": "Judge a trace that run has written, again and without running.",
     "export": "Write an ELF: executable, relocatable, or bootable in QEMU.",
     "init": "Write a relokit.toml: this directory's options, thresholds, accepted findings.",

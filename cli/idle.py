@@ -76,7 +76,7 @@ IDLE_OPTIONS = (
         "a snapshot is a machine already: leave {flag} out",
     ),
     IdleOption(
-        ("show",),
+        ("show", "debug"),
         lambda given: given["snapshot"] is not None,
         (
             *(name for name in MACHINE if name != "kernel"),

@@ -96,6 +96,10 @@ ALLOWED = {
         "runtime.engine.observing, runtime.kexec, runtime.judge.rules, runtime.evidence, "
         "runtime.run"
     ),
+    "runtime.debug": (
+        "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
+        "runtime.kexec, runtime.run, runtime.show"
+    ),
     "runtime.snapshot": "codegen.base, linker, linker.kernel",
     "runtime.capture": "codegen, codegen.base, linker.kernel, runtime.snapshot",
     "runtime.live": (
@@ -114,8 +118,8 @@ ALLOWED = {
     ),
     "runtime.room": (
         "codegen.*, linker.*, runtime.timing, runtime.kexec, runtime.judge, runtime.run, "
-        "runtime.show, runtime.snapshot, runtime.live, runtime.state, runtime.behaviour, "
-        "runtime.mutation"
+        "runtime.show, runtime.debug, runtime.snapshot, runtime.live, runtime.state, "
+        "runtime.behaviour, runtime.mutation"
     ),
     "": "codegen.*, linker.*, diffing.*, runtime.*",
     "timing": (

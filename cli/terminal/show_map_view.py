@@ -15,8 +15,8 @@ from relokit.runtime.show.tables_shown import (
     MappedRange,
     TablesOfRange,
     TablesShown,
-    WalkShown,
 )
+from relokit.runtime.show.walk_text import rights, walk_lines
 
 _APART = "destination"
 
@@ -103,7 +103,7 @@ def tables_lines(found: TablesShown) -> Iterator[str]:
         yield from _range(tables)
     for walk in found.walks or ():
         yield ""
-        yield from _walk(walk)
+        yield from walk_lines(walk, WIDTH)
 
 
 def _range(one: TablesOfRange) -> Iterator[str]:
@@ -135,27 +135,3 @@ def _mapped(one: MappedRange) -> Sequence[str]:
     may = rights(writable=one.writable, executable=one.executable)
     owner = one.owner or ""
     return f"    {one.va:#x}", f"to {one.pa:#x}", size(one.bytes), f"L{one.level}  {may}  {owner}"
-
-
-def rights(*, writable: bool, executable: bool) -> str:
-    """What the privileged level may do, as ``rwx``."""
-    return "r" + ("w" if writable else "-") + ("x" if executable else "-")
-
-
-def _walk(walk: WalkShown) -> Iterator[str]:
-    by = f"by {walk.register}" if walk.register else "with the MMU off"
-    yield f"{walk.va:#x} {by} ({walk.regime})"
-    for step in walk.steps:
-        owner = f"  {step.owner}" if step.owner else ""
-        yield (
-            f"  L{step.level} {step.table:#x}[{step.index}] at {step.entry:#x}: "
-            f"{step.descriptor:#x}{owner}"
-        )
-        yield from textwrap.wrap(
-            ", ".join(step.words), WIDTH, initial_indent="     ", subsequent_indent="     "
-        )
-    if walk.pa is None:
-        yield f"  {walk.fault}"
-    else:
-        may = rights(writable=walk.writable, executable=walk.executable)
-        yield f"  PA {walk.pa:#x}, {may}" + (f": {walk.owner}" if walk.owner else "")

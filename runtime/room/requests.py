@@ -39,6 +39,7 @@ class RoomNews:
     progress: tuple[str, int, int] | None = None
     handed_over: Outcome | None = None
     printed: str | None = None
+    listening: int | None = None
 
 
 class RoomVoice:
@@ -58,6 +59,10 @@ class RoomVoice:
     def printed(self, text: str) -> None:
         """See BootWatcher."""
         self._say(RoomNews(printed=text))
+
+    def listening(self, port: int) -> None:
+        """A debugger may connect to ``port``."""
+        self._say(RoomNews(listening=port))
 
 
 class Request(Protocol[A_co]):

@@ -90,6 +90,11 @@ def tables_shown(machine: Machine, question: Question, job: Job) -> TablesShown:
     return TablesShown(machine.target.name, question.moment, cpu.el, registers, walks=walks)
 
 
+def walks_of(machine: Machine, cpu: Cpu, va: int) -> tuple[WalkShown, ...]:
+    """How ``va`` translates in each regime of ``cpu`` as it is, the current one first."""
+    return tuple(_walk(machine, level, va) for level in _levels(machine, cpu))
+
+
 def symbol_va(machine: Machine, name: str) -> int:
     """VA of a symbol of the kernel that is left; raises MachineError if it has none."""
     image = machine.old.image

@@ -45,6 +45,7 @@ BASES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("tables",),
         ("trace",),
     ),
+    "debug": (("--snapshot", "x"),),
     "kexec": (
         ("--kernel", "x", "--json"),
         ("--kernel", "x", "--format", "ktap"),

@@ -1,0 +1,86 @@
+"""``relokit debug``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relokit.cli.idle import refuse_idle
+from relokit.cli.once import Command
+from relokit.cli.options import (
+    INPUT_FILE,
+    cache_option,
+    job_options,
+    make_job,
+    make_target,
+    target_options,
+)
+from relokit.cli.parameters import CountParam, Seconds
+from relokit.cli.terminal.output import emit, plain
+from relokit.runtime.kexec.job import DEFAULT_TIMEOUT, MAX_TIMEOUT, Job
+
+_EPILOG = """\b
+relokit debug                                        our own demo kernel
+relokit debug --kernel vmlinuz --el vhe --page-size 64k
+relokit debug --snapshot DIR                         a machine that was recorded
+"""
+
+
+@click.command(
+    "debug",
+    cls=Command,
+    help="Serve GDB a machine about to leave its kernel, on this host: it steps, halts at "
+    "breakpoints and watchpoints, and goes back. The way ends as the new kernel is entered. Prints "
+    "what to start GDB with; 'monitor help' there says what else there is.",
+    epilog=_EPILOG,
+)
+@click.option(
+    "--port",
+    type=CountParam(0, (1 << 16) - 1),
+    default=0,
+    help="TCP port of 127.0.0.1 to wait on for one GDB. [default: any that is free]",
+)
+@click.option(
+    "--snapshot",
+    type=INPUT_FILE,
+    metavar="DIR",
+    help="Debug the machine in a snapshot ('relokit record') in place of one of ours; --kernel is "
+    "then the one that ran, if it is not in there.",
+)
+@job_options
+@target_options
+@click.option(
+    "--timeout",
+    type=Seconds(MAX_TIMEOUT),
+    default=DEFAULT_TIMEOUT,
+    help="Halt what GDB has asked for if it takes this host so many seconds. "
+    f"[default: {DEFAULT_TIMEOUT:g}]",
+)
+@cache_option
+def command(port: int, snapshot: Path | None, timeout: float, **options: Any) -> int:
+    """Arguments in, one call of the facade; the result is the exit code."""
+    refuse_idle()
+    from relokit.cli.terminal.view import Bars
+    from relokit.linker.kernel.opened import Files
+    from relokit.machines.debugging import debug
+
+    files = Files()
+
+    def listening(at: int) -> None:
+        emit(f"gdb-multiarch -ex 'target remote :{at}'")
+
+    with Bars() as bars:
+        if snapshot is None:
+            target = make_target(options, files)
+            job = make_job(options, timeout=timeout)
+            done = debug(listening, target, job, port=port, files=files, progress=bars.progress)
+        else:
+            job = Job(kernel=options["kernel"], timeout=timeout)
+            done = debug(
+                listening, job=job, port=port, snapshot=snapshot, files=files,
+                progress=bars.progress,
+            )  # fmt: skip
+    emit(plain(f"{done.ended}; {done.instructions:,} instructions were carried out"))
+    return 0

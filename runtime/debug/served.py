@@ -1,0 +1,40 @@
+"""A Machine, as a debugger is served it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from relokit.codegen.target import Regime
+from relokit.runtime.debug.debuggee import Debuggee, Ready
+from relokit.runtime.debug.description import registers
+from relokit.runtime.debug.gdb_line import serve
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.run.prepare import open_cpu
+from relokit.runtime.show.at_moment import most_instructions
+
+
+def ready(machine: Machine, job: Job) -> Ready:
+    """``machine`` before its first step."""
+    cpu = open_cpu(machine)
+    cpu.set_pc(machine.state.pc)
+    return Ready(machine, cpu, machine.jump, machine.stages[-1].pc, most_instructions(machine, job))
+
+
+def serve_machine(
+    build: Callable[[], Machine], job: Job, port: int, listening: Callable[[int], None]
+) -> tuple[int, str]:
+    """See :func:`serve`; ``build`` makes the same machine each time it is asked."""
+    first = build()
+    regime = first.target.regime
+    all_of_them = registers(has_el2=regime is not Regime.EL1, has_vhe=regime is Regime.VHE)
+    made = [ready(first, job)]
+
+    def again() -> Ready:
+        return made.pop() if made else ready(build(), job)
+
+    return serve(
+        lambda halts: Debuggee(again, all_of_them, seconds=job.timeout, interrupted=halts),
+        port,
+        listening,
+    )

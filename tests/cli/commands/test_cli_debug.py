@@ -1,0 +1,100 @@
+"""``relokit debug``, by GDB."""
+
+from __future__ import annotations
+
+import signal
+import socket
+
+import pytest
+
+from relokit.runtime.debug.packets import framed
+from support.debuggees import SECONDS, debuggee, gdb, served
+
+
+def said(printed: str, command: str) -> str:
+    """What GDB has printed for ``command``."""
+    return printed.partition(f">>> {command}\n")[2].partition(">>> ")[0]
+
+
+def test_gdb_steps_halts_goes_back_and_comes_to_the_kernel() -> None:
+    with debuggee() as one:
+        one.go_to_jump()
+        jump, number = one.cpu.pc, one.number
+        x0 = one.cpu.x(0)
+    with served() as (process, port):
+        printed = gdb(
+            port,
+            "info registers CurrentEL",
+            "stepi",
+            f"hbreak *{jump:#x}",
+            "continue",
+            "p/x $x0",
+            "monitor where",
+            f"monitor walk {jump:#x}",
+            f"x/1xw {jump:#x}",
+            "reverse-stepi",
+            "monitor goto 3",
+            "stepi 5",
+            "continue",
+            "delete",
+            "p $SCTLR_EL1 & 1",
+            "set var $x9 = 77",
+            "p $x9",
+            "continue",
+            "reverse-continue",
+        )
+        assert process.wait(SECONDS) == 0
+        assert process.stdout is not None
+        assert b"left by the debugger" in process.stdout.read()
+    assert "0x4 " in said(printed, "info registers CurrentEL")
+    assert f"{jump:#018x}" in said(printed, "continue")
+    assert f"{x0:#x}" in said(printed, "p/x $x0")
+    assert f"{number} instructions" in said(printed, "monitor where")
+    assert "arm64_relocate_new_kernel+0x0" in said(printed, "monitor where")
+    assert f"PA {jump:#x}, r-x: control code page" in said(printed, f"monitor walk {jump:#x}")
+    assert "= 1\n" in said(printed, "p $SCTLR_EL1 & 1")
+    assert "= 77\n" in said(printed, "p $x9")
+    assert "the new kernel is entered" in printed
+    assert "No more reverse-execution history" in said(printed, "reverse-continue")
+
+
+def test_gdb_watches_memory_and_is_told_of_the_exit() -> None:
+    with debuggee() as one:
+        page = one.guest.inputs.segments[0].segment.mem
+        va = page + one.guest.old.linear_offset
+    with served("--el", "vhe") as (process, port):
+        printed = gdb(
+            port,
+            f"watch *(long *){va:#x}",
+            "continue",
+            "delete",
+            "monitor where",
+            "continue",
+            "continue",
+        )
+        assert process.wait(SECONDS) == 0
+    assert "Hardware watchpoint 1" in said(printed, "continue")
+    assert "arm64_relocate_new_kernel+" in said(printed, "monitor where")
+    assert "exited normally" in printed
+
+
+def test_ctrl_c_ends_it_with_and_without_a_debugger() -> None:
+    with served() as (process, port), socket.create_connection(("127.0.0.1", port)) as line:
+        line.sendall(b"\xff" * 5000 + b"$" + b"m" * 40000 + b"#00" + framed(b"?"))
+        answer = b""
+        while b"#" not in answer:
+            answer += line.recv(1000)
+        assert answer.endswith(framed(b"T05thread:1;"))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == 130
+    with served() as (process, _):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == 130
+
+
+def test_a_port_that_is_taken_is_no_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        taking = served("--port", str(port))
+        with pytest.raises(AssertionError, match="cannot be listened on"), taking:
+            pass
