@@ -11,7 +11,7 @@ TREE := build/tree/relokit
 # What the committed campaign of mutants is of (docs/mutants.md).
 STATES ?= 0,9,12,15
 
-.PHONY: run shell docs install-docs test explore check bench bench-page bench-history bench-compare tools format clean mutants sanitize docs/rules.md docs/caches.md docs/time.md docs/kexec.json docs/handovers.json bye-and-nothing fuzz
+.PHONY: run shell docs install-docs test explore check bench bench-page bench-history bench-compare tools format clean mutants sanitize docs/rules.md docs/caches.md docs/time.md docs/kexec.json docs/handovers.json docs/signals.json bye-and-nothing fuzz
 .DELETE_ON_ERROR:
 
 run: $(STAMP)  ## run the main job: relocate the demo kernel (ARGS= passes options on)
@@ -85,6 +85,9 @@ docs/kexec.json: $(STAMP) tools  ## shipped kernels that kexec, in every regime:
 
 docs/handovers.json: $(STAMP) tools  ## QEMU and the emulator from one snapshot, every kernel and regime: half an hour; with its table
 	cd tests && ../$(BIN)/python -m support.hand_overs
+
+docs/signals.json: $(STAMP) tools  ## a thousand signals at random moments, to every command: half an hour; with its table
+	cd tests && ../$(BIN)/python -m support.signalled
 
 bye-and-nothing: $(STAMP) tools  ## the lines of docs/snapshot.md's recipe as typed, with Debian's kexec-tools: a minute or two
 	cd tests && ../$(BIN)/python -m support.bye_and_nothing

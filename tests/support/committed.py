@@ -57,13 +57,17 @@ class Committed:
         text = self._page.read_text()
         assert self._with_table(text, table(self.rows)) == text
 
-    def make(self, rows: Callable[[], list[Row]], table: Callable[[list[Row]], str]) -> list[Row]:
-        """Write document and table of ``rows``; SystemExit if the code changes meanwhile."""
+    def make(
+        self, rows: Callable[[], list[Row]], table: Callable[[list[Row]], str], **facts: object
+    ) -> list[Row]:
+        """Write document and table of ``rows``, with what else there is to say of them; SystemExit
+        if the code changes meanwhile.
+        """
         code = source_digest()
         found = rows()
         if source_digest() != code:
             raise SystemExit("the code has changed meanwhile: nothing is written")
-        document = {"command": self.command, "code": code.hex(), self.rows_name: found}
+        document = {"command": self.command, "code": code.hex(), **facts, self.rows_name: found}
         self.path.write_text(json.dumps(document, indent=1) + "\n")
         self._page.write_text(self._with_table(self._page.read_text(), table(found)))
         return found

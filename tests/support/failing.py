@@ -60,7 +60,7 @@ def failing_at(number: int, cause: int = errno.ENOSPC) -> Iterator[list[str]]:
         return _Stream(stream, half)
 
     real_open = io.open
-    calls = {name: failing(name, getattr(os, name)) for name in CALLS}
+    calls: dict[str, Any] = {name: failing(name, getattr(os, name)) for name in CALLS}
     with patch.multiple(os, **calls), patch("io.open", opened):
         yield made
 

@@ -108,7 +108,7 @@ def test_files_together_in_folders_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_who_is_asked_and_says_no_keeps_all(tmp_path: Path) -> None:
-    asked = []
+    asked: list[Path] = []
 
     def no(paths: Sequence[Path]) -> bool:
         asked.extend(paths)
