@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 EXIT_PASS, EXIT_USAGE = 0, 2
 EXIT_NO_ANSWER = 3
 EXIT_SIGNAL = 128
@@ -15,3 +17,10 @@ EXIT_OF = {
     "nothing": 5,
 }
 """By the status of a document."""
+CLOCKS = {signal.SIGPROF: ("cpu", "CPU time"), signal.SIGALRM: ("time", "time")}
+"""Signals that say that a limit of time is over: its name, and what it is called."""
+
+
+def exit_code_of(number: int) -> int:
+    """What a command ends with that the signal ``number`` has ended."""
+    return EXIT_NO_ANSWER if number in CLOCKS else EXIT_SIGNAL + number

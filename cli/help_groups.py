@@ -23,7 +23,9 @@ GROUPS = {
         "memory", "memory_map", "crashkernel", "kernel_at", "initrd_at", "dtb_at", "cache_line",
         "cpu", "features", "interrupts", "effects",
     ),
-    "How far it goes": ("boot", "expect", "timeout", "max_instructions", "jobs", "cluster", "port"),
+    "How far it goes": (
+        "boot", "expect", "timeout", "max_instructions", "jobs", "cluster", "port", "limit",
+    ),
     "What is judged": ("plain", "strict", "profile", "baseline", "write_baseline", "fail_fast"),
     "What is told": (
         "verbose", "trace", "trace_format", "form", "output", "timings", "as_json", "only_list",

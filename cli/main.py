@@ -15,8 +15,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from relokit.cli.exit_codes import EXIT_NO_ANSWER, EXIT_PASS, EXIT_SIGNAL, EXIT_USAGE
-from relokit.codegen.base.errors import NativeCrashError, RelokitError
+from relokit.cli.exit_codes import CLOCKS, EXIT_NO_ANSWER, EXIT_PASS, EXIT_USAGE, exit_code_of
+from relokit.codegen.base.errors import BudgetError, NativeCrashError, RelokitError
 from relokit.codegen.base.told_to_end import all_is_said, ignore_signals, take_signals, told
 
 GARBAGE_THRESHOLD = 50_000
@@ -35,23 +35,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from relokit.codegen.base.host_file import forget_files
 
             forget_files()
-        code = _answered(arguments, as_json)
+        code = _answered(arguments, as_json, own_process)
         if own_process:
             all_is_said()
     except KeyboardInterrupt as interrupt:
         if sys.stderr is not None and sys.stderr.isatty():
             print(file=sys.stderr)
         number = interrupt.args[0] if interrupt.args else signal.SIGINT
-        code = _report(RelokitError("interrupted"), as_json, EXIT_SIGNAL + int(number))
+        code = _report(_ended_by(number), as_json, exit_code_of(number))
     if own_process:
         ignore_signals()
     return code
 
 
-def _answered(arguments: list[str], as_json: bool) -> int:
+def _answered(arguments: list[str], as_json: bool, own_process: bool) -> int:
     """Carry the command out; whatever comes of it but an interrupt is told, and an exit code."""
     try:
-        return _dispatch(_with_files(arguments))
+        return _dispatch(_with_files(arguments), own_process)
     except RelokitError as error:
         code = EXIT_NO_ANSWER if isinstance(error, NativeCrashError) else EXIT_USAGE
         return _report(error, as_json, code)
@@ -71,7 +71,8 @@ def _answered(arguments: list[str], as_json: bool) -> int:
 
 
 def _take_over_process() -> None:
-    """Leave in order on SIGTERM and SIGHUP too; print what the terminal has no character for.
+    """Leave in order on SIGTERM and SIGHUP too, and when a limit of time is over; print what the
+    terminal has no character for.
 
     Garbage is looked for less often: what starting up makes stays. And not once more when the
     interpreter ends: what is left goes with the process.
@@ -104,14 +105,20 @@ def _with_files(arguments: list[str]) -> list[str]:
     ]
 
 
-def _dispatch(arguments: list[str]) -> int:
-    """Run click's group; raises RelokitError for what click has to say."""
+def _dispatch(arguments: list[str], own_process: bool) -> int:
+    """Run click's group, on one budget; raises RelokitError for what click has to say."""
     import click
 
     from relokit.cli.command_list import COMMANDS, Interrupted, relokit
+    from relokit.cli.limit_option import start_clocks
+    from relokit.codegen.base.budget import budgeted, set_limits
 
+    set_limits({})
+    if own_process:
+        start_clocks()
     try:
-        code = relokit.main(args=arguments, prog_name="relokit", standalone_mode=False)
+        with budgeted(anew=True):
+            code = relokit.main(args=arguments, prog_name="relokit", standalone_mode=False)
     except RelokitError:
         # A file that is written to meanwhile may seem to be anything.
         from relokit.codegen.base.host_file import check_unchanged
@@ -137,6 +144,17 @@ def _dispatch(arguments: list[str]) -> int:
         message = error.format_message().rstrip(".")
         raise RelokitError(message, hint=f"see '{shown} --help'") from None
     return code if isinstance(code, int) else EXIT_PASS
+
+
+def _ended_by(number: int) -> RelokitError:
+    """Why it ends: a person's signal, or one of our clocks."""
+    if number not in CLOCKS:
+        return RelokitError("interrupted")
+    from relokit.codegen.base.budget import limits, told
+
+    name, what = CLOCKS[signal.Signals(number)]
+    over = told(name, limits()[name])
+    return BudgetError(f"more than {over} of {what}", hint=f"--limit {name}=... allows more")
 
 
 def _not_imported(error: ImportError) -> RelokitError:

@@ -51,6 +51,13 @@ class Command(click.Command):
         self._check_outputs(ctx)
         return rest
 
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """As click's, and ``--limit``."""
+        from relokit.cli.limit_option import LIMIT
+
+        *others, last = super().get_params(ctx)
+        return [*others, LIMIT, last]
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """As click's, in groups where there are many; see :mod:`relokit.cli.help_groups`."""
         from relokit.cli.help_groups import grouped_options

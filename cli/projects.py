@@ -38,7 +38,7 @@ def take_defaults(ctx: click.Context, path: Path) -> None:
     name = ctx.command.name or ""
     options = {
         one.opts[-1].lstrip("-"): one
-        for one in ctx.command.params
+        for one in ctx.command.get_params(ctx)
         if isinstance(one, click.Option) and one.name not in _TOLD
     }
     defaults: dict[str, Any] = {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from relokit.cli.exit_codes import EXIT_OF, EXIT_SIGNAL
+from relokit.cli.exit_codes import EXIT_OF, exit_code_of
 from relokit.cli.idle import refuse_idle, refuse_idle_in_all
 from relokit.cli.lists import States, several, workers_of, workers_options
 from relokit.cli.once import Command
@@ -268,5 +268,5 @@ def _run(
     if story is not None:
         story.tell_matrix(kept, tally, None if ended_by is None else ended_by.name)
     if ended_by is not None:
-        return EXIT_SIGNAL + ended_by
+        return exit_code_of(ended_by)
     return EXIT_OF[tally.status]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relokit.cli.exit_codes import EXIT_OF, EXIT_SIGNAL
+from relokit.cli.exit_codes import EXIT_OF, exit_code_of
 from relokit.cli.idle import refuse_idle
 from relokit.cli.lists import States, several, workers_of, workers_options
 from relokit.cli.once import Command
@@ -142,7 +142,7 @@ def command(
 
         name = None if ended_by is None else ended_by.name
         wanted.put(mutation_results(wanted.command, campaign, sources, ended_by=name))
-    return EXIT_OF[found.status] if ended_by is None else EXIT_SIGNAL + ended_by
+    return EXIT_OF[found.status] if ended_by is None else exit_code_of(ended_by)
 
 
 def _targets(

@@ -28,6 +28,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import NoReturn
 
+from relokit.codegen.base.budget import limits
 from relokit.codegen.base.errors import FormatError, NativeCrashError, RelokitError
 from relokit.codegen.base.serving import (
     ERROR,
@@ -52,7 +53,7 @@ tables of which little is touched: in pages of 2 MiB each touch clears that much
 """
 _BOOT = (
     "import sys; sys.path[:] = {path!r}\n"
-    "from relokit.codegen.base import serving; serving.main({module!r})"
+    "from relokit.codegen.base import serving; serving.main({module!r}, {limits!r})"
 )
 
 
@@ -157,7 +158,7 @@ class Child:
         self._requests, theirs = socket.socketpair()
         self._process = process = subprocess.Popen(
             # -P: never import from the directory the user happens to be in.
-            [sys.executable, "-P", "-c", _BOOT.format(path=sys.path, module=self.module)],
+            [sys.executable, "-P", "-c", self._program()],
             stdin=theirs.fileno(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -175,6 +176,9 @@ class Child:
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
         return process
+
+    def _program(self) -> str:
+        return _BOOT.format(path=sys.path, module=self.module, limits=dict(limits()))
 
     def _exchange(
         self,

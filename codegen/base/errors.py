@@ -73,6 +73,10 @@ class MachineError(RelokitError):
     """A guest that cannot be built: memory too small, segments that overlap."""
 
 
+class BudgetError(RelokitError):
+    """More work or memory than a command may take; ``--limit`` allows more."""
+
+
 class NativeCrashError(RelokitError):
     """A native library (Keystone, Unicorn, libfdt) ended or hung its child process."""
 

@@ -15,10 +15,12 @@ import signal
 import socket
 import struct
 import threading
+from collections.abc import Mapping
 from types import ModuleType
 from typing import NoReturn
 
 from relokit.codegen.base import errors
+from relokit.codegen.base.budget import budgeted, set_limits
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.host_file import reading
 from relokit.codegen.base.nouns import dataclass
@@ -50,8 +52,9 @@ class SentError:
     hint: str | None = None
 
 
-def main(module: str) -> NoReturn:
-    """Serve ``module`` until the parent closes our input."""
+def main(module: str, limits: Mapping[str, int]) -> NoReturn:
+    """Serve ``module`` until the parent closes our input; each request has a budget of its own."""
+    set_limits(limits)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _no_core_file()
     # The library may print to 1 or read from 0: keep the protocol on descriptors of its own.
@@ -76,7 +79,7 @@ def main(module: str) -> NoReturn:
                 assert failure is not None
                 raise failure
             given = (descriptors,) if descriptors else ()
-            with reading():
+            with reading(), budgeted(anew=True):
                 body = handler.serve(
                     request, lambda message: _send(answers, PROGRESS, message), *given
                 )

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_LEAVING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-_HANDLED = (*_LEAVING, signal.SIGALRM)
+_LEAVING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPROF, signal.SIGALRM
+"""A person's or another program's; and those of the clocks that a command has for itself."""
 _WAITING = 0.01
 """Seconds until it is looked again whether one that waits can be told of."""
 _FINALIZERS = {"__del__", "_remove"}
@@ -27,6 +27,15 @@ def take_signals() -> None:
             signal.signal(number, _interrupt)
 
 
+def start_clock(timer: int, seconds: int) -> None:
+    """Have ``timer`` (signal.ITIMER_*) send its signal in so many ``seconds`` and not before; one
+    that has it already, for a signal that waits, keeps it.
+    """
+    left, _ = signal.setitimer(timer, seconds)
+    if 0 < left <= _WAITING:
+        signal.setitimer(timer, left)
+
+
 def all_is_said() -> None:
     """A signal would change nothing any more, and has nobody to meet it."""
     _told.append(0)
@@ -39,7 +48,7 @@ def told() -> tuple[int, ...]:
 
 def ignore_signals() -> None:
     """For a process on its way out: the interpreter puts back what handlers replaced, not this."""
-    for number in _HANDLED:
+    for number in _LEAVING:
         signal.signal(number, signal.SIG_IGN)
 
 
@@ -53,7 +62,7 @@ def uninterrupted() -> Iterator[None]:
     def wait(number: int, frame: FrameType | None) -> None:
         waiting.append((number, frame))
 
-    handlers = {one: signal.getsignal(one) for one in _HANDLED}
+    handlers = {one: signal.getsignal(one) for one in _LEAVING}
     held = [one for one, handler in handlers.items() if callable(handler)]
     try:
         for one in held:

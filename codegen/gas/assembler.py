@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from relokit.codegen.base.errors import AssemblyError
+from relokit.codegen.base.budget import STEPS, budgeted, limits, spend
+from relokit.codegen.base.errors import AssemblyError, BudgetError
 from relokit.codegen.gas.directives import directive, move_to
 from relokit.codegen.gas.emit import Encode, finish, located
 from relokit.codegen.gas.expansion import LANGUAGE, Expansion
@@ -23,10 +24,13 @@ from relokit.codegen.source import Origin, Unit
 
 TEXT_LIMIT = 16 << 20
 """Characters in one unit."""
-STATEMENT_LIMIT = 1_000_000
-"""Statements in one unit."""
+STATEMENT_BYTES = 400
+"""Of memory, for what is kept of a statement until the unit is complete."""
+GRANT = 256
+"""Statements that are asked of the budget at a time."""
 
 
+@budgeted()
 def assemble(unit: Unit, encode: Encode) -> Object:
     """Assemble ``unit``; ``encode`` turns a list of instructions into 4 bytes each, or a message.
 
@@ -41,12 +45,13 @@ def assemble(unit: Unit, encode: Encode) -> Object:
         text = without_block_comments(unit.text)
     except AssemblyError as error:
         raise AssemblyError(error.message, where=unit.name) from None
+    spend(2 * len(text), "assembly text", unit.name)
     state = UnitState()
     lines = _lines(unit, text)
     expansion = Expansion(state) if LANGUAGE.search(text) else None
     if expansion is not None:
         lines = expansion.statements(lines)
-    count = 0
+    count = granted = 0
     for line, origin in lines:
         source = None
         try:
@@ -58,8 +63,8 @@ def assemble(unit: Unit, encode: Encode) -> Object:
             if expansion is not None:
                 error.message += expansion.context
             raise located(error, source or _source(origin.file, origin.line, line)) from None
-        if count > STATEMENT_LIMIT:
-            raise AssemblyError(f"more than {STATEMENT_LIMIT} statements", where=unit.name)
+        if count > granted:
+            granted = count + _grant(count, unit.name)
     try:
         for symbol in state.undefined_locals():
             raise AssemblyError(f"no label `{symbol.name[:-1]}:' for `{symbol.name}'")
@@ -72,6 +77,18 @@ def assemble(unit: Unit, encode: Encode) -> Object:
         raise AssemblyError(
             error.message, where=unit.name, text=error.text, hint=error.hint
         ) from None
+
+
+def _grant(count: int, where: str) -> int:
+    """How many statements may come behind ``count`` of them, until this is asked again."""
+    most = limits()[STEPS]
+    if count > most:
+        raise BudgetError(
+            f"more than {most:,} statements", where=where, hint="--limit steps=... allows it"
+        )
+    more = min(GRANT, most - count)
+    spend((more + 1) * STATEMENT_BYTES, "assembly statements", where)
+    return more
 
 
 def _lines(unit: Unit, text: str) -> Iterator[tuple[str, Origin]]:

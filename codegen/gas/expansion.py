@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from relokit.codegen.base.bits import signed
-from relokit.codegen.base.errors import AssemblyError
+from relokit.codegen.base.budget import STEPS, limits
+from relokit.codegen.base.errors import AssemblyError, BudgetError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.gas.instructions.arithmetic import parse
 from relokit.codegen.gas.instructions.operands import register
@@ -31,8 +32,8 @@ MAX_DEPTH = 100
 MAX_MACROS = 10_000
 MAX_CHARACTERS = 16 << 20
 """Characters that expansion may make."""
-MAX_STATEMENTS = 250_000
-"""Statements of a unit that has macros, those that a condition leaves out among them."""
+STEPS_A_STATEMENT = 4
+"""Of the budget, for each of a unit that has macros, those that a condition leaves out, too."""
 
 LANGUAGE = re.compile(
     r"\.(?:macro|rept|irpc?|if|req|purgem|error|warning|endm|endr|else|exitm)", re.IGNORECASE
@@ -82,7 +83,7 @@ class Expansion:
         self._aliases: dict[str, str] = {}
         self._conditions: list[_Condition] = []
         self._frames: list[_Frame] = []
-        self._count = 0
+        self._count, self._most = 0, limits()[STEPS] // STEPS_A_STATEMENT
         self._calls = 0
         self._characters = 0
 
@@ -110,6 +111,9 @@ class Expansion:
                 text=error.text or text,
                 hint=error.hint,
             ) from None
+        except BudgetError as error:
+            error.where = error.where or (f"{origin.file}:{origin.line}" if origin else None)
+            raise
 
     @property
     def context(self) -> str:
@@ -129,8 +133,11 @@ class Expansion:
     def _charge(self, text: str) -> None:
         self._count += 1
         self._characters += len(text)
-        if self._count > MAX_STATEMENTS:
-            raise AssemblyError(f"more than {MAX_STATEMENTS} statements")
+        if self._count > self._most:
+            raise BudgetError(
+                f"macros make more than {self._most:,} statements",
+                hint="--limit steps=... allows it, four for each",
+            )
         if len(text) > LINE_LIMIT or self._characters > MAX_CHARACTERS:
             raise AssemblyError(
                 f"macros make more text than {LINE_LIMIT} characters a statement, or "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.instructions.arithmetic import (
     AsmBinary,
@@ -29,8 +30,8 @@ from relokit.codegen.object import SectionFlag, SectionType, SourceLine
 
 SECTION_LIMIT = 64 << 20
 """Bytes in one section."""
-UNIT_LIMIT = 128 << 20
-"""Bytes in all sections of a unit, NOBITS aside."""
+GRANT = 1 << 16
+"""Bytes of sections that are asked of the budget at a time."""
 SYMBOL_COUNT = 200_000
 """Symbols in one unit."""
 ALIGN_LIMIT = 1 << 30
@@ -45,7 +46,7 @@ class UnitState(UnitSections):
     def __init__(self) -> None:
         super().__init__()
         self.source = SourceLine("", 0, "")
-        self.stored = 0
+        self.stored = self._granted = 0
         self.frame_open = False
         self.dwarf5 = False
         self._backward: dict[int, Sym] = {}
@@ -183,8 +184,14 @@ class UnitState(UnitSections):
         section.size += count
         if section.type is not SectionType.NOBITS:
             self.stored += count
-            if self.stored > UNIT_LIMIT:
-                raise AssemblyError(f"more than {UNIT_LIMIT >> 20} MiB in one unit")
+            if self.stored > self._granted:
+                self._grant(self.stored - self._granted)
+
+    def _grant(self, wanted: int) -> None:
+        """Have at least so many bytes more of the budget."""
+        wanted = -(-wanted // GRANT) * GRANT
+        spend(wanted, "assembled sections", str(self.source))
+        self._granted += wanted
 
     def mark(self) -> None:
         """What comes next in this section is from the current source line."""
@@ -193,15 +200,15 @@ class UnitState(UnitSections):
         if not lines or lines[-1][1] is not self.source:
             lines.append((section.size, self.source))
 
-    def emit(self, data: bytes, *, padding: bool = False) -> None:
-        """Append data bytes; ``padding`` is neither code nor data."""
+    def emit(self, data: bytes, count: int = 1, *, padding: bool = False) -> None:
+        """Append data bytes ``count`` times; ``padding`` is neither code nor data."""
         section = self.current
         self.mark()
         if not padding:
             section.map(False)
-        self.grow(len(data))
+        self.grow(len(data) * count)
         if section.type is not SectionType.NOBITS:
-            section.data += data
+            section.data += data if count == 1 else data * count
         elif any(data):
             raise AssemblyError(f"section {section.name} is NOBITS: it holds zeros only")
 
@@ -212,7 +219,7 @@ class UnitState(UnitSections):
             self.mark()
             self.grow(size)
         else:
-            self.emit(pattern * count, padding=padding)
+            self.emit(pattern, count, padding=padding)
 
     def datum(self, expr: Expr, size: int) -> None:
         """Append ``size`` bytes that hold ``expr``."""

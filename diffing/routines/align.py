@@ -24,14 +24,14 @@ MAX_DEPTH = 32
 
 
 @dataclass(slots=True)
-class Budget:
+class CellBudget:
     """What the routines of one diff may cost together; hostile ones could ask for hours."""
 
     cells: int = MAX_CELLS
 
 
 def align(
-    left: Sequence[object], right: Sequence[object], score: Score, budget: Budget
+    left: Sequence[object], right: Sequence[object], score: Score, budget: CellBudget
 ) -> list[Pair]:
     """Pairs of indices, ascending on both sides. Equal elements must score highest.
 

@@ -19,7 +19,7 @@ from relokit.diffing.instructions.normalise import (
 )
 from relokit.diffing.progress import COMPARING, Progress, untold
 from relokit.diffing.read.routine import DiffError, Routine, Side
-from relokit.diffing.routines.align import Budget
+from relokit.diffing.routines.align import CellBudget
 from relokit.diffing.routines.classify import ChangeKind, kind_of
 from relokit.diffing.routines.data_changes import DataFollower
 from relokit.diffing.routines.model import Action, Change, Diff, DiffRow, RoutineDiff
@@ -53,7 +53,7 @@ def compare(
     wanted = frozenset(choices(ChangeKind, kinds, "kind of difference"))
     ignored_kinds = frozenset(choices(Ignorable, ignore, "kind of difference to ignore"))
     offsets = Ignorable.OFFSETS not in ignored_kinds
-    budget = Budget()
+    budget = CellBudget()
     fields = left.layout is not None and right.layout is not None and Aspect.FIELDS not in aspects
     couples, ignored = _couples(left, right)
     readings = [
@@ -201,7 +201,7 @@ def _compare(
     left: _Reading | None,
     right: _Reading | None,
     kept: frozenset[Aspect],
-    budget: Budget,
+    budget: CellBudget,
     ignore: frozenset[Ignorable] = frozenset(),
 ) -> RoutineDiff:
     if left is None or right is None:

@@ -12,7 +12,7 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.diffing.instructions.decode import Instruction
 from relokit.diffing.instructions.live_ranges import Ranges, live_ranges
 from relokit.diffing.instructions.normalise import Key, Register
-from relokit.diffing.routines.align import Budget, Pair, align
+from relokit.diffing.routines.align import CellBudget, Pair, align
 
 ROUNDS = 3
 """Alignments of one routine, each with the renaming that the one before it shows."""
@@ -50,7 +50,7 @@ class Pairer:
         code: Sequence[Instruction],
         left: Sequence[Key],
         right: Sequence[Key],
-        budget: Budget,
+        budget: CellBudget,
     ) -> None:
         self._code, self._left, self._right = code, left, right
         self._budget = budget
@@ -155,7 +155,7 @@ Item = tuple[str, tuple[Register, ...]]
 """What is aligned: a shape and its registers."""
 
 
-def _aligned(left: Sequence[Item], right: Sequence[Item], budget: Budget) -> list[Pair]:
+def _aligned(left: Sequence[Item], right: Sequence[Item], budget: CellBudget) -> list[Pair]:
     """Pairs of the items that correspond best. Everything is compared as numbers."""
     items: dict[Item, int] = {}
     shapes: dict[str, int] = {}

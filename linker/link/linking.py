@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from relokit.codegen.base.budget import budgeted, spend
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.object import (
     UNDEFINED,
@@ -50,6 +51,7 @@ _ALWAYS = (
 )
 
 
+@budgeted()
 def link(objects: Sequence[Object], script: Unit, *, name: str) -> Image:
     """Link ``objects`` by ``script`` into an Image called ``name``; raises LinkError."""
     return _Link(objects, script, name).run()
@@ -104,6 +106,7 @@ class _Link:
         self.symbols = Symbols(self.definitions, layout, numbers)
         filled = [outputs[index] for index in kept]
         _refuse_overlaps(self.source, filled)
+        self._ask_for(filled)
         sections = [self._compose(output) for output in filled]
         if self.undefined:
             self._report_undefined()
@@ -141,6 +144,17 @@ class _Link:
         raise LinkError(
             f"section {section.name} has {problem}", where=self.objects[piece.unit].name
         )
+
+    def _ask_for(self, outputs: Sequence[Output]) -> None:
+        """Count the bytes that all ``outputs`` will have, before any has; raises BudgetError."""
+        stored = [one for one in outputs if one.type is not SectionType.NOBITS]
+        given = [sum(len(piece.section.data) for piece in one.pieces) for one in stored]
+        fill = [one.size - size for one, size in zip(stored, given, strict=True)]
+        for sizes, what in ((given, "linked sections"), (fill, "fill in linked sections")):
+            largest = max(range(len(sizes)), key=sizes.__getitem__, default=None)
+            if largest is not None:
+                statement = stored[largest].statement
+                spend(sum(sizes), what, f"{place(self.source, statement.line)}: {statement.name}")
 
     def _compose(self, output: Output) -> PlacedSection:
         statement = output.statement

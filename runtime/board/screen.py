@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from relokit.codegen.base.budget import CONSOLE, LINES, limits
+
 
 class Screen:
     """What a guest prints: the first of it and the last, however much it is.
 
     The first ``limit`` bytes are kept, if they are no more than ``lines`` lines, and the LAST ones;
-    what is between is counted in ``dropped``. ``found`` is called when ``expected`` is printed.
+    what is between is counted in ``dropped``. By default these are the limits of the budget.
+    ``found`` is called when ``expected`` is printed.
     """
 
-    LIMIT, LINES, LAST = 1 << 20, 1 << 14, 4096
+    LAST = 4096
 
     def __init__(
         self,
         expected: str | None = None,
         found: Callable[[], None] | None = None,
         *,
-        limit: int = LIMIT,
-        lines: int = LINES,
+        limit: int | None = None,
+        lines: int | None = None,
     ) -> None:
-        self._left, self._lines_left = limit, lines
+        self._left = limits()[CONSOLE] if limit is None else limit
+        self._lines_left = limits()[LINES] if lines is None else lines
         self._first, self._last = bytearray(), bytearray()
         self._beyond = self._shown = 0
         self._expected = (expected or "").encode()

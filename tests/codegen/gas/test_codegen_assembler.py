@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relokit.codegen.aarch64_elf import RelocationType as R
-from relokit.codegen.base.errors import AssemblyError
+from relokit.codegen.base import budget
+from relokit.codegen.base.budget import LIMITS
+from relokit.codegen.base.errors import AssemblyError, BudgetError, RelokitError
 from relokit.codegen.gas import assembler, unit
 from relokit.codegen.gas.assembler import assemble
 from relokit.codegen.gas.lexer import StatementKind, parse_line, without_block_comments
@@ -56,8 +58,8 @@ def words(built: Object, section: str = ".text") -> list[int]:
     return [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
 
 
-def failure(text: str) -> AssemblyError:
-    with pytest.raises(AssemblyError) as caught:
+def failure(text: str) -> RelokitError:
+    with pytest.raises((AssemblyError, BudgetError)) as caught:
         build(text)
     return caught.value
 
@@ -219,7 +221,6 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
             ".align 63\n",
             ".align 9999999\n",
             ".data\n" + ".zero 0x2000000\n" * 3,
-            "".join(f'.section .s{n}, "a"\n.zero 0x3000000\n' for n in range(4)),
             '.pushsection .x, "a"\n' * 100,
             "nop ;" * 4000 + "\n",
             ".macro m; m; .endm; m\n",
@@ -235,8 +236,13 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
             failure(text)
         monkeypatch.setattr(unit, "SYMBOL_COUNT", 10)
         failure("".join(f"s{n}:\n" for n in range(11)))
-        monkeypatch.setattr(assembler, "STATEMENT_LIMIT", 10)
-        failure("nop\n" * 11)
+        few = dict.fromkeys(LIMITS, 1 << 30) | {"steps": 10}
+        monkeypatch.setattr(budget, "_limits", few)
+        build("nop\n" * 10)
+        assert failure("nop\n" * 11).message == "more than 10 statements"
+        assert failure(".rept 2\nnop\n.endr\n").message == "macros make more than 2 statements"
+        monkeypatch.setattr(budget, "_limits", few | {"steps": 1 << 20, "memory": 100 << 20})
+        failure("".join(f'.section .s{n}, "a"\n.zero 0x3000000\n' for n in range(3)))
         monkeypatch.setattr(assembler, "TEXT_LIMIT", 10)
         failure("// a long comment\n")
 

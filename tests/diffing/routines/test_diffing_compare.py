@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from relokit.codegen.base.documents import to_data
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.read.routine import MAX_ROUTINE, DiffError, Names, Routine, Side
-from relokit.diffing.routines.align import Budget, align
+from relokit.diffing.routines.align import CellBudget, align
 from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.compare import compare
 from relokit.diffing.routines.model import Action, Diff
@@ -370,11 +370,11 @@ def test_alignment_prefers_the_one_real_match_to_many_weak_ones() -> None:
     def score(i: int, j: int) -> int:
         return 24 if left[i] == right[j] else 5 * (left[i][:3] == right[j][:3])
 
-    assert align(left, right, score, Budget()) == [(2, 0)]
+    assert align(left, right, score, CellBudget()) == [(2, 0)]
 
 
 def test_alignment_without_a_budget_still_ends() -> None:
     left, right = [n % 7 for n in range(4000)], [n % 5 for n in range(4000)]
-    pairs = align(left, right, lambda i, j: 24 * (left[i] == right[j]), Budget(cells=10))
+    pairs = align(left, right, lambda i, j: 24 * (left[i] == right[j]), CellBudget(cells=10))
     assert pairs == sorted(pairs)
     assert all(left[i] == right[j] for i, j in pairs)

@@ -7,6 +7,7 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relokit.codegen.base.budget import LIMITS
 from relokit.runtime.board.screen import Screen
 
 
@@ -25,8 +26,8 @@ def test_lines_are_bounded_too() -> None:
     screen = Screen()
     for _ in range(1 << 17):
         screen.put(ord("\n"))
-    assert screen.text.count("\n") < Screen.LINES + Screen.LAST + 10
-    assert screen.more().count("\n") == Screen.LINES
+    assert screen.text.count("\n") < LIMITS["lines"].default + Screen.LAST + 10
+    assert screen.more().count("\n") == LIMITS["lines"].default
     assert screen.more() == ""
     assert screen.rest().count("\n") < Screen.LAST + 10
 

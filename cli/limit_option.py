@@ -1,0 +1,105 @@
+"""``--limit``, which every command has, and the two clocks that end a command."""
+
+from __future__ import annotations
+
+import re
+import signal
+from typing import Any
+
+import click
+
+from relokit.codegen.base.budget import CPU, LIMITS, TIME, limits, set_limits, told
+from relokit.codegen.base.told_to_end import start_clock
+
+_SUFFIXES = {
+    "bytes": {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40},
+    "seconds": {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400},
+    "": {"": 1, "k": 1000, "m": 1_000_000},
+}
+"""What may stand behind a number, by the limit's unit."""
+MOST = 1 << 48
+"""The largest of any."""
+_AMOUNT = re.compile(r"([0-9]{1,15}) ?([a-z]*)")
+_EXAMPLES = {"bytes": "8G", "seconds": "10min", "": "100000"}
+
+
+class LimitParam(click.ParamType[dict[str, int]]):
+    """``NAME=AMOUNT``, several with commas between."""
+
+    name = "limits"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for part in str(value).split(",", len(LIMITS)):
+            name, equals, amount = (one.strip() for one in part.partition("="))
+            if name not in LIMITS:
+                self.fail(f"{name[:40]!r} is no limit{_meant(name)}")
+            if name in found:
+                self.fail(f"{name} is given twice")
+            found[name] = self._amount(name, amount) if equals else self._amount(name, "")
+        return found
+
+    def _amount(self, name: str, text: str) -> int:
+        unit = LIMITS[name].unit
+        suffixes = _SUFFIXES[unit]
+        match = _AMOUNT.fullmatch(text.lower())
+        suffix = match[2] if match else ""
+        if unit == "bytes":
+            suffix = suffix.removesuffix("b").removesuffix("i")
+        if match is None or suffix not in suffixes:
+            behind = ", ".join(one for one in suffixes if one)
+            self.fail(
+                f"{name}={text[:40]} is no amount; give a number with {behind} behind it or "
+                f"nothing: {name}={_EXAMPLES[unit]}"
+            )
+        amount = int(match[1]) * suffixes[suffix]
+        if not 0 < amount <= MOST:
+            self.fail(f"{name}={text[:40]} is out of range; give 1 to {MOST}")
+        return amount
+
+
+def _meant(name: str) -> str:
+    from difflib import get_close_matches
+
+    alike = get_close_matches(name[:40], LIMITS, n=1)
+    return f": did you mean {alike[0]!r}?" if alike else f"; those are {', '.join(LIMITS)}"
+
+
+def _set(ctx: click.Context, _param: click.Parameter, value: tuple[dict[str, int], ...]) -> None:
+    given: dict[str, int] = {}
+    for one in value:
+        if both := given.keys() & one.keys():
+            raise click.UsageError(f"--limit {min(both)} is given twice: leave one out", ctx)
+        given |= one
+    if given:
+        set_limits(given)
+        if _clocks_run:
+            start_clocks()
+
+
+LIMIT = click.Option(
+    ["--limit"],
+    type=LimitParam(),
+    multiple=True,
+    metavar="NAME=AMOUNT,...",
+    expose_value=False,
+    callback=_set,
+    help="What the command may cost: "
+    + ", ".join(f"{name} ({told(name, one.default)})" for name, one in LIMITS.items())
+    + ".",
+)
+"""Of every command; see docs/limits.md."""
+
+_clocks_run: list[bool] = []
+
+
+def start_clocks() -> None:
+    """Have the kernel send SIGPROF and SIGALRM to this process when its time is over.
+
+    They are met as other signals are (:mod:`relokit.codegen.base.told_to_end`).
+    """
+    _clocks_run[:] = [True]
+    start_clock(signal.ITIMER_PROF, limits()[CPU])
+    start_clock(signal.ITIMER_REAL, limits()[TIME])
