@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.relokit-installed
+# What a person needs who uses it; $(STAMP) has all that its tests need, several times as much.
+USED := $(VENV)/.relokit-used
 ROOMS := api codegen templates linker runtime diffing cli
 SOURCES := $(ROOMS) tests bench docs/site setup.py build_backend.py
 NATIVE := $(wildcard $(ROOMS:=/*.[ch]) $(ROOMS:=/*/*.[ch])) codegen/base/native_sources.py
@@ -11,25 +13,23 @@ TREE := build/tree/relokit
 # What the committed campaign of mutants is of (docs/mutants.md).
 STATES ?= 0,9,12,15
 
-.PHONY: run shell docs install-docs test explore check bench bench-page bench-history bench-compare tools format clean mutants sanitize docs/rules.md docs/caches.md docs/time.md docs/kexec.json docs/handovers.json docs/signals.json bye-and-nothing fuzz
+.PHONY: run shell docs install-docs test explore check bench bench-page bench-history bench-compare tools format clean mutants sanitize dist-check docs/rules.md docs/caches.md docs/time.md docs/kexec.json docs/handovers.json docs/signals.json bye-and-nothing fuzz
 .DELETE_ON_ERROR:
 
-run: $(STAMP)  ## run the main job: relocate the demo kernel (ARGS= passes options on)
+run: $(USED)  ## run the main job: relocate the demo kernel (ARGS= passes options on)
 	$(BIN)/relokit run $(ARGS)
 
-shell: $(STAMP)  ## a shell with relokit on its PATH
+shell: $(USED)  ## a shell with relokit on its PATH
 	PATH="$(abspath $(BIN)):$$PATH" $${SHELL:-/bin/sh}
 
 docs: $(STAMP)  ## the documentation as a site in build/site, its links checked
 	$(BIN)/python -m mkdocs build --strict
 
 PREFIX ?= $(HOME)/.local
-install-docs: $(STAMP)  ## manual pages and shell completion below PREFIX (~/.local)
-	mkdir -p $(PREFIX)/share/man/man1 $(PREFIX)/share/bash-completion/completions \
-		$(PREFIX)/share/zsh/site-functions $(PREFIX)/share/fish/vendor_completions.d
-	$(BIN)/relokit man > $(PREFIX)/share/man/man1/relokit.1
-	for name in $$($(BIN)/python -c 'from relokit.cli.command_list import COMMANDS; print(*COMMANDS)'); do \
-		$(BIN)/relokit man $$name > $(PREFIX)/share/man/man1/relokit-$$name.1 || exit 1; done
+install-docs: $(USED)  ## manual pages and shell completion below PREFIX (~/.local)
+	mkdir -p $(PREFIX)/share/bash-completion/completions $(PREFIX)/share/zsh/site-functions \
+		$(PREFIX)/share/fish/vendor_completions.d
+	$(BIN)/relokit man --copy $(PREFIX)/share/man/man1 --force > /dev/null
 	$(BIN)/relokit completion bash > $(PREFIX)/share/bash-completion/completions/relokit
 	$(BIN)/relokit completion zsh > $(PREFIX)/share/zsh/site-functions/_relokit
 	$(BIN)/relokit completion fish > $(PREFIX)/share/fish/vendor_completions.d/relokit.fish
@@ -74,6 +74,9 @@ mutants: $(STAMP)  ## the committed campaign of mutants: some minutes; survivors
 		> build/mutants.json || test $$? -eq 1
 	$(BIN)/python -m relokit.mutation.mutation_page docs < build/mutants.json
 
+dist-check: $(STAMP)  ## wheel and sdist, installed by every Python here: some ten minutes; writes docs/install.md's table
+	cd tests && ../$(BIN)/python -m support.dists
+
 suites: $(STAMP) tools  ## GNU's and LLVM's own test files compared: a minute or two; writes docs/suites.*
 	cd tests && ../$(BIN)/python -m support.suites
 
@@ -108,10 +111,16 @@ tools:  ## Debian packages and kernels that the tests compare against
 linker/script/grammar.json: linker/script/ldscript.lark linker/script/grammar.py | $(STAMP)
 	$(BIN)/python -m relokit.linker.script.grammar > $@
 
-$(STAMP): setup.cfg pyproject.toml setup.py build_backend.py $(NATIVE)
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[test]'
+INSTALL := $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -qq --disable-pip-version-check -e
+SETUP := setup.cfg pyproject.toml setup.py build_backend.py $(NATIVE)
+
+$(USED): $(SETUP)
+	$(INSTALL) .
 	touch $@
+
+$(STAMP): $(SETUP)
+	$(INSTALL) '.[test]'
+	touch $(USED) $@
 
 # The import tree as an installation lays it out; mypy does not follow the editable mapping.
 $(TREE): $(wildcard api/*)

@@ -6,25 +6,30 @@ platform. Where there is no C compiler, pip is asked for one: Zig's, from the `z
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
+import io
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from setuptools import Extension
 from setuptools.build_meta import (
     build_editable,
-    build_sdist,
     build_wheel,
     get_requires_for_build_sdist,
     prepare_metadata_for_build_editable,
     prepare_metadata_for_build_wheel,
 )
+from setuptools.build_meta import build_sdist as _build_sdist
 from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
 from codegen.base.native_sources import SOURCES, digest
@@ -47,6 +52,8 @@ FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-ffreestanding", "-nostdlib")
 """Freestanding: a compiler alone is enough, without the C library's headers."""
 _TOP = Path(__file__).parent
 _NAMES = ("cc", "gcc", "clang")
+_DAY = os.environ.setdefault("SOURCE_DATE_EPOCH", "315532800")
+"""What stands for the time of every file: the first that a zip file can say (1980)."""
 
 
 def get_requires_for_build_wheel(config_settings: dict[str, Any] | None = None) -> list[str]:
@@ -54,6 +61,27 @@ def get_requires_for_build_wheel(config_settings: dict[str, Any] | None = None) 
 
 
 get_requires_for_build_editable = get_requires_for_build_wheel
+
+
+def build_sdist(sdist_directory: str, config_settings: dict[str, Any] | None = None) -> str:
+    """As setuptools', but the same bytes for the same files, whoever packs them and when."""
+    name = _build_sdist(sdist_directory, config_settings)
+    path = Path(sdist_directory) / name
+    packed = io.BytesIO()
+    with (
+        tarfile.open(path) as old,
+        gzip.GzipFile("", "wb", fileobj=packed, mtime=int(_DAY)) as stream,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as new,
+    ):
+        for member in sorted(old.getmembers(), key=lambda one: one.name):
+            mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            same = member.replace(
+                mtime=int(_DAY), mode=mode, uid=0, gid=0, uname="", gname="", deep=False
+            )
+            same.pax_headers = {}
+            new.addfile(same, old.extractfile(member) if member.isfile() else None)
+    path.write_bytes(packed.getvalue())
+    return name
 
 
 def find_compiler() -> list[str] | None:
@@ -92,6 +120,14 @@ def _zig() -> list[str]:
     return [sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline"]
 
 
+class _Build(build):
+    def initialize_options(self) -> None:
+        """Not into build/: setuptools would pack what an older tree has left there."""
+        super().initialize_options()
+        self._folder = tempfile.TemporaryDirectory()
+        self.build_base = self._folder.name
+
+
 class _BuildLibrary(build_ext):
     def get_ext_filename(self, ext_name: str) -> str:
         return str(Path(*ext_name.split("."))) + ".so"
@@ -105,4 +141,4 @@ class _PlatformWheel(bdist_wheel):
         return "py3", "none", super().get_tag()[2]
 
 
-COMMANDS = {"build_ext": _BuildLibrary, "bdist_wheel": _PlatformWheel}
+COMMANDS = {"build": _Build, "build_ext": _BuildLibrary, "bdist_wheel": _PlatformWheel}

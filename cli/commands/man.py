@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
 from relokit.cli.once import Command
-from relokit.cli.terminal.output import emit
+from relokit.cli.options import force_option
+from relokit.cli.terminal.output import emit, plain
+from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.version import VERSION
 
 
@@ -15,11 +18,41 @@ from relokit.codegen.base.version import VERSION
     "man",
     cls=Command,
     help="Print the manual page of relokit, or of one of its commands, made of their --help.",
-    epilog="Example:  relokit man run | man -l -;  'make install-docs' installs all of them.",
+    epilog="Examples:  relokit man run | man -l -;  relokit man --copy ~/.local/share/man/man1;  "
+    "'make install-docs' installs all of them.",
 )
 @click.argument("name", required=False, metavar="[COMMAND]")
-def command(name: str | None) -> int:
-    """The page in roff (man(7))."""
+@click.option(
+    "--copy",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write all pages there; the directory is made if it is not there.",
+)
+@force_option
+def command(name: str | None, copy: Path | None, force: bool) -> int:
+    """The page in roff (man(7)), or all of them as files."""
+    if force and copy is None:
+        raise click.UsageError("--force is of --copy, which is not there")
+    if copy is None:
+        emit(_text(name))
+        return 0
+    if name is not None:
+        raise click.UsageError(f"--copy writes all pages: leave out {name!r}")
+    from relokit.cli.command_list import COMMANDS
+    from relokit.cli.overwriting import may_overwrite
+    from relokit.codegen.base.atomic import write_together
+
+    pages = {"relokit.1": _text(None)} | {f"relokit-{one}.1": _text(one) for one in COMMANDS}
+    files = {file: f"{text}\n".encode() for file, text in pages.items()}
+    written = write_together(copy, files, may_overwrite(force))
+    if not written:
+        raise RelokitError("left as they are", where=str(copy))
+    emit(plain("\n".join(map(str, written))))
+    return 0
+
+
+def _text(name: str | None) -> str:
+    """The page of one command, or of all; raises UsageError for a name that is none of them."""
     from relokit.cli.command_list import COMMANDS, relokit
 
     if name is not None and name not in COMMANDS:
@@ -37,8 +70,7 @@ def command(name: str | None) -> int:
         found = relokit.get_command(click.Context(relokit, info_name="relokit"), name)
         assert found is not None
         lines = list(_page(f"relokit-{name}", found, COMMANDS[name]))
-    emit("\n".join(lines))
-    return 0
+    return "\n".join(lines)
 
 
 def _page(title: str, about: click.Command, short: str) -> Iterator[str]:

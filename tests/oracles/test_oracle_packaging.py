@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from relokit.codegen.base.native_sources import SOURCES
+from support.dists import VERSIONS, built, copied, works
 
 TOP = Path(__file__).parents[2]
 LIBRARY = "relokit/codegen/base/_native.so"
@@ -45,10 +46,7 @@ def run(command: Sequence[str | Path], *, cwd: Path, path: str, code: int = 0) -
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what git would clone: no build, no library."""
-    copy = tmp_path_factory.mktemp("packaging") / "tree"
-    unwanted = ("__pycache__", "*.so", "*.egg-info", "build", "dist", ".*")
-    shutil.copytree(TOP, copy, ignore=shutil.ignore_patterns(*unwanted))
-    return copy
+    return copied(tmp_path_factory.mktemp("packaging") / "tree")
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +105,32 @@ def test_without_a_compiler_the_source_distribution_becomes_a_wheel_that_works(
     place = Place(tmp_path / "env")
     place.install(wheel, path="")
     place.works_from(tmp_path / "env", told, with_zig=True)
+
+
+def test_an_old_build_is_not_packed_and_the_wheel_works_elsewhere(
+    tree: Path, unpacked: Path, tmp_path: Path
+) -> None:
+    """Nor does it matter where and on which day; ``make dist-check`` tries more of it."""
+    again = copied(tmp_path / "again")
+    stale = again / f"build/lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}/relokit"
+    stale.mkdir(parents=True)
+    (stale / "gone.py").touch()
+    for path in again.rglob("*.py"):
+        os.utime(path, (1_500_000_000, 1_500_000_000))
+    first = unpacked.with_name(f"{unpacked.name}.tar.gz")
+    assert built("sdist", again, tmp_path / "sdist").read_bytes() == first.read_bytes()
+    wheel = built("wheel", again, tmp_path / "wheel")
+    assert inside(wheel) == {*rooms_of(tree), LIBRARY}
+    metadata = zipfile.ZipFile(wheel).read(f"{unpacked.name}.dist-info/METADATA").decode()
+    for line in ("License: GPL-2.0-or-later", "Requires-Python: >=3.11", "License-File: LICENSE"):
+        assert f"\n{line}\n" in metadata
+    assert all(f":: Python :: {one}\n" in metadata for one in VERSIONS)
+    assert (TOP / "README.md").read_text("utf-8").strip() in metadata
+    place = Place(tmp_path / "env")
+    place.install(wheel, path="")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert works(tmp_path / "env/bin/relokit", elsewhere) == ""
 
 
 @pytest.mark.parametrize("hook", ["wheel", "editable"])
