@@ -15,11 +15,11 @@ from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
 
 if TYPE_CHECKING:
-    from relokit.cli.pages.report_page import Report
-    from relokit.cli.pages.run_report import HowMade
     from relokit.matrix import CellResult, Tally
     from relokit.mutation.mutation_report import MutationReport
     from relokit.reporting.report_facts import ReportFacts
+    from relokit.reporting.report_parts import Report
+    from relokit.reporting.run_report import HowMade
     from relokit.runtime.judge.outcome import Outcome
     from relokit.runtime.live.live_outcome import LiveOutcome
 
@@ -41,13 +41,13 @@ class Story:
 
     def tell(self, of: str, outcome: Outcome) -> None:
         """Write the page of a run."""
-        from relokit.cli.pages.run_report import run_report
+        from relokit.reporting.run_report import run_report
 
         self.write(run_report(of, outcome, self.facts(), self.how()))
 
     def tell_kexec(self, outcome: LiveOutcome) -> None:
         """Write the page of a kexec."""
-        from relokit.cli.pages.kexec_report import kexec_report
+        from relokit.reporting.kexec_report import kexec_report
 
         self.write(kexec_report(outcome, self.facts(), self.how()))
 
@@ -83,9 +83,9 @@ class Story:
 
     def how(self) -> HowMade:
         """The command's words, files and versions."""
-        from relokit.cli.pages.run_report import HowMade
         from relokit.linker.kernel.opened import Files
         from relokit.reporting.report_facts import inputs_of, versions
+        from relokit.reporting.run_report import HowMade
 
         return HowMade(words(), tuple(inputs_of(self.given, Files())), versions())
 

@@ -132,16 +132,16 @@ ALLOWED = {
         "runtime.kexec, runtime.judge, runtime.evidence, runtime.run, runtime.show, runtime.live, "
         "runtime.room"
     ),
-    "reporting": ("codegen.base, linker.kernel, runtime.show, runtime.timing, machines, timing"),
+    "reporting": (
+        "codegen.base, linker.kernel, runtime.show, runtime.timing, runtime.live, runtime.judge, "
+        "runtime.judge.rules, machines, timing"
+    ),
     "mutation": (
         "relokit, codegen, codegen.base, linker.foreign, linker.kernel, runtime.campaign, "
         "runtime.kexec, runtime.mutation, runtime.room"
     ),
     "project": "relokit, codegen.base, runtime.judge, runtime.judge.rules",
-    "cli.pages": (
-        "relokit, reporting, timing, mutation, codegen.base, diffing.*, runtime.show, "
-        "runtime.timing, runtime.live, runtime.judge, runtime.judge.rules"
-    ),
+    "cli.pages": ("relokit, reporting, mutation, codegen.base, diffing.*, runtime.judge"),
     "cli.terminal": (
         "relokit, timing, mutation, codegen, codegen.base, diffing.*, runtime.guest, "
         "runtime.timing.*, runtime.kexec, runtime.live, runtime.campaign, runtime.judge, "
@@ -157,10 +157,10 @@ ALLOWED = {
         "cli.terminal, cli.results"
     ),
     "cli.commands": (
-        "relokit, timing, machines, mutation, project, codegen, codegen.base, linker.foreign, "
-        "linker.kernel, diffing.*, runtime.kexec, runtime.show, runtime.live, runtime.campaign, "
-        "runtime.judge, runtime.behaviour, runtime.mutation, cli, cli.pages, cli.terminal, "
-        "cli.results"
+        "relokit, timing, machines, reporting, mutation, project, codegen, codegen.base, "
+        "linker.foreign, linker.kernel, diffing.*, runtime.kexec, runtime.show, runtime.live, "
+        "runtime.campaign, runtime.judge, runtime.behaviour, runtime.mutation, cli, cli.pages, "
+        "cli.terminal, cli.results"
     ),
 }
 

@@ -128,8 +128,8 @@ def command(
             job = Job(kernel=options["kernel"], timeout=timeout)
             found = show(question, job=job, snapshot=snapshot, files=files, progress=bars.progress)
     if svg is not None:
-        from relokit.cli.pages.pictures import drawing_of
         from relokit.codegen.base.atomic import write_atomic
+        from relokit.reporting.pictures import drawing_of
 
         write_atomic(svg, [drawing_of(found).file().encode()])
     if as_json:

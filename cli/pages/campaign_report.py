@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from relokit.cli.pages.report_page import (
-    Part,
-    Report,
-    ReportFinding,
-    ReportSection,
-    ReportTable,
-)
-from relokit.cli.pages.run_report import HowMade, finding_part, made_section
 from relokit.matrix import CellResult, CellStatus, Tally
 from relokit.mutation.mutation_report import Left, MutantRow, MutationReport
+from relokit.reporting.report_parts import Part, Report, ReportFinding, ReportSection, ReportTable
+from relokit.reporting.run_report import HowMade, finding_part, made_section
 from relokit.runtime.judge.outcome import Finding
 
 MAX_FINDINGS = 200

@@ -18,12 +18,12 @@ from relokit.cli.pages.page_map import (
 )
 from relokit.cli.pages.page_render import render_page
 from relokit.cli.pages.page_rows import Block, RowBudget, RowPlan, blocks
-from relokit.cli.pages.page_text import Ids, name_shown, shown
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.base.version import VERSION
 from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.model import Action, Diff, RoutineDiff, register_name
 from relokit.diffing.routines.report import summary_parts
+from relokit.reporting.page_text import Ids, name_shown, shown
 
 MAX_SUMMARY = 2000
 """Characters of a part of the summary."""

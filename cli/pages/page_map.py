@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from relokit.cli.pages.page_text import name_shown
 from relokit.codegen.base.nouns import dataclass
 from relokit.diffing.read.routine import Extent, Routine, Side
+from relokit.reporting.page_text import name_shown
 
 MAX_SECTIONS = 400
 """Sections that are listed; a hostile ELF file has 65,279."""

@@ -8,13 +8,13 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from itertools import groupby
 
-from relokit.cli.pages.page_text import name_shown, shown
 from relokit.codegen.base.nouns import dataclass
 from relokit.diffing.instructions.decode import Instruction
 from relokit.diffing.read.routine import Routine
 from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.model import Action, Change, DiffRow, RoutineDiff
 from relokit.diffing.routines.report import CONTEXT
+from relokit.reporting.page_text import name_shown, shown
 
 FOLD_LEAST = 4
 """Equal rows beyond the context that are worth a fold."""

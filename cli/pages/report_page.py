@@ -8,85 +8,15 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from relokit.cli.pages.page_render import render_page
-from relokit.cli.pages.page_text import MAX_TEXT, shown
-from relokit.cli.pages.pictures import Drawing
-from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.base.version import VERSION
+from relokit.reporting.page_text import MAX_TEXT, shown
+from relokit.reporting.report_parts import Part, Report, ReportFinding, ReportTable, ReportText
 
 MAX_ROWS = 5000
 """Rows of a table."""
 MAX_CELL = 600
 MAX_LINES = 20_000
 """Lines of a text."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportTable:
-    """A table: ``caption``, a cell for each column. Rows begin with their name.
-
-    ``folded`` ones are opened by a person.
-    """
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    folded: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ReportText:
-    """Lines as they were printed, or code: ``caption`` says of what. ``folded``: as a table."""
-
-    caption: str
-    lines: tuple[str, ...]
-    folded: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ReportFinding:
-    """One thing that is wrong: its rule, what is said of it, and the code around it."""
-
-    rule: str
-    severity: str
-    message: str
-    facts: tuple[tuple[str, str], ...]
-    listing: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ReportPicture:
-    """A drawing with a caption; a table beside it has the same for who cannot see it."""
-
-    caption: str
-    drawing: Drawing
-
-
-Part = ReportTable | ReportText | ReportFinding | ReportPicture
-
-
-@dataclass(frozen=True, slots=True)
-class ReportSection:
-    """A part of the page: ``id`` without a space, ``lead`` a sentence or two before the parts."""
-
-    id: str
-    heading: str
-    lead: str
-    parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The whole page. ``verdict`` is one word, ``kind`` is ``good``, ``bad`` or ``open``.
-
-    ``facts`` stand at its head, name and text.
-    """
-
-    title: str
-    verdict: str
-    kind: str
-    summary: str
-    facts: tuple[tuple[str, str], ...]
-    sections: tuple[ReportSection, ...]
 
 
 def report_page(report: Report) -> str:

@@ -9,11 +9,11 @@ from relokit.cli.pages.page import DiffView, diff_view
 from relokit.cli.pages.page_map import SCALE
 from relokit.cli.pages.page_render import render_page
 from relokit.cli.pages.page_rows import RowBudget, RowPlan
-from relokit.cli.pages.page_text import Ids, shown
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.base.version import VERSION
 from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.model import PatchStep
+from relokit.reporting.page_text import Ids, shown
 
 
 @dataclass(frozen=True, slots=True)

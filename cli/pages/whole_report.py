@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from relokit.cli.pages.report_page import Part, Report, ReportSection, ReportTable, ReportText
 from relokit.diffing.kernels.whole import ReportedFunction, WholeDiff
 from relokit.diffing.kernels.whole_limits import ignored, not_compared
 from relokit.diffing.routines.classify import NOUNS
 from relokit.diffing.routines.model import DiffVerdict
+from relokit.reporting.report_parts import Part, Report, ReportSection, ReportTable, ReportText
 
 COLUMNS = ("function", "status", "bytes", "inserted", "deleted", "operands", "about")
 

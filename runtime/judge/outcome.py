@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from relokit.codegen.base.documents import ABSENT
+from relokit.codegen.base.drawn import drawn
 from relokit.codegen.base.errors import shortened
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kexec_routines import CodeUsed
@@ -51,6 +52,8 @@ class Finding:
     ``spared`` says why it does not bite on the outcome's ``profile``, if it does not. ``made`` are
     the instructions that made what is wrong, the likeliest to be wrong first.
     """
+
+    _repr_html_ = drawn
 
     rule: str
     message: str
@@ -209,6 +212,8 @@ class Outcome:
     what was found by then is told, and decides nothing. ``code`` says which routines were not ours,
     if some; ``taken_up`` what is known of a machine that was a snapshot's.
     """
+
+    _repr_html_ = drawn
 
     SCHEMA: ClassVar[str] = "relokit.run/1"
 

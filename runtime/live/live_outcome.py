@@ -7,6 +7,7 @@ from dataclasses import field
 from typing import ClassVar
 
 from relokit.codegen.base.documents import ABSENT
+from relokit.codegen.base.drawn import drawn
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Regime
 from relokit.runtime.arch.feature_id import ShownFeature
@@ -37,6 +38,8 @@ class LiveOutcome:
     next kernel, ``console`` that of the first. ``unknown`` says of what is not known of such a
     machine why not.
     """
+
+    _repr_html_ = drawn
 
     SCHEMA: ClassVar[str] = "relokit.kexec/1"
 

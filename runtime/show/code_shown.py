@@ -6,6 +6,7 @@ from dataclasses import field
 from typing import ClassVar
 
 from relokit.codegen.base.documents import ABSENT, Table, shown
+from relokit.codegen.base.drawn import drawn
 from relokit.codegen.base.nouns import dataclass
 
 
@@ -37,6 +38,8 @@ class CodePiece:
 @dataclass(frozen=True, slots=True)
 class CodeShown:
     """Code of the machine ``of`` at ``moment``."""
+
+    _repr_html_ = drawn
 
     SCHEMA: ClassVar[str] = "relokit.show.code/1"
     DOCUMENT: ClassVar[Table] = shown("of", "moment", "pieces")
@@ -80,6 +83,8 @@ class VectorsShown:
 
     ``el`` is that level.
     """
+
+    _repr_html_ = drawn
 
     SCHEMA: ClassVar[str] = "relokit.show.vectors/1"
     DOCUMENT: ClassVar[Table] = shown("of", "moment", "el", "tables")

@@ -7,6 +7,7 @@ from dataclasses import field
 from typing import ClassVar
 
 from relokit.codegen.base.documents import ABSENT, Table, shown
+from relokit.codegen.base.drawn import drawn
 from relokit.codegen.base.nouns import dataclass
 
 
@@ -35,6 +36,8 @@ class ListShown:
     ``fields`` are the words of struct kimage, which is at PA ``kimage``, by name; ``list_pages``
     says how many pages the list is in. ``problem`` says where it cannot be followed any further.
     """
+
+    _repr_html_ = drawn
 
     SCHEMA: ClassVar[str] = "relokit.show.list/1"
     DOCUMENT: ClassVar[Table] = shown(

@@ -6,6 +6,7 @@ from dataclasses import field
 from typing import ClassVar
 
 from relokit.codegen.base.documents import ABSENT, Table, shown
+from relokit.codegen.base.drawn import drawn
 from relokit.codegen.base.nouns import dataclass
 
 FREE = "free"
@@ -66,6 +67,8 @@ class MemoryShown:
 
     ``problem`` says why the list cannot be followed, if it cannot: there are no sources then.
     """
+
+    _repr_html_ = drawn
 
     SCHEMA: ClassVar[str] = "relokit.show.memory/1"
     DOCUMENT: ClassVar[Table] = shown(

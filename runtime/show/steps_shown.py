@@ -7,6 +7,7 @@ from dataclasses import field
 from typing import ClassVar
 
 from relokit.codegen.base.documents import ABSENT, Table, shown
+from relokit.codegen.base.drawn import drawn
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.show.question import Question
@@ -37,6 +38,8 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class StepsShown:
     """Steps of the machine ``of``; ``ended`` says why there are no more of them."""
+
+    _repr_html_ = drawn
 
     SCHEMA: ClassVar[str] = "relokit.show.trace/1"
     DOCUMENT: ClassVar[Table] = shown("of", "first", "steps", "ended")

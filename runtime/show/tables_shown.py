@@ -7,6 +7,7 @@ from dataclasses import field
 from typing import ClassVar
 
 from relokit.codegen.base.documents import ABSENT, Table, shown
+from relokit.codegen.base.drawn import drawn
 from relokit.codegen.base.nouns import dataclass
 
 
@@ -105,6 +106,8 @@ class TablesShown:
     ``registers`` are those of translation, by name; ``ranges`` the tables, where no address was
     asked for; ``walks`` those of the address in each regime, the current one first.
     """
+
+    _repr_html_ = drawn
 
     SCHEMA: ClassVar[str] = "relokit.show.tables/1"
     DOCUMENT: ClassVar[Table] = shown("of", "moment", "el", "registers", "ranges", "walks")

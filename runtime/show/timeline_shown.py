@@ -6,6 +6,7 @@ from dataclasses import field
 from typing import ClassVar
 
 from relokit.codegen.base.documents import ABSENT, Table, shown
+from relokit.codegen.base.drawn import drawn
 from relokit.codegen.base.nouns import dataclass
 
 
@@ -41,6 +42,8 @@ class TimelineShown:
     """The way of the machine ``of``, ``instructions`` in all; ``left_out`` entries are missing at
     the end, ``ended`` says how it ended.
     """
+
+    _repr_html_ = drawn
 
     SCHEMA: ClassVar[str] = "relokit.show.timeline/1"
     DOCUMENT: ClassVar[Table] = shown("of", "instructions", "entries", "ended", "left_out")

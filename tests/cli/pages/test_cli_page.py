@@ -17,7 +17,6 @@ import pytest
 from relokit.cli.pages.page import Behaviour, Facts, diff_page
 from relokit.cli.pages.page_map import MINUS
 from relokit.cli.pages.page_rows import MAX_ROWS, RowBudget, RowPlan, blocks
-from relokit.cli.pages.page_text import Ids, shown
 from relokit.cli.pages.series_page import series_page
 from relokit.codegen.object import SourceLine
 from relokit.diffing.instructions.normalise import Aspect
@@ -25,6 +24,7 @@ from relokit.diffing.read.routine import Extent, Names, Replaced, Routine, Side
 from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.compare import compare
 from relokit.diffing.routines.model import Diff, PatchStep
+from relokit.reporting.page_text import Ids, shown
 
 BASE = 0xFFFF_8000_0800_0000
 NOP, RET, ISB, DSB_SY = 0xD503201F, 0xD65F03C0, 0xD5033FDF, 0xD5033F9F

@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 
 import relokit
-from relokit.cli.pages.pictures import memory_drawing
-from relokit.cli.pages.report_page import ReportTable, report_page
-from relokit.cli.pages.run_report import HowMade, findings_section, run_report
+from relokit.cli.pages.report_page import report_page
 from relokit.cli.pages.whole_report import whole_report
 from relokit.cli.terminal.whole_lists import csv_text, markdown_text
 from relokit.diffing.kernels.whole import WholeDiff
 from relokit.diffing.kernels.whole_limits import not_compared
+from relokit.reporting.pictures import memory_drawing
 from relokit.reporting.report_facts import ReportFacts
+from relokit.reporting.report_parts import ReportTable
+from relokit.reporting.run_report import HowMade, findings_section, run_report
 from relokit.runtime.judge.outcome import Finding
 from relokit.runtime.show.memory_shown import MemoryShown, RamBank, RamPiece
 

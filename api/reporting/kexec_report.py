@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from relokit.cli.pages.report_page import Part, Report, ReportSection, ReportTable, ReportText
-from relokit.cli.pages.run_report import (
+from relokit.reporting.report_facts import ReportFacts
+from relokit.reporting.report_parts import Part, Report, ReportSection, ReportTable, ReportText
+from relokit.reporting.run_report import (
     KINDS,
     HowMade,
     made_section,
     outcome_sections,
     summary_of,
 )
-from relokit.reporting.report_facts import ReportFacts
 from relokit.runtime.live.live_outcome import LiveOutcome
 
 
@@ -18,7 +18,7 @@ def kexec_report(outcome: LiveOutcome, facts: ReportFacts, how: HowMade) -> Repo
     """The report of ``relokit kexec``."""
     handed = outcome.handover
     sections = list(outcome_sections(handed, facts)) if handed else []
-    sections.insert(1 if sections else 0, _stations(outcome))
+    sections.insert(1 if sections else 0, stations_section(outcome))
     sections.append(made_section(how))
     return Report(
         title=f"relokit kexec: {outcome.kernel} to {outcome.next}",
@@ -35,7 +35,8 @@ def kexec_report(outcome: LiveOutcome, facts: ReportFacts, how: HowMade) -> Repo
     )
 
 
-def _stations(outcome: LiveOutcome) -> ReportSection:
+def stations_section(outcome: LiveOutcome) -> ReportSection:
+    """How far both kernels came, the load, and what the first one printed."""
     rows = tuple(
         (
             str(one.name), "yes" if one.reached else "no",

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import groupby
 
-from relokit.cli.pages.page_text import shown
 from relokit.codegen.base.nouns import dataclass
+from relokit.reporting.page_text import shown
 from relokit.runtime.show.memory_shown import FREE, MemoryShown, RamPiece
 from relokit.runtime.show.tables_shown import MappedRange, TablesOfRange, TablesShown
 from relokit.runtime.show.timeline_shown import CpuThen, TimelineEntry, TimelineShown

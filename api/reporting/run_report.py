@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from relokit.cli.pages.pictures import (
+from relokit.codegen.base.nouns import dataclass
+from relokit.reporting.pictures import (
     memory_drawing,
     size_shown,
     tables_drawing,
     timeline_drawing,
 )
-from relokit.cli.pages.report_page import (
+from relokit.reporting.report_facts import InputFile, ReportFacts
+from relokit.reporting.report_parts import (
     Part,
     Report,
     ReportFinding,
@@ -19,11 +21,9 @@ from relokit.cli.pages.report_page import (
     ReportTable,
     ReportText,
 )
-from relokit.codegen.base.nouns import dataclass
-from relokit.reporting.report_facts import InputFile, ReportFacts
 from relokit.runtime.judge.outcome import Finding, Outcome, Status
 from relokit.runtime.judge.rules.severity import Severity
-from relokit.runtime.show.memory_shown import MemoryShown
+from relokit.runtime.show.memory_shown import MemoryShown, Moved
 from relokit.runtime.show.tables_shown import TablesShown
 from relokit.runtime.show.timeline_shown import TimelineShown
 from relokit.runtime.timing.counts import MoveCounts, Phase, Quantity
@@ -50,7 +50,7 @@ def run_report(of: str, outcome: Outcome, facts: ReportFacts, how: HowMade) -> R
         verdict=str(outcome.status).upper(),
         kind=KINDS[outcome.status],
         summary=summary_of(outcome),
-        facts=tuple(_head(outcome, how)),
+        facts=(("command", how.words), *head_facts(outcome)),
         sections=tuple(sections),
     )
 
@@ -58,13 +58,19 @@ def run_report(of: str, outcome: Outcome, facts: ReportFacts, how: HowMade) -> R
 def outcome_sections(outcome: Outcome, facts: ReportFacts) -> Iterator[ReportSection]:
     """What was found, what was judged, and what the trace shows."""
     yield findings_section(outcome.findings)
-    yield _judged(outcome)
+    yield judged_section(outcome)
     if facts.memory:
-        yield _memory(facts.memory, outcome)
+        yield memory_section(
+            facts.memory,
+            f"Before the move, and what came of it: {outcome.verified_bytes:,} bytes were found "
+            "where they belong.",
+        )
     if facts.timeline:
-        yield _timeline(facts.timeline)
+        yield timeline_section(facts.timeline)
     if facts.tables:
-        yield _tables(facts.tables)
+        yield tables_section(
+            facts.tables, "Whatever was in a TTBR, as it was before the first instruction."
+        )
     yield _counts(outcome, facts)
     if outcome.console:
         lead = f"It ended: {outcome.ended}." if outcome.ended else ""
@@ -89,9 +95,9 @@ def summary_of(outcome: Outcome) -> str:
     return f"{text}: {outcome.unanswered}." if outcome.unanswered else f"{text}."
 
 
-def _head(outcome: Outcome, how: HowMade) -> Iterator[tuple[str, str]]:
+def head_facts(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    """What was run, and how it arrived."""
     target = outcome.target
-    yield "command", how.words
     yield (
         "target",
         f"series {target.series}, {size_shown(target.page_size)} pages, {target.va_bits}-bit VA, "
@@ -144,7 +150,8 @@ def finding_part(one: Finding) -> ReportFinding:
     return ReportFinding(one.rule, str(one.severity), one.message, told, one.listing)
 
 
-def _judged(outcome: Outcome) -> ReportSection:
+def judged_section(outcome: Outcome) -> ReportSection:
+    """Which rules were judged, which not, and why."""
     answers = outcome.rules
     worst = {one.rule: str(one.severity) for one in reversed(outcome.findings)}
     applied = tuple((rule, worst.get(rule, "holds")) for rule in answers.applied)
@@ -161,33 +168,40 @@ def _judged(outcome: Outcome) -> ReportSection:
     return ReportSection("judged", "What was judged", strict + profile, tuple(parts))
 
 
-def _memory(found: MemoryShown, outcome: Outcome) -> ReportSection:
+def memory_section(found: MemoryShown, lead: str = "") -> ReportSection:
+    """Who owns RAM, and what is moved."""
     pieces = tuple(
         (f"{one.base:#x}", f"{one.end:#x}", size_shown(one.bytes), one.owner)
         for one in found.pieces
     )
+    compared = any(one.right is not None for one in found.moves)
     moves = tuple(
-        (
-            one.name, f"{one.base:#x}", f"{one.bytes:,}", f"{one.pages:,}",
-            "not compared" if one.right is None else f"{one.right:,}",
-        )
+        (one.name, f"{one.base:#x}", f"{one.bytes:,}", f"{one.pages:,}", _came(one, compared))
         for one in found.moves
-    )  # fmt: skip
-    columns = ("segment", "to", "bytes", "pages", "pages right at the end")
+    )
+    columns = ("segment", "to", "bytes", "pages", "pages right at the end" if compared else "from")
     return ReportSection(
         "memory",
         "Memory",
-        f"Before the move, and what came of it: {outcome.verified_bytes:,} bytes were found where "
-        "they belong.",
+        lead,
         (
             ReportPicture("Who owns RAM, ascending", memory_drawing(found)),
-            ReportTable("After the move", columns, moves),
+            ReportTable("After the move" if compared else "What is moved", columns, moves),
             ReportTable("Pieces", ("from", "to", "size", "owner"), pieces, folded=True),
         ),
     )
 
 
-def _timeline(found: TimelineShown) -> ReportSection:
+def _came(move: Moved, compared: bool) -> str:
+    if compared:
+        return "not compared" if move.right is None else f"{move.right:,}"
+    if move.low is None:
+        return "" if move.pages else "where it is"
+    return f"{move.low:#x}..{move.high:#x} in {move.runs:,} runs"
+
+
+def timeline_section(found: TimelineShown) -> ReportSection:
+    """What the CPU runs by, change by change."""
     rows = tuple(
         (
             f"{one.at:,}", f"EL{one.then.el}",
@@ -208,7 +222,8 @@ def _timeline(found: TimelineShown) -> ReportSection:
     )
 
 
-def _tables(found: TablesShown) -> ReportSection:
+def tables_section(found: TablesShown, lead: str = "") -> ReportSection:
+    """What each register of translation maps."""
     rows = tuple(
         (
             each.register, f"{one.va:#x}", size_shown(one.bytes), f"{one.pa:#x}", f"{one.level}",
@@ -222,7 +237,7 @@ def _tables(found: TablesShown) -> ReportSection:
     return ReportSection(
         "tables",
         "Page tables",
-        "Whatever was in a TTBR, as it was before the first instruction.",
+        lead,
         (
             ReportPicture("What they map", tables_drawing(found)),
             ReportTable("Ranges", columns, rows, folded=True),
