@@ -180,7 +180,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'relokit' has no attribute {name!r}")
     from importlib import import_module
 
-    from relokit.codegen.base.drawn import draw_by
+    from relokit.codegen.base.nouns import draw_by
 
     # In a notebook nouns are drawn by what makes pages, once there is one to draw.
     draw_by(lambda noun: import_module("relokit.reporting.notebook").html_of(noun))

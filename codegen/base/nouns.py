@@ -36,6 +36,22 @@ else:
         return make
 
 
+_draw: list[Callable[[object], str]] = []
+
+
+def draw_by(draw: Callable[[object], str]) -> None:
+    """Have ``draw`` make the HTML of nouns from now on.
+
+    Who makes pages knows nouns, and is not known to them: the facade says who that is.
+    """
+    _draw[:] = [draw]
+
+
+def drawn(noun: object) -> str | None:
+    """``noun`` as HTML: what a class has as ``_repr_html_``; None where nobody draws."""
+    return _draw[0](noun) if _draw else None
+
+
 def _with_methods(cls: Any, *, eq: bool) -> type:
     fields = dataclasses.fields(cls)
     cls.__init__ = _init(cls, fields)

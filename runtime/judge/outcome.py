@@ -8,9 +8,8 @@ from enum import StrEnum
 from typing import ClassVar
 
 from relokit.codegen.base.documents import ABSENT
-from relokit.codegen.base.drawn import drawn
 from relokit.codegen.base.errors import shortened
-from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.base.nouns import dataclass, drawn
 from relokit.codegen.kexec_routines import CodeUsed
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.guest.payload import PayloadPart

@@ -7,8 +7,7 @@ from dataclasses import field
 from typing import ClassVar
 
 from relokit.codegen.base.documents import ABSENT
-from relokit.codegen.base.drawn import drawn
-from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.base.nouns import dataclass, drawn
 from relokit.codegen.target import Regime
 from relokit.runtime.arch.feature_id import ShownFeature
 from relokit.runtime.judge.outcome import Outcome, Status

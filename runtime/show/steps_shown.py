@@ -7,9 +7,8 @@ from dataclasses import field
 from typing import ClassVar
 
 from relokit.codegen.base.documents import ABSENT, Table, shown
-from relokit.codegen.base.drawn import drawn
 from relokit.codegen.base.errors import MachineError
-from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.base.nouns import dataclass, drawn
 from relokit.runtime.show.question import Question
 
 USUAL = 64

@@ -7,8 +7,7 @@ from dataclasses import field
 from typing import ClassVar
 
 from relokit.codegen.base.documents import ABSENT, Table, shown
-from relokit.codegen.base.drawn import drawn
-from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.base.nouns import dataclass, drawn
 
 
 @dataclass(frozen=True, slots=True)
