@@ -33,7 +33,7 @@ SECTIONS = {
     "Python": "python",
     "Formats": "json trace ldscript",
     "Measured": "series mutants suites benchmarks",
-    "The house": "architecture adr/index contributing changelog",
+    "The house": "architecture adr/index fuzz faults contributing changelog",
 }
 """Pages by their names, in their order; one that is not there yet is left out, one that is there
 and not here comes under ``MORE``."""
@@ -47,8 +47,8 @@ ABOVE = {
 
 _LINK = re.compile(r"(!?\[(?P<words>[^\[\]]*)\])\((?P<target>[^)#\s:]+)(?P<place>#[^)\s]*)?\)")
 _PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL)
-_RAW = re.compile(r"^(?:- |1\. |\|).{0,40}", re.MULTILINE)
-"""In a paragraph: what was to be a list or a table, and has no blank line before it."""
+_ROW = re.compile(r"^\|.{0,40}", re.MULTILINE)
+"""In a paragraph: what was to be of a table."""
 _log = logging.getLogger("mkdocs.hooks")
 
 
@@ -99,14 +99,30 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return f"{link['words']} (`{target}`)"
         return f"{link[1]}({posixpath.relpath(name, here)}{link['place'] or ''})"
 
-    return _LINK.sub(resolved, markdown)
+    return _LINK.sub(resolved, "\n".join(_lists_apart(markdown.split("\n"))))
+
+
+def _lists_apart(lines: list[str]) -> Iterator[str]:
+    """A blank line between a paragraph and its list, which CommonMark and forges do not ask for."""
+    block, fenced = "", False
+    for line in lines:
+        fenced ^= line.startswith("```")
+        if not line or fenced:
+            block = ""
+        elif re.match(r"(?:[-*]|1\.) ", line):
+            if block == "words":
+                yield ""
+            block = "list"
+        elif not block:
+            block = "other" if re.match(r"[\s|<#>]", line) else "words"
+        yield line
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> None:
-    """Warn, and so fail, about lists and tables that are none."""
+    """Warn, and so fail, about tables that are none."""
     for paragraph in _PARAGRAPH.findall(content):
-        for raw in _RAW.findall(paragraph):
-            _log.warning("%s: %r: no table, or a list without a blank line", page.file.src_uri, raw)
+        for row in _ROW.findall(paragraph):
+            _log.warning("%s: %r is in no table", page.file.src_uri, row)
 
 
 def _decisions(files: Files) -> str:
