@@ -29,7 +29,7 @@ SECTIONS = {
     "Judge": "rules caches rows regressions makers effects",
     "See": "show report diff debug",
     "Machines": "kexec snapshot cache time",
-    "Projects": "ci projects matrix mutation security",
+    "Projects": "ci projects matrix mutation limits security",
     "Python": "python",
     "Formats": "json trace ldscript",
     "Measured": "series mutants suites benchmarks",
