@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
@@ -140,7 +141,7 @@ def template_overrides(templates: Path | None) -> Path | None:
         return None
     where = str(templates)
     if not templates.is_dir():
-        what = "not a directory" if templates.exists() else "no such directory"
+        what = "not a directory" if os.path.exists(templates) else "no such directory"
         raise TemplateError(what, where=where, hint="--templates takes a directory of templates")
     known = [path.relative_to(TEMPLATES) for path in TEMPLATES.rglob("*.j2")]
     if not any((templates / name).is_file() for name in known):

@@ -30,7 +30,7 @@ class RelokitError(Exception):
             message = f"{message[: MAX_MESSAGE // 2]} ... {message[-MAX_MESSAGE // 2 :]}"
         super().__init__(message)
         self.message = message
-        self.where = where
+        self.where = None if where is None else shortened(where, MAX_MESSAGE)
         self.text = None if text is None else shortened(text.strip(), MAX_TEXT)
         self.hint = None if hint is None else shortened(hint, MAX_MESSAGE)
 

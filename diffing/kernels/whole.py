@@ -19,6 +19,7 @@ instruction that got another register or another constant is one of each.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from functools import cached_property
@@ -253,7 +254,7 @@ def _refuse_others(text: str) -> None:
     if text.startswith("series:") or text.endswith((".S", ".s")):
         raise DiffError("only kernels are compared as a whole", where=text, hint=hint)
     path, colon, symbol = text.rpartition(":")
-    if colon and not Path(text).exists() and Path(path).exists():
+    if colon and not os.path.exists(text) and os.path.exists(path):
         raise DiffError(
             f"{symbol!r} is one routine, and all are compared",
             where=text,

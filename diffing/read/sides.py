@@ -6,7 +6,6 @@ import os
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from relokit.codegen.base.coercion import argument, choice
 from relokit.codegen.base.errors import FormatError, TargetError
@@ -45,7 +44,7 @@ def parse_operand(text: str | os.PathLike[str]) -> Operand:
     text = argument("operand", given, str, DiffError)
     prefix = PREFIX if text.startswith(PREFIX) else ""
     what, colon, symbol = text[len(prefix) :].rpartition(":")
-    if not colon or (not prefix and Path(text).exists()):
+    if not colon or (not prefix and os.path.exists(text)):
         return Operand(text, None)
     if not what or not symbol:
         raise DiffError(f"{text!r} names no routine", hint="give WHAT or WHAT:symbol")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -66,7 +67,7 @@ def _open_one(path: Path, files: Files, encoder: Callable[[], Encoder]) -> Forei
 
 def _kernel(path: Path, files: Files, outer: HostFile, file: HostFile) -> OpenedKernel:
     """The kernel that is read once if it is the whole file at ``path``."""
-    if file is outer and path.exists():
+    if file is outer and os.path.exists(path):
         return files.kernel(path)
     from relokit.linker.kernel.kernel_file import read_kernel
 

@@ -71,7 +71,7 @@ def unpacked(files: Files, path: Path, *, what: str, limit: int) -> tuple[HostFi
 def _named_member(path: Path) -> tuple[Path, str | None]:
     """The archive and the member that ``ARCHIVE(MEMBER)`` names; a file that is there is itself."""
     found = _MEMBER.fullmatch(str(path))
-    if found is None or path.exists():
+    if found is None or os.path.exists(path):
         return path, None
     return Path(found[1]), found[2]
 

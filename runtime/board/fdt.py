@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import field
+from itertools import pairwise
 from types import MappingProxyType
 
 from relokit.codegen.base.errors import FormatError
@@ -136,12 +137,28 @@ class _Walk:
                 break
             base, size = struct.unpack_from(">QQ", self._data, at)
             if (base, size) == (0, 0):
+                self._check_apart(at + 16)
                 return
             if base + size > 1 << 64:
                 raise self._error(f"memory reservation {base:#x}+{size:#x} passes 2^64")
             yield base, size
             at += 16
         raise self._error("memory reservations do not end")
+
+    def _check_apart(self, end: int) -> None:
+        """The reservations end at ``end``. Blocks in one another are moved by libfdt over the end
+        of what it has.
+        """
+        blocks = sorted(
+            (
+                (self._reservations, end, "memory reservations"),
+                (self._struct, self._struct_end, "structure block"),
+                (self._strings, self._strings_end, "strings block"),
+            )
+        )
+        for (_, before, first), (start, _, second) in pairwise(blocks):
+            if start < before:
+                raise self._error(f"{first} and {second} overlap at {start:#x}")
 
     def _root(self) -> Node:
         """The structure block without recursion: open nodes are a stack of bounded depth."""

@@ -21,6 +21,7 @@ from pathlib import Path
 from select import select
 
 from fuzz.door import Door, TooLongError, WrongError
+from fuzz.files import folder
 from fuzz.memory import addresses
 
 NUMBER = struct.Struct("<q")
@@ -79,6 +80,7 @@ def batches(count: int, rounds: int) -> Iterator[tuple[int, int]]:
 def run(door: Door, seed: int, first: int, end: int, told: Told) -> None:
     """Cases ``first`` to ``end`` of ``door``, whatever happens to the process that runs them."""
     door.made  # noqa: B018  # in this process, once
+    folder()
     while first < end:
         first = _run_some(door, seed, first, end, told)
 

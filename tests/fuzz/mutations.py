@@ -16,6 +16,8 @@ ODD = sorted(
     }
 )
 """Numbers at which something overflows, changes its sign or is one too many."""
+LONG = ("9" * 400, "9" * 5000)
+"""Numbers of more digits than 64 bits have, and than Python reads."""
 _NUMBER = re.compile(rb"0[xX][0-9a-fA-F]+|[0-9]+")
 
 
@@ -146,8 +148,8 @@ def _change_lines(
 def _other_number(random: Random, line: bytes) -> bytes:
     found = list(_NUMBER.finditer(line))
     if not found:
-        return line + random.choice((b" 0", b"-1", b"0x", b"9" * 400))
+        return line + random.choice((b" 0", b"-1", b"0x", *(one.encode() for one in LONG)))
     one = random.choice(found)
     number = random.choice(ODD) * random.choice((1, 1, 1, -1))
-    new = random.choice((f"{number:#x}", f"{number}", "9" * 400, "1e9", "0b1", "-"))
+    new = random.choice((f"{number:#x}", f"{number}", *LONG, "1e9", "0b1", "-"))
     return line[: one.start()] + new.encode() + line[one.end() :]

@@ -137,6 +137,9 @@ def test_operands_and_targets() -> None:
     assert parse_operand("series:12,page=16k:f").symbol == "f"
     assert parse_operand("series:12,page=16k").symbol is None
     assert parse_operand("dir/some.o:f").text == "dir/some.o"
+    # No file has such a name, and none can be asked for.
+    assert parse_operand(f"{'x' * 5000}:f").symbol == "f"
+    assert parse_operand("a\0b:f").symbol == "f"
     target = parse_target("series:12,page=16k,el=vhe,va=47,layout=7.2")
     assert (target.series, target.page_size, str(target.regime), target.va_bits) == (
         12, 16384, "vhe", 47,

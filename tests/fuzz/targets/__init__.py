@@ -3,6 +3,26 @@
 from __future__ import annotations
 
 from fuzz.door import Door
-from fuzz.targets import elf_files, languages
+from fuzz.targets import (
+    boards,
+    elf_files,
+    guests,
+    kernels,
+    languages,
+    stored,
+    stubs,
+    templates,
+    words,
+)
 
-DOORS: tuple[Door, ...] = (*languages.DOORS, *elf_files.DOORS)
+DOORS: tuple[Door, ...] = (
+    *languages.DOORS,
+    *templates.DOORS,
+    *elf_files.DOORS,
+    *kernels.DOORS,
+    *boards.DOORS,
+    *stored.DOORS,
+    *words.DOORS,
+    *stubs.DOORS,
+    *guests.DOORS,
+)

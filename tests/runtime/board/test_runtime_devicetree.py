@@ -188,6 +188,25 @@ def test_reservations_must_end() -> None:
         parse(Tree().blob(structure, reservations=(((1 << 64) - 1, 2),)))
 
 
+def test_strings_do_not_lie_in_the_structure() -> None:
+    tree = Tree()
+    body = tree.node("", tree.prop("m", b"m\0")) + END
+    sound = tree.blob(body)
+    with pytest.raises(FormatError, match="structure block and strings block overlap"):
+        check_dtb(tree.blob(body, off_strings=sound.index(b"m\0"), size_strings=2))
+
+
+def test_reservations_do_not_run_on_into_the_structure() -> None:
+    """Found by fuzzing: libfdt moved one over the end of what it had, and the process ended."""
+    tree = Tree()
+    body = tree.node("", tree.prop("zeros", bytes(64))) + END
+    blob = bytearray(tree.blob(body))
+    (at,) = struct.unpack_from(">16xI", blob)
+    blob[at : at + 16] = struct.pack(">QQ", 1 << 30, 4096)
+    with pytest.raises(FormatError, match="overlap"):
+        check_dtb(bytes(blob))
+
+
 def read_dtb(path: Path) -> bytes:
     """As a job's device tree is read."""
     file = open_inputs(Job(dtb=path)).dtb
