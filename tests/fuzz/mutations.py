@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any
 
 MAX_CASE = 1 << 20
 """Bytes: nothing grows without end by being doubled."""
@@ -153,3 +155,51 @@ def _other_number(random: Random, line: bytes) -> bytes:
     number = random.choice(ODD) * random.choice((1, 1, 1, -1))
     new = random.choice((f"{number:#x}", f"{number}", *LONG, "1e9", "0b1", "-"))
     return line[: one.start()] + new.encode() + line[one.end() :]
+
+
+def json_of(random: Random, text: bytes) -> bytes:
+    """A JSON document with some of its values changed, taken out, or there twice."""
+    whole = [json.loads(text)]
+    for _ in range(1 << random.randrange(3)):
+        holder: Any = whole
+        key: Any = 0
+        while random.random() < 0.85 and isinstance(holder[key], dict | list) and holder[key]:
+            holder = holder[key]
+            keys = list(holder) if isinstance(holder, dict) else range(len(holder))
+            key = random.choice(keys)
+        _change_value(random, holder, key)
+    return json.dumps(whole[0]).encode()
+
+
+def _change_value(random: Random, holder: Any, key: Any) -> None:
+    kind = random.randrange(6)
+    value = holder[key]
+    if kind == 0 and len(holder) > 1:
+        del holder[key]
+    elif kind == 1 and isinstance(holder, list):
+        holder[key:key] = [value] * random.choice((1, 1, 9))
+    elif kind == 2 and isinstance(value, int):
+        holder[key] = value ^ 1 << random.randrange(64)
+    elif kind == 3 and isinstance(value, str) and value:
+        at = random.randrange(len(value))
+        holder[key] = value[:at] + chr(random.choice((0, 10, 48, 120, 0x7F, 0xFFFD))) + value[at:]
+    elif kind == 4:
+        holder[key] = random.choice(list(holder.values() if isinstance(holder, dict) else holder))
+    else:
+        odd = random.choice(ODD) * random.choice((1, -1))
+        holder[key] = random.choice((None, True, 1.5, "", [], {}, hex(odd & MASK), odd, odd, "x0"))
+
+
+MASK = (1 << 64) - 1
+
+
+def documents(words: str) -> Callable[[Random, Sequence[bytes]], bytes]:
+    """JSON: most of it sound, with other values; some as text of those words."""
+    as_text = text_of(words)
+
+    def mutate(random: Random, seeds: Sequence[bytes]) -> bytes:
+        if random.random() < 0.3:
+            return as_text(random, seeds)
+        return json_of(random, random.choice(seeds))
+
+    return mutate

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from fuzz import files
 from fuzz.door import Door
-from fuzz.mutations import mutated, text_of, within
+from fuzz.mutations import documents, json_of, mutated, text_of, within
 from fuzz.targets import own
 from relokit.cli.command_list import COMMANDS
 from relokit.codegen.base.documents import from_json, to_json
@@ -50,17 +50,29 @@ def _traces() -> Sequence[bytes]:
     return [_run()[0]]
 
 
+_numbers = within(lambda data: range(0, len(data), 8))
+
+
 def _sealed(random: Random, seeds: Sequence[bytes]) -> bytes:
     """Most have the digest that goes with what they say, or nothing of them would be read."""
     whole = random.choice(seeds)
-    data = mutated(random, [whole[:-DIGEST]])
-    if random.random() < 0.5:
-        # Values in the JSON, and no other length.
-        start, end = whole.index(b"\n{", 20) + 1, whole.rindex(b"}") + 1
-        facts = text_of('null true 0 "" [] {} "x1" -1')(random, [whole[start:end]])
-        facts = facts[: end - start].ljust(end - start)
-        data = whole[:start] + facts + whole[end:-DIGEST]
-    if random.random() < 0.1:
+    data = whole[:-DIGEST]
+    magic, line, rest = data.split(b"\n", 2)
+    header = json.loads(line)
+    facts, records = rest[: header["facts"]], rest[header["facts"] :]
+    kind = random.randrange(6)
+    if kind < 3:
+        facts = json_of(random, facts)
+    elif kind < 5:
+        records = _numbers(random, [records])[: len(records)].ljust(len(records), b"\0")
+    else:
+        line = json_of(random, line)
+    if kind < 5:
+        line = json.dumps(header | {"facts": len(facts)}).encode()
+        data = b"\n".join((magic, line, facts + records))
+    else:
+        data = mutated(random, [b"\n".join((magic, line, rest))])
+    if random.random() < 0.05:
         return data + whole[-DIGEST:]
     return data + hashlib.blake2b(data, digest_size=DIGEST).digest()
 
@@ -69,6 +81,7 @@ def _judged(case: bytes) -> object:
     return judge_file(files.put(case))
 
 
+BETWEEN = b"\n-- the next file --\n"
 PARTS = (*snapshots.FILES, "ram", "ram.zst")
 
 
@@ -81,8 +94,20 @@ def _snapshots() -> Sequence[bytes]:
             kept = {one.name: one.read_bytes() for one in sorted(place.iterdir())}
         names = (*snapshots.FILES, "ram.zst", "kernel", "vmlinuz")
         parts = [one.encode() + b"\0" + kept[one] for one in names if one in kept]
-        found.append(b"\0\0".join(parts))
+        found.append(BETWEEN.join(parts))
     return found
+
+
+def _parts(random: Random, seeds: Sequence[bytes]) -> bytes:
+    """One or two of the files changed."""
+    parts = random.choice(seeds).split(BETWEEN)
+    for _ in range(random.choice((1, 1, 2))):
+        at = random.randrange(len(parts))
+        name, _, data = parts[at].partition(b"\0")
+        document = name.endswith(b".json") and random.random() < 0.8
+        data = json_of(random, data) if document else mutated(random, [data])
+        parts[at] = name + b"\0" + data
+    return BETWEEN.join(parts)
 
 
 JSON = 'null true 0 1 -1 "" [] {} "0x0" "0xffffffffffffffff" 1e400 , : "banks" "cpus"'
@@ -95,7 +120,7 @@ def _snapshot(case: bytes) -> object:
         old.unlink()
     with (place / "ram").open("wb") as ram:
         ram.truncate(4 * snapshots.CHUNK)
-    for part in case.split(b"\0\0"):
+    for part in case.split(BETWEEN):
         name, _, data = part.partition(b"\0")
         known = [one for one in (*PARTS, "kernel", "vmlinuz") if one.encode() == name]
         if known:
@@ -179,15 +204,15 @@ def _image(case: bytes) -> object:
 
 
 DOORS = (
-    Door("trace", "stored traces, judged again", _traces, _sealed, _judged, 20.0),
-    Door("snapshot", "snapshots", _snapshots, text_of(JSON), _snapshot, 1.0),
+    Door("trace", "stored traces, judged again", _traces, _sealed, _judged, 15.0, weight=2.0),
+    Door("snapshot", "snapshots", _snapshots, _parts, _snapshot, 1.0),
     Door("vmcore", "dumps", _dumps, within(_head), lambda case: read_vmcore(files.put(case)), 0.3),
-    Door("registers", "registers that are given beside a dump", _registers, text_of(JSON),
+    Door("registers", "registers that are given beside a dump", _registers, documents(JSON),
          lambda case: read_given(files.put(case)), 0.3),
     Door("results", "results of a campaign (SQLite)", _results, within(_head), _looked_up, 2.0),
-    Door("document", "JSON documents", _outcomes, text_of(JSON),
+    Door("document", "JSON documents", _outcomes, documents(JSON),
          lambda case: from_json(Outcome, case), 1.0),
-    Door("baseline", "baselines", _baselines, text_of(JSON),
+    Door("baseline", "baselines", _baselines, documents(JSON),
          lambda case: read_baseline(files.put(case)), 0.2),
     Door("project", "relokit.toml", lambda: [PROJECT.encode()],
          text_of("[ ] = \" ' true 1e9 nan inf 0x [[ ]] { } 2027-01-01 rule until options run"),
