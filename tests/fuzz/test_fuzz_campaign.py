@@ -35,8 +35,15 @@ def refuse(_case: bytes) -> None:
     raise FormatError("no")
 
 
+class LongError(FormatError):
+    """An error that says more than one may."""
+
+    def __str__(self) -> str:
+        return "x" * (MAX_TOLD + 1)
+
+
 def refuse_at_length(_case: bytes) -> None:
-    raise FormatError("no", where="x" * MAX_TOLD)
+    raise LongError("no")
 
 
 def turn_round(_case: bytes) -> None:
