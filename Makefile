@@ -111,14 +111,18 @@ tools:  ## Debian packages and kernels that the tests compare against
 linker/script/grammar.json: linker/script/ldscript.lark linker/script/grammar.py | $(STAMP)
 	$(BIN)/python -m relokit.linker.script.grammar > $@
 
+OLD := import sys; sys.version_info >= (3, 11) or sys.exit("relokit needs Python 3.11 or later, and $(PYTHON) is " \
+	+ "%d.%d: name another one, make PYTHON=python3.12" % sys.version_info[:2])
 INSTALL := $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -qq --disable-pip-version-check -e
 SETUP := setup.cfg pyproject.toml setup.py build_backend.py $(NATIVE)
 
 $(USED): $(SETUP)
+	@$(PYTHON) -c '$(OLD)'
 	$(INSTALL) .
 	touch $@
 
 $(STAMP): $(SETUP)
+	@$(PYTHON) -c '$(OLD)'
 	$(INSTALL) '.[test]'
 	touch $(USED) $@
 

@@ -49,6 +49,21 @@ def test_readmes_first_five_minutes_work_as_typed(tmp_path: Path) -> None:
     assert "\ncaches.discard  " in told
 
 
+def test_a_python_that_is_too_old_is_told_before_it_makes_anything(tmp_path: Path) -> None:
+    """Its environment would stay, and the Python that is named then would not get into it."""
+    python = tmp_path / "python3"
+    script = "import sys; sys.version_info = (3, 10, 13); exec(sys.argv[2])"
+    python.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{script}' \"$@\"\n")
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["make", "run", f"VENV={tmp_path}/env", f"PYTHON={python}"],
+        cwd=ROOT, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert f"needs Python 3.11 or later, and {python} is 3.10: name another one" in done.stderr
+    assert not (tmp_path / "env").exists()
+
+
 @pytest.mark.parametrize(
     ("word", "meant"),
     [("runn", "'run'"), ("martix", "'matrix'"), ("expain", "'explain'"), ("qqqq", None)],
