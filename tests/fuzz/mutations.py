@@ -158,8 +158,13 @@ def _other_number(random: Random, line: bytes) -> bytes:
 
 
 def json_of(random: Random, text: bytes) -> bytes:
-    """A JSON document with some of its values changed, taken out, or there twice."""
-    whole = [json.loads(text)]
+    """A JSON document with some of its values changed, taken out, or there twice; what is none any
+    more has some bytes changed.
+    """
+    try:
+        whole = [json.loads(text)]
+    except ValueError:
+        return mutated(random, [text])
     for _ in range(1 << random.randrange(3)):
         holder: Any = whole
         key: Any = 0
