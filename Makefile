@@ -13,7 +13,7 @@ TREE := build/tree/relokit
 # What the committed campaign of mutants is of (docs/mutants.md).
 STATES ?= 0,9,12,15
 
-.PHONY: run shell docs install-docs test explore check bench bench-page bench-history bench-compare tools format clean mutants sanitize dist-check docs/rules.md docs/caches.md docs/time.md docs/kexec.json docs/handovers.json docs/signals.json bye-and-nothing fuzz
+.PHONY: run shell docs install-docs test explore check bench bench-page bench-history bench-compare tools format clean mutants sanitize dist-check docs/rules.md docs/caches.md docs/python.md docs/tutorial.md docs/time.md docs/kexec.json docs/handovers.json docs/signals.json bye-and-nothing fuzz
 .DELETE_ON_ERROR:
 
 run: $(USED)  ## run the main job: relocate the demo kernel (ARGS= passes options on)
@@ -97,6 +97,12 @@ bye-and-nothing: $(STAMP) tools  ## the lines of docs/snapshot.md's recipe as ty
 
 docs/rules.md: $(STAMP)  ## the page of the rules, from the book
 	$(BIN)/python -m relokit.runtime.judge.rules_page > $@
+
+docs/python.md: $(STAMP)  ## its reference, from the public names
+	cd tests && ../$(BIN)/python -m support.python_page
+
+docs/tutorial.md: $(STAMP)  ## what its commands and its Python print
+	cd tests && COLUMNS=80 ../$(BIN)/python -m support.tutorial_page
 
 docs/time.md: $(STAMP)  ## the page of times with its table, and its picture
 	$(BIN)/python -m relokit.timing.time_page docs
