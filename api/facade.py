@@ -72,10 +72,11 @@ def export(
     target, job = target_or_default(target), job_or_default(job)
     if kind in ("exec", "rel"):
         from relokit.linker.elf.elf_writer import exec_chunks, rel_chunks
+        from relokit.linker.elf.line_tables import with_lines
         from relokit.linker.link.merge import merge_objects
 
         if kind == "exec":
-            chunks = exec_chunks(build_image(target, templates=job.templates))
+            chunks = exec_chunks(with_lines(build_image(target, templates=job.templates)))
         else:
             objects = build(target, templates=job.templates).objects
             chunks = rel_chunks(merge_objects(objects, name=PROGRAM))

@@ -28,8 +28,8 @@ GROUPS = {
     ),
     "What is judged": ("plain", "strict", "profile", "baseline", "write_baseline", "fail_fast"),
     "What is told": (
-        "verbose", "trace", "trace_format", "form", "output", "timings", "as_json", "only_list",
-        "results",
+        "verbose", "trace", "trace_format", "form", "output", "symbols", "timings", "as_json",
+        "only_list", "results",
     ),
 }  # fmt: skip
 

@@ -6,13 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from relokit.arguments import job_or_default
+from relokit.codegen.base.atomic import replacing
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.target import Target
 from relokit.linker.kernel.opened import Files
 from relokit.machines.snapshots import opened_snapshot
 from relokit.runtime.kexec.job import Job
-from relokit.runtime.room.debug_request import Debugged, DebugRequest, DebugSnapshotRequest
-from relokit.session import Progress, process_session
+from relokit.runtime.room.debug_request import (
+    Debugged,
+    DebugRequest,
+    MachineOfSetup,
+    MachineOfSnapshot,
+    SymbolsRequest,
+)
+from relokit.session import GRACE, Progress, process_session
 
 SECONDS = 86_400.0
 """A debugger is served for so long at most."""
@@ -26,22 +33,28 @@ def debug(
     *,
     port: int = 0,
     snapshot: Path | None = None,
+    symbols: Path | None = None,
     files: Files | None = None,
     progress: Progress | None = None,
 ) -> Debugged:
     """Serve GDB the machine that ``job`` describes, or the one in ``snapshot``, on this host.
 
-    ``listening`` is told the port, once one may connect to it. Returns when the debugger leaves.
+    ``listening`` is told the port, once one may connect to it; names and lines of the code are
+    written to the ELF file ``symbols`` before that. Returns when the debugger leaves.
     Raises RelokitError for bad input and for a port that cannot be had.
     """
     if not 0 <= port <= MAX_PORT:
         raise MachineError(f"no port {port}", hint=f"give 0 to {MAX_PORT}")
     session, files = process_session(), files or Files()
-    request: DebugRequest | DebugSnapshotRequest
+    machine: MachineOfSetup | MachineOfSnapshot
     if snapshot is None:
-        request = DebugRequest(session.setup(target, job, files), port)
+        machine = MachineOfSetup(session.setup(target, job, files))
     else:
         session.start()
         found, kernel, job = opened_snapshot(snapshot, job_or_default(job), files)
-        request = DebugSnapshotRequest(found, kernel.file, job, port)
+        machine = MachineOfSnapshot(found, kernel.file, job)
+    if symbols is not None:
+        with replacing(symbols) as temporary:
+            session.ask(SymbolsRequest(machine, temporary), int, GRACE, progress)
+    request = DebugRequest(machine, port)
     return session.ask(request, Debugged, SECONDS, progress, listening=listening)

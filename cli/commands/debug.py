@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from relokit.cli.options import (
     make_target,
     target_options,
 )
-from relokit.cli.parameters import CountParam, Seconds
+from relokit.cli.parameters import CountParam, OutputFile, Seconds
 from relokit.cli.terminal.output import emit, plain
+from relokit.codegen.target import Target
 from relokit.runtime.kexec.job import DEFAULT_TIMEOUT, MAX_TIMEOUT, Job
 
 _EPILOG = """\b
@@ -49,6 +51,13 @@ relokit debug --snapshot DIR                         a machine that was recorded
     help="Debug the machine in a snapshot ('relokit record') in place of one of ours; --kernel is "
     "then the one that ran, if it is not in there.",
 )
+@click.option(
+    "--symbols-to",
+    "symbols",
+    type=OutputFile(),
+    metavar="FILE",
+    help="Write names and source lines of the machine's code to this ELF file first, for GDB.",
+)
 @job_options
 @target_options
 @click.option(
@@ -59,7 +68,9 @@ relokit debug --snapshot DIR                         a machine that was recorded
     f"[default: {DEFAULT_TIMEOUT:g}]",
 )
 @cache_option
-def command(port: int, snapshot: Path | None, timeout: float, **options: Any) -> int:
+def command(
+    port: int, snapshot: Path | None, symbols: Path | None, timeout: float, **options: Any
+) -> int:
     """Arguments in, one call of the facade; the result is the exit code."""
     refuse_idle()
     from relokit.cli.terminal.view import Bars
@@ -69,18 +80,24 @@ def command(port: int, snapshot: Path | None, timeout: float, **options: Any) ->
     files = Files()
 
     def listening(at: int) -> None:
-        emit(f"gdb-multiarch -ex 'target remote :{at}'")
+        file = "" if symbols is None else f" {shlex.quote(str(symbols))}"
+        emit(f"gdb-multiarch{file} -ex 'target remote :{at}'")
 
     with Bars() as bars:
         if snapshot is None:
-            target = make_target(options, files)
+            target: Target | None = make_target(options, files)
             job = make_job(options, timeout=timeout)
-            done = debug(listening, target, job, port=port, files=files, progress=bars.progress)
         else:
-            job = Job(kernel=options["kernel"], timeout=timeout)
-            done = debug(
-                listening, job=job, port=port, snapshot=snapshot, files=files,
-                progress=bars.progress,
-            )  # fmt: skip
+            target, job = None, Job(kernel=options["kernel"], timeout=timeout)
+        done = debug(
+            listening,
+            target,
+            job,
+            port=port,
+            snapshot=snapshot,
+            symbols=symbols,
+            files=files,
+            progress=bars.progress,
+        )
     emit(plain(f"{done.ended}; {done.instructions:,} instructions were carried out"))
     return 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
 from relokit.linker.kernel.kernel_file import KernelFile
 from relokit.linker.kernel.opened import OpenedKernel
@@ -26,47 +28,74 @@ class Debugged:
 
 
 @dataclass(frozen=True, slots=True)
-class DebugRequest:
-    """Serve a debugger the machine of ``setup`` on ``port`` of this host."""
+class MachineOfSetup:
+    """The machine of ``setup``, as often as it is asked for."""
 
     setup: Setup
-    port: int
 
-    def carry_out(self, report: Report) -> Debugged:
-        """See Request."""
+    @property
+    def job(self) -> Job:
+        """What has the limits."""
+        return self.setup.job
+
+    def builder(self, report: Report) -> Callable[[], Machine]:
+        """What makes it."""
         from relokit.runtime.run.prepare import prepare_machine
 
         setup = self.setup
         programs = setup.programs.decoded()
-
-        def build() -> Machine:
-            return prepare_machine(setup.target, programs, setup.job, report, setup.opened)
-
-        return _served(build, setup.job, self.port, report)
+        return lambda: prepare_machine(setup.target, programs, setup.job, report, setup.opened)
 
 
 @dataclass(frozen=True, slots=True)
-class DebugSnapshotRequest:
-    """The same of the machine in ``snapshot``, in which ``kernel`` runs."""
+class MachineOfSnapshot:
+    """The machine in ``snapshot``, in which ``kernel`` runs, as often as it is asked for."""
 
     snapshot: Snapshot
     kernel: KernelFile
     job: Job
+
+    def builder(self, _: Report) -> Callable[[], Machine]:
+        """What makes it."""
+        from relokit.runtime.live.taken_up import machine_of
+
+        return lambda: machine_of(self.snapshot, OpenedKernel(self.kernel))[0]
+
+
+@dataclass(frozen=True, slots=True)
+class DebugRequest:
+    """Serve a debugger ``machine`` on ``port`` of this host."""
+
+    machine: MachineOfSetup | MachineOfSnapshot
     port: int
 
     def carry_out(self, report: Report) -> Debugged:
         """See Request."""
-        from relokit.runtime.live.taken_up import machine_of
+        from relokit.runtime.debug.served import serve_machine
 
-        def build() -> Machine:
-            machine, _ = machine_of(self.snapshot, OpenedKernel(self.kernel))
-            return machine
-
-        return _served(build, self.job, self.port, report)
+        assert isinstance(report, RoomVoice)
+        build = self.machine.builder(report)
+        return Debugged(*serve_machine(build, self.machine.job, self.port, report.listening))
 
 
-def _served(build: Callable[[], Machine], job: Job, port: int, report: Report) -> Debugged:
-    from relokit.runtime.debug.served import serve_machine
+@dataclass(frozen=True, slots=True)
+class SymbolsRequest:
+    """Write names and lines of the code of ``machine`` as an ELF to ``path``."""
 
-    assert isinstance(report, RoomVoice)
-    return Debugged(*serve_machine(build, job, port, report.listening))
+    machine: MachineOfSetup | MachineOfSnapshot
+    path: Path
+
+    def carry_out(self, report: Report) -> int:
+        """See Request; bytes of the file."""
+        from relokit.linker.elf.elf_writer import write_exec
+        from relokit.runtime.state.symbol_file import symbol_image
+
+        machine = self.machine.builder(report)()
+        try:
+            return self.path.write_bytes(write_exec(symbol_image(machine)))
+        except OSError as error:
+            raise RelokitError(
+                f"cannot be written: {error.strerror or error}", where=str(self.path.parent)
+            ) from None
+        finally:
+            machine.close()

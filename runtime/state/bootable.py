@@ -7,6 +7,8 @@ memory map; the harness only loads the registers that :class:`CpuState` holds.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from relokit.codegen.build import HARNESS
 from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType
 from relokit.codegen.target import WIDE, Regime
+from relokit.linker.elf.line_tables import with_lines
 from relokit.linker.elf_format import PT_LOAD
 from relokit.linker.image import Image, ImageSymbol, PlacedSection, Segment, SegmentFlag
 from relokit.linker.link.program import build_program
@@ -24,6 +27,7 @@ from relokit.runtime.guest.owner import Owner, OwnerKind
 from relokit.runtime.kexec import trans_pgd
 from relokit.runtime.kexec.address_space import with_t0sz
 from relokit.runtime.kexec.machine import Machine
+from relokit.runtime.state.code_copies import code_in_ram
 
 SEGMENT_ALIGN = 4096
 
@@ -107,7 +111,18 @@ def bootable_image(machine: Machine, encoder: Encoder) -> Image:
             )
         )
         sections.append(section)
-    return Image("bootable", tuple(sections), tuple(segments), tuple(symbols), harness.entry)
+    for copy in code_in_ram(machine):
+        index = _holding(sections, copy.at)
+        offset = copy.at - sections[index].va
+        lines = ((at + offset, line) for at, line in copy.lines)
+        sections[index] = replace(sections[index], lines=(*sections[index].lines, *lines))
+        symbols += copy.symbols(index)
+    image = Image("bootable", tuple(sections), tuple(segments), tuple(symbols), harness.entry)
+    return with_lines(image)
+
+
+def _holding(sections: Sequence[PlacedSection], pa: int) -> int:
+    return next(index for index, one in enumerate(sections) if one.va <= pa < one.va + one.size)
 
 
 def _harness_state(machine: Machine, page: Region) -> HarnessState:

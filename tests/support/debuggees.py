@@ -19,7 +19,7 @@ from relokit.runtime.run.prepare import prepare_machine
 from support.machines import programs, quiet
 
 GDB = ("gdb-multiarch", "-nx", "-nh", "-batch", "-ex", "set confirm off")
-LINE = re.compile(rb"gdb-multiarch -ex 'target remote :(\d+)'")
+LINE = re.compile(rb"gdb-multiarch.* -ex 'target remote :(\d+)'")
 SECONDS = 120.0
 """For a process to end before the test is given up."""
 

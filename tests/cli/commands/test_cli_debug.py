@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
+import relokit.templates
 from relokit.runtime.debug.packets import framed
 from support.debuggees import SECONDS, debuggee, gdb, served
+
+TEMPLATES = Path(relokit.templates.__path__[0])
 
 
 def said(printed: str, command: str) -> str:
@@ -98,3 +102,30 @@ def test_a_port_that_is_taken_is_no_port() -> None:
         taking = served("--port", str(port))
         with pytest.raises(AssertionError, match="cannot be listened on"), taking:
             pass
+
+
+def test_gdb_has_names_and_lines_of_what_runs(tmp_path: Path) -> None:
+    symbols = tmp_path / "with space.elf"
+    with served("--symbols-to", symbols) as (process, port):
+        printed = gdb(
+            port,
+            f"directory {TEMPLATES}",
+            "break arm64_relocate_new_kernel",
+            "continue",
+            "monitor where",
+            "list 31,31",
+            "info symbol $pc",
+            "tbreak macros/copy.j2:11",
+            "continue 1",
+            "next",
+            "info line *$pc",
+            symbols=symbols,
+        )
+        assert process.wait(SECONDS) == 0
+    assert "warning" not in printed
+    assert "arm64_relocate_new_kernel () at relocate_kernel.S.j2:" in said(printed, "continue")
+    assert "arm64_relocate_new_kernel+0x0" in said(printed, "monitor where")
+    assert "arm64_relocate_new_kernel in section" in said(printed, "info symbol $pc")
+    assert "macros/copy.j2:11" in said(printed, "continue 1")
+    assert "stnp" in said(printed, "next")
+    assert 'Line 12 of "macros/copy.j2"' in said(printed, "info line *$pc")

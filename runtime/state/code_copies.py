@@ -1,0 +1,74 @@
+"""Where a Machine's code is: at the addresses that it runs at, with its names and lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.facts import VECTOR_TABLE_SIZE
+from relokit.codegen.object import Binding, SectionFlag, SourceLine, SymbolType
+from relokit.linker.image import Image, ImageSymbol
+from relokit.runtime.guest.owner import OwnerKind
+from relokit.runtime.kexec.machine import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedCode:
+    """``size`` bytes of ``image``, which has them at VA ``va``, are at ``at``: a VA or PA."""
+
+    name: str
+    image: Image
+    va: int
+    size: int
+    at: int
+
+    def symbols(self, section: int) -> Iterator[ImageSymbol]:
+        """Its routines where they are, in the section of that number."""
+        for one in self.image.symbols:
+            inside = self.va <= one.value < self.va + self.size and one.section >= 0
+            if inside and one.type is SymbolType.FUNC:
+                at = one.value - self.va + self.at
+                yield ImageSymbol(one.name, at, one.size, Binding.LOCAL, one.type, section)
+
+    @property
+    def lines(self) -> Iterator[tuple[int, SourceLine]]:
+        """Its source lines, by the offset in it."""
+        section = self.image.section_at(self.va)
+        assert section is not None
+        first, begun = self.va - section.va, None
+        for offset, line in section.lines:
+            if offset >= first + self.size:
+                break
+            if offset <= first:
+                begun = line
+                continue
+            if begun is not None:
+                yield 0, begun
+                begun = None
+            yield offset - first, line
+        if begun is not None:
+            yield 0, begun
+
+
+def code_in_ram(machine: Machine) -> Iterator[PlacedCode]:
+    """By PA: the kernel that is left, what is copied to the control page, the EL2 vectors."""
+    old, routines = machine.old, machine.routines
+    for section in old.image.sections:
+        if section.flags & SectionFlag.EXEC:
+            at = section.va - old.va + old.region.base
+            yield PlacedCode("old_kernel", old.image, section.va, section.size, at)
+    size = len(routines.relocation)
+    yield PlacedCode("relocation", routines.image, routines.va, size, machine.kimage.control_page)
+    for region in machine.allocator.regions:
+        if region.owner.kind is OwnerKind.EL2_VECTORS and routines.vectors is not None:
+            va = routines.image.symbol("trans_pgd_stub_vectors")
+            yield PlacedCode("el2_vectors", routines.image, va, VECTOR_TABLE_SIZE, region.base)
+
+
+def code_mapped(machine: Machine) -> Iterator[PlacedCode]:
+    """By VA: the kernel that is left."""
+    for section in machine.old.image.sections:
+        if section.flags & SectionFlag.EXEC:
+            yield PlacedCode(
+                "old_kernel_mapped", machine.old.image, section.va, section.size, section.va
+            )
