@@ -102,7 +102,7 @@ def opened_code(job: Job, files: Files) -> ForeignCode | None:
         return None
     from relokit.linker.foreign.doors import open_code
 
-    return open_code(job.code_files, files, encoder)
+    return open_code(job.code_files, files, encoder, job.include_dir)
 
 
 def layout_in(kernel: Path, files: Files) -> KimageLayout:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
+from relokit.arguments import path_or_none
 from relokit.building import build_image, encoder
 from relokit.codegen.base.host_file import reading
 from relokit.codegen.series import BEFORE, COMPLETE, PATCHES
@@ -30,15 +32,17 @@ def diff(
     kept: Iterable[Aspect] = (),
     kinds: Iterable[ChangeKind] = ChangeKind,
     ignore: Iterable[Ignorable] = (),
+    include_dir: Path | None = None,
     progress: Progress = untold,
 ) -> Diff:
     """Compare two operands as ``relokit diff`` takes them: targets, assembly, ELF files, kernels.
 
     ``kept`` are the aspects that are differences for once, ``kinds`` the differences that count,
-    ``ignore`` what of these is found, counted apart and not taken for one.
-    Raises RelokitError for what cannot be read or compared.
+    ``ignore`` what of these is found, counted apart and not taken for one. Assembly may include
+    files below ``include_dir``. Raises RelokitError for what cannot be read or compared.
     """
-    sides = read_sides(left, right, encoder, progress)
+    include_dir = path_or_none("include_dir", include_dir)
+    sides = read_sides(left, right, encoder, progress, include_dir)
     return compare(*sides, kept=kept, kinds=kinds, ignore=ignore, progress=progress)
 
 

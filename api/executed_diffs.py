@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
+from relokit.arguments import path_or_none
 from relokit.building import encoder
 from relokit.codegen.base.coercion import argument
 from relokit.codegen.base.documents import ALL, Table
@@ -62,6 +64,7 @@ def behave(
     *,
     job: Job | None = None,
     machine: DiffMachine | None = None,
+    include_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> BehaviourDiff:
     """Run what ``left`` and ``right`` name (operands of ``relokit diff``), and compare.
@@ -74,7 +77,8 @@ def behave(
     code brings the engine down.
     """
     process_session().start()
-    sides = read_sides(left, right, encoder)
+    include_dir = path_or_none("include_dir", include_dir)
+    sides = read_sides(left, right, encoder, include_dir=include_dir)
     return behave_sides(*sides, job=job, machine=machine, progress=progress)
 
 

@@ -13,7 +13,7 @@ OTHERS = "Options"
 GROUPS = {
     "The code": (
         "series", "page_size", "page_sizes", "va_bits", "pa_bits", "cpu_bits", "regime", "regimes",
-        "layout", "layout_from", "templates", "code_from", "routines", "operators",
+        "layout", "layout_from", "templates", "code_from", "include_dir", "routines", "operators",
     ),
     "What is moved": (
         "kernel", "next", "initrd", "dtb", "cmdline", "userland", "size", "order", "path", "paths",

@@ -12,11 +12,13 @@ import click
 from click.core import ParameterSource
 
 from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.facts import ASSEMBLY
 from relokit.runtime.kexec.job import KexecPath
 
 MACHINE = (
     "kernel", "initrd", "dtb", "cmdline", "size", "memory", "memory_map", "crashkernel",
-    "kernel_at", "initrd_at", "dtb_at", "order", "path", "shape", "seed", "code_from", "cpu_bits",
+    "kernel_at", "initrd_at", "dtb_at", "order", "path", "shape", "seed", "code_from",
+    "include_dir", "cpu_bits",
 )  # fmt: skip
 """Parameters of what is moved, from where to where, on what CPU."""
 _LAYOUT = ("layout", "layout_from")
@@ -45,6 +47,13 @@ def _has_target(given: Mapping[str, Any]) -> bool:
     return any(
         one is not None and one.startswith(TARGET) for one in (given["left"], given["right"])
     )
+
+
+def _has_assembly(given: Mapping[str, Any]) -> bool:
+    """Whether an operand of diff is assembly, or a symbol of it."""
+    operands = [one or "" for one in (given["left"], given["right"])]
+    operands += [one.rpartition(":")[0] for one in operands]
+    return any(one.endswith(ASSEMBLY) and not one.startswith(TARGET) for one in operands)
 
 
 def _only(name: str, value: object) -> Callable[[Mapping[str, Any]], bool]:
@@ -251,6 +260,12 @@ IDLE_OPTIONS = (
         lambda given: given["series"] is not None,
         ("left",),
         "--series takes no operands ({flag}); its settings follow it: page=16k,el=vhe",
+    ),
+    IdleOption(
+        ("diff",),
+        lambda given: given["whole"] or not _has_assembly(given),
+        ("include_dir",),
+        "nothing but a .S includes files: leave {flag} out",
     ),
     IdleOption(
         ("diff",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -174,6 +174,12 @@ _JOB_OPTIONS: dict[str, dict[str, Any]] = {
         "(relocate_kernel.o), a linked ELF or vmlinux, preprocessed .S, an archive, an Image or "
         "vmlinuz. Repeatable.",
     },
+    "--include-dir": {
+        "type": INPUT_FILE,
+        "metavar": "DIR",
+        "help": "Let a .S of --code-from include files below DIR (.include, .incbin), and no "
+        "others.",
+    },
 }
 
 
@@ -319,18 +325,24 @@ def layout_of(options: dict[str, Any], files: Files) -> KimageLayout:
 
     layout = layout_named(name) if kernel is None else layout_in(kernel, files)
     if named or kernel is not None:
-        code = opened_code(Job(code_from=options.get("code_from", ())), files)
+        code = opened_code(code_job(options), files)
         if code is not None and code.layout not in (None, layout):
             flag = "--layout" if named else "--layout-from"
             raise click.UsageError(f"{code.where} has BTF, which decides: leave {flag} out")
     return layout
 
 
+def code_job(options: Mapping[str, Any]) -> Job:
+    """A Job of nothing but whose code is to run, of these options."""
+    return Job(code_from=options.get("code_from") or None, include_dir=options.get("include_dir"))
+
+
 def make_job(options: dict[str, Any], **more: Any) -> Job:
     """Take the job options (and ``templates``) out of ``options``."""
     names = (
         "kernel", "initrd", "dtb", "cmdline", "size", "memory", "memory_map", "kernel_at",
-        "initrd_at", "dtb_at", "seed", "code_from", "templates",
+        "initrd_at", "dtb_at", "seed", "code_from", "include_dir",
+        "templates",
     )  # fmt: skip
     fields = {name: options.pop(name) for name in names}
     fields["code_from"] = fields["code_from"] or None

@@ -97,5 +97,9 @@ def wanted_results(options: dict[str, Any]) -> WantedResults | None:
 
 def sources_given(options: Mapping[str, Any]) -> tuple[Path, ...]:
     """Templates and code of the user's among the options: what a finding may have its place in."""
-    given = (options.get("templates"), *(options.get("code_from") or ()))
+    given = (
+        options.get("templates"),
+        options.get("include_dir"),
+        *(options.get("code_from") or ()),
+    )
     return tuple(Path(one) for one in given if one is not None)

@@ -65,3 +65,6 @@ VECTOR_TABLE_SIZE = 0x800
 
 RELOCATION = "arm64_relocate_new_kernel"
 """Symbol of the code that is copied to the control page."""
+
+ASSEMBLY = (".S", ".s")
+"""How the names of files end that are taken for assembly."""

@@ -81,9 +81,15 @@ class CodePart:
     runs: bool | None = field(default=None, metadata=ABSENT)
 
 
+INCLUDED = "included"
+"""What a file is that assembly included."""
+
+
 @dataclass(frozen=True, slots=True)
 class CodeFile:
-    """A file of ``--code-from``: what it is (``kind``), and the SHA-256 of all of it."""
+    """A file of ``--code-from``, or one that such a file INCLUDED, behind it: what it is
+    (``kind``), and the SHA-256 of all of it.
+    """
 
     file: str
     kind: str

@@ -119,7 +119,10 @@ def _digest_of(asked: SurveyRequest) -> bytes:
     # Which code there is stands in the program; the version is what the C half goes by.
     version = "" if code is None else code.version or ""
     # Not which file the code was in.
-    layouts = [replace(one, job=replace(one.job, code_from=None)) for one in asked.layouts]
+    layouts = [
+        replace(one, job=replace(one.job, code_from=None, include_dir=None))
+        for one in asked.layouts
+    ]
     digest = blake2b(digest_size=KEY_BYTES)
     named = to_json((setup.target, *layouts))
     for part in (named, setup.programs.kernel, version.encode()):

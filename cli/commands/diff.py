@@ -98,6 +98,12 @@ relokit diff --series page=16k --format html -o series.html
     help="What does not count and is told apart: pac, bti, hints, offsets (docs/diff.md). With "
     "--run, of the code alone.",
 )
+@click.option(
+    "--include-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Let a .S include files below DIR (.include, .incbin), and no others.",
+)
 @click.option("--run", is_flag=True, help="Execute both too, and say what differs in the run.")
 @click.option(
     "--el",
@@ -172,7 +178,15 @@ def command(left: str | None, right: str | None, as_json: bool, **options: Any) 
 
         process_session().start()  # it imports while this process reads
     with Bars() as bars:
-        found = diff(left, right, kept=kept, kinds=kinds, ignore=ignore, progress=bars.progress)
+        found = diff(
+            left,
+            right,
+            kept=kept,
+            kinds=kinds,
+            ignore=ignore,
+            include_dir=options["include_dir"],
+            progress=bars.progress,
+        )
     if options["score"] and not as_json:
         if ignore:
             click.echo(ignored_text(found.differences_ignored), err=True)

@@ -17,6 +17,7 @@ from relokit.cli.once import Command
 from relokit.cli.options import (
     INPUT_FILE,
     cache_option,
+    code_job,
     json_option,
     layout_of,
     layout_options,
@@ -99,7 +100,7 @@ class CellList:
 )
 @layout_options
 @templates_option
-@some_job_options("--seed", "--code-from")
+@some_job_options("--seed", "--code-from", "--include-dir")
 @workers_options
 @click.option(
     "--timeout",
@@ -149,7 +150,7 @@ def command(
     sources = sources_given(options)
     given_files = dict(options)
     layout = layout_of(options, files)
-    code = opened_code(Job(code_from=options["code_from"]), files)
+    code = opened_code(code_job(options), files)
     if code is not None:
         # Everything else could only be unsupported.
         options["series"] = options["series"] or (code.states[-1],)

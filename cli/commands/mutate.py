@@ -17,6 +17,7 @@ from relokit.cli.once import Command
 from relokit.cli.options import (
     INPUT_FILE,
     cache_option,
+    code_job,
     json_option,
     layout_of,
     layout_options,
@@ -75,7 +76,7 @@ if TYPE_CHECKING:
 @several("--routine", RoutineName, "Code to mutate, by default all:", "routines")
 @several("--operator", OPERATOR_NAMES, "Mutation operators, by default all:", "operators")
 @templates_option
-@some_job_options("--seed", "--code-from")
+@some_job_options("--seed", "--code-from", "--include-dir")
 @click.option(
     "--results",
     type=INPUT_FILE,
@@ -110,7 +111,7 @@ def command(
     operators, code_from = options["operators"], options["code_from"]
     files = Files()
     layout = layout_of(options, files)
-    code = opened_code(Job(code_from=code_from), files)
+    code = opened_code(code_job(options), files)
     targets = _targets(code, layout, **options)
     plan = MutationPlan(
         targets,
@@ -118,7 +119,7 @@ def command(
         options["routines"],
         None if operators is None else frozenset(operators),
     )
-    job = Job(code_from=code_from, templates=templates, seed=seed)
+    job = replace(code_job(options), templates=templates, seed=seed)
     with ExitStack() as stack:
         story = stack.enter_context(perhaps_reported(report, {"code_from": code_from}))
         known = stack.enter_context(opened_results(results))

@@ -81,8 +81,9 @@ DEFAULT_SIZE = 84 * MIB
     "relokit[time].",
 )
 @some_job_options(
-    "--kernel", "--initrd", "--size", "--order", "--path", "--shape", "--seed", "--code-from"
-)
+    "--kernel", "--initrd", "--size", "--order", "--path", "--shape", "--seed", "--code-from",
+    "--include-dir",
+)  # fmt: skip
 @every_state_options
 @click.option(
     "--cache-line",

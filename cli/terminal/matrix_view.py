@@ -116,6 +116,7 @@ def reproduce(cell: Cell, given: Shared) -> str:
         ("--seed", job.seed or None),
         ("--templates", job.templates),
         *(("--code-from", one) for one in job.code_files),
+        ("--include-dir", job.include_dir),
     ):
         words += [flag, value] if value is not None else []
     words += ["--plain"] if job.plain else []

@@ -18,7 +18,7 @@ from relokit.cli.terminal.findings_view import (
 )
 from relokit.cli.terminal.output import colours, emit, plain
 from relokit.codegen.base.version import VERSION
-from relokit.codegen.kexec_routines import CodePart, CodeUsed
+from relokit.codegen.kexec_routines import INCLUDED, CodePart, CodeUsed
 from relokit.codegen.target import MIB
 from relokit.runtime.guest.payload import PayloadPart
 from relokit.runtime.judge.outcome import Finding, Outcome, Status, TakenUp, TraceFile
@@ -249,7 +249,9 @@ def _tail(outcome: Outcome, verbose: bool) -> Iterator[Line]:
 def code_rows(code: CodeUsed) -> Iterator[tuple[str, str]]:
     """Which routines are whose, each with the beginning of its digest: label and text."""
     for number, one in enumerate(code.files):
-        about = f"{one.kind}, sha256 {one.sha256[:DIGEST_SHOWN]}, kimage of {code.layout}"
+        about = f"{one.kind}, sha256 {one.sha256[:DIGEST_SHOWN]}"
+        if one.kind != INCLUDED:
+            about += f", kimage of {code.layout}"
         yield "" if number else "code", f"{plain(one.file)}: {about}"
         yield from _parts_of(code, one.file, "its ")
     yield from _parts_of(code, None, "ours: ")

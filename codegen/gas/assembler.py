@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 
 from relokit.codegen.base.budget import STEPS, budgeted, limits, spend
@@ -10,17 +9,18 @@ from relokit.codegen.base.errors import AssemblyError, BudgetError
 from relokit.codegen.gas.directives import directive, move_to
 from relokit.codegen.gas.emit import Encode, finish, located
 from relokit.codegen.gas.expansion import LANGUAGE, Expansion
+from relokit.codegen.gas.includes import Includes
 from relokit.codegen.gas.instructions.arithmetic import parse
 from relokit.codegen.gas.lexer import (
-    LINE_MARKER,
     Statement,
     StatementKind,
+    lines_of,
     parse_line,
     without_block_comments,
 )
 from relokit.codegen.gas.unit import UnitState
 from relokit.codegen.object import Object, SourceLine
-from relokit.codegen.source import Origin, Unit
+from relokit.codegen.source import Unit
 
 TEXT_LIMIT = 16 << 20
 """Characters in one unit."""
@@ -31,8 +31,9 @@ GRANT = 256
 
 
 @budgeted()
-def assemble(unit: Unit, encode: Encode) -> Object:
+def assemble(unit: Unit, encode: Encode, includes: Includes | None = None) -> Object:
     """Assemble ``unit``; ``encode`` turns a list of instructions into 4 bytes each, or a message.
+    It may read no other files than those of ``includes``.
 
     The text is GNU as syntax: sections, labels, alignment, data, symbols, expressions, relocation
     operators, macros and conditionals. A statement that is not understood is
@@ -41,13 +42,10 @@ def assemble(unit: Unit, encode: Encode) -> Object:
     """
     if len(unit.text) > TEXT_LIMIT:
         raise AssemblyError(f"{unit.name} is longer than {TEXT_LIMIT >> 20} MiB")
-    try:
-        text = without_block_comments(unit.text)
-    except AssemblyError as error:
-        raise AssemblyError(error.message, where=unit.name) from None
+    text = without_block_comments(unit.text, unit.name)
     spend(2 * len(text), "assembly text", unit.name)
-    state = UnitState()
-    lines = _lines(unit, text)
+    state = UnitState(includes)
+    lines = lines_of(unit.name, text, unit.origins)
     expansion = Expansion(state) if LANGUAGE.search(text) else None
     if expansion is not None:
         lines = expansion.statements(lines)
@@ -73,6 +71,8 @@ def assemble(unit: Unit, encode: Encode) -> Object:
         return finish(state, unit.name, encode)
     except AssemblyError as error:
         if error.where is not None:
+            if includes is not None:
+                error.message += includes.came_from(error.where.rpartition(":")[0])
             raise
         raise AssemblyError(
             error.message, where=unit.name, text=error.text, hint=error.hint
@@ -89,22 +89,6 @@ def _grant(count: int, where: str) -> int:
     more = min(GRANT, most - count)
     spend((more + 1) * STATEMENT_BYTES, "assembly statements", where)
     return more
-
-
-def _lines(unit: Unit, text: str) -> Iterator[tuple[str, Origin]]:
-    """Each line with where it is from: what the C preprocessor said last, else the unit's own."""
-    origins = unit.origins
-    marked: Origin | None = None
-    for number, line in enumerate(text.split("\n")):
-        marker = LINE_MARKER.match(line) if line.startswith("#") else None
-        if marker is not None:
-            marked = Origin(marker["file"], int(marker["line"]) - 1)
-            continue
-        if marked is not None:
-            marked = Origin(marked.file, marked.line + 1)
-            yield line, marked
-        else:
-            yield line, origins[number] if number < len(origins) else Origin(unit.name, number + 1)
 
 
 @lru_cache(maxsize=16384)

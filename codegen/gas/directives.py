@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from relokit.codegen.base.errors import AssemblyError
+from relokit.codegen.gas.includes import file_and_rest, included_by
 from relokit.codegen.gas.instructions.arithmetic import parse
 from relokit.codegen.gas.instructions.insn import AsmInstruction
 from relokit.codegen.gas.instructions.operands import split_operands
@@ -53,9 +54,7 @@ _SYMBOL_TYPES = {
 
 _REFUSED = dict.fromkeys(
     (".altmacro", ".noaltmacro"), "relokit has the ordinary macro language only"
-) | dict.fromkeys(
-    (".include", ".incbin"), "no other file is read; put the text in the template"
-)  # fmt: skip
+)
 
 
 def directive(unit: UnitState, name: str, rest: str) -> None:
@@ -230,6 +229,26 @@ def _pool(unit: UnitState, rest: str) -> None:
     unit.place_literals()
 
 
+def _incbin(unit: UnitState, rest: str) -> None:
+    """``.incbin "file" [, skip [, count]]``: bytes of a file, all behind ``skip`` if not told."""
+    includes = included_by(unit.includes, ".incbin")
+    name, more = file_and_rest(rest)
+    content = includes.file(name).content
+    skip, comma, count = more.partition(",")
+    first = unit.number(parse(skip), "what is skipped") if skip.strip() else 0
+    size = unit.number(parse(count), "the count") if comma else len(content) - first
+    if comma and not size:
+        raise AssemblyError(
+            "a count of 0: GNU as takes all that is left", hint="leave the count out for that"
+        )
+    if not 0 <= first <= len(content) or not 0 <= size <= len(content) - first:
+        raise AssemblyError(
+            f"`{name}' has {len(content)} bytes, and wanted are {size} from {first} on"
+        )
+    if size:
+        unit.emit(content[first : first + size])
+
+
 # Sections.
 
 
@@ -371,6 +390,7 @@ _HANDLERS: dict[str, Handler] = {
     **dict.fromkeys((".align", ".p2align"), _align(True)),
     ".balign": _align(False),
     ".inst": _inst,
+    ".incbin": _incbin,
     **dict.fromkeys((".ltorg", ".pool"), _pool),
     ".text": _plain_section(".text"),
     ".data": _plain_section(".data"),

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from relokit.codegen.base.bits import signed
 from relokit.codegen.base.budget import STEPS, limits
 from relokit.codegen.base.errors import AssemblyError, BudgetError
 from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.gas.conditions import CONDITIONS, Conditions
+from relokit.codegen.gas.includes import Included, file_and_rest, included_by
 from relokit.codegen.gas.instructions.arithmetic import parse
 from relokit.codegen.gas.instructions.operands import register
-from relokit.codegen.gas.lexer import LABELS, LINE_LIMIT, cut
+from relokit.codegen.gas.lexer import LABELS, LINE_LIMIT, cut, lines_of, without_block_comments
 from relokit.codegen.gas.macros import (
     Macro,
     bind_arguments,
@@ -29,6 +30,8 @@ from relokit.codegen.source import Origin
 
 MAX_DEPTH = 100
 """Macros and loops within one another."""
+MAX_NAMED = 8
+"""Files that a message names as those which include one another."""
 MAX_MACROS = 10_000
 MAX_CHARACTERS = 16 << 20
 """Characters that expansion may make."""
@@ -36,7 +39,8 @@ STEPS_A_STATEMENT = 4
 """Of the budget, for each of a unit that has macros, those that a condition leaves out, too."""
 
 LANGUAGE = re.compile(
-    r"\.(?:macro|rept|irpc?|if|req|purgem|error|warning|endm|endr|else|exitm)", re.IGNORECASE
+    r"\.(?:macro|rept|irpc?|if|req|purgem|error|warning|endm|endr|else|exitm|include)",
+    re.IGNORECASE,
 )
 """In a text that has none of these there is nothing to expand."""
 
@@ -56,22 +60,14 @@ Item = tuple[str, Origin]
 
 @dataclass(slots=True)
 class _Frame:
-    """Where statements come from: the unit, a macro's body, a loop."""
+    """Where statements come from: the unit, a macro's body, a loop, a file included at a place."""
 
     items: Iterator[Item]
     depth: int
     conditions: int
     name: str = ""
-
-
-@dataclass(slots=True)
-class _Condition:
-    """An open ``.if``: whether its statements count now, or any of its branches has."""
-
-    taken: bool
-    any_taken: bool
-    outer: bool
-    else_seen: bool = False
+    file: Included | None = None
+    place: str = ""
 
 
 class Expansion:
@@ -81,7 +77,7 @@ class Expansion:
         self._unit = unit
         self._macros: dict[str, Macro] = {}
         self._aliases: dict[str, str] = {}
-        self._conditions: list[_Condition] = []
+        self._conditions = Conditions(unit)
         self._frames: list[_Frame] = []
         self._count, self._most = 0, limits()[STEPS] // STEPS_A_STATEMENT
         self._calls = 0
@@ -117,18 +113,22 @@ class Expansion:
 
     @property
     def context(self) -> str:
-        """Of the statement that came last: which macros made it, for a message."""
+        """Of the statement that came last: what made it and included it, for a message."""
         inside = [frame.name for frame in self._frames if frame.name]
-        return f", in {' in '.join(reversed(inside[-3:]))}" if inside else ""
+        told = f", in {' in '.join(reversed(inside[-3:]))}" if inside else ""
+        places = [frame.place for frame in reversed(self._frames) if frame.file is not None]
+        if len(places) > MAX_NAMED:
+            places[MAX_NAMED:] = ["..."]
+        return told + "".join(f", included from {place}" for place in places)
 
     def _leave(self) -> None:
-        if len(self._conditions) > self._frames[-1].conditions:
+        if self._conditions.count > self._conditions.floor:
             raise AssemblyError(".if without .endif")
-        self._frames.pop()
+        self._pop()
 
-    @property
-    def _skipping(self) -> bool:
-        return bool(self._conditions) and not self._conditions[-1].taken
+    def _pop(self) -> None:
+        self._frames.pop()
+        self._conditions.floor = self._frames[-1].conditions if self._frames else 0
 
     def _charge(self, text: str) -> None:
         self._count += 1
@@ -152,13 +152,13 @@ class Expansion:
         word = _WORD.fullmatch(rest)
         name = word["word"].lower() if word else ""
         operands = ((word["rest"] or word["glued"] or "") if word else "").strip(" \t")
-        condition = _CONDITIONS.get(name)
+        condition = CONDITIONS.get(name)
         if condition is not None:
-            if labels and not self._skipping:
+            if labels and not self._conditions.skipping:
                 yield text[: labels.end()]
-            condition(self, operands)
+            condition(self._conditions, operands)
             return
-        if self._skipping:
+        if self._conditions.skipping:
             return
         own = _DIRECTIVES.get(name)
         macro = None
@@ -206,11 +206,12 @@ class Expansion:
         expanded = (substituted(one, values, count) for one in macro.body)
         self._enter(_cut_all(expanded, origin), f"macro {macro.name} ({macro.line})")
 
-    def _enter(self, items: Iterator[Item], name: str) -> None:
+    def _enter(self, items: Iterator[Item], name: str = "") -> None:
         depth = self._frames[-1].depth + 1
         if depth > MAX_DEPTH:
-            raise AssemblyError(f"more than {MAX_DEPTH} macros and loops within one another")
-        self._frames.append(_Frame(items, depth, len(self._conditions), name))
+            raise AssemblyError(f"more than {MAX_DEPTH} macros, loops and files within one another")
+        self._conditions.floor = self._conditions.count
+        self._frames.append(_Frame(items, depth, self._conditions.floor, name))
 
     def _body(self, opens: frozenset[str], closes: frozenset[str]) -> tuple[str, ...]:
         """The statements up to the one that closes what was opened."""
@@ -234,7 +235,12 @@ class Expansion:
         if len(self._macros) >= MAX_MACROS:
             raise AssemblyError(f"more than {MAX_MACROS} macros")
         body = tuple(_kept(text) for text in self._body(_MACRO, _ENDM))
-        self._macros[name] = Macro(name, formals, body, f"line {origin.line}")
+        self._macros[name] = Macro(name, formals, body, self._place(origin))
+
+    def _place(self, origin: Origin) -> str:
+        """Where a macro begins, for a message: in a file that is included, of that file."""
+        named = any(frame.file is not None for frame in self._frames)
+        return f"{origin.file}:{origin.line}" if named else f"line {origin.line}"
 
     def _purge(self, operands: str, origin: Origin) -> None:
         for name in split_arguments(operands):
@@ -269,10 +275,10 @@ class Expansion:
 
     def _exit(self, operands: str, origin: Origin) -> None:
         """``.exitm``: leave the macro or loop, and the conditions opened in it."""
-        if len(self._frames) == 1:
+        if not self._frames[-1].name:
             raise AssemblyError(".exitm outside of a macro")
-        frame = self._frames.pop()
-        del self._conditions[frame.conditions :]
+        self._conditions.close_own()
+        self._pop()
 
     def _stray(self, operands: str, origin: Origin) -> None:
         raise AssemblyError("an end without its beginning")
@@ -283,6 +289,19 @@ class Expansion:
             raise AssemblyError(f"`{operands}' names no register")
         for one in (name, name.lower(), name.upper()):
             self._aliases.pop(one, None)
+
+    def _include(self, operands: str, origin: Origin) -> None:
+        includes = included_by(self._unit.includes, ".include")
+        name, rest = file_and_rest(operands)
+        if rest:
+            raise AssemblyError("wants one file")
+        place = f"{origin.file}:{origin.line}"
+        file, text = includes.text(name, place)
+        if any(one.file is not None and one.file.key == file.key for one in self._frames):
+            raise AssemblyError(f"`{name}' includes itself")
+        lines = lines_of(file.where, without_block_comments(text, file.where))
+        self._enter((text, at) for line, at in lines for text in _texts(line, at))
+        self._frames[-1].file, self._frames[-1].place = file, place
 
     def _error(self, operands: str, origin: Origin) -> None:
         raise AssemblyError(operands.strip('"') or ".error")
@@ -295,48 +314,6 @@ class Expansion:
         """.print, as .warning, says something to whoever assembles, and changes nothing."""
         if not _QUOTED.fullmatch(operands.strip(" \t")):
             raise AssemblyError("wants a string in double quotes")
-
-    # Conditions
-
-    def _open(self, test: Callable[[], bool]) -> None:
-        outer = not self._skipping
-        taken = outer and test()
-        if len(self._conditions) >= MAX_DEPTH:
-            raise AssemblyError(f"more than {MAX_DEPTH} conditions within one another")
-        self._conditions.append(_Condition(taken, taken, outer))
-
-    def _if(self, operands: str) -> None:
-        self._open(lambda: self._value(operands) != 0)
-
-    def _value(self, operands: str) -> int:
-        return signed(self._unit.number(parse(operands), "a condition"))
-
-    def _defined(self, operands: str) -> bool:
-        symbol = self._unit.symbols.get(operands.strip())
-        return symbol is not None and symbol.defined
-
-    def _innermost(self) -> _Condition:
-        if len(self._conditions) <= self._frames[-1].conditions:
-            raise AssemblyError("no .if is open here")
-        return self._conditions[-1]
-
-    def _else_if(self, operands: str) -> None:
-        condition = self._innermost()
-        if condition.else_seen:
-            raise AssemblyError(".elseif behind .else")
-        condition.taken = condition.outer and not condition.any_taken and self._value(operands) != 0
-        condition.any_taken |= condition.taken
-
-    def _else(self, operands: str) -> None:
-        condition = self._innermost()
-        if condition.else_seen:
-            raise AssemblyError(".else twice")
-        condition.else_seen = True
-        condition.taken = condition.outer and not condition.any_taken
-
-    def _endif(self, operands: str) -> None:
-        self._innermost()
-        self._conditions.pop()
 
 
 def _texts(line: str, origin: Origin) -> Iterator[str]:
@@ -370,53 +347,6 @@ def _kept(text: str) -> str:
     return f"{text[:start]}{word['word']} {squeezed(word['rest'])}"
 
 
-def _two(operands: str) -> tuple[str, str]:
-    left, comma, right = operands.partition(",")
-    if not comma:
-        raise AssemblyError("wants two texts with a comma between")
-    return squeezed(left), squeezed(right)
-
-
-def _compare(test: Callable[[int], bool]) -> Callable[[Expansion, str], None]:
-    return lambda self, operands: self._open(lambda: test(self._value(operands)))
-
-
-def _same(wanted: bool) -> Callable[[Expansion, str], None]:
-    def condition(self: Expansion, operands: str) -> None:
-        self._open(lambda: len(set(_two(operands))) == (1 if wanted else 2))
-
-    return condition
-
-
-def _blank(wanted: bool) -> Callable[[Expansion, str], None]:
-    return lambda self, operands: self._open(lambda: (not operands.strip()) is wanted)
-
-
-def _known(wanted: bool) -> Callable[[Expansion, str], None]:
-    return lambda self, operands: self._open(lambda: self._defined(operands) is wanted)
-
-
-_CONDITIONS: dict[str, Callable[[Expansion, str], None]] = {
-    ".if": Expansion._if,
-    ".ifne": Expansion._if,
-    ".ifeq": _compare(lambda value: value == 0),
-    ".ifge": _compare(lambda value: value >= 0),
-    ".ifgt": _compare(lambda value: value > 0),
-    ".ifle": _compare(lambda value: value <= 0),
-    ".iflt": _compare(lambda value: value < 0),
-    ".ifdef": _known(True),
-    ".ifndef": _known(False),
-    ".ifnotdef": _known(False),
-    ".ifc": _same(True),
-    ".ifeqs": _same(True),
-    ".ifnc": _same(False),
-    ".ifnes": _same(False),
-    ".ifb": _blank(True),
-    ".ifnb": _blank(False),
-    ".elseif": Expansion._else_if,
-    ".else": Expansion._else,
-    ".endif": Expansion._endif,
-}
 _DIRECTIVES: dict[str, Callable[[Expansion, str, Origin], None]] = {
     ".macro": Expansion._define,
     ".purgem": Expansion._purge,
@@ -432,6 +362,7 @@ _DIRECTIVES: dict[str, Callable[[Expansion, str, Origin], None]] = {
     ".err": Expansion._error,
     ".warning": Expansion._warn,
     ".print": Expansion._say,
+    ".include": Expansion._include,
 }
 _MACRO, _ENDM = frozenset((".macro",)), frozenset((".endm",))
 _LOOPS, _ENDR = frozenset((".rept", ".rep", ".irp", ".irpc")), frozenset((".endr",))

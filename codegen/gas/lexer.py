@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 from functools import lru_cache
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from typing import NamedTuple
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.instructions.insn import AsmInstruction, parse_instruction
 from relokit.codegen.gas.instructions.operands import split_operands
+from relokit.codegen.source import Origin
 
 LINE_LIMIT = 16384
 """Characters in one line of source."""
@@ -56,11 +58,12 @@ _WORD = re.compile(r"(?P<word>[A-Za-z_.][\w.]*)(?:[ \t]+(?P<rest>.*))?", re.ASCI
 _DIRECTIVE = re.compile(r"(?P<word>\.[\w.]+)[ \t]*(?P<rest>.*)", re.ASCII)
 
 
-def without_block_comments(text: str) -> str:
+def without_block_comments(text: str, where: str | None = None) -> str:
     """Replace ``/* */`` by a blank; lines keep their numbers.
 
     A comment over several lines joins its first and last line, as in GNU as; the lines it
-    swallowed come back empty after the joined one. Raises AssemblyError on an open comment.
+    swallowed come back empty after the joined one. Raises AssemblyError on an open comment, with
+    ``where`` as its place.
     """
     last = text.rfind("/*")
     if last < 0:
@@ -81,11 +84,28 @@ def without_block_comments(text: str) -> str:
             return " "
         if match["open"] is not None:
             line = text.count("\n", 0, match.start()) + 1
-            raise AssemblyError(f"comment opened in line {line} is never closed")
+            raise AssemblyError(f"comment opened in line {line} is never closed", where=where)
         lines, swallowed = "\n" * (1 + swallowed), 0
         return lines
 
     return _BLOCK.sub(replace, text[: end + 1]) + text[end + 1 :]
+
+
+def lines_of(name: str, text: str, origins: Sequence[Origin] = ()) -> Iterator[tuple[str, Origin]]:
+    """Each line of ``text`` with where it is from: what the C preprocessor said last, else its one
+    of ``origins``, else of the file ``name``.
+    """
+    marked: Origin | None = None
+    for number, line in enumerate(text.split("\n")):
+        marker = LINE_MARKER.match(line) if line.startswith("#") else None
+        if marker is not None:
+            marked = Origin(marker["file"], int(marker["line"]) - 1)
+            continue
+        if marked is not None:
+            marked = Origin(marked.file, marked.line + 1)
+            yield line, marked
+        else:
+            yield line, origins[number] if number < len(origins) else Origin(name, number + 1)
 
 
 @lru_cache(maxsize=16384)

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import AssemblyError
+from relokit.codegen.gas.includes import Includes
 from relokit.codegen.gas.instructions.arithmetic import (
     AsmBinary,
     AsmDot,
@@ -41,10 +42,13 @@ NOP = bytes.fromhex("1f2003d5")
 
 
 class UnitState(UnitSections):
-    """What the statements of one unit have built so far."""
+    """What the statements of one unit have built so far; ``includes`` are the files that it may
+    read, if any.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, includes: Includes | None = None) -> None:
         super().__init__()
+        self.includes = includes
         self.source = SourceLine("", 0, "")
         self.stored = self._granted = 0
         self.frame_open = False

@@ -224,7 +224,8 @@ class Side:
     opened file that it was cut out of, where it is one of these. ``hashes`` are the VAs of the
     words of type hashes in front of routines, by the routine's name. ``tables`` are the sections of
     an ELF file that are loaded and hold data, which is for others to find (``__ex_table``);
-    ``unread`` those of a linked one whose bytes were not read, for code changes them.
+    ``unread`` those of a linked one whose bytes were not read, for code changes them. ``included``
+    are the files that an assembly included.
     """
 
     name: str
@@ -238,3 +239,4 @@ class Side:
     hashes: Mapping[str, int] = field(default_factory=dict, repr=False)
     tables: tuple[Extent, ...] = ()
     unread: tuple[Extent, ...] = ()
+    included: tuple[str, ...] = ()

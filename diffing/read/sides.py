@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from relokit.codegen.base.coercion import argument, choice
-from relokit.codegen.base.errors import FormatError, TargetError
+from relokit.codegen.base.errors import TargetError
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.facts import RELOCATION
+from relokit.codegen.facts import ASSEMBLY, RELOCATION
+from relokit.codegen.gas.includes import check_included
 from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.kimage_layouts import layout_named
 from relokit.codegen.series import Feature, parse_state
@@ -99,10 +100,12 @@ def read_sides(
     right: str,
     encoder: Callable[[], Encoder],
     progress: Progress = untold,
+    include_dir: Path | None = None,
 ) -> tuple[Side, Side]:
     """Read both operands; a symbol that only one of them names is meant for both.
 
-    ``encoder`` is asked for when there is something to assemble. Raises RelokitError.
+    ``encoder`` is asked for when there is something to assemble, which may include the files below
+    ``include_dir``. Raises RelokitError.
     """
     operands = parse_operand(left), parse_operand(right)
     symbols = [one.symbol or other.symbol for one, other in (operands, (operands[1], operands[0]))]
@@ -110,20 +113,30 @@ def read_sides(
     sides = []
     for number, (operand, symbol) in enumerate(zip(operands, symbols, strict=True)):
         progress(READING, number, len(operands))
-        sides.append(read_side(operand.text, symbol, encoder, files))
+        sides.append(read_side(operand.text, symbol, encoder, files, include_dir))
+    check_included(include_dir, anything=any(side.included for side in sides))
     progress(READING, len(operands), len(operands))
     return sides[0], sides[1]
 
 
-def read_side(text: str, symbol: str | None, encoder: Callable[[], Encoder], files: Files) -> Side:
+def read_side(
+    text: str,
+    symbol: str | None,
+    encoder: Callable[[], Encoder],
+    files: Files,
+    include_dir: Path | None = None,
+) -> Side:
     """Read one operand: all its routines, or the one called ``symbol``; raises RelokitError."""
     if text.startswith(PREFIX):
         side = _target_side(parse_target(text), encoder())
     else:
         what = "assembly, an ELF file or a kernel"
         content = files.file(text, what=what, limit=MAX_FILE).content
-        if text.endswith((".S", ".s")):
-            side = _source_side(text, content, encoder())
+        if text.endswith(ASSEMBLY):
+            from relokit.codegen.gas.assembly_file import assemble_file
+
+            made, included = assemble_file(content, text, encoder().encode, include_dir)
+            side = replace(object_side(made, text), included=tuple(one.where for one in included))
         elif content[:4] == ELF_MAGIC:
             side = _elf_side(text, content, symbol)
         else:
@@ -164,19 +177,6 @@ def built_side(image: Image, target: Target, *, data: bool = False) -> Side:
         readers -= {RELOCATION}
     side = image_side(image, target.name, layout=target.layout, readers=readers, data=data)
     return replace(side, target=target)
-
-
-def _source_side(path: str, content: memoryview, encoder: Encoder) -> Side:
-    from relokit.codegen.gas.assembler import TEXT_LIMIT, assemble
-    from relokit.codegen.source import Unit
-
-    if len(content) > TEXT_LIMIT:
-        raise FormatError(f"longer than {TEXT_LIMIT >> 20} MiB", where=path)
-    try:
-        text = bytes(content).decode()
-    except UnicodeDecodeError as error:
-        raise FormatError(f"not UTF-8 text: byte {error.start}", where=path) from None
-    return object_side(assemble(Unit.from_text(path, text), encoder.encode), path)
 
 
 def _elf_side(path: str, content: memoryview, symbol: str | None) -> Side:

@@ -9,6 +9,7 @@ from relokit.codegen.base.errors import TargetError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kexec_routines import (
     BESIDE,
+    INCLUDED,
     CodeFile,
     CodePart,
     CodeUsed,
@@ -44,8 +45,8 @@ class ForeignCode:
 
     @property
     def where(self) -> str:
-        """The files, for messages."""
-        return ", ".join(one.file for one in self.files)
+        """The files that were named, for messages."""
+        return ", ".join(one.file for one in self.files if one.kind != INCLUDED)
 
     @property
     def replacement(self) -> Replacement:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -12,9 +11,10 @@ from pathlib import Path
 
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.host_file import HostFile
-from relokit.codegen.facts import RELOCATION
+from relokit.codegen.facts import ASSEMBLY, RELOCATION
+from relokit.codegen.gas.includes import check_included
 from relokit.codegen.gas.instructions.encoder import Encoder
-from relokit.codegen.kexec_routines import NAMES, CodeFile, CodePart
+from relokit.codegen.kexec_routines import INCLUDED, NAMES, CodeFile, CodePart
 from relokit.codegen.kimage_layouts import KimageLayout
 from relokit.codegen.object import Object, SectionType, Symbol
 from relokit.linker.elf_format import ELF_MAGIC, ET_REL
@@ -39,27 +39,41 @@ from relokit.linker.link.substitution import WHOLE
 MAX_FILE = 1 << 32
 """Bytes; a vmlinux with its debug information has some hundred million."""
 WHAT = "code to run (.o, linked ELF, vmlinux, .S, Image)"
-_INCLUDE = re.compile(rb"^[ \t]*#[ \t]*include\b", re.MULTILINE)
 _ELF_HINT = "give an object (.o) or a linked ELF for arm64, or the kernel's Image"
 
 
 def open_code(
-    paths: Path | Sequence[Path], files: Files, encoder: Callable[[], Encoder]
+    paths: Path | Sequence[Path],
+    files: Files,
+    encoder: Callable[[], Encoder],
+    include_dir: Path | None = None,
 ) -> ForeignCode:
-    """The code in the files at ``paths``; ``encoder`` is asked for if there is any to assemble.
+    """The code in the files at ``paths``; ``encoder`` is asked for if there is any to assemble,
+    which may include the files below ``include_dir``.
 
-    Raises FormatError for a file that has none, or is none of these; AssemblyError.
+    Raises FormatError for a file that has none, or is none of these, and for a directory of which
+    nothing is included; AssemblyError.
     """
     several = (paths,) if isinstance(paths, Path) else paths
-    return together([_open_one(path, files, encoder) for path in several])
+    found = together([_open_one(path, files, encoder, include_dir) for path in several])
+    check_included(include_dir, anything=any(one.kind == INCLUDED for one in found.files))
+    return found
 
 
-def _open_one(path: Path, files: Files, encoder: Callable[[], Encoder]) -> ForeignCode:
+def _open_one(
+    path: Path, files: Files, encoder: Callable[[], Encoder], include_dir: Path | None
+) -> ForeignCode:
     outer, file = unpacked(files, path, what=WHAT, limit=MAX_FILE)
     if is_archive(file.content):
         return _archive_code(file)
-    if Path(path).suffix in (".S", ".s"):
-        return object_code(_assembled(file, encoder()), outer, "assembly")
+    if Path(path).suffix in ASSEMBLY:
+        from relokit.codegen.gas.assembly_file import assemble_file
+
+        encode = encoder().encode
+        unit, included = assemble_file(file.content, file.where, encode, include_dir)
+        found = object_code(unit, outer, "assembly")
+        more = tuple(CodeFile(one.where, INCLUDED, one.sha256) for one in included)
+        return replace(found, files=(*found.files, *more))
     if file.content[:4] == ELF_MAGIC:
         return _elf_code(file, outer)
     return kernel_code(_kernel(path, files, outer, file), outer)
@@ -136,30 +150,6 @@ def _elf_code(file: HostFile, outer: HostFile) -> ForeignCode:
     layout = kimage_layout_from(content, where=file.where) if has_btf(content) else None
     unit = cut(image, file.where)
     return _code(unit, outer, LINKED, layout, None, kernel_version(content))
-
-
-def _assembled(file: HostFile, encoder: Encoder) -> Object:
-    from relokit.codegen.gas.assembler import TEXT_LIMIT, assemble
-    from relokit.codegen.source import Unit
-
-    content, where = file.content, file.where
-    if len(content) > TEXT_LIMIT:
-        raise FormatError(f"longer than {TEXT_LIMIT >> 20} MiB", where=where)
-    text = bytes(content)
-    included = _INCLUDE.search(text)
-    if included:
-        line = text.count(b"\n", 0, included.start()) + 1
-        raise FormatError(
-            "not preprocessed: it includes other files",
-            where=f"{where}:{line}",
-            hint="give what the kernel's build makes of it: make arch/arm64/kernel/"
-            f"{Path(where).stem}.o, or the same with .s",
-        )
-    try:
-        unit = Unit.from_text(where, text.decode())
-    except UnicodeDecodeError as error:
-        raise FormatError(f"not UTF-8 text: byte {error.start}", where=where) from None
-    return assemble(unit, encoder.encode)
 
 
 def _code(

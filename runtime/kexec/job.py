@@ -10,6 +10,7 @@ from pathlib import Path
 from relokit.codegen.base.coercion import coerce_fields
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.facts import ASSEMBLY
 from relokit.runtime.guest.order import Order
 
 RAM_BASE = 0x4000_0000
@@ -153,6 +154,12 @@ IDLE = (
         "it decides a shuffled list, what is synthetic and the seeds of a device tree",
     ),
     Idle(
+        lambda job: not any(file.suffix in ASSEMBLY for file in job.code_files),
+        "without a .S in code_from",
+        ("include_dir",),
+        "nothing else includes files",
+    ),
+    Idle(
         lambda job: job.initrd is None,
         "without an initrd",
         ("initrd_at",),
@@ -202,7 +209,8 @@ class Job:
     ``kernel`` None means the demo kernel, unless ``size`` (bytes) asks for a synthetic payload.
     ``memory`` is guest RAM in bytes, None: chosen to fit. ``*_at`` are PAs, None: chosen by the
     boot protocol's rules. ``code_from`` is a file whose routines run in place of ours, or several:
-    an object, a linked ELF, preprocessed assembly, a kernel. ``boot`` lets the new kernel run on
+    an object, a linked ELF, preprocessed assembly, a kernel; ``include_dir`` is a directory below
+    which such assembly may include files, and no others. ``boot`` lets the new kernel run on
     after the hand-over for at most that many seconds of the board (BOARD_SPEED), ``expect`` until
     it has printed this; if it never does, the run fails. ``cmdline`` None keeps what ``dtb`` says,
     or is
@@ -240,6 +248,7 @@ class Job:
     shape: Shape = Shape.PLAIN
     seed: int = 0
     code_from: Path | tuple[Path, ...] | None = None
+    include_dir: Path | None = None
     templates: Path | None = None
     boot: float | None = None
     expect: str | None = None

@@ -12,8 +12,6 @@ from relokit.linker.kernel.opened import Files
 from relokit.runtime.kexec.job import Job
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from relokit.codegen.gas.instructions.encoder import Encoder
     from relokit.linker.foreign.code import ForeignCode
     from relokit.linker.kernel.kernel_file import KernelFile
@@ -58,14 +56,12 @@ def open_inputs(
             if job.dtb is None
             else files.file(job.dtb, what="a device tree blob (.dtb)", limit=MAX_DTB)
         ),
-        code=_code(job.code_files, files, encoder) if job.code_files else None,
+        code=_code(job, files, encoder) if job.code_files else None,
     )
 
 
-def _code(
-    paths: tuple[Path, ...], files: Files, encoder: Callable[[], Encoder] | None
-) -> ForeignCode:
+def _code(job: Job, files: Files, encoder: Callable[[], Encoder] | None) -> ForeignCode:
     from relokit.codegen.gas.instructions.encoder import Encoder
     from relokit.linker.foreign.doors import open_code
 
-    return open_code(paths, files, encoder or Encoder)
+    return open_code(job.code_files, files, encoder or Encoder, job.include_dir)

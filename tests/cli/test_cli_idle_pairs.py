@@ -28,6 +28,7 @@ DIFF: Options = {
     "layout": ("--layout", "7.2"), "whole": ("--all",), "top": ("--top", "1"),
     "series": ("--series", "el=vhe"), "ignore": ("--ignore", "hints"),
     "score": ("--score",), "as_json": ("--json",), "no_cache": ("--no-cache",),
+    "include_dir": ("--include-dir", "d"),
 }  # fmt: skip
 """By parameter, the option with a value that changes something."""
 OF_A_MACHINE = ("regimes", "page_size", "va_bits", "layout")
@@ -50,7 +51,8 @@ EXPORT = {
     "crashkernel": ("--crashkernel", "64m"), "kernel_at": ("--kernel-at", "0x40400000"),
     "initrd_at": ("--initrd-at", "0x48000000"), "dtb_at": ("--dtb-at", "0x48000000"),
     "order": ("--order", "reversed"), "path": ("--path", "purgatory"), "shape": ("--shape", "gaps"),
-    "seed": ("--seed", "7"), "code_from": ("--code-from", "x"), "no_cache": ("--no-cache",),
+    "seed": ("--seed", "7"), "code_from": ("--code-from", "x"),
+    "include_dir": ("--include-dir", "d"), "no_cache": ("--no-cache",),
     "as_json": ("--json",),
 }  # fmt: skip
 BESIDE = {"left", "right", "file", "help"}

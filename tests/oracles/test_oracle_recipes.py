@@ -46,6 +46,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory, kernel_6_1: Path, kernel_6_12
     assert old
     (folder / "broken.s").write_text(f"{head}mov x3, x4{tail}")
     tool("aarch64-linux-gnu-as", "-o", "broken.o", "broken.s", cwd=folder)
+    (folder / "include" / "asm").mkdir(parents=True)
+    (folder / "include" / "asm" / "exit.inc").write_text(f"{old}{tail}")
+    (folder / "mine.S").write_text(f'{head}\n.include "asm/exit.inc"\n')
     objects = [f"{unit}.o" for unit in UNITS]
     # The ELF that a link of the kernel's objects gives; the linker warns of its permissions.
     tool("aarch64-linux-gnu-ld", *LINK, "-o", "vmlinux", *objects, cwd=folder)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from relokit.building import build, build_image
+from relokit.building import build, build_image, render
 from relokit.cli.main import main
 from relokit.cli.terminal.matrix_view import Shared, reproduce
 from relokit.codegen.built_in import TEMPLATES
+from relokit.codegen.gas.lexer import without_block_comments
 from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
 from relokit.codegen.object import SectionFlag
 from relokit.codegen.target import Target
@@ -238,3 +240,82 @@ def test_code_of_another_state_is_not_what_runs(tmp_path: Path, say: Say) -> Non
     assert "it has cpu_soft_restart" in message
     assert "another state of the series" in message
     assert say(*words, "--series", "14")[0] == 0
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> tuple[Path, Path]:
+    """Our relocation routine as assembly of which half is in another file; the directory of it."""
+    source = next(one for one in render(Target()).units if one.name == "relocate_kernel.S")
+    lines = without_block_comments(source.text).split("\n")
+    middle = len(lines) // 2
+    (tmp_path / "inc" / "asm").mkdir(parents=True)
+    (tmp_path / "inc" / "asm" / "half.inc").write_text("\n".join(lines[middle:]) + "\n")
+    path = tmp_path / "relocate_kernel.S"
+    path.write_text("\n".join([*lines[:middle], '.include "asm/half.inc"', ""]))
+    return path, tmp_path / "inc"
+
+
+def test_what_assembly_includes_is_told_with_its_digest(split: tuple[Path, Path], say: Say) -> None:
+    path, directory = split
+    words = "run", "--size", "4k", "--code-from", path, "--include-dir", directory
+    status, shown, _ = say(*words)
+    assert status == 0
+    operands = f"{path}:arm64_relocate_new_kernel", "series:15"
+    assert say("diff", *operands, "--include-dir", directory)[0] == 0
+    included = directory / "asm" / "half.inc"
+    digest = hashlib.sha256(included.read_bytes()).hexdigest()
+    assert f"             {included}: included, sha256 {digest[:16]}\n" in shown
+    files = json.loads(say(*words, "--json")[1])["code"]["files"]
+    assert files[1] == {"file": str(included), "kind": "included", "sha256": digest}
+    # Another text there is another program, whatever was built before.
+    half = included.read_text()
+    included.write_text(half.replace("x3, xzr", "x3, x4", 1))
+    assert included.read_text() != half
+    status, shown, _ = say(*words)
+    assert status == 1
+    assert re.search(rf"{re.escape(str(included))}:[0-9]", shown)
+
+
+def test_a_cell_that_includes_is_reproduced_so(split: tuple[Path, Path]) -> None:
+    path, directory = split
+    job = Job(code_from=path, include_dir=directory)
+    [cell, *_] = cells(Selection(series=(15,)))
+    assert f"--code-from {path} --include-dir {directory}" in reproduce(cell, Shared(job))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run",),
+        ("run", "--code-from", "mine.o"),
+        ("matrix", "--code-from", "mine.o"),
+        ("mutate",),
+        ("export", "--type", "bootable", "-o", "x"),
+        ("export", "--type", "exec", "-o", "x"),
+        ("show", "tables"),
+        ("time",),
+        ("diff", "a.o", "b.o"),
+        ("diff", "a.S", "b.S", "--all"),
+        ("diff", "series:1", "series:2"),
+        ("diff", "--series"),
+    ],
+    ids=" ".join,
+)
+def test_a_directory_that_nothing_includes_from_is_refused(
+    words: tuple[str, ...], tmp_path: Path, say: Say
+) -> None:
+    status, _, err = say(*words, "--include-dir", tmp_path)
+    assert status == 2
+    assert "leave --include-dir out" in err or "--include-dir is about a machine" in err
+
+
+def test_nothing_included_is_refused_at_the_file(split: tuple[Path, Path], say: Say) -> None:
+    path, directory = split
+    whole = path.read_text().replace(
+        '.include "asm/half.inc"', (directory / "asm" / "half.inc").read_text()
+    )
+    path.write_text(whole)
+    for words in (("run", "--code-from", path), ("diff", path, path)):
+        status, _, err = say(*words, "--include-dir", directory)
+        assert (status, f"{directory}: nothing is included from it" in err) == (2, True)
+    assert say("diff", path, path)[0] == 0

@@ -133,7 +133,7 @@ def test_and_of_several(choices: tuple[tuple[str, Any], ...], data: st.DataObjec
 
 @pytest.mark.parametrize("idle", IDLE, ids=lambda idle: idle.where)
 def test_each_row_refuses_by_name(idle: Any, choices: tuple[tuple[str, Any], ...]) -> None:
-    values = dict(choices) | {"boot": 1.0, "expect": "x", "interrupts": 1}
+    values = dict(choices) | {"boot": 1.0, "expect": "x", "interrupts": 1, "include_dir": "d"}
     way = _way(idle.when, choices)
     for name in idle.fields:
         with pytest.raises(MachineError) as caught:
