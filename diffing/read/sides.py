@@ -6,6 +6,7 @@ import os
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from relokit.codegen.base.coercion import argument, choice
 from relokit.codegen.base.errors import TargetError
