@@ -20,7 +20,7 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kexec_routines import CodeUsed
 from relokit.known_defects import known_defect
 from relokit.runtime.campaign.cells import MAX_JOBS, Cell
-from relokit.runtime.judge.outcome import Finding, Status, verdict_on
+from relokit.runtime.judge.outcome import Finding, Status, accepted_for, verdict_on
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.opened_inputs import OpenedInputs, open_inputs
 from relokit.runtime.room.requests import CellAnswer, CellsRequest, Setup
@@ -90,7 +90,8 @@ class Tally:
     """How many of ``cells`` ended how so far, in wall-clock ``seconds``, ``jobs`` at a time.
 
     ``not_judged`` are rules or subjects that some cell did not judge, and why the first did not.
-    ``code`` is what ran in place of ours.
+    ``code`` is what ran in place of ours. ``accepted_for`` are the reasons of findings that the
+    project accepts, one for each.
     """
 
     cells: int
@@ -99,12 +100,19 @@ class Tally:
     seconds: float = 0.0
     counts: dict[CellStatus, int] = field(default_factory=lambda: dict.fromkeys(CellStatus, 0))
     not_judged: dict[str, str] = field(default_factory=dict)
+    accepted_for: list[str] = field(default_factory=list)
 
     def add(self, result: CellResult, seconds: float) -> None:
         """Count one more; ``seconds`` since the beginning."""
         self.counts[result.status] += 1
         self.seconds = seconds
         self.not_judged = {**result.not_judged, **self.not_judged}
+        self.accepted_for += [one.accepted for one in result.findings if one.accepted is not None]
+
+    @property
+    def accepted(self) -> str:
+        """How many findings the project accepts in all cells, and why; empty if none."""
+        return accepted_for(self.accepted_for)
 
     @property
     def done(self) -> int:

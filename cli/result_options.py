@@ -38,7 +38,7 @@ def baseline_options(function: F) -> F:
 
 def judging_given(options: dict[str, Any]) -> Judging | None:
     """What these options and the project say of findings, taken out of ``options``."""
-    given = {name: options.pop(name) for name in ("baseline", "write_baseline")}
+    given = {name: options.pop(name, None) for name in ("baseline", "write_baseline")}
     if not any(given.values()) and PROJECT_META not in click.get_current_context().meta:
         return None
     from relokit.cli.projects import judging_of

@@ -95,7 +95,8 @@ class MutationReport:
 
     ``rules`` says how many each rule was the first to kill, ``places`` where those findings were,
     ``ranks`` how often the mutated instruction was the first, the second, ... of what made it so.
-    ``code`` is whose code was mutated, where it is not ours.
+    ``code`` is whose code was mutated, where it is not ours. ``accepted`` says how many survivors a
+    project accepts, and why: they are counted like the others, and fail nothing.
     """
 
     SCHEMA: ClassVar[str] = "relokit.mutants/1"
@@ -111,6 +112,7 @@ class MutationReport:
     survivors: tuple[Left, ...]
     unanswered: tuple[Left, ...]
     code: CodeUsed | None = field(default=None, metadata=ABSENT)
+    accepted: str | None = field(default=None, metadata=ABSENT)
 
 
 class Campaign:

@@ -6,7 +6,7 @@ Nothing is taken away: what is accepted is told as a note that says why, and unt
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from relokit.codegen.base.errors import FormatError, RelokitError
 from relokit.codegen.base.nouns import dataclass
 from relokit.matrix import CellResult, CellStatus, in_short
 from relokit.project.project_file import ProjectFile, Suppression
-from relokit.runtime.judge.outcome import Finding, Outcome, Status
+from relokit.runtime.judge.outcome import Finding, Outcome, Status, accepted_text
 from relokit.runtime.judge.rules.severity import Severity
 
 MAX_BASELINE = 1 << 26
@@ -96,16 +96,19 @@ class FindingPolicy:
     def __init__(self, project: ProjectFile | None, baseline: Baseline | None) -> None:
         self._project, self._baseline = project, baseline
         self._day = today() if project and project.suppressions else date.min
+        self._used: set[Suppression] = set()
         self.seen: dict[str, KnownRun] = {}
 
     def outcome(self, name: str, outcome: Outcome, code_bytes: int | None) -> Outcome:
         """``outcome``, judged again."""
         count = outcome.relocation.instructions if outcome.handoff is not None else None
         findings = self._findings(name, outcome.findings, count, code_bytes)
+        accepted = accepted_text(findings) or None
         if outcome.status is Status.NO_ANSWER:
-            return replace(outcome, findings=findings)
+            return replace(outcome, findings=findings, accepted=accepted)
         failed = _fails(findings, strict=outcome.strict)
-        return replace(outcome, findings=findings, status=Status.FAIL if failed else Status.PASS)
+        status = Status.FAIL if failed else Status.PASS
+        return replace(outcome, findings=findings, status=status, accepted=accepted)
 
     def cell(self, result: CellResult, *, strict: bool) -> CellResult:
         """``result``, judged again; what could not be run, or has no answer, stays as it is."""
@@ -118,8 +121,37 @@ class FindingPolicy:
             result,
             findings=findings,
             status=CellStatus.FAIL if failed else CellStatus.PASS,
-            reason=in_short(findings) if failed else None,
+            reason=in_short(findings) if failed else accepted_text(findings) or None,
         )
+
+    def findings(self, found: Sequence[Finding], allowed: str | None) -> tuple[Finding, ...]:
+        """``found``, each judged again; all that fails is accepted where it is ``allowed``."""
+        told = [self._accepted(self._weighed(one)) for one in found]
+        if allowed is not None:
+            told = [_noted(one, f"accepted: {allowed}", allowed) for one in told]
+        return tuple(told)
+
+    def allowed(self, limit: str, count: int) -> str | None:
+        """Why up to ``count`` of what the threshold ``limit`` bounds are accepted, if they are."""
+        most = None if self._project is None else self._project.thresholds.get(limit)
+        if self._project is None or most is None or count > most:
+            return None
+        return f"{self._project.where} allows {most:,} {limit}"
+
+    def exceeded(self, limit: str, count: int) -> str:
+        """That ``count`` is more than the threshold allows, if it is."""
+        most = None if self._project is None else self._project.thresholds.get(limit)
+        if self._project is None or most is None or count <= most:
+            return ""
+        return f"{count:,} {limit}, and {self._project.where} allows {most:,}"
+
+    def unused(self, command: str) -> Iterator[str]:
+        """What of the file accepted nothing in this run of ``command``, though it might have."""
+        for one in () if self._project is None else self._project.suppressions:
+            if one not in self._used and _is_of(one.rule, command):
+                at = "" if one.place is None else f" at {one.place}"
+                over = f", and is over since {one.until}" if one.until < self._day else ""
+                yield f"{one.where}: [[suppress]] of {one.rule}{at} accepted nothing here{over}"
 
     def _findings(
         self,
@@ -131,11 +163,9 @@ class FindingPolicy:
         keys = tuple(sorted({_key(one) for one in found}))
         self.seen[name] = KnownRun(keys, instructions, code_bytes)
         told = [self._accepted(self._weighed(one)) for one in found]
-        if self._project is not None and self._project.most_instructions is not None:
-            most = self._project.most_instructions
-            if instructions is not None and instructions > most:
-                text = f"{instructions:,} instructions, and {self._project.where} allows {most:,}"
-                told.append(Finding("threshold.instructions", text))
+        text = self.exceeded("instructions", instructions or 0)
+        if text:
+            told.append(Finding("threshold.instructions", text))
         if self._baseline is not None:
             told = [*self._against(self._baseline, name, told)]
         return tuple(told)
@@ -153,10 +183,11 @@ class FindingPolicy:
         for one in () if self._project is None else self._project.suppressions:
             if not _is_about(one, finding):
                 continue
+            self._used.add(one)
             if one.until < self._day:
                 note = f"was accepted until {one.until}, which is over: {one.reason}"
                 return replace(finding, notes=(*finding.notes, note))
-            return _noted(finding, f"accepted until {one.until}: {one.reason}")
+            return _noted(finding, f"accepted until {one.until}: {one.reason}", one.reason)
         return finding
 
     def _against(self, baseline: Baseline, name: str, told: Sequence[Finding]) -> Sequence[Finding]:
@@ -165,7 +196,9 @@ class FindingPolicy:
             return [*told, Finding("baseline.unknown", f"the baseline has no {name}")]
         now = self.seen[name]
         result = [
-            _noted(one, "known: it is in the baseline") if _key(one) in known.findings else one
+            _noted(one, "known: it is in the baseline", "in the baseline")
+            if _key(one) in known.findings
+            else one
             for one in told
         ]
         for what, before, after in (
@@ -198,8 +231,23 @@ def _key(finding: Finding) -> str:
 def _is_about(one: Suppression, finding: Finding) -> bool:
     if one.rule != finding.rule:
         return False
-    return one.place is None or one.place in (finding.place, cause_key(finding)[1])
+    symbol = (finding.place or "").partition(" (")[0]
+    known = finding.place, cause_key(finding)[1], symbol, symbol.partition("+0x")[0]
+    return one.place is None or one.place in known
 
 
-def _noted(finding: Finding, note: str) -> Finding:
-    return replace(finding, severity=Severity.NOTE, notes=(*finding.notes, note))
+_OF_A_COMMAND = {"diff": "diff", "mutant": "mutate"}
+"""By the subject of a rule, the one command that finds such."""
+
+
+def _is_of(rule: str, command: str) -> bool:
+    """Whether ``command`` may find something of this rule."""
+    own = _OF_A_COMMAND.get(rule.partition(".")[0])
+    return own == command or (own is None and command not in _OF_A_COMMAND.values())
+
+
+def _noted(finding: Finding, note: str, reason: str) -> Finding:
+    """``finding`` as a note; accepted is only what was more than that."""
+    accepted = finding.accepted or (None if finding.severity is Severity.NOTE else reason)
+    notes = (*finding.notes, note)
+    return replace(finding, severity=Severity.NOTE, notes=notes, accepted=accepted)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from relokit.reporting.report_facts import ReportFacts
 from relokit.reporting.report_parts import Part, Report, ReportSection, ReportTable, ReportText
 from relokit.reporting.run_report import (
-    KINDS,
     HowMade,
     made_section,
     outcome_sections,
     summary_of,
+    verdict_of,
 )
 from relokit.runtime.live.live_outcome import LiveOutcome
 
@@ -22,8 +22,7 @@ def kexec_report(outcome: LiveOutcome, facts: ReportFacts, how: HowMade) -> Repo
     sections.append(made_section(how))
     return Report(
         title=f"relokit kexec: {outcome.kernel} to {outcome.next}",
-        verdict=str(outcome.status).upper(),
-        kind=KINDS[outcome.status],
+        **verdict_of(outcome.status, handed.accepted if handed else None),
         summary=summary_of(handed) if handed else "machine_kexec was never called.",
         facts=(
             ("command", how.words),

@@ -47,12 +47,19 @@ def run_report(of: str, outcome: Outcome, facts: ReportFacts, how: HowMade) -> R
     sections = [*outcome_sections(outcome, facts), made_section(how, _code_rows(outcome))]
     return Report(
         title=f"relokit run: {of}",
-        verdict=str(outcome.status).upper(),
-        kind=KINDS[outcome.status],
+        **verdict_of(outcome.status, outcome.accepted),
         summary=summary_of(outcome),
         facts=(("command", how.words), *head_facts(outcome)),
         sections=tuple(sections),
     )
+
+
+def verdict_of(status: Status, accepted: str | None) -> dict[str, str]:
+    """The verdict and its kind; what is good but for what is accepted is neither good nor bad."""
+    word, kind = str(status).upper(), KINDS[status]
+    if not accepted:
+        return {"verdict": word, "kind": kind}
+    return {"verdict": f"{word}, {accepted}", "kind": "open" if kind == "good" else kind}
 
 
 def outcome_sections(outcome: Outcome, facts: ReportFacts) -> Iterator[ReportSection]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,8 @@ from relokit.cli.parameters import CountParam, OutputFile
 from relokit.cli.result_options import (
     RESULT_FORMATS,
 )
-from relokit.cli.terminal.output import emit, json_text, plain
+from relokit.cli.terminal.output import json_text, plain
+from relokit.cli.whole_diff import BEHIND, LISTED, compare_whole, judged, put, results_fail
 from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
 from relokit.codegen.target import PAGE_SIZES, Regime, parse_page_size
 
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from relokit.diff_machines import DiffMachine
     from relokit.diffing.instructions.ignorable import Ignorable
     from relokit.diffing.instructions.normalise import Aspect
-    from relokit.diffing.kernels.whole import WholeDiff
     from relokit.diffing.routines.classify import ChangeKind
     from relokit.diffing.routines.model import Diff
     from relokit.runtime.behaviour.observation import BehaviourDiff
@@ -37,8 +39,6 @@ KINDS = (
 )  # fmt: skip
 ASPECTS = ("addresses", "registers", "padding", "encodings", "fields")
 FORMATS = ("auto", "unified", "side", "html", "csv", "markdown", *RESULT_FORMATS)
-BEHIND, LISTED = 50, 100
-"""Functions with their differences behind them in a page, and in a Markdown table."""
 
 HELP = """Compare machine code: what changed, and what it is about.
 
@@ -168,7 +168,8 @@ def command(left: str | None, right: str | None, as_json: bool, **options: Any) 
     assert left is not None
     assert right is not None
     if options["whole"]:
-        return _whole(left, right, kinds, ignore, shown, options["output"], options["top"])
+        return compare_whole(left, right, kinds, ignore, shown, options["output"], options["top"])
+    from relokit.cli.results.diff_results import diff_results
     from relokit.cli.terminal.view import Bars
     from relokit.diffing.routines.model import ignored_text
     from relokit.diffs import diff
@@ -190,13 +191,20 @@ def command(left: str | None, right: str | None, as_json: bool, **options: Any) 
     if options["score"] and not as_json:
         if ignore:
             click.echo(ignored_text(found.differences_ignored), err=True)
-        _put(f"{found.score:.2f}", options["output"])
+        put(f"{found.score:.2f}", options["output"])
         return 0 if found.same else 1
     behaviour = _behaviour(found, _machine(options)) if options["run"] else None
-    _put(_shown(found, behaviour, shown, options["output"]), options["output"])
-    if found.same and behaviour is not None and behaviour.unanswered:
+    accepted, results = judged(
+        shown in RESULT_FORMATS,
+        found.changed,
+        partial(diff_results, found=found, behaviour=behaviour),
+    )
+    found = replace(found, accepted=accepted)
+    put(_shown(found, behaviour, shown, options["output"], results), options["output"])
+    fails = not found.same or not (behaviour is None or behaviour.same or behaviour.unanswered)
+    if not results_fail(results, fails=fails) and behaviour is not None and behaviour.unanswered:
         return EXIT_NO_ANSWER
-    return 0 if found.same and (behaviour is None or behaviour.same) else 1
+    return int(results_fail(results, fails=fails))
 
 
 def _ignored(
@@ -225,6 +233,8 @@ def _series(
     shape: str,
     output: Path | None,
 ) -> int:
+    from relokit.cli.results.diff_results import series_results
+    from relokit.cli.results.written import text_of_results
     from relokit.cli.terminal.view import Bars
     from relokit.codegen.series import COMPLETE
     from relokit.diffing.routines.model import SeriesDiff
@@ -236,95 +246,28 @@ def _series(
             steps.append(step)
             bars.progress("Building and comparing every state", step.number, COMPLETE)
     found = SeriesDiff(tuple(steps))
+    changed = sum(step.diff.changed for step in steps)
+    accepted, results = judged(
+        shape in RESULT_FORMATS, changed, partial(series_results, found=found)
+    )
+    found = replace(found, accepted=accepted)
     if shape == "json":
-        _put(json_text(found), output)
-    elif shape in RESULT_FORMATS:
-        from relokit.cli.results.diff_results import series_results
-
-        _put(_results(series_results, shape, found), output)
+        put(json_text(found), output)
+    elif results is not None and shape in RESULT_FORMATS:
+        put(text_of_results(results, shape, timings=False), output)
     elif shape == "html":
         from relokit.cli.pages.series_page import series_page
 
-        _put(series_page(steps), output)
+        put(series_page(steps, accepted), output)
     else:
         parts = []
         for step in steps:
             heading = f"patch {step.number}  {step.subject}\n  {step.change}"
-            body = _shown(step.diff, None, shape, output) or "no instruction changes"
+            body = _shown(step.diff, None, shape, output, None) or "no instruction changes"
             parts.append(f"{heading}\n{body}")
-        _put("\n\n".join(parts), output)
-    return 0 if found.same else 1
-
-
-def _whole(
-    left: str,
-    right: str,
-    kinds: Sequence[ChangeKind],
-    ignore: Collection[Ignorable],
-    shape: str,
-    output: Path | None,
-    top: int | None,
-) -> int:
-    from relokit.cli.terminal.view import Bars
-    from relokit.diffing.kernels.whole import compare_kernels
-
-    with Bars() as bars:
-        found = compare_kernels(left, right, kinds=kinds, ignore=ignore, progress=bars.progress)
-    if shape == "json":
-        # Tens of megabytes, if they were indented.
-        _put(json_text(found, indent=None), output)
-    elif shape in RESULT_FORMATS:
-        from relokit.cli.results.diff_results import whole_results
-
-        _put(_results(whole_results, shape, found), output)
-    elif shape in ("html", "csv", "markdown"):
-        _put(_listed(found, shape, top), output)
-    else:
-        from relokit.cli.terminal.diff_overview import overview
-
-        _put(overview(found), output)
-    return 0 if found.same else 1
-
-
-def _listed(found: WholeDiff, shape: str, top: int | None) -> str:
-    """All functions that differ as a page, or the ``top`` ones as a list."""
-    from relokit.cli.pages.whole_report import COLUMNS, function_row, whole_report
-    from relokit.cli.terminal import whole_lists
-    from relokit.diffing.kernels.whole_limits import not_compared
-
-    if shape == "html":
-        from relokit.cli.pages.report_page import report_page
-        from relokit.cli.report_story import words
-
-        code = _behind(found, top or BEHIND)
-        return report_page(whole_report(found, found.reported, code, words()))
-    limits = [*not_compared(found)]
-    if shape == "csv":
-        # A list of rows has no place for it.
-        for line in limits:
-            click.echo(plain(line), err=True)
-        rows = map(function_row, found.reported[:top])
-        return whole_lists.csv_text(COLUMNS, rows)
-    rows = map(function_row, found.reported[: top or LISTED])
-    return whole_lists.markdown_text(COLUMNS, rows, limits)
-
-
-def _behind(found: WholeDiff, most: int) -> dict[str, str]:
-    """By name, what differs in the ``most`` changed functions of both sides, as a unified diff."""
-    from relokit.codegen.base.errors import RelokitError
-    from relokit.diffing.kernels.whole_changes import FunctionStatus
-    from relokit.diffing.routines.report import unified
-    from relokit.diffs import diff
-
-    told = {}
-    for one in found.differing(FunctionStatus.CHANGED)[:most]:
-        operands = f"{found.left}:{one.left}", f"{found.right}:{one.right}"
-        try:
-            text = unified(diff(*operands, kinds=found.kinds, ignore=found.differences_ignored))
-        except RelokitError as error:
-            text = f"not compared: {error.message}"
-        told[one.name] = text or "nothing but what is normalised: registers, padding"
-    return told
+        parts += [plain(accepted)] if accepted else []
+        put("\n\n".join(parts), output)
+    return int(results_fail(results, fails=not found.same))
 
 
 def _machine(options: dict[str, Any]) -> DiffMachine:
@@ -347,18 +290,24 @@ def _behaviour(found: Diff, machine: DiffMachine) -> BehaviourDiff:
         return behave_sides(found.left, found.right, machine=machine, progress=bars.progress)
 
 
-def _shown(found: Diff, behaviour: BehaviourDiff | None, shape: str, output: Path | None) -> str:
-    """The diff in the format ``shape``."""
+def _shown(
+    found: Diff,
+    behaviour: BehaviourDiff | None,
+    shape: str,
+    output: Path | None,
+    results: ResultSet | None,
+) -> str:
+    """The diff in the format ``shape``, for CI what it came to as ``results``."""
     if shape == "json":
         if behaviour is None:
             return json_text(found)
         from relokit.executed_diffs import ExecutedDiff
 
         return json_text(ExecutedDiff(found, behaviour))
-    if shape in RESULT_FORMATS:
-        from relokit.cli.results.diff_results import diff_results
+    if results is not None and shape in RESULT_FORMATS:
+        from relokit.cli.results.written import text_of_results
 
-        return _results(diff_results, shape, found, behaviour)
+        return text_of_results(results, shape, timings=False)
     if shape == "html":
         from relokit.cli.pages.page import diff_page
 
@@ -386,23 +335,3 @@ def _shown(found: Diff, behaviour: BehaviourDiff | None, shape: str, output: Pat
 
         parts.append(behaviour_text(behaviour))
     return "\n".join(part for part in parts if part)
-
-
-def _results(make: Callable[..., ResultSet], shape: str, *found: object) -> str:
-    """Results for CI that ``make`` makes of the command and of what was ``found``."""
-    from relokit.cli.results.written import text_of_results
-
-    command = click.get_current_context().command_path
-    return text_of_results(make(command, *found), shape, timings=False)
-
-
-def _put(text: str, output: Path | None) -> None:
-    """Print ``text`` or write it to a file, whole or not at all."""
-    text = text.rstrip("\n")
-    if output is None:
-        if text:
-            emit(text)
-        return
-    from relokit.codegen.base.atomic import write_atomic
-
-    write_atomic(output, [f"{text}\n".encode() if text else b""])

@@ -20,6 +20,7 @@ from relokit.cli.options import (
     verbose_option,
 )
 from relokit.cli.result_options import (
+    judging_given,
     results_options,
     wanted_results,
 )
@@ -41,10 +42,14 @@ def command(file: Path, trace: Path | None, verbose: bool, as_json: bool, **opti
     from relokit.cli.terminal.view import summary
     from relokit.facade import judge
 
-    wanted = wanted_results(options)
+    wanted, judging = wanted_results(options), judging_given(options)
     form = TraceFormat(options.pop("trace_format") or TraceFormat.RELOKIT)
     with nullcontext() if wanted is None else wanted.with_failures():
         outcome = judge(file, trace=trace, trace_format=form, **options)
+    assert outcome.trace is not None
+    if judging is not None:
+        outcome = judging.outcome(outcome.trace.of, outcome, None, None)
+        judging.finish()
     assert outcome.trace is not None
     if as_json:
         emit_json(outcome)

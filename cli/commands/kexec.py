@@ -22,6 +22,7 @@ from relokit.cli.options import (
 )
 from relokit.cli.parameters import OutputFile, Seconds, Size
 from relokit.cli.result_options import (
+    judging_given,
     report_option,
     results_options,
     wanted_results,
@@ -138,7 +139,7 @@ def command(
     refuse_idle()
     if file_load:
         raise click.UsageError(NO_FILE_LOAD)
-    wanted = wanted_results(options)
+    wanted, judging = wanted_results(options), judging_given(options)
     report = options.pop("report")
     job = LiveJob(**options)
 
@@ -149,6 +150,7 @@ def command(
     with nullcontext() if wanted is None else wanted.with_failures(), Bars() as bars:
         if report is None:
             outcome = kexec(job, trace=trace, progress=bars.progress)
+            outcome = outcome if judging is None else judging.live(outcome)
         else:
             from relokit.cli.report_story import reported
 
@@ -157,7 +159,10 @@ def command(
                 if trace is None and outcome.handover is not None:
                     handover = replace(outcome.handover, trace=None)
                     outcome = replace(outcome, handover=handover)
+                outcome = outcome if judging is None else judging.live(outcome)
                 story.tell_kexec(outcome)
+    if judging is not None:
+        judging.finish()
     if as_json:
         emit_json(outcome)
     elif wanted is None or wanted.leaves_terminal:

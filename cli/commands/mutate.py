@@ -26,6 +26,7 @@ from relokit.cli.options import (
 )
 from relokit.cli.report_story import perhaps_reported
 from relokit.cli.result_options import (
+    judging_given,
     report_option,
     results_options,
     sources_given,
@@ -106,7 +107,7 @@ def command(
     from relokit.mutation.mutate import MutationPlan, opened_results
 
     refuse_idle()
-    wanted = wanted_results(options)
+    wanted, judging = wanted_results(options), judging_given(options)
     sources = sources_given({**options, "templates": templates})
     operators, code_from = options["operators"], options["code_from"]
     files = Files()
@@ -129,6 +130,16 @@ def command(
         )
         campaign, ended_by = _run(plan, job, workers, known, files, used)
         found = campaign.report(interrupted=ended_by is not None)
+        judged = None
+        if wanted is not None or judging is not None:
+            from relokit.cli.results.mutation_results import mutation_results
+
+            command = click.get_current_context().command_path
+            signal_name = None if ended_by is None else ended_by.name
+            judged = mutation_results(command, campaign, sources, ended_by=signal_name)
+            if judging is not None:
+                judged, found = judging.mutants(judged, found)
+                judging.finish()
         if story is not None:
             story.tell_mutants(found)
     if as_json:
@@ -138,11 +149,8 @@ def command(
         from relokit.cli.terminal.view import fitted_text
 
         emit(fitted_text(text_of(found)))
-    if wanted is not None:
-        from relokit.cli.results.mutation_results import mutation_results
-
-        name = None if ended_by is None else ended_by.name
-        wanted.put(mutation_results(wanted.command, campaign, sources, ended_by=name))
+    if wanted is not None and judged is not None:
+        wanted.put(judged)
     return EXIT_OF[found.status] if ended_by is None else exit_code_of(ended_by)
 
 

@@ -244,6 +244,7 @@ def _from_snapshot(
     outcome = outcome if kept else replace(outcome, trace=None)
     if judging is not None:
         outcome = judging.outcome(snapshot.name, outcome, None, None)
+        judging.finish()
     if telling is not None:
         telling.finish(outcome)
     return snapshot.name, outcome

@@ -38,8 +38,8 @@ def matrix_report(
     done = f"{sum(tally.counts.values()):,} of {tally.cells:,} cells: {counts or 'none'}."
     return Report(
         title="relokit matrix",
-        verdict=verdict.upper(),
-        kind=_KINDS.get(verdict, "open"),
+        verdict=", ".join(filter(None, (verdict.upper(), tally.accepted))),
+        kind="open" if tally.accepted and verdict == "pass" else _KINDS.get(verdict, "open"),
         summary=done + (f" Ended by {ended_by}." if ended_by else ""),
         facts=(("command", how.words),),
         sections=tuple(sections),
@@ -144,8 +144,10 @@ def mutants_report(report: MutationReport, how: HowMade) -> Report:
     ]
     return Report(
         title="relokit mutate",
-        verdict=report.status.upper(),
-        kind=_KINDS.get(report.status, "open"),
+        verdict=", ".join(filter(None, (report.status.upper(), report.accepted))),
+        kind="open"
+        if report.accepted and report.status == "pass"
+        else _KINDS.get(report.status, "open"),
         summary=f"{row.all:,} mutants, {row.killed:,} killed; of those that can be told, {share}.",
         facts=(("command", how.words),),
         sections=tuple(sections),

@@ -28,8 +28,8 @@ class StepView:
     bar: int
 
 
-def series_page(steps: Sequence[PatchStep]) -> str:
-    """``steps`` as an HTML document, in their order.
+def series_page(steps: Sequence[PatchStep], accepted: str | None = None) -> str:
+    """``steps`` as an HTML document, in their order; ``accepted`` is what a project accepts.
 
     Routines that a step leaves the same are listed by name: a diff of the two states has their
     code.
@@ -52,6 +52,7 @@ def series_page(steps: Sequence[PatchStep]) -> str:
             "kinds": tuple((str(kind), totals[kind]) for kind in ChangeKind if totals[kind]),
             "changed": totals.total(),
             "without": sum(view.diff.same for view in views),
+            "accepted": shown(accepted or ""),
             "version": VERSION,
         },
     )

@@ -9,7 +9,7 @@ from relokit.cli.results.result_cases import CaseEnd, ResultCase, ResultSet
 from relokit.diffing.kernels.whole import WholeDiff
 from relokit.diffing.kernels.whole_changes import FunctionChange
 from relokit.diffing.kernels.whole_limits import not_compared
-from relokit.diffing.routines.classify import NOUNS
+from relokit.diffing.routines.classify import NOUNS, WEIGHT
 from relokit.diffing.routines.model import (
     Change,
     Diff,
@@ -79,7 +79,7 @@ def _routines(group: str, found: Diff) -> Iterator[ResultCase]:
 def _hunk(routine: RoutineDiff, hunk: Hunk) -> Finding:
     first = hunk.changes[0]
     at = first.right or first.left
-    kinds = sorted({change.kind.value for change in hunk.changes})
+    kinds = [kind.value for kind in WEIGHT if any(one.kind is kind for one in hunk.changes)]
     return Finding(
         f"diff.{kinds[0]}",
         f"{', '.join(kinds)}: {hunk.action}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from relokit.cli.results.judged_cases import judged_cases, not_judged_notes
+from relokit.cli.results.judged_cases import judged_cases, judged_notes
 from relokit.cli.results.result_cases import BAD, CaseEnd, ResultCase, ResultSet
 from relokit.runtime.judge.outcome import Finding, Status
 from relokit.runtime.live.live_outcome import LiveOutcome
@@ -26,7 +26,7 @@ def kexec_results(command: str, outcome: LiveOutcome) -> ResultSet:
         cases.insert(0, ResultCase(STATIONS, "kexec", end, outcome.ended))
     unknown = tuple(f"unknown: {name}: {why}" for name, why in outcome.unknown.items())
     handover = outcome.handover
-    silent = () if handover is None else not_judged_notes(handover)
+    silent = () if handover is None else judged_notes(handover)
     return ResultSet(command, tuple(cases), (*unknown, *silent))
 
 

@@ -19,6 +19,7 @@ from relokit.cli.terminal.matrix_view import (
 )
 from relokit.cli.terminal.output import emit
 from relokit.matrix import CellResult, CellStatus, Tally
+from relokit.runtime.judge.outcome import accepted_text
 
 _ENDS = {
     CellStatus.PASS: CaseEnd.PASSED,
@@ -34,10 +35,11 @@ def cell_case(result: CellResult, given: Shared) -> ResultCase:
     cell = result.cell
     again = reproduce(cell, given) if result.status in REPRODUCED else None
     unsupported = result.status is CellStatus.UNSUPPORTED
+    accepted = result.status is CellStatus.PASS and accepted_text(result.findings)
     return ResultCase(
         cell.id.rsplit("/", 2)[0] if cell.payload else cell.id,
         cell.id,
-        _ENDS[result.status],
+        CaseEnd.KNOWN if accepted else _ENDS[result.status],
         result.reason,
         result.findings,
         again,

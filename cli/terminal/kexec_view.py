@@ -69,8 +69,11 @@ def _end(outcome: LiveOutcome) -> Iterator[Line]:
     texts = [outcome.ended] if outcome.ended else []
     if outcome.load is not None and outcome.load.changed:
         texts.append("what was loaded has changed")
-    word = _VERDICTS[outcome.status]
-    yield (word, "  " + plain("; ".join(texts))) if texts else (word,)
+    word, style = _VERDICTS[outcome.status]
+    if outcome.handover is not None and outcome.handover.accepted:
+        word = f"{word}, {plain(outcome.handover.accepted)}"
+        style = style.replace("green", "yellow")
+    yield ((word, style), "  " + plain("; ".join(texts))) if texts else ((word, style),)
 
 
 def _row(label: str, text: str) -> Line:

@@ -22,6 +22,7 @@ from relokit.codegen.kimage_layouts import LAYOUTS, KimageLayout
 from relokit.matrix import ERROR, CellResult, CellStatus, Tally
 from relokit.runtime.campaign.cells import Cell
 from relokit.runtime.guest.order import Order
+from relokit.runtime.judge.outcome import accepted_text
 from relokit.runtime.kexec.job import Job, KexecPath, Shape
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class ReportedCell:
 class MatrixDocument:
     """What ``--json`` prints of a matrix; ``status`` is ``pass``, ``fail``, ``no answer``,
     ``nothing`` or ``interrupted``. ``causes`` are what cells failed of. ``code`` is what ran in
-    place of ours.
+    place of ours. ``accepted`` says how many findings the project accepts, and why.
     """
 
     SCHEMA: ClassVar[str] = "relokit.matrix/1"
@@ -63,6 +64,7 @@ class MatrixDocument:
     not_judged: Mapping[str, str] = field(default_factory=dict)
     causes: tuple[CellCause, ...] = ()
     code: CodeUsed | None = field(default=None, metadata=ABSENT)
+    accepted: str | None = field(default=None, metadata=ABSENT)
 
 
 class View(Protocol):
@@ -143,6 +145,8 @@ def summary_lines(tally: Tally, ended_by: Signals | None, *, timings: bool) -> I
         counts += f", {tally.counts[CellStatus.KNOWN]} known defects of the series"
     if tally.counts[CellStatus.NO_ANSWER]:
         counts += f", {tally.counts[CellStatus.NO_ANSWER]} without an answer"
+    if tally.accepted:
+        counts += f", {tally.accepted}"
     speed = f"; {tally.seconds:.1f} s, {tally.rate:.1f} cells/s, {tally.jobs} at a time"
     yield counts + (speed if timings else "")
     if tally.not_judged:
@@ -245,6 +249,7 @@ class JsonView(ProgressView):
                 tally.not_judged,
                 cell_causes(one.result for one in self._cells),
                 tally.code,
+                tally.accepted or None,
             )
         )
 
@@ -340,5 +345,8 @@ def _line(result: CellResult, given: Shared) -> str:
     text = f"{result.status:<11}  {result.cell.id}  {result.seconds:.3f} s"
     if result.status is CellStatus.PASS:
         told = ", ".join(dict.fromkeys(finding.rule for finding in result.findings))
-        return f"{text}  {result.instructions:,} instructions" + (f"; told: {told}" if told else "")
+        told = f"; told: {told}" if told else ""
+        accepted = accepted_text(result.findings)
+        told += f"; {accepted}" if accepted else ""
+        return f"{text}  {result.instructions:,} instructions{plain(told)}"
     return f"{text}  {result.reason}\n             {reproduce(result.cell, given)}"

@@ -61,7 +61,8 @@ def _lines(report: MutationReport) -> Iterator[str]:
             for one in ones:
                 yield from _left(one)
     yield ""
-    yield f"{WORDS[report.status]}  {_summary(report.all)}"
+    verdict = ", ".join(filter(None, (WORDS[report.status], report.accepted)))
+    yield f"{verdict}  {_summary(report.all)}"
 
 
 def _target(target: TargetTried) -> Iterator[str]:

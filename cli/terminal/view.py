@@ -287,8 +287,11 @@ def _verdict(outcome: Outcome) -> Line:
         texts.append(f"{spared} of these would not bite on {plain(outcome.profile or '')}")
     if outcome.rules.not_judged:
         texts.append(f"not judged: {not_judged(outcome.rules.not_judged)}")
-    word = _WORDS[outcome.status]
-    return (word, "  " + "; ".join(texts)) if texts else (word,)
+    word, style = _WORDS[outcome.status]
+    if outcome.accepted:
+        # Never to be taken for a verdict without any.
+        word, style = f"{word}, {plain(outcome.accepted)}", style.replace("green", "yellow")
+    return ((word, style), "  " + "; ".join(texts)) if texts else ((word, style),)
 
 
 def _counts(findings: Iterable[Finding]) -> Iterator[tuple[str, int]]:

@@ -90,7 +90,7 @@ class WholeDiff:
     ``tables_not_compared`` are the sections of data, of either side, that no code there takes
     anything of: others read them, and they were not compared. ``differences_ignored`` counts what
     was asked to be ignored, by what it is; ``same_apart`` are the names of functions that are the
-    same but for that.
+    same but for that. ``accepted`` says how many functions a project accepts, and why.
     """
 
     SCHEMA: ClassVar[str] = "relokit.whole-diff/1"
@@ -98,7 +98,7 @@ class WholeDiff:
         **shown("same", "verdict", "changed", "left", "right", "totals"),
         "kinds": "kind_totals",
         **shown("skipped", "data", "data_not_compared", "tables_not_compared"),
-        **shown("differences_ignored", "same_apart"),
+        **shown("differences_ignored", "same_apart", "accepted"),
         "functions": "reported",
     }
 
@@ -113,6 +113,7 @@ class WholeDiff:
     tables_not_compared: tuple[str, ...] = ()
     differences_ignored: Mapping[Ignorable, int] = field(default_factory=dict)
     same_apart: tuple[str, ...] = field(default=(), repr=False)
+    accepted: str | None = None
 
     @cached_property
     def _table(self) -> FunctionChanges:

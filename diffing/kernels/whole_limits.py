@@ -16,6 +16,8 @@ def not_compared(diff: WholeDiff) -> Iterator[str]:
     """What is said of nothing, or was found and does not count: belongs to every form that the
     verdict is told in.
     """
+    if diff.accepted:
+        yield diff.accepted
     yield from ignored(diff)
     if diff.skipped:
         yield f"{len(diff.skipped):,} left out: too large for a function, or not whole instructions"

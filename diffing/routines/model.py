@@ -174,7 +174,8 @@ class Diff:
     ``ignored`` are the names of routines that one side has and the other, which is but a part of a
     program, was not expected to have. ``data`` are the names of the data that the routines refer
     to and that was compared: what of it differs is in ``routines``. ``data_not_compared`` are
-    those of what was not. ``ignore`` are the kinds of difference that do not count.
+    those of what was not. ``ignore`` are the kinds of difference that do not count. ``accepted``
+    says how many of the others a project accepts, and why.
     """
 
     SCHEMA: ClassVar[str] = "relokit.diff/1"
@@ -184,7 +185,7 @@ class Diff:
         "right": "right.name",
         "routines": "compared",
         **shown("only_left", "only_right", "renamed", "ignored", "data", "data_not_compared"),
-        "differences_ignored": "differences_ignored",
+        **shown("differences_ignored", "accepted"),
         "registers": "renames",
         "hunks": "hunks",
     }
@@ -197,6 +198,7 @@ class Diff:
     data: tuple[str, ...] = ()
     data_not_compared: tuple[str, ...] = ()
     ignore: frozenset[Ignorable] = frozenset()
+    accepted: str | None = None
 
     def changes(self) -> tuple[Change, ...]:
         """Every difference once, in order."""
@@ -308,9 +310,10 @@ class SeriesDiff:
     """The patches of the series, in order."""
 
     SCHEMA: ClassVar[str] = "relokit.diff-series/1"
-    DOCUMENT: ClassVar[Table] = shown("same", "steps")
+    DOCUMENT: ClassVar[Table] = shown("same", "accepted", "steps")
 
     steps: tuple[PatchStep, ...]
+    accepted: str | None = None
 
     @property
     def same(self) -> bool:

@@ -62,6 +62,8 @@ def summary_parts(diff: Diff) -> list[str]:
     for name, texts in renames.items():
         where = f" in {name}" if len(diff.routines) > 1 else ""
         parts.append(f"registers renamed{where} {', '.join(texts)}")
+    if diff.accepted:
+        parts.append(diff.accepted)
     ignored = ignored_text(diff.differences_ignored)
     if ignored:
         apart = diff.verdict is DiffVerdict.APART

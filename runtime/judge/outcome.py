@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
 from typing import ClassVar
@@ -49,7 +49,8 @@ class Finding:
     ``source`` is where it is written that this must not be. Findings that have one cause share the
     number of a ``group``, which counts from 1 in the order in which they are told; 0 is none.
     ``spared`` says why it does not bite on the outcome's ``profile``, if it does not. ``made`` are
-    the instructions that made what is wrong, the likeliest to be wrong first.
+    the instructions that made what is wrong, the likeliest to be wrong first. ``accepted`` is the
+    reason for which a project takes it as it is: then it is a note, whatever it was.
     """
 
     _repr_html_ = drawn
@@ -69,6 +70,7 @@ class Finding:
     group: int = field(default=0, metadata=ABSENT)
     spared: str | None = field(default=None, metadata=ABSENT)
     made: tuple[Made, ...] = field(default=(), metadata=ABSENT)
+    accepted: str | None = field(default=None, metadata=ABSENT)
 
     def __repr__(self) -> str:
         where = self.place or ("" if self.address is None else f"{self.address:#x}")
@@ -79,6 +81,20 @@ class Finding:
     def is_error(self) -> bool:
         """Whether it fails a run that is not strict, too."""
         return self.severity is Severity.ERROR
+
+
+def accepted_text(findings: Iterable[Finding]) -> str:
+    """``2 known findings accepted (reason; reason)``: belongs to a verdict; empty without one."""
+    reasons = [one.accepted for one in findings if one.accepted is not None]
+    return accepted_for(reasons)
+
+
+def accepted_for(reasons: Sequence[str], noun: str = "finding") -> str:
+    """The same, of a reason for each; ``noun`` is what was accepted."""
+    if not reasons:
+        return ""
+    each = "; ".join(dict.fromkeys(reasons))
+    return f"{len(reasons):,} known {noun}{'s' * (len(reasons) != 1)} accepted ({each})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +225,8 @@ class Outcome:
     it, too; ``effects`` what caches did, if that took place. ``profile`` is the CPU that is shown
     beside the worst machine, which decides. ``unanswered`` says why there is no answer, if so:
     what was found by then is told, and decides nothing. ``code`` says which routines were not ours,
-    if some; ``taken_up`` what is known of a machine that was a snapshot's.
+    if some; ``taken_up`` what is known of a machine that was a snapshot's. ``accepted`` says how
+    many findings the project accepts, and why: without it a verdict is about all that was found.
     """
 
     _repr_html_ = drawn
@@ -238,6 +255,7 @@ class Outcome:
     unanswered: str | None = field(default=None, metadata=ABSENT)
     code: CodeUsed | None = field(default=None, metadata=ABSENT)
     taken_up: TakenUp | None = field(default=None, metadata=ABSENT)
+    accepted: str | None = field(default=None, metadata=ABSENT)
 
     def __repr__(self) -> str:
         from relokit.codegen.base.noun_reprs import size_told

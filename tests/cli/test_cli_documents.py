@@ -137,6 +137,14 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
     nonsense = edited("nonsense", relocate, "\tmov\tx2, xzr\n", "\tmov\tx2, y9\n")
     yield cli("run", "--effects")
     yield cli("run", "--templates", crash)
+    project = directory / "relokit.toml"
+    accepted = '[[suppress]]\nrule = "handoff.x2"\nreason = "known"\nuntil = 9999-12-31\n'
+    project.write_text(accepted)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RELOKIT_PROJECT", str(project))
+        yield cli("run", "--templates", left_over, "--el", "el1", "--size", "4k", "--plain")
+        cell = ("--cell", "series15/4k/va48/vhe/normal/shuffled", "--plain")
+        yield cli("matrix", *cell, "--templates", left_over)
     yield cli("run", "--templates", left_over, "--el", "el1")
     yield cli("run", "--templates", nonsense)
     yield cli("run", "--path", "hibernate", "--strict")
@@ -222,7 +230,17 @@ def some_mutants() -> MutationReport:
     row = MutantRow(0, 0, 0, 1, 0, 0, 0)
     left = Left("t", "i", "drop", "p", "t", not_judged=("caches.data",), why="timeout")
     return MutationReport(
-        "fail", (TargetTried("t", why_not="no answer"),), row, {}, {}, {}, {}, {}, (), (left,)
+        "fail",
+        (TargetTried("t", why_not="no answer"),),
+        row,
+        {},
+        {},
+        {},
+        {},
+        {},
+        (),
+        (left,),
+        accepted="1 known",
     )
 
 

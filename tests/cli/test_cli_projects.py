@@ -110,7 +110,7 @@ def test_severities_and_thresholds(cli: Cli, here: Path, edited: Edit) -> None:
         ('[run]\nplain = "yes"\n', "run.plain is neither true nor false"),
         ('[run]\nel = "el3"\n', "'el3'"),
         ("[run]\nel = [{}]\n", "run.el is no text"),
-        ('[severities]\n"a.b" = "bad"\n', "severities.a.b is 'bad'"),
+        ('[severities]\n"handoff.x1" = "bad"\n', "relokit.toml:2: severities.handoff.x1 is 'bad'"),
         ("[thresholds]\ninstructions = true\n", "thresholds.instructions is True"),
         ("[thresholds]\ncells = 1\n", "thresholds has no 'cells'"),
         ("[[suppress]]\nrule = 'a.b'\nuntil = 2027-01-31\n", "suppress has no reason"),

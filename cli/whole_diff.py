@@ -1,0 +1,139 @@
+"""``relokit diff --all``, and what all of ``relokit diff`` does with what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from relokit.cli.result_options import RESULT_FORMATS, judging_given
+from relokit.cli.terminal.output import emit, json_text, plain
+
+if TYPE_CHECKING:
+    from relokit.cli.results.result_cases import ResultSet
+    from relokit.diffing.instructions.ignorable import Ignorable
+    from relokit.diffing.kernels.whole import WholeDiff
+    from relokit.diffing.routines.classify import ChangeKind
+
+BEHIND, LISTED = 50, 100
+"""Functions with their differences behind them in a page, and in a Markdown table."""
+
+
+def judged(
+    wanted: bool, changed: int, make: Callable[[str], ResultSet]
+) -> tuple[str | None, ResultSet | None]:
+    """What the project accepts of what was found, and the results that ``make`` makes of it.
+
+    There are none where they are not ``wanted`` and there is no project; ``changed`` is how much
+    differs.
+    """
+    judging = judging_given({})
+    if judging is None and not wanted:
+        return None, None
+    results, accepted = make(click.get_current_context().command_path), ""
+    if judging is not None:
+        results, accepted = judging.results(results, "changed", changed)
+        judging.finish()
+    return accepted or None, results
+
+
+def results_fail(results: ResultSet | None, *, fails: bool) -> bool:
+    """Whether the command fails: by its results, or if there are none, as it ``fails``."""
+    if results is None:
+        return fails
+    from relokit.cli.results.result_cases import CaseEnd
+
+    return any(case.end is CaseEnd.FAILED for case in results.cases)
+
+
+def compare_whole(
+    left: str,
+    right: str,
+    kinds: Sequence[ChangeKind],
+    ignore: Collection[Ignorable],
+    shape: str,
+    output: Path | None,
+    top: int | None,
+) -> int:
+    """Compare two whole kernels, and tell of it as ``shape``; the result is the exit code."""
+    from relokit.cli.results.diff_results import whole_results
+    from relokit.cli.terminal.view import Bars
+    from relokit.diffing.kernels.whole import compare_kernels
+
+    with Bars() as bars:
+        found = compare_kernels(left, right, kinds=kinds, ignore=ignore, progress=bars.progress)
+    accepted, results = judged(
+        shape in RESULT_FORMATS, found.changed, partial(whole_results, found=found)
+    )
+    found = replace(found, accepted=accepted)
+    if shape == "json":
+        # Tens of megabytes, if they were indented.
+        put(json_text(found, indent=None), output)
+    elif results is not None and shape in RESULT_FORMATS:
+        from relokit.cli.results.written import text_of_results
+
+        put(text_of_results(results, shape, timings=False), output)
+    elif shape in ("html", "csv", "markdown"):
+        put(_listed(found, shape, top), output)
+    else:
+        from relokit.cli.terminal.diff_overview import overview
+
+        put(overview(found), output)
+    return int(results_fail(results, fails=not found.same))
+
+
+def _listed(found: WholeDiff, shape: str, top: int | None) -> str:
+    """All functions that differ as a page, or the ``top`` ones as a list."""
+    from relokit.cli.pages.whole_report import COLUMNS, function_row, whole_report
+    from relokit.cli.terminal import whole_lists
+    from relokit.diffing.kernels.whole_limits import not_compared
+
+    if shape == "html":
+        from relokit.cli.pages.report_page import report_page
+        from relokit.cli.report_story import words
+
+        code = _behind(found, top or BEHIND)
+        return report_page(whole_report(found, found.reported, code, words()))
+    limits = [*not_compared(found)]
+    if shape == "csv":
+        # A list of rows has no place for it.
+        for line in limits:
+            click.echo(plain(line), err=True)
+        rows = map(function_row, found.reported[:top])
+        return whole_lists.csv_text(COLUMNS, rows)
+    rows = map(function_row, found.reported[: top or LISTED])
+    return whole_lists.markdown_text(COLUMNS, rows, limits)
+
+
+def _behind(found: WholeDiff, most: int) -> dict[str, str]:
+    """By name, what differs in the ``most`` changed functions of both sides, as a unified diff."""
+    from relokit.codegen.base.errors import RelokitError
+    from relokit.diffing.kernels.whole_changes import FunctionStatus
+    from relokit.diffing.routines.report import unified
+    from relokit.diffs import diff
+
+    told = {}
+    for one in found.differing(FunctionStatus.CHANGED)[:most]:
+        operands = f"{found.left}:{one.left}", f"{found.right}:{one.right}"
+        try:
+            text = unified(diff(*operands, kinds=found.kinds, ignore=found.differences_ignored))
+        except RelokitError as error:
+            text = f"not compared: {error.message}"
+        told[one.name] = text or "nothing but what is normalised: registers, padding"
+    return told
+
+
+def put(text: str, output: Path | None) -> None:
+    """Print ``text`` or write it to a file, whole or not at all."""
+    text = text.rstrip("\n")
+    if output is None:
+        if text:
+            emit(text)
+        return
+    from relokit.codegen.base.atomic import write_atomic
+
+    write_atomic(output, [f"{text}\n".encode() if text else b""])
