@@ -152,8 +152,9 @@ ALLOWED = {
         "runtime.judge, runtime.judge.rules, runtime.behaviour, runtime.mutation, cli.terminal"
     ),
     "cli": (
-        "relokit, project, codegen, codegen.base, linker.kernel, runtime.guest, runtime.kexec, "
-        "runtime.campaign, runtime.judge, runtime.live, reporting, mutation, cli.pages, "
+        "relokit, project, codegen, codegen.base, linker.kernel, diffing.instructions, "
+        "diffing.kernels, diffing.routines, runtime.guest, runtime.kexec, runtime.campaign, "
+        "runtime.judge, runtime.live, runtime.mutation, reporting, mutation, cli.pages, "
         "cli.terminal, cli.results"
     ),
     "cli.commands": (
