@@ -51,12 +51,17 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def unpacked(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source distribution of the tree, made and unpacked again."""
+    """The source distribution of the tree, made and unpacked again; with an old build."""
     folder = tmp_path_factory.mktemp("sdist")
     script = f"import build_backend; print(build_backend.build_sdist({str(folder)!r}))"
     made = run([sys.executable, "-c", script], cwd=tree, path="").split()[-1]
     shutil.unpack_archive(folder / made, folder, filter="data")
-    return folder / made.removesuffix(".tar.gz")
+    top = folder / made.removesuffix(".tar.gz")
+    # What an older tree has left there is not packed.
+    stale = top / f"build/lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}/relokit"
+    stale.mkdir(parents=True)
+    (stale / "gone.py").touch()
+    return top
 
 
 class Place:
@@ -102,25 +107,6 @@ def test_without_a_compiler_the_source_distribution_becomes_a_wheel_that_works(
     platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
     assert wheel.name.endswith(f"-py3-none-{platform}.whl")
     assert inside(wheel) == {*rooms_of(tree), LIBRARY}
-    place = Place(tmp_path / "env")
-    place.install(wheel, path="")
-    place.works_from(tmp_path / "env", told, with_zig=True)
-
-
-def test_an_old_build_is_not_packed_and_the_wheel_works_elsewhere(
-    tree: Path, unpacked: Path, tmp_path: Path
-) -> None:
-    """Nor does it matter where and on which day; ``make dist-check`` tries more of it."""
-    again = copied(tmp_path / "again")
-    stale = again / f"build/lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}/relokit"
-    stale.mkdir(parents=True)
-    (stale / "gone.py").touch()
-    for path in again.rglob("*.py"):
-        os.utime(path, (1_500_000_000, 1_500_000_000))
-    first = unpacked.with_name(f"{unpacked.name}.tar.gz")
-    assert built("sdist", again, tmp_path / "sdist").read_bytes() == first.read_bytes()
-    wheel = built("wheel", again, tmp_path / "wheel")
-    assert inside(wheel) == {*rooms_of(tree), LIBRARY}
     metadata = zipfile.ZipFile(wheel).read(f"{unpacked.name}.dist-info/METADATA").decode()
     for line in ("License: GPL-2.0-or-later", "Requires-Python: >=3.11", "License-File: LICENSE"):
         assert f"\n{line}\n" in metadata
@@ -128,9 +114,21 @@ def test_an_old_build_is_not_packed_and_the_wheel_works_elsewhere(
     assert (TOP / "README.md").read_text("utf-8").strip() in metadata
     place = Place(tmp_path / "env")
     place.install(wheel, path="")
+    place.works_from(tmp_path / "env", told, with_zig=True)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     assert works(tmp_path / "env/bin/relokit", elsewhere) == ""
+
+
+def test_the_same_files_become_the_same_source_distribution(
+    tree: Path, unpacked: Path, tmp_path: Path
+) -> None:
+    """In another place and on another day. ``make dist-check`` says so of the wheel, too."""
+    again = Path(shutil.copytree(tree, tmp_path / "again"))
+    for path in again.rglob("*.py"):
+        os.utime(path, (1_500_000_000, 1_500_000_000))
+    first = unpacked.with_name(f"{unpacked.name}.tar.gz")
+    assert built("sdist", again, tmp_path / "sdist").read_bytes() == first.read_bytes()
 
 
 @pytest.mark.parametrize("hook", ["wheel", "editable"])

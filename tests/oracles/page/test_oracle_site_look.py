@@ -17,7 +17,7 @@ from support.docs_site import build_site
 
 pytestmark = pytest.mark.oracle
 
-PAGES = ("index", "rules", "commands/run", "adr/index")
+PAGES = ("index", "rules", "commands/run")
 
 
 @pytest.fixture(scope="module")
