@@ -42,6 +42,11 @@ def list_section(found: ListShown) -> ReportSection:
         )
         for one in found.rows
     )  # fmt: skip
+    kimage = [
+        ReportTable(f"struct kimage at {at:#x}", ("field", "value"), fields)
+        for at in (found.kimage,)
+        if at is not None
+    ]
     lead = f"{found.entries:,} entries in {found.list_pages:,} pages."
     if found.problem:
         lead += f" It cannot be followed any further: {found.problem}."
@@ -50,7 +55,7 @@ def list_section(found: ListShown) -> ReportSection:
         "The list",
         lead,
         (
-            ReportTable(f"struct kimage at {found.kimage:#x}", ("field", "value"), fields),
+            *kimage,
             ReportTable("Entries", ("number", "at", "word", "kind", "to", "owner"), rows),
         ),
     )

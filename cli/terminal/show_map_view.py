@@ -72,11 +72,13 @@ def list_lines(found: ListShown) -> Iterator[str]:
     """struct kimage, and a line for each entry."""
     yield f"{found.of}: the list {Moment(found.moment).told}"
     yield ""
-    yield f"struct kimage at {found.kimage:#x}"
-    yield from columns((f"  {name}", f"{value:#x}") for name, value in found.fields.items())
-    yield ""
+    of_kexec = found.kimage is not None
+    if of_kexec:
+        yield f"struct kimage at {found.kimage:#x}"
+        yield from columns((f"  {name}", f"{value:#x}") for name, value in found.fields.items())
+        yield ""
     pages = f"{found.list_pages:,} page{'s' * (found.list_pages != 1)}"
-    yield f"{found.entries:,} entries, head included; the list is in {pages}"
+    yield f"{found.entries:,} entries{', head included' * of_kexec}; the list is in {pages}"
     yield from columns(map(_entry, found.rows), right=(0,)) if found.rows else ()
     left = found.entries - found.first - len(found.rows)
     if found.rows and left > 0:

@@ -44,7 +44,7 @@ class Resume:
     goes on, ``tables`` the PA of its tables, ``vectors`` the PA of its EL2 vectors (0: none).
     ``listed`` are the PAs of the list's entries, in its order. ``home`` is where the restored
     pages belong; ``restored`` are the pages of its tables, which are restored as well, and what
-    they hold then.
+    they hold then. ``cpu`` is the model that it runs on.
     """
 
     target: Target
@@ -59,6 +59,7 @@ class Resume:
     home: Region
     content: PatternContent
     restored: tuple[tuple[Region, bytes], ...]
+    cpu: str
 
     @property
     def memory(self) -> GuestMemory:
@@ -185,6 +186,7 @@ def build_resume(target: Target, image: Image, inputs: Inputs, job: Job) -> Resu
         home=home,
         content=content,
         restored=restored,
+        cpu=inputs.cpu,
     )
 
 

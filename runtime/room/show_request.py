@@ -22,12 +22,12 @@ class ShowRequest:
 
     def carry_out(self, report: Report) -> Any:
         """See Request."""
-        from relokit.runtime.run.prepare import prepare_machine
+        from relokit.runtime.run.prepare import prepare_guest
         from relokit.runtime.show.answer import answer
 
         setup = self.setup
         programs = setup.programs.decoded()
-        machine = prepare_machine(setup.target, programs, setup.job, report, setup.opened)
+        machine = prepare_guest(setup.target, programs, setup.job, report, setup.opened)
         try:
             return answer(machine, self.question, setup.job)
         finally:

@@ -64,14 +64,28 @@ def prepare_machine(
     )
 
 
+def prepare_guest(
+    target: Target,
+    programs: Programs,
+    job: Job,
+    report: Report,
+    opened: OpenedInputs | None = None,
+) -> Machine | Resume:
+    """What ``job`` describes, to be looked at: a machine, or the resume side of hibernation."""
+    if job.path is not KexecPath.HIBERNATE:
+        return prepare_machine(target, programs, job, report, opened)
+    opened = opened or open_inputs(job)
+    inputs = load_inputs(target, job, opened, programs.demo_file, kernel_size(programs.kernel))
+    return build_resume(target, programs.kernel, inputs, job)
+
+
 def prepare_resume(
     target: Target, programs: Programs, job: Job, opened: OpenedInputs | None = None
 ) -> tuple[Resume, Cpu]:
     """The resume side of hibernation and its CPU, ready to run; the caller closes the former."""
-    opened = opened or open_inputs(job)
-    inputs = load_inputs(target, job, opened, programs.demo_file, kernel_size(programs.kernel))
-    resume = build_resume(target, programs.kernel, inputs, job)
-    return resume, cpu_in_state(target, inputs.cpu, resume.memory, resume.state)
+    resume = prepare_guest(target, programs, job, lambda *_: None, opened)
+    assert isinstance(resume, Resume)
+    return resume, open_cpu(resume)
 
 
 def kernel_size(image: Image) -> int:
@@ -79,9 +93,10 @@ def kernel_size(image: Image) -> int:
     return image.symbol("_end") - image.symbol("_text")
 
 
-def open_cpu(machine: Machine) -> Cpu:
-    """A CPU in the state the old kernel has it when it calls machine_kexec."""
-    return cpu_in_state(machine.target, machine.inputs.cpu, machine.memory, machine.state)
+def open_cpu(guest: Machine | Resume) -> Cpu:
+    """A CPU as the old kernel has it when it calls machine_kexec, or swsusp_arch_resume."""
+    model = guest.cpu if isinstance(guest, Resume) else guest.inputs.cpu
+    return cpu_in_state(guest.target, model, guest.memory, guest.state)
 
 
 def _routines(target: Target, image: Image, code: ForeignCode | None) -> Routines:

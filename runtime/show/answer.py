@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.show.question import Question, Topic
@@ -14,7 +15,7 @@ from relokit.runtime.show.read_memory import memory_shown
 from relokit.runtime.show.read_steps import steps_shown
 from relokit.runtime.show.read_tables import tables_shown
 
-_ANSWERS: Mapping[Topic, Callable[[Machine, Question, Job], Any]] = {
+_ANSWERS: Mapping[Topic, Callable[[Machine | Resume, Question, Job], Any]] = {
     Topic.MEMORY: memory_shown,
     Topic.LIST: list_shown,
     Topic.TABLES: tables_shown,
@@ -24,7 +25,7 @@ _ANSWERS: Mapping[Topic, Callable[[Machine, Question, Job], Any]] = {
 }
 
 
-def answer(machine: Machine, question: Question, job: Job) -> Any:
+def answer(machine: Machine | Resume, question: Question, job: Job) -> Any:
     """What there is to see in ``machine``, of the topic's noun; ``job`` has the limits.
 
     Raises MachineError where the moment never comes, and for what is not there.

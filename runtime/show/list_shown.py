@@ -32,7 +32,8 @@ class ListEntry:
 class ListShown:
     """The list of the machine ``of`` at ``moment``, from entry ``first`` on, ``entries`` in all.
 
-    ``fields`` are the words of struct kimage, which is at PA ``kimage``, by name; ``list_pages``
+    ``fields`` are the words of struct kimage, which is at PA ``kimage``, by name; there is none
+    where hibernation resumes, and an entry is a ``page`` then; ``list_pages``
     says how many pages the list is in. ``problem`` says where it cannot be followed any further.
     """
 
@@ -47,7 +48,7 @@ class ListShown:
     of: str
     moment: str
     page_size: int
-    kimage: int
+    kimage: int | None
     fields: Mapping[str, int]
     entries: int
     list_pages: int

@@ -11,6 +11,7 @@ from relokit.runtime.arch.exceptions import VECTOR_SLOT_SIZE, slot_name
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.judge.rules.disassembly import disassemble
+from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.show.at_moment import cpu_at
@@ -33,7 +34,7 @@ SLOT_SHOWN = 4
 WORD = 4
 
 
-def code_shown(machine: Machine, question: Question, job: Job) -> CodeShown:
+def code_shown(machine: Machine | Resume, question: Question, job: Job) -> CodeShown:
     """What is copied to safe pages, or the code at the place that ``question`` names."""
     cpu = cpu_at(machine, question.moment, job)
     if question.place is None:
@@ -43,18 +44,21 @@ def code_shown(machine: Machine, question: Question, job: Job) -> CodeShown:
     return CodeShown(machine.target.name, question.moment, pieces)
 
 
-def _copied(machine: Machine) -> Iterator[CodePiece]:
-    routines, control = machine.routines, machine.kimage.control_page
-    held = machine.memory.read(control, len(routines.relocation))
-    yield _piece(machine, str(OwnerKind.CONTROL_PAGE.value), control, control, held)
+def _copied(machine: Machine | Resume) -> Iterator[CodePiece]:
+    if isinstance(machine, Resume):
+        kind, code, vectors = OwnerKind.EXIT_CODE, machine.exit_code, VECTOR_TABLE_SIZE
+        at = machine.jump & -machine.target.page_size
+    else:
+        kind, code = OwnerKind.CONTROL_PAGE, machine.routines.relocation
+        vectors, at = len(machine.routines.vectors or b""), machine.kimage.control_page
+    yield _piece(machine, kind.value, at, at, machine.memory.read(at, len(code)))
     for region in machine.allocator.regions:
-        if region.owner.kind is OwnerKind.EL2_VECTORS and routines.vectors is not None:
-            size = min(region.size, len(routines.vectors))
-            held = machine.memory.read(region.base, size)
+        if region.owner.kind is OwnerKind.EL2_VECTORS and vectors:
+            held = machine.memory.read(region.base, min(region.size, vectors))
             yield _piece(machine, str(region.owner), region.base, region.base, held)
 
 
-def _at(machine: Machine, cpu: Cpu, place: int | str) -> CodePiece:
+def _at(machine: Machine | Resume, cpu: Cpu, place: int | str) -> CodePiece:
     """A routine by name, or what is from an address on, as the CPU would fetch it now."""
     address, count, name = place, USUAL, ""
     if isinstance(address, str):
@@ -83,11 +87,11 @@ def _at(machine: Machine, cpu: Cpu, place: int | str) -> CodePiece:
     return _piece(machine, name or f"{address:#x}", address, address, bytes(words))
 
 
-def _piece(machine: Machine, name: str, address: int, at: int, held: bytes) -> CodePiece:
+def _piece(machine: Machine | Resume, name: str, address: int, at: int, held: bytes) -> CodePiece:
     return CodePiece(name, address, tuple(code_lines(machine, at, held)))
 
 
-def code_lines(machine: Machine, address: int, held: bytes) -> Iterator[CodeWord]:
+def code_lines(machine: Machine | Resume, address: int, held: bytes) -> Iterator[CodeWord]:
     """The words ``held`` from ``address`` on, with symbols and lines where they are known."""
     for offset in range(0, len(held) - WORD + 1, WORD):
         at = address + offset
@@ -102,7 +106,7 @@ def code_lines(machine: Machine, address: int, held: bytes) -> Iterator[CodeWord
         yield CodeWord(at, word, disassemble(word, at), symbol, source)
 
 
-def vectors_shown(machine: Machine, question: Question, job: Job) -> VectorsShown:
+def vectors_shown(machine: Machine | Resume, question: Question, job: Job) -> VectorsShown:
     """The vectors of each exception level that takes exceptions."""
     cpu = cpu_at(machine, question.moment, job)
     current = max(cpu.el, 1)
@@ -111,7 +115,7 @@ def vectors_shown(machine: Machine, question: Question, job: Job) -> VectorsShow
     return VectorsShown(machine.target.name, question.moment, cpu.el, tables)
 
 
-def _vectors(machine: Machine, cpu: Cpu, el: int) -> VectorTable:
+def _vectors(machine: Machine | Resume, cpu: Cpu, el: int) -> VectorTable:
     register = f"VBAR_EL{el}"
     va = cpu.read(register)
     found = cpu.walk(va, el)
@@ -125,7 +129,7 @@ def _vectors(machine: Machine, cpu: Cpu, el: int) -> VectorTable:
     return VectorTable(register, va, found.pa, tuple(_slots(machine, va, held)), owner)
 
 
-def _slots(machine: Machine, va: int, held: bytes) -> Iterator[VectorSlot]:
+def _slots(machine: Machine | Resume, va: int, held: bytes) -> Iterator[VectorSlot]:
     seen: dict[bytes, int] = {}
     for offset in range(0, VECTOR_TABLE_SIZE, VECTOR_SLOT_SIZE):
         code = held[offset : offset + VECTOR_SLOT_SIZE]

@@ -8,6 +8,7 @@ import numpy as np
 
 from relokit.codegen.base.errors import MachineError
 from relokit.runtime.guest.memory import WORD, Words
+from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.kimage import (
     ARCH_FIELDS,
@@ -22,6 +23,7 @@ from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.show.at_moment import cpu_at
 from relokit.runtime.show.list_shown import ListEntry, ListShown
 from relokit.runtime.show.question import Question
+from relokit.runtime.show.read_resumed import list_of_resume
 
 FLAGS = {
     IND_DESTINATION: "destination",
@@ -35,7 +37,7 @@ MOST = 1 << 16
 """Entries that are shown at most."""
 
 
-def list_shown(machine: Machine, question: Question, job: Job) -> ListShown:
+def list_shown(machine: Machine | Resume, question: Question, job: Job) -> ListShown:
     """The entries that ``question`` asks for; raises MachineError for more than MOST."""
     first = question.first
     last = first + USUAL - 1 if question.last is None else question.last
@@ -44,6 +46,8 @@ def list_shown(machine: Machine, question: Question, job: Job) -> ListShown:
             f"entries {first:,} to {last:,} of the list", hint=f"give 1 to {MOST:,} of them"
         )
     cpu_at(machine, question.moment, job)
+    if isinstance(machine, Resume):
+        return list_of_resume(machine, question, last)
     kimage = machine.kimage
     reader = _Reader(machine, first, last)
     rows = tuple(reader.rows())

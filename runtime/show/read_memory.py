@@ -10,16 +10,18 @@ import numpy as np
 from relokit.codegen.base.errors import MachineError
 from relokit.runtime.guest.ledger import Region
 from relokit.runtime.guest.memory import GuestMemory, Words
+from relokit.runtime.kexec.hibernate import HOME, Resume
 from relokit.runtime.kexec.job import Job
-from relokit.runtime.kexec.kimage import KexecSegment, read_field, walk_list
+from relokit.runtime.kexec.kimage import read_field, walk_list
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.show.at_moment import cpu_at
 from relokit.runtime.show.memory_map import pieces_of
 from relokit.runtime.show.memory_shown import MemoryShown, Moved, RamBank
 from relokit.runtime.show.question import Moment, Question
+from relokit.runtime.show.read_resumed import pairs_of_resume
 
 
-def memory_shown(machine: Machine, question: Question, job: Job) -> MemoryShown:
+def memory_shown(machine: Machine | Resume, question: Question, job: Job) -> MemoryShown:
     """The map of ``machine`` at a moment; what has changed by then is told of what is owned."""
     moment = question.moment
     memory, page_size = machine.memory, machine.target.page_size
@@ -46,7 +48,9 @@ def _sums(memory: GuestMemory, regions: Iterable[Region]) -> dict[Region, int]:
     return {one: crc32(memory.view(one.base, one.size).data) for one in regions}
 
 
-def _moves(machine: Machine) -> tuple[tuple[Moved, ...], str | None]:
+def _moves(machine: Machine | Resume) -> tuple[tuple[Moved, ...], str | None]:
+    if isinstance(machine, Resume):
+        return _restored(machine)
     kimage, page = machine.kimage, machine.target.page_size
     nothing = np.empty(0, np.uint64)
     pairs, problem = (nothing, nothing), None
@@ -55,17 +59,34 @@ def _moves(machine: Machine) -> tuple[tuple[Moved, ...], str | None]:
             pairs = walk_list(machine.memory, read_field(machine.memory, kimage, "head"), page)
         except MachineError as error:
             problem = error.message
-    return tuple(_moved(kimage.segments, page, *pairs)), problem
+    segments = [
+        (one.name, one.mem, one.memsz, one.mem + one.pages(page) * page) for one in kimage.segments
+    ]
+    return tuple(_moved(segments, page, *pairs)), problem
+
+
+def _restored(resume: Resume) -> tuple[tuple[Moved, ...], str | None]:
+    """What is put back: the pages, and the resumed kernel's tables."""
+    page, problem = resume.target.page_size, None
+    nothing = np.empty(0, np.uint64)
+    pairs = nothing, nothing
+    try:
+        pairs = pairs_of_resume(resume)
+    except MachineError as error:
+        problem = error.message
+    places = [(HOME, resume.home), *((str(one.owner), one) for one, _ in resume.restored)]
+    segments = [(name, one.base, one.size, one.end) for name, one in places]
+    return tuple(_moved(segments, page, *pairs)), problem
 
 
 def _moved(
-    segments: Iterable[KexecSegment], page: int, destinations: Words, sources: Words
+    segments: Iterable[tuple[str, int, int, int]], page: int, destinations: Words, sources: Words
 ) -> Iterator[Moved]:
-    for segment in segments:
-        end = segment.mem + segment.pages(page) * page
-        own = (destinations >= np.uint64(segment.mem)) & (destinations < np.uint64(end))
+    """``segments`` are names, PAs, bytes, and the PAs at which their pages end."""
+    for name, base, size, end in segments:
+        own = (destinations >= np.uint64(base)) & (destinations < np.uint64(end))
         theirs = sources[own]
-        about = segment.name, segment.mem, segment.memsz, int(own.sum())
+        about = name, base, size, int(own.sum())
         if not len(theirs):
             yield Moved(*about)
             continue

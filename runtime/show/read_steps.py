@@ -11,12 +11,13 @@ from relokit.codegen.system_registers import decode_system
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.engine.observing.stepper import Before, Stepper
 from relokit.runtime.judge.rules.disassembly import disassemble
+from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.record.stop import Stop, StopReason
 from relokit.runtime.run.prepare import open_cpu
 from relokit.runtime.run.scenes import place_of
-from relokit.runtime.show.at_moment import most_instructions
+from relokit.runtime.show.at_moment import end_of, most_instructions
 from relokit.runtime.show.question import Question
 from relokit.runtime.show.steps_shown import Step, StepsShown, steps_asked
 
@@ -25,11 +26,11 @@ _AHEAD = 1 << 11
 _ZERO = 31
 
 
-def steps_shown(machine: Machine, question: Question, job: Job) -> StepsShown:
+def steps_shown(machine: Machine | Resume, question: Question, job: Job) -> StepsShown:
     """The steps that ``question`` asks for; raises MachineError for more than MOST of them."""
     first, most = question.first, steps_asked(question)
     cpu = open_cpu(machine)
-    until = machine.stages[-1].pc
+    until = end_of(machine)
     pc, left = machine.state.pc, most_instructions(machine, job)
     stop: Stop | None = None
     if first > _AHEAD:
@@ -49,19 +50,23 @@ def steps_shown(machine: Machine, question: Question, job: Job) -> StepsShown:
     steps = tuple(_steps(machine, seen))
     if not steps:
         raise MachineError(
-            f"there is no instruction number {first:,}: {_why(stop)}", hint="give a lower --from"
+            f"there is no instruction number {first:,}: {_why(machine, stop)}",
+            hint="give a lower --from",
         )
-    ended = f"{_told(place)} comes next" if stepper.ended else _why(stop, len(steps) == most)
+    ended = (
+        f"{_told(place)} comes next" if stepper.ended else _why(machine, stop, len(steps) == most)
+    )
     if place is not None and not stepper.ended:
         ended += f"; {_told(place)} was not reached"
     return StepsShown(machine.target.name, first, steps, ended)
 
 
-def _why(stop: Stop, full: bool = False) -> str:
+def _why(machine: Machine | Resume, stop: Stop, full: bool) -> str:
     if full or stop.reason is StopReason.INSTRUCTION_LIMIT:
         return "as many as were asked for"
     if stop.reason is StopReason.REACHED:
-        return "the new kernel is entered"
+        resumed = isinstance(machine, Resume)
+        return "the resumed kernel goes on" if resumed else "the new kernel is entered"
     detail = f": {stop.detail}" if stop.detail else f": {stop.event.text}" if stop.event else ""
     return f"{stop.reason} at {stop.pc:#x}{detail}"
 
@@ -70,7 +75,7 @@ def _end(cpu: Cpu) -> Before:
     return Before(-1, cpu.pc, None, cpu.registers, cpu.sp, cpu.pstate)
 
 
-def _steps(machine: Machine, seen: list[Before]) -> Iterator[Step]:
+def _steps(machine: Machine | Resume, seen: list[Before]) -> Iterator[Step]:
     for one, after in pairwise(seen):
         text = "(unreadable)" if one.word is None else disassemble(one.word, one.pc)
         yield Step(
@@ -101,7 +106,7 @@ def _told(place: int | str | None) -> str:
     return f"{place:#x}" if isinstance(place, int) else str(place)
 
 
-def _is_at(machine: Machine, place: int | str, pc: int) -> bool:
+def _is_at(machine: Machine | Resume, place: int | str, pc: int) -> bool:
     if isinstance(place, int):
         return pc == place
     located = machine.locate(pc)

@@ -23,6 +23,7 @@ from relokit.runtime.arch.translation import (
 from relokit.runtime.arch.walker import HALF, permissions, walk
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.guest.memory import GuestMemory, Words
+from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.record.tables import Leaves
@@ -73,7 +74,7 @@ class _Level:
         return self.registers.ttbr1 if upper else self.registers.ttbr0
 
 
-def tables_shown(machine: Machine, question: Question, job: Job) -> TablesShown:
+def tables_shown(machine: Machine | Resume, question: Question, job: Job) -> TablesShown:
     """The tree, or the walk of the address in ``question``; raises MachineError for a name."""
     va = question.place
     cpu = cpu_at(machine, question.moment, job)
@@ -90,12 +91,12 @@ def tables_shown(machine: Machine, question: Question, job: Job) -> TablesShown:
     return TablesShown(machine.target.name, question.moment, cpu.el, registers, walks=walks)
 
 
-def walks_of(machine: Machine, cpu: Cpu, va: int) -> tuple[WalkShown, ...]:
+def walks_of(machine: Machine | Resume, cpu: Cpu, va: int) -> tuple[WalkShown, ...]:
     """How ``va`` translates in each regime of ``cpu`` as it is, the current one first."""
     return tuple(_walk(machine, level, va) for level in _levels(machine, cpu))
 
 
-def symbol_va(machine: Machine, name: str) -> int:
+def symbol_va(machine: Machine | Resume, name: str) -> int:
     """VA of a symbol of the kernel that is left; raises MachineError if it has none."""
     image = machine.old.image
     if not image.has_symbol(name):
@@ -105,7 +106,7 @@ def symbol_va(machine: Machine, name: str) -> int:
     return image.symbol(name)
 
 
-def _levels(machine: Machine, cpu: Cpu) -> Iterator[_Level]:
+def _levels(machine: Machine | Resume, cpu: Cpu) -> Iterator[_Level]:
     """The current level first; EL2 only where there is one."""
     has_el2 = machine.target.regime is not Regime.EL1
     current = max(cpu.el, 1)
@@ -122,7 +123,7 @@ def _registers(cpu: Cpu, el: int) -> dict[str, int]:
     return found | ({"HCR_EL2": cpu.read("HCR_EL2")} if el == 2 else {})
 
 
-def _ranges(machine: Machine, levels: Iterable[_Level]) -> Iterator[TablesOfRange]:
+def _ranges(machine: Machine | Resume, levels: Iterable[_Level]) -> Iterator[TablesOfRange]:
     for level in levels:
         for upper in level.uppers:
             r = table_range(level.registers, level.el, upper)
@@ -168,7 +169,7 @@ def _table_levels(r: TableRange, tree: TableTree) -> Iterator[TableLevel]:
 
 
 def _mapped(
-    machine: Machine, level: _Level, r: TableRange, leaves: Iterable[Leaves]
+    machine: Machine | Resume, level: _Level, r: TableRange, leaves: Iterable[Leaves]
 ) -> Iterator[MappedRange]:
     for one in leaves:
         bits = np.array([one.bits], np.uint64)
@@ -196,7 +197,7 @@ def _reading(memory: GuestMemory) -> Read:
     return read
 
 
-def _walk(machine: Machine, level: _Level, va: int) -> WalkShown:
+def _walk(machine: Machine | Resume, level: _Level, va: int) -> WalkShown:
     found = walk(machine.memory, level.registers, va, el=level.el)
     upper = level.two and bool(va & HALF)
     mair = level.registers.mair
@@ -227,6 +228,6 @@ def _walk(machine: Machine, level: _Level, va: int) -> WalkShown:
     )
 
 
-def _owner(machine: Machine, pa: int) -> str | None:
+def _owner(machine: Machine | Resume, pa: int) -> str | None:
     region = machine.allocator.owner(pa)
     return str(region.owner) if region else None
