@@ -48,14 +48,12 @@ def steps_shown(machine: Machine | Resume, question: Question, job: Job) -> Step
     if over and len(seen) <= most:
         seen = [*seen, _end(cpu)]
     steps = tuple(_steps(machine, seen))
+    why = _why(machine, stop, len(steps) == most)
     if not steps:
         raise MachineError(
-            f"there is no instruction number {first:,}: {_why(machine, stop)}",
-            hint="give a lower --from",
+            f"there is no instruction number {first:,}: {why}", hint="give a lower --from"
         )
-    ended = (
-        f"{_told(place)} comes next" if stepper.ended else _why(machine, stop, len(steps) == most)
-    )
+    ended = f"{_told(place)} comes next" if stepper.ended else why
     if place is not None and not stepper.ended:
         ended += f"; {_told(place)} was not reached"
     return StepsShown(machine.target.name, first, steps, ended)
