@@ -12,8 +12,14 @@ Cli = Callable[..., Any]
 SOME = ("mutate", "--routine", "relocation", "--jobs", "1", "--operator")
 
 
-def test_survivors_are_listed_and_fail(cli: Cli) -> None:
-    result = cli(*SOME, "weaken")
+@pytest.fixture(scope="module")
+def weaken(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """What tries the mutants of one operator, once."""
+    return (*SOME, "weaken", "--results", str(tmp_path_factory.mktemp("weaken") / "results"))
+
+
+def test_survivors_are_listed_and_fail(cli: Cli, weaken: tuple[str, ...]) -> None:
+    result = cli(*weaken)
     assert result.code == 1
     assert "dsb sy -> dsb ish" in result.out
     assert "warned: caches.domain" in result.out
@@ -23,13 +29,15 @@ def test_survivors_are_listed_and_fail(cli: Cli) -> None:
     assert result.out.splitlines()[-1].startswith("FAIL  ")
 
 
-def test_what_no_move_executes_is_not_mutated_and_that_is_said(cli: Cli) -> None:
-    result = cli(*SOME, "weaken", "--el", "nvhe")
+def test_what_no_move_executes_is_not_mutated_and_that_is_said(
+    cli: Cli, weaken: tuple[str, ...]
+) -> None:
+    result = cli(*weaken, "--el", "nvhe")
     assert "relocation: 69 instructions, 5 of them never executed and not mutated" in result.out
 
 
-def test_the_document_has_what_the_screen_has(cli: Cli) -> None:
-    document = cli(*SOME, "weaken", "--json").document
+def test_the_document_has_what_the_screen_has(cli: Cli, weaken: tuple[str, ...]) -> None:
+    document = cli(*weaken, "--json").document
     assert (document["schema"], document["status"]) == ("relokit.mutants/1", "fail")
     assert document["all"] == document["operators"]["weaken"] == document["routines"]["relocation"]
     survivors = {one["text"]: one for one in document["survivors"]}

@@ -122,7 +122,7 @@ def test_a_loop_is_recorded_as_its_instructions_are(bench: MakeBench) -> None:
     place = st.sampled_from(PLACES)
     pair, at = [BODY[2], BODY[5]], (DATA, DATA, DATA)
 
-    @settings(max_examples=400)
+    @settings(max_examples=200)
     @given(
         body=st.lists(st.sampled_from(BODY), min_size=1, max_size=8),
         turns=st.integers(1, 50),
