@@ -13,6 +13,7 @@ import pytest
 
 from relokit.cli.command_list import COMMANDS
 
+ROOT = Path(__file__).resolve().parents[2]
 Cli = Callable[..., Any]
 
 
@@ -71,3 +72,21 @@ def test_manual_pages_are_not_written_over_others(cli: Cli, tmp_path: Path) -> N
 @pytest.mark.parametrize("words", [("run", "--copy", "x"), ("--force",), ("absent",)])
 def test_what_man_refuses(cli: Cli, words: tuple[str, ...], tmp_path: Path) -> None:
     assert cli("man", *words).code == 2
+
+
+def test_make_installs_all_of_it(tmp_path: Path) -> None:
+    environment = Path(sys.executable).parents[1]
+    stamp = environment / ".relokit-used"
+    done = subprocess.run(
+        ["make", "-o", stamp, "install-docs", f"VENV={environment}", f"PREFIX={tmp_path}"],
+        cwd=ROOT, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    share = tmp_path / "share"
+    for script in (
+        "bash-completion/completions/relokit",
+        "zsh/site-functions/_relokit",
+        "fish/vendor_completions.d/relokit.fish",
+    ):
+        assert "_RELOKIT_COMPLETE" in (share / script).read_text()
+    assert len(os.listdir(share / "man/man1")) == len(COMMANDS) + 1
