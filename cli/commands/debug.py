@@ -21,7 +21,7 @@ from relokit.cli.options import (
 from relokit.cli.parameters import CountParam, OutputFile, Seconds
 from relokit.cli.terminal.output import emit, plain
 from relokit.codegen.target import Target
-from relokit.runtime.kexec.job import DEFAULT_TIMEOUT, MAX_TIMEOUT, Job
+from relokit.runtime.kexec.job import DEFAULT_TIMEOUT, MAX_INSTRUCTIONS, MAX_TIMEOUT, Job
 
 _EPILOG = """\b
 relokit debug                                        our own demo kernel
@@ -67,16 +67,20 @@ relokit debug --snapshot DIR                         a machine that was recorded
     help="Halt what GDB has asked for if it takes this host so many seconds. "
     f"[default: {DEFAULT_TIMEOUT:g}]",
 )
+@click.option(
+    "--max-instructions",
+    type=CountParam(1, MAX_INSTRUCTIONS),
+    help="The way ends after this many instructions. [default: many times what its list needs]",
+)
 @cache_option
-def command(
-    port: int, snapshot: Path | None, symbols: Path | None, timeout: float, **options: Any
-) -> int:
+def command(port: int, snapshot: Path | None, symbols: Path | None, **options: Any) -> int:
     """Arguments in, one call of the facade; the result is the exit code."""
     refuse_idle()
     from relokit.cli.terminal.view import Bars
     from relokit.linker.kernel.opened import Files
     from relokit.machines.debugging import debug
 
+    limits = {name: options.pop(name) for name in ("timeout", "max_instructions")}
     files = Files()
 
     def listening(at: int) -> None:
@@ -86,9 +90,9 @@ def command(
     with Bars() as bars:
         if snapshot is None:
             target: Target | None = make_target(options, files)
-            job = make_job(options, timeout=timeout)
+            job = make_job(options, **limits)
         else:
-            target, job = None, Job(kernel=options["kernel"], timeout=timeout)
+            target, job = None, Job(kernel=options["kernel"], **limits)
         done = debug(
             listening,
             target,

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from time import monotonic
 from typing import Any
 
 from unicorn import unicorn_const as u
 
 from relokit.codegen.base.errors import MachineError
-from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.debug.description import CPSR, CURRENT_EL, GENERAL, PC, SP, Register
+from relokit.runtime.debug.halts import Halt, HaltCause, Ready, WatchKind, Watchpoint
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.guest.memory import MIN_PAGE
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.record.stop import Stop, StopReason
 
-CHUNK = 1 << 22
+CHUNK = 1 << 20
 """Instructions between two looks at whoever debugs, and at the clock."""
+_LOOKED_AT = 1 << 14
+"""The same where each of them is looked at, which takes some 10 us."""
+_MARKED = 1 << 18
+"""The same where there are marks: in the worst case every second one is at one."""
+_BACKSTOP = 10.0
+"""Seconds that the engine gets beyond what a move may take, if it does not come back."""
 _AHEAD = 1 << 11
 """Instructions before a place in time from which each is looked at: a block has half of that."""
 _WIDEST = 16
@@ -35,39 +40,6 @@ MAX_EDITED = 1 << 24
 MAX_WATCHED = MIN_PAGE
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A guest and its CPU, before the first step; ``jump`` is the code that moves, if any does.
-
-    The way ends before the instruction at ``end``, or after ``most`` of them.
-    """
-
-    guest: Machine
-    cpu: Cpu
-    jump: int | None
-    end: int
-    most: int
-
-
-class HaltCause(StrEnum):
-    """Why it has halted."""
-
-    STEP = "a step is done"
-    BREAKPOINT = "a breakpoint"
-    WATCHPOINT = "a watchpoint"
-    INTERRUPTED = "interrupted"
-    START = "the start"
-    OVER = "over"
-
-
-class WatchKind(StrEnum):
-    """Which accesses a watchpoint is for, by what GDB calls it."""
-
-    WRITE = "watch"
-    READ = "rwatch"
-    ACCESS = "awatch"
-
-
 _HOOKS = {
     WatchKind.WRITE: u.UC_HOOK_MEM_WRITE,
     WatchKind.READ: u.UC_HOOK_MEM_READ,
@@ -75,27 +47,10 @@ _HOOKS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Watchpoint:
-    """``size`` bytes at VA ``va``, within a page."""
-
-    kind: WatchKind
-    va: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Halt:
-    """Where it stands still, and why: the watchpoint that was hit, or how the way has ended."""
-
-    cause: HaltCause
-    text: str | None = None
-    watched: Watchpoint | None = None
-    stop: Stop | None = None
-
-
 Ends = Callable[[int, int], bool]
 """Asked of a number of instructions and the PC."""
+Marked = Callable[[Halt, int], bool]
+"""Told that there is a halt at a mark, and of its number; whether to halt there."""
 
 
 class Debuggee:
@@ -122,7 +77,7 @@ class Debuggee:
         self._led_to: dict[int, int] = {}
         self._edits: list[tuple[int, Callable[[Cpu], None]]] = []
         self._edited = 0
-        self._hit: Watchpoint | int | None = None
+        self._halted: Halt | None = None
         self._deadline = 0.0
         self._ready = build()
         self.number = 0
@@ -230,6 +185,7 @@ class Debuggee:
             raise MachineError(f"more than {MAX_EDITS} changes by hand")
         change(self.cpu)
         self._edits.append((self.number, change))
+        self.over = None
 
     # Marks ----------------------------------------------------------------------------------
 
@@ -263,26 +219,25 @@ class Debuggee:
 
     def step(self) -> Halt:
         """One instruction."""
-        return self._forwards(lambda *_: True, marks=False)
+        return self._forwards(lambda *_: True, None)
 
     def step_within(self, first: int, end: int) -> Halt:
         """On while the PC is from ``first`` to ``end``, that not included."""
-        return self._forwards(lambda _, pc: not first <= pc < end)
+        return self._forwards(lambda _, pc: not first <= pc < end, _each)
 
     def go(self) -> Halt:
         """On to a mark."""
-        return self._forwards(None)
+        return self._forwards(None, _each)
 
-    def _forwards(self, ends: Ends | None, *, marks: bool = True) -> Halt:
+    def _forwards(self, ends: Ends | None, marked: Marked | None) -> Halt:
         if self.over is not None:
             return Halt(HaltCause.OVER, stop=self.over)
         self._deadline = monotonic() + self._seconds
-        return self._settled(self._advance(None, ends, marks=marks))
-
-    def _settled(self, halt: Halt) -> Halt:
-        """With memory as it was before the access that a watchpoint was hit by: by then the engine
-        has carried out some of it."""
-        return halt if halt.watched is None else self._replayed(self.number) or halt
+        halt = self._advance(None, ends, marked)
+        if halt.watched is not None:
+            # By now the engine has carried out some of the access: memory as it was before.
+            return self._replayed(self.number) or halt
+        return halt
 
     # Backwards ------------------------------------------------------------------------------
 
@@ -290,7 +245,9 @@ class Debuggee:
         """To where ``number`` instructions are carried out: what was changed later is undone."""
         self._deadline = monotonic() + self._seconds
         if number > self.number:
-            halt = self._advance(number, None, marks=False)
+            if self.over is not None:
+                return Halt(HaltCause.OVER, stop=self.over)
+            halt = self._advance(number, None, None)
         else:
             halt = self._replayed(number) or Halt(HaltCause.STEP)
         return Halt(HaltCause.START) if halt.cause is HaltCause.STEP and not self.number else halt
@@ -302,17 +259,18 @@ class Debuggee:
     def go_back(self) -> Halt:
         """Back to the last mark, or to the start."""
         self._deadline = monotonic() + self._seconds
-        here, last = self.number, None
+        here, found = self.number, [(Halt(HaltCause.START), 0)]
+
+        def passed(halt: Halt, number: int) -> bool:
+            if number < here:
+                found[:] = [(halt, number)]
+            return False
+
         self._restart()
-        while self.number < here:
-            halt = self._on_to(here, marks=True)
-            if halt.cause not in (HaltCause.BREAKPOINT, HaltCause.WATCHPOINT, HaltCause.STEP):
-                return halt
-            if self.number < here:
-                last = halt, self.number
-        if last is None:
-            return self._replayed(0) or Halt(HaltCause.START)
-        halt, number = last
+        late = self._on_to(here, passed)
+        if late.cause is not HaltCause.STEP:
+            return late
+        [(halt, number)] = found
         return self._replayed(number) or halt
 
     def go_to_jump(self) -> Halt:
@@ -322,12 +280,9 @@ class Debuggee:
         self._deadline = monotonic() + self._seconds
         self._restart()
         self._edits.clear()
-        kept, self.breakpoints = self.breakpoints, {self.jump}
-        watched, self.watchpoints = self.watchpoints, {}
-        try:
-            return self._advance(None, None, marks=True)
-        finally:
-            self.breakpoints, self.watchpoints = kept, watched
+        jump = self.jump
+        halt = self._advance(None, lambda _, pc: pc == jump, None)
+        return Halt(HaltCause.BREAKPOINT) if halt.cause is HaltCause.STEP else halt
 
     def _restart(self) -> None:
         old = self._ready
@@ -339,98 +294,101 @@ class Debuggee:
         """From the start to ``number``; why it has not come so far, if it has not."""
         self._edits = [edit for edit in self._edits if edit[0] <= number]
         self._restart()
-        halt = self._on_to(number, marks=False)
+        halt = self._on_to(number, None)
         return None if halt.cause is HaltCause.STEP else halt
 
-    def _on_to(self, number: int, *, marks: bool) -> Halt:
+    def _on_to(self, number: int, marked: Marked | None) -> Halt:
         """From here to ``number`` with what was changed on the way, or to a mark before."""
         for at, change in self._edits:
             if self.number <= at <= number:
-                halt = self._advance(at, None, marks=marks)
+                halt = self._advance(at, None, marked)
                 if halt.cause is not HaltCause.STEP:
                     return halt
                 change(self.cpu)
-        return self._advance(number, None, marks=marks)
+                if late := self._late():
+                    return late
+        return self._advance(number, None, marked)
 
     # Running --------------------------------------------------------------------------------
 
-    def _advance(self, to: int | None, ends: Ends | None, *, marks: bool) -> Halt:
-        """On to the number ``to``, until ``ends`` says so, or to a mark."""
-        if marks and self.watchpoints and (to is None or self.number < to):
-            # Whoever halts before an access goes on from there.
-            halt = self._advance(self.number + 1, None, marks=False)
-            pc = self.cpu.pc
-            if halt.cause is HaltCause.STEP and pc in self.breakpoints:
-                return Halt(HaltCause.BREAKPOINT)
-            if halt.cause is not HaltCause.STEP or (ends is not None and ends(self.number, pc)):
-                return halt
+    def _advance(self, to: int | None, ends: Ends | None, marked: Marked | None) -> Halt:
+        """On to the number ``to``, until ``ends`` says so, or to a mark that halts."""
         while to is None or self.number < to:
-            most, looked = CHUNK, ends
+            most, looked = CHUNK if marked is None else _MARKED, ends
             if to is not None and to - self.number > _AHEAD:
-                most = min(CHUNK, to - self.number - _AHEAD)
+                most = min(most, to - self.number - _AHEAD)
             elif to is not None:
                 looked = _reaches(to)
-            stop = self._run(most, looked, marks=marks)
-            hit = self._hit
-            if isinstance(hit, Watchpoint):
-                return Halt(HaltCause.WATCHPOINT, watched=hit)
-            if hit is not None:
-                return Halt(
-                    HaltCause.STEP if looked and looked(self.number, hit) else HaltCause.BREAKPOINT
-                )
+            if looked:
+                most = _LOOKED_AT
+            stop = self._run(most, looked, marked)
+            if self._halted is not None:
+                return self._halted
             if self.number == to:
                 break
             if stop.reason is not StopReason.INSTRUCTION_LIMIT or self.number >= self._ready.most:
                 self.over = stop
                 return Halt(HaltCause.OVER, stop=stop)
-            if self._interrupted():
-                return Halt(HaltCause.INTERRUPTED)
-            if monotonic() > self._deadline:
-                return Halt(HaltCause.INTERRUPTED, f"this has taken {self._seconds:g} s")
+            if late := self._late():
+                return late
         return Halt(HaltCause.STEP)
 
-    def _run(self, most: int, looked: Ends | None, *, marks: bool) -> Stop:
+    def _late(self) -> Halt | None:
+        """The halt that somebody wants, or that it is time for."""
+        if self._interrupted():
+            return Halt(HaltCause.INTERRUPTED)
+        if monotonic() > self._deadline:
+            return Halt(HaltCause.INTERRUPTED, f"this has taken {self._seconds:g} s")
+        return None
+
+    def _run(self, most: int, looked: Ends | None, marked: Marked | None) -> Stop:
         cpu, ready = self.cpu, self._ready
         begun = self.number
-        self._hit = None
+        self._halted = None
 
         def look(_: Any, pc: int, *__: Any) -> None:
             number = cpu.count.done_at(pc)
-            if number > begun and self._hit is None and looked is not None and looked(number, pc):
-                self._halt(pc)
+            if number > begun and looked is not None and looked(number, pc):
+                self._halt(Halt(HaltCause.STEP))
 
-        def arrive(_: Any, pc: int, *__: Any) -> None:
-            if self._hit is None and cpu.count.done_at(pc) > begun:
-                self._halt(pc)
+        def arrived(_: Any, pc: int, *__: Any) -> None:
+            self._passed(Halt(HaltCause.BREAKPOINT), begun, marked)
+
+        def access(one: Watchpoint, pa: int) -> Callable[..., None]:
+            def accessed(_: Any, __: Any, first: int, size: int, *___: Any) -> None:
+                if first + size > pa:
+                    self._passed(Halt(HaltCause.WATCHPOINT, watched=one), begun, marked)
+
+            return accessed
 
         hooks: list[tuple[Any, ...]] = []
         if looked is not None:
             hooks.append((u.UC_HOOK_CODE, look))
-        if marks:
-            hooks += [(u.UC_HOOK_CODE, arrive, None, va, va) for va in sorted(self.breakpoints)]
+        if marked is not None:
+            hooks += [(u.UC_HOOK_CODE, arrived, None, va, va) for va in sorted(self.breakpoints)]
             for one, pa in self.watchpoints.items():
                 first, last = pa - _WIDEST + 1, pa + one.size - 1
-                hooks.append((_HOOKS[one.kind], self._access(one, pa), None, first, last))
+                hooks.append((_HOOKS[one.kind], access(one, pa), None, first, last))
         with self._hooked(hooks):
             stop = cpu.run(
                 cpu.pc,
                 until=ready.end,
-                max_instructions=min(most, ready.most - begun),
-                timeout_s=self._seconds,
+                max_instructions=min(most, max(ready.most - begun, 1)),
+                timeout_s=self._seconds + _BACKSTOP,
             )
         self.number += stop.instructions
         return stop
 
-    def _access(self, one: Watchpoint, pa: int) -> Callable[..., None]:
-        def accessed(_: Any, __: Any, first: int, size: int, *___: Any) -> None:
-            if self._hit is None and first + size > pa:
-                self._halt(one)
+    def _passed(self, halt: Halt, begun: int, marked: Marked | None) -> None:
+        """Tell of a mark; whoever has halted at one goes on from there."""
+        number = self.cpu.count.done_at(self.cpu.pc)
+        if number > begun and marked is not None and marked(halt, number):
+            self._halt(halt)
 
-        return accessed
-
-    def _halt(self, hit: Watchpoint | int) -> None:
-        self._hit = hit
-        self.cpu.stop(StopReason.REACHED)
+    def _halt(self, halt: Halt) -> None:
+        if self._halted is None:
+            self._halted = halt
+            self.cpu.stop(StopReason.REACHED)
 
     @contextmanager
     def _hooked(self, hooks: list[tuple[Any, ...]]) -> Iterator[None]:
@@ -446,6 +404,10 @@ class Debuggee:
             for handle in handles:
                 cpu.uc.hook_del(handle)
             cpu.stop_at_once(False)
+
+
+def _each(*_: object) -> bool:
+    return True
 
 
 def _reaches(to: int | None) -> Ends:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from relokit.codegen.base.errors import MachineError, RelokitError
 from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.arch.translation import SCTLR_M
-from relokit.runtime.debug.debuggee import Debuggee, Halt
+from relokit.runtime.debug.debuggee import Debuggee
+from relokit.runtime.debug.halts import Halt
 from relokit.runtime.record.stop import Stop, StopReason
 from relokit.runtime.run.scenes import place_of
 from relokit.runtime.show.read_tables import walks_of

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from relokit.codegen.base.budget import budgeted
 from relokit.codegen.target import Regime
-from relokit.runtime.debug.debuggee import Debuggee, Ready
+from relokit.runtime.debug.debuggee import Debuggee
 from relokit.runtime.debug.description import registers
 from relokit.runtime.debug.gdb_line import serve
+from relokit.runtime.debug.halts import Ready
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.run.prepare import open_cpu
@@ -31,7 +33,9 @@ def serve_machine(
     made = [ready(first, job)]
 
     def again() -> Ready:
-        return made.pop() if made else ready(build(), job)
+        # What is built anew takes the place of what was built before: it is not spent twice.
+        with budgeted(anew=True):
+            return made.pop() if made else ready(build(), job)
 
     return serve(
         lambda halts: Debuggee(again, all_of_them, seconds=job.timeout, interrupted=halts),

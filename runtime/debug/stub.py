@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Iterator
 
 from relokit.codegen.base.errors import MachineError, RelokitError
-from relokit.runtime.debug.debuggee import Debuggee, Halt, HaltCause, WatchKind, Watchpoint
+from relokit.runtime.debug.debuggee import Debuggee
 from relokit.runtime.debug.description import CORE, description
+from relokit.runtime.debug.halts import Halt, HaltCause, WatchKind, Watchpoint
 from relokit.runtime.debug.monitor import Monitor, told
 from relokit.runtime.debug.packets import PACKET_SIZE
 from relokit.runtime.record.stop import Stop, StopReason

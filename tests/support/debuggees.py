@@ -6,13 +6,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.debug.debuggee import Debuggee
 from relokit.runtime.debug.description import registers
+from relokit.runtime.debug.halts import Ready
 from relokit.runtime.debug.served import ready
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.run.prepare import prepare_machine
@@ -26,18 +27,22 @@ SECONDS = 120.0
 
 @contextmanager
 def debuggee(
-    target: Target | None = None, job: Job | None = None, *, seconds: float = 60.0
+    target: Target | None = None,
+    job: Job | None = None,
+    *,
+    seconds: float = 60.0,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> Iterator[Debuggee]:
     """The machine of ``job`` before its first step."""
     target, job = target or Target(), job or Job()
     regime = target.regime
     own = registers(has_el2=regime is not Regime.EL1, has_vhe=regime is Regime.VHE)
     built = programs(target)
-    with closing(
-        Debuggee(
-            lambda: ready(prepare_machine(target, built, job, quiet), job), own, seconds=seconds
-        )
-    ) as one:
+
+    def build() -> Ready:
+        return ready(prepare_machine(target, built, job, quiet), job)
+
+    with closing(Debuggee(build, own, seconds=seconds, interrupted=interrupted)) as one:
         yield one
 
 

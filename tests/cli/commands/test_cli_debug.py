@@ -129,3 +129,29 @@ def test_gdb_has_names_and_lines_of_what_runs(tmp_path: Path) -> None:
     assert "macros/copy.j2:11" in said(printed, "continue 1")
     assert "stnp" in said(printed, "next")
     assert 'Line 12 of "macros/copy.j2"' in said(printed, "info line *$pc")
+
+
+def test_an_interrupt_halts_what_runs() -> None:
+    endless = "00040091e0ffffb5"  # add x0, x0, #1; cbnz x0, back there
+    with debuggee() as one:
+        one.go_to_jump()
+        jump = one.cpu.pc
+    with served("--max-instructions", str(1 << 33)) as (process, port):
+        with socket.create_connection(("127.0.0.1", port)) as line:
+            answers = line.makefile("rb")
+
+            def ask(packet: bytes, more: bytes = b"") -> bytes:
+                line.sendall(framed(packet) + more)
+                assert answers.read(1) == b"+"
+                answer = b""
+                while answer[-3:-2] != b"#":
+                    answer += answers.read(1)
+                return answer[1:-3]
+
+            assert ask(b"Z0,%x,4" % jump) == b"OK"
+            assert ask(b"c") == b"T05thread:1;"
+            assert ask(b"z0,%x,4" % jump) == b"OK"
+            assert ask(b"M%x,8:%s" % (jump, endless.encode())) == b"OK"
+            assert ask(b"c", b"\x03") == b"T02thread:1;"
+            assert ask(b"k") == b"OK"
+        assert process.wait(SECONDS) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 
 from relokit.codegen.base.errors import MachineError
@@ -146,3 +148,82 @@ def test_where_nothing_is_moved_there_is_no_jump() -> None:
         with pytest.raises(MachineError):
             one.go_to_jump()
         assert one.go().cause is HaltCause.OVER
+
+
+ENDLESS = bytes.fromhex("00040091e0ffffb5")
+"""``add x0, x0, #1`` and back, until x0 is 0 again."""
+
+
+def test_whoever_debugs_is_asked_now_and_then() -> None:
+    asked = []
+    with debuggee(interrupted=lambda: bool(asked.append(1)) or len(asked) == 3) as one:
+        one.go_to_jump()
+        one.write(one.cpu.pc, ENDLESS)
+        begun = one.number
+        assert one.go().cause is HaltCause.INTERRUPTED
+        assert len(asked) == 3
+        assert begun < one.number
+        # The place is a place in time like any other.
+        here = state(one)
+        one.step_back()
+        one.step()
+        assert state(one) == here
+
+
+@pytest.mark.parametrize("way", ["go", "go_back", "step_within", "go_to"])
+def test_whatever_takes_too_long_is_halted(way: str) -> None:
+    with debuggee(job=Job(max_instructions=1 << 33), seconds=0.05) as one:
+        one.go_to_jump()
+        one.write(one.cpu.pc, ENDLESS)
+        loop = one.cpu.pc
+        assert one.go().text is not None
+        one.break_at(loop + 4)
+        here = one.number
+        moves = {
+            "go": one.go,
+            "go_back": one.go_back,
+            "step_within": lambda: one.step_within(0, 1 << 63),
+            "go_to": lambda: one.go_to(here + 10**9),
+        }
+        if way != "go_back":
+            one.breakpoints.clear()
+        halt = moves[way]()
+        assert halt.cause is HaltCause.INTERRUPTED
+        assert halt.text == "this has taken 0.05 s"
+
+
+def test_the_most_instructions_are_an_end() -> None:
+    with debuggee(job=Job(max_instructions=1 << 16)) as one:
+        one.go_to_jump()
+        one.write(one.cpu.pc, ENDLESS)
+        halt = one.go()
+        assert halt.stop is not None
+        assert halt.stop.reason is StopReason.INSTRUCTION_LIMIT
+        assert one.go_to(one.number + 9).cause is HaltCause.OVER
+        one.write_register(0, 1)
+        assert one.step().cause is HaltCause.STEP
+        assert one.go().cause is HaltCause.OVER
+
+
+def test_a_stray_way_is_left_by_another_pc() -> None:
+    with debuggee() as one:
+        jump = one.go_to_jump() and one.cpu.pc
+        one.write_register(PC, 0xDEAD_0000)
+        assert one.go().cause is HaltCause.OVER
+        assert one.step().cause is HaltCause.OVER
+        one.step_back()
+        one.write_register(PC, jump)
+        halt = one.go()
+        assert halt.stop is not None
+        assert halt.stop.reason is StopReason.REACHED
+
+
+def test_many_ways_back_leave_nothing_behind() -> None:
+    with debuggee() as one:
+        one.go_to(200)
+        for _ in range(5):
+            one.step_back()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for _ in range(60):
+            one.go_to(100)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # KiB
