@@ -1,5 +1,5 @@
 #!/bin/sh
-# A C compiler, and the oracles of the tests: GNU binutils, lld, llvm-mc and clang for arm64, elfutils, GDB, QEMU, dtc, Chromium.
+# A C compiler, and the oracles of the tests: GNU binutils, lld, llvm-mc and clang for arm64, elfutils, GDB, QEMU, dtc, Perl, Chromium.
 set -eu
 missing=
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
@@ -12,6 +12,7 @@ need eu-elflint elfutils
 need gdb-multiarch gdb-multiarch
 need qemu-system-aarch64 qemu-system-arm
 need dtc device-tree-compiler
+need prove perl
 need chromium "chromium fonts-dejavu-core"
 need chromedriver chromium-driver
 

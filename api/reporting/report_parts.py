@@ -10,22 +10,28 @@ from relokit.reporting.pictures import Drawing
 class ReportTable:
     """A table: ``caption``, a cell for each column. Rows begin with their name.
 
-    ``folded`` ones are opened by a person.
+    ``folded`` ones are opened by a person. ``links`` are ids of texts behind the rows, as many, and
+    empty where there is none.
     """
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     folded: bool = False
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ReportText:
-    """Lines as they were printed, or code: ``caption`` says of what. ``folded``: as a table."""
+    """Lines as they were printed, or code: ``caption`` says of what. ``folded``: as a table.
+
+    ``id`` is what rows link to, without a space.
+    """
 
     caption: str
     lines: tuple[str, ...]
     folded: bool = False
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

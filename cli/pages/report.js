@@ -30,6 +30,16 @@ document.addEventListener("DOMContentLoaded", () => {
       filter();
     }
   });
+  // What a link leads to is opened.
+  const opened_by_link = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (target instanceof HTMLDetailsElement) {
+      target.open = true;
+      target.querySelector("summary").focus();
+    }
+  };
+  addEventListener("hashchange", opened_by_link);
+  opened_by_link();
   // What is folded is printed, too.
   const folds = () => document.querySelectorAll("details");
   let opened = [];

@@ -44,7 +44,9 @@ def _part(part: Part) -> dict[str, object]:
         case ReportTable():
             rows = [[_clean(cell) for cell in row] for row in part.rows[:MAX_ROWS]]
             left = max(len(part.rows) - MAX_ROWS, 0)
-            return {"is": "table", "of": part, "rows": rows, "left": left}
+            links = part.links or [""] * len(rows)
+            pairs = list(zip(rows, links, strict=False))
+            return {"is": "table", "of": part, "rows": pairs, "left": left}
         case ReportText():
             lines = [shown(line, 2 * MAX_TEXT) for line in part.lines[:MAX_LINES]]
             return {"is": "text", "of": part, "text": "\n".join(lines)}

@@ -28,6 +28,10 @@ def function_row(one: ReportedFunction) -> tuple[str, ...]:
     )
 
 
+MAX_BEHIND = 40_000
+"""Lines of all differences that are on a page: some megabytes."""
+
+
 def whole_report(
     diff: WholeDiff, shown: tuple[ReportedFunction, ...], code: Mapping[str, str], command: str
 ) -> Report:
@@ -37,21 +41,32 @@ def whole_report(
         for kind, (count, functions) in diff.kind_counts().items()
     )
     numbers = diff.functions_by_status()
-    behind: list[Part] = [
-        ReportText(name, tuple(text.splitlines()), folded=True) for name, text in code.items()
-    ]
+    ids = {name: f"behind-{number}" for number, name in enumerate(code, start=1)}
+    behind: list[Part] = []
+    room = MAX_BEHIND
+    for name, text in code.items():
+        lines = text.splitlines()
+        if len(lines) > room:
+            lines = [f"{len(lines):,} lines are left out of this page", _command(diff, name)]
+        room -= len(lines)
+        behind.append(ReportText(name, tuple(lines), folded=True, id=ids[name]))
+    rows = tuple(map(function_row, shown))
+    links = tuple(ids.get(row[0], "") for row in rows)
     sections = [
         ReportSection(
             "functions",
             "Functions",
             "The most changed first. The filter takes a part of a name, a status, or a kind "
             "(barrier, cache, tlb, system, memory, control, arithmetic, hint, data).",
-            (ReportTable("Functions that differ", COLUMNS, tuple(map(function_row, shown))),),
+            (ReportTable("Functions that differ", COLUMNS, rows, links=links),),
         ),
         ReportSection(
             "behind",
             "Differences",
-            "" if behind else "No function of both sides differs.",
+            f"Behind the names of the {len(behind):,} functions of both sides that changed most; "
+            f"--top N takes more. One of the others: {_command(diff, 'FUNCTION')}"
+            if behind
+            else "No function of both sides differs.",
             tuple(behind),
         ),
         ReportSection(
@@ -80,6 +95,14 @@ def whole_report(
         facts=(("left", diff.left), ("right", diff.right), ("command", command), *limits),
         sections=tuple(sections),
     )
+
+
+def _command(diff: WholeDiff, name: str) -> str:
+    """What shows all that differs in a function."""
+    left, arrow, right = name.partition(" → ")
+    if arrow:
+        return f"relokit diff {diff.left}:{left} {diff.right}:{right}"
+    return f"relokit diff {diff.left} {diff.right}:{name}"
 
 
 def _verdict(diff: WholeDiff) -> str:

@@ -10,11 +10,21 @@ import pytest
 import relokit.templates
 from relokit.cli.main import main
 from relokit.cli.pages.page import Behaviour, Facts, diff_page
+from relokit.cli.pages.report_page import report_page
 from relokit.cli.pages.series_page import series_page
 from relokit.codegen.gas.instructions.encoder import Encoder
+from relokit.codegen.target import Regime
 from relokit.diffing.read.sides import read_sides
 from relokit.diffing.routines.compare import compare
 from relokit.diffing.routines.model import Diff, PatchStep
+from relokit.facade import run
+from relokit.reporting.kexec_report import kexec_report
+from relokit.reporting.report_facts import ReportFacts
+from relokit.reporting.run_report import HowMade
+from relokit.runtime.judge.outcome import Status
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.live.live_outcome import ChangedPages, LiveOutcome, LoadWindow
+from relokit.runtime.live.live_stations import Station, StationName
 from support.browser import Browser
 
 ROUTINE = "arm64_relocate_new_kernel"
@@ -53,12 +63,55 @@ def module_browser(diff: Diff, tmp_path_factory: pytest.TempPathFactory) -> Iter
     report = directory / "report"
     assert main(["run", "--templates", str(templates), "--report", str(report)]) == 1
     texts["report"] = report.read_text("utf-8")
+    texts |= dict(_more_pages(directory, templates))
     pages = {name: directory / f"{name}.html" for name in texts}
     for name, text in texts.items():
         pages[name].write_text(text, "utf-8")
     browser = Browser(directory / "profile", pages)
     yield browser
     browser.driver.quit()
+
+
+def _more_pages(directory: Path, templates: Path) -> Iterator[tuple[str, str]]:
+    """Reports of other commands, by what they are called here, and what ``show`` draws."""
+    output = directory / "output"
+    sides = []
+    for state in ("11", "12"):
+        sides.append(str(directory / f"{state}.elf"))
+        assert main(["export", "-o", sides[-1], "--series", state]) == 0
+    functions = ["diff", *sides, "--all", "--ignore", "hints", "--format", "html", "-o"]
+    cell = "series15/4k/va48/vhe/normal/shuffled"
+    mutants = ["--routine", "soft-restart", "--operator", "condition", "--jobs", "1"]
+    for name, words, code in (
+        ("functions", functions, 1),
+        ("matrix", ["matrix", "--cell", cell, "--templates", str(templates), "--report"], 1),
+        ("mutate", ["mutate", *mutants, "--report"], 0),
+    ):
+        assert main([*words, str(output)]) == code
+        yield name, output.read_text("utf-8")
+    yield "kexec", report_page(kexec_report(_live(), ReportFacts(), HowMade("kexec", (), ())))
+    for what in ("memory", "tables", "timeline"):
+        assert main(["show", what, "--svg", str(output), "--size", "64k"]) == 0
+        # As a page has it: what it draws has to fit in its own box.
+        yield what, f"<!doctype html><title>{what}</title>{output.read_text('utf-8')}"
+
+
+def _live() -> LiveOutcome:
+    """Two kernels of which the second one never printed, and a list that somebody wrote to."""
+    return LiveOutcome(
+        status=Status.FAIL,
+        kernel="vmlinuz-6.1.0-50-cloud-arm64",
+        next="vmlinuz-6.12.117+deb13-cloud-arm64",
+        regime=Regime.VHE,
+        cpu="a72",
+        features=(),
+        crash=False,
+        instructions=1_234_567_890,
+        stations=(Station(StationName.BANNER, False, None, "the console never came"),),
+        console="Bye!",
+        load=LoadWindow(1, {"dc civac": 4288}, 1, (ChangedPages("list", 1, 0x4000_0000),)),
+        handover=run(job=Job(size=4096)),
+    )
 
 
 @pytest.fixture
