@@ -6,6 +6,7 @@ What a Job itself cannot use is in the table of :mod:`relokit.runtime.kexec.job`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ from click.core import ParameterSource
 
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import ASSEMBLY
-from relokit.runtime.kexec.job import KexecPath
+from relokit.runtime.kexec.job import Job, KexecPath
 
 MACHINE = (
     "kernel", "initrd", "dtb", "cmdline", "size", "memory", "memory_map", "crashkernel",
@@ -360,6 +361,15 @@ def refuse_idle() -> None:
         for name, flag in _named(context):
             if name in idle.parameters:
                 raise click.UsageError(idle.says.format(flag=flag, **given))
+
+
+def fields_given() -> tuple[str, ...]:
+    """The fields of a Job that the command line names, whatever their values."""
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return ()
+    known = {one.name for one in fields(Job)}
+    return tuple(name for name, _ in _named(context) if name in known)
 
 
 def refuse_idle_in_all(names: tuple[str, ...], used: Callable[[str], bool], says: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from relokit.cli.idle import fields_given
 from relokit.cli.parameters import (
     Address,
     Bank,
@@ -354,5 +355,6 @@ def make_job(options: dict[str, Any], **more: Any) -> Job:
         order=Order(options.pop("order")),
         path=KexecPath(options.pop("path")),
         shape=Shape(options.pop("shape")),
+        given=fields_given(),
         **more,
     )

@@ -166,9 +166,13 @@ def command(
     job = Job(**options)
     runnable = [cell.job(job) for cell in chosen if cell.target is not None]
     if runnable:
+        used_by = {
+            "kernel": any(one.kernel is not None for one in runnable),
+            "seed": any(one.draws for one in runnable),
+        }
         refuse_idle_in_all(
-            ("kernel", "seed"),
-            lambda name: any(getattr(one, name) == getattr(job, name) for one in runnable),
+            tuple(used_by),
+            used_by.__getitem__,
             "{flag} does nothing in any of these cells: leave it out",
         )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from relokit.cli.idle import fields_given
 from relokit.cli.lists import States
 from relokit.cli.once import Command
 from relokit.cli.options import (
@@ -210,4 +211,4 @@ def _job(options: dict[str, Any]) -> Job:
     if options["size"] is None and not whole:
         options["size"] = DEFAULT_SIZE
     del options["no_cache"]
-    return Job(**options)
+    return Job(**options, given=fields_given())

@@ -181,7 +181,14 @@ class Cell:
         order = _ORDERS.get(self.payload, Order.SHUFFLED)
         # Where nothing is drawn a seed would be refused.
         job = replace(
-            base, path=self.path, order=order, shape=shape, kernel=kernel, size=size, seed=0
+            base,
+            path=self.path,
+            order=order,
+            shape=shape,
+            kernel=kernel,
+            size=size,
+            seed=0,
+            given=(),
         )
         return replace(job, seed=base.seed) if job.draws else job
 

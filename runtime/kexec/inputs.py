@@ -157,7 +157,8 @@ def load_inputs(
 
 def _refuse_idle_tree(job: Job, dtb: bytes) -> None:
     """What of ``job`` would do something with another device tree, and does nothing with this."""
-    if job.seed and not job.draws and (job.is_of_ram_alone or not chosen.has_seeds(dtb)):
+    said = job.seed or "seed" in job.given
+    if said and not job.draws and (job.is_of_ram_alone or not chosen.has_seeds(dtb)):
         raise MachineError(
             "seed where nothing is drawn: it would do nothing there, since the tree has no seeds",
             where=str(job.dtb),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import field, fields
 from enum import StrEnum
 from pathlib import Path
 
@@ -194,7 +194,8 @@ _DRAWN = frozenset({Shape.ONE_PAGE, Shape.GAPS, Shape.EDGES, Shape.BOUNDARY})
 def _refuse_idle(job: Job) -> None:
     for idle in IDLE:
         for name in idle.fields:
-            if getattr(job, name) != _DEFAULTS[name] and idle.when(job):
+            said = name in job.given or getattr(job, name) != _DEFAULTS[name]
+            if said and idle.when(job):
                 flag = name.replace("_", "-")
                 raise MachineError(
                     f"{flag} {idle.where}: it would do nothing there, since {idle.why}",
@@ -225,7 +226,8 @@ class Job:
     named as text. Raises MachineError for what is of another type, no such choice or a number out
     of range, whatever the files are. ``memory_map`` says where RAM is, a bank (PA, bytes), in place
     of the device tree. ``crash_size`` bytes, from the PA ``crash_at`` on or where there is room,
-    were set aside for a crash kernel; None: half of the largest hole.
+    were set aside for a crash kernel; None: half of the largest hole. ``given`` names fields that
+    somebody has said: what does nothing is refused of these also where it is the default.
 
     >>> Job(path="purgatory", order="reversed").path
     <KexecPath.PURGATORY: 'purgatory'>
@@ -261,6 +263,7 @@ class Job:
     timeout: float = DEFAULT_TIMEOUT
     max_instructions: int | None = None
     interrupts: int | None = None
+    given: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         coerce_fields(self, MachineError)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from relokit.cli import idle
 from relokit.cli.command_list import relokit as group
 from relokit.cli.idle import IDLE_OPTIONS, IdleOption
 from relokit.codegen.target import Target
-from relokit.runtime.kexec.job import Job
+from relokit.runtime.board.devicetree import virt_dtb
+from relokit.runtime.kexec.job import IDLE, Job
 from relokit.runtime.run.prepare import prepare_resume
 from support.machines import programs
 from support.touched import digest_of
@@ -195,3 +197,55 @@ def test_what_no_cell_uses_is_refused(
     result = cli("matrix", *NARROW, *arguments)
     assert (result.code == 2) == is_idle
     assert ("does nothing in any of these cells" in result.err) == is_idle
+
+
+OF_A_JOB = ("--order", "shuffled"), ("--seed", "0")
+"""Options of a Job that have a default, with that."""
+
+
+def test_these_are_all_fields_that_could_do_nothing_and_have_a_default() -> None:
+    defaults = {field.name: field.default for field in fields(Job)}
+    named = {name for row in IDLE for name in row.fields if defaults[name] is not None}
+    assert named == {flag.lstrip("-") for flag, _ in OF_A_JOB}
+    assert all(str(defaults[flag.lstrip("-")]) == value for flag, value in OF_A_JOB)
+
+
+@pytest.mark.parametrize("option", OF_A_JOB, ids=" ".join)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("run", "--path", "crash"),
+        ("run", "--path", "in-place"),
+        ("export", "--type", "bootable", "-o", "x", "--path", "crash"),
+        ("show", "list", "--path", "in-place"),
+        ("time", "--path", "crash", "--kernel", "x"),
+    ],
+    ids=" ".join,
+)
+def test_a_default_that_is_said_and_does_nothing_is_refused(
+    cli: Cli, asked: tuple[str, ...], option: tuple[str, str]
+) -> None:
+    result = cli(*asked, *option)
+    assert result.code == 2
+    assert f"leave {option[0]} out" in result.err
+
+
+def test_and_in_shapes_cells_and_trees_that_have_no_use_for_it(cli: Cli, tmp_path: Path) -> None:
+    tree = tmp_path / "dtb"
+    tree.write_bytes(virt_dtb(0x8000_0000, 96 << 20))
+    for asked in (
+        ("run", "--shape", "one-page", "--order", "shuffled"),
+        ("run", "--path", "hibernate", "--shape", "loaded", "--order", "shuffled"),
+        ("matrix", *NARROW, "--path", "crash,in-place", "--payload", "no-list", "--seed", "0"),
+        ("run", "--path", "in-place", "--dtb", str(tree), "--seed", "0"),
+    ):
+        result = cli(*asked)
+        assert (result.code, f"{asked[-2]}" in result.err) == (2, True), asked
+
+
+def test_a_default_that_a_project_says_is_only_a_default(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "relokit.toml").write_text('[options]\norder = "shuffled"\nseed = 0\n')
+    assert cli("run", "--path", "crash", "--size", "4k", "--plain").code == 0
