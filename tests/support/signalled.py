@@ -223,7 +223,7 @@ def campaign(
     trials: int,
     seed: int,
     *,
-    workers: int = 2,
+    workers: int = 4,
     seconds: float | None = None,
     again: Iterable[int] = range(len(COMMANDS)),
 ) -> tuple[list[Told], list[str]]:
