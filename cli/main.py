@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -84,6 +85,14 @@ def _take_over_process() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+    raw = getattr(sys.stdout, "buffer", None)
+    if isinstance(raw, io.RawIOBase):
+        # PYTHONUNBUFFERED: of a write that is done in part the rest is lost, without a word.
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(raw),
+            sys.stdout.encoding,
+            sys.stdout.errors,  # type: ignore[type-var]
+        )
 
 
 def _leave_garbage() -> None:

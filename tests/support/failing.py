@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,7 @@ def failing_at(number: int, cause: int = errno.ENOSPC) -> Iterator[list[str]]:
 
     def failing(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def either(*arguments: Any, **more: Any) -> Any:
-            if fails(name):
+            if _writes(name, *arguments) and fails(name):
                 raise OSError(cause, os.strerror(cause))
             return call(*arguments, **more)
 
@@ -63,6 +64,13 @@ def failing_at(number: int, cause: int = errno.ENOSPC) -> Iterator[list[str]]:
     calls: dict[str, Any] = {name: failing(name, getattr(os, name)) for name in CALLS}
     with patch.multiple(os, **calls), patch("io.open", opened):
         yield made
+
+
+def _writes(name: str, *arguments: Any) -> bool:
+    """Whether a call is of a file that is written, and none of a pipe or one that is read."""
+    if name == "open":
+        return bool(arguments[1] & (os.O_WRONLY | os.O_RDWR))
+    return name != "write" or stat.S_ISREG(os.fstat(arguments[0]).st_mode)
 
 
 class _Stream:

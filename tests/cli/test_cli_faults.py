@@ -1,0 +1,134 @@
+"""Hosts that fail at one moment: every command that writes, at every call by which it does."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relokit.cli.main import main
+from support.failing import contents, failing_at
+
+Cli = Callable[..., Any]
+
+SAYING = (
+    ("explain", "handoff.x1"),
+    ("explain", "handoff.x1", "--json"),
+    ("templates",),
+    ("templates", "--json"),
+    ("init", "--print"),
+    ("completion", "bash"),
+    ("man", "run"),
+    ("run", "--size", "64k"),
+    ("run", "--size", "64k", "--json"),
+    ("run", "--size", "64k", "--format", "junit"),
+    ("run", "--size", "64k", "--format", "sarif"),
+    ("run", "--size", "64k", "--format", "github"),
+    ("run", "--size", "64k", "--format", "ktap"),
+    ("show", "list"),
+    ("show", "tables", "--json"),
+    ("diff", "series:11", "series:12"),
+    ("diff", "series:11", "series:12", "--format", "unified"),
+    ("run", "--kernel", "nowhere", "--json"),
+)
+
+
+PIECE = 99
+"""Bytes that are taken of a write."""
+
+
+def without_times(text: str) -> str:
+    """``text`` without what is another in the next run: numbers, and what stands aligned."""
+    return re.sub(r"[\d.e-]+|\s+", " ", text)
+
+
+class Slow(io.RawIOBase):
+    """Takes a few bytes of each write, and nothing once it has taken ``room``."""
+
+    def __init__(self, room: int | None = None) -> None:
+        self.taken = bytearray()
+        self.room = room
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self.room is not None and len(self.taken) >= self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        piece = bytes(data[:PIECE])
+        self.taken += piece
+        return len(piece)
+
+
+def unbuffered(raw: Slow) -> io.TextIOWrapper:
+    """As standard output is with PYTHONUNBUFFERED."""
+    return io.TextIOWrapper(raw, "utf-8", write_through=True)  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("words", SAYING, ids=" ".join)
+def test_whatever_takes_a_part_of_a_write_gets_all_or_is_told(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = cli(*words)
+    slow = Slow()
+    monkeypatch.setattr(sys, "stdout", unbuffered(slow))
+    assert main([*words]) == whole.code
+    assert without_times(slow.taken.decode()) == without_times(whole.out)
+    full = Slow(room=(len(slow.taken) - 1) // PIECE * PIECE)
+    monkeypatch.setattr(sys, "stdout", unbuffered(full))
+    assert main([*words]) == 2
+    assert len(full.taken) <= len(slow.taken)
+
+
+WRITING = (
+    ("export", "-o", "out"),
+    ("export", "--type", "rel", "-o", "out"),
+    ("generate", "-o", "out"),
+    ("generate", "--force", "-o", "full"),
+    ("templates", "--copy", "out"),
+    ("init",),
+    ("run", "--size", "64k", "--trace", "out"),
+    ("run", "--size", "64k", "--format", "junit", "-o", "out"),
+    ("show", "memory", "--svg", "out"),
+)
+
+
+@pytest.mark.parametrize("words", WRITING, ids=" ".join)
+def test_whichever_call_fails_a_command_writes_all_or_nothing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    failed, number = 0, 0
+    wholes: list[dict[str, bytes | None]] = []
+    made: list[str] = []
+    while len(made) >= number:
+        number += 1
+        place = tmp_path / str(number)
+        (place / "full").mkdir(parents=True)
+        for name in ("Makefile", "relocate_kernel.S", "mine"):
+            (place / "full" / name).write_text("old")
+        before = contents(place)
+        monkeypatch.chdir(place)
+        with failing_at(number) as made:
+            result = cli(*words)
+        after = contents(place)
+        if result.code != 0:
+            failed += 1
+            assert result.code == 2
+            assert "cannot be written: No space left" in result.err
+            assert result.err.startswith("relokit: ")
+            assert len(result.err.splitlines()) == 2
+            assert after == before
+        else:
+            # Also what need not have worked, as bringing a name to the disk.
+            wholes.append(after)
+    assert wholes == [wholes[0]] * len(wholes)
+    assert wholes[0] != before
+    assert failed >= 3
