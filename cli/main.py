@@ -91,7 +91,7 @@ def _take_over_process() -> None:
         sys.stdout = io.TextIOWrapper(
             io.BufferedWriter(raw),
             sys.stdout.encoding,
-            sys.stdout.errors,  # type: ignore[type-var]
+            sys.stdout.errors,
         )
 
 
