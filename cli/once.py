@@ -73,9 +73,13 @@ class Command(click.Command):
             if not isinstance(output.type, OutputFile) or path is None or not path.is_file():
                 continue
             for one in self.params:
-                if one is not output and any(map(path.samefile, _files(ctx.params, one))):
+                if one is output:
+                    continue
+                is_one = any(map(path.samefile, _files(ctx.params, one)))
+                if is_one or _has(ctx.params.get(one.name or ""), path):
+                    how = "is that file" if is_one else "has that file"
                     raise RelokitError(
-                        f"{one.get_error_hint(ctx)} is that file: it would be written over",
+                        f"{one.get_error_hint(ctx)} {how}: it would be written over",
                         where=f"{output.opts[-1]} {path}",
                         hint="give another name to write to",
                     )
@@ -104,6 +108,13 @@ class Command(click.Command):
                 next(rest, None)
             if not option.multiple:
                 yield flag, option.name
+
+
+def _has(given: object, path: Path) -> bool:
+    """Whether what is ``given`` is a directory with the file ``path`` in it, at any depth."""
+    if not isinstance(given, Path) or not given.is_dir():
+        return False
+    return given.resolve() in path.resolve().parents
 
 
 def _files(given: Mapping[str, Any], parameter: click.Parameter) -> Iterator[Path]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from relokit.runtime.judge.outcome import Outcome
     from relokit.runtime.live.live_outcome import LiveOutcome
 
-FILES = ("kernel", "next", "initrd", "dtb", "code_from", "layout_from", "userland")
+FILES = ("kernel", "next", "initrd", "dtb", "code_from", "layout_from", "userland", "snapshot")
 """Parameters that name files which are told of."""
 _OUTPUTS = ("--report", "--trace", "-o", "--output")
 

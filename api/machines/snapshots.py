@@ -19,7 +19,19 @@ from relokit.linker.kernel.opened import Files, OpenedKernel
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import DEFAULT_CMDLINE, MAX_TIMEOUT, RAM_BASE, Job
 from relokit.runtime.room.snapshot_request import SnapshotRequest
-from relokit.runtime.snapshot.snapshot import KERNEL_FILE, PAGE, KernelNamed, Power, Snapshot
+from relokit.runtime.snapshot.snapshot import (
+    DEVICES_FILE,
+    KERNEL_FILE,
+    LOAD_FILE,
+    PACKED_FILE,
+    PAGE,
+    RAM_FILE,
+    REGISTERS_FILE,
+    SNAPSHOT_FILE,
+    KernelNamed,
+    Power,
+    Snapshot,
+)
 from relokit.runtime.snapshot.snapshot_reading import read_snapshot
 from relokit.session import Progress, process_session, seconds_of
 
@@ -201,6 +213,14 @@ def opened_snapshot(directory: Path, job: Job, files: Files) -> tuple[Snapshot, 
     check_makes_no_machine(job)
     snapshot = read_snapshot(directory)
     return snapshot, _kernel(snapshot, directory, job.kernel, files), replace(job, kernel=None)
+
+
+def snapshot_files(directory: Path) -> tuple[Path, ...]:
+    """The files of the snapshot in ``directory`` that are there, the kernel that ran last."""
+    names = (
+        SNAPSHOT_FILE, REGISTERS_FILE, DEVICES_FILE, LOAD_FILE, RAM_FILE, PACKED_FILE, KERNEL_FILE,
+    )  # fmt: skip
+    return tuple(path for path in (directory / name for name in names) if path.is_file())
 
 
 def check_makes_no_machine(job: Job) -> None:

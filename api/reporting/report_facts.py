@@ -16,6 +16,7 @@ from relokit.codegen.base.version import VERSION
 from relokit.linker.kernel.btf import banner_of
 from relokit.linker.kernel.opened import Files
 from relokit.machines.showing import evidence_in
+from relokit.machines.snapshots import snapshot_files
 from relokit.runtime.show.memory_shown import MemoryShown
 from relokit.runtime.show.question import Question, Topic
 from relokit.runtime.show.tables_shown import TablesShown
@@ -24,6 +25,8 @@ from relokit.runtime.timing.counts import MoveCounts
 from relokit.timing.timer import MachineTimes, Timer, move_of_trace
 
 N = TypeVar("N")
+KERNEL, SNAPSHOT = "kernel", "snapshot"
+"""Roles of what is read, and what the kernel is called in a snapshot."""
 LIBRARIES = ("unicorn", "keystone-engine", "capstone", "numpy")
 MAX_HASHED = 1 << 36
 """Bytes of a file that is hashed."""
@@ -83,15 +86,25 @@ def facts_of_trace(path: Path) -> ReportFacts:
 
 def inputs_of(given: Iterable[tuple[str, Path]], files: Files) -> Iterator[InputFile]:
     """The files of these roles, by their digests; what is no file is left out."""
-    for role, path in given:
+    for role, path in _each(given):
         if not path.is_file():
             continue
         file = open_file(path, what=f"the {role}", limit=MAX_HASHED)
         digest = hashlib.sha256(file.content).hexdigest()
         banner = None
-        if role in ("kernel", "next"):
+        if role in (KERNEL, "next"):
             banner = banner_of(files.kernel(path).file.image)
         yield InputFile(role, path.name, len(file.content), digest, banner)
+
+
+def _each(given: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, Path]]:
+    """The files that are given, and those of a snapshot, the kernel in it as such."""
+    for role, path in given:
+        if role == SNAPSHOT:
+            for one in snapshot_files(path):
+                yield (KERNEL if one.name == KERNEL else role), one
+        else:
+            yield role, path
 
 
 def versions() -> tuple[tuple[str, str], ...]:

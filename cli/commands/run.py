@@ -151,7 +151,7 @@ def command(
         else:
             from relokit.cli.report_story import reported
 
-            with reported(report, trace, options) as story:
+            with reported(report, trace, {**options, "snapshot": snapshot}) as story:
                 of, outcome = _outcome(snapshot, story.trace, options, *how, kept=trace is not None)
                 story.tell(of, outcome)
     if as_json:

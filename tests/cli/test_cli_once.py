@@ -98,3 +98,24 @@ def test_an_old_file_that_is_not_read_is_written_over(cli: Cli, tmp_path: Path) 
     old.write_bytes(b"junk")
     assert cli("export", "-o", old).code == 0
     assert old.read_bytes()[:4] == b"\x7fELF"
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--snapshot", ("run", "--report")), ("--snapshot", ("run", "--trace")),
+        ("--snapshot", ("show", "memory", "--svg")), ("--templates", ("run", "--report")),
+    ],
+)  # fmt: skip
+def test_a_file_of_a_directory_that_is_read_is_not_written_over(
+    cli: Cli, tmp_path: Path, option: str, words: tuple[str, ...]
+) -> None:
+    """A report over registers.json of a snapshot was the end of that snapshot."""
+    inner = tmp_path / "given" / "macros"
+    inner.mkdir(parents=True)
+    file = inner / "registers.json"
+    file.write_text("{}")
+    result = cli(*words, file, option, tmp_path / "given")
+    assert result.code == 2
+    assert f"'{option}' has that file: it would be written over" in result.err
+    assert file.read_text() == "{}"

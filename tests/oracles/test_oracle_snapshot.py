@@ -17,6 +17,7 @@ from relokit.codegen.base.errors import FormatError, MachineError
 from relokit.codegen.target import Regime
 from relokit.linker.kernel.opened import Files
 from relokit.machines.snapshots import convert, record, started, take_up
+from relokit.reporting.report_facts import inputs_of
 from relokit.runtime.found.crash_memory import crash_memory
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job
@@ -296,3 +297,13 @@ def test_it_can_be_looked_at(seen: Seen) -> None:
     steps = opened.steps(last=1).steps
     assert steps[0].text.split()[0] in ("br", "blr")
     assert steps[0].pc == pc
+
+
+def test_a_report_names_the_files_it_was_made_of(seen: Seen) -> None:
+    """It said that no file was read, and that kernel and code were made here."""
+    found = list(inputs_of([("snapshot", seen.directory)], Files()))
+    assert [one.role for one in found[:-1]] == ["snapshot"] * (len(found) - 1)
+    assert {"snapshot.json", "registers.json", "ram"} <= {one.name for one in found}
+    assert found[-1].role == "kernel"
+    assert (found[-1].banner or "").startswith("Linux version 6.1.")
+    assert found[-1].sha256 == read_snapshot(seen.directory).kernel.sha256
