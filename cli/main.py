@@ -193,7 +193,7 @@ def _report(error: RelokitError, as_json: bool, code: int = EXIT_USAGE) -> int:
         ErrorText,
         OutputError,
         emit_json,
-        plain,
+        plain_lines,
     )
 
     if as_json and not isinstance(error, OutputError):
@@ -201,6 +201,7 @@ def _report(error: RelokitError, as_json: bool, code: int = EXIT_USAGE) -> int:
             text = ErrorText(error.message, error.where, error.text, error.hint)
             emit_json(ErrorDocument("error", text))
     elif sys.stderr is not None:
+        lines = str(error).split("\n")
         with suppress(OSError):
-            print(f"relokit: {plain(str(error))}", file=sys.stderr, flush=True)
+            print(f"relokit: {plain_lines(lines)}", file=sys.stderr, flush=True)
     return code

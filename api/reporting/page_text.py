@@ -10,6 +10,8 @@ import re
 from functools import lru_cache
 from hashlib import sha256
 
+from relokit.codegen.base.errors import one_line
+
 MAX_NAME = 160
 """Characters of a name that are shown; C++ has longer ones, hostile files have megabytes."""
 MAX_TEXT = 240
@@ -21,18 +23,8 @@ _NOT_ID = re.compile(r"[^A-Za-z0-9_.$]+")
 
 @lru_cache(maxsize=1 << 14)
 def shown(text: str, limit: int = MAX_TEXT) -> str:
-    """``text`` with what does not print spelt as an escape, cut at ``limit`` characters.
-
-    That takes line and paragraph separators, characters that reverse the direction of reading, and
-    lone surrogates, which have no UTF-8.
-    """
-    cut = text if len(text) <= limit else f"{text[:limit]}…"
-    if cut.isprintable():
-        return cut
-    return "".join(
-        c if c.isprintable() else " " if c == "\t" else c.encode("unicode_escape").decode()
-        for c in cut
-    )
+    """``text`` on one line (see ``one_line``), cut at ``limit`` characters."""
+    return one_line(text if len(text) <= limit else f"{text[:limit]}…")
 
 
 def name_shown(name: str) -> str:

@@ -20,7 +20,7 @@ from relokit.cli.parameters import CountParam, OutputFile
 from relokit.cli.result_options import (
     RESULT_FORMATS,
 )
-from relokit.cli.terminal.output import json_text, plain
+from relokit.cli.terminal.output import json_text, plain, plain_lines
 from relokit.cli.whole_diff import BEHIND, LISTED, compare_whole, judged, put, results_fail
 from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
 from relokit.codegen.target import PAGE_SIZES, Regime, parse_page_size
@@ -324,7 +324,7 @@ def _shown(
 
         body = side_by_side(found, colour=terminal)
     else:
-        body = plain(unified(found))
+        body = plain_lines(unified(found).split("\n"))
     summed = summary(found)
     if behaviour is not None:
         # The run is compared in all that it does.

@@ -19,7 +19,7 @@ from relokit.cli.options import (
     target_options,
 )
 from relokit.cli.parameters import OutputFile
-from relokit.cli.terminal.output import emit, emit_json, plain
+from relokit.cli.terminal.output import emit, emit_json, plain_lines
 from relokit.codegen.target import MIB, WIDE, Regime, Target
 
 # Pointer authentication as the architecture has it costs QEMU a third of a boot.
@@ -72,7 +72,7 @@ def command(output: Path, kind: str, as_json: bool, **options: Any) -> int:
         lines.append("its memory is not where QEMU's virt board has it: no command line boots it")
     elif done.ram is not None:
         lines.append(f"boot it with: {_qemu(target, done.ram, output)}")
-    emit(plain("\n".join(lines)))
+    emit(plain_lines(lines))
     return 0
 
 

@@ -12,7 +12,7 @@ from relokit.cli.idle import refuse_idle
 from relokit.cli.once import Command
 from relokit.cli.options import force_option, json_option, make_target, target_options
 from relokit.cli.overwriting import may_overwrite
-from relokit.cli.terminal.output import emit, emit_json, plain
+from relokit.cli.terminal.output import emit, emit_json, plain_lines
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
 
@@ -59,5 +59,5 @@ def command(output: Path, force: bool, as_json: bool, **options: Any) -> int:
         emit_json(Generated(target.name, tuple(written)))
     else:
         make = f"make -C {shlex.quote(str(output))} CROSS_COMPILE=aarch64-linux-gnu-"
-        emit(plain("\n".join([*written, f"build it with: {make}"])))
+        emit(plain_lines([*written, f"build it with: {make}"]))
     return 0

@@ -9,7 +9,7 @@ import click
 
 from relokit.cli.once import Command
 from relokit.cli.options import force_option
-from relokit.cli.terminal.output import emit, plain
+from relokit.cli.terminal.output import emit, plain_lines
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.version import VERSION
 
@@ -47,7 +47,7 @@ def command(name: str | None, copy: Path | None, force: bool) -> int:
     written = write_together(copy, files, may_overwrite(force))
     if not written:
         raise RelokitError("left as they are", where=str(copy))
-    emit(plain("\n".join(map(str, written))))
+    emit(plain_lines(map(str, written)))
     return 0
 
 

@@ -10,7 +10,7 @@ import click
 from relokit.cli.once import Command
 from relokit.cli.options import force_option, json_option
 from relokit.cli.overwriting import may_overwrite
-from relokit.cli.terminal.output import emit, emit_json, plain
+from relokit.cli.terminal.output import emit, emit_json, plain_lines
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
 
@@ -57,5 +57,5 @@ def command(copy: Path | None, force: bool, as_json: bool, **_: Any) -> int:
     if as_json:
         emit_json(BuiltInTemplates(tuple(texts), copied))
     else:
-        emit(plain("\n".join(copied or texts)))
+        emit(plain_lines(copied or texts))
     return 0

@@ -16,7 +16,7 @@ from relokit.cli.results.result_cases import (
     found_once,
     source_place,
 )
-from relokit.cli.terminal.output import plain
+from relokit.cli.terminal.output import plain, plain_lines
 from relokit.runtime.judge.rules.severity import Severity
 
 _COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
@@ -41,7 +41,7 @@ def _lines(results: ResultSet) -> Iterator[str]:
         yield _command("notice", note, {})
     ends = [case.end for case in results.cases]
     counts = ", ".join(f"{ends.count(end)} {end.value}" for end in CaseEnd if end in ends)
-    command = " ".join(plain(results.command).split())
+    command = " ".join(map(plain, results.command.split()))
     yield f"results of {command}: {counts or 'nothing was run'}"
 
 
@@ -69,7 +69,8 @@ def _command(name: str, text: str, properties: dict[str, str]) -> str:
 
 
 def _data(text: str) -> str:
-    return plain(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    text = plain_lines(text.split("\n"))
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

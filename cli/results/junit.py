@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from relokit.cli.results.case_text import lines_of
 from relokit.cli.results.result_cases import CaseEnd, ResultCase, ResultSet
-from relokit.cli.terminal.output import plain
+from relokit.cli.terminal.output import plain, plain_lines
 
 _ELEMENTS = {
     CaseEnd.FAILED: "failure",
@@ -87,4 +87,4 @@ def _attributes(**values: str) -> str:
 
 
 def _text(lines: Iterable[str]) -> str:
-    return escape(plain("\n".join(lines)))
+    return escape(plain_lines(lines))

@@ -42,7 +42,7 @@ def ktap_case(number: int, case: ResultCase, *, timings: bool) -> str:
 
 def diagnostic(text: str) -> str:
     """Text for people: ignored by whoever counts."""
-    return "\n".join(f"# {line}".rstrip() for line in plain(text).splitlines() or [""])
+    return "\n".join(f"# {plain(line)}".rstrip() for line in text.splitlines() or [""])
 
 
 def _case(number: int, case: ResultCase, timings: bool) -> Iterator[str]:
@@ -57,4 +57,4 @@ def _case(number: int, case: ResultCase, timings: bool) -> Iterator[str]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(plain(text).split())
+    return " ".join(map(plain, text.split()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from relokit.cli.terminal.output import WIDTH, plain
+from relokit.cli.terminal.output import WIDTH, plain_lines
 from relokit.diffing.kernels.whole import WholeDiff
 from relokit.diffing.kernels.whole_changes import FunctionChange, FunctionCount, FunctionStatus
 from relokit.diffing.kernels.whole_limits import not_compared
@@ -37,7 +37,7 @@ def overview(diff: WholeDiff) -> str:
     if changed:
         lines += ["", "One of them:", f"  {_command(diff, changed[0])}"]
     lines += ["", *summary(diff)]
-    return plain("\n".join(lines))
+    return plain_lines(lines)
 
 
 def summary(diff: WholeDiff) -> Iterator[str]:

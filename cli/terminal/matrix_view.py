@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from relokit.cell_causes import CellCause, cause_key, cell_causes, worst_of
 from relokit.cli.terminal.findings_view import not_judged
-from relokit.cli.terminal.output import emit, emit_json, plain
+from relokit.cli.terminal.output import emit, emit_json, plain, plain_lines
 from relokit.cli.terminal.view import Bars, code_lines, fitted_text
 from relokit.codegen.base.documents import ABSENT, ALL, Table
 from relokit.codegen.base.nouns import dataclass
@@ -134,7 +134,7 @@ def _layout(layout: KimageLayout, given: Shared) -> list[object]:
 
 def summary(tally: Tally, ended_by: Signals | None) -> str:
     """The last lines: counts and speed, and that it is not all if it is not."""
-    return "\n".join(summary_lines(tally, ended_by, timings=True))
+    return plain_lines(summary_lines(tally, ended_by, timings=True))
 
 
 def summary_lines(tally: Tally, ended_by: Signals | None, *, timings: bool) -> Iterator[str]:
@@ -213,7 +213,7 @@ class LineView(ProgressView):
         """See View."""
         self.advance(tally)
         new = self._causes.is_new(result)
-        return emit(plain(_line(result, self._given))) if new or _was_set_up(result) else True
+        return emit(_line(result, self._given)) if new or _was_set_up(result) else True
 
     def finish(self, tally: Tally, ended_by: Signals | None) -> None:
         """See View."""
@@ -293,7 +293,7 @@ class TableView:
             self._count(self._failed, result.cell)
         if result.status in REPRODUCED and new:
             assert self._live is not None
-            text = plain(_line(result, self._given))
+            text = _line(result, self._given)
             self._live.console.print(text, style="red", markup=False, highlight=False)
         return True
 
@@ -341,7 +341,7 @@ class TableView:
 
 def _line(result: CellResult, given: Shared) -> str:
     if result.status is CellStatus.UNSUPPORTED:
-        return f"unsupported  {result.cell.id}  {result.reason}"
+        return plain(f"unsupported  {result.cell.id}  {result.reason}")
     text = f"{result.status:<11}  {result.cell.id}  {result.seconds:.3f} s"
     if result.status is CellStatus.PASS:
         told = ", ".join(dict.fromkeys(finding.rule for finding in result.findings))
@@ -349,4 +349,4 @@ def _line(result: CellResult, given: Shared) -> str:
         accepted = accepted_text(result.findings)
         told += f"; {accepted}" if accepted else ""
         return f"{text}  {result.instructions:,} instructions{plain(told)}"
-    return f"{text}  {result.reason}\n             {reproduce(result.cell, given)}"
+    return plain_lines((f"{text}  {result.reason}", f"{' ' * 13}{reproduce(result.cell, given)}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from relokit.cli.terminal.output import plain
+from relokit.cli.terminal.output import plain_lines
 from relokit.cli.terminal.view import code_lines
 from relokit.mutation.mutation_report import Left, MutantRow, MutationReport, TargetTried
 from relokit.runtime.mutation.mutant import FindingPlace
@@ -35,7 +35,7 @@ _NAME, _CELL = 15, 8
 
 def text_of(report: MutationReport) -> str:
     """The whole report."""
-    return plain("\n".join(_lines(report)))
+    return plain_lines(_lines(report))
 
 
 def _lines(report: MutationReport) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import field
 from errno import EAGAIN
 from typing import ClassVar
@@ -115,5 +116,15 @@ def json_text(value: object, *, indent: int | None = 2) -> str:
 
 
 def plain(text: str) -> str:
-    """``text`` without control characters: guests, files and their names are not to be trusted."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+    """``text`` without control characters: guests, files and their names are not to be trusted.
+
+    It is one line, whatever is in it: who has several gives them to :func:`plain_lines`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in text)
+
+
+def plain_lines(lines: Iterable[str]) -> str:
+    """``lines``, each as :func:`plain` has it: no name in them makes another one."""
+    return "\n".join(map(plain, lines))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from relokit.cli.terminal.output import plain
+from relokit.cli.terminal.output import plain_lines
 from relokit.cli.terminal.show_code_view import (
     code_lines,
     steps_lines,
@@ -28,4 +28,4 @@ _VIEWS: Mapping[Topic, Callable[[Any], Iterator[str]]] = {
 
 def text_of(topic: Topic, found: Any) -> str:
     """All of the answer of ``relokit.show`` about ``topic``."""
-    return plain("\n".join(_VIEWS[topic](found)))
+    return plain_lines(_VIEWS[topic](found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from relokit.cli.terminal.output import plain
+from relokit.cli.terminal.output import plain_lines
 from relokit.runtime.timing.counts import Count, MoveCounts, Phase, Quantity
 from relokit.runtime.timing.model.time_table import (
     LearntParameter,
@@ -22,12 +22,12 @@ _LINES = (Quantity.LINES_LOADED, Quantity.LINES_STORED)
 
 def report_text(report: TimeReport) -> str:
     """The whole report."""
-    return plain("\n".join(_report(report)))
+    return plain_lines(_report(report))
 
 
 def table_text(table: TimeTable) -> str:
     """The table of the series."""
-    return plain("\n".join(_table(table)))
+    return plain_lines(_table(table))
 
 
 def _report(report: TimeReport) -> Iterator[str]:

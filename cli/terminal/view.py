@@ -16,7 +16,7 @@ from relokit.cli.terminal.findings_view import (
     not_judged,
     told,
 )
-from relokit.cli.terminal.output import colours, emit, plain
+from relokit.cli.terminal.output import colours, emit, plain, plain_lines
 from relokit.codegen.base.version import VERSION
 from relokit.codegen.kexec_routines import INCLUDED, CodePart, CodeUsed
 from relokit.codegen.target import MIB
@@ -141,7 +141,7 @@ def shown(lines: Iterable[Line]) -> str:
         texts = (
             "".join(part if isinstance(part, str) else part[0] for part in line) for line in lines
         )
-        return "\n".join(text.expandtabs() for text in texts)
+        return plain_lines(text.expandtabs() for text in texts)
     from rich.console import Console
     from rich.text import Text
 
@@ -151,7 +151,9 @@ def shown(lines: Iterable[Line]) -> str:
     )
     width = console.width if terminal else None
     for line in lines:
-        text = Text.assemble(*line)
+        text = Text.assemble(
+            *(plain(one) if isinstance(one, str) else (plain(one[0]), one[1]) for one in line)
+        )
         for part in [text] if width is None else _folded(text, width):
             console.print(part)
     return out.getvalue().rstrip("\n")

@@ -8,7 +8,7 @@ from io import StringIO
 
 from relokit.cli.terminal.output import plain
 
-_FORMULA = ("=", "+", "-", "@")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -29,7 +29,7 @@ def markdown_text(
     """A table, and ``notes`` behind it; names are code, and end none."""
     lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for name, *rest in rows:
-        shown = plain(name).replace("`", "'").replace("|", "\\|").replace("\n", " ")
+        shown = plain(name).replace("`", "'").replace("|", "\\|")
         lines.append(f"| `{shown}` | {' | '.join(rest)} |")
     lines += [f"\n{plain(note)}" for note in notes]
     return "\n".join(lines)

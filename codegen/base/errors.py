@@ -6,8 +6,9 @@ into a single message and exit code 2; anything else that escapes is a bug.
 
 from __future__ import annotations
 
-MAX_TEXT, MAX_MESSAGE = 240, 4096
-"""Characters of a line that are quoted, and of a message: what comes in has lines of any length."""
+MAX_TEXT, MAX_WHERE, MAX_MESSAGE = 240, 1024, 1024
+"""Characters of a line that is quoted, of a place, and of a message or a hint: what comes in has
+lines of any length."""
 
 
 class RelokitError(Exception):
@@ -35,13 +36,28 @@ class RelokitError(Exception):
         self.hint = None if hint is None else shortened(hint, MAX_MESSAGE)
 
     def __str__(self) -> str:
-        head = f"{self.where}: {self.message}" if self.where else self.message
-        lines = [head]
+        message = one_line(self.message)
+        where = self.where and one_line(shortened(self.where, MAX_WHERE))
+        lines = [f"{where}: {message}" if where else message]
         if self.text:
-            lines.append(f"    {self.text}")
+            lines.append(f"    {one_line(self.text)}")
         if self.hint:
-            lines.append(f"hint: {self.hint}")
+            lines.append(f"hint: {one_line(self.hint)}")
         return "\n".join(lines)
+
+
+def one_line(text: str) -> str:
+    """``text`` with what does not print spelt as an escape: it makes no line of its own.
+
+    That takes line and paragraph separators, characters that reverse the direction of reading, and
+    lone surrogates, which have no UTF-8. A tab is a blank.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else " " if one == "\t" else one.encode("unicode_escape").decode()
+        for one in text
+    )
 
 
 def shortened(text: str, most: int) -> str:

@@ -19,6 +19,7 @@ class UnitSections:
     def __init__(self) -> None:
         self.symbols: dict[str, Sym] = {}
         self.sections: list[SectionState] = []
+        self._by_name: dict[tuple[str, int], SectionState] = {}
         self.named_sections = {".data", ".bss"}
         self.current = self._create(".text", *usual_attributes(".text"), explicit=False)
         self.previous: SectionState | None = None
@@ -49,6 +50,7 @@ class UnitSections:
         self.named_sections.add(name)
         section = SectionState(len(self.sections), name, kind, flags, entsize, explicit)
         self.sections.append(section)
+        self._by_name.setdefault((name, 0), section)
         return section
 
     def switch(
@@ -79,8 +81,7 @@ class UnitSections:
         self.previous, self.current = self.current, section
 
     def _find(self, name: str, subsection: int) -> SectionState | None:
-        wanted = name, subsection
-        return next((s for s in self.sections if (s.name, s.subsection) == wanted), None)
+        return self._by_name.get((name, subsection))
 
     def switch_subsection(self, number: int) -> None:
         """``.subsection``: what stands behind all lower ones of the current section at the end."""
@@ -91,6 +92,7 @@ class UnitSections:
         if section is None:
             section = self._create(current.name, current.type, current.flags, current.entsize)
             section.subsection = number
+            self._by_name[section.name, number] = section
         self.previous, self.current = current, section
 
     def join_subsections(self) -> None:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from relokit.codegen.base.errors import one_line
 from relokit.diffing.routines.classify import NOUNS, ChangeKind
 from relokit.diffing.routines.model import (
     Action,
@@ -117,7 +118,7 @@ def unified(diff: Diff) -> str:
                     lines.append(f"{sign}... {count - 1} more of these")
     if lines:
         lines = [f"--- {diff.left.name}", f"+++ {diff.right.name}", *lines]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def asked_for(diff: Diff, rows: Sequence[DiffRow]) -> tuple[DiffRow, ...]:
