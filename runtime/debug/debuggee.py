@@ -18,6 +18,7 @@ from relokit.runtime.debug.description import CPSR, CURRENT_EL, GENERAL, PC, SP,
 from relokit.runtime.debug.halts import Halt, HaltCause, Ready, WatchKind, Watchpoint
 from relokit.runtime.engine.cpu import Cpu
 from relokit.runtime.guest.memory import MIN_PAGE
+from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.record.stop import Stop, StopReason
 
@@ -94,7 +95,7 @@ class Debuggee:
         return self._ready.cpu
 
     @property
-    def guest(self) -> Machine:
+    def guest(self) -> Machine | Resume:
         """The guest, as it is now."""
         return self._ready.guest
 

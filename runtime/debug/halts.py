@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.engine.cpu import Cpu
+from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.record.stop import Stop
 
@@ -17,7 +18,7 @@ class Ready:
     The way ends before the instruction at ``end``, or after ``most`` of them.
     """
 
-    guest: Machine
+    guest: Machine | Resume
     cpu: Cpu
     jump: int | None
     end: int

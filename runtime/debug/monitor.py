@@ -9,6 +9,8 @@ from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.arch.translation import SCTLR_M
 from relokit.runtime.debug.debuggee import Debuggee
 from relokit.runtime.debug.halts import Halt
+from relokit.runtime.kexec.hibernate import Resume
+from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.record.stop import Stop, StopReason
 from relokit.runtime.run.scenes import place_of
 from relokit.runtime.show.read_tables import walks_of
@@ -56,10 +58,12 @@ class MonitorCommand:
     most: int = 0
 
 
-def told(stop: Stop) -> str:
-    """How the way has ended, in words."""
+def told(stop: Stop, guest: Machine | Resume) -> str:
+    """How the way of ``guest`` has ended, in words."""
     if stop.reason is StopReason.REACHED:
-        return f"the new kernel is entered, at {stop.pc:#x}"
+        resumed = isinstance(guest, Resume)
+        what = "the resumed kernel goes on" if resumed else "the new kernel is entered"
+        return f"{what}, at {stop.pc:#x}"
     detail = stop.detail or (stop.event.text if stop.event else "")
     return f"{stop.reason} at {stop.at:#x}" + (f": {detail}" if detail else "")
 
@@ -89,7 +93,7 @@ def _where(monitor: Monitor, _: list[str]) -> Iterator[str]:
     place = place_of(debuggee.guest, cpu.pc)
     yield f"PC {cpu.pc:#x}" + (f": {place}" if place else "")
     if debuggee.over:
-        yield f"the way has ended: {told(debuggee.over)}"
+        yield f"the way has ended: {told(debuggee.over, debuggee.guest)}"
 
 
 def _walk(monitor: Monitor, operands: list[str]) -> Iterator[str]:

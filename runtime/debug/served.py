@@ -1,4 +1,4 @@
-"""A Machine, as a debugger is served it."""
+"""A Machine, or the resume side of hibernation, as a debugger is served it."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from relokit.runtime.debug.debuggee import Debuggee
 from relokit.runtime.debug.description import registers
 from relokit.runtime.debug.gdb_line import serve
 from relokit.runtime.debug.halts import Ready
+from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.run.prepare import open_cpu
-from relokit.runtime.show.at_moment import most_instructions
+from relokit.runtime.show.at_moment import end_of, most_instructions
 
 
-def ready(machine: Machine, job: Job) -> Ready:
-    """``machine`` before its first step."""
-    cpu = open_cpu(machine)
-    cpu.set_pc(machine.state.pc)
-    return Ready(machine, cpu, machine.jump, machine.stages[-1].pc, most_instructions(machine, job))
+def ready(guest: Machine | Resume, job: Job) -> Ready:
+    """``guest`` before its first step."""
+    cpu = open_cpu(guest)
+    cpu.set_pc(guest.state.pc)
+    return Ready(guest, cpu, guest.jump, end_of(guest), most_instructions(guest, job))
 
 
-def serve_machine(
-    build: Callable[[], Machine], job: Job, port: int, listening: Callable[[int], None]
+def serve_guest(
+    build: Callable[[], Machine | Resume], job: Job, port: int, listening: Callable[[int], None]
 ) -> tuple[int, str]:
-    """See :func:`serve`; ``build`` makes the same machine each time it is asked."""
-    first = build()
-    regime = first.target.regime
+    """See :func:`serve`; ``build`` makes the same guest each time it is asked."""
+    made = [ready(build(), job)]
+    regime = made[0].guest.target.regime
     all_of_them = registers(has_el2=regime is not Regime.EL1, has_vhe=regime is Regime.VHE)
-    made = [ready(first, job)]
 
     def again() -> Ready:
         # What is built anew takes the place of what was built before: it is not spent twice.

@@ -221,7 +221,7 @@ class Stub:
             signal = _INT
         if halt.stop is not None:
             signal = _SIGNALS.get(halt.stop.reason, _ALRM)
-            self._say(f"{told(halt.stop)}\n")
+            self._say(f"{told(halt.stop, self.debuggee.guest)}\n")
         elif halt.text:
             self._say(f"{halt.text}\n")
         yield b"T%02xthread:1;" % signal
@@ -231,7 +231,7 @@ class Stub:
             yield b"%s:%x;" % (halt.watched.kind.encode(), halt.watched.va)
 
     def _exited(self, stop: Stop) -> bytes:
-        self.ended = told(stop)
+        self.ended = told(stop, self.debuggee.guest)
         if stop.reason is StopReason.REACHED:
             return b"W00"
         return b"X%02x" % _SIGNALS.get(stop.reason, _KILL)

@@ -16,6 +16,7 @@ from relokit.runtime.snapshot.snapshot import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from relokit.runtime.kexec.hibernate import Resume
     from relokit.runtime.kexec.machine import Machine
 
 
@@ -38,13 +39,13 @@ class MachineOfSetup:
         """What has the limits."""
         return self.setup.job
 
-    def builder(self, report: Report) -> Callable[[], Machine]:
+    def builder(self, report: Report) -> Callable[[], Machine | Resume]:
         """What makes it."""
-        from relokit.runtime.run.prepare import prepare_machine
+        from relokit.runtime.run.prepare import prepare_guest
 
         setup = self.setup
         programs = setup.programs.decoded()
-        return lambda: prepare_machine(setup.target, programs, setup.job, report, setup.opened)
+        return lambda: prepare_guest(setup.target, programs, setup.job, report, setup.opened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class MachineOfSnapshot:
     kernel: KernelFile
     job: Job
 
-    def builder(self, _: Report) -> Callable[[], Machine]:
+    def builder(self, _: Report) -> Callable[[], Machine | Resume]:
         """What makes it."""
         from relokit.runtime.live.taken_up import machine_of
 
@@ -71,11 +72,11 @@ class DebugRequest:
 
     def carry_out(self, report: Report) -> Debugged:
         """See Request."""
-        from relokit.runtime.debug.served import serve_machine
+        from relokit.runtime.debug.served import serve_guest
 
         assert isinstance(report, RoomVoice)
         build = self.machine.builder(report)
-        return Debugged(*serve_machine(build, self.machine.job, self.port, report.listening))
+        return Debugged(*serve_guest(build, self.machine.job, self.port, report.listening))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from relokit.codegen.facts import VECTOR_TABLE_SIZE
 from relokit.codegen.object import Binding, SectionFlag, SourceLine, SymbolType
 from relokit.linker.image import Image, ImageSymbol
 from relokit.runtime.guest.owner import OwnerKind
+from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.machine import Machine
 
 
@@ -50,25 +51,34 @@ class PlacedCode:
             yield 0, begun
 
 
-def code_in_ram(machine: Machine) -> Iterator[PlacedCode]:
-    """By PA: the kernel that is left, what is copied to the control page, the EL2 vectors."""
-    old, routines = machine.old, machine.routines
+def code_in_ram(guest: Machine | Resume) -> Iterator[PlacedCode]:
+    """By PA: the kernel that is left, what is copied to a safe page, the EL2 vectors."""
+    old = guest.old
     for section in old.image.sections:
         if section.flags & SectionFlag.EXEC:
             at = section.va - old.va + old.region.base
             yield PlacedCode("old_kernel", old.image, section.va, section.size, at)
-    size = len(routines.relocation)
-    yield PlacedCode("relocation", routines.image, routines.va, size, machine.kimage.control_page)
-    for region in machine.allocator.regions:
-        if region.owner.kind is OwnerKind.EL2_VECTORS and routines.vectors is not None:
-            va = routines.image.symbol("trans_pgd_stub_vectors")
-            yield PlacedCode("el2_vectors", routines.image, va, VECTOR_TABLE_SIZE, region.base)
+    if isinstance(guest, Resume):
+        code, size = guest.jump, len(guest.exit_code)
+    else:
+        code, size = guest.kimage.control_page, len(guest.routines.relocation)
+    yield from _copy(guest, "copied_code", code, size)
+    for region in guest.allocator.regions:
+        if region.owner.kind is OwnerKind.EL2_VECTORS:
+            yield from _copy(guest, "el2_vectors", region.base, VECTOR_TABLE_SIZE)
 
 
-def code_mapped(machine: Machine) -> Iterator[PlacedCode]:
+def _copy(guest: Machine | Resume, name: str, pa: int, size: int) -> Iterator[PlacedCode]:
+    """``size`` bytes of code at ``pa``, if it is known whose they are."""
+    located = guest.locate(pa)
+    if located is not None:
+        yield PlacedCode(name, *located, size, pa)
+
+
+def code_mapped(guest: Machine | Resume) -> Iterator[PlacedCode]:
     """By VA: the kernel that is left."""
-    for section in machine.old.image.sections:
+    for section in guest.old.image.sections:
         if section.flags & SectionFlag.EXEC:
             yield PlacedCode(
-                "old_kernel_mapped", machine.old.image, section.va, section.size, section.va
+                "old_kernel_mapped", guest.old.image, section.va, section.size, section.va
             )

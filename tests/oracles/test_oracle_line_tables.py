@@ -77,8 +77,8 @@ def test_a_machine_has_names_and_lines_where_its_code_runs(path: KexecPath, tmp_
         jump = machine.jump
     export(bootable, job=job, kind="bootable")
     assert complaints(symbols) == complaints(bootable) == ""
-    assert set(copies) == {"old_kernel", "relocation", "el2_vectors"}
-    assert copies["relocation"].at == jump
+    assert set(copies) == {"old_kernel", "copied_code", "el2_vectors"}
+    assert copies["copied_code"].at == jump
     for copy in copies.values():
         addresses = [copy.at + offset for offset in (0, 4, 0x68)]
         expected = ours(copy.image, [copy.va + offset for offset in (0, 4, 0x68)])

@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,17 @@ from relokit.codegen.target import Regime
 from relokit.linker.kernel.opened import Files
 from relokit.machines.snapshots import convert, record, started, take_up
 from relokit.reporting.report_facts import inputs_of
+from relokit.runtime.debug.debuggee import Debuggee
+from relokit.runtime.debug.description import registers
+from relokit.runtime.debug.halts import HaltCause, Ready
+from relokit.runtime.debug.served import ready
 from relokit.runtime.found.crash_memory import crash_memory
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.live.taken_up import living_kernel, machine_of, state_of
 from relokit.runtime.snapshot.snapshot import GENERAL, Power
 from relokit.runtime.snapshot.snapshot_reading import read_snapshot
+from relokit.runtime.state.symbol_file import symbol_image
 from support.hand_overs import Seen, compare, machine, see
 
 MACHINE = machine("6.1", Regime.NVHE)
@@ -148,6 +154,25 @@ def test_the_memory_of_a_crash_kernel_is_found_by_its_name(seen: Seen) -> None:
             crash_memory(taken.memory, living, base + size)
     finally:
         taken.close()
+
+
+def test_it_is_debugged_like_a_machine_of_ours(seen: Seen) -> None:
+    kernel = Files().kernel(seen.directory / "kernel")
+    snapshot, job = read_snapshot(seen.directory), Job()
+    own = registers(has_el2=True, has_vhe=False)
+
+    def build() -> Ready:
+        return ready(machine_of(snapshot, kernel)[0], job)
+
+    with closing(Debuggee(build, own, seconds=job.timeout)) as one:
+        start = one.cpu.pc
+        assert one.go_to_jump().cause is HaltCause.BREAKPOINT
+        assert one.cpu.el == 1
+        assert one.step_back().cause in (HaltCause.STEP, HaltCause.START)
+        assert one.cpu.pc != one.jump
+        names = {(symbol.value, symbol.name) for symbol in symbol_image(one.guest).symbols}
+        assert (one.jump, "arm64_relocate_new_kernel") in names
+        assert max(one for one in names if one[0] <= start)[1] == "machine_kexec"
 
 
 Change = Callable[[dict[str, Any]], None]

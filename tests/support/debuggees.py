@@ -16,7 +16,7 @@ from relokit.runtime.debug.description import registers
 from relokit.runtime.debug.halts import Ready
 from relokit.runtime.debug.served import ready
 from relokit.runtime.kexec.job import Job
-from relokit.runtime.run.prepare import prepare_machine
+from relokit.runtime.run.prepare import prepare_guest
 from support.machines import programs, quiet
 
 GDB = ("gdb-multiarch", "-nx", "-nh", "-batch", "-ex", "set confirm off")
@@ -40,7 +40,7 @@ def debuggee(
     built = programs(target)
 
     def build() -> Ready:
-        return ready(prepare_machine(target, built, job, quiet), job)
+        return ready(prepare_guest(target, built, job, quiet), job)
 
     with closing(Debuggee(build, own, seconds=seconds, interrupted=interrupted)) as one:
         yield one

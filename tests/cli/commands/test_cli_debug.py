@@ -10,6 +10,7 @@ import pytest
 
 import relokit.templates
 from relokit.runtime.debug.packets import framed
+from relokit.runtime.kexec.machine import Machine
 from support.debuggees import SECONDS, debuggee, gdb, served
 
 TEMPLATES = Path(relokit.templates.__path__[0])
@@ -64,6 +65,7 @@ def test_gdb_steps_halts_goes_back_and_comes_to_the_kernel() -> None:
 
 def test_gdb_watches_memory_and_is_told_of_the_exit() -> None:
     with debuggee() as one:
+        assert isinstance(one.guest, Machine)
         page = one.guest.inputs.segments[0].segment.mem
         va = page + one.guest.old.linear_offset
     with served("--el", "vhe") as (process, port):

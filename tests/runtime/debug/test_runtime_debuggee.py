@@ -10,8 +10,11 @@ from relokit.codegen.base.errors import MachineError
 from relokit.codegen.target import Target
 from relokit.runtime.debug.debuggee import Debuggee, HaltCause, WatchKind, Watchpoint
 from relokit.runtime.debug.description import CPSR, PC
+from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.job import Job, KexecPath
+from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.record.stop import StopReason
+from relokit.runtime.state.code_copies import code_in_ram
 from support.debuggees import debuggee
 
 REGIMES = [Target(regime="el1"), Target(), Target(regime="vhe", page_size=65536)]
@@ -78,6 +81,7 @@ def test_breakpoints_are_hit_each_time_forwards_and_backwards() -> None:
 def test_a_watchpoint_halts_before_the_store_with_memory_as_it_was() -> None:
     with debuggee() as one:
         one.go_to_jump()
+        assert isinstance(one.guest, Machine)
         page = one.guest.inputs.segments[0].segment.mem
         va = page + one.guest.old.linear_offset
         before = one.read(va + 16, 8)
@@ -227,3 +231,17 @@ def test_many_ways_back_leave_nothing_behind() -> None:
         for _ in range(60):
             one.go_to(100)
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # KiB
+
+
+def test_a_resume_is_debugged_like_a_kexec() -> None:
+    with debuggee(job=Job(path=KexecPath.HIBERNATE)) as one:
+        assert isinstance(one.guest, Resume)
+        assert one.go_to_jump().cause is HaltCause.BREAKPOINT
+        assert one.cpu.pc == one.guest.jump
+        halt = one.go()
+        assert halt.stop is not None
+        assert (halt.stop.reason, halt.stop.pc) == (StopReason.REACHED, one.guest.entry)
+        copies = {copy.name: copy for copy in code_in_ram(one.guest)}
+        assert copies["copied_code"].at == one.guest.jump
+        names = {symbol.name for symbol in copies["copied_code"].symbols(0)}
+        assert names == {"swsusp_arch_suspend_exit"}
