@@ -13,7 +13,7 @@ TREE := build/tree/relokit
 # What the committed campaign of mutants is of (docs/mutants.md).
 STATES ?= 0,9,12,15
 
-.PHONY: run shell docs install-docs test explore check bench bench-page bench-history bench-compare tools format clean mutants sanitize dist-check docs/rules.md docs/caches.md docs/python.md docs/tutorial.md docs/time.md docs/kexec.json docs/handovers.json docs/signals.json bye-and-nothing fuzz
+.PHONY: run shell docs install-docs test explore check bench bench-page bench-history bench-compare tools format clean mutants sanitize dist-check docs/rules.md docs/caches.md docs/python.md docs/tutorial.md docs/time.md docs/kexec.json docs/handovers.json docs/signals.json bye-and-nothing fuzz lock audit sbom
 .DELETE_ON_ERROR:
 
 run: $(USED)  ## run the main job: relocate the demo kernel (ARGS= passes options on)
@@ -107,6 +107,19 @@ docs/tutorial.md: $(STAMP)  ## what its commands and its Python print
 docs/time.md: $(STAMP)  ## the page of times with its table, and its picture
 	$(BIN)/python -m relokit.timing.time_page docs
 
+lock:  ## the newest versions that setup.cfg allows, for every Python, with their hashes, into tests/requirements.lock
+	$(PYTHON) -m venv build/lock && build/lock/bin/$(PIP) $(UV)
+	build/lock/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade --extra test \
+		--no-header --no-annotate --default-index https://pypi.org/simple setup.cfg -o $(LOCK)
+
+audit:  ## whether advisories are known for what is pinned; what cannot be asked fails
+	$(PYTHON) -m venv build/audit && build/audit/bin/$(PIP) $(AUDIT)
+	build/audit/bin/pip-audit --strict --disable-pip --require-hashes -r $(LOCK) $(ARGS)
+
+sbom: $(STAMP)  ## what a release consists of and needs, as CycloneDX, into build/relokit.cdx.json
+	mkdir -p build
+	cd tests && ../$(BIN)/python -m support.sbom > ../build/relokit.cdx.json
+
 format: $(STAMP)
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
@@ -119,17 +132,23 @@ linker/script/grammar.json: linker/script/ldscript.lark linker/script/grammar.py
 
 OLD := import sys; sys.version_info >= (3, 11) or sys.exit("relokit needs Python 3.11 or later, and $(PYTHON) is " \
 	+ "%d.%d: name another one, make PYTHON=python3.12" % sys.version_info[:2])
-INSTALL := $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -qq --disable-pip-version-check -e
+PIP := python -m pip install -qq --disable-pip-version-check
+INSTALL := $(PYTHON) -m venv $(VENV) && $(BIN)/$(PIP)
+LOCK := tests/requirements.lock
+UV := uv==0.13.9
+AUDIT := pip-audit==2.10.1
 SETUP := setup.cfg pyproject.toml setup.py build_backend.py $(NATIVE)
 
 $(USED): $(SETUP)
 	@$(PYTHON) -c '$(OLD)'
-	$(INSTALL) .
+	$(INSTALL) -e .
 	touch $@
 
-$(STAMP): $(SETUP)
+# What tests run with is pinned, file by file. Without a C compiler the build brings its own.
+$(STAMP): $(SETUP) $(LOCK)
 	@$(PYTHON) -c '$(OLD)'
-	$(INSTALL) '.[test]'
+	$(INSTALL) --require-hashes -r $(LOCK)
+	$(BIN)/$(PIP) --no-deps $$(command -v cc gcc clang | grep -q . && echo --no-build-isolation) -e .
 	touch $(USED) $@
 
 # The import tree as an installation lays it out; mypy does not follow the editable mapping.

@@ -23,6 +23,7 @@ from select import select
 from fuzz.door import Door, TooLongError, WrongError
 from fuzz.files import folder
 from fuzz.memory import addresses
+from relokit.codegen.base.budget import MEMORY, set_limits
 
 NUMBER = struct.Struct("<q")
 STUCK = 120
@@ -149,6 +150,8 @@ def _work(door: Door, seed: int, first: int, end: int, progress: int, out: int) 
     gc.freeze()
     limit = addresses() + (door.memory << 20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    # What is counted before it is built ends in an error, long before there is no room for it.
+    set_limits({MEMORY: door.memory // 4 << 20})
     answers: Counter[str] = Counter()
     for number in range(first, end):
         os.pwrite(progress, NUMBER.pack(number), 0)

@@ -9,6 +9,7 @@ from functools import cached_property
 from random import Random
 from types import FrameType
 
+from relokit.codegen.base.budget import budgeted
 from relokit.codegen.base.errors import RelokitError
 
 Mutate = Callable[[Random, Sequence[bytes]], bytes]
@@ -61,7 +62,8 @@ class Door:
         # Code that is not Python's does not look at signals: three times as much ends the process.
         signal.setitimer(signal.ITIMER_PROF, 3 * self.seconds)
         try:
-            self.call(case)
+            with budgeted(anew=True):
+                self.call(case)
         except RelokitError as error:
             if len(str(error)) > MAX_TOLD:
                 raise WrongError(f"an error of {len(str(error))} characters") from error
