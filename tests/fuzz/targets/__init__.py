@@ -5,6 +5,7 @@ from __future__ import annotations
 from fuzz.door import Door
 from fuzz.targets import (
     boards,
+    compared,
     elf_files,
     guests,
     kernels,
@@ -21,6 +22,7 @@ DOORS: tuple[Door, ...] = (
     *elf_files.DOORS,
     *kernels.DOORS,
     *boards.DOORS,
+    *compared.DOORS,
     *stored.DOORS,
     *words.DOORS,
     *stubs.DOORS,

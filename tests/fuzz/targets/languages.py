@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from fuzz.door import Door
 from fuzz.mutations import text_of
 from fuzz.targets import own
 from relokit.building import encoder
-from relokit.codegen.gas import directives, expansion
+from relokit.codegen import gas
 from relokit.codegen.gas.assembler import assemble
 from relokit.codegen.gas.instructions.arithmetic import parse
 from relokit.codegen.source import Unit
@@ -161,9 +162,18 @@ def _expressions() -> Sequence[bytes]:
     return [one.encode() for one in EXPRESSIONS]
 
 
+def _directives() -> Sequence[str]:
+    """Those that the assembler has, by its text: so none is forgotten."""
+    found: set[str] = set()
+    for folder in gas.__path__:
+        for path in Path(folder).glob("*.py"):
+            found |= set(re.findall(r'"(\.[a-z][a-z0-9_]+)"', path.read_text()))
+    return sorted(found)
+
+
 _SIGNS = "( ) + - * / % << >> & | ^ ~ ! == . ,"
 _OF_AS = f"""
-{" ".join((*directives._HANDLERS, *expansion._CONDITIONS))} {_SIGNS}
+{" ".join(_directives())} {_SIGNS}
 .macro .endm .rept .irp .irpc .endr .exitm .purgem .req .unreq x0 w30 sp v0.4s # = : ; " \\ // /*
 symbol 1b 2f 0 [x0,#8]! lsl ldr b msr tlbi \\@
 """

@@ -1,13 +1,21 @@
-"""What a GDB stub answers to `relokit record`."""
+"""GDB's protocol from both ends: answers to `record`, and what is asked of `debug`."""
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Callable, Sequence
+from itertools import islice
+from random import Random
 
 from fuzz.door import Door
 from fuzz.mutations import mutated, text_of
+from relokit.codegen.target import MIB
 from relokit.runtime.capture.gdb import GdbClient
+from relokit.runtime.debug.packets import Packet, PacketReader
+from relokit.runtime.debug.stub import Stub
+from relokit.runtime.kexec.job import Job
+from support.debuggees import debuggee
 
 MOST = 1 << 15
 """Bytes that are sent before anything is asked."""
@@ -51,7 +59,51 @@ def _asked(case: bytes) -> object:
 
 _words = text_of('+ $ # * } l m OK E01 thread: T05 W00 <reg name="x" bitsize="64" regnum="5"/> ~ {')
 
+MEMORY = 0xFFFF_0000_4020_0000
+"""A VA of the old kernel's linear map, or near it."""
+
+
+def _questions() -> Sequence[bytes]:
+    asked = (
+        b"qSupported:xmlRegisters=aarch64", b"?", b"g", b"p21", b"P5=efbeadde00000000",
+        b"m%x,40" % MEMORY, b"M%x,4:0a0b0c0d" % MEMORY, b"Z2,%x,8" % MEMORY, b"z2,%x,8" % MEMORY,
+        b"Z1,%x,4" % MEMORY, b"s", b"c", b"bs", b"bc", b"vCont?", b"vCont;s:1", b"vCont;r0,1000",
+        b"qXfer:features:read:target.xml:0,100", b"qRcmd," + b"goto 100".hex().encode(),
+        b"qRcmd," + b"walk 0x40000000".hex().encode(), b"qRcmd," + b"memory 0 16".hex().encode(),
+        b"QStartNoAckMode", b"H0", b"D",
+    )  # fmt: skip
+    return [packets(*asked[at : at + 6]) for at in range(0, len(asked), 3)]
+
+
+def _questioned(case: bytes) -> object:
+    """A machine of its own for each case: what is asked changes it."""
+    # What is left of the engines of the last one are circles, and a gigabyte of addresses each.
+    gc.collect()
+    answers = []
+    with debuggee(job=Job(size=16384, memory=160 * MIB)) as one:
+        stub = Stub(one, lambda _: None)
+        found = (sign for sign in PacketReader().feed(case) if isinstance(sign, Packet))
+        for packet in islice(found, ASKINGS):
+            answers.append(stub.handle(packet.data))
+            if stub.ended is not None:
+                break
+    return answers
+
+
+def _asking(random: Random, seeds: Sequence[bytes]) -> bytes:
+    """Packets, whose checksums hold: what has another goes no further."""
+    bodies = [one.partition(b"#")[0] for one in random.choice(seeds).split(b"+$")[1:]]
+    at = random.randrange(len(bodies))
+    bodies[at] = (_words if random.random() < 0.5 else mutated)(random, [bodies[at]])
+    return packets(*(one.replace(b"#", b"").replace(b"$", b"") for one in bodies))
+
+
+ASKINGS = 12
+"""Packets that are answered of a case."""
+
 DOORS = (
+    Door("debugger", "what a debugger asks, of a machine that runs", _questions, _asking,
+         _questioned, 15.0, memory=8192),
     Door("stub", "answers of a GDB stub", _talks,
          lambda random, seeds: (_words if random.random() < 0.5 else mutated)(random, seeds),
          _asked, 0.1),
