@@ -69,7 +69,7 @@ def note(unit: UnitState, name: str, rest: str) -> None:
 
 def _source_position(unit: UnitState, name: str, words: list[str]) -> None:
     """File 0 comes first if at all: it says that the notes, and their forms, are DWARF 5."""
-    zero = words[0].isdigit() and int(words[0]) == 0
+    zero = not words[0].strip("0")
     if name == ".file" and zero:
         unit.dwarf5 = True
     if not unit.dwarf5 and (

@@ -26,7 +26,7 @@ _HALTED = "halted"
 _INCLUDE = re.compile(r'<xi:include href="([A-Za-z0-9._-]{1,64})"')
 _REGISTER = re.compile(r"<reg ([^<>]*)>")
 _ATTRIBUTE = re.compile(r'([a-z]+)="([^"]*)"')
-MAX_PARTS = 32
+MAX_PARTS, MAX_DIGITS = 32, 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,9 @@ class GdbClient:
 
 
 def _number(text: str | None, default: int) -> int:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else default
+    """``text`` as a number of a description; ``default`` where it is none that could be one."""
+    sound = text is not None and len(text) <= MAX_DIGITS and text.isascii() and text.isdigit()
+    return int(text) if text is not None and sound else default
 
 
 def _plain(body: bytes) -> bytes:

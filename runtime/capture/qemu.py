@@ -35,7 +35,7 @@ DEFAULT_CPU = "cortex-a72"
 RAM, RAM_FILE = "relokit-ram", "ram"
 RESERVED = ("-gdb", "-s", "-S", "-kernel", "-mem-path", "-daemonize", "-incoming", "-loadvm")
 """What says how QEMU is driven: that is ours."""
-_SIZE = re.compile(r"(?:size=)?(\d+)([KMGT]?)B?(?:,.*)?", re.IGNORECASE)
+_SIZE = re.compile(r"(?:size=)?([0-9]{1,12})([KMGT]?)B?(?:,.*)?", re.IGNORECASE)
 _TWO_DASHES = re.compile("--[A-Za-z][A-Za-z0-9-]*")
 _EL2 = re.compile(r"(?:^|,)virtualization=(\w+)")
 _UNITS = {"": 20, "K": 10, "M": 20, "G": 30, "T": 40}
@@ -259,7 +259,8 @@ class Qemu:
 def attached(address: str) -> GdbClient:
     """A client of the stub at ``host:port``; MachineError if nobody listens there."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
+    digits = port.isascii() and port.isdigit() and len(port) <= 5
+    if not host or not digits or not 0 < int(port) < 1 << 16:
         raise MachineError(f"{address!r} is no HOST:PORT", hint="like localhost:1234")
     try:
         connection = socket.create_connection((host.strip("[]"), int(port)), START_SECONDS)

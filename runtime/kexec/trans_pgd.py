@@ -52,7 +52,7 @@ def copy_rule(version: str) -> CopyRule:
     """
     known = {tuple(map(int, name.split("."))): rule for name, rule in COPY_RULES.items()}
     numbers = version.split(".")
-    if not all(number.isascii() and number.isdigit() for number in numbers):
+    if not all(number.isascii() and number.isdigit() and len(number) < 9 for number in numbers):
         return known[min(known)]
     given = tuple(map(int, numbers))
     return known[max((one for one in known if one <= given), default=min(known))]

@@ -13,8 +13,10 @@ from fuzz.targets import DOORS
 
 TESTS = Path(__file__).parents[1]
 GROUPS = 4
-SECONDS = 2.5
+SECONDS = 1.5
 """CPU time of a group, as the doors state their costs."""
+SOME = 24
+"""Good inputs of a door that are tried."""
 
 
 @pytest.mark.parametrize("group", range(GROUPS))
@@ -32,4 +34,4 @@ def test_nothing_but_answers_comes_out(group: int) -> None:
 @pytest.mark.parametrize("door", DOORS, ids=[door.name for door in DOORS])
 def test_good_inputs_are_taken(door: Door) -> None:
     """Or cases made from them would not come far."""
-    assert "taken" in [door.answer(seed) for seed in door.made]
+    assert "taken" in [door.answer(seed) for seed in door.made[:SOME]]

@@ -187,9 +187,11 @@ until = 2027-01-01
 instructions = 100000
 """
 
+RULES = frozenset({"handoff.x1"})
+
 
 def _project(case: bytes) -> object:
-    return read_project(files.put(case, "relokit.toml"), frozenset(COMMANDS))
+    return read_project(files.put(case, "relokit.toml"), frozenset(COMMANDS), lambda: RULES)
 
 
 def _images() -> Sequence[bytes]:

@@ -1,0 +1,55 @@
+"""What the campaigns have found, each of its kind: it was a traceback, and is an answer."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from relokit.building import encoder
+from relokit.codegen.base.errors import AssemblyError, FormatError, MachineError
+from relokit.codegen.gas.assembler import assemble
+from relokit.codegen.source import Unit
+from relokit.linker.foreign.doors import open_code
+from relokit.linker.foreign.packed import UnpackedFiles
+from relokit.runtime.capture.gdb import _number
+from relokit.runtime.capture.qemu import attached
+from relokit.runtime.capture.qemu import memory_of as memory_of_qemu
+from relokit.runtime.kexec.trans_pgd import copy_rule
+
+MANY = "9" * 5000
+"""Digits: more than Python makes a number of."""
+STATEMENTS = (
+    "{}: nop", "b {}b", ".loc 1 {}", ".loc {} 1", '.file {} "x"', "# {} \"x\"", ".rept {}\n.endr",
+    ".skip {}", ".byte {}", "mov x0, #{}", "mov x{}, x0", "ldr x0, ={}", ".align {}", ".inst {}",
+    ".subsection {}", "fmov d0, #{}", '.section .a, "aM", %progbits, {}', "ldr x0, [x1, #{}]",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_assembly_with_numbers_of_many_digits(statement: str) -> None:
+    text = statement.format(MANY) + "\n"
+    with suppress(AssemblyError):
+        assemble(Unit.from_text("case.S", text), encoder().encode)
+
+
+def test_a_stub_that_numbers_its_registers_with_many_digits() -> None:
+    assert [_number(one, 7) for one in (MANY, "12", "x", None)] == [7, 12, 7, 7]
+
+
+def test_a_port_and_a_size_of_many_digits() -> None:
+    with pytest.raises(MachineError, match="no HOST:PORT"):
+        attached(f"localhost:{MANY}")
+    with pytest.raises(MachineError, match="is no memory"):
+        memory_of_qemu(["-m", f"{MANY}M"])
+
+
+def test_a_kernel_whose_version_has_many_digits() -> None:
+    assert copy_rule(f"6.{MANY}") == copy_rule("unknown")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", f"{'x' * 5000}(member)"])
+def test_names_that_no_file_has(name: str) -> None:
+    with pytest.raises(FormatError):
+        open_code(Path(name), UnpackedFiles(), encoder)
