@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -11,6 +9,7 @@ import click
 
 from relokit.codegen.base.version import VERSION
 
+PROGRAM = "relokit"
 COMMANDS = {
     "run": "Build the relocation, run it in a machine and judge the hand-over.",
     "kexec": "Boot a shipped kernel, have it kexec, and judge it doing that.",
@@ -31,10 +30,6 @@ COMMANDS = {
     "man": "Print a manual page, of all or of one command.",
     "diff": "Compare machine code: states, objects, ELF files, shipped kernels.",
 }
-
-
-class Interrupted(BaseException):
-    """A KeyboardInterrupt that click does not put an empty line before."""
 
 
 class _Commands(click.Group):
@@ -64,21 +59,13 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
-        with _interruptible():
-            return super().make_context(*arguments, **options)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with _interruptible():
-            return super().invoke(ctx)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt as interrupt:
-        raise Interrupted(*interrupt.args) from None
+    def carry_out(self, arguments: list[str]) -> Any:
+        """As click's main, which lets no KeyboardInterrupt through: it puts an empty line before,
+        and an Abort in its place. Raises whatever click does.
+        """
+        self._main_shell_completion({}, PROGRAM)
+        with self.make_context(PROGRAM, arguments) as ctx:
+            return self.invoke(ctx)
 
 
 @click.group(

@@ -118,7 +118,7 @@ def _dispatch(arguments: list[str], own_process: bool) -> int:
     """Run click's group, on one budget; raises RelokitError for what click has to say."""
     import click
 
-    from relokit.cli.command_list import COMMANDS, Interrupted, relokit
+    from relokit.cli.command_list import COMMANDS, relokit
     from relokit.cli.limit_option import start_clocks
     from relokit.codegen.base.budget import budgeted, set_limits
 
@@ -127,25 +127,26 @@ def _dispatch(arguments: list[str], own_process: bool) -> int:
         start_clocks()
     try:
         with budgeted(anew=True):
-            code = relokit.main(args=arguments, prog_name="relokit", standalone_mode=False)
+            code = relokit.carry_out(arguments)
     except RelokitError:
         # A file that is written to meanwhile may seem to be anything.
         from relokit.codegen.base.host_file import check_unchanged
 
         check_unchanged()
         raise
-    except Interrupted as error:
-        raise KeyboardInterrupt(*error.args) from None
     except click.exceptions.Abort:
-        # An interrupt that met click itself, between its parser and the command.
+        # An interrupt, or the end of the input, that met a question of click's.
         raise KeyboardInterrupt(*told()) from None
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         return EXIT_USAGE
     except click.exceptions.Exit as error:
         return error.exit_code
-    except SystemExit:
-        # How click ends when the reader of a help text has left early (``| head``).
+    except BrokenPipeError:
+        # The reader of a help text has left early (``| head``).
+        from relokit.cli.terminal.output import discard_output
+
+        discard_output()
         return EXIT_PASS
     except click.ClickException as error:
         command = next((word for word in arguments if word in COMMANDS), None)

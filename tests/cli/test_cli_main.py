@@ -242,14 +242,15 @@ def test_ascii_terminal(process: Cli) -> None:
     assert "no such file" in result.err
 
 
+@pytest.mark.parametrize("method", ["parse_args", "invoke", "make_context"])
 def test_an_interrupt_within_click_is_one_as_well(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """Click makes an Abort of its own of it where no command runs yet."""
+    """Between its parser and the command click put an empty line before."""
 
     def interrupted(*_: object, **__: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("relokit.cli.command_list.relokit.parse_args", interrupted)
+    monkeypatch.setattr(f"relokit.cli.command_list.relokit.{method}", interrupted)
     result = cli("explain", "handoff.x1")
     assert (result.code, result.out, result.err) == (130, "", "relokit: interrupted\n")
