@@ -19,14 +19,16 @@ from relokit.cli.command_list import COMMANDS, PROJECT_META
 from relokit.cli.help_groups import GROUPS
 from relokit.codegen.base.atomic import write_atomic
 from relokit.codegen.base.documents import document
-from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.errors import FormatError, RelokitError
 from relokit.codegen.base.suggestion import meant
-from relokit.codegen.kexec_routines import KexecRoutine
+from relokit.codegen.kexec_routines import CodeUsed, KexecRoutine
 from relokit.codegen.target import Target
 from relokit.matrix import CellResult
-from relokit.project.known_findings import Baseline, FindingPolicy, read_baseline
+from relokit.project.known_findings import JUDGED, Baseline, FindingPolicy, read_baseline
 from relokit.project.project_file import EVERY_COMMAND, ProjectFile, read_project
 from relokit.runtime.judge.outcome import Outcome, Status, accepted_text
+from relokit.runtime.kexec.job import Job
+from relokit.runtime.kexec.routines import routines_of
 from relokit.runtime.live.live_outcome import LiveOutcome
 
 if TYPE_CHECKING:
@@ -38,7 +40,6 @@ _FOUND_BESIDE = (
     "baseline.instructions", "baseline.code-bytes", "baseline.unknown", "threshold.instructions",
     "diff.run", "matrix.crash", "matrix.error",
 )  # fmt: skip
-_START, _END = "arm64_relocate_new_kernel", "__relocate_new_kernel_end"
 
 
 def take_defaults(ctx: click.Context, path: Path) -> None:
@@ -140,6 +141,7 @@ class Judging:
         self, policy: FindingPolicy, write_to: Path | None, of: str, *, sizes: bool
     ) -> None:
         self._policy, self._write_to, self._of, self._sizes = policy, write_to, of, sizes
+        self._last: tuple[Target, int | None] | None = None
 
     def outcome(
         self, name: str, outcome: Outcome, target: Target | None, templates: Path | None
@@ -147,12 +149,18 @@ class Judging:
         """The outcome of a run that is called ``name``, judged again."""
         code_bytes = None
         if self._sizes and target is not None:
-            code_bytes = _code_bytes(outcome, target, templates)
+            code_bytes = _code_bytes(outcome.code, target, templates)
         return self._policy.outcome(name, outcome, code_bytes)
 
-    def cell(self, result: CellResult, *, strict: bool) -> CellResult:
-        """The result of a cell, judged again."""
-        return self._policy.cell(result, strict=strict)
+    def cell(self, result: CellResult, job: Job, code: CodeUsed | None) -> CellResult:
+        """The result of a cell of a matrix of ``job``, judged again; ``code`` ran in it."""
+        code_bytes, target = None, result.cell.target
+        if self._sizes and target is not None and result.status in JUDGED:
+            # The cells of a target come one after the other.
+            if self._last is None or self._last[0] != target:
+                self._last = target, _code_bytes(code, target, job.templates)
+            code_bytes = self._last[1]
+        return self._policy.cell(result, code_bytes, strict=job.strict)
 
     def live(self, outcome: LiveOutcome) -> LiveOutcome:
         """The outcome of a kexec of shipped kernels: its hand-over, judged again."""
@@ -219,12 +227,13 @@ def judging_of(options: Mapping[str, Path | None]) -> Judging | None:
     return Judging(FindingPolicy(project, known), write_to, context.command.name or "", sizes=sizes)
 
 
-def _code_bytes(outcome: Outcome, target: Target, templates: Path | None) -> int | None:
+def _code_bytes(code: CodeUsed | None, target: Target, templates: Path | None) -> int | None:
     """The size of the relocation routine that ran, in bytes."""
-    for part in () if outcome.code is None else outcome.code.parts:
+    for part in () if code is None else code.parts:
         if part.foreign and part.routine is KexecRoutine.RELOCATION:
             return part.bytes
-    image = build_image(target, templates=templates)
-    if not (image.has_symbol(_START) and image.has_symbol(_END)):
+    try:
+        return len(routines_of(build_image(target, templates=templates)).relocation)
+    except RelokitError:
+        # What cannot be built is told where it was to run.
         return None
-    return image.symbol(_END) - image.symbol(_START)

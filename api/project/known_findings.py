@@ -21,6 +21,9 @@ from relokit.project.project_file import ProjectFile, Suppression
 from relokit.runtime.judge.outcome import Finding, Outcome, Status, accepted_text
 from relokit.runtime.judge.rules.severity import Severity
 
+JUDGED = frozenset((CellStatus.PASS, CellStatus.FAIL, CellStatus.KNOWN))
+"""Cells that come to a verdict, and are in a baseline."""
+_CHANGED = ("baseline.", "threshold.")
 MAX_BASELINE = 1 << 26
 """Bytes of a file with a baseline."""
 EPOCH = "SOURCE_DATE_EPOCH"
@@ -110,12 +113,20 @@ class FindingPolicy:
         status = Status.FAIL if failed else Status.PASS
         return replace(outcome, findings=findings, status=status, accepted=accepted)
 
-    def cell(self, result: CellResult, *, strict: bool) -> CellResult:
-        """``result``, judged again; what could not be run, or has no answer, stays as it is."""
-        if result.status not in (CellStatus.PASS, CellStatus.FAIL):
+    def cell(self, result: CellResult, code_bytes: int | None, *, strict: bool) -> CellResult:
+        """``result``, judged again; what could not be run, or has no answer, stays as it is.
+
+        What is known of a state of the series fails by what has changed only.
+        """
+        if result.status not in JUDGED:
             return result
         count = result.instructions or None
-        findings = self._findings(result.cell.id, result.findings, count, None)
+        findings = self._findings(result.cell.id, result.findings, count, code_bytes)
+        if result.status is CellStatus.KNOWN:
+            changed = tuple(one for one in findings if one.rule.startswith(_CHANGED))
+            if not _fails(changed, strict=strict):
+                return result
+            findings = (*result.findings, *changed)
         failed = _fails(findings, strict=strict)
         return replace(
             result,

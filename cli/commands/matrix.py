@@ -256,7 +256,7 @@ def _run(
                 for ran in results:
                     result = ran
                     if judging is not None:
-                        result = judging.cell(ran, strict=job.strict)
+                        result = judging.cell(ran, job, code)
                     tally.add(result, perf_counter() - started)
                     if story is not None:
                         kept.append(result)

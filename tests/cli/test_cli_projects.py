@@ -171,6 +171,57 @@ def test_one_cell_and_its_baseline(cli: Cli, here: Path) -> None:
     assert "--cell 'x' is none of what --list shows" in cli("matrix", "--cell", "x").err
 
 
+KNOWN_CELL = "series9/4k/va48/el1/normal/old-kernel"
+
+
+@pytest.mark.parametrize("cell", [KNOWN_CELL, CELL.replace("series15", "series3")])
+def test_code_and_instructions_of_a_cell_are_in_its_baseline(
+    cli: Cli, here: Path, edited: Edit, cell: str
+) -> None:
+    """A routine that grew by an instruction was seen by no matrix's baseline, or as another count
+    only; of a cell with a known defect nothing was in it.
+    """
+    arguments = ("matrix", "--cell", cell)
+    assert cli(*arguments, "--write-baseline", "b.json").code == 0
+    (run,) = json.loads((here / "b.json").read_text())["runs"].values()
+    assert 150 < run["code_bytes"] < 400
+    assert run["instructions"] > 50_000
+    assert cli(*arguments, "--baseline", "b.json").code == 0
+    # Behind the branch to the kernel: it is never executed.
+    longer = edited("relocate_kernel.S.j2", '{{ end("arm64_relocate_new_kernel") }}',
+                    '\tnop\n{{ end("arm64_relocate_new_kernel") }}')  # fmt: skip
+    grown = cli(*arguments, "--templates", longer, "--baseline", "b.json", "--json")
+    assert grown.code == 1
+    (found,) = grown.document["cells"]
+    told = [one for one in found["findings"] if one["rule"].startswith("baseline.")]
+    before, after = f"{run['code_bytes']:,}", f"{run['code_bytes'] + 4:,}"
+    assert [(one["rule"], one["message"]) for one in told] == [
+        ("baseline.code-bytes", f"{after}, and the baseline has {before}")
+    ]
+    assert found["status"] == "fail"
+
+
+def test_foreign_code_has_its_own_size_in_a_baseline(cli: Cli, here: Path) -> None:
+    assert cli("export", "--type", "rel", "--el", "vhe", "-o", "code.o").code == 0
+    arguments = ("matrix", "--cell", CELL, "--code-from", "code.o")
+    assert cli(*arguments, "--write-baseline", "b.json").code == 0
+    (run,) = json.loads((here / "b.json").read_text())["runs"].values()
+    document = cli("run", "--el", "vhe", "--code-from", "code.o", "--json").document
+    sizes = {one["routine"]: one["bytes"] for one in document["code"]["parts"]}
+    assert run["code_bytes"] == sizes["relocation"]
+
+
+def test_a_cell_that_cannot_be_built_has_a_baseline_without_a_size(
+    cli: Cli, here: Path, edited: Edit
+) -> None:
+    mine = edited(X1_NOT_ZERO[0], X1_NOT_ZERO[1], "\tmov\tx1, {{ foo }}\n")
+    arguments = ("matrix", "--cell", CELL, "--templates", mine)
+    assert cli(*arguments, "--write-baseline", "b.json").code == 1
+    (run,) = json.loads((here / "b.json").read_text())["runs"].values()
+    assert "code_bytes" not in run
+    assert cli(*arguments, "--baseline", "b.json").code == 0
+
+
 def test_the_first_failure_ends_it(cli: Cli, edited: Edit) -> None:
     mine = edited(X1_NOT_ZERO[0], X1_NOT_ZERO[1], "\tmov\tx1, {{ foo }}\n")
     result = cli("matrix", "--series", "15", "--templates", mine, "--fail-fast")
