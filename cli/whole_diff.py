@@ -81,8 +81,9 @@ def compare_whole(
         put(_listed(found, shape, top), output)
     else:
         from relokit.cli.terminal.diff_overview import overview
+        from relokit.cli.terminal.view import fitted_text
 
-        put(overview(found), output)
+        put(overview(found) if output else fitted_text(overview(found)), output)
     return int(results_fail(results, fails=not found.same))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -316,22 +316,25 @@ def _shown(
         from relokit.cli.terminal.diff_run_view import behaviour_tables
 
         return diff_page(found, behaviour=behaviour_tables(behaviour))
+    from relokit.cli.terminal.view import fitted_text
     from relokit.diffing.routines.report import summary, unified
 
+    # A file has lines of any length.
+    fitted: Callable[[str], str] = fitted_text if output is None else str
     terminal = output is None and sys.stdout is not None and sys.stdout.isatty()
     if shape == "side" or (shape == "auto" and terminal):
         from relokit.cli.terminal.diff_view import side_by_side
 
         body = side_by_side(found, colour=terminal)
     else:
-        body = plain_lines(unified(found).split("\n"))
+        body = fitted(plain_lines(unified(found).split("\n")))
     summed = summary(found)
     if behaviour is not None:
         # The run is compared in all that it does.
         summed = summed.replace(" ignored: ", " ignored (of the code, not of the run): ")
-    parts = [body, plain(summed)]
+    parts = [body, fitted(plain(summed))]
     if behaviour is not None:
         from relokit.cli.terminal.diff_run_view import behaviour_text
 
-        parts.append(behaviour_text(behaviour))
+        parts.append(fitted(behaviour_text(behaviour)))
     return "\n".join(part for part in parts if part)

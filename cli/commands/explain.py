@@ -6,7 +6,7 @@ import click
 
 from relokit.cli.once import Command
 from relokit.cli.options import json_option
-from relokit.cli.terminal.output import emit, emit_json
+from relokit.cli.terminal.output import emit_json
 
 
 @click.command(
@@ -26,6 +26,7 @@ def command(rule: str | None, as_json: bool) -> int:
         emit_json(found)
     else:
         from relokit.cli.terminal.explain_view import explained, listed
+        from relokit.cli.terminal.view import emit_fitted
 
-        emit(explained(found.rules[0]) if rule == found.rules[0].rule else listed(found))
+        emit_fitted(explained(found.rules[0]) if rule == found.rules[0].rule else listed(found))
     return 0

@@ -15,7 +15,7 @@ from relokit.cli.options import (
     make_target,
     some_job_options,
 )
-from relokit.cli.terminal.output import emit, emit_json
+from relokit.cli.terminal.output import emit_json
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.series import COMPLETE, parse_state
 from relokit.runtime.kexec.job import Job, KexecPath
@@ -74,14 +74,16 @@ def command(as_json: bool, number: int | None, **options: Any) -> int:
             emit_json(found)
         else:
             from relokit.cli.terminal.series_view import survey_text
+            from relokit.cli.terminal.view import emit_fitted
 
-            emit(survey_text(target, states))
+            emit_fitted(survey_text(target, states))
         return EXIT_OF[found.status]
     report = patch_report(number, target, job, files)
     if as_json:
         emit_json(report)
     else:
         from relokit.cli.terminal.series_view import patch_text
+        from relokit.cli.terminal.view import emit_fitted
 
-        emit(patch_text(report))
+        emit_fitted(patch_text(report))
     return EXIT_OF[report.status]

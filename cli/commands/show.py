@@ -19,7 +19,7 @@ from relokit.cli.options import (
     target_options,
 )
 from relokit.cli.parameters import CountParam, OutputFile, Place, Seconds
-from relokit.cli.terminal.output import emit, emit_json
+from relokit.cli.terminal.output import emit_json
 from relokit.runtime.kexec.job import DEFAULT_TIMEOUT, MAX_INSTRUCTIONS, MAX_TIMEOUT, Job
 from relokit.runtime.show.question import Moment, Question, Topic
 
@@ -136,6 +136,7 @@ def command(
         emit_json(found)
     else:
         from relokit.cli.terminal.show_view import text_of
+        from relokit.cli.terminal.view import emit_fitted
 
-        emit(text_of(question.topic, found))
+        emit_fitted(text_of(question.topic, found))
     return 0

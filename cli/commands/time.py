@@ -21,7 +21,7 @@ from relokit.cli.options import (
     some_job_options,
 )
 from relokit.cli.parameters import CountParam, OutputFile
-from relokit.cli.terminal.output import emit, emit_json
+from relokit.cli.terminal.output import emit_json
 from relokit.codegen.series import COMPLETE
 from relokit.codegen.target import MIB
 from relokit.runtime.kexec.job import Job, Shape
@@ -175,8 +175,9 @@ def _show(report: TimeReport, *, as_json: bool) -> int:
         emit_json(report)
     else:
         from relokit.cli.terminal.time_view import report_text
+        from relokit.cli.terminal.view import emit_fitted
 
-        emit(report_text(report))
+        emit_fitted(report_text(report))
     return 0
 
 
@@ -189,7 +190,9 @@ def _table(*, as_json: bool) -> int:
     if as_json:
         emit_json(found)
     else:
-        emit(table_text(found))
+        from relokit.cli.terminal.view import emit_fitted
+
+        emit_fitted(table_text(found))
     return 0
 
 

@@ -166,9 +166,15 @@ def fitted_text(text: str) -> str:
     return shown((line,) for line in text.split("\n"))
 
 
+def emit_fitted(text: str) -> None:
+    """Print ``text``, which has no colours, as a terminal has room for it."""
+    emit(fitted_text(text))
+
+
 _UNIT = re.compile(r"(?<=[0-9]) (?=[A-Za-z%])")
 """A space that keeps a number and its unit together."""
-_JOINT = "\u00a0"
+_JOINT = "\ue000"
+"""Stands for it while lines are folded: no text has it, and no-break spaces are broken at."""
 
 
 def _folded(text: Text, width: int) -> Iterator[Text]:
