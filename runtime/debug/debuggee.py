@@ -26,7 +26,7 @@ CHUNK = 1 << 20
 """Instructions between two looks at whoever debugs, and at the clock."""
 _LOOKED_AT = 1 << 14
 """The same where each of them is looked at, which takes some 10 us."""
-_MARKED = 1 << 18
+_MARKED = 1 << 17
 """The same where there are marks: in the worst case every second one is at one."""
 _BACKSTOP = 10.0
 """Seconds that the engine gets beyond what a move may take, if it does not come back."""
@@ -258,13 +258,16 @@ class Debuggee:
         return self.go_to(self.number - 1) if self.number else Halt(HaltCause.START)
 
     def go_back(self) -> Halt:
-        """Back to the last mark, or to the start."""
+        """Back to the last mark, or to the start; with an access that is watched just carried out.
+
+        A debugger goes one step on from there, as it does forwards, and looks what has changed.
+        """
         self._deadline = monotonic() + self._seconds
         here, found = self.number, [(Halt(HaltCause.START), 0)]
 
         def passed(halt: Halt, number: int) -> bool:
             if number < here:
-                found[:] = [(halt, number)]
+                found[:] = [(halt, number + (halt.watched is not None))]
             return False
 
         self._restart()

@@ -45,7 +45,7 @@ ROUTINES = st.lists(st.tuples(st.integers(0, SIZE - 1), st.integers(0, SIZE)), m
 
 
 @given(st.tuples(LINES, LINES), ROUTINES)
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_lines_are_read_back_where_they_are(
     lines: tuple[dict[int, tuple[str, int]], ...], routines: list[tuple[int, int]]
 ) -> None:

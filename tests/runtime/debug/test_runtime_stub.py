@@ -65,7 +65,7 @@ _TEXT = st.one_of(
 
 
 @given(_PREFIX, _TEXT)
-@settings(max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_packet_is_answered(stub: Stub, prefix: bytes, text: bytes) -> None:
     assert isinstance(stub.handle(prefix + text), bytes)
 
@@ -74,7 +74,7 @@ def test_any_packet_is_answered(stub: Stub, prefix: bytes, text: bytes) -> None:
     st.sampled_from(["pa", "walk", "goto", "memory", "where", "jump", "help", ""]),
     st.lists(st.one_of(st.integers().map(hex), st.text(max_size=90)), max_size=3),
 )
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_monitor_command_is_answered(stub: Stub, name: str, operands: list[str]) -> None:
     line = " ".join([name, *operands]).encode("utf-8", "surrogatepass")
     answer = stub.handle(b"qRcmd," + line.hex().encode())
