@@ -33,28 +33,48 @@ class NumberUnit(Enum):
 
 _NAMES = {
     NumberUnit.ADDRESS: """
-        address at banks base changed control_page crash_at daif descriptor dtb_at end entry esr
-        extents far fields hcr head high initrd_at kernel_at kimage low mair missing pa pas pc
-        pstate raiser registers return_address root sctlr sp spsr start swapper sysregs system table
-        tcr to tree ttbr0 ttbr1 va value vbar vectors word x x0 x1 x2 x3 zero_page
+        address at banks base basers cbaser changed clean code_pa control_page crash_at
+        creadr ctlr cwriter daif descriptor dtb_at end entry esr extents far fields filled
+        flags hcr head held high identity initrd_at kernel_at kho_scratch kho_tree kimage
+        linked_word listed low mair mair_byte memory_map missing needed offset pa pas pc
+        pendbaser place propbaser provided pstate raiser readable registers release reserved
+        return_address root same scratch sctlr sp spsr start swapper sysregs system table
+        tcr text_offset to tree ttbr0 ttbr1 unfetchable unmapped until usable va value vbar
+        vectors word x x0 x1 x2 x3 zero_page
         """,
     NumberUnit.BYTES: """
-        bufsz bytes cache_line code_bytes crash_size filesz image_size left_bytes length memory
-        memsz page_size page_sizes ram right_bytes size verified_bytes
+        align bufsz bytes cache_line code_bytes crash_size entsize filesz image_size
+        left_bytes length memory memsz page_size page_sizes ram right_bytes size
+        verified_bytes
         """,
     NumberUnit.PAGES: "at_home bad_pages list_pages pages",
 }
 UNITS: Mapping[str, NumberUnit] = {
     **{name: unit for unit, names in _NAMES.items() for name in names.split()},
+    "Counts.loaded": NumberUnit.BYTES,
+    "Counts.stored": NumberUnit.BYTES,
+    "EffectFacts.line": NumberUnit.BYTES,
+    "Given.crash": NumberUnit.ADDRESS,
+    "KimageLayout": NumberUnit.ADDRESS,
+    "KimageLayout.size": NumberUnit.BYTES,
+    "KimageWord.wanted": NumberUnit.ADDRESS,
+    "LoadSeen.stored": NumberUnit.ADDRESS,
+    "MoveCounts.line": NumberUnit.BYTES,
     "Moved.right": NumberUnit.PAGES,
+    "Ownership.kept": NumberUnit.ADDRESS,
+    "Ownership.made": NumberUnit.ADDRESS,
     "TimelineEntry.at": NumberUnit.PLAIN,
+    "TreeGiven.core_header": NumberUnit.ADDRESS,
+    "TreeGiven.initrd": NumberUnit.ADDRESS,
+    "WordDifference.wanted": NumberUnit.ADDRESS,
 }
-"""By the name of a field, or by noun and field, which comes first."""
+"""By noun and field, else by the name of a field, else by the noun."""
 
 
 def unit_of(noun: type, field: str) -> NumberUnit:
     """What the numbers in ``field`` of ``noun`` are of."""
-    return UNITS.get(f"{noun.__name__}.{field}") or UNITS.get(field, NumberUnit.PLAIN)
+    names = f"{noun.__name__}.{field}", field, noun.__name__
+    return next((UNITS[name] for name in names if name in UNITS), NumberUnit.PLAIN)
 
 
 def noun_repr(noun: Any) -> str:
