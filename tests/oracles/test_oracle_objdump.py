@@ -17,6 +17,7 @@ import pytest
 from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.system_registers import decode_system, split_key
 from relokit.diffing.instructions.decode import decode_words
+from relokit.diffing.instructions.ignorable import Ignorable, ignorable_word
 from relokit.diffing.read.sides import read_side
 from relokit.linker.kernel.kallsyms import read_kallsyms
 from relokit.linker.kernel.kernel_file import open_kernel
@@ -278,3 +279,29 @@ def test_the_encoding_space_reads_as_objdump_reads_it(tmp_path: Path) -> None:
     for mask, value in TAKEN_BY_OBJDUMP:
         words = words[words & np.uint32(mask) != value]
     assert in_place(words.tobytes(), tmp_path) == []
+
+
+def test_what_may_be_ignored_is_what_objdump_calls_so(tmp_path: Path) -> None:
+    """By name: all hints, and all of data-processing with one source."""
+    words = [0xD503201F | number << 5 for number in range(128)]
+    words += [0xDAC10000 | code << 10 | n << 5 | 3 for code in range(64) for n in (4, 31)]
+    # What is like one, and is none: with another size, register or opcode.
+    words += [0x5AC10083, 0xDAC00083, 0xD5032000, 0xD65F0BFF, 0x9AC33083, 0xF8200400, 0xD503305F]
+    data = np.array(words, np.uint32).tobytes()
+    kinds: dict[int, Ignorable | None] = {}
+    for word, text in objdump(data, tmp_path / "code.bin", "-z"):
+        name = text.split()[0]
+        # The result of PACGA is a number like any other.
+        if name.startswith(("pac", "aut", "xpac")) and name != "pacga":
+            kinds[word] = Ignorable.PAC
+        elif name == "bti":
+            kinds[word] = Ignorable.BTI
+        elif word & 0xFFFFF01F == 0xD503201F:
+            kinds[word] = Ignorable.HINTS
+        else:
+            kinds[word] = None
+    # Not known to this objdump: PACM is HINT #39.
+    kinds[0xD503201F | 39 << 5] = Ignorable.PAC
+    ours = {word: ignorable_word(word) for word in words}
+    assert {hex(word) for word in words if ours[word] is not kinds[word]} == set()
+    assert len({kind for kind in kinds.values() if kind}) == 3

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import relokit
+from relokit.cli.main import main
 from relokit.codegen.base.errors import FormatError, MachineError
 from relokit.codegen.target import Regime
 from relokit.linker.kernel.opened import Files
@@ -322,6 +323,39 @@ def test_it_can_be_looked_at(seen: Seen) -> None:
     steps = opened.steps(last=1).steps
     assert steps[0].text.split()[0] in ("br", "blr")
     assert steps[0].pc == pc
+
+
+def test_a_boot_engineer_finds_out_why_nothing_follows_bye(
+    changed: Callable[[str, Change], Path],
+    outcome: Outcome,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """From the snapshot to the rule, what it means, a look at it, and a page to hand on."""
+    [kernel] = [one for one in outcome.payload if one.name == "kernel"]
+
+    def over(value: dict[str, Any]) -> None:
+        for one in value["redistributors"]:
+            one["GICR_PROPBASER"] = hex(kernel.at + 0x10_0000 | 0x78F)
+
+    def cli(*words: object) -> str:
+        """What is printed; a finding ends it with 1."""
+        code = main([*map(str, words)])
+        told = capsys.readouterr().out
+        assert code == (1 if words[0] in ("run", "judge") else 0), told
+        return told
+
+    snapshot, stored, page = changed("devices.json", over), tmp_path / "trace", tmp_path / "page"
+    told = cli("run", "--snapshot", snapshot, "--trace", stored, "--report", page)
+    assert "around.tables  the kernel at PA 0x" in told
+    assert "FAIL  1 finding" in told
+    assert "around.tables" in cli("judge", stored)
+    assert "must hold" in cli("explain", "around.tables")
+    assert "destination: kernel" in cli("show", "list", "--snapshot", snapshot, "--to", "3")
+    assert "old kernel" in cli("show", "memory", "--snapshot", snapshot)
+    text = page.read_text()
+    assert '<p class="verdict bad">FAIL</p>' in text
+    assert "around.tables" in text
 
 
 def test_a_report_names_the_files_it_was_made_of(seen: Seen) -> None:

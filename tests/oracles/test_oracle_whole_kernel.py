@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from relokit.building import encoder
+from relokit.diffing.instructions.ignorable import Ignorable
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.kernels.whole import WholeDiff, compare_kernels
 from relokit.diffing.kernels.whole_changes import FunctionStatus
@@ -21,7 +22,7 @@ from relokit.diffing.read.routine import Names, Routine, Side
 from relokit.diffing.read.sides import read_sides
 from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.compare import compare
-from relokit.diffing.routines.model import Diff
+from relokit.diffing.routines.model import Diff, DiffVerdict
 from relokit.linker.kernel.kallsyms import Kallsyms, read_kallsyms
 from relokit.linker.kernel.kernel_file import open_kernel
 from relokit.linker.kernel.opened import Files
@@ -136,6 +137,25 @@ def test_what_changed_has_changed_in_detail_and_by_about_as_much(
     assert false <= SAMPLE // 100
     for kind in (ChangeKind.MEMORY, ChangeKind.CONTROL, ChangeKind.ARITHMETIC, ChangeKind.SYSTEM):
         assert ours[kind] == pytest.approx(theirs[kind], rel=0.35), kind
+
+
+def test_what_is_the_same_apart_from_what_is_ignored_is_so_in_detail(
+    whole: WholeDiff, kernels: tuple[Kernel, Kernel], kernel_6_1: Path, kernel_6_12: Path
+) -> None:
+    """And nothing is the same for it that was not changed before; nothing else is less changed."""
+    found = compare_kernels(kernel_6_1, kernel_6_12, ignore=Ignorable)
+    counts = found.differences_ignored
+    assert min(counts.values()) > 10
+    assert {*whole.unchanged} <= {*found.unchanged, *found.same_apart}
+    both = kernels[0].unique & kernels[1].unique
+    changed = {one.name for one in whole.functions if one.status is FunctionStatus.CHANGED}
+    names = [name for name in found.same_apart if name in both]
+    assert {*names} <= changed
+    for name in random.Random(2).sample(names, 20):
+        sides = kernels[0].side(name), kernels[1].side(name)
+        kept = [Aspect.REGISTERS, Aspect.ENCODINGS]
+        diff = compare(*sides, kept=kept, ignore=Ignorable)
+        assert diff.verdict is DiffVerdict.APART, name
 
 
 def test_totals_of_6_1_and_6_12(whole: WholeDiff) -> None:
