@@ -97,6 +97,9 @@ class HostFile:
             mapping = _Mapping(self.descriptor, self.size, access=mmap.ACCESS_READ)
         except OSError as error:
             raise FormatError(f"cannot be mapped: {_cause(error)}", where=self.where) from error
+        except ValueError:
+            # It is shorter than it was when it was opened.
+            raise _changed_meanwhile(self.where) from None
         mapping.file = self._opened
         return mapping
 
@@ -119,11 +122,15 @@ def check_unchanged() -> None:
     if _changed:
         where = _changed.pop()
     if where is not None or lost:
-        raise FormatError(
-            "changed while it was read" if where else "a file was cut short while it was read",
-            where=where,
-            hint="wait until it is written, or give a copy",
-        )
+        raise _changed_meanwhile(where)
+
+
+def _changed_meanwhile(where: str | None) -> FormatError:
+    return FormatError(
+        "changed while it was read" if where else "a file was cut short while it was read",
+        where=where,
+        hint="wait until it is written, or give a copy",
+    )
 
 
 def forget_files() -> None:

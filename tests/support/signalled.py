@@ -52,9 +52,9 @@ COMMANDS = (
     ("--help",),
 )
 """Each command there is, some in two ways. The kernel that is recorded does not come to its end."""
-EARLY, EARLY_SECONDS = 0.3, 0.8
+EARLY, EARLY_SECONDS = 0.3, 0.6
 """How often the signal comes while things are imported, and what that takes."""
-LOADED = 3
+LOADED = 1.5
 """What a command takes on a busy machine, for each second of CPU time."""
 AGAIN, LATER = 0.3, 0.2
 """How often a second signal comes, and in how many seconds at most."""
@@ -223,7 +223,7 @@ def campaign(
     trials: int,
     seed: int,
     *,
-    workers: int = 4,
+    workers: int = 8,
     seconds: float | None = None,
     again: Iterable[int] = range(len(COMMANDS)),
 ) -> tuple[list[Told], list[str]]:

@@ -1,0 +1,87 @@
+"""Files that are written to while a command reads them: an error, whichever door they come by."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relokit.codegen.base import host_file
+from relokit.runtime.board.devicetree import virt_dtb
+from support.kernels import kernel_image
+
+Cli = Callable[..., Any]
+
+DOORS = (
+    ("run", "--kernel", "kernel", "--boot", "0.1"),
+    ("run", "--initrd", "initrd", "--memory", "64M"),
+    ("run", "--dtb", "tree"),
+    ("run", "--code-from", "object", "--size", "64k"),
+    ("export", "--type", "bootable", "--initrd", "initrd", "-o", "out"),
+    ("generate", "--layout-from", "kernel", "-o", "out"),
+    ("kexec", "--kernel", "kernel"),
+    ("show", "memory", "--initrd", "initrd"),
+    ("show", "timeline", "--record", "trace"),
+    ("judge", "trace"),
+    ("judge", "trace", "--trace", "out"),
+    ("diff", "object", "series:15"),
+    ("diff", "series:15", "object", "-o", "out", "--format", "html"),
+    ("diff", "--all", "kernel", "kernel"),
+)
+
+
+@pytest.fixture
+def inputs(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one of each. One cut short before it was mapped was a defect of ours."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kernel").write_bytes(kernel_image("off") + bytes(1 << 16))
+    (tmp_path / "initrd").write_bytes(b"\x5a" * (1 << 18))
+    (tmp_path / "tree").write_bytes(virt_dtb(1 << 30, 1 << 28))
+    assert cli("export", "--type", "rel", "-o", "object").code == 0
+    assert cli("run", "--size", "64k", "--trace", "trace").code == 0
+    return tmp_path
+
+
+def cut(path: Path) -> None:
+    """Leave one page of it."""
+    os.truncate(path, 4096)
+
+
+def rewrite(path: Path) -> None:
+    """In place, as long as it was."""
+    with path.open("r+b") as file:
+        file.write(b"\x7f")
+    os.utime(path, ns=(1, 1))
+
+
+@pytest.mark.parametrize("change", [cut, rewrite])
+@pytest.mark.parametrize("words", DOORS, ids=" ".join)
+def test_what_is_read_of_it_is_not_told(
+    cli: Cli,
+    inputs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    change: Callable[[Path], None],
+) -> None:
+    name = next(one for one in words if (inputs / one).is_file())
+    stamp_of = host_file._stamp_of
+    stamped: list[host_file.Stamp] = []
+
+    def stamp_and_change(status: os.stat_result) -> host_file.Stamp:
+        found = stamp_of(status)
+        mine = os.path.samestat(status, os.stat(inputs / name))
+        if mine and not stamped:
+            stamped.append(found)
+            change(inputs / name)
+        return found
+
+    monkeypatch.setattr(host_file, "_stamp_of", stamp_and_change)
+    result = cli(*words)
+    assert stamped
+    assert result.code == 2
+    assert "changed while it was read" in result.err
+    assert result.err.count("relokit: ") == 1
+    assert not (inputs / "out").exists()
