@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +47,7 @@ class KernelImage:
     """
 
     path: Path
-    opened: OpenedKernel
+    opened: OpenedKernel = field(repr=False)
 
     @property
     def page_size(self) -> int | None:
@@ -74,10 +75,10 @@ class KernelImage:
         return BuiltMachine(target_or_default(target), Job(kernel=self.path))
 
     def kexec(self, job: LiveJob | None = None) -> LiveOutcome:
-        """Boot it and have it enter another kernel, or itself; see :func:`relokit.kexec`."""
+        """Boot it and have it enter ``job``'s next kernel, or itself; see :func:`relokit.kexec`."""
         from relokit.machines.live_kexec import kexec
 
-        return kexec(LiveJob(self.path) if job is None else job)
+        return kexec(LiveJob(self.path) if job is None else replace(job, kernel=self.path))
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,6 @@ class ObjectFile:
 
     def machine(self, target: Target | None = None, job: Job | None = None) -> BuiltMachine:
         """One in which its routines of kexec run in place of ours; ``job`` has the rest."""
-        from dataclasses import replace
-
         job = job_or_default(job)
         if job.code_from is not None:
             raise MachineError("a job with code of its own", hint="leave code_from out")

@@ -10,6 +10,7 @@ import pytest
 import relokit
 from relokit.codegen.object import Object
 from relokit.linker.image import Image
+from relokit.machines import live_kexec
 from relokit.runtime.record.known import known
 from support.kernel_images import image
 
@@ -140,6 +141,26 @@ def test_what_is_no_path_is_refused(path: object) -> None:
 def test_only_a_snapshot_has_a_kernel_beside_it(trace: tuple[Path, relokit.Outcome]) -> None:
     with pytest.raises(relokit.MachineError, match="only a snapshot"):
         relokit.open(trace[0], kernel="vmlinuz")
+
+
+def test_a_resume_of_hibernation_is_a_machine_to_ask() -> None:
+    guest = relokit.machine(job=relokit.Job(path=relokit.KexecPath.HIBERNATE, size=1 << 16))
+    assert guest.page_list().kimage is None
+    assert guest.memory("kernel").moves[0].pages == 16
+    assert (guest.walk("finalise_el2", "kernel").walks or ())[0].steps[0].owner == "resumed swapper"
+
+
+def test_a_kernel_is_the_one_that_boots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever kernel the job names."""
+    path = tmp_path / "Image"
+    path.write_bytes(image())
+    seen: list[relokit.LiveJob] = []
+    monkeypatch.setattr(live_kexec, "kexec", seen.append)
+    found = relokit.open(path)
+    assert isinstance(found, relokit.KernelImage)
+    found.kexec()
+    found.kexec(relokit.LiveJob(Path("other"), crash=True))
+    assert [(one.kernel, one.crash) for one in seen] == [(path, False), (path, True)]
 
 
 def test_rows_are_of_nouns() -> None:
