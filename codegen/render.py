@@ -128,6 +128,9 @@ def render(
         raise TemplateError(
             error.message or "does not render", where=_place(error, template)
         ) from None
+    except SyntaxError as error:
+        # What Jinja makes of it is Python, which has bounds of its own on what is nested.
+        raise TemplateError(f"too complex: {error.msg}", where=template) from None
     except (ArithmeticError, TypeError, ValueError, LookupError, RecursionError) as error:
         raise TemplateError(
             f"{type(error).__name__}: {error}", where=_place(error, template)

@@ -86,13 +86,16 @@ class HostFile:
     def content(self) -> memoryview:
         """All of it, mapped read-only: nothing is read before it is used.
 
-        It stays valid when this goes. Raises FormatError if there is no room for it.
+        It stays valid when this goes. Raises FormatError if there is no room for it,
+        or nothing of it.
         """
         return memoryview(self._mapping)
 
     @cached_property
     def _mapping(self) -> _Mapping:
         _lost_pages()
+        if not self.size:
+            raise FormatError("the file is empty", where=self.where)
         try:
             mapping = _Mapping(self.descriptor, self.size, access=mmap.ACCESS_READ)
         except OSError as error:

@@ -30,8 +30,8 @@ STUCK = 120
 """Looks, a second each, at a process that uses no time and comes no further: it waits for ever."""
 RELATED = 3
 """Cases that are kept of what goes wrong at one place."""
-SHRINKING = 400
-"""Smaller cases that are tried of one that goes wrong."""
+SHRINKING, SHRINKING_SECONDS = 400, 30.0
+"""Smaller cases that are tried of one that goes wrong, and the CPU time that may take."""
 HERE = Path(__file__).parent
 TREE = HERE.parents[1]
 
@@ -231,11 +231,11 @@ def _death(status: int) -> str:
 
 def smaller(door: Door, finding: Finding) -> bytes:
     """The case without whatever is not needed for it to go wrong in the same way."""
-    case, tries = finding.case, SHRINKING
+    case, tries, until = finding.case, SHRINKING, _seconds() + SHRINKING_SECONDS
     size = max(1, len(case) // 2)
     while size:
         at = 0
-        while at < len(case) and tries:
+        while at < len(case) and tries and _seconds() < until:
             tries -= 1
             less = case[:at] + case[at + size :]
             if goes_wrong(door, less) == (finding.how, finding.place):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from relokit.building import encoder
-from relokit.codegen.base.errors import AssemblyError, FormatError, MachineError
+from relokit.codegen.base.errors import AssemblyError, FormatError, MachineError, TemplateError
 from relokit.codegen.gas.assembler import assemble
+from relokit.codegen.render import render
 from relokit.codegen.source import Unit
 from relokit.linker.foreign.doors import open_code
 from relokit.linker.foreign.packed import UnpackedFiles
@@ -17,6 +19,7 @@ from relokit.runtime.capture.gdb import _number
 from relokit.runtime.capture.qemu import attached
 from relokit.runtime.capture.qemu import memory_of as memory_of_qemu
 from relokit.runtime.kexec.trans_pgd import copy_rule
+from support.archives import archive
 
 MANY = "9" * 5000
 """Digits: more than Python makes a number of."""
@@ -32,6 +35,29 @@ def test_assembly_with_numbers_of_many_digits(statement: str) -> None:
     text = statement.format(MANY) + "\n"
     with suppress(AssemblyError):
         assemble(Unit.from_text("case.S", text), encoder().encode)
+
+
+@pytest.mark.parametrize("text", ["{{ x" + " | int" * 300 + " }}", "{{ x" + "[0]" * 300 + " }}"])
+def test_a_template_that_python_does_not_compile(tmp_path: Path, text: str) -> None:
+    (tmp_path / "note.S.j2").write_text(text)
+    with pytest.raises(TemplateError):
+        render("note.S.j2", {"x": 1}, overrides=tmp_path)
+
+
+def test_nothing_within_an_archive_or_a_unified_image(tmp_path: Path) -> None:
+    path = tmp_path / "empty.a"
+    path.write_bytes(archive({"a.o": b""}))
+    with pytest.raises(FormatError, match="empty"):
+        open_code(Path(f"{path}(a.o)"), UnpackedFiles(), encoder)
+    pe = (
+        b"MZ"
+        + bytes(58)
+        + struct.pack("<I", 64)
+        + struct.pack("<4sHH12xHH", b"PE\0\0", 0xAA64, 1, 0, 0)
+    )
+    path.write_bytes(pe + struct.pack("<8sIIII16x", b".linux", 0, 0, 0, 0))
+    with pytest.raises(FormatError, match="empty"):
+        open_code(path, UnpackedFiles(), encoder)
 
 
 def test_a_stub_that_numbers_its_registers_with_many_digits() -> None:

@@ -51,5 +51,5 @@ def _rendered(case: bytes) -> object:
 
 DOORS = (
     Door("template", "templates that take the place of ours", _texts, text_of(WORDS), _rendered,
-         4.0, seconds=45.0),
+         10.0, seconds=45.0),
 )  # fmt: skip
