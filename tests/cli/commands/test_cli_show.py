@@ -183,3 +183,38 @@ def test_what_is_no_picture_is_refused(cli: Cli, tmp_path: Path) -> None:
     for words in (("code", "--svg", path), ("tables", "machine_kexec", "--svg", path)):
         assert cli("show", *words).code == 2
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("memory",), "hibernate exit code"),
+        (("list", "--to", "2"), "and 20 more: --from 3"),
+        (("tables", "finalise_el2", "--at", "kernel"), "resumed swapper"),
+        (("code",), "swsusp_arch_suspend_exit:"),
+        (("vectors", "--at", "jump"), "VBAR_EL2"),
+        (("trace", "--to", "2"), "swsusp_arch_resume:"),
+    ],
+)
+def test_the_resume_side_of_hibernation_is_shown(
+    cli: Cli, words: tuple[str, ...], line: str
+) -> None:
+    """It was refused as no machine about to kexec."""
+    arguments = ("--path", "hibernate", "--size", "64K")
+    shown = cli("show", *words, *arguments)
+    assert (shown.code, shown.err) == (0, "")
+    assert line in shown.out
+    assert max(map(len, shown.out.splitlines())) <= 80 or words[0] in ("code", "vectors", "tables")
+    document = cli("show", *words, *arguments, "--json").document
+    assert document["schema"] == f"relokit.show.{words[0]}/1"
+    if words[0] == "list":
+        assert (document["kimage"], document["fields"]) == (None, {})
+        assert {one["kind"] for one in document["rows"]} == {"page"}
+
+
+def test_memory_of_a_resume_is_drawn(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "map.svg"
+    assert cli("show", "memory", "--path", "hibernate", "--size", "64K", "--svg", file).code == 0
+    told = " ".join(ElementTree.parse(file).getroot().itertext())
+    assert "destination: resumed pages" in told
+    assert "16 pages of resumed pages" in told
