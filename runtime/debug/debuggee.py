@@ -6,6 +6,7 @@ time, and everything follows from it. What a debugger changes is done again on t
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -292,6 +293,9 @@ class Debuggee:
         old = self._ready
         self._ready = self._build()
         old.guest.close()
+        del old
+        # What is left of its engine is a circle, with a gigabyte of addresses.
+        gc.collect()
         self._rewound()
 
     def _replayed(self, number: int) -> Halt | None:
