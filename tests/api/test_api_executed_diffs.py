@@ -11,10 +11,11 @@ import pytest
 
 import relokit
 from relokit import executed_diffs
+from relokit.cli.main import main
 from relokit.cli.terminal.diff_run_view import behaviour_tables, behaviour_text
 from relokit.codegen.base.documents import from_json, to_json
 from relokit.codegen.base.errors import MachineError, NativeCrashError, RelokitError
-from relokit.executed_diffs import behave
+from relokit.executed_diffs import DEMO_INSTRUCTIONS, behave
 from relokit.runtime.behaviour.flat_machine import Callee
 from relokit.runtime.behaviour.observation import (
     BehaviourDiff,
@@ -24,6 +25,7 @@ from relokit.runtime.behaviour.observation import (
     Verdict,
 )
 from relokit.runtime.behaviour.trials import TRIALS
+from relokit.runtime.kexec.job import DEFAULT_TIMEOUT, Job
 
 RELOCATION = "arm64_relocate_new_kernel"
 
@@ -266,7 +268,32 @@ def test_an_endless_relocation_is_bounded(tmp_path: Path) -> None:
     path = source(tmp_path, "hang", "1:\tadd\tx9, x9, #1\n\tb\t1b\n", RELOCATION)
     diff = behave(path, "series:15")
     assert diff.verdict is Verdict.DIFFERENT
-    assert "does not come to an end" in behaviour_text(diff)
+    text = behaviour_text(diff)
+    assert "does not come to an end" in text
+    # By instructions: the host's time is another answer, and none.
+    assert f"instructions {DEMO_INSTRUCTIONS:,} " in text
+
+
+def test_how_fast_the_host_is_does_not_decide_what_is_endless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loops of which each turn costs the engine much: a walk, a flush of what it has translated."""
+    monkeypatch.setattr(executed_diffs, "DEMO_INSTRUCTIONS", 1 << 19)
+    loop = "1:\tadd\tx9, x9, #1\n\ttlbi\tvmalle1\n\tldr\tx10, [x0]\n\tb\t1b\n"
+    text = behaviour_text(behave(source(tmp_path, "slow", loop, RELOCATION), "series:15"))
+    assert f"instructions {1 << 19:,} " in text
+    assert executed_diffs._demo().timeout == DEFAULT_TIMEOUT
+
+
+def test_the_hosts_time_is_no_answer_and_has_its_own_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = source(tmp_path, "hang", "1:\tadd\tx9, x9, #1\n\tb\t1b\n", RELOCATION)
+    job = Job(timeout=0.05, max_instructions=1 << 50)
+    monkeypatch.setattr(executed_diffs, "_demo", lambda: job)
+    assert main(["diff", path, path, "--run", "--el", "nvhe"]) == 3
+    assert "no answer" in capsys.readouterr().out
+    assert main(["diff", path, path, "--run", "--el", "nvhe", "--json"]) == 3
 
 
 def test_all_routines_of_two_states() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from oracles import debian_tools
 
+from relokit.cli.main import main
 from relokit.codegen.base.documents import document
 from relokit.codegen.base.errors import FormatError, MachineError
 from relokit.codegen.target import MIB, Regime
@@ -394,3 +395,12 @@ def test_a_kernel_that_panics_is_told_at_once(kernel_6_1: Path, tmp_path: Path) 
     assert outcome.ended == why
     assert outcome.instructions < 2_000_000_000
     assert set(errors(outcome)) == {"boot.panic"}
+
+
+def test_the_hosts_time_is_no_answer_and_has_its_own_exit_code(
+    kernel_6_1: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of a run: neither PASS nor FAIL, and what ended it is named."""
+    assert main(["kexec", "--kernel", str(kernel_6_1), "--timeout", "0.05"]) == 3
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("NO ANSWER  the host's time was over (--timeout 0.05)")
