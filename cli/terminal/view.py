@@ -209,6 +209,8 @@ def _head(of: str, outcome: Outcome) -> Iterator[Line]:
     yield (f"relokit {VERSION}", "bold"), f"  {plain(of)}"
     for part in outcome.payload:
         yield _row("payload", _payload(part))
+    if outcome.left_out is not None:
+        yield _row("memory", outcome.left_out)
     if outcome.code is not None:
         yield from (_row(*row) for row in code_rows(outcome.code))
     if outcome.taken_up is not None:

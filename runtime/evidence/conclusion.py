@@ -38,6 +38,7 @@ def conclude(evidence: Evidence, *, strict: bool = False, profile: str | None = 
         effects=record.effects,
         profile=judged.profile,
         code=subject.code,
+        left_out=subject.left_out,
         unanswered=str(record.unanswered.reason) if record.unanswered else None,
     )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import field
+
+from relokit.codegen.base.documents import ABSENT
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kexec_routines import CodeUsed
 from relokit.runtime.guest.payload import PayloadPart
@@ -15,7 +18,7 @@ class Subject:
     """What was run: ``name`` is the target's, ``pages`` of ``payload`` were to be copied.
 
     ``maintenance`` is what the C half did to caches (kexec only), ``code`` which routines were not
-    ours, if some.
+    ours, if some, ``left_out`` what is said of memory that the old kernel leaves out.
     """
 
     name: str
@@ -24,6 +27,7 @@ class Subject:
     pages: int
     maintenance: tuple[Maintenance, ...] = ()
     code: CodeUsed | None = None
+    left_out: str | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, slots=True)

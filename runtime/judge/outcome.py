@@ -227,6 +227,7 @@ class Outcome:
     what was found by then is told, and decides nothing. ``code`` says which routines were not ours,
     if some; ``taken_up`` what is known of a machine that was a snapshot's. ``accepted`` says how
     many findings the project accepts, and why: without it a verdict is about all that was found.
+    ``left_out`` is what is said of memory that the old kernel leaves out.
     """
 
     _repr_html_ = drawn
@@ -256,6 +257,7 @@ class Outcome:
     code: CodeUsed | None = field(default=None, metadata=ABSENT)
     taken_up: TakenUp | None = field(default=None, metadata=ABSENT)
     accepted: str | None = field(default=None, metadata=ABSENT)
+    left_out: str | None = field(default=None, metadata=ABSENT)
 
     def __repr__(self) -> str:
         from relokit.codegen.base.noun_reprs import size_told

@@ -49,13 +49,25 @@ class GuestRam:
 
     ``reserved`` is what nothing may be put on, ``unmapped`` that of it which the old kernel does
     not map either; both in whole pages. ``crash`` is a crash kernel's memory. Segments go into
-    ``destinations``.
+    ``destinations``. ``unreached`` is memory that the old kernel leaves out.
     """
 
     banks: tuple[Range, ...]
     reserved: tuple[Range, ...] = ()
     unmapped: tuple[Range, ...] = ()
     crash: Range | None = None
+    unreached: tuple[Range, ...] = ()
+
+    @property
+    def left_out(self) -> str | None:
+        """What is said of ``unreached``, if there is some."""
+        if not self.unreached:
+            return None
+        size = sum(size for _, size in self.unreached)
+        return (
+            f"{size / MIB:,.0f} MiB from PA {self.unreached[0][0]:#x} on left out, as the kernel "
+            "does: its linear map does not reach that"
+        )
 
     @property
     def base(self) -> int:
@@ -139,12 +151,15 @@ def guest_ram(target: Target, job: Job, dtb: bytes | None, moved: int) -> GuestR
             )
     spans = inner(spans_of(banks), target.page_size)
     # The rest of a large machine's memory is never touched and need not be there.
+    every = spans
     there = _lowest(spans, wanted // target.page_size * target.page_size)
     if job.memory is None:
         there = merged([*there, *_named(job, spans, needed)])
     spans = there
+    unreached: list[Span] = []
     if dtb is not None or job.memory_map is not None:
         spans = _reached(target, spans, where)
+        unreached = without(every, [(0, _end_of_map(target, every))])
     if not spans:
         raise MachineError("no bank of memory has a whole page", where=where)
     cpu_pa_bits(target, spans[-1][1], where=where)
@@ -164,7 +179,7 @@ def guest_ram(target: Target, job: Job, dtb: bytes | None, moved: int) -> GuestR
     crash = None
     if job.path is KexecPath.CRASH:
         crash = _crash_memory(job, spans, without(spans, spans_of(reserved)))
-    return GuestRam(extents_of(spans), reserved, unmapped, crash)
+    return GuestRam(extents_of(spans), reserved, unmapped, crash, extents_of(unreached))
 
 
 def _named(job: Job, spans: list[Span], needed: int) -> list[Span]:
@@ -184,9 +199,8 @@ def _reached(target: Target, spans: list[Span], where: str | None) -> list[Span]
 
     MachineError for what it reaches and this program cannot have.
     """
-    start = spans[0][0] // MEMSTART_ALIGN * MEMSTART_ALIGN if spans else 0
-    beyond = start + target.page_end - target.linear_start
-    found = without(spans, [(beyond, 1 << 64)])
+    start = _memstart(spans)
+    found = without(spans, [(_end_of_map(target, spans), 1 << 64)])
     if len(found) > MAX_BANKS:
         raise MachineError(
             f"{len(found)} banks of memory",
@@ -201,6 +215,15 @@ def _reached(target: Target, spans: list[Span], where: str | None) -> list[Span]
             hint="give less --memory, or a --memory-map without it",
         )
     return found
+
+
+def _memstart(spans: list[Span]) -> int:
+    return spans[0][0] // MEMSTART_ALIGN * MEMSTART_ALIGN if spans else 0
+
+
+def _end_of_map(target: Target, spans: list[Span]) -> int:
+    """PA behind what the linear map reaches if memory is ``spans``."""
+    return _memstart(spans) + target.page_end - target.linear_start
 
 
 def _lowest(spans: list[Span], size: int) -> list[Span]:

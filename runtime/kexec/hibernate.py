@@ -44,7 +44,8 @@ class Resume:
     goes on, ``tables`` the PA of its tables, ``vectors`` the PA of its EL2 vectors (0: none).
     ``listed`` are the PAs of the list's entries, in its order. ``home`` is where the restored
     pages belong; ``restored`` are the pages of its tables, which are restored as well, and what
-    they hold then. ``cpu`` is the model that it runs on.
+    they hold then. ``cpu`` is the model that it runs on, ``left_out`` what is said of memory that
+    the kernel leaves out.
     """
 
     target: Target
@@ -60,6 +61,7 @@ class Resume:
     content: PatternContent
     restored: tuple[tuple[Region, bytes], ...]
     cpu: str
+    left_out: str | None
 
     @property
     def memory(self) -> GuestMemory:
@@ -187,6 +189,7 @@ def build_resume(target: Target, image: Image, inputs: Inputs, job: Job) -> Resu
         content=content,
         restored=restored,
         cpu=inputs.cpu,
+        left_out=ram.left_out,
     )
 
 

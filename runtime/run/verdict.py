@@ -114,7 +114,9 @@ def run_resume(
         payload = PayloadPart(str(home.owner), kind, home.base, home.size, home.size)
         pages = sum(end - start for start, end in resume.filled) // target.page_size
         code = _code_used(target, programs, job, opened)
-        subject = Subject(target.name, JudgedTarget.of(target), (payload,), pages, code=code)
+        judged = JudgedTarget.of(target)
+        left_out = resume.left_out
+        subject = Subject(target.name, judged, (payload,), pages, code=code, left_out=left_out)
         evidence = Evidence(subject, record)
         outcome = conclude(evidence, strict=job.strict, profile=job.profile)
         if outcome.passed:
@@ -147,6 +149,7 @@ def _subject(machine: Machine, job: Job) -> Subject:
         name=target.name,
         target=JudgedTarget.of(target),
         payload=machine.inputs.description,
+        left_out=machine.inputs.ram.left_out,
         pages=0 if kimage.in_place else total_pages(kimage.segments, target.page_size),
         # Of a machine that was found nobody knows what C did.
         maintenance=()

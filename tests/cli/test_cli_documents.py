@@ -147,7 +147,8 @@ def documents(directory: Path) -> Iterator[dict[str, Any]]:
         yield cli("matrix", *cell, "--templates", left_over)
     yield cli("run", "--templates", left_over, "--el", "el1")
     yield cli("run", "--templates", nonsense)
-    yield cli("run", "--path", "hibernate", "--strict")
+    far = "1g@0x40000000,1g@0x8040000000"
+    yield cli("run", "--path", "hibernate", "--strict", "--va-bits", "39", "--memory-map", far)
     yield cli("run", "--path", "in-place", "--profile", "best")
     # It goes on for as long as it may, on any host.
     spin = ".Lspin:\n\tadd\tx9, x9, #1\n\tb\t.Lspin\n\tldr\tx28, [x0"

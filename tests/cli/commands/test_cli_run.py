@@ -246,3 +246,16 @@ def tree_in(elf: bytes) -> bytes:
     (size,) = struct.unpack_from(">I", elf, at + 4)
     assert size <= 4096
     return elf[at : at + size]
+
+
+@pytest.mark.parametrize("path", ["normal", "hibernate"])
+def test_memory_that_is_left_out_is_told_by_run_and_judge(
+    cli: Cli, tmp_path: Path, path: str
+) -> None:
+    banks = ("--va-bits", "39", "--memory-map", "1g@0x40000000,1g@0x8040000000")
+    trace = tmp_path / "trace"
+    result = cli("run", *banks, "--size", "4k", "--path", path, "--trace", trace)
+    said = "1,024 MiB from PA 0x8040000000 on left out, as the kernel does"
+    assert f"  memory       {said}" in result.out
+    assert cli("judge", trace, "--json").document["left_out"].startswith(said)
+    assert "left_out" not in cli("run", "--size", "4k", "--plain", "--json").document

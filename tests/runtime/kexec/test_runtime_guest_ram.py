@@ -367,3 +367,19 @@ def test_very_many_reserved_pieces_cost_little(tmp_path: Path) -> None:
         inputs = arrange(inputs, Target(), Shape.GAPS, 0)
         inputs = arrange(inputs, Target(), Shape.BOUNDARY, 0)
     assert len(inputs.segments) == 8
+
+
+@pytest.mark.parametrize("first", [1 << 30, 16 << 30])
+def test_memory_that_the_kernel_leaves_out_is_said(first: int) -> None:
+    """Also where so much is not needed: it is of the machine, and not of this move."""
+    far = 0x80_4000_0000
+    job = Job(memory_map=((0x4000_0000, first), (far, 1 << 30)), size=4096)
+    ram = load(job, Target(va_bits=39)).ram
+    assert ram.unreached == ((far, 1 << 30),)
+    assert str(ram.left_out).startswith(f"1,024 MiB from PA {far:#x} on left out")
+    assert ram.banks[-1][0] < far
+    assert load(job, Target(va_bits=48)).ram.left_out is None
+    assert (
+        load(replace(job, memory_map=((0x4000_0000, first),)), Target(va_bits=39)).ram.left_out
+        is None
+    )
