@@ -64,7 +64,10 @@ def timeline_lines(found: TimelineShown) -> Iterator[str]:
     for one in found.entries:
         if one.station is not None:
             yield ""
-            yield f"{one.at:>{width},}  {one.what}, {one.pc:#x}: {_then(one.then)}"
+            level, registers = _then(one.then)
+            yield f"{one.at:>{width},}  {one.what}, {one.pc:#x}: {level}"
+            if registers:
+                yield f"    {registers}"
             continue
         yield from _entry(one, width)
     yield ""
@@ -83,11 +86,12 @@ def _entry(one: TimelineEntry, width: int) -> Iterator[str]:
         yield f"{'':>{width}}       {place}"
 
 
-def _then(cpu: CpuThen) -> str:
+def _then(cpu: CpuThen) -> tuple[str, str]:
+    """Level and MMU; and the registers that are known."""
     mmu = "unknown" if cpu.mmu is None else "on" if cpu.mmu else "off"
     registers = (("TTBR0", cpu.ttbr0), ("TTBR1", cpu.ttbr1), ("VBAR", cpu.vbar))
     held = ", ".join(f"{name} {value:#x}" for name, value in registers if value is not None)
-    return f"EL{cpu.el}, MMU {mmu}" + (f"\n    {held}" if held else "")
+    return f"EL{cpu.el}, MMU {mmu}", held
 
 
 def steps_lines(found: StepsShown) -> Iterator[str]:

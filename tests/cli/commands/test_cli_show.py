@@ -79,6 +79,9 @@ def test_a_time_line_ends_where_the_run_does(cli: Cli) -> None:
     jump = stations["relocation code"]["then"]
     assert (jump["el"], jump["mmu"]) == (run["relocation"]["el"], run["relocation"]["mmu"])
     text = cli("show", "timeline", "--series", "11").out
+    # A line of its own, and not of a line's text: what breaks lines there is spelt out.
+    assert "\n    TTBR0 0x" in text
+    assert "\ufffd" not in text
     assert "HVC #0x0" in text
 
 
