@@ -10,7 +10,7 @@ from random import Random
 from types import FrameType
 
 from relokit.codegen.base.budget import budgeted
-from relokit.codegen.base.errors import RelokitError
+from relokit.codegen.base.errors import NativeLibraryError, RelokitError
 
 Mutate = Callable[[Random, Sequence[bytes]], bytes]
 MAX_TOLD = 3 * 4096
@@ -64,6 +64,8 @@ class Door:
         try:
             with budgeted(anew=True):
                 self.call(case)
+        except NativeLibraryError as error:
+            raise WrongError("nothing was tried: build our library anew") from error
         except RelokitError as error:
             if len(str(error)) > MAX_TOLD:
                 raise WrongError(f"an error of {len(str(error))} characters") from error
