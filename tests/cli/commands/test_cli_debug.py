@@ -126,7 +126,7 @@ def test_gdb_has_names_and_lines_watches_memory_and_is_told_of_the_exit(tmp_path
     assert "exited normally" in said(printed, "continue  ")
 
 
-def test_an_interrupt_halts_what_runs() -> None:
+def test_what_runs_is_halted_by_an_interrupt_and_by_a_debugger_that_goes() -> None:
     endless = "00040091e0ffffb5"  # add x0, x0, #1; cbnz x0, back there
     with debuggee() as one:
         one.go_to_jump()
@@ -148,5 +148,9 @@ def test_an_interrupt_halts_what_runs() -> None:
             assert ask(b"z0,%x,4" % jump) == b"OK"
             assert ask(b"M%x,8:%s" % (jump, endless.encode())) == b"OK"
             assert ask(b"c", b"\x03") == b"T02thread:1;"
-            assert ask(b"k") == b"OK"
+            line.sendall(framed(b"c"))
+            answers.close()
+        # Nobody waits for what runs on.
         assert process.wait(SECONDS) == 0
+        assert process.stdout is not None
+        assert b"the debugger has gone" in process.stdout.read()
