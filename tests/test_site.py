@@ -123,7 +123,7 @@ def test_what_is_broken_fails_it_by_name(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(ROOT / "docs", copy / "docs", ignore=shutil.ignore_patterns("__pycache__"))
     (copy / "tests").symlink_to(ROOT / "tests")
-    for name in ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+    for name in ("mkdocs.yml", *(one.name for one in ROOT.glob("*.md"))):
         shutil.copy(ROOT / name, copy)
     page = copy / "docs/cache.md"
     page.write_text(
