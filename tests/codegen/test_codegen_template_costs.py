@@ -9,6 +9,7 @@ import pytest
 from relokit.codegen import template_limits
 from relokit.codegen.base.errors import TemplateError
 from relokit.codegen.render import render
+from support.bounds import cpu_time_below
 
 
 def refused(tmp_path: Path, text: str) -> TemplateError:
@@ -28,7 +29,9 @@ def test_steps_that_cost_a_lot_come_to_an_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(template_limits, "MAX_SECONDS", 0.5)
-    line = "{% for x in range(99999) %}{% set y = ('a' * 1000000)|sort|length %}{% endfor %}\n"
+    line = (
+        "{% set b = [0] * 1000000 %}{% for x in range(99999) %}{% set y = 1 in b %}{% endfor %}\n"
+    )
     error = refused(tmp_path, line)
     assert "more than 0.5 seconds" in error.message
     assert error.hint
@@ -48,3 +51,61 @@ def test_a_link_out_of_the_folder_is_no_template(tmp_path: Path) -> None:
     (inside / "x").unlink()
     (inside / "x").symlink_to(inside / "here")
     assert render("mine.j2", {}, overrides=inside).text.strip() == "mine"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ 'a'|center(10**9) }}",
+        "{{ 'a'.center(10**9) }}",
+        "{{ 'a'.ljust(10**9) }}",
+        "{{ '1'.zfill(10**9) }}",
+        "{{ '\\t'.expandtabs(10**9) }}",
+        "{{ 'a'|indent(10**9, true) }}",
+        "{{ [1]|batch(10**9, 0)|list }}",
+        "{{ [1]|slice(10**9, 0)|list }}",
+        "{{ [[1]]|tojson(10**9) }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ '%*d' % (10**9, 1) }}",
+        "{{ '%1000000000d'|format(1) }}",
+        "{{ '{:1000000000}'.format(1) }}",
+        "{{ ('a' * 10**6)|trim('b' * 10**6) }}",
+        "{{ ('a' * 10**6).strip('b' * 10**6) }}",
+        "{{ ('a' * 10**6)|replace('', 'b' * 10**6) }}",
+        "{{ ('a' * 10**6)|join('b' * 10**6) }}",
+        "{{ ('b' * 10**6).join('a' * 10**6) }}",
+        "{{ (['a' * 10**5] * 1000)|map('sort')|map('length')|list }}",
+        "{{ range(99999)|select('in', [1] * 10**6)|list }}",
+        "{{ ([[1] * 10] * 100000)|sum(start=[]) }}",
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{% for a in range(10**9) %}{% endfor %}",
+        "{{ 'a' * 10**9 }}",
+        "{{ 10**(10**9) }}",
+        "{{ ['a'] * 10**9 }}",
+        "{{ 'a'|wordwrap(1) }}{{ lipsum(1000) }}",
+        "{{ [1, 2]|random }}",
+    ],
+)
+def test_a_step_costs_what_it_builds(tmp_path: Path, text: str) -> None:
+    with cpu_time_below(5):
+        assert refused(tmp_path, text).where
+
+
+@pytest.mark.parametrize(
+    ("text", "is_text"),
+    [
+        ("{{ 'a'|center(5) }}", "  a"),
+        ("{{ '%08x' % 255 }}", "000000ff"),
+        ("{{ '{:>4}|{}'.format(1, 2) }}", "   1|2"),
+        ("{{ [3, 1, 2]|sort|join(', ') }}", "1, 2, 3"),
+        ("{{ range(5)|select('odd')|map('string')|join('-') }}", "1-3"),
+        ("{{ [1, 2]|sum }}", "3"),
+        ("{{ [1, 2]|sum(start=4) }}", "7"),
+        ("{{ missing|default(0x40000000) }}", "1073741824"),
+        ("{{ 'nop\\nret'|indent(2, true) }}", "  nop\n  ret"),
+        ("{{ ('a' * 100000)|replace('a', 'b')|length }}", "100000"),
+    ],
+)
+def test_what_templates_say_is_as_it_was(tmp_path: Path, text: str, is_text: str) -> None:
+    (tmp_path / "mine.j2").write_text(text)
+    assert render("mine.j2", {}, overrides=tmp_path).text.rstrip() == is_text
