@@ -33,7 +33,7 @@ MAX_PRODUCT = 1 << 20
 MAX_WORK = 1 << 27
 """Characters and items that filters, tests and methods of one rendering may go through: where two
 sizes are given, their product, which is what stripping or counting one in the other may take."""
-_SORTED, _SORTED_COST = ("sort", "dictsort", "groupby", "unique"), 100
+_SORTED, _SORTED_COST = ("sort", "dictsort", "groupby", "unique"), 400
 """What compares items with one another, and what that is of going through them."""
 _WIDE = ("center", "indent", "batch", "slice", "tojson", "round")
 """Filters that make as much as a number says."""
@@ -67,7 +67,8 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         for name in LEFT_OUT:
             del self.filters[name]
         del self.globals["lipsum"]
-        for table in (self.filters, self.tests):
+        tables: tuple[dict[str, Any], ...] = self.filters, self.tests
+        for table in tables:
             for name, function in table.items():
                 table[name] = _charged(name, function)
 
