@@ -17,6 +17,9 @@ from fuzz.door import MAX_TOLD, Door
 from fuzz.mutations import mutated, text_of
 from relokit.codegen.base.errors import FormatError
 
+# A child does its cases and ends by os._exit: what other threads held is of no use to it.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
 SEEDS = (b"good" * 10, b"\n".join([b"one 1", b"two 2"]))
 
 
