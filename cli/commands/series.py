@@ -73,10 +73,10 @@ def command(as_json: bool, number: int | None, **options: Any) -> int:
         if as_json:
             emit_json(found)
         else:
-            from relokit.cli.terminal.output import emit
             from relokit.cli.terminal.series_view import survey_text
+            from relokit.cli.terminal.view import emit_fitted
 
-            emit(survey_text(target, states))
+            emit_fitted(survey_text(target, states))
         return EXIT_OF[found.status]
     report = patch_report(number, target, job, files)
     if as_json:

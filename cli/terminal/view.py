@@ -142,32 +142,43 @@ def shown(lines: Iterable[Line]) -> str:
             "".join(part if isinstance(part, str) else part[0] for part in line) for line in lines
         )
         return plain_lines(text.expandtabs() for text in texts)
-    from rich.console import Console
     from rich.text import Text
+
+    made = (
+        Text.assemble(
+            *(plain(one) if isinstance(one, str) else (plain(one[0]), one[1]) for one in line)
+        )
+        for line in lines
+    )
+    return _printed(made, fold=terminal)
+
+
+def _printed(texts: Iterable[Text], *, fold: bool) -> str:
+    """``texts`` with their colours; if they are to ``fold``, as a terminal has room for them."""
+    from rich.console import Console
 
     out = StringIO()
     console = Console(
         file=out, force_terminal=True, highlight=False, soft_wrap=True, no_color=not colours()
     )
-    width = console.width if terminal else None
-    for line in lines:
-        text = Text.assemble(
-            *(plain(one) if isinstance(one, str) else (plain(one[0]), one[1]) for one in line)
-        )
+    width = console.width if fold else None
+    for text in texts:
         for part in [text] if width is None else _folded(text, width):
             console.print(part)
     return out.getvalue().rstrip("\n")
 
 
 def fitted_text(text: str) -> str:
-    """``text`` as a terminal has room for it; as it is where there is none."""
+    """``text``, with its colours, as a terminal has room for it; as it is where there is none."""
     if sys.stdout is None or not sys.stdout.isatty():
         return text
-    return shown((line,) for line in text.split("\n"))
+    from rich.text import Text
+
+    return _printed(map(Text.from_ansi, text.split("\n")), fold=True)
 
 
 def emit_fitted(text: str) -> None:
-    """Print ``text``, which has no colours, as a terminal has room for it."""
+    """Print ``text`` as a terminal has room for it."""
     emit(fitted_text(text))
 
 
