@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 from relokit.cli.main import main
+from relokit.codegen.base.child import Child
+from relokit.session import ROOM
 from support.failing import contents, failing_at
 
 Cli = Callable[..., Any]
@@ -132,3 +135,85 @@ def test_whichever_call_fails_a_command_writes_all_or_nothing(
     assert wholes == [wholes[0]] * len(wholes)
     assert wholes[0] != before
     assert failed >= 3
+
+
+def test_a_cache_that_cannot_be_written_changes_nothing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does one that was left by a host that failed."""
+    monkeypatch.chdir(tmp_path)
+    assert cli("export", "-o", "right").code == 0
+    right = (tmp_path / "right").read_bytes()
+    number, made, done = 0, [""], 0
+    while len(made) >= number:
+        number += 1
+        monkeypatch.setenv("RELOKIT_CACHE", str(tmp_path / f"cache-{number}"))
+        with failing_at(number) as made:
+            result = cli("export", "-o", "out")
+        if result.code == 0:
+            done += 1
+            assert (tmp_path / "out").read_bytes() == right
+        else:
+            assert result.err.startswith("relokit: out: cannot be written: No space left")
+        assert not [one for one in contents(tmp_path) if Path(one).name.startswith(".")]
+    assert cli("export", "-o", "out").code == 0
+    assert (tmp_path / "out").read_bytes() == right
+    assert done >= 5
+
+
+def test_two_commands_on_one_cache_and_one_output(tmp_path: Path) -> None:
+    """They end with one file or the other, and what they have kept is right."""
+    environment = os.environ | {"RELOKIT_CACHE": str(tmp_path / "cache")}
+
+    def export(state: str, name: str) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-m", "relokit", "export", "--series", state, "-o", name]
+        return subprocess.Popen(
+            words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    for one in [export(state, "out") for state in ("12", "15")]:
+        assert (one.communicate()[1], one.returncode) == (b"", 0)
+    found = (tmp_path / "out").read_bytes()
+    for state in ("12", "15"):
+        export(state, state).communicate()
+    assert found in [(tmp_path / state).read_bytes() for state in ("12", "15")]
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "out", "12", "15"}
+
+
+ASKING = (
+    ("run", "--size", "64k", "--trace", "out"),
+    ("export", "--type", "bootable", "--size", "64k", "-o", "out"),
+    ("show", "memory", "--svg", "out"),
+)
+
+
+@pytest.mark.parametrize("words", ASKING, ids=" ".join)
+def test_whichever_request_a_machine_is_killed_at_there_is_no_answer(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exchange = Child._exchange
+    number, asked = 0, [""]
+
+    def killed(self: Child, process: subprocess.Popen[bytes], *more: Any) -> tuple[bytes, bytes]:
+        if self.module == ROOM:
+            asked.append(self.module)
+        if len(asked) == number:
+            process.kill()
+        return exchange(self, process, *more)
+
+    monkeypatch.setattr(Child, "_exchange", killed)
+    assert cli(*words).code == 0
+    for path in tmp_path.iterdir():
+        path.unlink()
+    while len(asked) >= number:
+        number += 1
+        asked.clear()
+        result = cli(*words)
+        if len(asked) >= number:
+            assert result.code == 3
+            assert "SIGKILL" in result.err + result.out
+            assert "Traceback" not in result.err
+            assert not list(tmp_path.iterdir())
+    assert result.code == 0
+    assert number > 1
