@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 
 from relokit.codegen.aarch64_elf import EM_AARCH64
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import SectionType
@@ -38,6 +39,8 @@ MAX_SECTIONS = 1 << 17
 MAX_SEGMENTS = 64
 MAX_SYMBOLS = 1 << 20
 """A vmlinux has some hundred thousand, mapping symbols among them."""
+SYMBOL_BYTES = 400
+"""Of memory, for what is made of a symbol."""
 MAX_NAME = 4096
 MAX_ALIGN = 1 << 30
 
@@ -183,6 +186,8 @@ class ElfFile:
         if table.link >= len(self.sections) or self.sections[table.link].type != SHT_STRTAB:
             raise self.error("has a symbol table without its string table")
         strings = self.content(self.sections[table.link])
+        count = min(table.size // SYM.size, MAX_SYMBOLS)
+        spend(SYMBOL_BYTES * count, "symbols of ELF files", self.name)
         numbers = self._section_numbers(table)
         rows = enumerate(self.entries(table, SYM, MAX_SYMBOLS))
         for at, (name, info, other, index, value, size) in rows:

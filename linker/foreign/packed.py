@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.host_file import HostFile
 from relokit.linker.elf_format import ELF_MAGIC
@@ -172,6 +173,7 @@ def _expanded(content: memoryview, where: str) -> HostFile | None:
     found = bytearray()
     try:
         for part in step(content):
+            spend(len(part), "unpacked objects", where)
             found += part
             if len(found) >= len(ELF_MAGIC) and found[: len(ELF_MAGIC)] != ELF_MAGIC:
                 return None

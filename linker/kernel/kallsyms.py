@@ -13,6 +13,7 @@ from dataclasses import field
 from functools import cached_property
 from itertools import accumulate
 
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.nouns import dataclass
 from relokit.linker.kernel.kallsyms_tables import SymbolTables, expanded, find_name, find_tables
@@ -22,6 +23,8 @@ from relokit.linker.kernel.pointers import HIGHEST_VA, LOWEST_VA, voted_base
 
 MAX_TEXT = 64 << 20
 """Characters of all names together."""
+SYMBOL_BYTES = 40
+"""Of memory for a symbol, beside its name twice: its number, offsets and type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,8 @@ def read_kallsyms(image: memoryview, *, where: str = "Image") -> Kallsyms:
         )
     if tables.names.characters > MAX_TEXT:
         raise FormatError(f"kallsyms names pass {MAX_TEXT} characters", where=where)
+    size = 2 * tables.names.characters + SYMBOL_BYTES * tables.names.count
+    spend(size, "names of kernels", where)
     text, begins, letters = expanded(image, tables.tokens, tables.names)
     text = text.translate(_SHOWN)
     from_lowest = Kallsyms(text, begins, letters, tables.offsets, 0)

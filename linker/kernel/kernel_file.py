@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import field
 from pathlib import Path
 
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.host_file import HostFile, open_file
 from relokit.codegen.base.nouns import dataclass
@@ -281,6 +282,7 @@ def _expand(name: str, packed: memoryview, where: str) -> HostFile:
                 where=where,
                 hint="the file is damaged",
             )
+        spend(len(data), "unpacked kernels", where)
         target.write(data)
         if target.tell() > max(SUSPECT_SIZE, SUSPECT_RATIO * stream.taken):
             raise FormatError(
