@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -227,10 +227,14 @@ class DataFollower:
 def _numbered(tables: Sequence[Extent]) -> dict[str, Extent]:
     """By name, of several with one name by number too."""
     found: dict[str, Extent] = {}
+    counts: Counter[str] = Counter()
     for one in tables:
-        number = sum(1 for name in found if name.partition(" (")[0] == one.name)
-        if one.size:
-            found[f"{one.name} ({number + 1})" if number else one.name] = one
+        if not one.size:
+            continue
+        number = counts[one.name]
+        name = f"{one.name} ({number + 1})" if number else one.name
+        counts[name.partition(" (")[0]] += name not in found
+        found[name] = one
     return found
 
 

@@ -12,11 +12,13 @@ from relokit.codegen.object import Object
 from relokit.codegen.source import Unit
 from relokit.diffing.read.object_side import object_side
 from relokit.diffing.read.program_sides import image_side
-from relokit.diffing.read.routine import Side
+from relokit.diffing.read.routine import Extent, Side
 from relokit.diffing.routines.compare import compare
+from relokit.diffing.routines.data_changes import _numbered
 from relokit.diffing.routines.model import Diff
 from relokit.diffing.routines.report import summary, unified
 from relokit.linker.link.linking import link
+from support.bounds import cpu_time_below
 
 SCRIPT = "SECTIONS {{ . = {0}; .text : {{ *(.text) }} .rodata : {{ *(.rodata) }} {1} }}"
 LAYOUTS = SCRIPT.format("0x400000", ".data : { *(.data) } .bss : { *(.bss) }")
@@ -276,3 +278,12 @@ def test_tables_that_others_read_are_compared(old: str, new: str, table: str) ->
 def test_a_table_that_only_one_has_is_told() -> None:
     sides = (object_side(built(text), "t.o") for text in (TABLES, TABLES.partition(".data")[0]))
     assert compare(*sides).data_not_compared == (".data",)
+
+
+def test_many_tables_cost_what_they_are() -> None:
+    """As many as an object may have sections; of one name, by number."""
+    tables = [Extent(f".x{number}", 0, 4) for number in range(66_000)]
+    with cpu_time_below(2):
+        assert len(_numbered(tables)) == len(tables)
+    several = [Extent("a", 0, 4), Extent("b", 0, 0), Extent("a", 8, 4), Extent("a", 16, 4)]
+    assert [*_numbered(several)] == ["a", "a (2)", "a (3)"]
