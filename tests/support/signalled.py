@@ -52,6 +52,8 @@ COMMANDS = (
     ("--help",),
 )
 """Each command there is, some in two ways. The kernel that is recorded does not come to its end."""
+AGAIN_ALIKE = [number for number, words in enumerate(COMMANDS) if words[0] != "record"]
+"""Those that end alike each time; how far a QEMU comes in two seconds is the host's affair."""
 EARLY, EARLY_SECONDS = 0.3, 0.6
 """How often the signal comes while things are imported, and what that takes."""
 LOADED = 1.5
@@ -61,6 +63,8 @@ AGAIN, LATER = 0.3, 0.2
 DEADLINE = 300
 OURS = re.compile(r'cli/main\.py", line \d+, in main\n')
 """In a traceback: what we could have caught."""
+STARTING = "Fatal Python error: init_sys_streams"
+"""What CPython says of a signal before it has standard streams."""
 IGNORED = re.compile(r"results(-journal)?")
 """Files that may be there in part: a campaign goes on with them."""
 CAMPAIGN = Committed("signals", "commands", "faults.md")
@@ -178,7 +182,8 @@ def faults(
 
 def _by_the_interpreter(err: str) -> bool:
     """Whether it ended by a traceback before a line of ours."""
-    return "KeyboardInterrupt" in err and not OURS.search(err)
+    early = "KeyboardInterrupt" in err or STARTING in err
+    return early and not OURS.search(err)
 
 
 def trial(
@@ -225,7 +230,7 @@ def campaign(
     *,
     workers: int = 8,
     seconds: float | None = None,
-    again: Iterable[int] = range(len(COMMANDS)),
+    again: Iterable[int] = AGAIN_ALIKE,
 ) -> tuple[list[Told], list[str]]:
     """So many signalled commands, each in its turn; and which of those numbered ``again`` make
     other files when they are run once more on the same cache.
