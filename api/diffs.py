@@ -13,15 +13,17 @@ from pathlib import Path
 
 from relokit.arguments import path_or_none
 from relokit.building import build_image, encoder
+from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.host_file import reading
 from relokit.codegen.series import BEFORE, COMPLETE, PATCHES
 from relokit.diffing.instructions.ignorable import Ignorable
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.progress import Progress, untold
-from relokit.diffing.read.sides import built_side, parse_settings, read_sides
+from relokit.diffing.read.sides import built_side, parse_settings, read_side, read_sides
 from relokit.diffing.routines.classify import ChangeKind
 from relokit.diffing.routines.compare import compare
 from relokit.diffing.routines.model import Diff, PatchStep
+from relokit.linker.foreign.packed import UnpackedFiles
 
 
 @reading()
@@ -44,6 +46,32 @@ def diff(
     include_dir = path_or_none("include_dir", include_dir)
     sides = read_sides(left, right, encoder, progress, include_dir)
     return compare(*sides, kept=kept, kinds=kinds, ignore=ignore, progress=progress)
+
+
+def routine_diffs(
+    left: str,
+    right: str,
+    symbols: Iterable[tuple[str, str]],
+    *,
+    kinds: Iterable[ChangeKind] = ChangeKind,
+    ignore: Iterable[Ignorable] = (),
+) -> Iterator[Diff | RelokitError]:
+    """Compare routines of two files, each pair of ``symbols`` for itself, or say why not: as
+    ``diff`` of LEFT:SYMBOL and RIGHT:SYMBOL, but that the files are read once.
+    """
+    kinds, files = [*kinds], UnpackedFiles()
+    for names in symbols:
+        found: Diff | RelokitError
+        try:
+            with reading():
+                sides = [
+                    read_side(path, name, encoder, files)
+                    for path, name in zip((left, right), names, strict=True)
+                ]
+                found = compare(*sides, kinds=kinds, ignore=ignore)
+        except RelokitError as error:
+            found = error
+        yield found
 
 
 def series_diff(

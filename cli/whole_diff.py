@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from relokit.diffing.kernels.whole import WholeDiff
     from relokit.diffing.routines.classify import ChangeKind
 
-BEHIND, LISTED = 50, 100
-"""Functions with their differences behind them in a page, and in a Markdown table."""
+DETAILED, LISTED = 20, 100
+"""Functions that are compared in detail in a page, and those in a Markdown table."""
 
 
 def judged(
@@ -62,10 +62,19 @@ def compare_whole(
     """Compare two whole kernels, and tell of it as ``shape``; the result is the exit code."""
     from relokit.cli.results.diff_results import whole_results
     from relokit.cli.terminal.view import Bars
-    from relokit.diffing.kernels.whole import compare_kernels
+    from relokit.diffing.kernels.whole import match_kernels
 
     with Bars() as bars:
-        found = compare_kernels(left, right, kinds=kinds, ignore=ignore, progress=bars.progress)
+        found, matched = match_kernels(
+            left, right, kinds=kinds, ignore=ignore, progress=bars.progress
+        )
+        behind = []
+        if shape == "html":
+            from relokit.cli.pages.whole_behind import behind_functions
+
+            behind = behind_functions(found, matched, top or DETAILED, bars.progress)
+    # It is large.
+    del matched
     accepted, results = judged(
         shape in RESULT_FORMATS, found.changed, partial(whole_results, found=found)
     )
@@ -77,7 +86,13 @@ def compare_whole(
         from relokit.cli.results.written import text_of_results
 
         put(text_of_results(results, shape, timings=False), output)
-    elif shape in ("html", "csv", "markdown"):
+    elif shape == "html":
+        from relokit.cli.pages.report_page import report_page
+        from relokit.cli.pages.whole_report import whole_report
+        from relokit.cli.report_story import words
+
+        put(report_page(whole_report(found, behind, words())), output)
+    elif shape in ("csv", "markdown"):
         put(_listed(found, shape, top), output)
     else:
         from relokit.cli.terminal.diff_overview import overview
@@ -88,17 +103,11 @@ def compare_whole(
 
 
 def _listed(found: WholeDiff, shape: str, top: int | None) -> str:
-    """All functions that differ as a page, or the ``top`` ones as a list."""
-    from relokit.cli.pages.whole_report import COLUMNS, function_row, whole_report
+    """All functions that differ, or the ``top`` ones, as a list."""
+    from relokit.cli.pages.whole_report import COLUMNS, function_row
     from relokit.cli.terminal import whole_lists
     from relokit.diffing.kernels.whole_limits import not_compared
 
-    if shape == "html":
-        from relokit.cli.pages.report_page import report_page
-        from relokit.cli.report_story import words
-
-        code = _behind(found, top or BEHIND)
-        return report_page(whole_report(found, found.reported, code, words()))
     limits = [*not_compared(found)]
     if shape == "csv":
         # A list of rows has no place for it.
@@ -108,24 +117,6 @@ def _listed(found: WholeDiff, shape: str, top: int | None) -> str:
         return whole_lists.csv_text(COLUMNS, rows)
     rows = map(function_row, found.reported[: top or LISTED])
     return whole_lists.markdown_text(COLUMNS, rows, limits)
-
-
-def _behind(found: WholeDiff, most: int) -> dict[str, str]:
-    """By name, what differs in the ``most`` changed functions of both sides, as a unified diff."""
-    from relokit.codegen.base.errors import RelokitError
-    from relokit.diffing.kernels.whole_changes import FunctionStatus
-    from relokit.diffing.routines.report import unified
-    from relokit.diffs import diff
-
-    told = {}
-    for one in found.differing(FunctionStatus.CHANGED)[:most]:
-        operands = f"{found.left}:{one.left}", f"{found.right}:{one.right}"
-        try:
-            text = unified(diff(*operands, kinds=found.kinds, ignore=found.differences_ignored))
-        except RelokitError as error:
-            text = f"not compared: {error.message}"
-        told[one.name] = text or "nothing but what is normalised: registers, padding"
-    return told
 
 
 def put(text: str, output: Path | None) -> None:

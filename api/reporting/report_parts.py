@@ -11,7 +11,7 @@ class ReportTable:
     """A table: ``caption``, a cell for each column. Rows begin with their name.
 
     ``folded`` ones are opened by a person. ``links`` are ids of texts behind the rows, as many, and
-    empty where there is none.
+    empty where there is none. ``most`` rows are on a page.
     """
 
     caption: str
@@ -19,6 +19,7 @@ class ReportTable:
     rows: tuple[tuple[str, ...], ...]
     folded: bool = False
     links: tuple[str, ...] = ()
+    most: int = 5000
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from relokit.cli.result_options import (
     RESULT_FORMATS,
 )
 from relokit.cli.terminal.output import json_text, plain, plain_lines
-from relokit.cli.whole_diff import BEHIND, LISTED, compare_whole, judged, put, results_fail
+from relokit.cli.whole_diff import DETAILED, LISTED, compare_whole, judged, put, results_fail
 from relokit.codegen.kimage_layouts import LAYOUTS, layout_named
 from relokit.codegen.target import PAGE_SIZES, Regime, parse_page_size
 
@@ -138,8 +138,8 @@ relokit diff --series page=16k --format html -o series.html
     "--top",
     type=CountParam(1, 5000),
     metavar="N",
-    help="With --all: so many functions, the most changed first; in a page, those with their "
-    f"differences behind them. [default: all in csv, {LISTED} in markdown, {BEHIND} in html]",
+    help="With --all: so many functions, the most changed first; in a page, those compared in "
+    f"detail. [default: all in csv, {LISTED} in markdown, {DETAILED} in html]",
 )
 @click.option(
     "--series",

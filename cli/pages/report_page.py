@@ -12,8 +12,6 @@ from relokit.codegen.base.version import VERSION
 from relokit.reporting.page_text import MAX_TEXT, shown
 from relokit.reporting.report_parts import Part, Report, ReportFinding, ReportTable, ReportText
 
-MAX_ROWS = 5000
-"""Rows of a table."""
 MAX_CELL = 600
 MAX_LINES = 20_000
 """Lines of a text."""
@@ -42,8 +40,8 @@ def _part(part: Part) -> dict[str, object]:
     """``part`` for the template: every text of others bounded, and fit to be seen."""
     match part:
         case ReportTable():
-            rows = [[_clean(cell) for cell in row] for row in part.rows[:MAX_ROWS]]
-            left = max(len(part.rows) - MAX_ROWS, 0)
+            rows = [[_clean(cell) for cell in row] for row in part.rows[: part.most]]
+            left = max(len(part.rows) - part.most, 0)
             links = part.links or [""] * len(rows)
             pairs = list(zip(rows, links, strict=False))
             return {"is": "table", "of": part, "rows": pairs, "left": left}

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
+from relokit.cli.pages.whole_behind import (
+    BY_WORDS,
+    IN_DETAIL,
+    MAX_FUNCTIONS,
+    FunctionText,
+    shown_by,
+)
 from relokit.diffing.kernels.whole import ReportedFunction, WholeDiff
 from relokit.diffing.kernels.whole_limits import ignored, not_compared
 from relokit.diffing.routines.classify import NOUNS
@@ -28,46 +36,33 @@ def function_row(one: ReportedFunction) -> tuple[str, ...]:
     )
 
 
-MAX_BEHIND = 40_000
-"""Lines of all differences that are on a page: some megabytes."""
-
-
-def whole_report(
-    diff: WholeDiff, shown: tuple[ReportedFunction, ...], code: Mapping[str, str], command: str
-) -> Report:
-    """The page of ``diff``: all that is ``shown``, and by name a unified diff of some."""
+def whole_report(diff: WholeDiff, behind: Sequence[FunctionText], command: str) -> Report:
+    """The page of ``diff``: the functions that differ, and what is ``behind`` the first of them."""
     kinds = tuple(
         (NOUNS[kind][1], *(f"{number:,}" for number in (*count, functions)))
         for kind, (count, functions) in diff.kind_counts().items()
     )
     numbers = diff.functions_by_status()
-    ids = {name: f"behind-{number}" for number, name in enumerate(code, start=1)}
-    behind: list[Part] = []
-    room = MAX_BEHIND
-    for name, text in code.items():
-        lines = text.splitlines()
-        if len(lines) > room:
-            lines = [f"{len(lines):,} lines are left out of this page", _command(diff, name)]
-        room -= len(lines)
-        behind.append(ReportText(name, tuple(lines), folded=True, id=ids[name]))
-    rows = tuple(map(function_row, shown))
-    links = tuple(ids.get(row[0], "") for row in rows)
+    rows = tuple(map(function_row, diff.reported))
+    links = tuple(f"behind-{number + 1}" for number in range(len(behind)))
+    texts: tuple[Part, ...] = tuple(
+        ReportText(f"{one.name}, {one.how}", one.lines, folded=True, id=link)
+        for one, link in zip(behind, links, strict=True)
+    )
+    links += ("",) * (len(rows) - len(behind))
     sections = [
         ReportSection(
             "functions",
             "Functions",
             "The most changed first. The filter takes a part of a name, a status, or a kind "
             "(barrier, cache, tlb, system, memory, control, arithmetic, hint, data).",
-            (ReportTable("Functions that differ", COLUMNS, rows, links=links),),
+            (ReportTable("Functions that differ", COLUMNS, rows, links=links, most=MAX_FUNCTIONS),),
         ),
         ReportSection(
             "behind",
             "Differences",
-            f"Behind the names of the {len(behind):,} functions of both sides that changed most; "
-            f"--top N takes more. One of the others: {_command(diff, 'FUNCTION')}"
-            if behind
-            else "No function of both sides differs.",
-            tuple(behind),
+            _lead(behind),
+            texts,
         ),
         ReportSection(
             "kinds",
@@ -86,6 +81,7 @@ def whole_report(
     limits = tuple(
         ("ignored" if line in apart else "not compared", line) for line in not_compared(diff)
     )
+    limits += tuple(("left out", line) for line in _left_out(diff, behind))
     counts = ", ".join(f"{number:,} {status}" for status, number in numbers.items())
     return Report(
         title=f"relokit diff --all: {diff.left} to {diff.right}",
@@ -97,12 +93,29 @@ def whole_report(
     )
 
 
-def _command(diff: WholeDiff, name: str) -> str:
-    """What shows all that differs in a function."""
-    left, arrow, right = name.partition(" → ")
-    if arrow:
-        return f"relokit diff {diff.left}:{left} {diff.right}:{right}"
-    return f"relokit diff {diff.left} {diff.right}:{name}"
+def _lead(behind: Sequence[FunctionText]) -> str:
+    if not behind:
+        return "No function differs."
+    counts = Counter(one.how for one in behind)
+    return (
+        f"Behind the names of {len(behind):,} functions. {counts[IN_DETAIL]:,} {IN_DETAIL}: "
+        "registers renamed, moves found, with data and what boot replaces; --top N takes more. "
+        f"{counts[BY_WORDS]:,} {BY_WORDS}, as these were matched: another register, or a move, is "
+        "one instruction deleted and one inserted."
+    )
+
+
+def _left_out(diff: WholeDiff, behind: Sequence[FunctionText]) -> Iterator[str]:
+    """What is not on the page, and how to have it."""
+    lines = sum(one.left_out for one in behind)
+    if lines:
+        yield f"{lines:,} lines of differences; each text ends with the command for its own"
+    functions = diff.changed - len(behind)
+    if functions:
+        yield (
+            f"{functions:,} functions, those that changed least: --format csv lists all; one of "
+            f"them: {shown_by(diff, 'FUNCTION')}"
+        )
 
 
 def _verdict(diff: WholeDiff) -> str:

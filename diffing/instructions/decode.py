@@ -117,7 +117,7 @@ def decode_words(code: bytes, address: int) -> Iterator[tuple[str, str]]:
     """
     words = struct.unpack(f"<{len(code) // 4}I", code)
     # Code repeats itself: a word is spelt once, and a PC-relative one gets its place each time.
-    fixed, relative = _spelt_once(tuple(dict.fromkeys(words)))
+    fixed, relative = spelt_once(tuple(dict.fromkeys(words)))
     for pc, word in enumerate(words):
         text = fixed.get(word)
         if text is None:
@@ -127,10 +127,12 @@ def decode_words(code: bytes, address: int) -> Iterator[tuple[str, str]]:
         yield text
 
 
-def _spelt_once(
+def spelt_once(
     words: tuple[int, ...],
 ) -> tuple[dict[int, tuple[str, str]], dict[int, tuple[str, str, int, int]]]:
-    """Text by word, and of PC-relative words what stands before the place, and :func:`_reach`."""
+    """Text by word, which are all different; of PC-relative ones what stands before the place, and
+    :func:`_reach`.
+    """
     fixed: dict[int, tuple[str, str]] = {}
     relative: dict[int, tuple[str, str, int, int]] = {}
     code = struct.pack(f"<{len(words)}I", *words)
@@ -263,9 +265,7 @@ def _instruction(
         operands = head + comma + PLACE
     elif low is not None:
         place = low
-        operands = _IMMEDIATE.sub(f"#:lo12:{PLACE}", operands)
-        if PLACE not in operands:
-            operands = operands.replace("]", f", #:lo12:{PLACE}]")
+        operands = with_low_half(operands, PLACE)
     if 4 * index in routine.relocated:
         kind, to = routine.relocated[4 * index]
         if place is not None:
@@ -286,6 +286,14 @@ def _instruction(
     taken = word >> 26 & 7 != _LEAVING and not page
     made = _referring(plain, place, names, routine, pointer, taken)
     return replace(made, variable=PAGE) if page else made
+
+
+def with_low_half(operands: str, place: str) -> str:
+    """``operands`` with the low half of ``place`` for the number that they have, or the zero that
+    is not shown.
+    """
+    found = _IMMEDIATE.sub(lambda _: f"#:lo12:{place}", operands)
+    return found if found != operands else operands.replace("]", f", #:lo12:{place}]")
 
 
 def _relocation(kind: int) -> str:

@@ -44,6 +44,7 @@ from relokit.diffing.routines.model import DiffVerdict, verdict_of
 
 if TYPE_CHECKING:
     from relokit.diffing.kernels.whole_ignored import IgnoredWords
+    from relokit.diffing.kernels.whole_listing import MatchedKernels
     from relokit.diffing.kernels.whole_match import Match
     from relokit.diffing.kernels.whole_pairs import FunctionPairing
     from relokit.diffing.kernels.whole_text import KernelText
@@ -125,11 +126,15 @@ class WholeDiff:
         """Functions with a difference of ``kinds``, the most inserted and deleted first; all, or
         those of one ``status``.
         """
+        return self._table.chosen(self.rows(status))
+
+    def rows(self, status: FunctionStatus | None = None) -> Ints:
+        """The rows of ``functions`` that these are."""
         chosen = self._table.having(self.kinds)
         if status is not None:
             chosen = chosen & self._table.with_status(status)
         order = self._table.most_first(self.kinds)
-        return self._table.chosen(order[chosen[order]])
+        return order[chosen[order]]
 
     @property
     def changed(self) -> int:
@@ -189,7 +194,6 @@ class WholeDiff:
         )
 
 
-@reading()
 def compare_kernels(
     left: str | Path,
     right: str | Path,
@@ -204,9 +208,23 @@ def compare_kernels(
     ``progress`` takes a stage's name, what is done and the total. Raises DiffError where one side
     is no kernel or has too much code, FormatError where it is a damaged one.
     """
+    return match_kernels(left, right, kinds=kinds, ignore=ignore, progress=progress)[0]
+
+
+@reading()
+def match_kernels(
+    left: str | Path,
+    right: str | Path,
+    *,
+    kinds: Iterable[ChangeKind] = ChangeKind,
+    ignore: Iterable[Ignorable] = (),
+    progress: Progress = untold,
+) -> tuple[WholeDiff, MatchedKernels]:
+    """As ``compare_kernels``, with what lists the differences: some hundreds of megabytes."""
     import numpy as np
 
     from relokit.diffing.kernels.whole_ignored import blurred, ignored_words
+    from relokit.diffing.kernels.whole_listing import MatchedKernels
     from relokit.diffing.kernels.whole_match import match_words
     from relokit.diffing.kernels.whole_pairs import pair_functions
     from relokit.diffing.kernels.whole_text import Numbers, read_text
@@ -233,8 +251,18 @@ def compare_kernels(
         match = match_words(one, other, pairs, progress)
     ignored = ignored_words(one, other, pairs, match, left_out, wanted)
     functions = _functions(one, other, pairing, pairs[~match.same], match, ignored)
+    alone = [(number, -1) for number in pairing.only_left]
+    alone += [(-1, number) for number in pairing.only_right]
+    matched = MatchedKernels(
+        one,
+        other,
+        match,
+        ignored,
+        np.concatenate([pairs[~match.same], np.array(alone, np.int64).reshape(-1, 2)]),
+        numbers.names(),
+    )
     apart = _same_apart(ignored.functions, pairs[~match.same, 0], functions.having(wanted))
-    return WholeDiff(
+    found = WholeDiff(
         left=one.path,
         right=other.path,
         functions=functions,
@@ -247,6 +275,7 @@ def compare_kernels(
         differences_ignored=ignored.counts,
         same_apart=tuple(one.names[row] for row in apart.tolist()),
     )
+    return found, matched
 
 
 def _refuse_others(text: str) -> None:

@@ -62,6 +62,10 @@ class Numbers:
         numbers = self._numbers
         return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
 
+    def names(self) -> list[str]:
+        """The names, by their numbers."""
+        return [*self._numbers]
+
 
 @dataclass(frozen=True, slots=True)
 class KernelText:

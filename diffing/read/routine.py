@@ -121,14 +121,20 @@ class Names:
 
     def _string(self, address: int) -> str | None:
         """The text at ``address`` in quotes, if it is one; of a long one, the start and a sum."""
-        data = bytes(self._content(address, MAX_STRING))
-        text, end, _ = data.partition(b"\0")
-        if not end or len(text) < LEAST_STRING or text.translate(None, STRING_TEXT):
-            return None
-        shown = json.dumps(text.decode("ascii"))
-        if len(shown) <= SHOWN_STRING:
-            return shown
-        return f'{shown[:SHOWN_STRING]}..." ({zlib.crc32(text):08x})'
+        return string_shown(bytes(self._content(address, MAX_STRING)))
+
+
+def string_shown(data: bytes) -> str | None:
+    """The text that ``data`` begins with, in quotes, if it is one; of a long one, the start and a
+    sum.
+    """
+    text, end, _ = data.partition(b"\0")
+    if not end or len(text) < LEAST_STRING or text.translate(None, STRING_TEXT):
+        return None
+    shown = json.dumps(text.decode("ascii"))
+    if len(shown) <= SHOWN_STRING:
+        return shown
+    return f'{shown[:SHOWN_STRING]}..." ({zlib.crc32(text):08x})'
 
 
 _NUMBERED = re.compile(

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 import relokit
+from relokit.cli.pages import whole_behind
+from relokit.cli.pages import whole_report as whole_report_module
 from relokit.cli.pages.report_page import report_page
 from relokit.cli.pages.whole_report import whole_report
 from relokit.cli.terminal.whole_lists import csv_text, markdown_text
@@ -221,8 +223,33 @@ def test_all_functions_as_a_page(cli: Cli, two_files: tuple[str, str], tmp_path:
     assert {one["name"] for one in document["functions"]} <= set(elements.text.split())
     assert "@@" in elements.text
     assert f"{document['changed']} FUNCTIONS DIFFER" in elements.text
-    one = cli("diff", *two_files, "--all", "--format", "html", "--top", "1")
-    assert one.out.count('<details id="behind-') == 1
+    assert elements.text.count("in detail") > 1
+    one = cli("diff", *two_files, "--all", "--format", "html", "--top", "1").out
+    assert one.count('<details id="behind-') == document["changed"]
+    assert [one.count(f", {how}</summary>") for how in ("in detail", "by words")] == [
+        1, document["changed"] - 1,
+    ]  # fmt: skip
+
+
+def test_what_a_page_has_no_room_for_is_told(
+    cli: Cli, two_files: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole_behind, "MAX_DETAILED", 2)
+    page = ("diff", *two_files, "--all", "--format", "html", "--top", "1")
+    text = cli(*page).out
+    assert "more lines: relokit diff" in text
+    assert "lines of differences; each text ends with the command" in text
+    monkeypatch.setattr(whole_behind, "MAX_FUNCTIONS", 1)
+    monkeypatch.setattr(whole_report_module, "MAX_FUNCTIONS", 1)
+    text = cli(*page).out
+    assert text.count('<details id="behind-') == 1
+    assert "--format csv lists all" in text
+    assert "more rows are left out of this page" in text
+    monkeypatch.setattr(whole_behind, "MAX_FUNCTIONS", 20_000)
+    monkeypatch.setattr(whole_behind, "MAX_TEXT", 0)
+    text = cli(*page).out
+    assert text.count('<details id="behind-') > 1
+    assert "more lines: relokit diff" in text
 
 
 def test_all_functions_as_lists(cli: Cli, two_files: tuple[str, str]) -> None:
@@ -257,7 +284,7 @@ def test_two_kernels_are_the_same_as_far_as_they_were_compared() -> None:
         (limited, "THE SAME, AS FAR AS COMPARED"),
         (replace(limited, data_not_compared=0), "THE SAME"),
     ):
-        report = whole_report(found, (), {}, "relokit diff --all a b")
+        report = whole_report(found, (), "relokit diff --all a b")
         assert report.verdict == verdict
         told = [text for name, text in report.facts if name == "not compared"]
         assert told == [*not_compared(found)]
