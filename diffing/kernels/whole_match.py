@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import secrets
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -25,6 +26,8 @@ MAX_CELLS = 1 << 28
 """Left words times right words of one pair of functions: 64 MiB while it is aligned."""
 MAX_ALL_CELLS = 1 << 34
 """The same of all pairs together: some seconds. 6.1 against 6.12 has less than 1 << 30."""
+BATCH = 1 << 18
+"""Words that are held side by side at a time: some 40 bytes each."""
 STEP = 512
 """Pairs of functions between two reports of progress."""
 STAGE = "Aligning functions"
@@ -153,34 +156,49 @@ class _Extents:
         return _ExtentPairs(*array_places(*self.parts), len(self.left))
 
 
-def _beside(left: KernelText, right: KernelText, extents: _Extents) -> tuple[Ints, Ints]:
-    """Words of functions that are alike in all but places, and those of the others."""
+def _batches(extents: _Extents) -> Iterator[tuple[Ints, Ints, Ints, Ints]]:
+    """Pairs of as many words on both sides, about BATCH words at a time: which these are, their
+    lengths, and the words of the left and of the right.
+    """
     which = np.flatnonzero(extents.left_length == extents.right_length)
-    lengths = extents.left_length[which]
-    ours, theirs = spans(extents.left[which], lengths), spans(extents.right[which], lengths)
-    if not len(which):
-        return ours, theirs
-    alike = left.words[ours] == right.words[theirs]
-    whole = np.logical_and.reduceat(alike, np.cumsum(lengths) - lengths)
-    chosen = np.repeat(whole, lengths)
-    return ours[chosen], theirs[chosen]
+    ends = np.cumsum(extents.left_length[which])
+    cuts = np.unique(np.searchsorted(ends, np.arange(BATCH, ends[-1], BATCH))) if len(ends) else ()
+    for some in np.split(which, cuts):
+        if len(some):
+            lengths = extents.left_length[some]
+            ours, theirs = spans(extents.left[some], lengths), spans(extents.right[some], lengths)
+            yield some, lengths, ours, theirs
+
+
+def _beside(left: KernelText, right: KernelText, extents: _Extents) -> tuple[Ints, Ints]:
+    """Words that take a variable, of functions that are alike in all but places, and those of the
+    others.
+    """
+    pieces = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+    for _, lengths, ours, theirs in _batches(extents):
+        alike = left.words[ours] == right.words[theirs]
+        whole = np.logical_and.reduceat(alike, np.cumsum(lengths) - lengths)
+        chosen = np.repeat(whole, lengths)
+        chosen &= left.places[ours] >> TAG_SHIFT == Reference.VARIABLE
+        pieces.append((ours[chosen], theirs[chosen]))
+    ours, theirs = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    return ours, theirs
 
 
 def _same(left: KernelText, right: KernelText, extents: _Extents) -> Flags:
     """Whether both words and what they refer to are equal in all of a pair."""
     same: Flags = np.zeros(len(extents.left), np.bool_)
-    which = np.flatnonzero(extents.left_length == extents.right_length)
-    if len(which):
-        lengths = extents.left_length[which]
-        ours, theirs = spans(extents.left[which], lengths), spans(extents.right[which], lengths)
+    taking: list[tuple[Ints, Ints, Ints]] = [(np.empty(0, np.int64),) * 3]
+    for some, lengths, ours, theirs in _batches(extents):
         alike = left.words[ours] == right.words[theirs]
         alike &= left.places[ours] == right.places[theirs]
-        firsts = np.cumsum(lengths) - lengths
-        found = np.logical_and.reduceat(alike, firsts)
+        found = np.logical_and.reduceat(alike, np.cumsum(lengths) - lengths)
+        same[some] = found
         # Of what differs anyway, the data is looked at when its words have their partners.
-        taking = np.repeat(found, lengths) & (left.targets[ours] >= 0)
-        alike[taking] = _data_alike(left, right, ours[taking], theirs[taking])
-        same[which] = np.logical_and.reduceat(alike, firsts)
+        takes = np.repeat(found, lengths) & (left.targets[ours] >= 0)
+        taking.append((np.repeat(some, lengths)[takes], ours[takes], theirs[takes]))
+    pairs, ours, theirs = (np.concatenate(parts) for parts in zip(*taking, strict=True))
+    same[pairs[~_data_alike(left, right, ours, theirs)]] = False
     return same
 
 
