@@ -112,7 +112,8 @@ def unnamed_code(
     routines: dict[int, list[Place]] = {}
     for place in extents:
         routines.setdefault(place[0], []).append(place)
-    for section, base, data, title in code:
+    for section, base, content, title in code:
+        data = memoryview(content)
         at, name = base, f"code in {title}"
         for _, address, size, symbol in sorted(routines.get(section, ()), key=lambda one: one[1]):
             yield from _code_between(section, at, address, data[at - base :], name, runs, hashes)
@@ -127,7 +128,7 @@ def _code_between(
     section: int,
     start: int,
     end: int,
-    data: bytes | memoryview,
+    data: memoryview,
     name: str,
     runs: DataRuns,
     hashes: Collection[Spot],
@@ -140,7 +141,7 @@ def _code_between(
     words = [
         at
         for at in range(first, end - 3, 4)
-        if data[at - start : at - start + 4] not in _PADDING
+        if bytes(data[at - start : at - start + 4]) not in _PADDING
         and (section, at) not in hashes
         and not runs.covers((section, at))
     ]
@@ -151,12 +152,10 @@ def _code_between(
 def distinct(places: Iterable[Place]) -> list[Place]:
     """``places`` in order, with a number behind the name of one that is not the first so called."""
     found: list[Place] = []
-    known: dict[str, list[Spot]] = {}
+    known: dict[str, dict[Spot, int]] = {}
     for section, address, size, name in sorted(places):
-        spots = known.setdefault(name, [])
-        if (section, address) not in spots:
-            spots.append((section, address))
-        number = spots.index((section, address)) + 1
+        spots = known.setdefault(name, {})
+        number = spots.setdefault((section, address), len(spots) + 1)
         found.append((section, address, size, name if number == 1 else f"{name} ({number})"))
     return found
 

@@ -6,17 +6,21 @@ docs/limits.md.
 
 from __future__ import annotations
 
-import os
 import struct
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from random import Random
 
+from relokit.cli.main import main
 from relokit.linker.elf_format import EHDR, IDENT, SHDR, SYM
+from relokit.runtime.campaign.result_file import ResultFile
+from support import snapshots
 from support.kernel_images import PACKED
 from support.kernels import kernel_image
 from support.text_images import ADD, BASE, LDR, MOV, NOP, RET, TOKENS
@@ -25,6 +29,10 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "limits.md"
 COMMAND = "cd tests && ../.venv/bin/python -m support.peaks"
 BOUND = 8
 """Bytes that a command may have at its peak for a byte of its unpacked input."""
+TEXT_BOUND = 100
+"""The same for assembly, which is text of statements: 100 bytes a byte, 2 KiB a line."""
+HEAD = "## Memory at the peak\n"
+"""Of what the page has."""
 MIB = 1 << 20
 SIZE = 48 * MIB
 FUNCTION = 64
@@ -40,16 +48,23 @@ print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
 """A process of its own, since one that is started begins with the peak of who starts it."""
 
 
+Made = Callable[[Path, int], tuple[Sequence[str | Path], int]]
+"""The words of a command, and how many bytes its input has, unpacked."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of input: what makes one of about so many bytes, unpacked, in a directory.
 
-    ``make`` gives the words of the command and how many bytes its input has, unpacked.
+    ``make`` gives the words of the command, or of a Python program that reads it; ``most`` is the
+    size that the table has, ``bound`` how often that may be needed.
     """
 
     name: str
-    make: Callable[[Path, int], tuple[Sequence[str | Path], int]]
+    make: Made
     codes: tuple[int, ...] = (0,)
+    bound: int = BOUND
+    most: int = SIZE
 
 
 @dataclass(frozen=True)
@@ -67,9 +82,10 @@ class Peak:
 
 def peak(words: Iterable[str | Path], codes: tuple[int, ...] = (0,)) -> int:
     """Bytes of RAM that the largest process of ``relokit words`` has at its peak."""
+    words = [*words]
+    program = () if words[0] == "-c" else ("-m", "relokit")
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", _LAUNCHER, sys.executable, "-m", "relokit",
-         *map(str, words)],
+        [sys.executable, "-I", "-S", "-c", _LAUNCHER, sys.executable, *program, *map(str, words)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     code, size = map(int, done.stdout.split())
@@ -102,7 +118,7 @@ def plain_image(size: int) -> bytes:
     return bytes(image) + noise(size - len(image))
 
 
-def run_kernel(packer: str) -> Callable[[Path, int], tuple[Sequence[str | Path], int]]:
+def run_kernel(packer: str) -> Made:
     def make(place: Path, size: int) -> tuple[Sequence[str | Path], int]:
         image = plain_image(size)
         path = place / "kernel"
@@ -131,7 +147,10 @@ def named_image(size: int, odd: int) -> bytes:
     start = 0x1_0000
     text = text_of(count, odd)
     end = start + len(text)
-    names = [("T_text", 0), *((f"tdo_some_work_{n}", start + 4 * FUNCTION * n) for n in range(count))]
+    names = [
+        ("T_text", 0),
+        *((f"tdo_some_work_{n}", start + 4 * FUNCTION * n) for n in range(count)),
+    ]
     names += [(f"tfiller_{n}", end + 4 * n) for n in range(800)]
     entry = end + 3200
     names += [("Tprimary_entry", entry), ("Dend_of_text", entry + 4)]
@@ -198,9 +217,7 @@ def elf(size: int, odd: int, *, linked: bool) -> bytes:
     return header + bytes(body) + b"".join(rows)
 
 
-def two(
-    build: Callable[[int, int], bytes], *options: str, name: str = "vmlinux"
-) -> Callable[[Path, int], tuple[Sequence[str | Path], int]]:
+def two(build: Callable[[int, int], bytes], *options: str, name: str = "vmlinux") -> Made:
     """``diff`` of two that are alike but for one function in a hundred, half of the size each."""
 
     def make(place: Path, size: int) -> tuple[Sequence[str | Path], int]:
@@ -214,16 +231,102 @@ def two(
     return make
 
 
+def objects(size: int, odd: int) -> bytes:
+    return elf(size, odd, linked=False)
+
+
+def linked(size: int, odd: int) -> bytes:
+    return elf(size, odd, linked=True)
+
+
+def recorded(*words: str) -> Made:
+    """``words`` and a trace; it is about an eighth of the payload that was moved."""
+
+    def make(place: Path, size: int) -> tuple[Sequence[str | Path], int]:
+        path = place / "trace"
+        with redirect_stdout(StringIO()):
+            code = main(["run", "--size", f"{max(64, 8 * size >> 10)}K", "--trace", str(path)])
+        assert code == 0
+        return (*words, path), path.stat().st_size
+
+    return make
+
+
+def snapshot(place: Path, size: int) -> tuple[Sequence[str | Path], int]:
+    size = max(size, snapshots.SIZE)
+    path = snapshots.write(place, packed=True, held={0: noise(size)}, size=size)
+    code = (
+        "import sys, pathlib; from relokit.runtime.snapshot.snapshot_reading import read_snapshot"
+    )
+    return ("-c", f"{code}; read_snapshot(pathlib.Path(sys.argv[1]))", path), size
+
+
+def results(place: Path, size: int) -> tuple[Sequence[str | Path], int]:
+    path, count = place / "results", size >> 12
+    keys = [struct.pack("<Q24x", number) for number in range(count)]
+    with ResultFile(path, b"code") as file:
+        file.put((key, b"x" * 4000) for key in keys)
+    code = (
+        "import struct, sys, pathlib\n"
+        "from relokit.runtime.campaign.result_file import ResultFile\n"
+        "with ResultFile(pathlib.Path(sys.argv[1]), b'code') as file:\n"
+        f"    for n in range({count}): assert file.get(struct.pack('<Q24x', n))\n"
+    )
+    return ("-c", code, path), path.stat().st_size
+
+
+def assembly(size: int, odd: int) -> bytes:
+    """Machine instructions, one a line, in text."""
+    count = size // 20
+    lines = "".join(f"\tadd x{n % 29}, x{(n + 1) % 29}, #{n % 4096}\n" for n in range(count))
+    tail = "ret\n" if odd else "nop\nret\n"
+    return f".text\n.globl f\n.type f, %function\nf:\n{lines}{tail}.size f, . - f\n".encode()
+
+
 KINDS = (
     Kind("`run --kernel` of an Image", run_kernel("")),
     Kind("`run --kernel` of a gzip", run_kernel("gzip")),
     Kind("`run --kernel` of a zstd", run_kernel("zstd")),
     Kind("`run --kernel` of an EFI zboot", run_kernel("zboot/zstd")),
     Kind("`diff --all` of two Images", two(named_image, "--all"), (0, 1)),
-    Kind("`diff --all` of two vmlinux", two(lambda s, o: elf(s, o, linked=True), "--all"), (0, 1)),
+    Kind("`diff --all` of two vmlinux", two(linked, "--all"), (0, 1)),
+    Kind("`diff --all` of two objects", two(objects, "--all", name="x.o"), (0, 1)),
+    Kind("`judge` of a trace", recorded("judge")),
+    Kind("`show timeline` of a trace", recorded("show", "timeline", "--record")),
+    Kind("a snapshot, as `run --snapshot` reads it", snapshot),
+    Kind("results, as `mutate --results` reads them", results),
     Kind(
-        "`diff --all` of two objects",
-        two(lambda s, o: elf(s, o, linked=False), "--all", name="x.o"),
+        "`diff` of two assembly files",
+        two(assembly, name="x.s"),
         (0, 1),
+        bound=TEXT_BOUND,
+        most=MIB,
     ),
 )
+
+
+def table() -> str:
+    """All kinds, measured."""
+    lines = ["| what | MiB in it, unpacked | MiB at the peak | times |", "|---|---|---|---|"]
+    for kind in KINDS:
+        with tempfile.TemporaryDirectory() as directory:
+            found = measured(kind, min(kind.most, SIZE), Path(directory))
+        size, above = found.size / MIB, found.above / MIB
+        lines.append(f"| {kind.name} | {size:.1f} | {above:.1f} | {found.factor:.1f} |")
+        print(lines[-1], flush=True)
+    return "\n".join(lines) + "\n"
+
+
+def rows() -> dict[str, float]:
+    """What the page has: times, by what."""
+    lines = DOCS.read_text().partition(HEAD)[2].split("\n")[1:]
+    cells = [line.split(" | ") for line in lines if line.startswith("| ") and "MiB" not in line]
+    return {row[0].removeprefix("| "): float(row[-1].removesuffix(" |")) for row in cells}
+
+
+if __name__ == "__main__":
+    made = table()
+    before, head, rest = DOCS.read_text().partition(HEAD)
+    text, bar, after = rest.partition("|")
+    behind = after.partition("\n\n")[2]
+    DOCS.write_text(before + head + text + made + ("\n" + behind if behind else ""))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from relokit.codegen.base.host_file import open_file
 from relokit.runtime.snapshot.snapshot import (
@@ -29,20 +31,29 @@ FILES = ("snapshot.json", "registers.json", "devices.json", "load.json")
 PIECES = {0: b"first", 3 * CHUNK: b"a", 4 * CHUNK - 1: b"z", 5 * CHUNK + 7: b"b", SIZE - 1: b"e"}
 
 
-def write(directory: Path, devices: Devices | None = DEVICES, *, packed: bool = False) -> Path:
-    """A snapshot whose RAM has PIECES; one of a hole, and one that was written to with zeros."""
+def write(
+    directory: Path,
+    devices: Devices | None = DEVICES,
+    *,
+    packed: bool = False,
+    held: Mapping[int, bytes] = MappingProxyType(PIECES),
+    size: int = SIZE,
+) -> Path:
+    """A snapshot whose RAM, of ``size`` bytes, has ``held``, by place; with a chunk of zeros that
+    was written to, and holes.
+    """
     ram = directory / "memory"
     with ram.open("wb") as file:
-        file.truncate(SIZE)
-        for at, data in PIECES.items():
+        file.truncate(size)
+        for at, data in held.items():
             os.pwrite(file.fileno(), data, at)
         os.pwrite(file.fileno(), bytes(CHUNK), 9 * CHUNK)
     kernel = directory / "vmlinuz"
     kernel.write_bytes(b"kernel")
     cpus = (CpuSnapshot(Power.ON, REGISTERS), CpuSnapshot(Power.OFF, {"PC": 4}))
-    pieces = (RamExtent(BASE, SIZE, 0),)
-    file = open_file(ram, what="", limit=SIZE)
-    machine = Stopped(((BASE, SIZE),), pieces, file, 0, cpus, 0x1234, devices, 0x4800_0000, LOAD)
+    pieces = (RamExtent(BASE, size, 0),)
+    file = open_file(ram, what="", limit=size)
+    machine = Stopped(((BASE, size),), pieces, file, 0, cpus, 0x1234, devices, 0x4800_0000, LOAD)
     place = directory / "snapshot"
     file = open_file(kernel, what="", limit=9)
     write_snapshot(place, machine, file, KernelNamed("vmlinuz", "0" * 64, True), packed=packed)
