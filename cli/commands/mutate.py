@@ -207,7 +207,8 @@ def _run(
 
 def _say(campaign: Campaign, known: ResultFile) -> None:
     """What was taken from the file, and what in it was of no use; beside the report."""
-    text = f"{campaign.taken:,} results were in {known.path}"
+    were = "result was" if campaign.taken == 1 else "results were"
+    text = f"{campaign.taken:,} {were} in {known.path}"
     others = known.of_other_code()
     if others:
         text += f"; {others:,} more are of other templates, rules or engine code, and tried again"

@@ -148,7 +148,8 @@ def mutants_report(report: MutationReport, how: HowMade) -> Report:
         kind="open"
         if report.accepted and report.status == "pass"
         else _KINDS.get(report.status, "open"),
-        summary=f"{row.all:,} mutants, {row.killed:,} killed; of those that can be told, {share}.",
+        summary=f"{row.all:,} mutant{'s' * (row.all != 1)}, {row.killed:,} killed; "
+        f"of those that can be told, {share}.",
         facts=(("command", how.words),),
         sections=tuple(sections),
     )

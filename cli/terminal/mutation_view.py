@@ -109,7 +109,8 @@ def _left(one: Left) -> Iterator[str]:
 def _summary(row: MutantRow) -> str:
     if not row.all:
         return "no mutants"
-    text = f"{row.all:,} mutants: {row.killed:,} killed ({row.killed / row.all:.1%}"
+    noun = "mutant" if row.all == 1 else "mutants"
+    text = f"{row.all:,} {noun}: {row.killed:,} killed ({row.killed / row.all:.1%}"
     if row.equivalent:
         text += (
             f"; {row.killed / max(row.different, 1):.1%} without {row.equivalent:,} equivalent ones"

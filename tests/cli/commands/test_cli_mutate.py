@@ -86,7 +86,7 @@ def test_results_that_are_known_are_not_tried_again_and_that_is_said(
     file = str(tmp_path / "results")
     first, again = cli(*some, "--results", file), cli(*some, "--results", file)
     assert first.err == f"0 results were in {file}\n"
-    assert again.err == f"1 results were in {file}\n"
+    assert again.err == f"1 result was in {file}\n"
     assert (first.code, first.out) == (again.code, again.out)
 
 
