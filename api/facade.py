@@ -101,12 +101,14 @@ def judge(
     ``trace_format``. Raises FormatError for whatever else the file is.
     """
     from relokit.codegen.base.atomic import replacing
+    from relokit.codegen.base.host_file import reading
     from relokit.runtime.evidence.evidence_file import judge_file
     from relokit.runtime.evidence.trace_formats import write_trace
 
-    evidence, outcome = judge_file(path, strict=strict, profile=profile)
+    with reading():
+        evidence, outcome = judge_file(path, strict=strict, profile=profile)
     if trace is not None:
-        with replacing(Path(trace)) as temporary:
+        with replacing(Path(trace)) as temporary, reading():
             write_trace(evidence, outcome, temporary, TraceFormat(trace_format))
     return outcome
 

@@ -60,11 +60,7 @@ def _answered(arguments: list[str], as_json: bool, own_process: bool) -> int:
         short = RelokitError("out of memory", hint="ask for less guest memory, or free some")
         return _report(short, as_json)
     except OSError as error:
-        # A help text that cannot be printed, no process to be had: files have their own errors.
-        from relokit.cli.terminal.output import discard_output
-
-        discard_output()
-        return _report(RelokitError(error.strerror or str(error), where=error.filename), as_json)
+        return _report(_of_the_host(error), as_json)
     except ImportError as error:
         return _report(_not_imported(error), as_json)
     except Exception as error:
@@ -167,6 +163,25 @@ def _ended_by(number: int) -> RelokitError:
     return BudgetError(f"more than {over} of {what}", hint=f"--limit {name}=... allows more")
 
 
+def _of_the_host(error: OSError) -> RelokitError:
+    """A help text that cannot be printed, no process to be had: files have their own errors."""
+    from relokit.cli.terminal.output import OutputError, discard_output
+
+    cause = error.strerror or str(error)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        discard_output()
+        return OutputError(f"cannot be written: {cause}", where="standard output")
+    if isinstance(error, BlockingIOError):
+        return RelokitError(
+            f"no process can be started: {cause}",
+            hint="'ulimit -u' says how many there may be; so may a container's limit",
+        )
+    return RelokitError(cause, where=error.filename)
+
+
 def _not_imported(error: ImportError) -> RelokitError:
     """A library that is not there, or has no room: what it says of itself may be a page."""
     from relokit.codegen.base.process_limits import shortage
@@ -201,7 +216,8 @@ def _report(error: RelokitError, as_json: bool, code: int = EXIT_USAGE) -> int:
         with suppress(OutputError):
             text = ErrorText(error.message, error.where, error.text, error.hint)
             emit_json(ErrorDocument("error", text))
-    elif sys.stderr is not None:
+            return code
+    if sys.stderr is not None:
         lines = str(error).split("\n")
         with suppress(OSError):
             print(f"relokit: {plain_lines(lines)}", file=sys.stderr, flush=True)

@@ -76,7 +76,10 @@ def show_record(question: Question, path: Path) -> Any:
 
     Raises FormatError for whatever else the file is, and for what no trace has.
     """
-    return show_evidence(question, evidence_in(path), str(path))
+    from relokit.codegen.base.host_file import reading
+
+    with reading():
+        return show_evidence(question, evidence_in(path), str(path))
 
 
 def show_evidence(question: Question, evidence: Evidence, where: str) -> Any:

@@ -17,6 +17,7 @@ from relokit.arguments import job_or_default
 from relokit.building import encoder, programs_for, sources_of
 from relokit.codegen.base.documents import from_json, to_json
 from relokit.codegen.base.errors import FormatError, NativeCrashError, RelokitError, TargetError
+from relokit.codegen.base.host_file import check_unchanged
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kexec_routines import KexecRoutine
 from relokit.codegen.target import Regime, Target
@@ -195,6 +196,8 @@ def try_mutants(
         try:
             found = done.future.result().answer
         except RelokitError as error:
+            # What is wrong with a file is wrong with every target.
+            check_unchanged()
             yield SurveyDone(target, None, str(error))
             continue
         wanted = replace(found, mutants=tuple(one for one in found.mutants if plan.wants(one)))

@@ -90,8 +90,8 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class MutationReport:
-    """``status`` is ``pass`` where all were killed, ``fail``, ``no answer``, ``nothing`` or
-    ``interrupted``.
+    """``status`` is ``pass`` where all were killed, ``fail``, ``no answer`` (also where a target
+    could not be looked at), ``nothing`` or ``interrupted``.
 
     ``rules`` says how many each rule was the first to kill, ``places`` where those findings were,
     ``ranks`` how often the mutated instruction was the first, the second, ... of what made it so.
@@ -158,7 +158,7 @@ class Campaign:
         unanswered = tuple(_left(one) for one in tried if _ended(one, MutantStatus.NO_ANSWER))
         missed = [one for one in survivors if not one.equivalent]
         status = "pass" if tried else "nothing"
-        if missed or unanswered:
+        if missed or unanswered or any(one.survey is None for one in self._surveys):
             status = "fail" if missed else "no answer"
         rules = Counter(result.rule or "" for result in killed)
         places = Counter(result.place for result in killed)

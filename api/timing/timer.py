@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from relokit.codegen.base.documents import ABSENT
 from relokit.codegen.base.errors import FormatError, RelokitError
+from relokit.codegen.base.host_file import reading
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Regime, Target
 from relokit.runtime.kexec.job import Job
@@ -221,6 +222,7 @@ class _Own:
     measured: tuple[FittedTime, ...]
 
 
+@reading()
 def move_of_trace(path: Path) -> MoveTimes:
     """What was done in the trace in the file ``path``, counted; nothing is run.
 

@@ -20,11 +20,12 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS))
 def command(shell: str) -> int:
     """Click's own, of the whole command."""
-    from click.shell_completion import get_completion_class
+    from click.shell_completion import ShellComplete, get_completion_class
 
     from relokit.cli.command_list import relokit
 
     found = get_completion_class(shell)
     assert found is not None
-    emit(found(relokit, {}, "relokit", "_RELOKIT_COMPLETE").source().strip())
+    # Bash's own starts a bash to see how old it is, and this host's need not be who reads this.
+    emit(ShellComplete.source(found(relokit, {}, "relokit", "_RELOKIT_COMPLETE")).strip())
     return 0

@@ -18,7 +18,7 @@ def mutation_results(
     """The results of all that was tried so far, in the order of the mutants."""
     targets = campaign.report().targets
     left_out = [
-        ResultCase(one.target, one.target, CaseEnd.SKIPPED, f"not tried: {one.why_not}")
+        ResultCase(one.target, one.target, CaseEnd.NO_ANSWER, f"not tried: {one.why_not}")
         for one in targets
         if one.why_not
     ]

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from relokit.cli.main import main
+from relokit.codegen.base import child
 from relokit.codegen.base.child import Child
 from relokit.session import ROOM
 from support.failing import contents, failing_at
@@ -217,3 +218,99 @@ def test_whichever_request_a_machine_is_killed_at_there_is_no_answer(
             assert not list(tmp_path.iterdir())
     assert result.code == 0
     assert number > 1
+
+
+BEGINNING = (
+    *ASKING,
+    ("run", "--size", "64k", "--json"),
+    ("run", "--size", "64k", "--format", "junit"),
+    ("time", "--size", "64k"),
+    ("diff", "series:14", "series:15", "--run"),
+    ("matrix", "--series", "15", "--va-bits", "48", "--page-size", "4k", "--path", "in-place"),
+    ("mutate", "--el", "el1", "--operator", "entry"),
+)
+"""A machine for each kind of request."""
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_on_a_host_without_processes_that_is_said(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`run --json` said nothing at all."""
+
+    def none(*_: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.chdir(tmp_path)
+    child._close_all()
+    with monkeypatch.context() as host:
+        host.setattr(subprocess, "_fork_exec", none)
+        for words in (*BEGINNING, ("export", "-o", "out"), ("series", "14")):
+            result = cli(*words)
+            assert result.code == 2, words
+            told = result.document["error"]["message"] if "--json" in words else result.err
+            cause = "no process can be started: Resource temporarily unavailable"
+            assert told.removeprefix("relokit: ").splitlines()[0] == cause
+            assert not list(tmp_path.iterdir())
+        for words in (("explain", "handoff.x1"), ("completion", "bash"), ("man", "run")):
+            assert cli(*words).code == 0
+    assert cli("run", "--size", "64k").code == 0
+
+
+ENDS = {
+    "SIGABRT": "__import__('os').abort()",
+    "SIGSEGV": "__import__('ctypes').string_at(0)",
+    "UC_ERR_MAP": "exec('import unicorn; raise unicorn.UcError(11)')",
+    "exit code 0": "__import__('os')._exit(0)",
+}
+SPOILT = """
+import relokit.runtime.room.machine_room as room
+room.prepare, room.serve = lambda: None, lambda *_: {end}
+from relokit"""
+
+
+@pytest.mark.parametrize(
+    ("words", "end"),
+    [*((words, "SIGABRT") for words in BEGINNING), *((("run",), end) for end in ENDS)],
+)
+def test_an_engine_that_goes_down_is_no_answer_and_nothing_else(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], end: str
+) -> None:
+    """A campaign whose targets nobody could look at said that nothing was to be tried."""
+    monkeypatch.chdir(tmp_path)
+    program = Child._program
+
+    def spoilt(self: Child) -> str:
+        spoiling = SPOILT.format(end=ENDS[end]) if self.module == ROOM else "\nfrom relokit"
+        return program(self).replace("\nfrom relokit", spoiling, 1)
+
+    child._close_all()
+    with monkeypatch.context() as host:
+        host.setattr(Child, "_program", spoilt)
+        result = cli(*words)
+        child._close_all()
+    assert result.code == 3
+    assert end in result.err + result.out
+    assert "Traceback" not in result.err
+    assert len(result.err.splitlines()) <= 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [("templates", "--copy"), ("export", "--type", "rel", "-o")])
+def test_a_path_as_long_as_paths_get(cli: Cli, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """The longest name in the deepest folder that it fits in, and in one that is deeper."""
+    most = os.pathconf(tmp_path, "PC_PATH_MAX") - 1
+    name = "n" * os.pathconf(tmp_path, "PC_NAME_MAX")
+    folder = tmp_path
+    while (left := most - len(name) - 1 - len(str(folder))) > 1:
+        folder /= "d" * min(left - 1, 200 if left != 202 else 100)
+        folder.mkdir()
+    assert len(str(folder / name)) == most
+    assert cli(*words, str(folder / name)).code == 0
+    longer = folder / "dd"
+    longer.mkdir()
+    result = cli(*words, str(longer / name))
+    assert result.code == 2
+    assert "File name too long" in result.err
+    assert len(result.err.splitlines()) <= 2
+    assert not list(longer.iterdir())

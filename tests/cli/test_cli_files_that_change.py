@@ -12,25 +12,38 @@ import pytest
 from relokit.codegen.base import host_file
 from relokit.runtime.board.devicetree import virt_dtb
 from support.kernels import kernel_image
+from support.snapshots import write as write_snapshot
 
 Cli = Callable[..., Any]
 
+TRACES = (
+    ("judge", "trace"),
+    ("judge", "trace", "--trace", "out"),
+    ("show", "timeline", "--record", "trace"),
+    ("time", "--trace", "trace", "--counts"),
+)
 DOORS = (
     ("run", "--kernel", "kernel", "--boot", "0.1"),
     ("run", "--initrd", "initrd", "--memory", "64M"),
     ("run", "--dtb", "tree"),
     ("run", "--code-from", "object", "--size", "64k"),
     ("export", "--type", "bootable", "--initrd", "initrd", "-o", "out"),
+    *TRACES,
     ("generate", "--layout-from", "kernel", "-o", "out"),
     ("kexec", "--kernel", "kernel"),
     ("show", "memory", "--initrd", "initrd"),
-    ("show", "timeline", "--record", "trace"),
-    ("judge", "trace"),
-    ("judge", "trace", "--trace", "out"),
     ("diff", "object", "series:15"),
     ("diff", "series:15", "object", "-o", "out", "--format", "html"),
     ("diff", "--all", "kernel", "kernel"),
+    ("matrix", "--series", "15", "--va-bits", "48", "--page-size", "4k", "--kernel", "kernel"),
+    ("mutate", "--el", "el1", "--operator", "entry", "--code-from", "object"),
+    ("record", "-o", "out", "--kernel", "kernel", "--vmcore", "nowhere"),
+    ("run", "--snapshot", "machine/registers.json"),
+    ("run", "--snapshot", "machine/ram"),
+    ("run", "--snapshot", "machine/kernel"),
+    ("show", "memory", "--snapshot", "machine/ram"),
 )
+"""Of what is a directory the file in it is named."""
 
 
 @pytest.fixture
@@ -40,6 +53,7 @@ def inputs(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "kernel").write_bytes(kernel_image("off") + bytes(1 << 16))
     (tmp_path / "initrd").write_bytes(b"\x5a" * (1 << 18))
     (tmp_path / "tree").write_bytes(virt_dtb(1 << 30, 1 << 28))
+    write_snapshot(tmp_path).rename("machine")
     assert cli("export", "--type", "rel", "-o", "object").code == 0
     assert cli("run", "--size", "64k", "--trace", "trace").code == 0
     return tmp_path
@@ -57,8 +71,18 @@ def rewrite(path: Path) -> None:
     os.utime(path, ns=(1, 1))
 
 
-@pytest.mark.parametrize("change", [cut, rewrite])
-@pytest.mark.parametrize("words", DOORS, ids=" ".join)
+def touch(path: Path) -> None:
+    """Write what was there: nothing else is wrong."""
+    os.utime(path, ns=(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        *((words, change) for words in DOORS for change in (cut, rewrite)),
+        *((words, touch) for words in TRACES),
+    ],
+)
 def test_what_is_read_of_it_is_not_told(
     cli: Cli,
     inputs: Path,
@@ -66,7 +90,8 @@ def test_what_is_read_of_it_is_not_told(
     words: tuple[str, ...],
     change: Callable[[Path], None],
 ) -> None:
-    name = next(one for one in words if (inputs / one).is_file())
+    name = next(one for one in reversed(words) if (inputs / one).is_file())
+    words = tuple(one.partition("/")[0] for one in words)
     stamp_of = host_file._stamp_of
     stamped: list[host_file.Stamp] = []
 

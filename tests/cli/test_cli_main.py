@@ -16,6 +16,7 @@ import click
 import pytest
 
 from relokit.cli.command_list import COMMANDS
+from relokit.cli.main import main
 from relokit.codegen.base.version import VERSION
 
 Cli = Callable[..., Any]
@@ -226,7 +227,55 @@ def test_what_takes_only_a_part_is_an_error(
 def test_help_on_a_full_disk(process: Cli) -> None:
     with open("/dev/full", "w") as full:
         result = process("--help", stdout=full)
-    assert (result.code, result.err) == (2, "relokit: No space left on device\n")
+    said = "relokit: standard output: cannot be written: No space left on device\n"
+    assert (result.code, result.err) == (2, said)
+
+
+FAMILIES = (
+    ("explain", "handoff.x1"),
+    ("templates", "--json"),
+    ("completion", "zsh"),
+    ("man", "run"),
+    ("run", "--kernel", "nowhere", "--json"),
+    ("diff", "object", "object", "--format", "html"),
+)
+"""A light command of each."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an object in it."""
+    folder = tmp_path_factory.mktemp("families")
+    assert main(["export", "--type", "rel", "-o", str(folder / "object")]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("words", FAMILIES, ids=" ".join)
+def test_whatever_is_printed_a_full_disk_is_told(
+    process: Cli, place: Path, words: tuple[str, ...]
+) -> None:
+    """Nothing was said of an error that had no place in a document."""
+    with open("/dev/full", "w") as full:
+        result = process(*words, stdout=full, cwd=place)
+    assert result.code == 2
+    assert result.err.startswith("relokit: ")
+    assert len(result.err.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("closed", "code"), [("man run >&-", 0), ("templates --json 2>&-", 0), ("man nothing 2>&-", 2)]
+)
+def test_closed_streams_change_no_code(closed: str, code: int) -> None:
+    shell = f'"{sys.executable}" -m relokit {closed}'
+    done = subprocess.run(["sh", "-c", shell], check=False, timeout=60, capture_output=True)
+    assert (done.returncode, done.stderr) == (code, b"")
+
+
+def test_completion_asks_no_bash(process: Cli) -> None:
+    """A host without one was told so, on standard error, and with code 0."""
+    result = process("completion", "bash", env={"PATH": "/nowhere"})
+    assert (result.code, result.err) == (0, "")
+    assert "_relokit_completion" in result.out
 
 
 def test_closed_standard_output_and_error() -> None:

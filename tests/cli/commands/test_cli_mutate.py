@@ -8,6 +8,20 @@ from typing import Any
 
 import pytest
 
+from relokit.cli.results.mutation_results import mutation_results
+from relokit.cli.results.result_cases import CaseEnd
+from relokit.codegen.target import Regime, Target
+from relokit.mutation.mutate import SurveyDone, Tried
+from relokit.mutation.mutation_report import Campaign
+from relokit.runtime.mutation.mutant import (
+    FindingPlace,
+    Mutant,
+    MutantResult,
+    MutantStatus,
+    RoutineName,
+)
+from relokit.runtime.mutation.mutant_survey import MutantSurvey
+
 Cli = Callable[..., Any]
 SOME = ("mutate", "--routine", "relocation", "--jobs", "1", "--operator")
 
@@ -105,3 +119,17 @@ def test_what_is_no_file_of_results_is_refused(cli: Cli, tmp_path: Path) -> None
         result = cli("mutate", "--results", str(path))
         assert result.code == 2
         assert "so no file of results" in result.err
+
+
+def test_a_target_that_nobody_could_look_at_is_no_pass() -> None:
+    """All mutants of the other one are killed."""
+    mutant = Mutant("1", "drop", RoutineName.RELOCATION, "p", "ret -> nop", ())
+    killed = MutantResult("1", MutantStatus.KILLED, place=FindingPlace.AT)
+    campaign = Campaign()
+    campaign.add(SurveyDone(Target(), MutantSurvey((), (), (mutant,))))
+    campaign.add(Tried(Target(), mutant, killed))
+    assert campaign.report().status == "pass"
+    campaign.add(SurveyDone(Target(regime=Regime.EL1), None, "the machine was killed"))
+    assert campaign.report().status == "no answer"
+    found = mutation_results("mutate", campaign, (), ended_by=None)
+    assert [case.end for case in found.cases] == [CaseEnd.NO_ANSWER, CaseEnd.PASSED]
