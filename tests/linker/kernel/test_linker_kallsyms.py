@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.budget import budgeted, set_limits
+from relokit.codegen.base.errors import BudgetError, FormatError
+from relokit.linker.kernel import kallsyms
 from relokit.linker.kernel.kallsyms import read_kallsyms
 from support.symbol_tables import BASE, GENERATIONS, IMAGE_SIZE, TABLE_AT, Synthetic, up
 
@@ -52,6 +54,25 @@ def test_decoys_are_passed_over() -> None:
     struct.pack_into("<8I", image, TABLE_AT - 0x1000, 0, *(3000 * n for n in range(1, 8)))
     struct.pack_into("<300I", image, TABLE_AT - 0x8000, 0, *(600 * n for n in range(1, 300)))
     assert len(read_kallsyms(memoryview(bytes(image)))) == 2002
+
+
+def test_names_are_counted_before_they_are_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some hundred kilobytes, compressed, were gigabytes."""
+    image = memoryview(bytes(Synthetic().image()))
+
+    def none(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(kallsyms, "expanded", none)
+    set_limits({"memory": 4096})
+    try:
+        with budgeted(anew=True), pytest.raises(BudgetError, match="names of kernels"):
+            read_kallsyms(image)
+    finally:
+        set_limits({})
+    monkeypatch.setattr(kallsyms, "MAX_TEXT", 2000)
+    with pytest.raises(FormatError, match="pass 2000 characters"):
+        read_kallsyms(image)
 
 
 def test_image_without_symbols() -> None:
