@@ -60,7 +60,7 @@ def compare_whole(
     top: int | None,
 ) -> int:
     """Compare two whole kernels, and tell of it as ``shape``; the result is the exit code."""
-    from relokit.cli.results.diff_results import whole_results
+    from relokit.cli.results.whole_results import whole_results
     from relokit.cli.terminal.view import Bars
     from relokit.diffing.kernels.whole import match_kernels
 

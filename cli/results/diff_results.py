@@ -1,4 +1,4 @@
-"""The cases of a comparison: one for each routine, or function of a whole kernel."""
+"""The cases of a comparison: one for each routine."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 from relokit.cli.results.result_cases import CaseEnd, ResultCase, ResultSet
-from relokit.diffing.kernels.whole import WholeDiff
-from relokit.diffing.kernels.whole_changes import FunctionChange
-from relokit.diffing.kernels.whole_limits import not_compared
 from relokit.diffing.routines.classify import NOUNS, WEIGHT
 from relokit.diffing.routines.model import (
     Change,
@@ -56,15 +53,6 @@ def series_results(command: str, found: SeriesDiff) -> ResultSet:
     return ResultSet(command, cases, tuple(ignored))
 
 
-def whole_results(command: str, found: WholeDiff) -> ResultSet:
-    """The results of every function of two kernels."""
-    group = f"{found.left} {found.right}"
-    differ = [_function(group, found, one) for one in found.differing()]
-    same = [ResultCase(group, name, CaseEnd.PASSED) for name in found.unchanged]
-    cases = sorted([*differ, *same], key=lambda case: case.name)
-    return ResultSet(command, tuple(cases), tuple(not_compared(found)))
-
-
 def _routines(group: str, found: Diff) -> Iterator[ResultCase]:
     for routine in found.routines:
         hunks = tuple(_hunk(routine, hunk) for hunk in routine.hunks(found.kinds))
@@ -95,13 +83,3 @@ def _change(change: Change) -> Iterator[str]:
         yield f"+{change.right.text}"
     if change.note:
         yield f" {change.note}"
-
-
-def _function(group: str, found: WholeDiff, one: FunctionChange) -> ResultCase:
-    count = one.count(found.kinds)
-    why = (
-        f"{one.status}: {count.inserted} inserted, {count.deleted} deleted, "
-        f"{count.operands} with other operands"
-    )
-    finding = Finding(f"diff.{one.status.name.lower().replace('_', '-')}", why, place=one.name)
-    return ResultCase(group, one.name, CaseEnd.FAILED, why, (finding,))

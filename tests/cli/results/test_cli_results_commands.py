@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from relokit.cli.results.diff_results import whole_results
 from relokit.cli.results.kexec_results import kexec_results
 from relokit.cli.results.result_cases import CaseEnd
+from relokit.cli.results.whole_results import whole_results
 from relokit.cli.results.written import text_of_results
 from relokit.codegen.target import Regime
 from relokit.diffing.kernels.whole import WholeDiff

@@ -16,6 +16,7 @@ from relokit.codegen.source import Unit
 from relokit.linker.script import grammar
 from relokit.linker.script import parser as parsing
 from relokit.linker.script.builder import Builder
+from relokit.linker.script.statements import InputSections, OutputSection, Script
 
 FROM_GRAMMAR = lark.Lark(grammar.GRAMMAR.read_text(), parser="lalr", transformer=Builder())
 _WORDS = """
@@ -95,7 +96,13 @@ def test_an_edited_grammar_is_what_counts(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "BYTE" in text
     edited.write_text(text.replace('"BYTE"', '"BYTE" | "OCTET"'))
     script = "SECTIONS { .a : { OCTET(1) } }"
-    assert "file='OCTET'" in str(_meaning(script))  # an input section of a file of that name
+    found = _meaning(script)
+    assert isinstance(found, Script)
+    [section] = found.statements
+    assert isinstance(section, OutputSection)
+    [one] = section.body
+    assert isinstance(one, InputSections)
+    assert one.file == "OCTET"
     _forget()
     monkeypatch.setattr(grammar, "GRAMMAR", edited)
     with pytest.raises(KeyError, match="OCTET"):  # parsed; no width to build it
