@@ -58,7 +58,11 @@ def test_the_matrix_has_the_same_verdicts_in_the_same_order(cluster: LocalCluste
 
 
 def test_a_worker_that_is_killed_loses_nothing(cluster: LocalCluster) -> None:
-    plan = MutationPlan(routines=(RoutineName.RELOCATION,), operators=frozenset({"weaken"}))
+    plan = MutationPlan(
+        routines=(RoutineName.RELOCATION,),
+        regimes=(Regime.NVHE,),
+        operators=frozenset({"weaken"}),
+    )
     found = {}
     with ClusterWorkers(cluster.scheduler_address) as workers:
         for event in try_mutants(plan, workers=workers):

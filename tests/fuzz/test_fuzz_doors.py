@@ -13,9 +13,9 @@ from fuzz.targets import DOORS
 
 TESTS = Path(__file__).parents[1]
 GROUPS = 4
-SECONDS = 1.5
+SECONDS = 0.6
 """CPU time of a group, as the doors state their costs."""
-SOME = 24
+SOME = 8
 """Good inputs of a door that are tried."""
 
 

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +32,33 @@ from relokit.runtime.live.taken_up import living_kernel, machine_of, state_of
 from relokit.runtime.snapshot.snapshot import GENERAL, Power
 from relokit.runtime.snapshot.snapshot_reading import read_snapshot
 from relokit.runtime.state.symbol_file import symbol_image
-from support.hand_overs import Seen, compare, machine, see
+from support.hand_overs import Compared, compare, machine, see
+from support.once import once
 
 MACHINE = machine("6.1", Regime.NVHE)
 
 
-@pytest.fixture(scope="module")
-def seen(kernel_6_1: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    return see(kernel_6_1, MACHINE, tmp_path_factory.mktemp("snapshot"), dump=True)
+@dataclass(frozen=True)
+class Recorded:
+    """A snapshot, QEMU's own dump of the same stop, and what QEMU and our machine made of it."""
+
+    directory: Path
+    vmcore: Path | None
+    compared: Compared
 
 
-def test_qemu_and_our_machine_come_to_the_next_kernel_alike(seen: Seen) -> None:
+@pytest.fixture(scope="session")
+def seen(kernel_6_1: Path, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    def make(folder: Path) -> Recorded:
+        found = see(kernel_6_1, MACHINE, folder, dump=True)
+        return Recorded(found.directory, found.vmcore, compare(found))
+
+    return once(tmp_path_factory, "snapshot", make)
+
+
+def test_qemu_and_our_machine_come_to_the_next_kernel_alike(seen: Recorded) -> None:
     """One of them; all by ``make docs/handovers.json``."""
-    both = compare(seen)
+    both = seen.compared
     assert {"X0", "X30", "SP", "PC", "CPSR", "TTBR1_EL1", "SCTLR_EL2"} <= set(both.registers)
     assert (both.other_registers, both.other_pages) == ((), ())
     assert both.pages == 131_072
@@ -53,12 +68,12 @@ TOLD_BY_A_DUMP = {*GENERAL, "VBAR_EL1", "TTBR1_EL1"}
 ASID_AND_CNP = 0xFFFF << 48 | 1
 
 
-def vmcore_of(seen: Seen) -> Path:
+def vmcore_of(seen: Recorded) -> Path:
     assert seen.vmcore is not None
     return seen.vmcore
 
 
-def beside(seen: Seen, path: Path, *lacks: str) -> Path:
+def beside(seen: Recorded, path: Path, *lacks: str) -> Path:
     """A file of the registers that a dump has not."""
     value = json.loads((seen.directory / "registers.json").read_text())
     for one in value["cpus"]:
@@ -71,7 +86,9 @@ def beside(seen: Seen, path: Path, *lacks: str) -> Path:
     return path
 
 
-def test_a_dump_by_qemu_is_the_same_machine(seen: Seen, kernel_6_1: Path, tmp_path: Path) -> None:
+def test_a_dump_by_qemu_is_the_same_machine(
+    seen: Recorded, kernel_6_1: Path, tmp_path: Path
+) -> None:
     place = tmp_path / "converted"
     registers = beside(seen, tmp_path / "beside")
     convert(kernel_6_1, place, vmcore_of(seen), registers=registers, packed=True)
@@ -88,7 +105,7 @@ def test_a_dump_by_qemu_is_the_same_machine(seen: Seen, kernel_6_1: Path, tmp_pa
 
 
 def test_what_a_dump_lacks_or_contradicts_is_named(
-    seen: Seen, kernel_6_1: Path, tmp_path: Path
+    seen: Recorded, kernel_6_1: Path, tmp_path: Path
 ) -> None:
     place = tmp_path / "converted"
 
@@ -116,11 +133,13 @@ def test_what_a_dump_lacks_or_contradicts_is_named(
 
 
 @pytest.fixture(scope="module")
-def outcome(seen: Seen) -> Outcome:
+def outcome(seen: Recorded) -> Outcome:
     return take_up(seen.directory)
 
 
-def test_it_is_judged_by_all_that_can_be(seen: Seen, outcome: Outcome, kernel_6_1: Path) -> None:
+def test_it_is_judged_by_all_that_can_be(
+    seen: Recorded, outcome: Outcome, kernel_6_1: Path
+) -> None:
     assert outcome.passed
     assert not [one for one in outcome.findings if one.is_error]
     assert (outcome.target.series, outcome.target.regime) == (15, Regime.NVHE)
@@ -136,7 +155,7 @@ def test_it_is_judged_by_all_that_can_be(seen: Seen, outcome: Outcome, kernel_6_
     assert [one.power for one in cpus] == [Power.ON, Power.OFF]
 
 
-def test_the_memory_of_a_crash_kernel_is_found_by_its_name(seen: Seen) -> None:
+def test_the_memory_of_a_crash_kernel_is_found_by_its_name(seen: Recorded) -> None:
     kernel = Files().kernel(seen.directory / "kernel")
     taken, _ = machine_of(read_snapshot(seen.directory), kernel)
     try:
@@ -157,7 +176,7 @@ def test_the_memory_of_a_crash_kernel_is_found_by_its_name(seen: Seen) -> None:
         taken.close()
 
 
-def test_it_is_debugged_like_a_machine_of_ours(seen: Seen) -> None:
+def test_it_is_debugged_like_a_machine_of_ours(seen: Recorded) -> None:
     kernel = Files().kernel(seen.directory / "kernel")
     snapshot, job = read_snapshot(seen.directory), Job()
     own = registers(has_el2=True, has_vhe=False)
@@ -180,7 +199,7 @@ Change = Callable[[dict[str, Any]], None]
 
 
 @pytest.fixture
-def changed(seen: Seen, tmp_path: Path) -> Callable[[str, Change], Path]:
+def changed(seen: Recorded, tmp_path: Path) -> Callable[[str, Change], Path]:
     """The snapshot, with a file of it changed."""
     place = tmp_path / "changed"
     shutil.copytree(seen.directory, place, copy_function=lambda a, b: Path(b).hardlink_to(a))
@@ -219,7 +238,7 @@ def test_a_segment_over_the_table_of_lpis_is_told_before_the_jump(
 
 
 def test_what_the_load_prepared_and_somebody_has_changed_is_told(
-    changed: Callable[[str, Change], Path], seen: Seen
+    changed: Callable[[str, Change], Path], seen: Recorded
 ) -> None:
     """Of pages that machine_kexec_post_load has stored to, most are the tables of the move."""
     stored = json.loads((seen.directory / "load.json").read_text())["stored"]
@@ -309,7 +328,7 @@ def test_a_qemu_of_which_nothing_is_said_has_aarch64(kernel_6_1: Path) -> None:
         started(Files().kernel(kernel_6_1), ("-M", "nonsense"))
 
 
-def test_it_can_be_looked_at(seen: Seen) -> None:
+def test_it_can_be_looked_at(seen: Recorded) -> None:
     """Where it stopped, by name: the branch, the list, the code that was copied."""
     found = read_snapshot(seen.directory)
     pc = found.left_by.registers["PC"]
@@ -358,7 +377,7 @@ def test_a_boot_engineer_finds_out_why_nothing_follows_bye(
     assert "around.tables" in text
 
 
-def test_a_report_names_the_files_it_was_made_of(seen: Seen) -> None:
+def test_a_report_names_the_files_it_was_made_of(seen: Recorded) -> None:
     """It said that no file was read, and that kernel and code were made here."""
     found = list(inputs_of([("snapshot", seen.directory)], Files()))
     assert [one.role for one in found[:-1]] == ["snapshot"] * (len(found) - 1)
