@@ -126,7 +126,7 @@ class ProgramData:
 
     def string(self, target: int) -> bytes | None:
         """The text at an offset, with its end, if it is one."""
-        end = self.content.find(b"\\0", target, target + MAX_STRING)
+        end = self.content.find(b"\0", target, target + MAX_STRING)
         text = self.content[target:end] if end >= 0 else b""
         if len(text) < LEAST_STRING or text.translate(None, STRING_TEXT):
             return None

@@ -251,3 +251,21 @@ def test_a_table_of_a_linked_file_is_told_where_routines_are_compared(tmp_path: 
     assert "data not compared: " in routine_summary(diff)
     one = compare(*read_sides(f"{path}:go", f"{path}:go", encoder))
     assert "__ex_table" not in one.data_not_compared
+
+
+def test_what_is_behind_a_string_is_none_of_it(tmp_path: Path) -> None:
+    """Nothing says where a string ends but its zero, where it has no symbol."""
+    program = """
+            .type f, %function
+    f:      adrp x0, .Ltext
+            add x0, x0, :lo12:.Ltext
+            ret
+            .size f, . - f
+            .section .rodata
+    .Ltext: .asciz "a text"
+            .asciz "one"
+    """
+    other = program.replace('"one"', '"two"')
+    changed = program.replace("a text", "b text")
+    assert compared(tmp_path, image(program), image(other)).same
+    assert not compared(tmp_path, image(program), image(changed)).same
