@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+from relokit.cli.terminal.ended import CLOCKS
 
 EXIT_PASS, EXIT_USAGE = 0, 2
 EXIT_NO_ANSWER = 3
@@ -17,8 +17,6 @@ EXIT_OF = {
     "nothing": 5,
 }
 """By the status of a document."""
-CLOCKS = {signal.SIGPROF: ("cpu", "CPU time"), signal.SIGALRM: ("time", "time")}
-"""Signals that say that a limit of time is over: its name, and what it is called."""
 
 
 def exit_code_of(number: int) -> int:

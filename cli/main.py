@@ -16,7 +16,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from relokit.cli.exit_codes import CLOCKS, EXIT_NO_ANSWER, EXIT_PASS, EXIT_USAGE, exit_code_of
+from relokit.cli.exit_codes import EXIT_NO_ANSWER, EXIT_PASS, EXIT_USAGE, exit_code_of
+from relokit.cli.terminal.ended import CLOCKS
 from relokit.codegen.base.errors import BudgetError, NativeCrashError, RelokitError
 from relokit.codegen.base.told_to_end import all_is_said, ignore_signals, take_signals, told
 

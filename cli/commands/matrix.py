@@ -37,6 +37,7 @@ from relokit.cli.result_options import (
     timings_option,
     wanted_results,
 )
+from relokit.cli.terminal.ended import told_end
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import NARROW, PAGE_SIZES, VA_BITS, WIDE, Regime, Target
@@ -271,7 +272,7 @@ def _run(
         judging.finish()
     view.finish(tally, ended_by)
     if story is not None:
-        story.tell_matrix(kept, tally, None if ended_by is None else ended_by.name)
+        story.tell_matrix(kept, tally, None if ended_by is None else told_end(ended_by))
     if ended_by is not None:
         return exit_code_of(ended_by)
     return EXIT_OF[tally.status]

@@ -32,6 +32,7 @@ from relokit.cli.result_options import (
     sources_given,
     wanted_results,
 )
+from relokit.cli.terminal.ended import told_end
 from relokit.cli.terminal.output import emit, emit_json, plain
 from relokit.codegen.series import COMPLETE
 from relokit.codegen.target import NARROW, PAGE_SIZES, VA_BITS, WIDE, Regime, Target
@@ -135,8 +136,8 @@ def command(
             from relokit.cli.results.mutation_results import mutation_results
 
             command = click.get_current_context().command_path
-            signal_name = None if ended_by is None else ended_by.name
-            judged = mutation_results(command, campaign, sources, ended_by=signal_name)
+            ended = None if ended_by is None else told_end(ended_by)
+            judged = mutation_results(command, campaign, sources, ended_by=ended)
             if judging is not None:
                 judged, found = judging.mutants(judged, found)
                 judging.finish()
@@ -149,6 +150,8 @@ def command(
         from relokit.cli.terminal.view import fitted_text
 
         emit(fitted_text(text_of(found)))
+        if ended_by is not None:
+            emit(told_end(ended_by))
     if wanted is not None and judged is not None:
         wanted.put(judged)
     return EXIT_OF[found.status] if ended_by is None else exit_code_of(ended_by)

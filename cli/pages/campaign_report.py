@@ -25,7 +25,7 @@ _COLUMNS = (
 def matrix_report(
     results: Sequence[CellResult], tally: Tally, how: HowMade, ended_by: str | None = None
 ) -> Report:
-    """The report of a matrix, as far as it got; ``ended_by`` names the signal that ended it."""
+    """The report of a matrix, as far as it got; ``ended_by`` says what has ended it."""
     sections = [
         _cell_findings(results),
         _by_dimension(results),
@@ -40,7 +40,7 @@ def matrix_report(
         title="relokit matrix",
         verdict=", ".join(filter(None, (verdict.upper(), tally.accepted))),
         kind="open" if tally.accepted and verdict == "pass" else _KINDS.get(verdict, "open"),
-        summary=done + (f" Ended by {ended_by}." if ended_by else ""),
+        summary=done + (f" Ended: {ended_by}." if ended_by else ""),
         facts=(("command", how.words),),
         sections=tuple(sections),
     )

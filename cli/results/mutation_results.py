@@ -32,7 +32,7 @@ def _notes(campaign: Campaign, ended_by: str | None) -> Iterable[str]:
             if layout.why_not:
                 yield f"{target.target}: not tried in {layout.name}: {layout.why_not}"
     if ended_by:
-        yield f"interrupted ({ended_by}): {campaign.done} of {campaign.known} mutants"
+        yield f"{ended_by}: {campaign.done} of {campaign.known} mutants"
 
 
 def _case(tried: Tried) -> ResultCase:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from relokit.cell_causes import CellCause, cause_key, cell_causes, worst_of
+from relokit.cli.terminal.ended import told_end
 from relokit.cli.terminal.findings_view import not_judged
 from relokit.cli.terminal.output import emit, emit_json, plain, plain_lines
 from relokit.cli.terminal.view import Bars, code_lines, fitted_text
@@ -156,7 +157,7 @@ def summary_lines(tally: Tally, ended_by: Signals | None, *, timings: bool) -> I
     if ended_by is None and tally.done < tally.cells:
         yield f"ended at the first failure: {tally.done} of {tally.cells} cells"
     if ended_by is not None:
-        yield f"interrupted ({ended_by.name}): {tally.done} of {tally.cells} cells"
+        yield f"{told_end(ended_by)}: {tally.done} of {tally.cells} cells"
 
 
 class ProgressView(Bars):

@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from relokit.codegen.base.budget import limits, set_limits
+from support.kernels import kernel_image
 
 from .conftest import Cli
 
@@ -125,6 +126,43 @@ def test_a_clock_ends_the_command(tmp_path: Path, clock: str) -> None:
         f"relokit: more than 1 s of {what}\nhint: --limit {clock}=... allows more\n"
     )
     assert not [one for one in Path("/proc").glob("[0-9]*") if mark.encode() in environ(one)]
+
+
+@pytest.mark.parametrize("words", [("matrix", "--series", "15", "--page-size", "4k"), ("mutate",)])
+def test_a_campaign_says_which_limit_has_ended_it(process: Cli, words: tuple[str, ...]) -> None:
+    """And what it has so far; it was called interrupted."""
+    result = process(*words, "--jobs", "1", "--limit", "time=2")
+    assert result.code == 3
+    said = result.out + result.err
+    assert "more than 2 s of time" in said
+    assert "--limit time=... allows more" in said
+    assert "interrupted" not in said
+
+
+LOUD = "".join(f'\tsay "line {n} {"x" * 40}\\n"\n' for n in range(200)) + "\toff\n"
+
+
+@pytest.mark.parametrize(
+    ("limit", "kept", "missing"),
+    [
+        ((), range(200), ()),
+        (("lines=5",), range(5), range(6, 100)),
+        (("console=200",), range(3), range(6, 100)),
+        (("console=2M,lines=40k",), range(200), ()),
+    ],
+)
+def test_a_console_is_kept_as_far_as_its_limits_say(
+    process: Cli, tmp_path: Path, limit: tuple[str, ...], kept: range, missing: Iterable[int]
+) -> None:
+    """Beside its last 4 KiB, which are kept anyway."""
+    path = tmp_path / "Image"
+    path.write_bytes(kernel_image(LOUD))
+    given = ("--limit", *limit) if limit else ()
+    result = process("run", "--plain", "--kernel", path, "--boot", "5", "--json", *given)
+    assert result.code == 0, result.err
+    console = result.document["console"]
+    assert all(f"line {n} " in console for n in kept)
+    assert not any(f"line {n} " in console for n in missing)
 
 
 def environ(process: Path) -> bytes:

@@ -1,0 +1,18 @@
+"""What has ended a command before its end, in words: a signal, or a limit of time."""
+
+from __future__ import annotations
+
+import signal
+
+CLOCKS = {signal.SIGPROF: ("cpu", "CPU time"), signal.SIGALRM: ("time", "time")}
+"""Signals that say that a limit of time is over: its name, and what it is called."""
+
+
+def told_end(number: int) -> str:
+    """What has ended a campaign before its end: a limit by its name, or a signal by its own."""
+    if number not in CLOCKS:
+        return f"interrupted ({signal.Signals(number).name})"
+    from relokit.codegen.base.budget import limits, told
+
+    name, what = CLOCKS[signal.Signals(number)]
+    return f"more than {told(name, limits()[name])} of {what} (--limit {name}=... allows more)"
