@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from relokit.cli.terminal.ended import CLOCKS
-
 EXIT_PASS, EXIT_USAGE = 0, 2
 EXIT_NO_ANSWER = 3
 EXIT_SIGNAL = 128
@@ -21,4 +19,6 @@ EXIT_OF = {
 
 def exit_code_of(number: int) -> int:
     """What a command ends with that the signal ``number`` has ended."""
+    from relokit.cli.terminal.ended import CLOCKS
+
     return EXIT_NO_ANSWER if number in CLOCKS else EXIT_SIGNAL + number

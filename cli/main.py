@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from relokit.cli.exit_codes import EXIT_NO_ANSWER, EXIT_PASS, EXIT_USAGE, exit_code_of
-from relokit.cli.terminal.ended import CLOCKS
 from relokit.codegen.base.errors import BudgetError, NativeCrashError, RelokitError
 from relokit.codegen.base.told_to_end import all_is_said, ignore_signals, take_signals, told
 
@@ -155,6 +154,8 @@ def _dispatch(arguments: list[str], own_process: bool) -> int:
 
 def _ended_by(number: int) -> RelokitError:
     """Why it ends: a person's signal, or one of our clocks."""
+    from relokit.cli.terminal.ended import CLOCKS
+
     if number not in CLOCKS:
         return RelokitError("interrupted")
     from relokit.codegen.base.budget import limits, told
