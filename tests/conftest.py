@@ -18,6 +18,15 @@ settings.register_profile("explore", deadline=None, suppress_health_check=[Healt
 settings.register_profile("relokit", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("relokit")
 
+ONE_WORKER = "test_oracle_snapshot.py"
+"""What these share takes QEMU most of a minute: no other worker is to wait for it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is first belongs to one worker, and is done before others have nothing left to do."""
+    items.sort(key=lambda item: item.path.name != ONE_WORKER)
+
+
 # At import, so that whatever a test starts, however early, inherits it.
 os.environ["RELOKIT_CACHE"] = ""
 

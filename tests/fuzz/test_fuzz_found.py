@@ -37,9 +37,8 @@ def test_assembly_with_numbers_of_many_digits(statement: str) -> None:
         assemble(Unit.from_text("case.S", text), encoder().encode)
 
 
-@pytest.mark.parametrize("text", ["{{ x" + " | int" * 200 + " }}", "{{ x" + "[0]" * 200 + " }}"])
-def test_a_template_that_python_does_not_compile(tmp_path: Path, text: str) -> None:
-    (tmp_path / "note.S.j2").write_text(text)
+def test_a_template_that_python_does_not_compile(tmp_path: Path) -> None:
+    (tmp_path / "note.S.j2").write_text("{{ x" + "[0]" * 200 + " }}")
     with pytest.raises(TemplateError):
         render("note.S.j2", {"x": 1}, overrides=tmp_path)
 

@@ -75,8 +75,11 @@ def test_every_state_page_size_and_regime_is_the_same_read_as_built(
     folder: Path, built: list[str]
 ) -> None:
     for state in range(BEFORE, COMPLETE + 1):
-        for page in PAGE_SIZES.values():
-            for regime in Regime:
+        for number, page in enumerate(PAGE_SIZES.values()):
+            for other_number, regime in enumerate(Regime):
+                # One in three, of all pairs of the three.
+                if (state + number + other_number) % 3:
+                    continue
                 target = Target(series=state, page_size=page, regime=regime)
                 fresh = [build_program(recipe, target, encoder()).image for recipe in RECIPES]
                 images(target)
