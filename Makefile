@@ -34,10 +34,8 @@ install-docs: $(USED)  ## manual pages and shell completion below PREFIX (~/.loc
 	$(BIN)/relokit completion zsh > $(PREFIX)/share/zsh/site-functions/_relokit
 	$(BIN)/relokit completion fish > $(PREFIX)/share/fish/vendor_completions.d/relokit.fish
 
-# One more than there are cores: QEMU, browsers and signals are waited for.
-WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 test: $(STAMP) tools  ## all tests, with GNU tools, QEMU and shipped kernels as oracles
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 explore: $(STAMP) tools  ## the tests of generated input, with examples that nobody has seen
 	$(BIN)/python -m pytest -n auto --dist worksteal -m hypothesis --hypothesis-profile=explore $(ARGS)
