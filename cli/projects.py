@@ -17,6 +17,7 @@ import click
 from relokit.building import build_image
 from relokit.cli.command_list import COMMANDS, PROJECT_META
 from relokit.cli.help_groups import GROUPS
+from relokit.cli.results.result_cases import RUN_DIFFERS, CaseEnd
 from relokit.codegen.base.atomic import write_atomic
 from relokit.codegen.base.documents import document
 from relokit.codegen.base.errors import FormatError, RelokitError
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
 _TOLD = frozenset(GROUPS["What is told"])
 _FOUND_BESIDE = (
     "baseline.instructions", "baseline.code-bytes", "baseline.unknown", "threshold.instructions",
-    "diff.run", "matrix.crash", "matrix.error",
+    RUN_DIFFERS,
 )  # fmt: skip
+"""Not in it is what a cell without a verdict is told by: it passes by nothing."""
 
 
 def take_defaults(ctx: click.Context, path: Path) -> None:
@@ -184,24 +186,26 @@ class Judging:
 
         allowed = self._policy.allowed(limit, count)
         cases = tuple(
-            case_judged_again(case, self._policy.findings(case.findings, allowed))
+            case_judged_again(
+                case, self._policy.findings(case.findings, allowed if case.is_counted else None)
+            )
             for case in found.cases
         )
         accepted = accepted_text(one for case in cases for one in case.findings)
-        notes = tuple(filter(None, (accepted, self._policy.exceeded(limit, count))))
+        failed = any(case.end is CaseEnd.FAILED for case in cases)
+        exceeded = self._policy.exceeded(limit, count) if failed else ""
+        notes = tuple(filter(None, (accepted, exceeded)))
         return replace(found, cases=cases, notes=(*notes, *found.notes)), "; ".join(notes)
 
     def mutants(
         self, results: ResultSet, report: MutationReport
     ) -> tuple[ResultSet, MutationReport]:
         """Both, where survivors that are accepted fail nothing."""
-        from relokit.cli.results.result_cases import CaseEnd
-
         survivors = sum(not one.equivalent for one in report.survivors)
         judged, accepted = self.results(results, "survivors", survivors)
         status = report.status
         if status == "fail" and not any(case.end is CaseEnd.FAILED for case in judged.cases):
-            status = "no answer" if report.unanswered else "pass"
+            status = "pass" if report.is_whole else "no answer"
         return judged, replace(report, status=status, accepted=accepted or None)
 
     def finish(self) -> None:

@@ -114,6 +114,11 @@ class MutationReport:
     code: CodeUsed | None = field(default=None, metadata=ABSENT)
     accepted: str | None = field(default=None, metadata=ABSENT)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every target was looked at, and every mutant has an answer."""
+        return not self.unanswered and all(one.why_not is None for one in self.targets)
+
 
 class Campaign:
     """Results as they come, in whatever order; the report does not depend on it."""

@@ -16,7 +16,7 @@ from relokit.cell_causes import cause_key
 from relokit.codegen.base.documents import ABSENT, from_json
 from relokit.codegen.base.errors import FormatError, RelokitError
 from relokit.codegen.base.nouns import dataclass
-from relokit.matrix import CellResult, CellStatus, in_short
+from relokit.matrix import ERROR, CellResult, CellStatus, in_short
 from relokit.project.project_file import ProjectFile, Suppression
 from relokit.runtime.judge.outcome import Finding, Outcome, Status, accepted_text
 from relokit.runtime.judge.rules.severity import Severity
@@ -108,6 +108,7 @@ class FindingPolicy:
         findings = self._findings(name, outcome.findings, count, code_bytes)
         accepted = accepted_text(findings) or None
         if outcome.status is Status.NO_ANSWER:
+            del self.seen[name]
             return replace(outcome, findings=findings, accepted=accepted)
         failed = _fails(findings, strict=outcome.strict)
         status = Status.FAIL if failed else Status.PASS
@@ -118,7 +119,7 @@ class FindingPolicy:
 
         What is known of a state of the series fails by what has changed only.
         """
-        if result.status not in JUDGED:
+        if result.status not in JUDGED or any(one.rule == ERROR for one in result.findings):
             return result
         count = result.instructions or None
         findings = self._findings(result.cell.id, result.findings, count, code_bytes)

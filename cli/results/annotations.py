@@ -30,9 +30,7 @@ def github(results: ResultSet) -> str:
 
 
 def _lines(results: ResultSet) -> Iterator[str]:
-    ranks = list(_COMMANDS)
-    found = found_once(results.cases)
-    for one in sorted(found, key=lambda one: (one.accepted, ranks.index(one.finding.severity))):
+    for one in sorted(found_once(results.cases), key=_rank):
         yield _annotation(one, results)
     for case in results.cases:
         if case.end in BAD and not case.findings:
@@ -43,6 +41,11 @@ def _lines(results: ResultSet) -> Iterator[str]:
     counts = ", ".join(f"{ends.count(end)} {end.value}" for end in CaseEnd if end in ends)
     command = " ".join(map(plain, results.command.split()))
     yield f"results of {command}: {counts or 'nothing was run'}"
+
+
+def _rank(one: FoundInCases) -> tuple[bool, int]:
+    """What is accepted last, the worst first."""
+    return one.accepted is not None, list(_COMMANDS).index(one.finding.severity)
 
 
 def _annotation(one: FoundInCases, results: ResultSet) -> str:
@@ -58,7 +61,7 @@ def _annotation(one: FoundInCases, results: ResultSet) -> str:
     more = len(one.cases) - len(names)
     if len(one.cases) > 1:
         lines.append(f"in {', '.join(names)}" + (f" and {more} more" if more else ""))
-    if one.accepted:
+    if one.accepted is not None:
         return _command("notice", "\n".join(["known: " + lines[0], *lines[1:]]), properties)
     return _command(_COMMANDS[finding.severity], "\n".join(lines), properties)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from relokit.cli.results.result_cases import CaseEnd, ResultCase, ResultSet
+from relokit.cli.results.result_cases import RUN_DIFFERS, CaseEnd, ResultCase, ResultSet
 from relokit.diffing.routines.classify import NOUNS, WEIGHT
 from relokit.diffing.routines.model import (
     Change,
@@ -32,7 +32,7 @@ def diff_results(command: str, found: Diff, behaviour: BehaviourDiff | None) -> 
         if behaviour.unanswered:
             end = CaseEnd.NO_ANSWER
         why = None if behaviour.same else str(behaviour.verdict)
-        told = Finding("diff.run", text) if end is CaseEnd.FAILED else None
+        told = Finding(RUN_DIFFERS, text) if end is CaseEnd.FAILED else None
         cases.append(ResultCase("run", "run", end, why, (told,) if told else ()))
         notes.append(text)
     return ResultSet(command, tuple(cases), tuple(notes))

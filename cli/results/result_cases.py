@@ -24,6 +24,8 @@ class CaseEnd(StrEnum):
 
 BAD = frozenset({CaseEnd.FAILED, CaseEnd.NO_ANSWER, CaseEnd.ERROR})
 """Ends that fail a pipeline."""
+RUN_DIFFERS = "diff.run"
+"""The rule by which two sides that were executed did not do the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,11 @@ class ResultCase:
     findings: tuple[Finding, ...] = ()
     reproduce: str | None = None
     seconds: float | None = None
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether its findings are among what a threshold counts; what a run did is not."""
+        return all(one.rule != RUN_DIFFERS for one in self.findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +89,15 @@ def source_place(finding: Finding, sources: Iterable[Path]) -> SourcePlace | Non
 
 @dataclass(frozen=True, slots=True)
 class FoundInCases:
-    """One thing that is wrong, and the cases in which it is; ``finding`` is that of the first."""
+    """One thing that is wrong, and the cases in which it is; ``finding`` is that of the first.
+
+    ``accepted`` says why it fails none of them, though it would; None for what nobody accepts,
+    also where that is in a case that is KNOWN by something else.
+    """
 
     finding: Finding
     cases: tuple[ResultCase, ...]
-
-    @property
-    def accepted(self) -> bool:
-        """Whether it fails none of them."""
-        return all(case.end is CaseEnd.KNOWN for case in self.cases)
+    accepted: str | None
 
 
 def found_once(cases: Sequence[ResultCase]) -> tuple[FoundInCases, ...]:
@@ -104,5 +111,14 @@ def found_once(cases: Sequence[ResultCase]) -> tuple[FoundInCases, ...]:
                 keys.add(key)
                 causes.setdefault(key, []).append((finding, case))
     return tuple(
-        FoundInCases(found[0][0], tuple(case for _, case in found)) for found in causes.values()
+        FoundInCases(found[0][0], tuple(case for _, case in found), _accepted(found))
+        for found in causes.values()
     )
+
+
+def _accepted(found: Sequence[tuple[Finding, ResultCase]]) -> str | None:
+    reasons = []
+    for finding, case in found:
+        defect = case.why or "known" if case.end is CaseEnd.KNOWN and finding.is_error else None
+        reasons.append(finding.accepted or defect)
+    return None if None in reasons else reasons[0]

@@ -97,9 +97,8 @@ def _result(one: FoundInCases, names: list[str], results: ResultSet) -> dict[str
     location = _location(finding, results)
     if location:
         result["locations"] = [location]
-    if one.accepted:
-        why = one.cases[0].why or "known"
-        result["suppressions"] = [{"kind": "external", "justification": plain(why)}]
+    if one.accepted is not None:
+        result["suppressions"] = [{"kind": "external", "justification": plain(one.accepted)}]
     return result
 
 

@@ -18,7 +18,7 @@ from relokit.cli.results.result_cases import CaseEnd, ResultCase, ResultSet
 from relokit.cli.terminal.kexec_view import kexec_summary
 from relokit.cli.terminal.mutation_view import text_of
 from relokit.facade import run as run_in_api
-from relokit.mutation.mutation_report import Left, MutantRow, MutationReport
+from relokit.mutation.mutation_report import Left, MutantRow, MutationReport, TargetTried
 from relokit.project.known_findings import FindingPolicy
 from relokit.project.project_file import line_of, read_project
 from relokit.reporting.run_report import HowMade
@@ -186,6 +186,55 @@ def test_so_many_differences_are_allowed(cli: Cli, here: Path) -> None:
         assert (told.code, said in told.out) == (code, True)
     (here / "relokit.toml").write_text('[severities]\n"diff.arithmetic" = "note"\n')
     assert cli(*command).code == 0
+
+
+def test_a_run_that_differs_is_not_among_the_differences_that_are_allowed(
+    cli: Cli, here: Path
+) -> None:
+    """The threshold counts instructions; what they did was accepted with them."""
+    command = ("diff", "left.S", "right.S", "--run")
+    (here / "relokit.toml").write_text("[thresholds]\nchanged = 9\n")
+    told = cli(*command, "--format", "ktap")
+    assert told.code == 1
+    assert re.findall(r"^not ok .*", told.out, re.M) == [
+        "not ok 1 - go # TODO 1 known finding accepted (relokit.toml allows 9 changed)",
+        "not ok 2 - run",
+    ]
+    (here / "relokit.toml").write_text(suppress("diff.run") + "[thresholds]\nchanged = 9\n")
+    assert cli(*command).code == 0
+
+
+def test_what_is_accepted_by_name_is_not_said_to_be_too_much(cli: Cli, here: Path) -> None:
+    """A diff that ended with 0 said that there was more than is allowed."""
+    (here / "relokit.toml").write_text(suppress("diff.arithmetic") + "[thresholds]\nchanged = 0\n")
+    told = cli("diff", "left.S", "right.S")
+    assert (told.code, TEXT in told.out, "allows 0" in told.out) == (0, True, False)
+
+
+def test_what_has_no_answer_is_not_in_a_baseline(here: Path, bad_handover: Outcome) -> None:
+    """What was found by then was known from then on, and a run that failed by it passed."""
+    policy = FindingPolicy(None, None)
+    unanswered = replace(bad_handover, status=Status.NO_ANSWER)
+    assert policy.outcome("a", unanswered, 4).status is Status.NO_ANSWER
+    assert policy.outcome("b", bad_handover, 4).status is Status.FAIL
+    assert [*policy.seen] == ["b"]
+
+
+def test_a_target_that_was_not_tried_is_no_answer_whatever_is_accepted(here: Path) -> None:
+    """All survivors accepted, it passed."""
+    (here / "relokit.toml").write_text("[thresholds]\nsurvivors = 1\n")
+    read = read_project(Path("relokit.toml"), frozenset(), list)
+    judging = Judging(FindingPolicy(read, None), None, "mutate", sizes=False)
+    survivor = Left("t", "f+0x4:drop", "drop", "f+0x4", "dropped")
+    targets = (TargetTried("t"), TargetTried("u", why_not="no such template"))
+    row = MutantRow(9, 9, 1, 0, 0, 0, 0)
+    report = MutationReport("fail", targets, row, {}, {}, {}, {}, {}, (survivor,), ())
+    finding = Finding("mutant.drop", "no rule finds: dropped", place="f+0x4")
+    cases = (
+        ResultCase("u", "u", CaseEnd.NO_ANSWER, "not tried: no such template"),
+        ResultCase("t", survivor.id, CaseEnd.FAILED, finding.message, (finding,)),
+    )
+    assert judging.mutants(ResultSet("mutate", cases), report)[1].status == "no answer"
 
 
 @pytest.mark.parametrize(

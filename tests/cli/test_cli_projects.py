@@ -211,15 +211,21 @@ def test_foreign_code_has_its_own_size_in_a_baseline(cli: Cli, here: Path) -> No
     assert run["code_bytes"] == sizes["relocation"]
 
 
-def test_a_cell_that_cannot_be_built_has_a_baseline_without_a_size(
-    cli: Cli, here: Path, edited: Edit
-) -> None:
+def test_a_cell_that_cannot_be_built_is_not_accepted(cli: Cli, here: Path, edited: Edit) -> None:
+    """It came to no verdict; by a baseline that was written then, it passed."""
     mine = edited(X1_NOT_ZERO[0], X1_NOT_ZERO[1], "\tmov\tx1, {{ foo }}\n")
     arguments = ("matrix", "--cell", CELL, "--templates", mine)
     assert cli(*arguments, "--write-baseline", "b.json").code == 1
-    (run,) = json.loads((here / "b.json").read_text())["runs"].values()
-    assert "code_bytes" not in run
-    assert cli(*arguments, "--baseline", "b.json").code == 0
+    assert json.loads((here / "b.json").read_text())["runs"] == {}
+    assert cli(*arguments, "--baseline", "b.json").code == 1
+    (here / "relokit.toml").write_text(
+        '[[suppress]]\nrule = "matrix.error"\nreason = "r"\nuntil = 2099-01-01\n'
+    )
+    refused = cli(*arguments)
+    assert (refused.code, "relokit.toml:2: there is no rule 'matrix.error'" in refused.err) == (
+        2,
+        True,
+    )
 
 
 def test_the_first_failure_ends_it(cli: Cli, edited: Edit) -> None:

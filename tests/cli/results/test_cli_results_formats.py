@@ -98,6 +98,20 @@ def test_sarif_is_valid_whatever_comes(some: ResultSet) -> None:
     assert (told == 0) == all(not case.findings for case in some.cases)
 
 
+def test_what_is_accepted_takes_nothing_along() -> None:
+    """A warning beside a finding that is accepted was suppressed with it, by the same words."""
+    accepted = Finding("a", "x", severity=Severity.NOTE, accepted="we know")
+    warned = Finding("b", "y", severity=Severity.WARNING)
+    known = ResultCase("g", "n", CaseEnd.KNOWN, "1 known finding accepted", (accepted, warned))
+    some = ResultSet("c", (known,))
+    (run,) = sarif_of(text_of_results(some, "sarif", timings=False))["runs"]
+    assert [one.get("suppressions") for one in run["results"]] == [
+        [{"kind": "external", "justification": "we know"}],
+        None,
+    ]
+    assert "::warning title=b::y" in text_of_results(some, "github", timings=False).split("\n")
+
+
 @given(results)
 def test_every_line_for_github_is_a_command_but_the_last(some: ResultSet) -> None:
     *lines, last = text_of_results(some, "github", timings=False).split("\n")
