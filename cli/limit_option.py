@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from relokit.codegen.base.budget import CPU, LIMITS, TIME, limits, set_limits, told
+from relokit.codegen.base.suggestion import meant
 from relokit.codegen.base.told_to_end import start_clock
 
 _SUFFIXES = {
@@ -35,7 +36,8 @@ class LimitParam(click.ParamType[dict[str, int]]):
         for part in str(value).split(",", len(LIMITS)):
             name, equals, amount = (one.strip() for one in part.partition("="))
             if name not in LIMITS:
-                self.fail(f"{name[:40]!r} is no limit{_meant(name)}")
+                near = meant(name, LIMITS).strip() or f"those are {', '.join(LIMITS)}"
+                self.fail(f"{name[:40]!r} is no limit: {near}")
             if name in found:
                 self.fail(f"{name} is given twice")
             found[name] = self._amount(name, amount) if equals else self._amount(name, "")
@@ -58,13 +60,6 @@ class LimitParam(click.ParamType[dict[str, int]]):
         if not 0 < amount <= MOST:
             self.fail(f"{name}={text[:40]} is out of range; give 1 to {MOST}")
         return amount
-
-
-def _meant(name: str) -> str:
-    from difflib import get_close_matches
-
-    alike = get_close_matches(name[:40], LIMITS, n=1)
-    return f": did you mean {alike[0]!r}?" if alike else f"; those are {', '.join(LIMITS)}"
 
 
 def _set(ctx: click.Context, _param: click.Parameter, value: tuple[dict[str, int], ...]) -> None:

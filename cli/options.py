@@ -16,6 +16,7 @@ from relokit.cli.parameters import (
     CountParam,
     MemoryMap,
     OutputFile,
+    Seconds,
     Size,
     StateParam,
 )
@@ -24,7 +25,9 @@ from relokit.codegen.target import PAGE_SIZES, Regime, Target, parse_page_size
 from relokit.runtime.guest.order import Order
 from relokit.runtime.kexec.job import (
     DEFAULT_CMDLINE,
+    DEFAULT_TIMEOUT,
     MAX_SEED,
+    MAX_TIMEOUT,
     Job,
     KexecPath,
     Shape,
@@ -256,6 +259,16 @@ def trace_options(help_text: str) -> Callable[[F], F]:
         return click.option("--trace", type=OutputFile(), help=help_text)(function)
 
     return add
+
+
+def timeout_option(what: str, default: float = DEFAULT_TIMEOUT) -> Callable[[F], F]:
+    """Add ``--timeout``; ``what`` says what comes of it."""
+    return click.option(
+        "--timeout",
+        type=Seconds(MAX_TIMEOUT),
+        default=default,
+        help=f"{what} [default: {default:g}]",
+    )
 
 
 def verbose_option(function: F) -> F:

@@ -17,11 +17,12 @@ from relokit.cli.options import (
     make_job,
     make_target,
     target_options,
+    timeout_option,
 )
-from relokit.cli.parameters import CountParam, OutputFile, Seconds
+from relokit.cli.parameters import CountParam, OutputFile
 from relokit.cli.terminal.output import emit, plain
 from relokit.codegen.target import Target
-from relokit.runtime.kexec.job import DEFAULT_TIMEOUT, MAX_INSTRUCTIONS, MAX_TIMEOUT, Job
+from relokit.runtime.kexec.job import MAX_INSTRUCTIONS, Job
 
 _EPILOG = """\b
 relokit debug                                        our own demo kernel
@@ -60,13 +61,7 @@ relokit debug --snapshot DIR                         a machine that was recorded
 )
 @job_options
 @target_options
-@click.option(
-    "--timeout",
-    type=Seconds(MAX_TIMEOUT),
-    default=DEFAULT_TIMEOUT,
-    help="Halt what GDB has asked for if it takes this host so many seconds. "
-    f"[default: {DEFAULT_TIMEOUT:g}]",
-)
+@timeout_option("Halt what GDB has asked for if it takes this host so many seconds.")
 @click.option(
     "--max-instructions",
     type=CountParam(1, MAX_INSTRUCTIONS),

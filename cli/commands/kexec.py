@@ -18,6 +18,7 @@ from relokit.cli.options import (
     plain_option,
     profile_option,
     strict_option,
+    timeout_option,
     verbose_option,
 )
 from relokit.cli.parameters import OutputFile, Seconds, Size
@@ -29,7 +30,7 @@ from relokit.cli.result_options import (
 )
 from relokit.cli.terminal.output import emit, emit_json
 from relokit.codegen.target import MIB, Regime
-from relokit.runtime.kexec.job import DEFAULT_CMDLINE, MAX_BOOT, MAX_TIMEOUT
+from relokit.runtime.kexec.job import DEFAULT_CMDLINE, MAX_BOOT
 from relokit.runtime.live.live_job import (
     DEFAULT_BOOT,
     DEFAULT_MEMORY,
@@ -106,13 +107,7 @@ NO_FILE_LOAD = (
     default=DEFAULT_BOOT,
     help=f"Seconds of the board that each kernel gets. [default: {DEFAULT_BOOT:g}]",
 )
-@click.option(
-    "--timeout",
-    type=Seconds(MAX_TIMEOUT),
-    default=DEFAULT_TIMEOUT,
-    help="There is no answer if all of it takes this host so many seconds. "
-    f"[default: {DEFAULT_TIMEOUT:g}]",
-)
+@timeout_option("There is no answer if all of it takes this host so many seconds.", DEFAULT_TIMEOUT)
 @plain_option
 @click.option(
     "--effects",

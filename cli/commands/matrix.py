@@ -25,8 +25,8 @@ from relokit.cli.options import (
     some_job_options,
     strict_option,
     templates_option,
+    timeout_option,
 )
-from relokit.cli.parameters import Seconds
 from relokit.cli.report_story import perhaps_reported
 from relokit.cli.result_options import (
     baseline_options,
@@ -47,7 +47,7 @@ from relokit.runtime.campaign.cells import (
     Selection,
     cells,
 )
-from relokit.runtime.kexec.job import MAX_TIMEOUT, Job, KexecPath
+from relokit.runtime.kexec.job import Job, KexecPath
 
 if TYPE_CHECKING:
     from relokit.cli.projects import Judging
@@ -103,12 +103,8 @@ class CellList:
 @templates_option
 @some_job_options("--seed", "--code-from", "--include-dir")
 @workers_options
-@click.option(
-    "--timeout",
-    type=Seconds(MAX_TIMEOUT),
-    default=CELL_TIMEOUT,
-    help="There is no answer from a cell that takes this host so many seconds. "
-    f"[default: {CELL_TIMEOUT:g}]",
+@timeout_option(
+    "There is no answer from a cell that takes this host so many seconds.", CELL_TIMEOUT
 )
 @click.option(
     "--cell",

@@ -23,6 +23,7 @@ from relokit.cli.options import (
     profile_option,
     strict_option,
     target_options,
+    timeout_option,
     trace_options,
     verbose_option,
 )
@@ -38,10 +39,8 @@ from relokit.cli.result_options import (
 from relokit.cli.terminal.output import emit_json
 from relokit.runtime.kexec.job import (
     BOARD_SPEED,
-    DEFAULT_TIMEOUT,
     MAX_BOOT,
     MAX_INSTRUCTIONS,
-    MAX_TIMEOUT,
     Job,
     TraceFormat,
 )
@@ -92,13 +91,9 @@ relokit run --format junit -o relokit.xml            results for CI
     metavar="TEXT",
     help="With --boot: the new kernel has to print this, and is stopped when it does.",
 )
-@click.option(
-    "--timeout",
-    type=Seconds(MAX_TIMEOUT),
-    default=DEFAULT_TIMEOUT,
-    help="There is no answer if the relocation takes this host so many seconds (and so many more "
-    "than --boot for the new kernel). "
-    f"[default: {DEFAULT_TIMEOUT:g}]",
+@timeout_option(
+    "There is no answer if the relocation takes this host so many seconds (and so many more "
+    "than --boot for the new kernel)."
 )
 @click.option(
     "--max-instructions",

@@ -17,10 +17,11 @@ from relokit.cli.options import (
     make_job,
     make_target,
     target_options,
+    timeout_option,
 )
-from relokit.cli.parameters import CountParam, OutputFile, Place, Seconds
+from relokit.cli.parameters import CountParam, OutputFile, Place
 from relokit.cli.terminal.output import emit_json
-from relokit.runtime.kexec.job import DEFAULT_TIMEOUT, MAX_INSTRUCTIONS, MAX_TIMEOUT, Job
+from relokit.runtime.kexec.job import MAX_INSTRUCTIONS, Job
 from relokit.runtime.show.question import Moment, Question, Topic
 
 
@@ -85,13 +86,7 @@ from relokit.runtime.show.question import Moment, Question, Topic
 )
 @job_options
 @target_options
-@click.option(
-    "--timeout",
-    type=Seconds(MAX_TIMEOUT),
-    default=DEFAULT_TIMEOUT,
-    help="There is no answer if running to the moment takes this host so many seconds. "
-    f"[default: {DEFAULT_TIMEOUT:g}]",
-)
+@timeout_option("There is no answer if running to the moment takes this host so many seconds.")
 @cache_option
 @json_option
 def command(
