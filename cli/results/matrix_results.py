@@ -7,7 +7,7 @@ from signal import Signals
 from types import TracebackType
 
 from relokit.cli.results.ktap import diagnostic, ktap_case, ktap_head
-from relokit.cli.results.result_cases import CaseEnd, ResultCase, ResultSet
+from relokit.cli.results.result_cases import CaseEnd, ResultCase, ResultSet, rest_case
 from relokit.cli.results.wanted import WantedResults
 from relokit.cli.terminal.matrix_view import (
     REPRODUCED,
@@ -16,6 +16,7 @@ from relokit.cli.terminal.matrix_view import (
     View,
     reproduce,
     summary_lines,
+    told_rest,
 )
 from relokit.cli.terminal.output import emit
 from relokit.matrix import CellResult, CellStatus, Tally
@@ -97,7 +98,9 @@ class ResultsView(ProgressView):
         if self._streams:
             emit("\n".join(map(diagnostic, notes)))
             return
-        cases = tuple(self._cases)
-        self._wanted.put(ResultSet(self._wanted.command, cases, notes, self._sources))
+        command, cases = self._wanted.command, list(self._cases)
+        if ended_by is not None:
+            cases.append(rest_case(command, told_rest(tally, ended_by)))
+        self._wanted.put(ResultSet(command, tuple(cases), notes, self._sources))
         if self._people is not None:
             self._people.finish(tally, ended_by)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from relokit.cli.results.result_cases import CaseEnd, ResultCase, ResultSet
+from relokit.cli.results.result_cases import CaseEnd, ResultCase, ResultSet, rest_case
 from relokit.mutation.mutate import Tried
 from relokit.mutation.mutation_report import Campaign, citation_of
 from relokit.runtime.judge.outcome import Finding
@@ -22,17 +22,18 @@ def mutation_results(
         for one in targets
         if one.why_not
     ]
-    cases = (*left_out, *map(_case, campaign.tried))
-    return ResultSet(command, cases, tuple(_notes(campaign, ended_by)), sources)
+    cases = [*left_out, *map(_case, campaign.tried)]
+    if ended_by is not None:
+        why = f"{ended_by}: {campaign.done} of {campaign.known} mutants"
+        cases.append(rest_case(command, why))
+    return ResultSet(command, tuple(cases), tuple(_notes(campaign)), sources)
 
 
-def _notes(campaign: Campaign, ended_by: str | None) -> Iterable[str]:
+def _notes(campaign: Campaign) -> Iterable[str]:
     for target in campaign.report().targets:
         for layout in target.layouts:
             if layout.why_not:
                 yield f"{target.target}: not tried in {layout.name}: {layout.why_not}"
-    if ended_by:
-        yield f"{ended_by}: {campaign.done} of {campaign.known} mutants"
 
 
 def _case(tried: Tried) -> ResultCase:

@@ -50,6 +50,11 @@ class ResultCase:
         return all(one.rule != RUN_DIFFERS for one in self.findings)
 
 
+def rest_case(command: str, why: str) -> ResultCase:
+    """What ``command`` was ended before: without it, results would read as if they were whole."""
+    return ResultCase(command, "the rest", CaseEnd.NO_ANSWER, why)
+
+
 @dataclass(frozen=True, slots=True)
 class ResultSet:
     """All cases of ``command``, in order. ``notes`` are lines about the whole, without host times.

@@ -157,7 +157,12 @@ def summary_lines(tally: Tally, ended_by: Signals | None, *, timings: bool) -> I
     if ended_by is None and tally.done < tally.cells:
         yield f"ended at the first failure: {tally.done} of {tally.cells} cells"
     if ended_by is not None:
-        yield f"{told_end(ended_by)}: {tally.done} of {tally.cells} cells"
+        yield told_rest(tally, ended_by)
+
+
+def told_rest(tally: Tally, ended_by: Signals) -> str:
+    """What has ended it, and how far it came."""
+    return f"{told_end(ended_by)}: {tally.done} of {tally.cells} cells"
 
 
 class ProgressView(Bars):

@@ -7,17 +7,25 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import pytest
 
 from relokit.cli.results.kexec_results import kexec_results
+from relokit.cli.results.matrix_results import ResultsView
+from relokit.cli.results.mutation_results import mutation_results
 from relokit.cli.results.result_cases import CaseEnd
+from relokit.cli.results.wanted import WantedResults
 from relokit.cli.results.whole_results import whole_results
 from relokit.cli.results.written import text_of_results
+from relokit.cli.terminal.matrix_view import Shared
 from relokit.codegen.target import Regime
 from relokit.diffing.kernels.whole import WholeDiff
+from relokit.matrix import Tally
+from relokit.mutation.mutation_report import Campaign
 from relokit.runtime.judge.outcome import Status
+from relokit.runtime.kexec.job import Job
 from relokit.runtime.live.live_outcome import LiveOutcome, LoadWindow
 from relokit.runtime.live.live_stations import Station, StationName
 from relokit.runtime.live.page_digests import ChangedPages
@@ -47,6 +55,27 @@ def test_a_diff_of_two_states(cli: Cli) -> None:
     assert (hints.code, set(ktap(hints.out).values())) == (0, {"ok"})
     log = json.loads(cli("diff", *operands, "--format", "sarif").out)
     assert len(log["runs"][0]["results"]) == len(document["hunks"])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_campaign_that_was_ended_is_not_whole_in_its_results(form: str, tmp_path: Path) -> None:
+    """All that came by then passed, and so did the results, by all that CI counts."""
+    output = tmp_path / "results"
+    view = ResultsView(Shared(Job()), WantedResults("matrix", form, output, False), (), None)
+    view.finish(Tally(642, 2), Signals.SIGINT)
+    mutants = mutation_results("mutate", Campaign(), (), ended_by="interrupted (SIGINT)")
+    for text, why in (
+        (output.read_text(), "interrupted (SIGINT): 0 of 642 cells"),
+        (text_of_results(mutants, form, timings=False), "interrupted (SIGINT): 0 of 0 mutants"),
+    ):
+        wrong = {
+            "junit": 'errors="1"',
+            "sarif": '"executionSuccessful": false',
+            "github": f"::error::the rest: {why}",
+            "ktap": "not ok 1 - the rest",
+        }
+        assert wrong[form] in text
+        assert why in text
 
 
 def test_a_mutant_is_a_case(cli: Cli) -> None:
