@@ -24,8 +24,9 @@ from relokit.project.project_file import line_of, read_project
 from relokit.reporting.run_report import HowMade
 from relokit.runtime.judge.outcome import Finding, Outcome, Status
 from relokit.runtime.kexec.job import Job
-from relokit.runtime.live.live_outcome import ChangedPages, LiveOutcome, LoadWindow
+from relokit.runtime.live.live_outcome import ChangedPages, LoadWindow
 from relokit.runtime.live.live_stations import Station, StationName
+from support.live_outcomes import live_outcome
 
 Cli = Callable[..., Any]
 Edit = Callable[[str, str, str], Path]
@@ -126,17 +127,9 @@ def test_a_kexec_passes_only_if_nothing_else_fails_it(
     (here / "relokit.toml").write_text(suppress("handoff.x1", "f"))
     project = read_project(here / "relokit.toml", frozenset(), lambda: ["handoff.x1"])
     judging = Judging(FindingPolicy(project, None), None, "kexec", sizes=False)
-    live = LiveOutcome(
+    live = live_outcome(
         status=Status.NO_ANSWER if broken == "time" else Status.FAIL,
-        kernel="a",
-        next="b",
-        regime=bad_handover.target.regime,
-        cpu="a72",
-        features=(),
-        crash=False,
-        instructions=1,
         stations=(Station(StationName.BANNER, broken != "station", None, "why"),),
-        console="",
         load=LoadWindow(1, {}, 1, (ChangedPages("list", 1, 0),) if broken == "load" else ()),
         handover=bad_handover,
     )

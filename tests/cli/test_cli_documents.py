@@ -26,16 +26,15 @@ from relokit.machines.showing import show
 from relokit.machines.snapshots import Recorded
 from relokit.mutation.mutation_report import Left, MutantRow, MutationReport, TargetTried
 from relokit.runtime.arch.feature_id import ShownFeature
-from relokit.runtime.judge.outcome import Status, TakenUp
+from relokit.runtime.judge.outcome import TakenUp
 from relokit.runtime.kexec.job import Job
-from relokit.runtime.live.live_outcome import LiveOutcome, LoadWindow
-from relokit.runtime.live.live_stations import Station, StationName
-from relokit.runtime.live.page_digests import ChangedPages
+from relokit.runtime.live.live_outcome import LiveOutcome
 from relokit.runtime.show.code_shown import VectorsShown, VectorTable
 from relokit.runtime.show.list_shown import ListShown
 from relokit.runtime.show.memory_shown import MemoryShown
 from relokit.runtime.show.question import Question, Topic
 from relokit.runtime.show.tables_shown import TablesOfRange, TablesShown
+from support.live_outcomes import silent
 
 ROOT = Path(relokit.__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "json.md"
@@ -246,26 +245,12 @@ def some_mutants() -> MutationReport:
 
 
 def some_kexec() -> LiveOutcome:
-    """Two kernels of which the second one never printed, and a list that somebody wrote to."""
-    return LiveOutcome(
-        status=Status.FAIL,
-        kernel="vmlinuz",
-        next="vmlinuz",
-        regime=Regime.EL1,
-        cpu="a72",
+    """One with all that there may be."""
+    return silent(
+        run(Target(regime=Regime.EL1), Job(size=4096, plain=True)),
         features=(ShownFeature.PAUTH,),
-        crash=False,
-        instructions=2,
-        stations=(
-            Station(StationName.LEFT, True, 1),
-            Station(StationName.BANNER, False, None, "the console never came"),
-        ),
-        console="Bye!",
-        load=LoadWindow(1, {"dc civac": 1}, 1, (ChangedPages("kimage list", 1, 0x4000_0000),)),
-        handover=run(Target(regime=Regime.EL1), Job(size=4096, plain=True)),
         unknown={"history": "nobody saw it"},
         undefined={"S3_0_C15_C2_1": 2},
-        ended="waits for an interrupt",
     )
 
 

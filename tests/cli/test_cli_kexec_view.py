@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from relokit.cli.terminal.kexec_view import kexec_summary
 from relokit.codegen.base.documents import document
-from relokit.codegen.target import Regime
-from relokit.runtime.judge.outcome import Status
 from relokit.runtime.live.live_outcome import LiveOutcome
 from relokit.runtime.live.live_stations import Station, StationName
+from support.live_outcomes import live_outcome
 
 WHY = "panicked: Attempted to kill init!"
 
 
 def nowhere(undefined: dict[str, int] | None) -> LiveOutcome:
     """Its first kernel does not come to user space."""
-    return LiveOutcome(
-        status=Status.FAIL,
-        kernel="vmlinuz",
-        next="vmlinuz",
-        regime=Regime.EL1,
-        cpu="a72",
-        features=(),
-        crash=False,
-        instructions=2,
+    return live_outcome(
         stations=(Station(StationName.USER_SPACE, False, None, WHY),),
         console="first\nlast words\n",
         undefined=undefined,

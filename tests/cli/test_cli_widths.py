@@ -14,14 +14,11 @@ import pytest
 from relokit.cli.terminal.kexec_view import kexec_summary
 from relokit.cli.terminal.mutation_view import text_of
 from relokit.cli.terminal.view import fitted_text
-from relokit.codegen.target import Regime
 from relokit.facade import run
 from relokit.mutation.mutation_report import Left, MutantRow, MutationReport
-from relokit.runtime.judge.outcome import Status
 from relokit.runtime.kexec.job import Job
-from relokit.runtime.live.live_outcome import ChangedPages, LiveOutcome, LoadWindow
-from relokit.runtime.live.live_stations import Station, StationName
 from relokit.runtime.mutation.mutant import RoutineName
+from support.live_outcomes import silent
 from support.text_images import ADD, ISB, LDR, MOV, RET, image
 
 Cli = Callable[..., Any]
@@ -100,24 +97,7 @@ def test_a_campaign_fits_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_kexec_fits_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    live = LiveOutcome(
-        status=Status.FAIL,
-        kernel="vmlinuz-6.1.0-50-cloud-arm64",
-        next="vmlinuz-6.12.117+deb13-cloud-arm64",
-        regime=Regime.VHE,
-        cpu="a72",
-        features=(),
-        crash=False,
-        instructions=1_234_567_890,
-        stations=(
-            Station(StationName.LEFT, True, 1_234_567_890),
-            Station(StationName.BANNER, False, None, "the console never came in 5,000,000 steps"),
-        ),
-        console="Bye!",
-        load=LoadWindow(1, {"dc civac": 4288}, 1, (ChangedPages("list", 1, 0x4000_0000),)),
-        handover=run(job=Job(size=4096, plain=True)),
-        ended="waits for an interrupt",
-    )
+    live = silent(run(job=Job(size=4096, plain=True)))
     whole = kexec_summary(live)
     for columns in (60, 80):
         with monkeypatch.context() as patch:

@@ -20,7 +20,6 @@ from relokit.cli.results.wanted import WantedResults
 from relokit.cli.results.whole_results import whole_results
 from relokit.cli.results.written import text_of_results
 from relokit.cli.terminal.matrix_view import Shared
-from relokit.codegen.target import Regime
 from relokit.diffing.kernels.whole import WholeDiff
 from relokit.matrix import Tally
 from relokit.mutation.mutation_report import Campaign
@@ -29,6 +28,7 @@ from relokit.runtime.kexec.job import Job
 from relokit.runtime.live.live_outcome import LiveOutcome, LoadWindow
 from relokit.runtime.live.live_stations import Station, StationName
 from relokit.runtime.live.page_digests import ChangedPages
+from support.live_outcomes import live_outcome
 
 Cli = Callable[..., Any]
 Edit = Callable[[str, str, str], Path]
@@ -97,20 +97,11 @@ def test_a_mutant_is_a_case(cli: Cli) -> None:
     assert max(map(len, rows)) <= 80
 
 
-OUTCOME = LiveOutcome(
-    Status.FAIL,
-    "a",
-    "b",
-    Regime.VHE,
-    "cortex-a53",
-    (),
-    crash=False,
-    instructions=3,
+OUTCOME = live_outcome(
     stations=(
         Station(StationName.USER_SPACE, reached=True, instructions=2),
         Station(StationName.LOADED, reached=False, why="it\x1b was not"),
     ),
-    console="",
 )
 
 
