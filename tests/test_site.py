@@ -14,6 +14,7 @@ import click
 import pytest
 
 from relokit.cli.command_list import COMMANDS, relokit
+from relokit.cli.pages.page_render import PAGES
 from support.docs_site import build_site
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,7 +80,11 @@ def test_pages_load_nothing_from_elsewhere(site: Path, pages: dict[Path, Element
     loads = {(page.parent, load) for page, elements in pages.items() for load in elements.loads}
     for folder, load in loads:
         assert load == "data:," or (folder / load).is_file(), load
-    assert not re.search(r"url\(|@import", (site / "site.css").read_text())
+    colours, rules = ((site / name).read_text() for name in ("colours.css", "site.css"))
+    assert not re.search(r"url\(|@import", colours + rules)
+    # Every colour and font by name is that of the commands' own pages.
+    assert set(re.findall(r"var\((--[a-z]+)\)", rules)) <= set(re.findall(r"--[\w-]+", colours))
+    assert (PAGES / "page.css").read_text().startswith(colours)
 
 
 def test_every_page_is_reached_from_the_first(site: Path, pages: dict[Path, Elements]) -> None:

@@ -21,6 +21,7 @@ from mkdocs.structure.pages import Page
 
 from relokit.cli.command_list import COMMANDS, relokit
 from relokit.cli.help_groups import grouped_options
+from relokit.cli.pages.page_render import PAGES
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -66,8 +67,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     made |= {f"commands/{name}.md": _command(name) for name in COMMANDS}
     for name, text in made.items():
         files.append(File.generated(config, name, content=text))
+    files.append(File.generated(config, "colours.css", content=_colours()))
     config.nav = _order({file.src_uri for file in files.documentation_pages()})
     return files
+
+
+def _colours() -> str:
+    """The first rule of the style sheet that all pages of commands have: colours, and fonts."""
+    rule, end, _ = (PAGES / "page.css").read_text("utf-8").partition("\n}\n")
+    return rule + end
 
 
 def _order(pages: set[str]) -> list[dict[str, list[str]]]:
