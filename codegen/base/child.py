@@ -156,18 +156,8 @@ class Child:
                 return process
             self._kill()
         self._requests, theirs = socket.socketpair()
-        self._process = process = subprocess.Popen(
-            # -P: never import from the directory the user happens to be in.
-            [sys.executable, "-P", "-c", self._program()],
-            stdin=theirs.fileno(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            env=os.environ | _NUMPY,
-            # Its own process group: the terminal's Ctrl-C reaches the parent only.
-            process_group=0,
-        )
-        theirs.close()
+        with theirs:
+            self._process = process = self._spawned(theirs.fileno())
         self.started += 1
         self._owner = os.getpid()
         self._stderr = b""
@@ -176,6 +166,23 @@ class Child:
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
         return process
+
+    def _spawned(self, requests: int) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                # -P: never import from the directory the user happens to be in.
+                [sys.executable, "-P", "-c", self._program()],
+                stdin=requests,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env=os.environ | _NUMPY,
+                # Its own process group: the terminal's Ctrl-C reaches the parent only.
+                process_group=0,
+            )
+        except OSError:
+            self._requests.close()
+            raise
 
     def _program(self) -> str:
         return _BOOT.format(path=sys.path, module=self.module, limits=dict(limits()))

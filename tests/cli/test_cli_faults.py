@@ -232,7 +232,6 @@ BEGINNING = (
 """A machine for each kind of request."""
 
 
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_on_a_host_without_processes_that_is_said(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
