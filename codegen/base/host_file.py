@@ -253,5 +253,20 @@ def open_file(path: str | Path, *, what: str, limit: int, settled: bool = True) 
     return file
 
 
+def memory_descriptor(name: str, where: str) -> int:
+    """A new descriptor of memory, for a HostFile; ``where`` is what it is made of.
+
+    Raises FormatError on a host that has none to give.
+    """
+    try:
+        return os.memfd_create(name, os.MFD_CLOEXEC)
+    except OSError as error:
+        raise FormatError(
+            f"this host gives no memory to unpack it into (memfd_create): {_cause(error)}",
+            where=where,
+            hint="give it unpacked, or ask who has this sandbox",
+        ) from None
+
+
 def _cause(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

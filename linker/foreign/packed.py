@@ -15,7 +15,7 @@ from pathlib import Path
 
 from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import FormatError
-from relokit.codegen.base.host_file import HostFile
+from relokit.codegen.base.host_file import HostFile, memory_descriptor
 from relokit.linker.elf_format import ELF_MAGIC
 from relokit.linker.kernel.opened import MAX_FILE, Files
 
@@ -245,7 +245,7 @@ def _xz(content: memoryview) -> Iterator[bytes]:
 
 def _kept(content: bytes, where: str) -> HostFile:
     """``content`` as a file."""
-    descriptor = os.memfd_create("opened", os.MFD_CLOEXEC)
+    descriptor = memory_descriptor("opened", where)
     file = HostFile(descriptor, len(content), where)
     view = memoryview(content)
     while view:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import FormatError
-from relokit.codegen.base.host_file import HostFile, open_file
+from relokit.codegen.base.host_file import HostFile, memory_descriptor, open_file
 from relokit.codegen.base.nouns import dataclass
 from relokit.linker.kernel.decompression import SUFFIX, ZBOOT_NAMES, Unpacking, skippable
 from relokit.linker.kernel.kernel_magic import COMPRESSIONS, FOREIGN, PE_MACHINES, Magic
@@ -265,7 +265,7 @@ def _expand(name: str, packed: memoryview, where: str) -> HostFile:
     stream = Unpacking(name, packed, where)
     head = bytearray()
     target: mmap.mmap | None = None
-    descriptor = os.memfd_create("kernel", os.MFD_CLOEXEC)
+    descriptor = memory_descriptor("kernel", where)
     expanded = HostFile(descriptor, 0, where)
     for piece in stream:
         data = piece

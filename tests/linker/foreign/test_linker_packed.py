@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import lzma
+import os
 import random
 import struct
 import zlib
@@ -139,3 +141,18 @@ def test_a_member_of_an_archive_is_compared(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"no member two.o") as caught:
         relokit.diff(f"{left}(two.o)", right)
     assert "it has one.o, a_very_long_name.o" in (caught.value.hint or "")
+
+
+def test_a_host_without_memory_files_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ "Function not implemented", of nothing in particular."""
+
+    def none(*_: object) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    (tmp_path / "object.gz").write_bytes(gzip.compress(b"nothing"))
+    monkeypatch.setattr(os, "memfd_create", none)
+    with pytest.raises(FormatError, match="gives no memory to unpack it into") as told:
+        compare_kernels(tmp_path / "object.gz", tmp_path / "object.gz")
+    assert "object.gz" in str(told.value)
