@@ -83,6 +83,7 @@ def _environment(overrides: Path | None) -> LimitedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        optimized=False,  # folding a chain of filters takes the cube of its length, uncharged
         auto_reload=overrides is not None,  # they may be edited between two runs
     )
 
