@@ -50,13 +50,13 @@ if TYPE_CHECKING:
     from relokit.runtime.kexec.job import Job, KexecPath, Shape, TraceFormat
     from relokit.runtime.live.live_job import LiveJob
     from relokit.runtime.live.live_outcome import LiveOutcome
-    from relokit.runtime.show.code_shown import CodeShown, VectorsShown
-    from relokit.runtime.show.list_shown import ListShown
-    from relokit.runtime.show.memory_shown import MemoryShown
-    from relokit.runtime.show.question import Moment, Question, Topic
-    from relokit.runtime.show.steps_shown import StepsShown
-    from relokit.runtime.show.tables_shown import TablesShown
-    from relokit.runtime.show.timeline_shown import TimelineShown
+    from relokit.runtime.show.shown.code_shown import CodeShown, VectorsShown
+    from relokit.runtime.show.shown.list_shown import ListShown
+    from relokit.runtime.show.shown.memory_shown import MemoryShown
+    from relokit.runtime.show.shown.question import Moment, Question, Topic
+    from relokit.runtime.show.shown.steps_shown import StepsShown
+    from relokit.runtime.show.shown.tables_shown import TablesShown
+    from relokit.runtime.show.shown.timeline_shown import TimelineShown
     from relokit.session import Exported, Session
 
 _EXPORTS = {
@@ -86,13 +86,13 @@ _EXPORTS = {
     "relokit.runtime.kexec.job": ("Job", "KexecPath", "Shape", "TraceFormat"),
     "relokit.runtime.live.live_job": ("LiveJob",),
     "relokit.runtime.live.live_outcome": ("LiveOutcome",),
-    "relokit.runtime.show.memory_shown": ("MemoryShown",),
-    "relokit.runtime.show.list_shown": ("ListShown",),
-    "relokit.runtime.show.tables_shown": ("TablesShown",),
-    "relokit.runtime.show.code_shown": ("CodeShown", "VectorsShown",),
-    "relokit.runtime.show.timeline_shown": ("TimelineShown",),
-    "relokit.runtime.show.steps_shown": ("StepsShown",),
-    "relokit.runtime.show.question": ("Moment", "Question", "Topic"),
+    "relokit.runtime.show.shown.memory_shown": ("MemoryShown",),
+    "relokit.runtime.show.shown.list_shown": ("ListShown",),
+    "relokit.runtime.show.shown.tables_shown": ("TablesShown",),
+    "relokit.runtime.show.shown.code_shown": ("CodeShown", "VectorsShown",),
+    "relokit.runtime.show.shown.timeline_shown": ("TimelineShown",),
+    "relokit.runtime.show.shown.steps_shown": ("StepsShown",),
+    "relokit.runtime.show.shown.question": ("Moment", "Question", "Topic"),
     "relokit.session": ("Exported", "Session"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _EXPORTS.items() for name in names}

@@ -91,10 +91,11 @@ ALLOWED = {
         "codegen.*, linker.*, runtime.guest, runtime.arch, runtime.record, runtime.engine.*, "
         "runtime.board, runtime.kexec, runtime.judge, runtime.evidence, runtime.timing"
     ),
+    "runtime.show.shown": "codegen.base",
     "runtime.show": (
         "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
         "runtime.engine.observing, runtime.kexec, runtime.judge.rules, runtime.evidence, "
-        "runtime.run"
+        "runtime.run, runtime.show.shown"
     ),
     "runtime.debug": (
         "codegen, codegen.base, runtime.guest, runtime.arch, runtime.record, runtime.engine, "
@@ -118,7 +119,7 @@ ALLOWED = {
     ),
     "runtime.room": (
         "codegen.*, linker.*, runtime.timing, runtime.kexec, runtime.judge, runtime.run, "
-        "runtime.show, runtime.debug, runtime.snapshot, runtime.live, runtime.state, "
+        "runtime.show.*, runtime.debug, runtime.snapshot, runtime.live, runtime.state, "
         "runtime.behaviour, runtime.mutation"
     ),
     "": "codegen.*, linker.*, diffing.*, runtime.*",
@@ -129,11 +130,11 @@ ALLOWED = {
     "machines": (
         "relokit, codegen, codegen.base, linker, linker.elf, linker.kernel, linker.link, "
         "runtime.snapshot, runtime.capture, runtime.guest, runtime.board, runtime.record, "
-        "runtime.kexec, runtime.judge, runtime.evidence, runtime.run, runtime.show, runtime.live, "
-        "runtime.room"
+        "runtime.kexec, runtime.judge, runtime.evidence, runtime.run, runtime.show.*, "
+        "runtime.live, runtime.room"
     ),
     "reporting": (
-        "codegen.base, linker.kernel, runtime.show, runtime.timing, runtime.live, runtime.judge, "
+        "codegen.base, linker.kernel, runtime.show.*, runtime.timing, runtime.live, runtime.judge, "
         "runtime.judge.rules, machines, timing"
     ),
     "mutation": (
@@ -145,7 +146,7 @@ ALLOWED = {
     "cli.terminal": (
         "relokit, timing, mutation, codegen, codegen.base, diffing.*, runtime.guest, "
         "runtime.timing.*, runtime.kexec, runtime.live, runtime.campaign, runtime.judge, "
-        "runtime.judge.rules, runtime.show, runtime.behaviour, runtime.mutation, cli.pages"
+        "runtime.judge.rules, runtime.show.*, runtime.behaviour, runtime.mutation, cli.pages"
     ),
     "cli.results": (
         "relokit, mutation, codegen.base, diffing.kernels, diffing.routines, runtime.live, "
@@ -159,9 +160,9 @@ ALLOWED = {
     ),
     "cli.commands": (
         "relokit, timing, machines, reporting, mutation, project, codegen, codegen.base, "
-        "linker.foreign, linker.kernel, diffing.*, runtime.kexec, runtime.show, runtime.live, "
-        "runtime.campaign, runtime.judge, runtime.behaviour, runtime.mutation, cli, cli.pages, "
-        "cli.terminal, cli.results"
+        "linker.foreign, linker.kernel, diffing.*, runtime.kexec, runtime.show.shown, "
+        "runtime.live, runtime.campaign, runtime.judge, runtime.behaviour, runtime.mutation, "
+        "cli, cli.pages, cli.terminal, cli.results"
     ),
 }
 

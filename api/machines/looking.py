@@ -24,17 +24,17 @@ from relokit.machines.snapshots import check_makes_no_machine, take_up
 from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job, TraceFormat
 from relokit.runtime.record.known import known
-from relokit.runtime.show.question import Moment, Question, Topic
+from relokit.runtime.show.shown.question import Moment, Question, Topic
 
 if TYPE_CHECKING:
     from relokit.runtime.evidence.evidence import Evidence
     from relokit.runtime.record.trace import Records
-    from relokit.runtime.show.code_shown import CodeShown, VectorsShown
-    from relokit.runtime.show.list_shown import ListShown
-    from relokit.runtime.show.memory_shown import MemoryShown
-    from relokit.runtime.show.steps_shown import StepsShown
-    from relokit.runtime.show.tables_shown import TablesShown
-    from relokit.runtime.show.timeline_shown import TimelineShown
+    from relokit.runtime.show.shown.code_shown import CodeShown, VectorsShown
+    from relokit.runtime.show.shown.list_shown import ListShown
+    from relokit.runtime.show.shown.memory_shown import MemoryShown
+    from relokit.runtime.show.shown.steps_shown import StepsShown
+    from relokit.runtime.show.shown.tables_shown import TablesShown
+    from relokit.runtime.show.shown.timeline_shown import TimelineShown
     from relokit.runtime.snapshot.snapshot import Snapshot
     from relokit.session import Progress
 

@@ -14,12 +14,12 @@ from relokit.linker.kernel.opened import Files
 from relokit.machines.snapshots import opened_snapshot, take_up
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.room.show_request import ShowRequest, ShowSnapshotRequest
-from relokit.runtime.show.code_shown import CodeShown, VectorsShown
-from relokit.runtime.show.list_shown import ListShown
-from relokit.runtime.show.memory_shown import MemoryShown
-from relokit.runtime.show.question import Question, Topic
-from relokit.runtime.show.steps_shown import StepsShown
-from relokit.runtime.show.tables_shown import TablesShown
+from relokit.runtime.show.shown.code_shown import CodeShown, VectorsShown
+from relokit.runtime.show.shown.list_shown import ListShown
+from relokit.runtime.show.shown.memory_shown import MemoryShown
+from relokit.runtime.show.shown.question import Question, Topic
+from relokit.runtime.show.shown.steps_shown import StepsShown
+from relokit.runtime.show.shown.tables_shown import TablesShown
 from relokit.session import Progress, process_session, seconds_of
 
 if TYPE_CHECKING:

@@ -39,12 +39,12 @@ from relokit.reporting.shown_sections import (
 )
 from relokit.runtime.judge.outcome import Finding, Outcome
 from relokit.runtime.live.live_outcome import LiveOutcome
-from relokit.runtime.show.code_shown import CodeShown, VectorsShown
-from relokit.runtime.show.list_shown import ListShown
-from relokit.runtime.show.memory_shown import MemoryShown
-from relokit.runtime.show.steps_shown import StepsShown
-from relokit.runtime.show.tables_shown import TablesShown
-from relokit.runtime.show.timeline_shown import TimelineShown
+from relokit.runtime.show.shown.code_shown import CodeShown, VectorsShown
+from relokit.runtime.show.shown.list_shown import ListShown
+from relokit.runtime.show.shown.memory_shown import MemoryShown
+from relokit.runtime.show.shown.steps_shown import StepsShown
+from relokit.runtime.show.shown.tables_shown import TablesShown
+from relokit.runtime.show.shown.timeline_shown import TimelineShown
 
 MAX_ROWS, MAX_LINES, MAX_PARTS = 100, 200, 24
 """Of a table, of a text, and parts of a section."""

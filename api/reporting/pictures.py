@@ -12,9 +12,9 @@ from itertools import groupby
 
 from relokit.codegen.base.nouns import dataclass
 from relokit.reporting.page_text import shown
-from relokit.runtime.show.memory_shown import FREE, MemoryShown, RamPiece
-from relokit.runtime.show.tables_shown import MappedRange, TablesOfRange, TablesShown
-from relokit.runtime.show.timeline_shown import CpuThen, TimelineEntry, TimelineShown
+from relokit.runtime.show.shown.memory_shown import FREE, MemoryShown, RamPiece
+from relokit.runtime.show.shown.tables_shown import MappedRange, TablesOfRange, TablesShown
+from relokit.runtime.show.shown.timeline_shown import CpuThen, TimelineEntry, TimelineShown
 
 MAX_ROWS = 400
 """Rows of a picture; of more, the first ones are drawn, and how many are not."""

@@ -17,10 +17,10 @@ from relokit.linker.kernel.btf import banner_of
 from relokit.linker.kernel.opened import Files
 from relokit.machines.showing import evidence_in
 from relokit.machines.snapshots import snapshot_files
-from relokit.runtime.show.memory_shown import MemoryShown
-from relokit.runtime.show.question import Question, Topic
-from relokit.runtime.show.tables_shown import TablesShown
-from relokit.runtime.show.timeline_shown import TimelineShown
+from relokit.runtime.show.shown.memory_shown import MemoryShown
+from relokit.runtime.show.shown.question import Question, Topic
+from relokit.runtime.show.shown.tables_shown import TablesShown
+from relokit.runtime.show.shown.timeline_shown import TimelineShown
 from relokit.runtime.timing.counts import MoveCounts
 from relokit.timing.timer import MachineTimes, Timer, move_of_trace
 

@@ -23,9 +23,9 @@ from relokit.reporting.report_parts import (
 )
 from relokit.runtime.judge.outcome import Finding, Outcome, Status
 from relokit.runtime.judge.rules.severity import Severity
-from relokit.runtime.show.memory_shown import MemoryShown, Moved
-from relokit.runtime.show.tables_shown import TablesShown
-from relokit.runtime.show.timeline_shown import TimelineShown
+from relokit.runtime.show.shown.memory_shown import MemoryShown, Moved
+from relokit.runtime.show.shown.tables_shown import TablesShown
+from relokit.runtime.show.shown.timeline_shown import TimelineShown
 from relokit.runtime.timing.counts import MoveCounts, Phase, Quantity
 from relokit.timing.time_words import interval, spent
 from relokit.timing.timer import MachineTimes

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from relokit.reporting.report_parts import ReportSection, ReportTable, ReportText
-from relokit.runtime.show.code_shown import CodeShown, CodeWord, VectorsShown
-from relokit.runtime.show.list_shown import ListShown
-from relokit.runtime.show.steps_shown import StepsShown
-from relokit.runtime.show.tables_shown import WalkShown
+from relokit.runtime.show.shown.code_shown import CodeShown, CodeWord, VectorsShown
+from relokit.runtime.show.shown.list_shown import ListShown
+from relokit.runtime.show.shown.steps_shown import StepsShown
+from relokit.runtime.show.shown.tables_shown import WalkShown
 
 
 def walks_section(walks: Iterable[WalkShown]) -> ReportSection:

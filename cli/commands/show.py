@@ -22,7 +22,7 @@ from relokit.cli.options import (
 from relokit.cli.parameters import CountParam, OutputFile, Place
 from relokit.cli.terminal.output import emit_json
 from relokit.runtime.kexec.job import MAX_INSTRUCTIONS, Job
-from relokit.runtime.show.question import Moment, Question, Topic
+from relokit.runtime.show.shown.question import Moment, Question, Topic
 
 
 @click.command(

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from relokit.cli.terminal.output import WIDTH
-from relokit.runtime.show.code_shown import (
+from relokit.runtime.show.shown.code_shown import (
     CodeShown,
     CodeWord,
     VectorsShown,
     VectorTable,
 )
-from relokit.runtime.show.question import Moment
-from relokit.runtime.show.steps_shown import Step, StepsShown
-from relokit.runtime.show.timeline_shown import CpuThen, TimelineEntry, TimelineShown
+from relokit.runtime.show.shown.question import Moment
+from relokit.runtime.show.shown.steps_shown import Step, StepsShown
+from relokit.runtime.show.shown.timeline_shown import CpuThen, TimelineEntry, TimelineShown
 
 _SOURCE_AT = 56
 """Column from which on source lines stand, if the instruction leaves it free."""

@@ -8,10 +8,10 @@ from itertools import groupby
 
 from relokit.cli.terminal.columns import columns, size
 from relokit.cli.terminal.output import WIDTH
-from relokit.runtime.show.list_shown import ListEntry, ListShown
-from relokit.runtime.show.memory_shown import FREE, MemoryShown, Moved, RamPiece
-from relokit.runtime.show.question import Moment
-from relokit.runtime.show.tables_shown import (
+from relokit.runtime.show.shown.list_shown import ListEntry, ListShown
+from relokit.runtime.show.shown.memory_shown import FREE, MemoryShown, Moved, RamPiece
+from relokit.runtime.show.shown.question import Moment
+from relokit.runtime.show.shown.tables_shown import (
     MappedRange,
     TablesOfRange,
     TablesShown,

@@ -13,7 +13,7 @@ from relokit.cli.terminal.show_code_view import (
     vectors_lines,
 )
 from relokit.cli.terminal.show_map_view import list_lines, memory_lines, tables_lines
-from relokit.runtime.show.question import Topic
+from relokit.runtime.show.shown.question import Topic
 
 _VIEWS: Mapping[Topic, Callable[[Any], Iterator[str]]] = {
     Topic.MEMORY: memory_lines,

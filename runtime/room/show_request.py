@@ -9,7 +9,7 @@ from relokit.linker.kernel.kernel_file import KernelFile
 from relokit.linker.kernel.opened import OpenedKernel
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.room.requests import Report, Setup
-from relokit.runtime.show.question import Question
+from relokit.runtime.show.shown.question import Question
 from relokit.runtime.snapshot.snapshot import Snapshot
 
 

@@ -8,12 +8,12 @@ from typing import Any
 from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
-from relokit.runtime.show.question import Question, Topic
 from relokit.runtime.show.read_code import code_shown, vectors_shown
 from relokit.runtime.show.read_list import list_shown
 from relokit.runtime.show.read_memory import memory_shown
 from relokit.runtime.show.read_steps import steps_shown
 from relokit.runtime.show.read_tables import tables_shown
+from relokit.runtime.show.shown.question import Question, Topic
 
 _ANSWERS: Mapping[Topic, Callable[[Machine | Resume, Question, Job], Any]] = {
     Topic.MEMORY: memory_shown,

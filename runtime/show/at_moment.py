@@ -11,7 +11,7 @@ from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.record.stop import StopReason
 from relokit.runtime.run.journey import HEADROOM, LEAST_INSTRUCTIONS, OF_OTHERS, SHORT
 from relokit.runtime.run.prepare import open_cpu
-from relokit.runtime.show.question import Moment
+from relokit.runtime.show.shown.question import Moment
 
 
 def cpu_at(machine: Machine | Resume, moment: Moment, job: Job) -> Cpu:

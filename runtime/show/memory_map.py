@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from relokit.codegen.base.errors import MachineError
 from relokit.runtime.guest.address_spans import extents_of, spans_of, without
 from relokit.runtime.guest.ledger import Region
-from relokit.runtime.show.memory_shown import FREE, RamPiece
+from relokit.runtime.show.shown.memory_shown import FREE, RamPiece
 
 MAX_PIECES = 1 << 14
 """Pieces of a map that are told."""

@@ -15,7 +15,7 @@ from relokit.runtime.kexec.hibernate import Resume
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.show.at_moment import cpu_at
-from relokit.runtime.show.code_shown import (
+from relokit.runtime.show.shown.code_shown import (
     CodePiece,
     CodeShown,
     CodeWord,
@@ -23,7 +23,7 @@ from relokit.runtime.show.code_shown import (
     VectorsShown,
     VectorTable,
 )
-from relokit.runtime.show.question import Question
+from relokit.runtime.show.shown.question import Question
 
 MOST = 1 << 12
 """Instructions of a routine that are shown."""

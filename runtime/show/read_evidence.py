@@ -24,13 +24,18 @@ from relokit.runtime.record.memory_facts import Arrival
 from relokit.runtime.record.record import Record
 from relokit.runtime.record.tables import Leaves, TableKey, Tables, UnknownTables
 from relokit.runtime.record.trace import Trace, TraceFlag, TraceKind
-from relokit.runtime.show.code_shown import CodePiece, CodeShown, CodeWord
 from relokit.runtime.show.descriptor_words import leaf_words
 from relokit.runtime.show.memory_map import pieces_of
-from relokit.runtime.show.memory_shown import MemoryShown, Moved, RamBank
-from relokit.runtime.show.question import Moment, Question
-from relokit.runtime.show.steps_shown import Step, StepsShown, steps_asked
-from relokit.runtime.show.tables_shown import MappedRange, TablesOfRange, TablesShown, WalkShown
+from relokit.runtime.show.shown.code_shown import CodePiece, CodeShown, CodeWord
+from relokit.runtime.show.shown.memory_shown import MemoryShown, Moved, RamBank
+from relokit.runtime.show.shown.question import Moment, Question
+from relokit.runtime.show.shown.steps_shown import Step, StepsShown, steps_asked
+from relokit.runtime.show.shown.tables_shown import (
+    MappedRange,
+    TablesOfRange,
+    TablesShown,
+    WalkShown,
+)
 
 _RANGES = (TraceKind.LOAD, TraceKind.STORE, TraceKind.FETCH, TraceKind.DC, TraceKind.IC)
 _OPERATIONS = (TraceKind.DC, TraceKind.IC, TraceKind.TLBI, TraceKind.AT, TraceKind.SYS)

@@ -21,9 +21,9 @@ from relokit.runtime.kexec.kimage import (
 )
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.show.at_moment import cpu_at
-from relokit.runtime.show.list_shown import ListEntry, ListShown
-from relokit.runtime.show.question import Question
 from relokit.runtime.show.read_resumed import list_of_resume
+from relokit.runtime.show.shown.list_shown import ListEntry, ListShown
+from relokit.runtime.show.shown.question import Question
 
 FLAGS = {
     IND_DESTINATION: "destination",

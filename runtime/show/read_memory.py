@@ -16,9 +16,9 @@ from relokit.runtime.kexec.kimage import read_field, walk_list
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.show.at_moment import cpu_at
 from relokit.runtime.show.memory_map import pieces_of
-from relokit.runtime.show.memory_shown import MemoryShown, Moved, RamBank
-from relokit.runtime.show.question import Moment, Question
 from relokit.runtime.show.read_resumed import pairs_of_resume
+from relokit.runtime.show.shown.memory_shown import MemoryShown, Moved, RamBank
+from relokit.runtime.show.shown.question import Moment, Question
 
 
 def memory_shown(machine: Machine | Resume, question: Question, job: Job) -> MemoryShown:

@@ -7,8 +7,8 @@ import numpy as np
 from relokit.codegen.base.errors import MachineError
 from relokit.runtime.guest.memory import WORD, Words
 from relokit.runtime.kexec.hibernate import ENTRY_SIZE, ENTRY_WORDS, Resume
-from relokit.runtime.show.list_shown import ListEntry, ListShown
-from relokit.runtime.show.question import Question
+from relokit.runtime.show.shown.list_shown import ListEntry, ListShown
+from relokit.runtime.show.shown.question import Question
 
 KIND = "page"
 """What an entry is: it has no flags."""

@@ -18,8 +18,8 @@ from relokit.runtime.record.stop import Stop, StopReason
 from relokit.runtime.run.prepare import open_cpu
 from relokit.runtime.run.scenes import place_of
 from relokit.runtime.show.at_moment import end_of, most_instructions
-from relokit.runtime.show.question import Question
-from relokit.runtime.show.steps_shown import Step, StepsShown, steps_asked
+from relokit.runtime.show.shown.question import Question
+from relokit.runtime.show.shown.steps_shown import Step, StepsShown, steps_asked
 
 _AHEAD = 1 << 11
 """Instructions before the first step from which all are looked at: a block has half of that."""

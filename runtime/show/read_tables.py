@@ -30,8 +30,8 @@ from relokit.runtime.record.tables import Leaves
 from relokit.runtime.run.tables_kept import leaves_of
 from relokit.runtime.show.at_moment import cpu_at
 from relokit.runtime.show.descriptor_words import descriptor_words, leaf_words
-from relokit.runtime.show.question import Question
-from relokit.runtime.show.tables_shown import (
+from relokit.runtime.show.shown.question import Question
+from relokit.runtime.show.shown.tables_shown import (
     MappedRange,
     TableLevel,
     TablesOfRange,

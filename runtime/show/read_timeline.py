@@ -17,7 +17,7 @@ from relokit.runtime.record.code_seen import CodeSeen
 from relokit.runtime.record.stations import StationRole
 from relokit.runtime.record.stop import StopReason
 from relokit.runtime.record.trace import Trace, TraceKind
-from relokit.runtime.show.timeline_shown import CpuThen, TimelineEntry, TimelineShown
+from relokit.runtime.show.shown.timeline_shown import CpuThen, TimelineEntry, TimelineShown
 
 MOST = 1 << 12
 """Records that are looked at; a move has some twenty."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from relokit.runtime.show.tables_shown import WalkShown
+from relokit.runtime.show.shown.tables_shown import WalkShown
 
 WIDTH = 80
 

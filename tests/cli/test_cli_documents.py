@@ -29,11 +29,11 @@ from relokit.runtime.arch.feature_id import ShownFeature
 from relokit.runtime.judge.outcome import TakenUp
 from relokit.runtime.kexec.job import Job
 from relokit.runtime.live.live_outcome import LiveOutcome
-from relokit.runtime.show.code_shown import VectorsShown, VectorTable
-from relokit.runtime.show.list_shown import ListShown
-from relokit.runtime.show.memory_shown import MemoryShown
-from relokit.runtime.show.question import Question, Topic
-from relokit.runtime.show.tables_shown import TablesOfRange, TablesShown
+from relokit.runtime.show.shown.code_shown import VectorsShown, VectorTable
+from relokit.runtime.show.shown.list_shown import ListShown
+from relokit.runtime.show.shown.memory_shown import MemoryShown
+from relokit.runtime.show.shown.question import Question, Topic
+from relokit.runtime.show.shown.tables_shown import TablesOfRange, TablesShown
 from support.live_outcomes import silent
 
 ROOT = Path(relokit.__file__).resolve().parents[1]

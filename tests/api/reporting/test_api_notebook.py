@@ -15,7 +15,7 @@ import pytest
 import relokit
 from relokit.codegen.base.nouns import drawn
 from relokit.reporting import notebook
-from relokit.runtime.show.memory_shown import Moved, RamPiece
+from relokit.runtime.show.shown.memory_shown import Moved, RamPiece
 
 ROOT = Path(relokit.__file__).resolve().parents[1]
 HOSTILE = "<script>alert('x')</script>&\"\x1b[2J\u202e\ud800"

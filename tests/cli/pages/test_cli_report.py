@@ -26,7 +26,7 @@ from relokit.reporting.report_facts import ReportFacts
 from relokit.reporting.report_parts import ReportTable
 from relokit.reporting.run_report import HowMade, findings_section, run_report
 from relokit.runtime.judge.outcome import Finding
-from relokit.runtime.show.memory_shown import MemoryShown, RamBank, RamPiece
+from relokit.runtime.show.shown.memory_shown import MemoryShown, RamBank, RamPiece
 
 Cli = Callable[..., Any]
 Edit = Callable[[str, str, str], Path]

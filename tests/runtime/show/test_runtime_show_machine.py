@@ -14,7 +14,7 @@ from relokit.runtime.kexec.job import Job, KexecPath, Shape
 from relokit.runtime.kexec.kimage import walk_list
 from relokit.runtime.kexec.machine import Machine
 from relokit.runtime.show.answer import answer
-from relokit.runtime.show.question import Moment, Question, Topic
+from relokit.runtime.show.shown.question import Moment, Question, Topic
 from support.machines import prepared
 
 SMALL = Job(size=1 << 20)

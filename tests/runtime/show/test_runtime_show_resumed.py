@@ -13,7 +13,7 @@ from relokit.runtime.kexec.hibernate import HOME, Resume
 from relokit.runtime.kexec.job import Job, KexecPath, Shape
 from relokit.runtime.run.prepare import prepare_guest
 from relokit.runtime.show.answer import answer
-from relokit.runtime.show.question import Moment, Question, Topic
+from relokit.runtime.show.shown.question import Moment, Question, Topic
 from support.machines import linked, quiet
 
 SIZE = 64 << 12

@@ -9,7 +9,7 @@ from typing import ClassVar
 from relokit.codegen.base.documents import ABSENT, Table, shown
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass, drawn
-from relokit.runtime.show.question import Question
+from relokit.runtime.show.shown.question import Question
 
 USUAL = 64
 """Steps that are shown where nobody says how many."""
