@@ -60,8 +60,13 @@ def coherence(record: Record) -> Coherence:
 
 
 def _delivered(record: Record) -> Iterator[Delivered]:
-    """Which segments are handed over when: a purgatory's own to it, all others to the kernel."""
+    """Which segments are handed over when: a purgatory's own to it, all others to the kernel.
+
+    None in a trace that was full before: what it lacks may have written and cleaned all of them.
+    """
     trace = known(record.trace)
+    if trace.full_at is not None:
+        return
     kernel = len(trace.records)
     for _, promise, cpu in record.stations():
         if promise.role is StationRole.RESUMED:

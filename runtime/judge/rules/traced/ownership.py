@@ -54,7 +54,9 @@ def _way(record: Record, trace: Trace) -> Way:
         begin = end = entered(trace, known(first.pc))
     if record.jump is not None:
         begin = entered(trace, known(record.jump).cpu.pc)
-    return Way(begin, end, bool(record.reached) and record.jump is not None, resumes)
+    # A trace that was full before does not have all that was stored until then.
+    handed_over = bool(record.reached) and record.jump is not None and trace.full_at is None
+    return Way(begin, end, handed_over, resumes)
 
 
 def _each(kind: TrespassKind, tell: Callable[[Record, Trespass], Broken]) -> Check:
