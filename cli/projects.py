@@ -65,11 +65,14 @@ def take_defaults(ctx: click.Context, path: Path) -> None:
 
 
 def _options(command: click.Command) -> dict[str, click.Option]:
-    """By what they are called in the file, what may stand there."""
+    """By what they are called in the file, what may stand there.
+
+    ``--help`` may not: a command that says how it is used ends well, and has judged nothing.
+    """
     return {
         one.opts[-1].lstrip("-"): one
         for one in command.get_params(click.Context(command))
-        if isinstance(one, click.Option) and one.name not in _TOLD
+        if isinstance(one, click.Option) and one.name not in _TOLD and "--help" not in one.opts
     }
 
 

@@ -173,7 +173,7 @@ class _TomlReader:
             {name: tables[name] for name in (EVERY_COMMAND, *sorted(commands)) if name in tables},
             {rule: self.severity(text, rule) for rule, text in severities.items()},
             tuple(starmap(self.suppression, enumerate(tables.get("suppress", ())))),
-            {name: self.typed(thresholds, name, int, "thresholds") for name in thresholds},
+            {name: self.threshold(thresholds, name) for name in thresholds},
             self.text,
         )
 
@@ -194,6 +194,14 @@ class _TomlReader:
         self.rule(rule, "suppress", "rule", number)
         place = self.typed(table, "place", str, "suppress", number) if "place" in table else None
         return Suppression(rule, reason, until, place, self.at("suppress", None, number))
+
+    def threshold(self, thresholds: Mapping[str, Any], name: str) -> int:
+        """How many of ``name`` there may be."""
+        most: int = self.typed(thresholds, name, int, "thresholds")
+        if most < 0:
+            said = f"thresholds.{name} is {most!r:.60}"
+            raise self.wrong(said, "give 0 for none of them", "thresholds", name)
+        return most
 
     def typed(
         self, table: Mapping[str, Any], key: str, kind: type, name: str, number: int = 0
