@@ -49,3 +49,25 @@ def test_lines_that_are_invalidated_and_not_cleaned(cli: Cli, tmp_path: Path) ->
     assert result.code == 1
     [screen] = [text for command, text in screens().items() if "--templates" in command]
     is_in_order(screen, result.out)
+
+
+def test_a_register_that_is_left_over(cli: Cli, tmp_path: Path) -> None:
+    """Addresses, too: README has them of one machine."""
+    good = Path(relokit.templates.__path__[0]) / NAME
+    bad = good.read_text("utf-8").replace("mov\tx3, xzr", "mov\tx3, #0x2a")
+    (tmp_path / NAME).write_text(bad, "utf-8")
+    printed = {line.strip() for line in cli("run", "--templates", tmp_path).out.splitlines()}
+    text = (ROOT / "README.md").read_text("utf-8")
+    [block] = re.findall(r"^    handoff[.]x1.*?^    FAIL.*?$", text, re.MULTILINE | re.DOTALL)
+    shown = {line.strip() for line in block.splitlines()} - {"..."}
+    assert shown - printed == set()
+
+
+def test_the_walk_that_a_debugger_shows(cli: Cli) -> None:
+    """docs/debug.md has the whole answer of 'monitor walk', which is that of 'show tables'."""
+    page = (ROOT / "docs" / "debug.md").read_text("utf-8")
+    [block] = re.findall(r"monitor walk (0x\w+)\n(.*?)\n    [(]gdb[)]", page, re.DOTALL)
+    printed = cli("show", "tables", block[0], "--at", "jump").out
+    walks = [line.strip() for line in printed.partition(f"\n{block[0]} by")[2].splitlines()]
+    shown = [line.strip() for line in block[1].splitlines()]
+    assert shown[1:] == [line for line in walks[1:] if line]
