@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -351,8 +351,8 @@ def code_job(options: Mapping[str, Any]) -> Job:
     return Job(code_from=options.get("code_from") or None, include_dir=options.get("include_dir"))
 
 
-def make_job(options: dict[str, Any], **more: Any) -> Job:
-    """Take the job options (and ``templates``) out of ``options``."""
+def make_job(options: dict[str, Any], *, later: Collection[str] = (), **more: Any) -> Job:
+    """Take the job options (and ``templates``) out of ``options``; ``later`` fields come after."""
     names = (
         "kernel", "initrd", "dtb", "cmdline", "size", "memory", "memory_map", "kernel_at",
         "initrd_at", "dtb_at", "seed", "code_from", "include_dir",
@@ -368,6 +368,6 @@ def make_job(options: dict[str, Any], **more: Any) -> Job:
         order=Order(options.pop("order")),
         path=KexecPath(options.pop("path")),
         shape=Shape(options.pop("shape")),
-        given=fields_given(),
+        given=tuple(name for name in fields_given() if name not in later),
         **more,
     )

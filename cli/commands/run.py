@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relokit.cli.exit_codes import EXIT_OF
-from relokit.cli.idle import refuse_idle
+from relokit.cli.idle import fields_given, refuse_idle
 from relokit.cli.once import Command
 from relokit.cli.options import (
     INPUT_FILE,
@@ -188,10 +188,11 @@ def _run(
     form = TraceFormat(options.pop("trace_format") or TraceFormat.RELOKIT)
     more = {name: options.pop(name) for name in names}
     boot, expect = options.pop("boot"), options.pop("expect")
-    job = make_job(options, **more, trace_format=form)
+    # What is expected is of use if the kernel runs on, which depends on what it is.
+    job = make_job(options, later=("boot", "expect"), **more, trace_format=form)
     if boot is None and job.moves_demo and job.interrupts is None:
         boot = DEMO_BOOT
-    job = replace(job, boot=boot, expect=expect)
+    job = replace(job, boot=boot, expect=expect, given=fields_given())
 
     from relokit.cli.terminal.view import Bars, Telling
     from relokit.facade import run

@@ -259,3 +259,18 @@ def test_memory_that_is_left_out_is_told_by_run_and_judge(
     assert f"  memory       {said}" in result.out
     assert cli("judge", trace, "--json").document["left_out"].startswith(said)
     assert "left_out" not in cli("run", "--size", "4k", "--plain", "--json").document
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--expect", "demo kernel: PASS"], 0),
+        (["--boot", "1", "--expect", "demo kernel: PASS"], 0),
+        (["--boot", "1", "--expect", "demo kernel: FAIL"], 1),
+    ],
+)
+def test_what_the_new_kernel_has_to_print(cli: Cli, options: list[str], code: int) -> None:
+    """Also where the demo kernel runs on without being told to."""
+    result = cli("run", *options)
+    assert (result.code, result.err) == (code, "")
+    assert ("console      relokit demo kernel: PASS" in result.out) is (code == 0)
