@@ -26,7 +26,7 @@ print encode_json({tests => \@seen, planned => $parser->tests_planned + 0,
 FOUND = Finding("a.b", "what\nis # wrong\nok 9 - no", place="f+0x4 (x.S:3)")
 CASES = (
     ResultCase("g", "passes", CaseEnd.PASSED),
-    ResultCase("g", "fails # and says", CaseEnd.FAILED, "why", (FOUND,)),
+    ResultCase("g", "fails # TODO and says", CaseEnd.FAILED, "why", (FOUND,)),
     ResultCase("g", "known", CaseEnd.KNOWN, "1 known finding accepted (we know)", (FOUND,)),
     ResultCase("g", "skipped", CaseEnd.SKIPPED, "not judged:\nno trace"),
     ResultCase("g", "no answer", CaseEnd.NO_ANSWER, "the time was over"),

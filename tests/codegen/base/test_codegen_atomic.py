@@ -203,6 +203,20 @@ def test_what_is_told_to_end_meanwhile_is_done_before(tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == FILES | {"c": None}
 
 
+def test_a_folder_that_somebody_makes_meanwhile_is_written_into(tmp_path: Path) -> None:
+    rename, folder = os.rename, tmp_path / "out"
+
+    def meanwhile(*names: object) -> None:
+        folder.mkdir()
+        (folder / "a").write_bytes(b"theirs")
+        (folder / "other").write_bytes(b"theirs")
+        rename(*names)  # type: ignore[arg-type]
+
+    with patch("os.rename", meanwhile):
+        assert len(write_together(folder, FILES)) == len(FILES)
+    assert contents(folder) == FILES | {"c": None, "other": b"theirs"}
+
+
 TWO = """
 import os, signal, sys
 from pathlib import Path

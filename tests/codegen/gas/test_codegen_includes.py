@@ -192,9 +192,11 @@ def test_no_descriptor_is_left(inside: Path) -> None:
     def count() -> int:
         return len(os.listdir("/proc/self/fd"))
 
+    (inside / "sub" / "two").mkdir()
+    (inside / "sub" / "two" / "three.inc").write_text("nop\n")
     made('.include "sub/two.inc"\n.incbin "one.inc"', inside)
     before = count()
-    for name in ("sub/two.inc", "sub/none/x", "sub", "link"):
+    for name in ("sub/two.inc", "sub/two/three.inc", "sub/none/x", "sub", "link"):
         text = f'.include "{name}"'
         if "two" in name:
             made(text, inside)

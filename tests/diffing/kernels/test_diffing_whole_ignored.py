@@ -93,6 +93,16 @@ def test_a_function_of_one_side_and_of_other_kinds(tmp_path: Path) -> None:
     right: Functions = [("f", (BTI_C, *BODY))]
     barriers = compared(tmp_path, left, right, (BTI,), (ChangeKind.BARRIER,))
     assert (barriers.verdict, barriers.differences_ignored) == (DiffVerdict.SAME, {BTI: 0})
+    right = [("f", (MOV, LDR_16, *BODY[2:]))]
+    barriers = compared(tmp_path, left, right, (OFFSETS,), (ChangeKind.BARRIER,))
+    assert (barriers.verdict, barriers.differences_ignored) == (DiffVerdict.SAME, {OFFSETS: 0})
+
+
+def test_data_that_looks_like_a_hint_is_none(tmp_path: Path) -> None:
+    load = 0x18000041  # ldr w1, of what is behind the RET
+    left, right = (NOP, load, RET, NOP), (load, RET, BTI_C)
+    found = compared(tmp_path, [("f", left)], [("f", right)], tuple(Ignorable))
+    assert (found.changed, found.differences_ignored[BTI]) == (1, 0)
 
 
 def test_a_place_taken_by_one_symbol_at_another_distance(tmp_path: Path) -> None:
@@ -112,6 +122,14 @@ def test_a_place_taken_by_one_symbol_at_another_distance(tmp_path: Path) -> None
         found = compared(tmp_path, taking("h", 4), taking("h", 8), ignore)
         assert (found.verdict, found.differences_ignored) == (verdict, counts)
     assert compared(tmp_path, taking("h", 4), taking("i", 4), (OFFSETS,)).changed == 1
+
+
+def test_a_call_of_another_place_in_a_function_is_seen(tmp_path: Path) -> None:
+    def calling(add: int) -> Functions:
+        body: Body = (0x94000000 | (16 + add) >> 2, MOV, ADD, RET)
+        return [("f", body), ("h", (MOV, ADD, LDR, RET))]
+
+    assert compared(tmp_path, calling(0), calling(4), tuple(Ignorable)).changed == 1
 
 
 def test_many_words_are_of_the_kinds_that_one_is() -> None:

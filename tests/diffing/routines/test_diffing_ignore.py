@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+import capstone
+import numpy as np
 import pytest
 
 from relokit.building import encoder
@@ -11,7 +13,7 @@ from relokit.codegen.base.documents import to_data
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.gas.assembler import assemble
 from relokit.codegen.source import Unit
-from relokit.diffing.instructions.ignorable import Ignorable, ignorable_named
+from relokit.diffing.instructions.ignorable import Ignorable, ignorable_named, ignorable_word
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.read.object_side import object_side
 from relokit.diffing.read.routine import Names, Replaced, Routine, Side
@@ -117,6 +119,27 @@ def test_what_is_none_of_them_is_seen(old: str, new: str) -> None:
     assert found.verdict is DiffVerdict.DIFFERENT
 
 
+def test_words_are_of_the_kinds_that_a_disassembler_names() -> None:
+    """All hints, and what is encoded around what signs and authenticates."""
+    decoder = capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM)
+    words = [0xD503201F | number << 5 for number in range(128) if number != 39]  # PACM: not known
+    around = np.random.default_rng(7).integers(0, 1 << 17, 3000)
+    for word in [*words, *(0xDAC00000 | around).tolist()]:
+        name = next((one[2] for one in decoder.disasm_lite(struct.pack("<I", word), 0)), "")
+        kind = HINTS if word in words else None
+        if name.startswith(("pac", "aut", "xpac")):
+            kind = PAC
+        elif name == "bti":
+            kind = BTI
+        assert ignorable_word(word) is kind, name
+
+
+def test_an_offset_of_what_is_no_plain_load_is_seen() -> None:
+    """LDAPUR orders what it loads."""
+    left = BODY.replace("\tret\n", "\t.inst\t0xd9408020\n\tret\n")
+    assert not compared(left.replace("0xd9408020", "0xd9410020"), *Ignorable, left=left).same
+
+
 def test_a_change_beside_what_is_ignored_is_seen() -> None:
     """A hint in place of a barrier, a landing pad in place of a load, and registers renamed."""
     left = BODY.replace("\tret\n", "\tdsb\tsy\n\tret\n")
@@ -159,6 +182,8 @@ def test_data_of_one_symbol_at_another_distance_is_an_offset_another_symbol_is_n
     found = compared(taking("table+16"), OFFSETS, left=taking("table+8"))
     assert (found.same, found.differences_ignored) == (True, {OFFSETS: 2})
     assert not compared(taking("other+8"), OFFSETS, left=taking("table+8")).same
+    # A section has more than one thing in it.
+    assert not compared(taking(".rodata+16"), OFFSETS, left=taking(".rodata+8")).same
     called = taking("table+8").replace("bl\tg", "bl\tg+8")
     assert not compared(called, OFFSETS, left=taking("table+8")).same
 

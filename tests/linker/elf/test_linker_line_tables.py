@@ -26,6 +26,7 @@ def rows_of(elf: bytes) -> dict[int, tuple[str, int]]:
         names = program.header["file_entry"]
         low = unit.get_top_DIE().attributes["DW_AT_low_pc"].value
         end = low + unit.get_top_DIE().attributes["DW_AT_high_pc"].value
+        assert any(base <= low < end <= base + SIZE for base in BASES)
         states = [entry.state for entry in program.get_entries() if entry.state is not None]
         assert states[-1].end_sequence
         assert states[-1].address == end

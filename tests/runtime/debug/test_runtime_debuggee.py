@@ -124,6 +124,8 @@ def test_what_is_changed_by_hand_is_changed_again_on_the_way() -> None:
         assert one.read(one.guest.memory.base, 4, physical=True) == b"abcd"
         one.go_to(9)
         one.go_to(60)
+        # What was undone is not done again by another way back.
+        one.step_back()
         assert one.read(one.guest.memory.base, 4, physical=True) != b"abcd"
 
 

@@ -41,7 +41,15 @@ def test_a_checksum_that_is_wrong_garbles_the_packet() -> None:
     assert list(PacketReader().feed(b"$g#00$g#67")) == [LineSign.GARBLED, Packet(b"g")]
 
 
+def test_a_packet_whose_end_was_lost_costs_no_other() -> None:
+    assert list(PacketReader().feed(b"$m1,4" + framed(b"g"))) == [Packet(b"g")]
+
+
 def test_a_packet_that_is_too_long_is_garbled_and_not_kept() -> None:
+    reader = PacketReader()
+    list(reader.feed(b"$" + b"m" * (4 * PACKET_SIZE)))
+    assert reader._body is not None
+    assert len(reader._body) <= PACKET_SIZE + 1
     reader = PacketReader()
     assert list(reader.feed(framed(b"m" * PACKET_SIZE))) == [Packet(b"m" * PACKET_SIZE)]
     assert list(reader.feed(framed(b"m" * (PACKET_SIZE + 1)))) == [LineSign.GARBLED]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relokit.runtime.debug.stub import Stub
+from relokit.runtime.debug.stub import MAX_READ, Stub
 from support.debuggees import debuggee
 
 
@@ -22,6 +22,9 @@ def test_memory_and_registers_go_round(stub: Stub) -> None:
     one = stub.debuggee
     base = one.guest.old.linear_offset + one.guest.memory.base
     assert stub.handle(b"M%x,4:0a0b0c0d" % base) == b"OK"
+    assert stub.handle(b"m%x,4" % base) == b"0a0b0c0d"
+    # Of another length than it says, nothing is written.
+    assert stub.handle(b"M%x,2:ffffff" % base) == stub.handle(b"X%x,4:x" % base) == b"E01"
     assert stub.handle(b"m%x,4" % base) == b"0a0b0c0d"
     assert stub.handle(b"X%x,2:\x00$" % base) == b"OK"
     assert stub.handle(b"m%x,4" % base) == b"00240c0d"
@@ -37,6 +40,9 @@ def test_memory_ends_where_there_is_none(stub: Stub) -> None:
     end = one.guest.old.linear_offset + one.guest.memory.end
     assert len(stub.handle(b"m%x,40" % (end - 16))) == 32
     assert stub.handle(b"m%x,4" % end) == b"E01"
+    # No more is read than an answer has room for.
+    start = one.guest.old.linear_offset + one.guest.memory.base
+    assert len(stub.handle(b"m%x,1000000" % start)) == 2 * MAX_READ
     assert stub.handle(b"M%x,20:%s" % (end - 16, b"00" * 32)) == b"E01"
 
 
@@ -79,6 +85,12 @@ def test_any_monitor_command_is_answered(stub: Stub, name: str, operands: list[s
     line = " ".join([name, *operands]).encode("utf-8", "surrogatepass")
     answer = stub.handle(b"qRcmd," + line.hex().encode())
     assert bytes.fromhex(answer.decode()).decode().endswith("\n")
+
+
+@pytest.mark.parametrize("text", ["-1", f"{1 << 64:#x}", "here"])
+def test_what_is_no_address_is_said(stub: Stub, text: str) -> None:
+    for name in ("pa", "walk", "goto"):
+        assert f"{text!r} is no number" in stub.monitor.answer(f"{name} {text}")
 
 
 def test_the_number_of_marks_is_bounded() -> None:
