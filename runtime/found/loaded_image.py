@@ -145,7 +145,8 @@ def _named(
 def _list_pages(memory: GuestMemory, head: int, page: int) -> list[Region]:
     """The pages of a list that can be walked, in its order."""
     found, word = [], head
-    while word & IND_INDIRECTION:
+    # An entry may have both flags: the routine and walk_list end there.
+    while word & IND_INDIRECTION and not word & IND_DONE:
         at = word & -page
         found.append(Region(Owner(OwnerKind.LIST), at, page))
         words = memory.u64(at, page // WORD)

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from relokit.codegen.base.errors import FormatError
 from relokit.runtime.guest.payload import ARCHIVES
-from relokit.runtime.live.cpio import ALIGN, DEVICE, DIRECTORY, ArchiveEntry, archive
+from relokit.runtime.live.cpio import ALIGN, DEVICE, DIRECTORY, TRAILER, ArchiveEntry, archive
 
 MAX_BYTES = 1 << 30
 MAX_FILES = 1 << 16
@@ -95,6 +95,12 @@ def _bounded(entries: Iterator[ArchiveEntry], where: str) -> Iterator[ArchiveEnt
     size = count = 0
     for one in entries:
         size, count = size + len(one.data), count + 1
+        if one.path == TRAILER:
+            raise FormatError(
+                f"a kernel unpacks nothing behind a file called {TRAILER}",
+                where=where,
+                hint="give it another name, or put it into a folder",
+            )
         if size > MAX_BYTES or count > MAX_FILES:
             raise _too_large(where)
         yield one

@@ -20,7 +20,7 @@ def members(data: bytes) -> dict[str, tuple[int, bytes]]:
         assert inode not in inodes
         assert (owner, links, of_device) == ([0, 0], 1, [0, 0])
         inodes.add(inode)
-        name = data[at + 110 : at + 110 + length - 1].decode()
+        name = data[at + 110 : at + 110 + length - 1].decode("utf-8", "surrogateescape")
         start = (at + 110 + length + 3) & ~3
         if name == "TRAILER!!!":
             assert data[start + size :].strip(b"\0") == b""

@@ -102,6 +102,20 @@ def test_a_head_that_ends_leads_to_no_list_that_loops() -> None:
                 read_kimage(state, kernel, kimage.va)
 
 
+@pytest.mark.parametrize("last", [IND_DONE, IND_DONE | IND_INDIRECTION])
+def test_an_entry_that_ends_a_list_leads_nowhere(last: int) -> None:
+    """With a flag too many it led back, and round for ever."""
+    with prepared(Target(regime=Regime.EL1), JOB) as machine:
+        state, kernel, kimage = state_of(machine), kernel_of(machine), machine.kimage
+        (region,) = kimage.list_pages
+        words = machine.memory.u64(region.base, region.size // 8)
+        end = region.base + 8 * int((words & np.uint64(IND_DONE) != 0).argmax())
+        machine.memory.write_u64(end, region.base | last)
+        found = read_kimage(state, kernel, kimage.va)
+        assert found.kimage.entries == kimage.entries
+        assert sum(one.size for one in found.kimage.list_pages) == region.size
+
+
 @pytest.mark.parametrize(
     ("head", "kind"),
     [

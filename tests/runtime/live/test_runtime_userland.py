@@ -76,6 +76,20 @@ def test_more_than_may_be_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read_userland(root)
 
 
+@pytest.mark.parametrize("make", [Path.touch, Path.mkdir])
+def test_a_name_that_ends_an_archive_is_refused(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    """What was behind it was there, and no kernel unpacked it."""
+    (tmp_path / "init").touch()
+    (tmp_path / "folder").mkdir()
+    make(tmp_path / "folder" / "TRAILER!!!")
+    assert "folder/TRAILER!!!" in members(read_userland(tmp_path))
+    make(tmp_path / "TRAILER!!!")
+    with pytest.raises(FormatError, match="nothing behind"):
+        read_userland(tmp_path)
+
+
 def test_init_may_lead_to_what_only_the_guest_has(tmp_path: Path) -> None:
     (tmp_path / "init").symlink_to("/no/such/program/here")
     assert members(read_userland(tmp_path))["init"][1] == b"/no/such/program/here"
