@@ -80,7 +80,7 @@ class ClusterWorkers:
         def over(done: Future[Reply]) -> None:
             self._running.pop(asked, None)
             with suppress(Exception):  # it was given up meanwhile
-                asked.set_result(_answered(done, answer))
+                asked.set_result(answered(done, answer))
 
         sent.add_done_callback(over)
         return asked
@@ -130,7 +130,8 @@ def _client(address: str) -> Any:
         ) from None
 
 
-def _answered(done: Future[Reply], answer: type[A]) -> Answered[A]:
+def answered(done: Future[Any], answer: type[A]) -> Answered[A]:
+    """What ``done`` came to, whatever a worker has sent; an error is an answer, too."""
     if done.cancelled():
         return Answered(NativeCrashError("stopped"), 0.0)
     failed = done.exception()
@@ -138,6 +139,8 @@ def _answered(done: Future[Reply], answer: type[A]) -> Answered[A]:
         # Its worker was lost more often than is tried.
         return Answered(NativeCrashError(f"a worker of the cluster was lost: {failed}"), 0.0)
     reply = done.result()
+    if not _is_reply(reply):
+        return Answered(NativeCrashError("a worker's answer is none: it is no reply"), 0.0)
     if reply.error is not None:
         message, where, text, hint = reply.error
         cls = NativeCrashError if reply.crashed else RelokitError
@@ -146,6 +149,22 @@ def _answered(done: Future[Reply], answer: type[A]) -> Answered[A]:
         return Answered(from_json(answer, reply.answer or b""), reply.seconds)
     except FormatError as error:
         return Answered(NativeCrashError(f"a worker's answer is none: {error.message}"), 0.0)
+
+
+def _is_reply(reply: Any) -> bool:
+    """Whether it is what :func:`carry_out` gives: who waits for it would wait for ever else."""
+    if (
+        not isinstance(reply, Reply)
+        or not isinstance(reply.seconds, float)
+        or not reply.seconds >= 0
+    ):
+        return False
+    error = reply.error
+    if error is None:
+        return isinstance(reply.answer, bytes)
+    if not isinstance(error, tuple) or len(error) != 4 or not isinstance(error[0], str):
+        return False
+    return all(part is None or isinstance(part, str) for part in error)
 
 
 # What follows runs in the cluster.

@@ -287,6 +287,8 @@ def _getter(path: str) -> Callable[[Any], Any]:
 
 # Reading ------------------------------------------------------------------------------------
 
+MAX_FLOAT = int(sys.float_info.max)
+"""JSON and TOML have whole numbers that no float is as large as."""
 _SCALARS: Mapping[Any, tuple[type, ...]] = {
     str: (str,),
     int: (int,),
@@ -381,6 +383,8 @@ def _scalar_reader(kinds: tuple[type, ...]) -> Reader:
     def read(data: Any) -> Any:
         if type(data) not in kinds:
             raise ValueError(f"{type(data).__name__} where {names} belongs")
+        if type(data) is int and float in kinds and abs(data) > MAX_FLOAT:
+            raise ValueError("a number that is too large for any of its kind")
         return data
 
     return read

@@ -6,18 +6,20 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 from distributed import LocalCluster
 
 import relokit.cluster
-from relokit.cluster import ClusterWorkers
+from relokit.cluster import ClusterWorkers, Reply, answered
 from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.target import Regime
 from relokit.matrix import run_matrix
 from relokit.mutation.mutate import MutationPlan, SurveyDone, Tried, try_mutants
 from relokit.runtime.campaign.cells import Selection, cells
+from relokit.runtime.judge.outcome import Outcome
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.mutation.mutant import MutantResult, RoutineName
 from relokit.workers import RoomWorkers, Workers
@@ -72,6 +74,25 @@ def test_a_worker_that_is_killed_loses_nothing(cluster: LocalCluster) -> None:
             else:
                 found[event.mutant.id] = event.result
     assert found == results(plan, RoomWorkers(2))
+
+
+SHAPES = (
+    None, 5, b"bytes", Reply(None, 0.0), Reply(b"{}", None), Reply("{}", 0.0), Reply(b"{}", -1.0),
+    Reply(b"{}", 0.0), Reply(None, 0.0, ("message",)), Reply(None, 0.0, (None, None, None, None)),
+    Reply(None, 0.0, ("message", 5, None, None)), Reply(b"{}", float("nan")),
+    Reply(b"[" * 9999, 0.0),
+)  # type: ignore[arg-type]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(SHAPES)))
+def test_a_reply_of_any_shape_is_an_answer(number: int) -> None:
+    """Who asked waited for ever."""
+    done: Future[object] = Future()
+    done.set_result(SHAPES[number])
+    found = answered(done, Outcome)
+    assert isinstance(found.given, NativeCrashError)
+    assert "is none" in found.given.message
+    assert found.seconds == 0
 
 
 def test_a_file_that_is_open_here_does_not_travel(cluster: LocalCluster, tmp_path: Path) -> None:

@@ -173,6 +173,8 @@ GOOD: dict[str, Any] = json.loads(to_json(WHOLE))
         {"parts": [{"name": "a"}]},
         {"parts": [{"name": "a", "at": "1", "weight": 0.0}]},
         {"parts": [{"name": "a", "at": True, "weight": 0.0}]},
+        {"parts": [{"name": "a", "at": 1, "weight": 10**400}]},
+        {"parts": [{"name": "a", "at": 1, "weight": -(10**400)}]},
         {"parts": [{"name": "a", "at": 1, "weight": 0.0, "colour": "red"}]},
         {"counts": {"green": 1}},
         {"counts": {"red": 1.5}},

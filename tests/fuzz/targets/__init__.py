@@ -5,6 +5,7 @@ from __future__ import annotations
 from fuzz.door import Door
 from fuzz.targets import (
     boards,
+    clusters,
     compared,
     elf_files,
     guests,
@@ -31,6 +32,7 @@ DOORS: tuple[Door, ...] = (
     *compared.DOORS,
     *stored.DOORS,
     *stories.DOORS,
+    *clusters.DOORS,
     *memories.DOORS,
     *words.DOORS,
     *stubs.DOORS,

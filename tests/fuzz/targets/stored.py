@@ -11,7 +11,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 from fuzz import files
-from fuzz.door import Door
+from fuzz.door import Door, WrongError
 from fuzz.mutations import documents, json_of, mutated, text_of, within
 from fuzz.targets import own
 from relokit.cli.command_list import COMMANDS
@@ -29,6 +29,7 @@ from relokit.runtime.run.verdict import run
 from relokit.runtime.snapshot.given_registers import read_given
 from relokit.runtime.snapshot.snapshot_reading import read_snapshot
 from relokit.runtime.snapshot.vmcore import read_vmcore
+from relokit.runtime.timing.model.hardware_file import read_measurements
 from support import cores, snapshots
 from support.machines import programs, quiet
 
@@ -156,16 +157,54 @@ def _looked_up(case: bytes) -> object:
         path.with_name(more).unlink(missing_ok=True)
     with ResultFile(path, CODE) as results:
         results.put([(b"k" * KEY_BYTES, b"{}")])
+        if results.get(b"k" * KEY_BYTES) != b"{}":
+            raise WrongError("another result than was put in")
         return [results.get(bytes([at]) * KEY_BYTES) for at in (0, 7, 39)], results.of_other_code()
 
 
-def _outcomes() -> Sequence[bytes]:
-    return [to_json(_run()[1])]
+def outcome_document() -> bytes:
+    """The outcome of a run."""
+    return to_json(_run()[1])
+
+
+def _read_again(kind: type, case: bytes) -> object:
+    """A document; what it says is what is written of it."""
+    found = from_json(kind, case)
+    text = to_json(found)
+    if to_json(from_json(kind, text)) != text:
+        raise WrongError("another document is written than was read")
+    return found
+
+
+MEASUREMENTS = """
+name = "my board"
+like = "cortex-a72"
+free = ["access_ns"]
+[parameters.line_ns]
+value = 11.5
+low = 11
+high = 12
+source = "tinymembench"
+[[measurement]]
+series = 0
+size = "120M"
+seconds = 1.9
+relative = 0.03
+page_size = 65536
+[[measurement]]
+series = 15
+size = "1M"
+seconds = 1e-3
+"""
 
 
 def _baselines() -> Sequence[bytes]:
     runs = {"run": KnownRun(("handoff.x1 at x:1",), 100, 200), "cell": KnownRun((), 1)}
     return [to_json(StoredBaseline(Baseline.SCHEMA, runs))]
+
+
+def _baseline(case: bytes) -> object:
+    return read_baseline(files.put(case)), _read_again(StoredBaseline, case)
 
 
 PROJECT = """
@@ -212,10 +251,12 @@ DOORS = (
     Door("registers", "registers that are given beside a dump", _registers, documents(JSON),
          lambda case: read_given(files.put(case)), 0.3),
     Door("results", "results of a campaign (SQLite)", _results, within(_head), _looked_up, 2.0),
-    Door("document", "JSON documents", _outcomes, documents(JSON),
-         lambda case: from_json(Outcome, case), 1.0),
-    Door("baseline", "baselines", _baselines, documents(JSON),
-         lambda case: read_baseline(files.put(case)), 0.2),
+    Door("document", "JSON documents", lambda: [outcome_document()], documents(JSON),
+         lambda case: _read_again(Outcome, case), 1.5),
+    Door("measurements", "measurements of a machine (TOML)", lambda: [MEASUREMENTS.encode()],
+         text_of("[ ] = \" ' true 1e9 nan inf 0x -1 [[ ]] { } free like measurement 99999G"),
+         lambda case: read_measurements(files.put(case, "mine.toml")), 0.3),
+    Door("baseline", "baselines", _baselines, documents(JSON), _baseline, 0.3),
     Door("project", "relokit.toml", lambda: [PROJECT.encode()],
          text_of("[ ] = \" ' true 1e9 nan inf 0x [[ ]] { } 2027-01-01 rule until options run"),
          _project, 0.2),

@@ -213,7 +213,7 @@ def _sources() -> Sequence[bytes]:
         tree((FILE, "main.S", MAIN), (FILE, "one.inc", ONE), (FILE, "two.inc", TWO),
              (FILE, "sub/three.inc", THREE), (FILE, "data.bin", bytes(range(64))),
              (FILE, "sub/data.bin", b"12345")),
-        tree((FILE, "main.S", b'\t.include "link"\n\t.incbin "a/../data.bin"\n\t.include "one.inc"\n'),
+        tree((FILE, "main.S", b'\t.include "link"\n\t.incbin "a/../data.bin"\n' + ONE),
              (LINK, "link", b"../secret"), (LINK, "dir", b".."), (FILE, "one.inc", ONE)),
     ]  # fmt: skip
 

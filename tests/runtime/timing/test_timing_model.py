@@ -274,6 +274,7 @@ def test_a_file_of_measurements_is_read(tmp_path: Path) -> None:
         ("value = 12", "value = 12\nlow = 13", "is no value"),
         ("value = 12", "low = 1", "is no value"),
         ("value = 12", "value = inf", "is no value"),
+        ("value = 12", f"value = {10**400}", "too large"),
         ("series = 0", "serie = 0", "not the document"),
         ("name = ", "name ", "no TOML"),
         ("[[measurement]]", "[measurement]", "not the document"),
