@@ -7,6 +7,7 @@ Nothing is taken from, or left in, the user's cache of programs.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -27,8 +28,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name != ONE_WORKER)
 
 
+def pytest_collection_finish() -> None:
+    """Fifteen thousand tests and their modules stay: no collection of garbage looks at them."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """LIEF counts at the end what it still holds."""
+    gc.unfreeze()
+
+
 # At import, so that whatever a test starts, however early, inherits it.
 os.environ["RELOKIT_CACHE"] = ""
+# A run starts hundreds of interpreters: our modules, and pytest's rewritten tests, are compiled by
+# the first that needs them, also where the environment tells Python to forget them.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture(autouse=True)

@@ -72,7 +72,7 @@ def _packed(data: bytes) -> bytes:
     [
         (_packed(bytes(4 * CHUNK + 1)), "more than the 262,144 bytes"),
         # Terabytes of zeros in kilobytes: it ends where the extents do.
-        (b"".join(_packed(bytes(1 << 20)) for _ in range(5000)), "more than the 262,144 bytes"),
+        (_packed(bytes(1 << 20)) * 5000, "more than the 262,144 bytes"),
         (_packed(bytes(4 * CHUNK - 1)), "262,143, and not the 262,144 bytes"),
         (_packed(bytes(4 * CHUNK))[:-1], "truncated"),
         (b"\x28\xb5\x2f\xfd" + b"\xff" * 40, "corrupt zstd data"),
