@@ -12,7 +12,16 @@ from fuzz.mutations import within
 from fuzz.targets import own
 from fuzz.targets.elf_files import spots
 from relokit.building import encoder
-from relokit.diffing.kernels.whole import FunctionStatus, WholeDiff, compare_kernels
+from relokit.cli.pages.whole_behind import behind_functions
+from relokit.diffing.instructions.ignorable import Ignorable
+from relokit.diffing.kernels.whole import (
+    FunctionStatus,
+    WholeDiff,
+    compare_kernels,
+    match_kernels,
+)
+from relokit.diffing.kernels.whole_limits import not_compared
+from relokit.diffing.progress import untold
 from relokit.diffing.read.routine import Side
 from relokit.diffing.read.sides import read_side
 from relokit.diffing.routines.compare import compare
@@ -107,7 +116,28 @@ def _all(case: bytes) -> object:
     there, back = compare_kernels(ours, path), compare_kernels(path, ours)
     if _numbers(there) != _mirrored(_numbers(back)):
         raise WrongError("another difference from the other side")
-    return there.totals
+    ignoring = compare_kernels(ours, path, ignore=Ignorable)
+    if ignoring.changed > there.changed:
+        raise WrongError("more differs where some is ignored")
+    return there.totals, list(not_compared(ignoring))
+
+
+def _all_of_elf(case: bytes) -> object:
+    """Objects, with themselves and ours; and how each function that differs is listed."""
+    ours = files.folder() / "ours.o"
+    if not ours.exists():
+        ours.write_bytes(_elf_files()[0])
+    path = files.put(case, "case.o")
+    if not compare_kernels(path, path).same:
+        raise WrongError("a program is another than itself")
+    found, matched = match_kernels(ours, path)
+    listed = behind_functions(found, matched, 5, untold)
+    return found.reported, listed, list(not_compared(found))
+
+
+@cache
+def _elf_files() -> Sequence[bytes]:
+    return [*own.objects()[:2], own.linked()]
 
 
 def _spots(data: bytes) -> Sequence[int]:
@@ -115,8 +145,10 @@ def _spots(data: bytes) -> Sequence[int]:
 
 
 DOORS = (
+    Door("diff-all-elf", "objects and linked files as a whole, compared", _elf_files, within(spots),
+         _all_of_elf, 15.0, weight=2.0),
     Door("diff-all", "whole kernels, compared with themselves and with another", _kernels,
-         within(_spots), _all, 30.0),
+         within(_spots), _all, 50.0, weight=2.0),
     Door("diff", "objects, compared with one of ours", _objects, within(spots),
          lambda case: compare(_ours(), _read(case)), 8.0),
 )  # fmt: skip

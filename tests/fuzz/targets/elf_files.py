@@ -41,6 +41,8 @@ def spots(data: bytes) -> Sequence[int]:
 DOORS = (
     Door("object", "objects (.o)", _objects, within(spots),
          lambda case: read_object(case, "case.o"), 0.07),
+    Door("object-read", "objects (.o), to be looked at", _objects, within(spots),
+         lambda case: read_object(case, "case.o", to_link=False), 0.1, weight=0.5),
     Door("elf", "linked ELF files, strictly", _linked, within(spots),
          lambda case: read_image(case, "case"), 0.2),
     Door("elf-code", "the code of linked ELF files of any origin", _linked, within(spots),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import struct
+from array import array
+from collections import Counter
 from collections.abc import Sequence
 from random import Random
 
 from fuzz import files
-from fuzz.door import Door
-from fuzz.mutations import mutated, within
+from fuzz.door import Door, WrongError
+from fuzz.mutations import MASK, mutated, within
 from fuzz.targets import own
 from relokit.building import encoder
 from relokit.linker.foreign.doors import open_code
@@ -18,6 +20,7 @@ from relokit.linker.kernel.alternatives import read_alternatives
 from relokit.linker.kernel.btf import has_btf, kernel_version, kimage_layout_from, read_struct
 from relokit.linker.kernel.kallsyms import Kallsyms, read_kallsyms
 from relokit.linker.kernel.kernel_file import read_kernel
+from relokit.linker.kernel.pointers import Pointers, voted_base
 from support import btf_blobs, symbol_tables
 from support.archives import archive
 from support.kernel_images import EVERY, image, with_pe, zboot
@@ -55,6 +58,20 @@ def _codes() -> Sequence[bytes]:
 
 def _code(case: bytes) -> object:
     return open_code(files.put(case), UnpackedFiles(), encoder)
+
+
+def _several(case: bytes) -> object:
+    """Files behind one another, as --code-from takes many."""
+    paths = [files.put(one, f"{number}.o") for number, one in enumerate(case.split(BETWEEN)[:4])]
+    return open_code(tuple(paths), UnpackedFiles(), encoder)
+
+
+def _together() -> Sequence[bytes]:
+    objects = own.objects()
+    return [BETWEEN.join([objects[0], *objects[2:4]]), BETWEEN.join([own.linked(), objects[0]])]
+
+
+BETWEEN = b"\n-- the next file --\n"
 
 
 def _blobs() -> Sequence[bytes]:
@@ -99,6 +116,39 @@ def _kallsyms(case: bytes) -> object:
     return found.names, list(found.within(0, 1 << 20)), found.end(64), found.types
 
 
+def _relocations() -> Sequence[bytes]:
+    """An Image's words: pointers that are stored, and some that boot puts there."""
+    base = symbol_tables.BASE
+    rows = [struct.pack("<QQQ", base + 8 * at, 0x403, base + 64 * at) for at in range(40)]
+    stored = struct.pack("<120Q", *(base + 64 * (at % 40) for at in range(120)))
+    return [stored + b"".join(rows), stored + bytes(40) + b"".join(reversed(rows)), b"".join(rows)]
+
+
+def _pointers(case: bytes) -> object:
+    """As native code has them, and as they are read here, word by word."""
+    size = len(case) // 8
+    words = struct.unpack_from(f"<{size}Q", case)
+    base, image = symbol_tables.BASE, memoryview(case)
+    end = base + 8 * size
+    found = Pointers(image, base)
+    beside = [(words[at], words[at + 2]) for at in range(size - 2)
+              if words[at + 1] == 0x403 and base <= words[at] < end]  # fmt: skip
+    places = dict(beside)
+    often = Counter(at for at, _ in beside)
+    for at in range(0, 8 * size, 8):
+        if often[base + at] > 1:
+            # Which of them boot does last is not asked here.
+            continue
+        expected = places.get(base + at, words[at // 8])
+        if found.at(at) != expected - base:
+            raise WrongError("another pointer than there is")
+    for offset in (0, 64, 128, words[0] - base if size else 0):
+        stored = [8 * at for at, one in enumerate(words) if one == base + offset & MASK]
+        if found.to(offset, 1000)[: len(stored)] != stored[:1000]:
+            raise WrongError("other pointers to a place")
+    return voted_base(image, array("Q", range(0, 64 * 40, 64)))
+
+
 TABLE = 0x400
 
 
@@ -123,9 +173,12 @@ DOORS = (
     Door("kernel", "kernel files of every kind of packing", _images, _packed, _kernel, 0.2),
     Door("code", "--code-from: objects, linked files, archives, packed ones", _codes,
          mutated, _code, 0.5),
+    Door("several", "several files of --code-from", _together, mutated, _several, 2.0),
     Door("btf", "BTF", _blobs, within(_everywhere), _btf, 0.1),
     Door("kallsyms", "symbol tables of five generations of kernels", _symbols,
          within(_everywhere), _kallsyms, 5.0),
+    Door("pointers", "pointers of a kernel, stored or relocated, read twice", _relocations,
+         within(_everywhere), _pointers, 0.6),
     Door("alternatives", "tables of boot-time alternatives", _alternatives_made,
          within(_everywhere), _alternatives, 0.5),
 )  # fmt: skip

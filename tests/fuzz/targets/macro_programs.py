@@ -249,5 +249,5 @@ def _assembled(case: bytes) -> object:
 
 DOORS = (
     Door("macros", "macros, loops and conditionals within one another, carried out twice",
-         _programs, mutated, _assembled, 3.0),
+         _programs, mutated, _assembled, 1.5),
 )  # fmt: skip

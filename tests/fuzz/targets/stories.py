@@ -155,5 +155,5 @@ def _told(outcome: Outcome) -> bytes:
 
 DOORS = (
     Door("story", "well-formed traces of any order, judged, stored and judged again", _stories,
-         mutated, _judged, 30.0, weight=2.0, seconds=15.0),
+         mutated, _judged, 25.0, weight=3.0, seconds=15.0),
 )  # fmt: skip

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import gc
+import os
 import socket
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import islice
 from random import Random
 from unittest.mock import patch
 
 from fuzz.door import Door
 from fuzz.mutations import mutated, text_of
+from relokit.codegen.base.host_file import HostFile
 from relokit.codegen.target import MIB
-from relokit.runtime.capture.gdb import GdbClient
+from relokit.runtime.capture.cpu_reading import (
+    check_ram,
+    cpu_snapshot,
+    devices,
+    tree_to_boot_with,
+)
+from relokit.runtime.capture.gdb import GdbClient, RegisterSpot
 from relokit.runtime.debug.packets import Packet, PacketReader
 from relokit.runtime.debug.stub import Stub
 from relokit.runtime.kexec.job import Job
@@ -36,7 +45,20 @@ ASKED: tuple[Callable[[GdbClient], object], ...] = (
     lambda client: client.go(1.0),
     lambda client: client.halted("1"),
     lambda client: client.look_at("p1.1"),
+    lambda client: cpu_snapshot(client, SPOTS, "1", leaving=False),
+    lambda client: devices(client, 2),
+    lambda client: tree_to_boot_with(client, 0x4000_0000),
+    lambda client: check_ram(client, 0x4000_0000, _ram()),
+    lambda client: client.break_at(0x1000),
 )
+SPOTS = {"x0": RegisterSpot(0, 8), "pc": RegisterSpot(32, 8), "CPSR": RegisterSpot(33, 4)}
+
+
+@cache
+def _ram() -> HostFile:
+    descriptor = os.memfd_create("ram")
+    os.truncate(descriptor, 4096)
+    return HostFile(descriptor, 4096, "ram")
 
 
 def _talks() -> Sequence[bytes]:
@@ -47,6 +69,26 @@ def _talks() -> Sequence[bytes]:
         b"\3" + packets(b"T05thread:p1.2;"),
         b"\4" + packets(b"CPU#1 [halted]".hex().encode()),
         b"\5" + packets(b"OK"),
+        b"\6"
+        + packets(
+            b"OK",
+            b"00" * 8,
+            b"0010000000000000",
+            b"c5030000",
+            b"CPU#1 [halted]".hex().encode(),
+            b"020000d4",
+            b"020000d4",
+        ),
+        b"\7"
+        + packets(
+            *[b"3b000000", b"01000000", b"8f071042" * 2, b"0" * 16] * 3,
+            b"3b000000",
+            *[b"%016x" % (1 << 63)] * 12,
+        ),
+        b"\x08"
+        + packets(b"OK", b"c0000058" + b"00" * 20 + b"0000004800000000", b"d00dfeed", b"OK"),
+        b"\x09" + packets(b"OK", *[b"0" * 512] * 16, b"OK"),
+        b"\x0a" + packets(b"OK"),
     ]
 
 

@@ -87,9 +87,9 @@ _SIGNS = (
 )
 
 DOORS = (
-    Door("option", "values of options", _values, text_of(_SIGNS), _value, 0.02),
+    Door("option", "values of options", _values, text_of(_SIGNS), _value, 0.1, weight=0.5),
     Door("arguments", "@FILE", lambda: [ARGUMENTS.encode()], text_of(_SIGNS),
          lambda case: words_of(str(files.put(case))), 0.1),
     Door("operand", "what diff compares", lambda: [one.encode() for one in OPERANDS],
-         text_of(_SIGNS), _operand, 0.05),
+         text_of(_SIGNS), _operand, 0.05, weight=0.5),
 )  # fmt: skip
