@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 
 from relokit.codegen.base.errors import RelokitError
+from relokit.codegen.base.host_file import read_small
 
 MAX_FILE = 1 << 16
 """Bytes of such a file."""
+_WHAT = "@FILE for the words in FILE; a value with an @ first is --option=@value"
 
 
 def words_of(name: str) -> list[str]:
@@ -16,18 +17,7 @@ def words_of(name: str) -> list[str]:
 
     An ``@`` in it is not followed. Raises RelokitError for a file that cannot be read or split.
     """
-    try:
-        with Path(name).open("rb") as stream:
-            data = stream.read(MAX_FILE + 1)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise RelokitError(
-            f"cannot be read: {why}",
-            where=f"@{name}",
-            hint="@FILE is for the words in FILE; a value with an @ first is --option=@value",
-        ) from None
-    if len(data) > MAX_FILE:
-        raise RelokitError(f"has more than {MAX_FILE:,} bytes", where=f"@{name}")
+    data = read_small(name, what=_WHAT, limit=MAX_FILE, where=f"@{name}")
     try:
         return shlex.split(data.decode(), comments=True)
     except ValueError as error:

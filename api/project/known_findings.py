@@ -15,6 +15,7 @@ from typing import ClassVar
 from relokit.cell_causes import cause_key
 from relokit.codegen.base.documents import ABSENT, from_json
 from relokit.codegen.base.errors import FormatError, RelokitError
+from relokit.codegen.base.host_file import read_small
 from relokit.codegen.base.nouns import dataclass
 from relokit.matrix import ERROR, CellResult, CellStatus, in_short
 from relokit.project.project_file import ProjectFile, Suppression
@@ -62,17 +63,7 @@ class StoredBaseline:
 def read_baseline(path: Path) -> Baseline:
     """What ``--write-baseline`` wrote; raises RelokitError for anything else."""
     where = str(path)
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BASELINE + 1)
-    except OSError as error:
-        raise RelokitError(
-            f"cannot be read: {error.strerror or error}",
-            where=where,
-            hint="--write-baseline makes one",
-        ) from None
-    if len(data) > MAX_BASELINE:
-        raise FormatError(f"has more than {MAX_BASELINE:,} bytes", where=where)
+    data = read_small(path, what="what --write-baseline has written", limit=MAX_BASELINE)
     try:
         stored = from_json(StoredBaseline, data)
     except FormatError as error:

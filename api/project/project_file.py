@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.host_file import read_small
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.base.suggestion import meant
 from relokit.runtime.judge.rules.severity import Severity
@@ -105,13 +106,7 @@ def read_project(
     import tomllib
 
     where = str(path)
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_FILE + 1)
-    except OSError as error:
-        raise FormatError(f"cannot be read: {error.strerror or error}", where=where) from None
-    if len(data) > MAX_FILE:
-        raise FormatError(f"has more than {MAX_FILE:,} bytes", where=where)
+    data = read_small(path, what="a relokit.toml ('relokit init' makes one)", limit=MAX_FILE)
     try:
         text = data.decode()
         tables = tomllib.loads(text)

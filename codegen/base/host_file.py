@@ -224,14 +224,48 @@ def open_file(path: str | Path, *, what: str, limit: int, settled: bool = True) 
     regular file; a FIFO or device is never opened. ``settled``: nobody is to write to it while it
     is open (:func:`check_unchanged`).
     """
-    path = Path(path)
     where = str(path)
+    descriptor = _descriptor(Path(path), where, f"give {what}")
+    status = os.fstat(descriptor)
+    file = HostFile(descriptor, status.st_size, where, _stamp_of(status) if settled else None)
+    if file.size == 0:
+        raise FormatError("the file is empty", where=where, hint=f"give {what}")
+    if file.size > limit:
+        raise FormatError(
+            f"{file.size} bytes, more than the {limit} accepted", where=where, hint=f"give {what}"
+        )
+    return file
+
+
+def read_small(path: str | Path, *, what: str, limit: int, where: str | None = None) -> bytes:
+    """All of the file at ``path``, which has at most ``limit`` bytes, or none.
+
+    No more is read than its size says: of a FIFO, a device or what a kernel makes up meanwhile
+    there may be no end. ``what`` and FormatError as in :func:`open_file`; ``where`` is what
+    messages call it, by default the path.
+    """
+    where = str(path) if where is None else where
+    descriptor = _descriptor(Path(path), where, f"give {what}")
+    try:
+        size = os.fstat(descriptor).st_size
+        if size > limit:
+            raise FormatError(f"has more than {limit:,} bytes", where=where, hint=f"give {what}")
+        with open(descriptor, "rb", closefd=False) as stream:
+            return stream.read(size)
+    except OSError as error:
+        raise FormatError(f"cannot be read: {_cause(error)}", where=where) from None
+    finally:
+        os.close(descriptor)
+
+
+def _descriptor(path: Path, where: str, hint: str) -> int:
+    """A regular file's, opened; FormatError for anything else, which is not opened at all."""
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
             kind = next((name for test, name in _KINDS if test(mode)), "special file")
             kind = f"symbolic link to a {kind}" if path.is_symlink() else kind
-            raise FormatError(f"{kind}, not a file", where=where, hint=f"give {what}")
+            raise FormatError(f"{kind}, not a file", where=where, hint=hint)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as error:
         if path.is_symlink():
@@ -242,15 +276,7 @@ def open_file(path: str | Path, *, what: str, limit: int, settled: bool = True) 
         raise FormatError("no such file", where=where, hint="check the path") from error
     except (OSError, ValueError) as error:
         raise FormatError(f"cannot be opened: {_cause(error)}", where=where) from error
-    status = os.fstat(descriptor)
-    file = HostFile(descriptor, status.st_size, where, _stamp_of(status) if settled else None)
-    if file.size == 0:
-        raise FormatError("the file is empty", where=where, hint=f"give {what}")
-    if file.size > limit:
-        raise FormatError(
-            f"{file.size} bytes, more than the {limit} accepted", where=where, hint=f"give {what}"
-        )
-    return file
+    return descriptor
 
 
 def memory_descriptor(name: str, where: str) -> int:

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.host_file import read_small
 from relokit.runtime.guest.payload import ARCHIVES
 from relokit.runtime.live.cpio import ALIGN, DEVICE, DIRECTORY, TRAILER, ArchiveEntry, archive
 
 MAX_BYTES = 1 << 30
 MAX_FILES = 1 << 16
+_WHAT = "a folder or a cpio archive"
+_SMALLER = "what the first kernel needs"
 NEXT, NEXT_INITRD, NEXT_TREE = "next", "next-initrd", "next.dtb"
 """What the next kernel is given, as files at the top of the first one's initramfs."""
 
@@ -28,11 +31,7 @@ def read_userland(path: Path) -> bytes:
     try:
         if path.is_dir():
             return archive(_bounded(_entries(path), where))
-        if not path.is_file():
-            raise FormatError("no such file", where=where, hint="give a folder or a cpio archive")
-        if path.stat().st_size > MAX_BYTES:
-            raise _too_large(where)
-        return _checked(path.read_bytes(), where)
+        return _checked(read_small(path, what=_WHAT, limit=MAX_BYTES), where)
     except OSError as error:
         raise FormatError(f"cannot be read: {error.strerror}", where=where) from None
 
@@ -81,10 +80,9 @@ def _entries(root: Path) -> Iterator[ArchiveEntry]:
             mode = found.st_mode
             if stat.S_ISLNK(mode):
                 yield ArchiveEntry(str(at / name), mode, os.fsencode(os.readlink(file)))
-            elif stat.S_ISREG(mode) and found.st_size > MAX_BYTES:
-                raise _too_large(str(root))
             elif stat.S_ISREG(mode):
-                yield ArchiveEntry(str(at / name), mode, file.read_bytes())
+                data = read_small(file, what=_SMALLER, limit=MAX_BYTES)
+                yield ArchiveEntry(str(at / name), mode, data)
 
 
 def _refuse(error: OSError) -> NoReturn:

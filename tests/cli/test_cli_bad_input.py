@@ -125,6 +125,32 @@ def test_paths_that_are_no_files(cli: Cli, tmp_path: Path, option: str, kind: st
     fails(cli("run", option, path), *words)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("@X",),
+        ("run", "--baseline", "X"),
+        ("time", "--fit", "X"),
+        ("kexec", "--kernel", "X"),
+        ("judge", "X"),
+        ("run",),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["FIFO", "character device"])
+def test_what_may_have_no_end_is_not_read(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], kind: str
+) -> None:
+    path = tmp_path / "input"
+    if kind == "FIFO":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    if words == ("run",):
+        monkeypatch.setenv("RELOKIT_PROJECT", str(path))
+    fails(cli(*(word.replace("X", str(path)) for word in words)), f"{kind}, not a file")
+
+
 def test_initrd_larger_than_guest_memory(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "initrd"
     path.touch()

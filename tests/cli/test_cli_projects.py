@@ -59,7 +59,7 @@ def test_options_are_defaults(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("RELOKIT_PROJECT", "")
     assert regime() == "nvhe"
     monkeypatch.setenv("RELOKIT_PROJECT", "nowhere.toml")
-    assert "nowhere.toml: cannot be read" in cli("run").err
+    assert "nowhere.toml: no such file" in cli("run").err
 
 
 def test_what_is_accepted_is_told_until_its_day_is_over(
@@ -243,7 +243,7 @@ def test_words_from_a_file(cli: Cli, here: Path) -> None:
     (here / "args").write_text(f"# one\nmatrix --cell '{CELL}'  # of many\n--list\n")
     assert cli("@args").out == f"{CELL}\n"
     (here / "bad").write_text("'\n")
-    for name, said in (("bad", "is no list of words"), ("none", "cannot be read"), (".", "@.")):
+    for name, said in (("bad", "is no list of words"), ("none", "no such file"), (".", "@.")):
         result = cli("run", f"@{name}")
         assert (result.code, said in result.err) == (2, True)
     (here / "large").write_text("x " * 40_000)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 from relokit.codegen.base.documents import ABSENT, from_data
 from relokit.codegen.base.errors import FormatError
+from relokit.codegen.base.host_file import read_small
 from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.timing.model.hardware import CONSTANTS, Hardware, Parameter, ParameterName
 
@@ -139,15 +140,7 @@ def read_toml(path: Path, wanted: type[T]) -> T:
 
 def _read(path: Path, wanted: type[T]) -> T:
     where = str(path)
-    try:
-        with path.open("rb") as file:
-            text = file.read(MAX_FILE + 1)
-    except OSError as error:
-        _refuse(where, f"cannot be read: {error.strerror or error}", "check the path")
-    if len(text) > MAX_FILE:
-        _refuse(
-            where, f"more than {MAX_FILE:,} bytes", "give a file of measurements (docs/time.md)"
-        )
+    text = read_small(path, what="a file of measurements (docs/time.md)", limit=MAX_FILE)
     try:
         data: dict[str, Any] = tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:

@@ -16,6 +16,7 @@ from relokit.codegen.base.host_file import (
     check_unchanged,
     open_file,
     pack,
+    read_small,
     reading,
     unpack,
 )
@@ -184,3 +185,17 @@ def test_another_process_reads_what_is_open_here(
             )
             assert answer == b"|".join([b"text", *(b"%d" % n for n in range(count))])
     assert descriptors() <= before
+
+
+def test_a_small_file_is_read_as_far_as_its_size_says(tmp_path: Path) -> None:
+    path = tmp_path / "small"
+    path.write_bytes(b"")
+    assert read_small(path, what="words", limit=4) == b""
+    path.write_bytes(b"1234")
+    assert read_small(path, what="words", limit=4) == b"1234"
+    with pytest.raises(FormatError, match="has more than 3 bytes\nhint: give words"):
+        read_small(path, what="words", limit=3)
+    # A regular file of no size that has no end: reading it waits for the kernel's next message.
+    assert read_small("/proc/kmsg", what="words", limit=4) == b""
+    with pytest.raises(FormatError, match="@none: no such file"):
+        read_small(tmp_path / "none", what="words", limit=4, where="@none")

@@ -291,7 +291,7 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path, old: str, new: str, why
 
 def test_a_file_that_is_too_long_or_not_there_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "long.toml"
-    with pytest.raises(FormatError, match="cannot be read"):
+    with pytest.raises(FormatError, match="no such file"):
         read_measurements(path)
     path.write_text(GOOD + "#" * (1 << 18))
     with pytest.raises(FormatError, match="more than"):
