@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 from typing import Any
 
 import click
 
 from relokit.codegen.base.budget import CPU, LIMITS, TIME, limits, set_limits, told
 from relokit.codegen.base.suggestion import meant
-from relokit.codegen.base.told_to_end import start_clock
+from relokit.codegen.base.told_to_end import GRACE, set_last_clock, start_clock
 
 _SUFFIXES = {
     "bytes": {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40},
@@ -98,3 +99,22 @@ def start_clocks() -> None:
     _clocks_run[:] = [True]
     start_clock(signal.ITIMER_PROF, limits()[CPU])
     start_clock(signal.ITIMER_REAL, limits()[TIME])
+    set_last_clock(limits()[CPU], limits()[TIME], _last_words)
+
+
+def _last_words() -> tuple[int, tuple[bytes, bytes]]:
+    """What to say where a library does not come back, of both clocks; and to which descriptor."""
+    from relokit.cli.terminal.ended import over
+    from relokit.cli.terminal.output import ErrorDocument, ErrorText, json_text
+
+    errors = [over(one) for one in (signal.SIGPROF, signal.SIGALRM)]
+    for error in errors:
+        error.message += f", and what it was in has not ended {GRACE:g} s later"
+    if "--json" in sys.argv[1:]:
+        cpu, time = (
+            json_text(ErrorDocument("error", ErrorText(one.message, hint=one.hint)))
+            for one in errors
+        )
+        return 1, (f"{cpu}\n".encode(), f"{time}\n".encode())
+    cpu, time = (f"relokit: {one}\n" for one in errors)
+    return 2, (cpu.encode(), time.encode())

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from relokit.cli.exit_codes import EXIT_NO_ANSWER, EXIT_PASS, EXIT_USAGE, exit_code_of
-from relokit.codegen.base.errors import BudgetError, NativeCrashError, RelokitError
+from relokit.codegen.base.errors import NativeCrashError, RelokitError
 from relokit.codegen.base.told_to_end import all_is_said, ignore_signals, take_signals, told
 
 GARBAGE_THRESHOLD = 50_000
@@ -154,15 +154,9 @@ def _dispatch(arguments: list[str], own_process: bool) -> int:
 
 def _ended_by(number: int) -> RelokitError:
     """Why it ends: a person's signal, or one of our clocks."""
-    from relokit.cli.terminal.ended import CLOCKS
+    from relokit.cli.terminal.ended import CLOCKS, over
 
-    if number not in CLOCKS:
-        return RelokitError("interrupted")
-    from relokit.codegen.base.budget import limits, told
-
-    name, what = CLOCKS[signal.Signals(number)]
-    over = told(name, limits()[name])
-    return BudgetError(f"more than {over} of {what}", hint=f"--limit {name}=... allows more")
+    return over(number) if number in CLOCKS else RelokitError("interrupted")
 
 
 def _of_the_host(error: OSError) -> RelokitError:

@@ -109,6 +109,7 @@ def reported(page: Path, trace: Path | None, options: Mapping[str, Any]) -> Iter
     from tempfile import TemporaryDirectory
 
     from relokit.codegen.base.atomic import replacing
+    from relokit.codegen.base.told_to_end import removed_at_last
 
     if trace is not None and trace.resolve() == page.resolve():
         raise RelokitError(
@@ -117,8 +118,9 @@ def reported(page: Path, trace: Path | None, options: Mapping[str, Any]) -> Iter
     given = tuple(_given(options))
     plain = bool(options.get("plain"))
     with replacing(page) as temporary, TemporaryDirectory(prefix="relokit-") as directory:
-        wanted = None if plain else trace or Path(directory) / "trace"
-        yield Story(temporary, wanted, given)
+        own = Path(directory) / "trace"
+        with removed_at_last(own, directory):
+            yield Story(temporary, None if plain else trace or own, given)
 
 
 def _given(options: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:

@@ -20,6 +20,7 @@ from jinja2 import TemplateError as JinjaError
 from jinja2 import TemplateSyntaxError as JinjaSyntaxError
 from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from relokit.codegen.base.errors import TemplateError
 from relokit.codegen.built_in import TEMPLATES
@@ -73,9 +74,10 @@ class _LineTags(Extension):
 
 
 @lru_cache(maxsize=8)
-def _environment(overrides: Path | None) -> LimitedEnvironment:
+def _environment(overrides: Path | None) -> Environment:
     loaders = [_Inside(path) for path in (overrides, TEMPLATES) if path is not None]
-    return LimitedEnvironment(
+    kind = ImmutableSandboxedEnvironment if overrides is None else LimitedEnvironment
+    return kind(
         loader=ChoiceLoader(loaders),
         extensions=[_LineTags],
         undefined=StrictUndefined,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from relokit.arguments import job_or_default
 from relokit.codegen.base.errors import FormatError, RelokitError
+from relokit.codegen.base.told_to_end import removed_at_last
 from relokit.codegen.target import Target
 from relokit.linker.kernel.opened import Files
 from relokit.machines.snapshots import opened_snapshot, take_up
@@ -56,10 +57,11 @@ def show(
 
         with TemporaryDirectory(prefix="relokit-") as directory:
             trace = Path(directory) / "trace"
-            if snapshot is None:
-                session.run(target, job, files=files, trace=trace, progress=progress)
-            else:
-                take_up(snapshot, job, files=files, trace=trace, progress=progress)
+            with removed_at_last(trace, directory):
+                if snapshot is None:
+                    session.run(target, job, files=files, trace=trace, progress=progress)
+                else:
+                    take_up(snapshot, job, files=files, trace=trace, progress=progress)
             return timeline_shown(evidence_in(trace))
     answer = _NOUNS[question.topic]
     if snapshot is None:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import signal
 
+from relokit.codegen.base.errors import BudgetError
+
 CLOCKS = {signal.SIGPROF: ("cpu", "CPU time"), signal.SIGALRM: ("time", "time")}
 """Signals that say that a limit of time is over: its name, and what it is called."""
+
+
+def over(number: int) -> BudgetError:
+    """What a signal of one of the clocks says."""
+    from relokit.codegen.base.budget import limits, told
+
+    name, what = CLOCKS[signal.Signals(number)]
+    return BudgetError(
+        f"more than {told(name, limits()[name])} of {what}",
+        hint=f"--limit {name}=... allows more",
+    )
 
 
 def told_end(number: int) -> str:
     """What has ended a campaign before its end: a limit by its name, or a signal by its own."""
     if number not in CLOCKS:
         return f"interrupted ({signal.Signals(number).name})"
-    from relokit.codegen.base.budget import limits, told
-
-    name, what = CLOCKS[signal.Signals(number)]
-    return f"more than {told(name, limits()[name])} of {what} (--limit {name}=... allows more)"
+    error = over(number)
+    return f"{error.message} ({error.hint})"

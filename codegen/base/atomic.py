@@ -11,7 +11,12 @@ from pathlib import Path
 from time import sleep
 
 from relokit.codegen.base.errors import RelokitError
-from relokit.codegen.base.told_to_end import uninterrupted
+from relokit.codegen.base.told_to_end import (
+    keep,
+    remove_at_last,
+    uninterrupted,
+    whole_at_last,
+)
 
 _LOCK_TRIES, _LOCK_PAUSE = 1200, 0.05
 """A minute: writing takes a moment, but a process may be stopped."""
@@ -114,7 +119,12 @@ def _write_new(place: Path, files: Mapping[str, bytes]) -> bool:
 
 def _write_into(place: Path, files: Mapping[str, bytes]) -> None:
     """Put ``files`` into ``place``, or none: what was there comes back."""
-    with _staged(place, "relokit", files) as stage, uninterrupted(), ExitStack() as undo:
+    with (
+        _staged(place, "relokit", files) as stage,
+        uninterrupted(),
+        whole_at_last(),
+        ExitStack() as undo,
+    ):
         for number, name in enumerate(files):
             path = place / name
             _make(path.parent, undo)
@@ -139,6 +149,8 @@ def _staged(folder: Path, name: str, files: Mapping[str, bytes]) -> Iterator[Pat
     try:
         with uninterrupted():
             stage = Path(mkdtemp(prefix=_hidden(name), dir=folder))
+            leftovers = *(stage / file for file in files), *_folders(stage, files)
+            remove_at_last(*leftovers)
         for file, data in files.items():
             path = stage / file
             path.parent.mkdir(exist_ok=True)
@@ -147,8 +159,10 @@ def _staged(folder: Path, name: str, files: Mapping[str, bytes]) -> Iterator[Pat
         yield stage
     finally:
         if stage is not None:
-            with uninterrupted(), suppress(OSError):
-                _remove(stage, files)
+            with uninterrupted():
+                with suppress(OSError):
+                    _remove(stage, files)
+                keep(*leftovers)
 
 
 def _remove(stage: Path, files: Mapping[str, bytes]) -> None:
@@ -156,9 +170,14 @@ def _remove(stage: Path, files: Mapping[str, bytes]) -> None:
     for number, name in enumerate(files):
         (stage / name).unlink(missing_ok=True)
         (stage / _kept(number)).unlink(missing_ok=True)
-    folders = {folder for name in files for folder in (stage / name).parents}
-    for folder in sorted(folders - {*stage.parents}, reverse=True):
+    for folder in _folders(stage, files):
         _remove_empty(folder)
+
+
+def _folders(stage: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """``stage`` and what is in it for ``files``, each before the one that it is in."""
+    folders = {folder for name in files for folder in (stage / name).parents}
+    return sorted(folders - {*stage.parents}, reverse=True)
 
 
 def _kept(number: int) -> str:
@@ -235,18 +254,21 @@ def replacing(path: str | os.PathLike[str], *, mode: int | None = None) -> Itera
             with uninterrupted():
                 handle, name = tempfile.mkstemp(prefix=_hidden(target.name), dir=target.parent)
                 temporary = Path(name)
+                remove_at_last(name)
                 os.close(handle)
             yield temporary
             _sync(temporary)
             temporary.chmod(_mode(target) if mode is None else mode)
             with uninterrupted():
                 temporary.replace(target)
+                keep(name)
                 temporary = None
             _settle(target.parent)
         finally:
             if temporary is not None:
                 with uninterrupted():
                     temporary.unlink(missing_ok=True)
+                    keep(name)
 
 
 @contextmanager

@@ -10,10 +10,10 @@ import signal
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.native import address, function, library
 
-_SA_SIGINFO = 4  # Linux, asm-generic/signal-defs.h
+SA_SIGINFO = 4  # Linux, asm-generic/signal-defs.h
 
 
-class _Action(ctypes.Structure):
+class SignalAction(ctypes.Structure):
     """``struct sigaction`` of glibc and musl, where a pointer has 64 bits."""
 
     _fields_ = (
@@ -30,7 +30,7 @@ def catch_bus_errors() -> None:
     host = ctypes.CDLL(None, use_errno=True)
     calls = (ctypes.cast(call, ctypes.c_void_p).value for call in (host.mmap, host.signal))
     function("prepare_bus_errors", None, words, words, words)(*calls, mmap.PAGESIZE)
-    action = _Action(handler=address(library(), "replace_page"), flags=_SA_SIGINFO)
+    action = SignalAction(handler=address(library(), "replace_page"), flags=SA_SIGINFO)
     if host.sigaction(signal.SIGBUS, ctypes.byref(action), None):
         raise MachineError(f"SIGBUS cannot be caught: {os.strerror(ctypes.get_errno())}")
 

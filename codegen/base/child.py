@@ -40,6 +40,7 @@ from relokit.codegen.base.serving import (
     RESULT,
     SentError,
 )
+from relokit.codegen.base.told_to_end import has_ended, kill_at_last
 
 Progress = Callable[[bytes], None]
 
@@ -158,6 +159,7 @@ class Child:
         self._requests, theirs = socket.socketpair()
         with theirs:
             self._process = process = self._spawned(theirs.fileno())
+        kill_at_last(process.pid)
         self.started += 1
         self._owner = os.getpid()
         self._stderr = b""
@@ -330,6 +332,7 @@ class Child:
             return
         with contextlib.suppress(ProcessLookupError):
             process.kill()
+        has_ended(process.pid)
         process.wait()
         for pipe in (self._requests, process.stdout, process.stderr):
             if pipe is not None:

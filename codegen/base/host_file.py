@@ -19,6 +19,7 @@ from typing import Any
 from weakref import WeakSet
 
 from relokit.codegen.base.errors import FormatError, RelokitError
+from relokit.codegen.base.told_to_end import start_last_clock
 
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISDIR, "directory"),
@@ -156,10 +157,14 @@ def reading() -> Iterator[None]:
 
 @cache
 def _lost_pages() -> Callable[[], int]:
-    """Asked for before anything is mapped: what counts pages behind the end of a file."""
+    """Asked for before anything is mapped: what counts pages behind the end of a file.
+
+    Whoever reads what somebody else has written may not come back from it.
+    """
     from relokit.codegen.base.bus_errors import catch_bus_errors, take_pages_lost
 
     catch_bus_errors()
+    start_last_clock()
     return take_pages_lost
 
 

@@ -12,6 +12,7 @@ SOURCES = (
     "codegen/base/native.h",
     "codegen/base/native.c",
     "codegen/base/bus_errors.c",
+    "codegen/base/last_clock.c",
     "linker/kernel/alternatives.c",
     "linker/kernel/btf.c",
     "linker/kernel/finding.c",

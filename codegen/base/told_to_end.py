@@ -5,11 +5,20 @@ Handlers run in the main thread only, and no signal is blocked: threads of libra
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
+from time import monotonic
 from types import FrameType
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from relokit.codegen.base.last_clock import LastClock
+
+GRACE = 20.0
+"""Seconds that a command has for leaving in order when its time is over."""
 _LEAVING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPROF, signal.SIGALRM
 """A person's or another program's; and those of the clocks that a command has for itself."""
 _WAITING = 0.01
@@ -34,6 +43,108 @@ def start_clock(timer: int, seconds: int) -> None:
     left, _ = signal.setitimer(timer, seconds)
     if 0 < left <= _WAITING:
         signal.setitimer(timer, left)
+
+
+class _AtLast:
+    """When this process ends whatever it does, and what is not to be left then."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.ends: tuple[float, float] | None = None
+        self.texts: Callable[[], tuple[int, tuple[bytes, bytes]]] | None = None
+        self.clock: LastClock | None = None
+        self.names: dict[bytes, None] = {}
+        self.processes: dict[int, None] = {}
+        self.busy = 0
+
+    def tell(self) -> None:
+        if self.clock is not None:
+            self.clock.leave_nothing(self.names, self.processes)
+            self.clock.wait(self.busy > 0)
+
+
+_at_last = _AtLast()
+
+
+def set_last_clock(
+    cpu: float, time: float, texts: Callable[[], tuple[int, tuple[bytes, bytes]]]
+) -> None:
+    """This process is to end GRACE seconds after so many of CPU time or of the host's, whatever it
+    does; what to say then, and to which descriptor, is asked for when it is needed.
+    """
+    _at_last.ends, _at_last.texts = (cpu + GRACE, monotonic() + time + GRACE), texts
+    if _at_last.clock is not None:
+        _at_last.clock.set(_at_last.ends)
+
+
+def start_last_clock() -> None:
+    """Something from elsewhere is about to be read: a library may not come back from it.
+
+    Nothing where none is set: in a child, which its parent ends, and from Python.
+    """
+    if _at_last.clock is None and _at_last.ends is not None and _at_last.texts is not None:
+        from relokit.codegen.base.last_clock import LastClock
+
+        with _at_last.lock:
+            _at_last.clock = LastClock(_at_last.ends, *_at_last.texts())
+            _at_last.tell()
+
+
+def remove_at_last(*paths: str | os.PathLike[str]) -> None:
+    """These, in this order, would be left over: files, and directories."""
+    with _at_last.lock:
+        _at_last.names = {**{_absolute(one): None for one in paths}, **_at_last.names}
+        _at_last.tell()
+
+
+def keep(*paths: str | os.PathLike[str]) -> None:
+    """They are gone, or are to stay."""
+    with _at_last.lock:
+        for one in paths:
+            _at_last.names.pop(_absolute(one), None)
+        _at_last.tell()
+
+
+@contextmanager
+def removed_at_last(*paths: str | os.PathLike[str]) -> Iterator[None]:
+    """What :func:`remove_at_last` says of ``paths``, as long as it is entered."""
+    remove_at_last(*paths)
+    try:
+        yield
+    finally:
+        keep(*paths)
+
+
+@contextmanager
+def whole_at_last() -> Iterator[None]:
+    """What is done within is done to its end, or undone; the process ends a little later then."""
+    with _at_last.lock:
+        _at_last.busy += 1
+        _at_last.tell()
+    try:
+        yield
+    finally:
+        with _at_last.lock:
+            _at_last.busy -= 1
+            _at_last.tell()
+
+
+def kill_at_last(process: int) -> None:
+    """A child of this process, not waited for yet."""
+    with _at_last.lock:
+        _at_last.processes[process] = None
+        _at_last.tell()
+
+
+def has_ended(process: int) -> None:
+    """A child that is going to be waited for: its number is another's then."""
+    with _at_last.lock:
+        _at_last.processes.pop(process, None)
+        _at_last.tell()
+
+
+def _absolute(path: str | os.PathLike[str]) -> bytes:
+    return os.fsencode(os.path.abspath(path))
 
 
 def all_is_said() -> None:

@@ -19,6 +19,7 @@ from types import TracebackType
 
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.host_file import HostFile, open_file
+from relokit.codegen.base.told_to_end import keep, remove_at_last
 from relokit.codegen.target import Regime
 from relokit.runtime.capture.gdb import GdbClient
 
@@ -33,6 +34,8 @@ INITRD_MOST = 128 << 20
 LEAST_MEMORY, MOST_MEMORY = 64 << 20, 1 << 40
 DEFAULT_CPU = "cortex-a72"
 RAM, RAM_FILE = "relokit-ram", "ram"
+_FILES = RAM_FILE, "gdb", "initrd"
+"""What its directory may have in it."""
 RESERVED = ("-gdb", "-s", "-S", "-kernel", "-mem-path", "-daemonize", "-incoming", "-loadvm")
 """What says how QEMU is driven: that is ours."""
 _SIZE = re.compile(r"(?:size=)?([0-9]{1,12})([KMGT]?)B?(?:,.*)?", re.IGNORECASE)
@@ -115,6 +118,8 @@ class Qemu:
             )
         self.memory = memory_of(arguments)
         self._directory = Path(tempfile.mkdtemp(prefix="relokit-record-"))
+        self._leftovers = *(self._directory / one for one in _FILES), self._directory
+        remove_at_last(*self._leftovers)
         self._ram: HostFile | None = None
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._process: subprocess.Popen[bytes] | None = None
@@ -134,6 +139,7 @@ class Qemu:
                 self._directory / RAM_FILE, what="RAM", limit=MOST_MEMORY, settled=False
             )
             shutil.rmtree(self._directory)
+            keep(*self._leftovers)
         except BaseException:
             self.close()
             raise
@@ -182,6 +188,7 @@ class Qemu:
             assert process.stdout is not None
             process.stdout.close()
         shutil.rmtree(self._directory, ignore_errors=True)
+        keep(*self._leftovers)
 
     def _check_room(self) -> None:
         free = shutil.disk_usage(self._directory).free

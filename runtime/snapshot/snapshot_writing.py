@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.host_file import HostFile, check_unchanged
 from relokit.codegen.base.nouns import dataclass
+from relokit.codegen.base.told_to_end import keep, remove_at_last
 from relokit.runtime.snapshot.snapshot import (
     DEVICES_FILE,
     FORMAT,
@@ -34,6 +35,15 @@ from relokit.runtime.snapshot.snapshot import (
 if TYPE_CHECKING:
     from zstandard import ZstdCompressionWriter
 
+FILES = (
+    RAM_FILE,
+    PACKED_FILE,
+    KERNEL_FILE,
+    SNAPSHOT_FILE,
+    REGISTERS_FILE,
+    DEVICES_FILE,
+    LOAD_FILE,
+)
 CHUNK = 1 << 16
 """RAM is kept in pieces of this size; one that is all zeros is left out."""
 
@@ -75,6 +85,8 @@ def write_snapshot(
     part: Path | None = None
     try:
         part = Path(tempfile.mkdtemp(prefix=f".{directory.name[:100]}.", dir=directory.parent))
+        leftovers = *(part / name for name in FILES), part
+        remove_at_last(*leftovers)
         with (part / (PACKED_FILE if packed else RAM_FILE)).open("wb") as file:
             extents = _packed(machine, file) if packed else tuple(_ram(machine, file))
         with (part / KERNEL_FILE).open("wb") as file:
@@ -88,6 +100,7 @@ def write_snapshot(
         check_unchanged()
         part.chmod(0o755)
         part.rename(directory)
+        keep(*leftovers)
         part = None
     except OSError as error:
         room = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -101,6 +114,7 @@ def write_snapshot(
     finally:
         if part is not None:
             shutil.rmtree(part, ignore_errors=True)
+            keep(*leftovers)
     return sum(one.size for one in extents)
 
 
