@@ -15,7 +15,9 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One translation unit: ``text`` has ``len(origins)`` lines, each with its origin."""
+    """One translation unit: each line of ``text`` has its origin; one behind the last of
+    ``origins`` is from the file ``name`` itself.
+    """
 
     name: str
     text: str
@@ -23,9 +25,8 @@ class Unit:
 
     @classmethod
     def from_text(cls, name: str, text: str) -> Unit:
-        """Wrap a foreign ``.S``: each line is its own origin."""
-        count = text.count("\n") + (not text.endswith("\n"))
-        return cls(name, text, tuple(Origin(name, n) for n in range(1, count + 1)))
+        """Wrap a foreign ``.S``."""
+        return cls(name, text, ())
 
 
 @dataclass(frozen=True, slots=True)

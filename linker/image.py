@@ -9,7 +9,15 @@ from functools import cached_property
 
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.object import Binding, SectionFlag, SectionType, SourceLine, SymbolType
+from relokit.codegen.object import (
+    NO_LINES,
+    Binding,
+    SectionFlag,
+    SectionType,
+    SourceLine,
+    SourceLines,
+    SymbolType,
+)
 
 MAX_FLAT = 1 << 30
 
@@ -28,7 +36,7 @@ class PlacedSection:
 
     ``data`` is empty for NOBITS, and may be a view of guest RAM. A section without
     SectionFlag.ALLOC (notes aside) has va 0.
-    ``lines`` maps offsets to source, ascending; an entry holds up to the next one's offset.
+    ``lines`` says where they are from, by their offset.
     """
 
     name: str
@@ -39,7 +47,7 @@ class PlacedSection:
     type: SectionType
     flags: SectionFlag
     data: bytes | memoryview
-    lines: tuple[tuple[int, SourceLine], ...] = field(default=(), repr=False)
+    lines: SourceLines = field(default=NO_LINES, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +116,7 @@ class Image:
     def line_at(self, va: int) -> SourceLine | None:
         """The source line that emitted the bytes at VA ``va``, if known."""
         section = self.section_at(va)
-        if section is None or not section.lines:
-            return None
-        at = bisect_right(section.lines, va - section.va, key=lambda entry: entry[0])
-        return section.lines[at - 1][1] if at else None
+        return None if section is None else section.lines.at(va - section.va)
 
     def symbol_at(self, va: int) -> tuple[str, int] | None:
         """Nearest named address at or below ``va`` in its section, with the distance in bytes."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from relokit.codegen.object import SourceLines
     from relokit.linker.image import Image
 
 _SIZE = struct.Struct("<Q")
@@ -24,7 +26,7 @@ _COUNT = 7
 _SECTION_TYPES, _NOBITS = frozenset({1, 7, 8}), 8
 _BINDINGS, _SYMBOL_TYPES = 3, 5
 _ABSOLUTE = -2
-_FLAGS = 1 << 32
+_FLAGS = _LINES = 1 << 32
 
 
 class StoredImageError(ValueError):
@@ -42,10 +44,7 @@ def encode_image(image: Image) -> bytes:
         [
             number(section.name), section.va, section.pa, section.size, section.align,
             int(section.type), int(section.flags), len(section.data),
-            [offset for offset, _ in section.lines],
-            [number(line.file) for _, line in section.lines],
-            [line.line for _, line in section.lines],
-            [number(line.text) for _, line in section.lines],
+            *_columns(section.lines, number),
         ]
         for section in image.sections
     ]  # fmt: skip
@@ -62,6 +61,12 @@ def encode_image(image: Image) -> bytes:
     return b"".join([_SIZE.pack(len(head)), head, *(section.data for section in image.sections)])
 
 
+def _columns(lines: SourceLines, number: Callable[[str], int]) -> list[list[int]]:
+    """Of all rows their offset, file, line and text, by number."""
+    rows = [(at, number(one.file), one.line, number(one.text)) for at, one in lines]
+    return [*map(list, zip(*rows, strict=True))] or [[], [], [], []]
+
+
 def check_image(stored: bytes) -> None:
     """Raise StoredImageError unless :func:`decode_image` makes an Image of ``stored``.
 
@@ -76,7 +81,7 @@ def decode_image(stored: bytes, *, checked: bool = False) -> Image:
     What was ``checked`` by this program already, or made by it, is not checked again: that takes as
     long as the rest.
     """
-    from relokit.codegen.object import Binding, SectionFlag, SectionType, SourceLine, SymbolType
+    from relokit.codegen.object import Binding, SectionFlag, SectionType, SourceLines, SymbolType
     from relokit.linker.image import Image, ImageSymbol, PlacedSection, Segment, SegmentFlag
 
     (name, entry, sections, segments, symbols, texts), datas = _parts(stored, checked=checked)
@@ -85,12 +90,13 @@ def decode_image(stored: bytes, *, checked: bool = False) -> Image:
         tuple(
             PlacedSection(
                 texts[section], va, pa, size, align, SectionType(kind), SectionFlag(flags), data,
-                tuple(
-                    (offset, SourceLine(texts[file], line, texts[text]))
-                    for offset, file, line, text in zip(*lines, strict=True)
+                SourceLines.of_columns(
+                    offsets, map(texts.__getitem__, files), lines, map(texts.__getitem__, words)
                 ),
             )
-            for (section, va, pa, size, align, kind, flags, _, *lines), data in zip(
+            for (
+                section, va, pa, size, align, kind, flags, _, offsets, files, lines, words
+            ), data in zip(
                 sections, datas, strict=True
             )
         ),
@@ -170,7 +176,7 @@ def _check_section(fields: Any, texts: int) -> None:
         _refuse("a line with a part missing")
     _ascending(offsets)
     for number in numbers:
-        _number(number)
+        _number(number, _LINES)
     for text in (*files, *words):
         _number(text, texts)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from relokit.codegen.base.budget import STEPS, budgeted, limits, spend
 from relokit.codegen.base.errors import AssemblyError, BudgetError
 from relokit.codegen.gas.directives import directive, move_to
@@ -55,12 +53,13 @@ def assemble(unit: Unit, encode: Encode, includes: Includes | None = None) -> Ob
         try:
             for statement in parse_line(line):
                 count += 1
-                state.source = source = _source(origin.file, origin.line, statement.text)
+                state.source = source = SourceLine(origin.file, origin.line, statement.text)
                 _carry_out(state, statement)
         except AssemblyError as error:
             if expansion is not None:
                 error.message += expansion.context
-            raise located(error, source or _source(origin.file, origin.line, line)) from None
+            where = source or SourceLine(origin.file, origin.line, line)
+            raise located(error, where) from None
         if count > granted:
             granted = count + _grant(count, unit.name)
     try:
@@ -89,11 +88,6 @@ def _grant(count: int, where: str) -> int:
     more = min(GRANT, most - count)
     spend((more + 1) * STATEMENT_BYTES, "assembly statements", where)
     return more
-
-
-@lru_cache(maxsize=16384)
-def _source(file: str, line: int, text: str) -> SourceLine:
-    return SourceLine(file, line, text)
 
 
 def _carry_out(state: UnitState, statement: Statement) -> None:

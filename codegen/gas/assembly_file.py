@@ -25,10 +25,9 @@ def assemble_file(
     """
     if len(content) > TEXT_LIMIT:
         raise FormatError(f"longer than {TEXT_LIMIT >> 20} MiB", where=where)
-    text = bytes(content)
-    included = _PREPROCESSOR.search(text)
+    included = _PREPROCESSOR.search(content)
     if included:
-        line = text.count(b"\n", 0, included.start()) + 1
+        line = bytes(content[: included.start()]).count(b"\n") + 1
         raise FormatError(
             "not preprocessed: it includes other files",
             where=f"{where}:{line}",
@@ -36,7 +35,7 @@ def assemble_file(
             f"{Path(where).stem}.o, or the same with .s",
         )
     try:
-        unit = Unit.from_text(where, text.decode())
+        unit = Unit.from_text(where, str(content, "utf-8"))
     except UnicodeDecodeError as error:
         raise FormatError(f"not UTF-8 text: byte {error.start}", where=where) from None
     if include_dir is None:

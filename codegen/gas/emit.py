@@ -6,12 +6,13 @@ import re
 import struct
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from relokit.codegen.aarch64_elf import RelocationType as R
 from relokit.codegen.base.bits import MASK64, signed
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.instructions.arithmetic import Sym
+from relokit.codegen.gas.instructions.encoder import BATCH
 from relokit.codegen.gas.instructions.fields import (
     LO12,
     AbsoluteField,
@@ -72,30 +73,43 @@ def finish(unit: UnitState, name: str, encode: Encode) -> Object:
 
 
 def _encode(sections: list[SectionState], encode: Encode) -> None:
-    """Ask for all encodings of the unit at once and put them in place."""
-    asked: list[tuple[SectionState, int, SourceLine]] = []
-    texts: list[str] = []
-    for section in sections:
-        for offset, instruction, source in section.pending:
-            if instruction.pieces:
-                try:
-                    instruction = _resolve(instruction)
-                except AssemblyError as error:
-                    raise located(error, source) from None
-            if instruction.word is not None:
-                struct.pack_into("<I", section.data, offset, instruction.word)
-            else:
-                asked.append((section, offset, source))
-                texts.append(instruction.text)
-    for (section, offset, source), text, word in zip(asked, texts, encode(texts), strict=True):
-        if isinstance(word, str):
-            raise AssemblyError(
-                f"cannot encode `{text}': {word}",
-                where=str(source),
-                text=source.text,
-                hint=_ELSEWHERE,
-            )
-        section.data[offset : offset + 4] = word
+    """Ask for the encodings of the unit, BATCH at a time, and put them in place."""
+    resolved = [_resolved(section) for section in sections]
+    asked = (
+        (section, offset, text)
+        for section, known in zip(sections, resolved, strict=True)
+        for offset, waiting in section.texts
+        if (text := waiting or known.get(offset))
+    )
+    while batch := [*islice(asked, BATCH)]:
+        words = encode([text for _, _, text in batch])
+        for (section, offset, text), word in zip(batch, words, strict=True):
+            if isinstance(word, str):
+                error = AssemblyError(f"cannot encode `{text}': {word}", hint=_ELSEWHERE)
+                raise located(error, source_at(section, offset))
+            section.data[offset : offset + 4] = word
+
+
+def _resolved(section: SectionState) -> dict[int, str]:
+    """What has waited for its numbers: as text by offset, or in place if its word is known."""
+    texts = {}
+    for offset, waiting in section.waiting:
+        try:
+            instruction = _resolve(waiting)
+        except AssemblyError as error:
+            raise located(error, source_at(section, offset)) from None
+        if instruction.word is None:
+            texts[offset] = instruction.text
+        else:
+            struct.pack_into("<I", section.data, offset, instruction.word)
+    return texts
+
+
+def source_at(section: SectionState, offset: int) -> SourceLine:
+    """Where what is at ``offset`` is from, which is something."""
+    source = section.lines.at(offset)
+    assert source is not None
+    return source
 
 
 def _resolve(instruction: AsmInstruction) -> AsmInstruction:
@@ -140,12 +154,12 @@ class _Output:
         for section in self.unit.sections:
             for fixup in section.fixups:
                 try:
-                    if fixup.field is None:
-                        self._datum(section, fixup)
+                    if isinstance(fixup.kind, int):
+                        self._datum(section, fixup, fixup.kind)
                     else:
-                        self._field(section, fixup, fixup.field)
+                        self._field(section, fixup, fixup.kind)
                 except AssemblyError as error:
-                    raise located(error, fixup.source) from None
+                    raise located(error, source_at(section, fixup.offset)) from None
         # Only now: a symbol that is defined by itself is told where it is used.
         named = {at[0] for sym in self.unit.symbols.values() if (at := place(sym)) is not None}
         self.kept = [s for s in self.unit.sections if s.explicit or s.size or s.index in named]
@@ -155,11 +169,10 @@ class _Output:
 
     # Fixups.
 
-    def _datum(self, section: SectionState, fixup: Fixup) -> None:
+    def _datum(self, section: SectionState, fixup: Fixup, size: int) -> None:
         value = evaluate(fixup.expr, linked=True)
         if isinstance(value, int):
-            end = fixup.offset + fixup.size
-            section.data[fixup.offset : end] = data_bytes(value, fixup.size)
+            section.data[fixup.offset : fixup.offset + size] = data_bytes(value, size)
             return
         if value.plus is None:
             raise AssemblyError(f"no relocation can express {describe(value)}")
@@ -174,10 +187,10 @@ class _Output:
                 )
             kinds = _RELATIVE_DATA
             addend += fixup.offset - origin[1]
-        if fixup.size not in kinds:
-            raise AssemblyError(f"{describe(value)} does not fit in {fixup.size} byte")
+        if size not in kinds:
+            raise AssemblyError(f"{describe(value)} does not fit in {size} byte")
         whole = value.offset or value.minus is not None
-        self._relocate(section, fixup.offset, kinds[fixup.size], value.plus, addend, bool(whole))
+        self._relocate(section, fixup.offset, kinds[size], value.plus, addend, bool(whole))
 
     def _field(self, section: SectionState, fixup: Fixup, field: Field | AbsoluteField) -> None:
         value = evaluate(fixup.expr, linked=True)
@@ -325,6 +338,6 @@ class _Output:
             bytes(section.data),
             section.size,
             relocations,
-            tuple(section.lines),
+            section.lines,
             section.entsize,
         )

@@ -10,11 +10,13 @@ from typing import NamedTuple
 
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.instructions.insn import AsmInstruction, parse_instruction
-from relokit.codegen.gas.instructions.operands import split_operands
+from relokit.codegen.gas.instructions.operands import REMEMBERED, split_operands
 from relokit.codegen.source import Origin
 
 LINE_LIMIT = 16384
 """Characters in one line of source."""
+BLOCK = 1 << 14
+"""Characters, and the rest of a line, that are cut into lines at a time."""
 
 
 class StatementKind(Enum):
@@ -96,7 +98,7 @@ def lines_of(name: str, text: str, origins: Sequence[Origin] = ()) -> Iterator[t
     of ``origins``, else of the file ``name``.
     """
     marked: Origin | None = None
-    for number, line in enumerate(text.split("\n")):
+    for number, line in enumerate(_split(text)):
         marker = LINE_MARKER.match(line) if line.startswith("#") else None
         if marker is not None:
             marked = Origin(marker["file"], int(marker["line"]) - 1)
@@ -108,7 +110,16 @@ def lines_of(name: str, text: str, origins: Sequence[Origin] = ()) -> Iterator[t
             yield line, origins[number] if number < len(origins) else Origin(name, number + 1)
 
 
-@lru_cache(maxsize=16384)
+def _split(text: str) -> Iterator[str]:
+    """``text.split("\n")``, without all of them at once."""
+    start = 0
+    while (end := text.find("\n", start + BLOCK)) >= 0:
+        yield from text[start:end].split("\n")
+        start = end + 1
+    yield from text[start:].split("\n")
+
+
+@lru_cache(maxsize=REMEMBERED)
 def parse_line(line: str) -> tuple[Statement, ...]:
     """The statements of one line (without block comments). Raises AssemblyError, no position."""
     statements: list[Statement] = []

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+from array import array
+from collections.abc import Iterator
 from dataclasses import field
+from itertools import chain
+from typing import NamedTuple
 
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.gas.instructions.arithmetic import Expr, Sym
 from relokit.codegen.gas.instructions.fields import AbsoluteField, Field
 from relokit.codegen.gas.instructions.insn import AsmInstruction
-from relokit.codegen.object import SectionFlag, SectionType, SourceLine
+from relokit.codegen.object import SectionFlag, SectionType, SourceLine, SourceLines
+
+PACKED = 256
+"""Texts of instructions that are put together."""
 
 _CODE = SectionType.PROGBITS, SectionFlag.ALLOC | SectionFlag.EXEC
 _DATA = SectionType.PROGBITS, SectionFlag.ALLOC | SectionFlag.WRITE
@@ -48,15 +55,55 @@ _OTHER = re.compile(
 )
 
 
-@dataclass(slots=True, eq=False)
-class Fixup:
-    """Bytes to be filled in at the end: a datum of ``size``, or a field of an instruction."""
+class Fixup(NamedTuple):
+    """Bytes to be filled in at the end: a field of an instruction, or a datum of so many bytes."""
 
     offset: int
     expr: Expr
-    source: SourceLine
-    size: int = 0
-    field: Field | AbsoluteField | None = None
+    kind: Field | AbsoluteField | int
+
+
+class Fixups:
+    """Those of a section, as columns."""
+
+    __slots__ = ("_exprs", "_kinds", "_offsets")
+
+    def __init__(self) -> None:
+        self._offsets = array("I")
+        self._exprs: list[Expr] = []
+        self._kinds: list[Field | AbsoluteField | int] = []
+
+    def append(self, offset: int, expr: Expr, kind: Field | AbsoluteField | int) -> None:
+        self._offsets.append(offset)
+        self._exprs.append(expr)
+        self._kinds.append(kind)
+
+    def __iter__(self) -> Iterator[Fixup]:
+        return map(Fixup, self._offsets, self._exprs, self._kinds)
+
+
+class Texts:
+    """Instructions of a section that the encoder is asked for: what they are by their offset, of
+    those that wait for symbols an empty text. Most of them are as bytes.
+    """
+
+    __slots__ = ("_last", "_offsets", "_packed")
+
+    def __init__(self) -> None:
+        self._offsets = array("I")
+        self._packed: list[bytes] = []
+        self._last: list[str] = []
+
+    def append(self, offset: int, text: str) -> None:
+        self._offsets.append(offset)
+        self._last.append(text)
+        if len(self._last) == PACKED:
+            self._packed.append("\n".join(self._last).encode())
+            self._last.clear()
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        packed = (text for block in self._packed for text in block.decode().split("\n"))
+        return zip(self._offsets, chain(packed, self._last), strict=True)
 
 
 @dataclass(slots=True, eq=False)
@@ -88,9 +135,11 @@ class SectionState:
     stretch: int = 0
     """How often its size was not known at once to GNU as: at alignments and ``.org``."""
     data: bytearray = field(default_factory=bytearray)
-    lines: list[tuple[int, SourceLine]] = field(default_factory=list)
-    fixups: list[Fixup] = field(default_factory=list)
-    pending: list[tuple[int, AsmInstruction, SourceLine]] = field(default_factory=list)
+    lines: SourceLines = field(default_factory=SourceLines)
+    fixups: Fixups = field(default_factory=Fixups)
+    texts: Texts = field(default_factory=Texts)
+    waiting: list[tuple[int, AsmInstruction]] = field(default_factory=list)
+    """Instructions with numbers that are not known yet, by their offset."""
     literals: list[Literal] = field(default_factory=list)
     pool: dict[object, Sym] = field(default_factory=dict)
     """By size and value, where a literal that is in ``literals`` will lie."""
@@ -116,11 +165,12 @@ class SectionState:
         self.align = max(self.align, other.align)
         self.data += other.data
         self.size += other.size
-        self.lines += [(base + offset, line) for offset, line in other.lines]
-        for fixup in other.fixups:
-            fixup.offset += base
-        self.fixups += other.fixups
-        self.pending += [(base + offset, one, source) for offset, one, source in other.pending]
+        self.lines.extend(other.lines, base)
+        for offset, expr, kind in other.fixups:
+            self.fixups.append(base + offset, expr, kind)
+        for offset, text in other.texts:
+            self.texts.append(base + offset, text)
+        self.waiting += [(base + offset, one) for offset, one in other.waiting]
         self.mapping += [(base + offset, code) for offset, code in other.mapping]
 
 

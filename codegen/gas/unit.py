@@ -20,11 +20,7 @@ from relokit.codegen.gas.instructions.arithmetic import (
 )
 from relokit.codegen.gas.instructions.insn import AsmInstruction, parse_instruction
 from relokit.codegen.gas.instructions.operands import may_wait, split_operands
-from relokit.codegen.gas.open_section import (
-    Fixup,
-    Literal,
-    data_bytes,
-)
+from relokit.codegen.gas.open_section import Literal, data_bytes
 from relokit.codegen.gas.unit_sections import UnitSections
 from relokit.codegen.gas.values import behind, evaluate, is_number, is_simple
 from relokit.codegen.object import SectionFlag, SectionType, SourceLine
@@ -200,9 +196,7 @@ class UnitState(UnitSections):
     def mark(self) -> None:
         """What comes next in this section is from the current source line."""
         section = self.current
-        lines = section.lines
-        if not lines or lines[-1][1] is not self.source:
-            lines.append((section.size, self.source))
+        section.lines.mark(section.size, self.source)
 
     def emit(self, data: bytes, count: int = 1, *, padding: bool = False) -> None:
         """Append data bytes ``count`` times; ``padding`` is neither code nor data."""
@@ -236,7 +230,7 @@ class UnitState(UnitSections):
             raise AssemblyError(f"section {section.name} is NOBITS: it holds zeros only")
         offset = section.size
         self.emit(bytes(size))
-        section.fixups.append(Fixup(offset, bound, self.source, size))
+        section.fixups.append(offset, bound, size)
 
     def align(self, size: int, fill: int | None, most: int) -> None:
         """Pad to a multiple of ``size`` bytes, unless that takes more than ``most`` (0: any).
@@ -273,14 +267,13 @@ class UnitState(UnitSections):
                 f"instruction at offset {offset:#x}, which is not a multiple of 4",
                 hint="put .balign 4 after the data (and before the label)",
             )
-        source = self.source
         if instruction.field is not None:
             # Bound before the section grows: "." is this instruction's own address.
             if instruction.pool:
                 target: Expr = self._literal(instruction)
             else:
                 target = self.bind(instruction.target)
-            section.fixups.append(Fixup(offset, target, source, field=instruction.field))
+            section.fixups.append(offset, target, instruction.field)
         if instruction.pieces:
             pieces = tuple(p if isinstance(p, str) else self.bind(p) for p in instruction.pieces)
             instruction = AsmInstruction(pieces=pieces)
@@ -294,8 +287,13 @@ class UnitState(UnitSections):
         if not section.mapping or not section.mapping[-1][1]:
             section.map(True)
         self.grow(4)
+        if instruction.word is not None:
+            section.data += instruction.word.to_bytes(4, "little")
+            return
         section.data += b"\0\0\0\0"
-        section.pending.append((offset, instruction, source))
+        section.texts.append(offset, instruction.text)
+        if instruction.pieces:
+            section.waiting.append((offset, instruction))
 
     # Literal pools.
 

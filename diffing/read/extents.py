@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from relokit.codegen.object import SectionFlag, SourceLine
+from relokit.codegen.object import SectionFlag
 from relokit.diffing.read.data import CONSTANT_WHEN_RUN
 from relokit.diffing.read.routine import MAX_ROUTINE, MAX_ROUTINES, DiffError
 from relokit.diffing.read.untyped import CodeArea, DataRuns, Place, Spot, is_called, unnamed_code
@@ -111,12 +111,3 @@ def _up_to_next(starts: Sequence[Spot], section: int, address: int, ends: Mappin
 def within(found: Mapping[int, V], start: int, size: int) -> dict[int, V]:
     """What is at offsets within a routine, counted from its start."""
     return {at - start: to for at, to in found.items() if start <= at < start + size}
-
-
-def source_lines(
-    lines: tuple[tuple[int, SourceLine], ...], start: int, size: int
-) -> tuple[tuple[int, SourceLine], ...]:
-    """Those of a section's ``lines`` that are within a routine, by offset in it."""
-    first = max(bisect_right(lines, start, key=lambda entry: entry[0]) - 1, 0)
-    last = bisect_right(lines, start + size - 1, key=lambda entry: entry[0])
-    return tuple((max(offset - start, 0), line) for offset, line in lines[first:last])

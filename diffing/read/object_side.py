@@ -21,7 +21,6 @@ from relokit.diffing.read.extents import (
     is_writable,
     reaches,
     sized,
-    source_lines,
     type_hashes,
     with_unnamed,
     within,
@@ -134,7 +133,7 @@ def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
             {at: (to.address, to.size) for at, to in within(pointers[index], start, size).items()},
             within(relocated[index], start, size),
             section=section.name,
-            lines=source_lines(section.lines, start, size),
+            lines=section.lines.within(start, size),
         )
         routines.setdefault(symbol_name, found)
     extents = [

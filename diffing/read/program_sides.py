@@ -12,7 +12,6 @@ from relokit.diffing.read.extents import (
     by_routine,
     is_writable,
     sized,
-    source_lines,
 )
 from relokit.diffing.read.image_symbols import image_symbols
 from relokit.diffing.read.routine import Extent, NamedPlaces, Names, Routine, Side
@@ -59,7 +58,7 @@ def image_side(
                 words,
                 kimage_argument=symbol_name in readers,
                 section=section.name,
-                lines=source_lines(section.lines, start, size),
+                lines=section.lines.within(start, size),
                 data=symbol_name in data_names,
             )
             routines.setdefault(symbol_name, one)

@@ -13,7 +13,7 @@ from typing import Protocol
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.kimage_layouts import KimageLayout
-from relokit.codegen.object import SourceLine
+from relokit.codegen.object import NO_LINES, SourceLine, SourceLines
 from relokit.codegen.target import Target
 from relokit.diffing.read.data import NO_DATA, SideData
 from relokit.linker.kernel.opened import OpenedKernel
@@ -194,7 +194,7 @@ class Routine:
     relocated: Mapping[int, tuple[int, int]] = field(default_factory=dict, repr=False)
     kimage_argument: bool = False
     section: str = ""
-    lines: tuple[tuple[int, SourceLine], ...] = field(default=(), repr=False)
+    lines: SourceLines = field(default=NO_LINES, repr=False)
     data: bool = False
     replaced: tuple[Replaced, ...] = ()
 
@@ -208,8 +208,7 @@ class Routine:
 
     def line(self, offset: int) -> SourceLine | None:
         """The source line of the instruction at byte ``offset``, where it is known."""
-        at = bisect_right(self.lines, offset, key=lambda entry: entry[0])
-        return self.lines[at - 1][1] if at else None
+        return self.lines.at(offset)
 
 
 @dataclass(frozen=True, slots=True)

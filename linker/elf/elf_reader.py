@@ -12,6 +12,7 @@ from dataclasses import replace
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.object import (
     ABSOLUTE,
+    NO_LINES,
     UNDEFINED,
     Binding,
     Object,
@@ -124,7 +125,7 @@ def read_object(data: bytes | memoryview, name: str, *, to_link: bool = True) ->
             file.content(header),
             header.size,
             tuple(relocations.get(number, ())),
-            (),
+            NO_LINES,
             header.entsize,
         )
         for number, header in enumerate(kept)

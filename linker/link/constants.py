@@ -13,7 +13,7 @@ from dataclasses import replace
 from relokit.codegen.base.bits import round_up
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.object import Section, SectionFlag, SectionType
+from relokit.codegen.object import NO_LINES, Section, SectionFlag, SectionType
 from relokit.linker.link.sections import MergedSection, Piece
 
 MAX_CONSTANTS = 1 << 22
@@ -138,7 +138,7 @@ class _ConstantTable:
                 moved.places.append(None if kept is None else kept.place)
             data = left[piece]
             piece.moved = moved
-            piece.section = replace(piece.section, data=bytes(data), size=len(data), lines=())
+            piece.section = replace(piece.section, data=bytes(data), size=len(data), lines=NO_LINES)
 
     def _entries(self, data: bytes) -> Iterator[tuple[int, bytes | None, int]]:
         """Offset, constant with its terminator, and how it is aligned; None for zeros between."""

@@ -22,6 +22,7 @@ from relokit.codegen.object import (
     SectionFlag,
     SectionType,
     SourceLine,
+    SourceLines,
 )
 from relokit.codegen.source import Unit
 from relokit.linker.image import Image, PlacedSection
@@ -308,15 +309,13 @@ def _refuse_overlaps(source: Unit, outputs: Sequence[Output]) -> None:
                 )
 
 
-def _lines(
-    objects: Sequence[Object], pieces: Sequence[Piece]
-) -> tuple[tuple[int, SourceLine], ...]:
+def _lines(objects: Sequence[Object], pieces: Sequence[Piece]) -> SourceLines:
     """The pieces' line maps, shifted. A piece without one gets its object's name, line 0."""
-    lines: list[tuple[int, SourceLine]] = []
+    lines = SourceLines()
     for piece in pieces:
         base = piece.offset
         if piece.section.lines:
-            lines += [(base + offset, line) for offset, line in piece.section.lines]
+            lines.extend(piece.section.lines, base)
         elif lines and piece.section.size:
-            lines.append((base, SourceLine(objects[piece.unit].name, 0, "")))
-    return tuple(lines)
+            lines.append(base, SourceLine(objects[piece.unit].name, 0, ""))
+    return lines

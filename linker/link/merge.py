@@ -16,6 +16,7 @@ from relokit.codegen.object import (
     Section,
     SectionType,
     SourceLine,
+    SourceLines,
     Symbol,
     SymbolType,
 )
@@ -30,7 +31,7 @@ class _Joined:
     size: int = 0
     data: bytearray = field(default_factory=bytearray)
     relocations: list[Relocation] = field(default_factory=list)
-    lines: list[tuple[int, SourceLine]] = field(default_factory=list)
+    lines: SourceLines = field(default_factory=SourceLines)
 
     def append(self, section: Section, name: str) -> int:
         """Take over contents and line map; returns the offset they got."""
@@ -41,9 +42,9 @@ class _Joined:
             self.data += bytes(base - len(self.data))
             self.data += section.data
         if section.lines:
-            self.lines += [(base + offset, line) for offset, line in section.lines]
+            self.lines.extend(section.lines, base)
         elif self.lines and section.size:
-            self.lines.append((base, SourceLine(name, 0, "")))
+            self.lines.append(base, SourceLine(name, 0, ""))
         return base
 
 
@@ -93,7 +94,7 @@ def merge_objects(objects: Sequence[Object], name: str) -> Object:
             data=bytes(part.data),
             size=part.size,
             relocations=tuple(part.relocations),
-            lines=tuple(part.lines),
+            lines=part.lines,
         )
         for part in targets
     )

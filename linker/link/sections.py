@@ -52,12 +52,7 @@ class Piece:
 
     def line_at(self, offset: int) -> SourceLine | None:
         """Source line of the byte at ``offset`` of the input section, None if it has none."""
-        found = None
-        for start, line in self.section.lines:
-            if start > offset:
-                break
-            found = line
-        return found
+        return self.section.lines.at(offset)
 
 
 @dataclass(slots=True, eq=False)

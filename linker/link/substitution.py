@@ -13,6 +13,7 @@ from relokit.codegen.base.errors import LinkError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import (
     ABSOLUTE,
+    NO_LINES,
     UNDEFINED,
     Binding,
     Object,
@@ -108,7 +109,9 @@ def _without(unit: Object, names: frozenset[str]) -> Object:
                 if (symbol := unit.symbols[one.symbol]).binding is Binding.LOCAL
             }
     sections = tuple(
-        replace(section, data=b"", size=0, relocations=(), lines=()) if number in gone else section
+        replace(section, data=b"", size=0, relocations=(), lines=NO_LINES)
+        if number in gone
+        else section
         for number, section in enumerate(unit.sections)
     )
     return _renumbered(replace(unit, sections=sections), gone, names)

@@ -16,7 +16,7 @@ from relokit.codegen import facts
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.build import HARNESS
 from relokit.codegen.gas.instructions.encoder import Encoder
-from relokit.codegen.object import Binding, SectionFlag, SectionType, SymbolType
+from relokit.codegen.object import Binding, SectionFlag, SectionType, SourceLines, SymbolType
 from relokit.codegen.target import WIDE, Regime
 from relokit.linker.elf.line_tables import with_lines
 from relokit.linker.elf_format import PT_LOAD
@@ -114,8 +114,9 @@ def bootable_image(machine: Machine, encoder: Encoder) -> Image:
     for copy in code_in_ram(machine):
         index = _holding(sections, copy.at)
         offset = copy.at - sections[index].va
-        lines = ((at + offset, line) for at, line in copy.lines)
-        sections[index] = replace(sections[index], lines=(*sections[index].lines, *lines))
+        lines = SourceLines(sections[index].lines)
+        lines.extend(copy.lines, offset)
+        sections[index] = replace(sections[index], lines=lines)
         symbols += copy.symbols(index)
     image = Image("bootable", tuple(sections), tuple(segments), tuple(symbols), harness.entry)
     return with_lines(image)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import VECTOR_TABLE_SIZE
-from relokit.codegen.object import Binding, SectionFlag, SourceLine, SymbolType
+from relokit.codegen.object import Binding, SectionFlag, SourceLines, SymbolType
 from relokit.linker.image import Image, ImageSymbol
 from relokit.runtime.guest.owner import OwnerKind
 from relokit.runtime.kexec.hibernate import Resume
@@ -32,23 +32,11 @@ class PlacedCode:
                 yield ImageSymbol(one.name, at, one.size, Binding.LOCAL, one.type, section)
 
     @property
-    def lines(self) -> Iterator[tuple[int, SourceLine]]:
+    def lines(self) -> SourceLines:
         """Its source lines, by the offset in it."""
         section = self.image.section_at(self.va)
         assert section is not None
-        first, begun = self.va - section.va, None
-        for offset, line in section.lines:
-            if offset >= first + self.size:
-                break
-            if offset <= first:
-                begun = line
-                continue
-            if begun is not None:
-                yield 0, begun
-                begun = None
-            yield offset - first, line
-        if begun is not None:
-            yield 0, begun
+        return section.lines.within(self.va - section.va, self.size)
 
 
 def code_in_ram(guest: Machine | Resume) -> Iterator[PlacedCode]:

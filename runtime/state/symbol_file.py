@@ -29,7 +29,7 @@ def symbol_image(guest: Machine | Resume) -> Image:
                 SectionType.NOBITS,
                 flags,
                 b"",
-                tuple(copy.lines),
+                copy.lines,
             )
         )
     image = Image("machine", tuple(sections), (), tuple(symbols), guest.state.pc)

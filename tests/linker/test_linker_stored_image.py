@@ -17,6 +17,7 @@ from relokit.codegen.object import (
     SectionFlag,
     SectionType,
     SourceLine,
+    SourceLines,
     SymbolType,
 )
 from relokit.codegen.target import Target
@@ -24,15 +25,16 @@ from relokit.linker.image import Image, ImageSymbol, PlacedSection, Segment, Seg
 from relokit.linker.stored_image import StoredImageError, check_image, decode_image, encode_image
 from support.whole import whole
 
-U64 = st.integers(0, (1 << 64) - 1)
+U32, U64 = st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 64) - 1)
 TEXT = st.text(max_size=6)
 CODE = SectionFlag.ALLOC | SectionFlag.EXEC
+LINES = SourceLines([(0, SourceLine("a.S.j2", 1, "\tnop")), (4, SourceLine("a.S.j2", 3, "\tret"))])
 SMALL = Image(
     "small",
     (
         PlacedSection(
             ".text", 0x1000, 0x2000, 8, 4, SectionType.PROGBITS, CODE, b"\0\1\2\3\4\5\6\7",
-            ((0, SourceLine("a.S.j2", 1, "\tnop")), (4, SourceLine("a.S.j2", 3, "\tret"))),
+            LINES,
         ),
         PlacedSection(
             ".bss", 0x1008, 0x2008, 32, 8, SectionType.NOBITS, SectionFlag.ALLOC,
@@ -57,7 +59,7 @@ def images(draw: st.DrawFn) -> Image:
         data = b"" if kind is SectionType.NOBITS else draw(st.binary(max_size=40))
         size = draw(U64) if kind is SectionType.NOBITS else len(data)
         offsets = sorted(draw(st.lists(U64, max_size=4)))
-        lines = tuple((at, SourceLine(draw(TEXT), draw(U64), draw(TEXT))) for at in offsets)
+        lines = SourceLines((at, SourceLine(draw(TEXT), draw(U32), draw(TEXT))) for at in offsets)
         flags = SectionFlag(draw(st.integers(0, 63)))
         sections.append(
             PlacedSection(

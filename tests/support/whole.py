@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from relokit.codegen.object import SourceLines
+
 
 def whole(value: object) -> str:
     """``value``, its fields and theirs, written out."""
@@ -12,6 +14,6 @@ def whole(value: object) -> str:
             f"{one.name}={whole(getattr(value, one.name))}" for one in dataclasses.fields(value)
         )
         return f"{type(value).__name__}({', '.join(fields)})"
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, (tuple, list, SourceLines)):
         return f"{type(value).__name__}[{', '.join(map(whole, value))}]"
     return repr(value)

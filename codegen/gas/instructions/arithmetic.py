@@ -115,7 +115,7 @@ _PRECEDENCE = {
 _PREFIX = "-~!+"
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def parse(text: str) -> Expr:
     """Parse a whole operand; constant parts are folded. Raises AssemblyError."""
     tokens = _tokens(text)

@@ -25,7 +25,7 @@ _PLACED = re.compile(r"(?:b|bl|b\.?[a-z]{2}|cbn?z|tbn?z|adrp?) |(?:ldr|ldrsw|prf
 
 BATCH = 4096
 """Instructions sent to the child in one request."""
-REMEMBERED = 65536
+REMEMBERED = 2 * BATCH
 """Encodings kept in this process."""
 CRASH_LIMIT = 8
 """Statements that may end the child before the whole request is given up."""

@@ -7,6 +7,8 @@ from functools import lru_cache
 
 from relokit.codegen.base.errors import AssemblyError
 
+REMEMBERED = 4096
+"""Lines, and operands, that are not parsed again: more than the templates of a program have."""
 _PIECE = re.compile(r"""(?P<text>"(?:\\.|[^"\\])*"|'(?:\\.|[^\\])'?|[^"'\[\](){},]+)|(?P<mark>.)""")
 _CLOSERS = {"(": ")", "[": "]", "{": "}"}
 
@@ -33,7 +35,7 @@ BARRIERS = frozenset(_BARRIERS.split())
 """Barrier options (ARM DDI 0487, C6.2 DMB, DSB)."""
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=REMEMBERED)
 def split_operands(text: str) -> tuple[str, ...]:
     """Cut at the commas outside brackets and quotes; blanks around operands go.
 

@@ -18,7 +18,7 @@ from relokit.cli.pages.page import Behaviour, Facts, diff_page
 from relokit.cli.pages.page_map import MINUS
 from relokit.cli.pages.page_rows import MAX_ROWS, RowBudget, RowPlan, blocks
 from relokit.cli.pages.series_page import series_page
-from relokit.codegen.object import SourceLine
+from relokit.codegen.object import SourceLine, SourceLines
 from relokit.diffing.instructions.normalise import Aspect
 from relokit.diffing.read.routine import Extent, Names, Replaced, Routine, Side
 from relokit.diffing.routines.classify import ChangeKind
@@ -46,7 +46,7 @@ def routine(
         at,
         struct.pack(f"<{len(code)}I", *code),
         section=".text",
-        lines=tuple(
+        lines=SourceLines(
             (4 * number, SourceLine("some.S", number + 1, text))
             for number, text in enumerate(lines)
         ),

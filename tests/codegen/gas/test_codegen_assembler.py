@@ -111,7 +111,7 @@ def test_the_line_map_names_template_line_and_statement() -> None:
     text = "nop; ret\n\n.balign 16\nlabel: nop\n.data\n.byte 1\n.byte 2\n"
     origins = tuple(Origin("x.S.j2", 100 + n) for n in range(8))
     built = assemble(Unit("x.S", text, origins), encode)
-    assert built.section(".text").lines == (
+    assert tuple(built.section(".text").lines) == (
         (0, SourceLine("x.S.j2", 100, "nop")),
         (4, SourceLine("x.S.j2", 100, "ret")),
         (8, SourceLine("x.S.j2", 102, ".balign 16")),

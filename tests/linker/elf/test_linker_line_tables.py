@@ -8,7 +8,14 @@ from elftools.elf.elffile import ELFFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relokit.codegen.object import Binding, SectionFlag, SectionType, SourceLine, SymbolType
+from relokit.codegen.object import (
+    Binding,
+    SectionFlag,
+    SectionType,
+    SourceLine,
+    SourceLines,
+    SymbolType,
+)
 from relokit.linker.elf.elf_writer import write_exec
 from relokit.linker.elf.line_tables import with_lines
 from relokit.linker.image import Image, ImageSymbol, PlacedSection
@@ -60,7 +67,7 @@ def test_lines_are_read_back_where_they_are(
             SectionType.NOBITS,
             SectionFlag.ALLOC | SectionFlag.EXEC,
             b"",
-            tuple((at, SourceLine(*one[at], "nop")) for at in sorted(one)),
+            SourceLines((at, SourceLine(*one[at], "nop")) for at in sorted(one)),
         )
         for base, one in zip(BASES, lines, strict=True)
     )

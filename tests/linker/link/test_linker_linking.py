@@ -16,6 +16,7 @@ from relokit.codegen.object import (
     SectionFlag,
     SectionType,
     SourceLine,
+    SourceLines,
     Symbol,
     SymbolType,
 )
@@ -119,7 +120,9 @@ def test_two_strong_definitions_name_both_places() -> None:
 
 
 def test_undefined_symbols_are_listed_with_their_places() -> None:
-    lines = ((0, SourceLine("a.S.j2", 7, "bl one")), (4, SourceLine("a.S.j2", 9, "bl two")))
+    lines = SourceLines(
+        [(0, SourceLine("a.S.j2", 7, "bl one")), (4, SourceLine("a.S.j2", 9, "bl two"))]
+    )
     relocations = (Relocation(0, R.CALL26, 0, 0), Relocation(4, R.CALL26, 1, 0))
     item = Object(
         "a.o",
@@ -145,7 +148,7 @@ def test_a_reference_into_a_discarded_section() -> None:
 
 
 def test_a_relocation_that_does_not_fit_names_source_line_and_symbol() -> None:
-    lines = ((0, SourceLine("jump.S", 3, "tbz x0, #1, far")),)
+    lines = SourceLines([(0, SourceLine("jump.S", 3, "tbz x0, #1, far"))])
     relocation = Relocation(0, R.TSTBR14, 0, 0)
     item = Object(
         "a.o",
@@ -176,8 +179,9 @@ def test_hidden_assignments_are_local_and_aliases_keep_the_type() -> None:
 
 
 def test_source_lines_move_with_their_bytes() -> None:
-    first = text(1, 2, lines=((0, SourceLine("a.S", 1, "one")), (4, SourceLine("a.S", 2, "two"))))
-    second = text(3, lines=((0, SourceLine("b.S", 5, "three")),))
+    both = SourceLines([(0, SourceLine("a.S", 1, "one")), (4, SourceLine("a.S", 2, "two"))])
+    first = text(1, 2, lines=both)
+    second = text(3, lines=SourceLines([(0, SourceLine("b.S", 5, "three"))]))
     image = linked(
         Object("a.o", (first,), ()), Object("plain.o", (text(9),), ()), Object("b.o", (second,), ())
     )

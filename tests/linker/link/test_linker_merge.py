@@ -18,6 +18,7 @@ from relokit.codegen.object import (
     SectionFlag,
     SectionType,
     SourceLine,
+    SourceLines,
     Symbol,
     SymbolType,
 )
@@ -130,7 +131,7 @@ def test_broken_numbers_are_refused() -> None:
 
 def test_line_maps_are_shifted() -> None:
     def lined(name: str) -> Section:
-        lines = ((0, SourceLine(name, 1, "x")), (4, SourceLine(name, 2, "y")))
+        lines = SourceLines([(0, SourceLine(name, 1, "x")), (4, SourceLine(name, 2, "y"))])
         return Section(".a", SectionType.PROGBITS, A, 16, bytes(8), 8, (), lines)
 
     items = [

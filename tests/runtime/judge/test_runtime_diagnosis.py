@@ -15,6 +15,7 @@ from relokit.codegen.object import (
     SectionFlag,
     SectionType,
     SourceLine,
+    SourceLines,
     SymbolType,
 )
 from relokit.linker.image import Image, ImageSymbol, PlacedSection
@@ -47,7 +48,7 @@ class Guest:
         self.allocator.reserve(Owner(OwnerKind.CONTROL_PAGE), CODE, 0x10_0000)
         self.allocator.reserve(Owner(OwnerKind.SOURCES), RAM, 0x10_0000)
         self.allocator.reserve(Owner(OwnerKind.EL2_VECTORS), VECTORS, 0x10_0000)
-        lines = tuple(
+        lines = SourceLines(
             (4 * n, SourceLine("relocate.S.j2", 40 + n, f"statement {n}")) for n in range(64)
         )
         # A view: what is linked is what is loaded, whenever that happens.
