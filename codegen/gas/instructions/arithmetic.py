@@ -115,7 +115,7 @@ _PRECEDENCE = {
 _PREFIX = "-~!+"
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def parse(text: str) -> Expr:
     """Parse a whole operand; constant parts are folded. Raises AssemblyError."""
     tokens = _tokens(text)

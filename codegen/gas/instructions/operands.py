@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from relokit.codegen.base.errors import AssemblyError
 
-REMEMBERED = 4096
+REMEMBERED = 2048
 """Lines, and operands, that are not parsed again: more than the templates of a program have."""
 _PIECE = re.compile(r"""(?P<text>"(?:\\.|[^"\\])*"|'(?:\\.|[^\\])'?|[^"'\[\](){},]+)|(?P<mark>.)""")
 _CLOSERS = {"(": ")", "[": "]", "{": "}"}
