@@ -202,6 +202,8 @@ def _ram(part: Part, directory: Path, extents: tuple[RamExtent, ...]) -> HostFil
                 f"file of {ram.size:,}",
                 CUT_OFF,
             )
+    if sum(one.size for one in extents) > ram.size:
+        part.refuse("its extents have the same bytes of the RAM file at several PAs")
     return ram
 
 

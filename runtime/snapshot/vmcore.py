@@ -95,6 +95,9 @@ def read_vmcore(path: Path) -> Vmcore:
     pieces = tuple(_pieces(file, headers))
     if not pieces:
         raise FormatError("has no memory by physical address", where=file.where)
+    if sum(one.size for one in pieces) > file.size:
+        # Otherwise a small file would be terabytes of RAM, to look through and to keep.
+        raise FormatError("has the same bytes as memory at several PAs", where=file.where)
     cpus: list[Mapping[str, int]] = []
     info: dict[str, str] = {}
     for name, note, data in _notes(file, headers):

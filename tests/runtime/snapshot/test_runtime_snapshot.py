@@ -122,6 +122,13 @@ def named(cpu: dict[str, Any], name: str, value: str) -> None:
     cpu["registers"][name] = value
 
 
+def same_bytes(extents: list[list[str]]) -> list[list[str]]:
+    """The pages up to the second of ``extents``, each of them the first one of the file."""
+    (first, *_), last = extents[0], int(extents[1][0], 16)
+    pages = range(int(first, 16), last, 4096)
+    return [[hex(page), "0x1000", "0x0"] for page in pages] + extents[1:]
+
+
 Change = Callable[[dict[str, Any]], object]
 BAD: tuple[tuple[str, str, Change], ...] = (
     ("snapshot.json", "not of format", lambda one: one.update(format="relokit.snapshot/2")),
@@ -133,6 +140,7 @@ BAD: tuple[tuple[str, str, Change], ...] = (
     ("snapshot.json", "64-bit number", lambda one: one["banks"][0].__setitem__(0, 1 << 30)),
     ("snapshot.json", "in no bank", lambda one: one["extents"][-1].__setitem__(0, "0x80000000")),
     ("snapshot.json", "RAM file of", lambda one: one["extents"][-1].__setitem__(2, "0x100000")),
+    ("snapshot.json", "several PAs", lambda one: one.update(extents=same_bytes(one["extents"]))),
     ("snapshot.json", "'sha256'", lambda one: one["kernel"].update(sha256="x")),
     ("snapshot.json", "no file's name", lambda one: one["kernel"].update(name="../x")),
     ("snapshot.json", "true or false", lambda one: one["kernel"].update(included=1)),

@@ -45,6 +45,20 @@ def test_notes_are_bounded_however_many_headers_lead_to_them(tmp_path: Path) -> 
         read_vmcore(path)
 
 
+def test_the_same_bytes_are_not_memory_at_many_places(tmp_path: Path) -> None:
+    path = tmp_path / "vmcore"
+    data = bytearray(core(status(), [(BASE + PAGE * number, b"a" * PAGE) for number in range(64)]))
+    first = 64 + 56
+    at = int.from_bytes(data[first + 8 : first + 16], "little")
+    for number in range(64):
+        header = first + 56 * number
+        data[header + 8 : header + 16] = at.to_bytes(8, "little")
+    del data[at + PAGE :]
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match="same bytes as memory at several PAs"):
+        read_vmcore(path)
+
+
 def test_a_header_of_the_kernels_text_beside_that_of_all_ram_counts_once(tmp_path: Path) -> None:
     path = tmp_path / "vmcore"
     ram = b"".join(bytes([number]) * PAGE for number in range(4))
