@@ -194,9 +194,8 @@ def _named_crash(side: str) -> Iterator[None]:
     try:
         yield
     except NativeCrashError as error:
-        raise NativeCrashError(
-            error.message, where=side, text=error.text, hint="its code brought the engine down"
-        ) from None
+        hint = error.hint or "its code brought the engine down"
+        raise NativeCrashError(error.message, where=side, text=error.text, hint=hint) from None
 
 
 # The flat machine ---------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import gc
 import io
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -36,7 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from relokit.codegen.base.host_file import forget_files
 
             forget_files()
-        code = _answered(arguments, as_json, own_process)
+        try:
+            code = _answered(arguments, as_json, own_process)
+        except MemoryError:
+            # Not even for what is to be said of it.
+            with suppress(OSError):
+                os.write(2, b"relokit: out of memory\n")
+            code = EXIT_USAGE
         if own_process:
             all_is_said()
     except KeyboardInterrupt as interrupt:
@@ -57,8 +64,7 @@ def _answered(arguments: list[str], as_json: bool, own_process: bool) -> int:
         code = EXIT_NO_ANSWER if isinstance(error, NativeCrashError) else EXIT_USAGE
         return _report(error, as_json, code)
     except MemoryError:
-        short = RelokitError("out of memory", hint="ask for less guest memory, or free some")
-        return _report(short, as_json)
+        return _report(_out_of_memory(), as_json)
     except OSError as error:
         return _report(_of_the_host(error), as_json)
     except ImportError as error:
@@ -69,7 +75,8 @@ def _answered(arguments: list[str], as_json: bool, own_process: bool) -> int:
 
 def _take_over_process() -> None:
     """Leave in order on SIGTERM and SIGHUP too, and when a limit of time is over; print what the
-    terminal has no character for.
+    terminal has no character for. OpenBLAS, which nothing here needs more than one thread of, sends
+    SIGINT where it gets none, which would be taken for a person's.
 
     Garbage is looked for less often: what starting up makes stays. And not once more when the
     interpreter ends: what is left goes with the process.
@@ -77,6 +84,7 @@ def _take_over_process() -> None:
     gc.set_threshold(GARBAGE_THRESHOLD)
     atexit.register(_leave_garbage)
     take_signals()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -120,6 +128,7 @@ def _dispatch(arguments: list[str], own_process: bool) -> int:
 
     set_limits({})
     if own_process:
+        _check_room()
         start_clocks()
     try:
         with budgeted(anew=True):
@@ -152,11 +161,28 @@ def _dispatch(arguments: list[str], own_process: bool) -> int:
     return code if isinstance(code, int) else EXIT_PASS
 
 
+def _check_room() -> None:
+    import resource
+
+    limits = (resource.getrlimit(one)[0] for one in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
+    if any(limit != resource.RLIM_INFINITY for limit in limits):
+        from relokit.codegen.base.process_limits import check_room
+
+        check_room()
+
+
 def _ended_by(number: int) -> RelokitError:
     """Why it ends: a person's signal, or one of our clocks."""
     from relokit.cli.terminal.ended import CLOCKS, over
 
     return over(number) if number in CLOCKS else RelokitError("interrupted")
+
+
+def _out_of_memory() -> RelokitError:
+    from relokit.codegen.base.process_limits import ANY, shortage
+
+    hint = shortage(ANY) or "ask for less guest memory, or free some"
+    return RelokitError("out of memory", hint=hint)
 
 
 def _of_the_host(error: OSError) -> RelokitError:
@@ -172,7 +198,7 @@ def _of_the_host(error: OSError) -> RelokitError:
         return OutputError(f"cannot be written: {cause}", where="standard output")
     if isinstance(error, BlockingIOError):
         return RelokitError(
-            f"no process can be started: {cause}",
+            f"no process or thread can be started: {cause}",
             hint="'ulimit -u' says how many there may be; so may a container's limit",
         )
     return RelokitError(cause, where=error.filename)
@@ -188,9 +214,16 @@ def _not_imported(error: ImportError) -> RelokitError:
 
 
 def _defect(error: Exception) -> RelokitError:
-    """What no one foresaw, in one line and with its place: a bug of ours, not a verdict."""
+    """What no one foresaw, in one line and with its place: a bug of ours, not a verdict.
+
+    Unless it is the host's: no thread is to be had.
+    """
     import traceback
 
+    from relokit.codegen.base.process_limits import no_thread
+
+    if (short := no_thread(error)) is not None:
+        return _of_the_host(short)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return RelokitError(
         f"internal error: {type(error).__name__}: {error}",

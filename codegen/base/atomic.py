@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from errno import EEXIST, ENOTEMPTY
+from errno import EEXIST, EFBIG, EMFILE, ENOTEMPTY
 from pathlib import Path
 from time import sleep
 
@@ -20,6 +20,12 @@ from relokit.codegen.base.told_to_end import (
 
 _LOCK_TRIES, _LOCK_PAUSE = 1200, 0.05
 """A minute: writing takes a moment, but a process may be stopped."""
+_PLACE = "check that the folder exists, can be written and has room"
+_WAYS_OUT = {
+    EMFILE: "'ulimit -n' says how many there may be",
+    EFBIG: "'ulimit -f' says how large a file may be",
+}
+"""By what the host says; otherwise it is the place."""
 _NAME_BYTES = 100
 """Of a file's name, in that of its temporary neighbour."""
 
@@ -273,14 +279,17 @@ def replacing(path: str | os.PathLike[str], *, mode: int | None = None) -> Itera
 
 @contextmanager
 def _told(where: str) -> Iterator[None]:
-    """What the host says, as an error of ours."""
+    """What the host says, as an error of ours; BlockingIOError is none of a file: no process was to
+    be had for what is written."""
     try:
         yield
+    except BlockingIOError:
+        raise
     except OSError as error:
         raise RelokitError(
             f"cannot be written: {error.strerror or error}",
             where=where,
-            hint="check that the folder exists, can be written and has room",
+            hint=_WAYS_OUT.get(error.errno or 0, _PLACE),
         ) from None
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -54,7 +55,7 @@ tables of which little is touched: in pages of 2 MiB each touch clears that much
 """
 _BOOT = (
     "import sys; sys.path[:] = {path!r}\n"
-    "from relokit.codegen.base import serving; serving.main({module!r}, {limits!r})"
+    "from relokit.codegen.base import serving; serving.main({module!r})"
 )
 
 
@@ -100,7 +101,8 @@ class Child:
         ``progress`` receives each intermediate message, in this thread. Raises
         NativeCrashError when the child dies, hangs or answers nonsense, and whatever
         RelokitError the handler raised. On any other way out (KeyboardInterrupt) the child is
-        killed first, so no answer can be taken for a later request's.
+        killed first, so no answer can be taken for a later request's. Raises BlockingIOError where
+        the host has no further process or thread.
         """
         with self._lock:
             if self._busy:
@@ -187,7 +189,7 @@ class Child:
             raise
 
     def _program(self) -> str:
-        return _BOOT.format(path=sys.path, module=self.module, limits=dict(limits()))
+        return _BOOT.format(path=sys.path, module=self.module)
 
     def _exchange(
         self,
@@ -205,7 +207,7 @@ class Child:
         )
         deadline = time.monotonic() + timeout
         unsent = memoryview(request)
-        header = REQUEST.pack(len(request), len(descriptors))
+        header = REQUEST.pack(len(request), len(descriptors), *limits().values())
         # The socket is empty, the last request having been answered: this never blocks.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             if descriptors:
@@ -293,6 +295,9 @@ class Child:
             ready, _, _ = select.select([process.stderr], [], [], 0)
             if not ready or not self._drain_stderr(process.stderr.fileno()):
                 break
+        printed = self._stderr.decode("utf-8", "replace").strip()
+        if _short_of_threads(printed):
+            raise _again()
         if code is None:
             how = "closed its output"
         elif code < 0:
@@ -304,17 +309,21 @@ class Child:
             how = f"ended its process with exit code {code}"
         raise NativeCrashError(
             f"{self.library} {how}",
-            text=self._stderr.decode("utf-8", "replace").strip() or None,
+            # Of a traceback the last line is the cause.
+            text=printed.rpartition("\n")[2] or None,
             hint=_shortage(),
         )
 
-    def _handler_error(self, kind: bytes, answer: bytes) -> RelokitError:
+    def _handler_error(self, kind: bytes, answer: bytes) -> Exception:
         from relokit.codegen.base.documents import from_json
 
         try:
             sent = from_json(SentError, answer)
         except FormatError:
             return NativeCrashError(f"{self.library} reported an error that cannot be read")
+        if kind == FAILURE and sent.name == BlockingIOError.__name__:
+            # It got no thread, as another gets no process.
+            return _again()
         if kind == FAILURE:
             # What an import says of itself may be a page; the cause comes last.
             cause = (sent.message.strip().splitlines() or [""])[-1]
@@ -354,3 +363,14 @@ def _shortage() -> str | None:
     from relokit.codegen.base.process_limits import shortage
 
     return shortage()
+
+
+def _short_of_threads(printed: str) -> bool:
+    from relokit.codegen.base.process_limits import NO_THREAD_OF_ENGINE
+
+    return NO_THREAD_OF_ENGINE in printed
+
+
+def _again() -> BlockingIOError:
+    """The host has no process or thread left."""
+    return BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))

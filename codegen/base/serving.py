@@ -7,6 +7,7 @@ bytes; nothing is ever unpickled. An error of ours travels back as JSON.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
 import os
@@ -15,18 +16,17 @@ import signal
 import socket
 import struct
 import threading
-from collections.abc import Mapping
 from types import ModuleType
 from typing import NoReturn
 
 from relokit.codegen.base import errors
-from relokit.codegen.base.budget import budgeted, set_limits
+from relokit.codegen.base.budget import LIMITS, budgeted, set_limits
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.host_file import reading
 from relokit.codegen.base.nouns import dataclass
 
-REQUEST = struct.Struct("<QI")
-"""Bytes of the request, and descriptors that come with it."""
+REQUEST = struct.Struct(f"<QI{len(LIMITS)}Q")
+"""Bytes of the request, descriptors that come with it, and what it may cost: LIMITS, in order."""
 MAX_FILES = 16
 HEADER = struct.Struct("<cQ")
 RESULT, PROGRESS, ERROR, FAILURE = b"R", b"P", b"E", b"F"
@@ -52,18 +52,14 @@ class SentError:
     hint: str | None = None
 
 
-def main(module: str, limits: Mapping[str, int]) -> NoReturn:
+def main(module: str) -> NoReturn:
     """Serve ``module`` until the parent closes our input; each request has a budget of its own."""
-    set_limits(limits)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _no_core_file()
-    # The library may print to 1 or read from 0: keep the protocol on descriptors of its own.
-    requests, answers = os.dup(0), os.dup(1)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    os.dup2(2, 1)
-    threading.Thread(target=_end_with_parent, args=(requests,), daemon=True).start()
+    try:
+        requests, answers = _set_up()
+    except (OSError, RuntimeError) as error:
+        _refuse(error)
     channel = socket.socket(fileno=requests)
     handler = None
     while True:
@@ -73,8 +69,8 @@ def main(module: str, limits: Mapping[str, int]) -> NoReturn:
             failure = None
         except Exception as error:
             handler, failure = None, error
-        request, descriptors = _request(channel)
         try:
+            request, descriptors = _request(channel)
             if handler is None:
                 assert failure is not None
                 raise failure
@@ -87,6 +83,25 @@ def main(module: str, limits: Mapping[str, int]) -> NoReturn:
             _send_error(answers, error)
         else:
             _send(answers, RESULT, body)
+
+
+def _set_up() -> tuple[int, int]:
+    """Descriptors for requests and answers: the library may print to 1 or read from 0."""
+    requests, answers = os.dup(0), os.dup(1)
+    threading.Thread(target=_end_with_parent, args=(requests,), daemon=True).start()
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return requests, answers
+
+
+def _refuse(error: Exception) -> NoReturn:
+    """Say why nothing can be served here, to whoever asks first."""
+    size, *_ = REQUEST.unpack(_read(0, REQUEST.size))
+    _read(0, size)
+    _send_error(1, error)
+    os._exit(0)
 
 
 def _prepared(module: str) -> ModuleType:
@@ -126,9 +141,17 @@ def _request(channel: socket.socket) -> tuple[bytes, tuple[int, ...]]:
         channel, REQUEST.size, MAX_FILES, socket.MSG_CMSG_CLOEXEC
     )
     header += _read(channel.fileno(), REQUEST.size - len(header))
-    size, count = REQUEST.unpack(header)
-    assert len(descriptors) == count, "descriptors were lost on the way"
-    return _read(channel.fileno(), size), tuple(descriptors)
+    size, count, *limits = REQUEST.unpack(header)
+    set_limits(dict(zip(LIMITS, limits, strict=True)))
+    request = _read(channel.fileno(), size)
+    if len(descriptors) != count:
+        for one in descriptors:
+            os.close(one)
+        raise RelokitError(
+            f"{os.strerror(errno.EMFILE)}: the process cannot be given {count} files",
+            hint="'ulimit -n' says how many there may be",
+        )
+    return request, tuple(descriptors)
 
 
 def _read(fd: int, size: int) -> bytes:
@@ -150,7 +173,9 @@ def _send(fd: int, kind: bytes, body: bytes) -> None:
 
 def _send_error(fd: int, error: Exception) -> None:
     from relokit.codegen.base.documents import to_json
+    from relokit.codegen.base.process_limits import no_thread
 
+    error = no_thread(error) or error
     if not isinstance(error, RelokitError):
         sent = SentError(type(error).__name__, str(error)[:_MESSAGE_LIMIT])
         return _send(fd, FAILURE, to_json(sent))

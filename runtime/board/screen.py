@@ -25,13 +25,26 @@ class Screen:
         limit: int | None = None,
         lines: int | None = None,
     ) -> None:
-        self._left = limits()[CONSOLE] if limit is None else limit
-        self._lines_left = limits()[LINES] if lines is None else lines
-        self._first, self._last = bytearray(), bytearray()
-        self._beyond = self._shown = 0
+        self._limit = limits()[CONSOLE] if limit is None else limit
+        self._lines = limits()[LINES] if lines is None else lines
         self._expected = (expected or "").encode()
         self._found = found
+        self.begin_anew("")
+
+    def begin_anew(self, mark: str) -> None:
+        """Keep nothing of what was printed: who prints from now on has all the room. ``seen`` says
+        whether ``mark`` was in it, kept or not.
+        """
+        self._left, self._lines_left = self._limit, self._lines
+        self._first, self._last = bytearray(), bytearray()
+        self._beyond = self._shown = 0
         self._recent = bytearray()
+        self._mark = mark.encode()
+
+    @property
+    def seen(self) -> bool:
+        """See begin_anew."""
+        return not self._mark
 
     @property
     def expects(self) -> bool:
@@ -62,17 +75,19 @@ class Screen:
             self._beyond += 1
             if len(self._last) > 2 * self.LAST:
                 del self._last[: -self.LAST]
-        if self._expected:
+        if self._expected or self._mark:
             self._look_for(byte)
 
     def _look_for(self, byte: int) -> None:
-        recent, expected = self._recent, self._expected
+        recent, expected, mark = self._recent, self._expected, self._mark
         recent.append(byte)
-        if recent.endswith(expected) and self._found:
+        if mark and recent.endswith(mark):
+            self._mark = b""
+        if expected and recent.endswith(expected) and self._found:
             self._expected = b""
             self._found()
-        elif len(recent) > 2 * len(expected):
-            del recent[: -len(expected)]
+        elif len(recent) > 2 * (most := max(len(expected), len(mark))):
+            del recent[:-most]
 
     @property
     def dropped(self) -> int:

@@ -208,9 +208,9 @@ class _Voyage:
     def _boot(self, machine: Machine, record: Record) -> BootFacts:
         living = self._living
         self._undefined = living.cpu.undefined
-        shown, dropped = len(living.screen.text), living.screen.dropped
+        living.screen.begin_anew(BANNER)
         stop = living.to_user_space()
-        banner = BANNER in living.screen.text[shown:]
+        banner = living.screen.seen
         why = None
         if not banner:
             silent = stop.reason is StopReason.REACHED
@@ -232,12 +232,12 @@ class _Voyage:
             scene = scene_of_kernel(machine, living.cpu, stop, kernel)
         return BootFacts(
             kernel.kind,
-            living.screen.text[shown:],
+            living.screen.text,
             stop,
             self._job.boot,
             living.limits,
             None,
-            living.screen.dropped - dropped,
+            living.screen.dropped,
             scene,
             undefined=_more(living.cpu.undefined, self._undefined),
         )

@@ -248,7 +248,7 @@ def test_on_a_host_without_processes_that_is_said(
             result = cli(*words)
             assert result.code == 2, words
             told = result.document["error"]["message"] if "--json" in words else result.err
-            cause = "no process can be started: Resource temporarily unavailable"
+            cause = "no process or thread can be started: Resource temporarily unavailable"
             assert told.removeprefix("relokit: ").splitlines()[0] == cause
             assert not list(tmp_path.iterdir())
         for words in (("explain", "handoff.x1"), ("completion", "bash"), ("man", "run")):

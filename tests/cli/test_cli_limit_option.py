@@ -165,6 +165,16 @@ def test_a_console_is_kept_as_far_as_its_limits_say(
     assert not any(f"line {n} " in console for n in missing)
 
 
+def test_the_next_command_of_a_process_has_its_own(cli: Cli, tmp_path: Path) -> None:
+    """The machine kept the limits of the command that it was started for."""
+    path = tmp_path / "Image"
+    path.write_bytes(kernel_image(LOUD))
+    words = ("run", "--plain", "--kernel", path, "--boot", "5", "--json")
+    few, all_of_them = cli(*words, "--limit", "lines=5"), cli(*words)
+    assert "line 6 " not in few.document["console"]
+    assert "line 6 " in all_of_them.document["console"]
+
+
 def environ(process: Path) -> bytes:
     try:
         return (process / "environ").read_bytes()

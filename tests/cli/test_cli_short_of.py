@@ -9,11 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from relokit.codegen.base import process_limits
+from relokit.codegen.base.errors import RelokitError
+
 SCRIPT = """
 import resource, sys
 resource.setrlimit(resource.{what}, ({limit}, resource.getrlimit(resource.{what})[1]))
 from relokit.cli.main import main
 sys.exit(main())
+"""
+
+IMPORTED = """
+import sys
+from relokit.cli.main import main
+sys.argv[1:] = ["templates"]
+assert main() == 0
 """
 
 
@@ -30,25 +40,56 @@ def short_of(what: str, limit: int, *words: str, cwd: Path) -> subprocess.Comple
 
 
 @pytest.mark.parametrize(
-    ("limit", "words"),
+    ("what", "limit", "words"),
     [
-        (60, ("run",)),
-        (120, ("run",)),
-        (400, ("run",)),
-        (60, ("export", "-o", "out")),
-        (30, ("explain", "handoff.x1")),
-        (60, ("time",)),
+        ("AS", 20, ("run",)),
+        ("AS", 60, ("run",)),
+        ("AS", 130, ("run",)),
+        ("AS", 180, ("run",)),
+        ("AS", 400, ("run",)),
+        ("AS", 130, ("export", "-o", "out")),
+        ("AS", 75, ("explain", "handoff.x1")),
+        ("AS", 60, ("time",)),
+        ("AS", 180, ("diff", "series:14", "series:15", "--run")),
+        ("DATA", 24, ("explain", "handoff.x1")),
+        ("DATA", 36, ("export", "-o", "out")),
+        ("DATA", 200, ("run",)),
     ],
 )
-def test_too_few_addresses(tmp_path: Path, limit: int, words: tuple[str, ...]) -> None:
-    done = short_of("RLIMIT_AS", limit << 20, *words, cwd=tmp_path)
+def test_too_little_memory(tmp_path: Path, what: str, limit: int, words: tuple[str, ...]) -> None:
+    """OpenBLAS ended `explain` with 1, as if checks had failed, and LIEF aborted."""
+    done = short_of(f"RLIMIT_{what}", limit << 20, *words, cwd=tmp_path)
     assert done.returncode in (2, 3)
     assert done.stdout == ""
     assert done.stderr.startswith("relokit: ")
-    assert "ulimit -v" in done.stderr or "RLIMIT_AS" in done.stderr
+    option = {"AS": "v", "DATA": "d"}[what]
+    named = f"ulimit -{option}" in done.stderr or f"RLIMIT_{what}" in done.stderr
+    assert named or done.stderr == "relokit: out of memory\n"
+    assert len(done.stderr.splitlines()) <= 3
     assert "Traceback" not in done.stderr
     assert "defect of relokit" not in done.stderr
+    assert "brought the engine down" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_where_the_host_does_not_say_what_is_used_that_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without /proc a limit of addresses was one."""
+    monkeypatch.setattr(process_limits, "_STATM", tmp_path / "statm")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1 << 30, 1 << 30))
+    process_limits.check_space(1 << 29, "a library")
+    with pytest.raises(RelokitError, match="no room for a library, which takes 1024 MiB"):
+        process_limits.check_space((1 << 30) + 1, "a library")
+
+
+def test_no_library_starts_threads(tmp_path: Path) -> None:
+    """OpenBLAS sends SIGINT where there is no room for them: that was called interrupted."""
+    script = f"{IMPORTED}\nimport numpy, os; print(len(os.listdir('/proc/self/task')))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "1"
 
 
 @pytest.mark.parametrize("limit", [5, 8])

@@ -13,6 +13,7 @@ import pytest
 from oracles import debian_tools
 
 from relokit.cli.main import main
+from relokit.codegen.base.budget import set_limits
 from relokit.codegen.base.documents import document
 from relokit.codegen.base.errors import FormatError, MachineError
 from relokit.codegen.target import MIB, Regime
@@ -383,8 +384,9 @@ def test_a_crash_kernel_finds_the_notes_of_the_crashed_one(kernel_6_1: Path) -> 
 
 def test_a_kernel_that_panics_is_told_at_once(kernel_6_1: Path, tmp_path: Path) -> None:
     """It waits for ever behind that: not for as long as it may run. Its initrd is one, though
-    nothing in it says so.
+    nothing in it says so. That it has begun is seen however little is kept of what it prints.
     """
+    set_limits({"console": 64})
     initrd = tmp_path / "initrd"
     initrd.write_bytes(b"no archive")
     outcome = kexec(LiveJob(kernel=kernel_6_1, initrd=initrd, plain=True))
@@ -395,6 +397,7 @@ def test_a_kernel_that_panics_is_told_at_once(kernel_6_1: Path, tmp_path: Path) 
     assert outcome.ended == why
     assert outcome.instructions < 2_000_000_000
     assert set(errors(outcome)) == {"boot.panic"}
+    set_limits({})
 
 
 def test_the_hosts_time_is_no_answer_and_has_its_own_exit_code(

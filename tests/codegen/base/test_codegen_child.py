@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from relokit.codegen.base.budget import LIMITS, set_limits
 from relokit.codegen.base.child import Child
 from relokit.codegen.base.errors import AssemblyError, MachineError, NativeCrashError, RelokitError
 from support.processes import gone
 
 HANDLER = """
 import ctypes, os, signal, sys, time
+from relokit.codegen.base.budget import limits
 from relokit.codegen.base.errors import AssemblyError, RelokitError
 
 class PrivateError(AssemblyError):
@@ -55,6 +57,16 @@ def serve(request, progress):
         raise AssemblyError("no such thing", where="a.S:3", text="foo x0", hint="try bar")
     if verb == b"private":
         raise PrivateError("mine")
+    if verb == b"limit":
+        return str(limits()["lines"]).encode()
+    if verb == b"thread":
+        raise RuntimeError("can't start new thread")
+    if verb == b"engine":
+        print("qemu: qemu_thread_create: Resource temporarily unavailable", file=sys.stderr)
+        os.abort()
+    if verb == b"exhausted":
+        print("Traceback (most recent call last):\\n  File x\\nMemoryError", file=sys.stderr)
+        os._exit(1)
     if verb == b"bug":
         raise KeyError("oops")
     return b"?"
@@ -114,6 +126,55 @@ def test_death_by_signal_is_named_with_the_last_words(
     assert name in caught.value.message
     assert "LLVM ERROR: out of luck" in (caught.value.text or "")
     assert child.call(b"echo risen", timeout=60) == b"risen"
+
+
+def test_each_request_has_the_limits_of_its_time(make: Callable[..., Child]) -> None:
+    """A child kept those of the command that it was started for."""
+    child = make()
+    try:
+        for lines in (7, 8):
+            set_limits({"lines": lines})
+            assert child.call(b"limit", timeout=60) == str(lines).encode()
+    finally:
+        set_limits({})
+    assert child.call(b"limit", timeout=60) == str(LIMITS["lines"].default).encode()
+    assert child.started == 1
+
+
+@pytest.mark.parametrize("verb", ["thread", "engine"])
+def test_a_child_that_gets_no_thread_says_what_a_missing_process_says(
+    make: Callable[..., Child], verb: str
+) -> None:
+    """It was taken for a library that had gone down."""
+    child = make()
+    with pytest.raises(BlockingIOError):
+        child.call(verb.encode(), timeout=60)
+    assert child.call(b"echo risen", timeout=60) == b"risen"
+
+
+THREADLESS = """
+import threading
+def refuse(self): raise RuntimeError("can't start new thread")
+threading.Thread.start = refuse
+from relokit"""
+
+
+def test_nor_one_for_looking_after_its_parent(
+    make: Callable[..., Child], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was a folded traceback. What was asked may be more than a pipe holds."""
+    program = Child._program
+    monkeypatch.setattr(
+        Child, "_program", lambda self: program(self).replace("\nfrom relokit", THREADLESS, 1)
+    )
+    with pytest.raises(BlockingIOError):
+        make().call(b"echo" + bytes(1 << 20), timeout=60)
+
+
+def test_of_a_traceback_the_cause_is_told(make: Callable[..., Child]) -> None:
+    with pytest.raises(NativeCrashError) as caught:
+        make().call(b"exhausted", timeout=60)
+    assert caught.value.text == "MemoryError"
 
 
 @pytest.mark.parametrize("code", [0, 1, 77])

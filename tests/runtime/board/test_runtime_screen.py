@@ -58,3 +58,20 @@ def test_what_is_expected_is_found_wherever_it_is_printed(printed: str, expected
             next(put)
     first = printed.find(expected)
     assert found == ([] if first < 0 else [first + len(expected) - 1])
+
+
+@given(st.binary(max_size=30), st.text("ab", min_size=1, max_size=3), st.integers(0, 30))
+def test_who_prints_next_has_all_the_room(before: bytes, mark: str, after: int) -> None:
+    """What a second kernel printed was not kept at all where the first one had used the room up,
+    and its banner was missed.
+    """
+    screen = Screen("never", lambda: None, limit=3)
+    screen.print(before)
+    screen.begin_anew(mark)
+    assert not screen.seen
+    assert screen.text == ""
+    said = "c" * after + mark
+    screen.print(said.encode())
+    assert screen.seen
+    assert screen.text == said
+    assert screen.dropped == 0
