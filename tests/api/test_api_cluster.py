@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,20 +61,19 @@ def test_the_matrix_has_the_same_verdicts_in_the_same_order(cluster: LocalCluste
 
 
 def test_a_worker_that_is_killed_loses_nothing(cluster: LocalCluster) -> None:
-    plan = MutationPlan(
-        routines=(RoutineName.RELOCATION,),
-        regimes=(Regime.NVHE,),
-        operators=frozenset({"weaken"}),
-    )
+    some = frozenset({"drop", "register", "system-register"})
+    plan = replace(PLAN, regimes=(Regime.NVHE,), operators=some)
     found = {}
     with ClusterWorkers(cluster.scheduler_address) as workers:
         for event in try_mutants(plan, workers=workers):
-            if isinstance(event, SurveyDone):
-                victim = min(one.pid for one in cluster.workers.values())
-                os.kill(victim, signal.SIGKILL)
-            else:
+            if isinstance(event, Tried):
+                if not found:
+                    # It has been given others.
+                    victim = min(one.pid for one in cluster.workers.values())
+                    os.kill(victim, signal.SIGKILL)
                 found[event.mutant.id] = event.result
-    assert found == results(plan, RoomWorkers(2))
+    assert len(found) > 20
+    assert found == results(plan, RoomWorkers(1))
 
 
 SHAPES = (
@@ -122,17 +122,12 @@ def test_a_cluster_with_another_relokit_is_found_out(
 def test_a_cluster_without_workers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relokit.cluster, "WITHOUT_WORKERS", 0.5)
     options = {"threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
-    with (
-        LocalCluster(n_workers=0, **options) as empty,
-        pytest.raises(RelokitError, match="no workers"),
-    ):
-        ClusterWorkers(empty.scheduler_address)
-    with (
-        LocalCluster(n_workers=1, **options) as losing,
-        ClusterWorkers(losing.scheduler_address) as workers,
-    ):
-        losing.scale(0)
-        found = list(try_mutants(PLAN, workers=workers))
+    with LocalCluster(n_workers=1, **options) as losing:
+        with ClusterWorkers(losing.scheduler_address) as workers:
+            losing.scale(0)
+            found = list(try_mutants(PLAN, workers=workers))
+        with pytest.raises(RelokitError, match="no workers"):
+            ClusterWorkers(losing.scheduler_address)
     [only] = found
     assert isinstance(only, SurveyDone)
     assert "lost all its workers" in str(only.why_not)
