@@ -25,7 +25,7 @@ from relokit.runtime.record.record import Record
 from relokit.runtime.record.trace import Trace, TraceKind
 from relokit.runtime.run import verdict
 from support.accesses import is_event
-from support.habits import HABITS, Habit, with_habit
+from support.habits import HABITS, Habit, Undo, with_habit
 from support.scenarios import Scenario, judged, scenarios, under
 
 SIZE = 4 << 10
@@ -185,10 +185,9 @@ def test_habits_are_other_habits() -> None:
     for name, habit in {"none": None, **HABITS}.items():
         cpus: list[Cpu] = []
 
-        def watched(cpu: Cpu, habit: Habit | None = habit, cpus: list[Cpu] = cpus) -> None:
+        def watched(cpu: Cpu, habit: Habit | None = habit, cpus: list[Cpu] = cpus) -> Undo:
             cpus.append(cpu)
-            if habit:
-                habit(cpu)
+            return habit(cpu) if habit else lambda: None
 
         _, record = found(scenario, watched)
         assert isinstance(record.trace, Trace)
