@@ -33,6 +33,10 @@ _EVERY = 1 << 16
 _WAIT = 10.0
 """Seconds to wait for another process that writes."""
 _MAGIC = b"SQLite format 3\0"
+_BESIDE = "-journal", "-wal", "-shm"
+"""What SQLite looks for beside a database (sqlite.org/tempfiles.html), and does what is in it."""
+_OF_SEVERAL = bytes.fromhex("d9d505f920a163d7")
+"""How a journal ends that names a file of several databases' journals, which SQLite deletes."""
 
 
 class ResultFile:
@@ -172,6 +176,8 @@ class ResultFile:
 def _check_file(path: Path) -> None:
     """Only a regular file of some size, or none, is opened at all."""
     try:
+        for suffix in _BESIDE:
+            _check_beside(Path(os.path.realpath(path) + suffix))
         facts = os.stat(path)
     except FileNotFoundError:
         return
@@ -190,3 +196,26 @@ def _check_file(path: Path) -> None:
         raise RelokitError(f"cannot be read: {error.strerror}", where=str(path)) from None
     if head and head != _MAGIC:
         raise FormatError("not an SQLite database, so no file of results", where=str(path))
+
+
+def _check_beside(path: Path) -> None:
+    """What lies beside a file of results is one that SQLite made for it, or is refused."""
+    try:
+        facts = os.lstat(path)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size > 2 * MAX_FILE:
+            raise _foreign(path, "is no file, or too large")
+        with path.open("rb") as file:
+            file.seek(max(0, facts.st_size - len(_OF_SEVERAL)))
+            end = file.read(len(_OF_SEVERAL))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RelokitError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    if end == _OF_SEVERAL and path.name.endswith(_BESIDE[0]):
+        raise _foreign(path, "names another file that would be deleted")
+
+
+def _foreign(path: Path, what: str) -> FormatError:
+    return FormatError(
+        f"{what}: SQLite did not make it for results", where=str(path), hint="remove it"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
 from contextlib import suppress
 from pathlib import Path
 
@@ -119,6 +120,54 @@ def test_a_result_of_another_type_or_size_is_refused(tmp_path: Path) -> None:
             continue
         with ResultFile(path, CODE) as results, pytest.raises(FormatError):
             results.get(KEYS[0])
+
+
+def test_a_journal_beside_it_does_not_delete_what_it_names(file: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    name, page = bytes(victim), int.from_bytes(file.read_bytes()[16:18])
+    # SQLite's file format, "Rollback Journal" and "Super-Journal": no page to put back, and a
+    # file of the journals of several databases, of which there is none any more.
+    magic = bytes.fromhex("d9d505f920a163d7")
+    head = magic + struct.pack(">5I", 0, 0, file.stat().st_size // page, 512, page)
+    record = struct.pack(">I", (1 << 30) // page + 1) + name
+    record += struct.pack(">2I", len(name), sum(name)) + magic
+    Path(f"{file}-journal").write_bytes(head + bytes(512 - len(head)) + record)
+    with pytest.raises(FormatError, match="names another file"):
+        ResultFile(file, CODE)
+    assert victim.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
+@pytest.mark.parametrize("through_link", [False, True])
+def test_what_lies_beside_it_and_is_no_file_is_never_opened(
+    file: Path, suffix: str, *, through_link: bool
+) -> None:
+    given = file
+    if through_link:
+        given = file.with_name("link")
+        given.symlink_to(file.name)
+    os.mkfifo(f"{file}{suffix}")
+    with pytest.raises(FormatError, match="no file, or too large"):
+        ResultFile(given, CODE)
+    os.unlink(f"{file}{suffix}")
+    Path(f"{file}{suffix}").symlink_to("/dev/zero")
+    with pytest.raises(FormatError, match="no file, or too large"):
+        ResultFile(given, CODE)
+
+
+def test_a_journal_of_its_own_is_taken(file: Path, tmp_path: Path) -> None:
+    """A campaign that was killed in the middle of writing: what was there before comes back."""
+    with sqlite3.connect(file, isolation_level=None) as writer:
+        writer.execute("PRAGMA cache_size = 1")
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE results SET document = ?", ("x" * 4000,))
+        torn = tmp_path / "torn"
+        torn.write_bytes(file.read_bytes())
+        Path(f"{torn}-journal").write_bytes(Path(f"{file}-journal").read_bytes())
+        writer.execute("ROLLBACK")
+    with ResultFile(torn, CODE) as results:
+        assert [results.get(key) for key in KEYS] == [document(key) for key in KEYS]
 
 
 def test_what_is_no_file_is_never_opened(tmp_path: Path) -> None:
