@@ -84,9 +84,21 @@ def test_so_it_is_with_other_granules_and_a_boot(page_size: int, tmp_path: Path)
     assert outcome.console
 
 
-@pytest.mark.parametrize(
-    "scenario", [pytest.param(one, id=one.id) for one in scenarios("bad_*.toml")]
+OF_OTHER_FACTS = frozenset(
+    ["kernel", "loader", "chosen", "initrd", "under", "damage", "forgets", "routine"]
 )
+
+
+def each_kind() -> list[Scenario]:
+    """One of each rule, path, and set of what a scenario may have beside its edits."""
+    kinds: dict[Any, Scenario] = {}
+    for one in scenarios("bad_*.toml"):
+        kind = one.fields["rule"], one.job.path, OF_OTHER_FACTS & set(one.fields)
+        kinds.setdefault(kind, one)
+    return list(kinds.values())
+
+
+@pytest.mark.parametrize("scenario", [pytest.param(one, id=one.id) for one in each_kind()])
 def test_what_is_found_in_a_run_is_found_in_its_file(scenario: Scenario, tmp_path: Path) -> None:
     outcome = judged(scenario, trace=tmp_path / "trace")
     same(outcome, judge_file(tmp_path / "trace")[1])

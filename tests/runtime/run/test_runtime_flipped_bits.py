@@ -42,7 +42,7 @@ def live_words(machine: Machine) -> dict[str, list[int]]:
 BOUNDED = Job(size=40_000, memory=160 * MIB, max_instructions=400_000, timeout=5)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=75, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     target=st.sampled_from(TARGETS),
     kind=st.sampled_from(["table", "list", "code", "vectors", "kimage"]),
