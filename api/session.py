@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from relokit.arguments import job_or_default, path_or_none, target_or_default
 from relokit.building import encoder, programs_for, sources_of
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.child import Child
 from relokit.codegen.base.coercion import argument
 from relokit.codegen.base.documents import ABSENT, Table, from_json, shown
@@ -60,6 +61,8 @@ ROOM = "relokit.runtime.room.machine_room"
 GRACE = 60.0
 """Seconds a room gets beyond the guest's own time: building, copying, comparing."""
 MAX_ANSWER = 1 << 28
+ANSWER_BYTES = 8
+"""What a byte of an answer becomes, as objects."""
 MAX_ROOMS = 256
 
 
@@ -273,6 +276,7 @@ class Session:
             self._kept[room] = room.started, shared_by(request)
         finally:
             self._idle.put(room)
+        spend(ANSWER_BYTES * len(answered), "answers of machine rooms")
         return from_json(answer, answered)
 
     def setup(

@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from time import perf_counter, sleep
 from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
@@ -75,7 +76,9 @@ class RoomWorkers:
 
     def submit(self, request: Request[A], answer: type[A], seconds: float) -> Future[Answered[A]]:
         """See Workers."""
-        future = self._threads.submit(self._carry_out, request, answer, seconds)
+        # On the ledger of whoever submits it: a campaign's answers are one sum.
+        here = copy_context()
+        future = self._threads.submit(here.run, self._carry_out, request, answer, seconds)
         self._running.add(future)
         return future
 

@@ -22,6 +22,7 @@ from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import TemplateError
 from relokit.codegen.built_in import TEMPLATES
 from relokit.codegen.source import Origin, Source, Unit
@@ -29,6 +30,9 @@ from relokit.codegen.template_limits import LimitedEnvironment, LimitError, limi
 
 MAX_RENDERED = 16 << 20
 """Bytes one template may render to."""
+
+TAGGED_BYTES = 8
+"""What a byte of it takes with the tags of its lines, at the peak."""
 
 # Control characters no assembly text contains; refused in template text before tagging.
 _OPEN, _CLOSE = "\x01", "\x02"
@@ -138,6 +142,7 @@ def render(
         raise TemplateError(
             f"{type(error).__name__}: {error}", where=_place(error, template)
         ) from None
+    spend(TAGGED_BYTES * size, "rendered templates", template)
     return _untag(template.removesuffix(".j2"), "".join(parts), template)
 
 

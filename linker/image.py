@@ -7,6 +7,7 @@ from dataclasses import field
 from enum import IntFlag
 from functools import cached_property
 
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import (
@@ -151,6 +152,7 @@ class Image:
                 f"{self.name}: its sections span {end - base:#x} bytes",
                 hint="place them closer together in the ld script",
             )
+        spend(2 * (end - base), "flat images", self.name)
         flat = bytearray(end - base)
         for section in loaded:
             flat[section.pa - base : section.pa - base + section.size] = section.data

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from relokit.cell_causes import cause_key
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.documents import ABSENT, from_json
 from relokit.codegen.base.errors import FormatError, RelokitError
 from relokit.codegen.base.host_file import read_small
@@ -25,6 +26,8 @@ from relokit.runtime.judge.rules.severity import Severity
 JUDGED = frozenset((CellStatus.PASS, CellStatus.FAIL, CellStatus.KNOWN))
 """Cells that come to a verdict, and are in a baseline."""
 _CHANGED = ("baseline.", "threshold.")
+KNOWN_BYTES = 8
+"""What a byte of one becomes, as objects."""
 MAX_BASELINE = 1 << 26
 """Bytes of a file with a baseline."""
 EPOCH = "SOURCE_DATE_EPOCH"
@@ -64,6 +67,7 @@ def read_baseline(path: Path) -> Baseline:
     """What ``--write-baseline`` wrote; raises RelokitError for anything else."""
     where = str(path)
     data = read_small(path, what="what --write-baseline has written", limit=MAX_BASELINE)
+    spend(KNOWN_BYTES * len(data), "findings of a baseline", where)
     try:
         stored = from_json(StoredBaseline, data)
     except FormatError as error:

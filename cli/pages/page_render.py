@@ -11,6 +11,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from relokit.codegen.base.budget import counted
+
 PAGES = Path(__file__).parent
 
 
@@ -63,4 +65,5 @@ def render_page(
     )
     # Both are ours and hold no end tag of their element, so they may stand as they are.
     page = {"style": Markup(style), "script": Markup(code), "policy": policy}
-    return _environment().get_template(template).render(page=page, **variables)
+    parts = _environment().get_template(template).generate(page=page, **variables)
+    return "".join(counted(parts, "pages"))

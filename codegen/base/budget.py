@@ -9,7 +9,7 @@ Limits are of the process: whoever starts another one hands them on.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -40,6 +40,8 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
 )
 """By name. Docs: docs/limits.md, held to this by a test."""
 
+PORTION = 1 << 16
+"""Bytes of what is small and many that are asked for at a time."""
 NAMED = 3
 """Kinds of what was spent that an error names, the largest first."""
 _UNITS = (1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")
@@ -109,6 +111,18 @@ def spend(amount: int, on: str, where: str | None = None, *, name: str = MEMORY)
     budget.spend(name, amount, on, where)
 
 
+def counted(parts: Iterable[str], on: str) -> Iterator[str]:
+    """``parts``, which are made one by one, each counted before there is the next portion."""
+    size = 0
+    for part in parts:
+        size += len(part)
+        if size >= PORTION:
+            spend(size, on)
+            size = 0
+        yield part
+    spend(size, on)
+
+
 def told(name: str, amount: int) -> str:
     """``amount`` of limit ``name`` with its unit: 19 GiB, 10 min, 1,000,000."""
     unit = LIMITS[name].unit
@@ -128,9 +142,11 @@ def told(name: str, amount: int) -> str:
 
 
 def _ample(name: str, amount: int) -> str:
-    """What to give for ``amount``, as --limit takes it: rounded up."""
-    if LIMITS[name].unit == "bytes":
-        for size, suffix in _UNITS:
-            if amount >= size:
-                return f"{-(-amount // size)}{suffix[0]}"
-    return str(amount)
+    """What to give for ``amount``, as --limit takes it: the next power of two, for what is asked
+    for behind it is not known.
+    """
+    if LIMITS[name].unit != "bytes":
+        return str(amount)
+    amount = 1 << (amount - 1).bit_length()
+    size, suffix = next((one for one in _UNITS if amount >= one[0]), (1, ""))
+    return f"{amount // size}{suffix[:1]}"

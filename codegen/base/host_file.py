@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import FormatError, RelokitError
 from relokit.codegen.base.told_to_end import start_last_clock
 
@@ -255,6 +256,7 @@ def read_small(path: str | Path, *, what: str, limit: int, where: str | None = N
         size = os.fstat(descriptor).st_size
         if size > limit:
             raise FormatError(f"has more than {limit:,} bytes", where=where, hint=f"give {what}")
+        spend(size, "files that are read", where)
         with open(descriptor, "rb", closefd=False) as stream:
             return stream.read(size)
     except OSError as error:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from relokit.codegen.aarch64_elf import RelocationType
 from relokit.codegen.base.bits import MASK64, signed
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.documents import ABSENT, Table, shown
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.gas.instructions.gnu_sysregs import HINTS
@@ -52,6 +53,8 @@ NAMELESS = "variable"
 _LEAVING = 0b101
 """Bits 28:26 of branches and exceptions (C4.1)."""
 
+INSTRUCTION_BYTES = 1500
+"""What an instruction takes with its texts, and with what is compared of it."""
 LEAST_ADDRESS = 1 << 16
 """Below this a literal is taken for a number, whatever lies there."""
 
@@ -168,6 +171,7 @@ def _spelt(word: int, mnemonic: str, operands: str) -> tuple[str, str]:
 
 def decode(routine: Routine, names: Names) -> tuple[Instruction, ...]:
     """All instructions of ``routine``; what a literal load in it loads is shown as data."""
+    spend(INSTRUCTION_BYTES * (len(routine.code) // 4), "instructions that are compared")
     words = struct.unpack(f"<{len(routine.code) // 4}I", routine.code)
     data = {*range(len(words))} if routine.data else _data(words, routine)
     pointers = (

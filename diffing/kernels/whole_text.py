@@ -13,6 +13,7 @@ from dataclasses import field
 import numpy as np
 import numpy.typing as npt
 
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.instruction_forms import BR, WITHIN_PAGE
 from relokit.diffing.kernels.whole_data import ProgramData, Taken
@@ -45,6 +46,8 @@ from relokit.linker.kernel.opened import Files
 
 MAX_CODE = 64 << 20
 """Bytes of code of one kernel that are compared; shipped ones have 18 MiB."""
+CODE_BYTES, TABLE_BYTES = 16, 2
+"""What is kept of a byte of code, and of a byte of the whole program."""
 _NAMELESS, _PAGE, _NAMED = 0, 1, 2
 """What is known of a variable: nothing, that it is a page, or, from here on, its generic name."""
 FUNCTION_LETTERS = b"tTwW"
@@ -156,6 +159,7 @@ def read_text(path: str, numbers: Numbers, files: Files) -> KernelText:
         )
     own = np.isin(offsets, program.hashed)
     _take_hashes(offsets, sizes, own)
+    spend(CODE_BYTES * int(sizes.sum()) + TABLE_BYTES * len(content), "what is known of code", path)
     lengths = sizes // 4
     starts = np.cumsum(lengths) - lengths
     words = gathered(content, offsets, lengths)

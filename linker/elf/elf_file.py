@@ -39,8 +39,8 @@ MAX_SECTIONS = 1 << 17
 MAX_SEGMENTS = 64
 MAX_SYMBOLS = 1 << 20
 """A vmlinux has some hundred thousand, mapping symbols among them."""
-SYMBOL_BYTES = 400
-"""Of memory, for what is made of a symbol."""
+SYMBOL_BYTES, SECTION_BYTES = 400, 400
+"""Of memory, for what is made of a symbol, and of a header of a section."""
 MAX_NAME = 4096
 MAX_ALIGN = 1 << 30
 
@@ -109,6 +109,7 @@ class ElfFile:
         self.segments = list(
             PHDR.iter_unpack(self.range(phoff, phnum * PHDR.size, "program header table"))
         )
+        spend(SECTION_BYTES * shnum, "section headers of ELF files", name)
         rows = list(SHDR.iter_unpack(self.range(shoff, shnum * SHDR.size, "section header table")))
         strings = b""
         if rows:
@@ -139,7 +140,12 @@ class ElfFile:
             return b""
         view = self.range(offset, size, what)
         self._spend(size)
+        spend(size, "sections of ELF files", self.name)
         return bytes(view)
+
+    def copied(self, offset: int, size: int, what: str) -> bytes:
+        """``size`` bytes at ``offset``, which the file has."""
+        return self._content(SectionType.PROGBITS, offset, size, what)
 
     def content(self, header: SectionHeader) -> bytes:
         """A section's bytes; none for NOBITS."""

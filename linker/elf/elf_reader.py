@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from relokit.codegen.base.bits import MASK64
+from relokit.codegen.base.budget import spend
 from relokit.codegen.object import (
     ABSOLUTE,
     NO_LINES,
@@ -48,6 +49,8 @@ from relokit.linker.elf_format import (
 from relokit.linker.image import Image, ImageSymbol, PlacedSection, Segment, SegmentFlag
 
 MAX_RELOCATIONS = 1 << 19
+RELOCATION_BYTES = 200
+"""What one takes as an object."""
 MAX_NOBITS = 1 << 30
 
 KEPT_FLAGS = (
@@ -216,6 +219,7 @@ def _relocations(
             raise file.error(f"section {header.name} is for another symbol table")
         patched = file.sections[header.info]
         entries = result.setdefault(numbers[header.info], [])
+        spend(RELOCATION_BYTES * (header.size // RELA.size), "relocations of ELF files", file.name)
         for offset, info, addend in file.entries(header, RELA, MAX_RELOCATIONS):
             total += 1
             if total > MAX_RELOCATIONS:
@@ -340,7 +344,7 @@ def _from_segment(file: ElfFile, row: tuple[int, ...], number: int) -> list[Plac
             1,
             SectionType.PROGBITS,
             flags,
-            bytes(file.range(offset, filesz, f"segment at {va:#x}")),
+            file.copied(offset, filesz, f"segment at {va:#x}"),
         )
     ]
     if memsz > filesz:

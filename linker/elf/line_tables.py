@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.object import SectionFlag, SectionType, SourceLine, SymbolType
 from relokit.linker.image import Image, PlacedSection
@@ -26,6 +27,8 @@ _TAG_UNIT = 0x11
 _ATTRIBUTES = ((0x10, 0x17), (0x11, 0x01), (0x12, 0x07), (0x13, 0x05), (0x03, 0x08))
 _COPY, _ADVANCE_PC, _ADVANCE_LINE, _SET_FILE = 1, 2, 3, 4
 _END_SEQUENCE, _SET_ADDRESS = b"\x00\x01\x01", b"\x00\x09\x02"
+ROW_BYTES = 64
+"""What the statement of an address takes: written, and before."""
 _OPERANDS = bytes((0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1))
 """Of each standard opcode."""
 _LINE_BASE, _LINE_RANGE = 1, 1
@@ -50,6 +53,8 @@ class _Unit:
 def with_lines(image: Image) -> Image:
     """``image`` with sections for debuggers behind its own; the same one if it has no lines."""
     info, line, aranges = bytearray(), bytearray(), bytearray()
+    rows = sum(len(section.lines) for section in image.sections)
+    spend(ROW_BYTES * rows, "line tables that are written", image.name)
     for unit in _units(image):
         aranges += _aranges(unit, len(info))
         info += _info(unit, len(line))

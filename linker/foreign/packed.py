@@ -94,7 +94,10 @@ def opened(content: memoryview, where: str) -> HostFile | None:
         )
     if head[:2] == b"MZ":
         linux = _linux_section(content)
-        return None if linux is None else _kept(bytes(linux), where)
+        if linux is None:
+            return None
+        spend(len(linux), "unpacked kernels", where)
+        return _kept(bytes(linux), where)
     return _expanded(content, where)
 
 
@@ -133,6 +136,7 @@ def member(content: memoryview, name: str, where: str) -> HostFile:
     """The member ``name`` of the archive ``where``; raises FormatError if it has not that."""
     for one, inside in members(content):
         if one == name and inside is not None:
+            spend(len(inside), "members of archives", where)
             return _kept(bytes(inside), f"{where}({name})")
     raise _which(content, f"has no member {name}", where)
 

@@ -9,6 +9,7 @@ from ctypes import c_int, c_uint64, c_void_p
 
 from relokit.codegen.base import native
 from relokit.codegen.base.bits import MASK64
+from relokit.codegen.base.budget import spend
 from relokit.linker.kernel.kernel_file import MAX_IMAGE
 
 LOWEST_VA = 0xFFF0 << 48
@@ -23,6 +24,8 @@ MAX_BASES = 64
 """Multiples of LINK_ALIGN that are voted for: those that the most pointers are above."""
 RELATIVE = 0x403
 """R_AARCH64_RELATIVE (ELF for the Arm 64-bit Architecture, 5.7.16)."""
+RELOCATED_BYTES = 32
+"""A place and a value, and both once more if they are sorted."""
 MAX_RELATIVE = 1 << 22
 """Relocations of an Image that are looked at; shipped kernels have some 300,000."""
 _WORD = 8
@@ -73,6 +76,7 @@ class Pointers:
         first, last = base & MASK64, base + _WORD * self._count & MASK64
         words = native.place(image), self._count, RELATIVE, first, last
         count = min(collect(*words, 0, None, None), MAX_RELATIVE)
+        spend(RELOCATED_BYTES * count, "relocations of kernels")
         places, values = _words(count), _words(count)
         collect(*words, count, native.place(places), native.place(values))
         ascend = native.function("pointers_ascend", c_int, c_void_p, c_uint64)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from relokit.codegen.base.bits import MASK64
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.object import SectionFlag, SectionType
 from relokit.codegen.source import Unit
@@ -288,4 +289,5 @@ def _store_inner_nobits(segment: Segment, sections: list[PlacedSection]) -> None
                     f"{zeros} zeros are too many to store",
                     hint="place it last in its segment",
                 )
+            spend(section.size, "zeros of stored sections", section.name)
             sections[index] = replace(section, type=SectionType.PROGBITS, data=bytes(section.size))

@@ -11,9 +11,12 @@ from dataclasses import field
 from itertools import pairwise
 from types import MappingProxyType
 
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.nouns import dataclass
 
+TREE_BYTES = 16
+"""What a byte of one becomes, as objects."""
 MAX_DTB = 2 << 20
 """Largest device tree a kernel accepts, in bytes (booting.rst)."""
 MAX_DEPTH = 64
@@ -70,6 +73,7 @@ def parse(data: bytes | memoryview, *, where: str = "device tree") -> DeviceTree
 
     Accepted: versions 16 and 17 compatible, at most 2 MiB, zero padding after totalsize.
     """
+    spend(TREE_BYTES * min(len(data), MAX_DTB), "device trees", where)
     return _Walk(bytes(data[: MAX_DTB + 1]), where).tree()
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from relokit.codegen.base import native
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.facts import NEVER_CLEANED
 from relokit.runtime.engine.cpu import Cpu
@@ -66,6 +67,7 @@ class Effects:
         self._cpu = cpu
         banks = [(base - ram.base + alias, size) for base, size in ram.banks]
         self._memory = GuestMemory.of(banks)
+        spend(ram.size // line + ram.size // MIN_PAGE, "what caches hold of guest RAM")
         self._lines = np.zeros(ram.size // line, np.uint8)
         self._pages = np.zeros(ram.size // MIN_PAGE, np.uint8)
         self._state = _NativeEffects(

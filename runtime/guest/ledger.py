@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relokit.codegen.base.bits import round_up
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.guest.address_spans import cut, spans_of, without
@@ -41,6 +42,10 @@ class Region:
 
     def __str__(self) -> str:
         return f"{self.owner} ({self.base:#x}..{self.end:#x})"
+
+
+PAGE_BYTES = 32
+"""A page's address, where it comes in the order, and by what that was found."""
 
 
 class PageAllocator:
@@ -164,6 +169,7 @@ class PageAllocator:
         """
         if count < 0:
             raise MachineError(f"{owner}: {count} pages")
+        spend(PAGE_BYTES * count, "lists of guest pages")
         runs = self._runs(owner, count, page_size)
         for base, pages in runs:
             self._enter(Region(owner, base, pages * page_size))

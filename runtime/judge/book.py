@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.judge.advice import advice_on
 from relokit.runtime.judge.outcome import Finding, RuleAnswers
@@ -80,6 +81,10 @@ class Judgement:
         return all(finding.severity is Severity.NOTE for finding in self.findings)
 
 
+JUDGED_BYTES = 320
+"""What the rules keep of a record at their peak, five times what it takes itself."""
+
+
 def judge(
     record: Record, book: Iterable[Rule] | None = None, profile: str | None = None
 ) -> Judgement:
@@ -99,6 +104,7 @@ def judge(
             not_judged = dict.fromkeys(TRACE_SUBJECTS, record.trace.why)
             book = (*_STATIONS, *BOOT)
         else:
+            spend(JUDGED_BYTES * len(record.trace.records), "what traces are judged by")
             book = whole_book()
             if record.unrecorded:
                 not_judged[PURGATORY] = (

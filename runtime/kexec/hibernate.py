@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from relokit.codegen.base.bits import round_up
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import LinkError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import HVC_NO_FUNCTION, POISON, VECTOR_TABLE_SIZE
@@ -30,6 +31,8 @@ from relokit.runtime.kexec.old_kernel import CpuState, OldKernel, load_old_kerne
 ENTRY_WORDS = 3
 """Words of a list entry: where the page is, where it belongs, the next entry (VAs)."""
 ENTRY_SIZE = ENTRY_WORDS * WORD
+ROW_BYTES = 64
+"""What an entry of the list takes, written and before."""
 DEFAULT_SIZE = 1 << 20
 HOME = "resumed pages"
 RESUME_ENTRY = "finalise_el2"
@@ -234,6 +237,7 @@ def _write_list(
     if not listed:
         return
     offset = np.uint64(old.linear_offset)
+    spend(ROW_BYTES * len(spare), "lists of a hibernation image")
     at = np.concatenate(
         [np.arange(begin, end, ENTRY_SIZE, dtype=np.uint64) for begin, end in listed]
     )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relokit.codegen.base.bits import MASK64
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import MachineError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.facts import POISON
@@ -29,6 +30,8 @@ SEGMENT_MAX = 16  # KEXEC_SEGMENT_MAX
 SEGMENT_SIZE = 0x20  # struct kexec_segment: buf, bufsz, mem, memsz
 BUFSZ, MEM, MEMSZ = 0x08, 0x10, 0x18
 WORD = 8
+PAGE_BYTES = 32
+"""What a page of a list takes: its address, and what is made of a list of them."""
 SLAB = 4096
 """Bytes of memory that small objects are cut from."""
 
@@ -101,6 +104,7 @@ def total_pages(segments: Sequence[KexecSegment], page_size: int) -> int:
 
 def destination_pages(segments: Sequence[KexecSegment], page_size: int) -> Words:
     """PA of every destination page, in list order."""
+    spend(PAGE_BYTES * total_pages(segments, page_size), "lists of guest pages")
     parts = [
         np.uint64(segment.mem)
         + np.arange(segment.pages(page_size), dtype=np.uint64) * np.uint64(page_size)

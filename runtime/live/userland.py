@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.host_file import read_small
 from relokit.runtime.guest.payload import ARCHIVES
@@ -81,6 +82,7 @@ def _entries(root: Path) -> Iterator[ArchiveEntry]:
             if stat.S_ISLNK(mode):
                 yield ArchiveEntry(str(at / name), mode, os.fsencode(os.readlink(file)))
             elif stat.S_ISREG(mode):
+                spend(found.st_size, "files of a userland", str(file))
                 data = read_small(file, what=_SMALLER, limit=MAX_BYTES)
                 yield ArchiveEntry(str(at / name), mode, data)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from relokit.codegen.base.bits import MASK64
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.host_file import open_file
 from relokit.codegen.base.nouns import dataclass
@@ -37,6 +38,8 @@ MAX_HEADER = 1 << 16
 """Bytes of the second line, its end included."""
 MAX_FACTS = 1 << 24
 """Bytes of the facts."""
+FACT_BYTES = 16
+"""What a byte of the facts becomes, as objects."""
 _DIGEST = 32
 MAX_TRACE_FILE = (
     len(TRACE_MAGIC) + MAX_HEADER + MAX_FACTS + MAX_TRACE_RECORDS * RECORD.itemsize + _DIGEST
@@ -103,6 +106,8 @@ def parse_trace(data: bytes | memoryview, *, where: str) -> StoredTrace:
     if digest != view[-_DIGEST:]:
         raise _bad(where, "its contents are not those that its digest was made of")
     stored = view[first : first + facts]
+    spend(FACT_BYTES * facts, "facts of traces", where)
+    spend(count * RECORD.itemsize, "records of traces", where)
     records = np.empty(count, RECORD)
     first += facts
     for name in RECORD.names or ():

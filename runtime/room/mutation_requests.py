@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from relokit.codegen.base.budget import budgeted
 from relokit.codegen.base.nouns import dataclass
 from relokit.runtime.kexec.programs import Programs, StoredPrograms
 from relokit.runtime.mutation.layouts import MoveLayout
@@ -39,7 +40,12 @@ class TrialRequest:
     def carry_out(self, report: Report) -> tuple[MutantResult, ...]:
         """See Request."""
         trier = _trier(self)
-        return tuple(trier.result_of(one) for one in self.mutants)
+        return tuple(_result(trier, one) for one in self.mutants)
+
+
+def _result(trier: Trier, mutant: Mutant) -> MutantResult:
+    with budgeted(anew=True):  # nothing of it stays but the answer
+        return trier.result_of(mutant)
 
 
 _last: tuple[object, Trier] | None = None

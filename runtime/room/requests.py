@@ -14,6 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from relokit.codegen.base.budget import budgeted
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
@@ -132,7 +133,8 @@ class CellsRequest:
 
     def _answer(self, job: Job, report: Report) -> CellAnswer:
         started = perf_counter()
-        brief = RunRequest(replace(self.setup, job=job)).carry_out(report).brief
+        with budgeted(anew=True):  # nothing of it stays but the answer
+            brief = RunRequest(replace(self.setup, job=job)).carry_out(report).brief
         return CellAnswer(brief, round(perf_counter() - started, 6))
 
 

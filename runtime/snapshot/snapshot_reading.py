@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.base.host_file import HostFile, memory_descriptor, open_file
 from relokit.runtime.snapshot.snapshot import (
@@ -225,6 +226,7 @@ def _unpacked(part: Part, directory: Path, extents: tuple[RamExtent, ...]) -> Ho
             f"unpack {PACKED_FILE} to {RAM_FILE}, and take 'compression' out",
         )
     packed = _open(directory, PACKED_FILE, MAX_RAM_FILE)
+    spend(size, "unpacked RAM of snapshots", packed.where)
     file = HostFile(memory_descriptor("ram", packed.where), size, packed.where)
     done = 0
     for piece in Unpacking(ZSTD, packed.content, packed.where):

@@ -20,6 +20,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 
 from relokit.codegen.base import native
 from relokit.codegen.base.bits import MASK64
+from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import MachineError
 from relokit.runtime.arch.exceptions import ExceptionEvent
 from relokit.runtime.engine import native_hooks
@@ -167,6 +168,7 @@ class Recorder(Counting):
     def trace(self) -> Trace:
         """What was recorded when it was entered last."""
         state = self._state
+        spend(int(state.used) * RECORD.itemsize, "records of traces")
         records = self._records[: state.used].copy()
         records.flags.writeable = False
         full_at = None if state.full_at == MASK64 else int(state.full_at)

@@ -35,7 +35,7 @@ def test_what_is_spent_adds_up_and_the_error_says_on_what() -> None:
             "12 MiB of memory asked of 10 MiB: 6 MiB of sections, 5 MiB of fill, 1 MiB of text"
         )
         assert refused.value.where == "x.lds:9"
-        assert refused.value.hint == "--limit memory=12M allows it"
+        assert refused.value.hint == "--limit memory=16M allows it"
         spend(3 << 20, "less")  # what was refused was not spent
 
 
