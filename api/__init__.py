@@ -11,13 +11,15 @@ Names are imported when they are first used: ``import relokit`` costs nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from relokit.codegen.base.version import VERSION
 
 __version__ = VERSION
 
+# Not typing's, which takes longer to import than all that stands here. Type checkers know the name.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from relokit.building import build, build_programs, render
     from relokit.codegen.base.errors import (
         AssemblyError,

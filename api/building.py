@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from relokit.arguments import path_or_none, target_or_default
 from relokit.codegen.base.errors import TemplateError
 from relokit.codegen.built_in import TEMPLATES
-from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.kexec_routines import KexecRoutine
 from relokit.codegen.target import Target
 
 if TYPE_CHECKING:
+    from relokit.codegen.gas.instructions.encoder import Encoder
     from relokit.codegen.kimage_layouts import KimageLayout
     from relokit.codegen.source import Source
     from relokit.linker.foreign.code import ForeignCode
@@ -38,7 +38,9 @@ _ONLY_FOR = {
 
 @lru_cache(maxsize=1)
 def encoder() -> Encoder:
-    """The process's Keystone."""
+    """The process's Keystone; imported where something is assembled."""
+    from relokit.codegen.gas.instructions.encoder import Encoder
+
     return Encoder()
 
 
@@ -58,7 +60,7 @@ def build_image(target: Target | None = None, *, templates: Path | None = None) 
     from relokit.linker.link.image_cache import linked_images
 
     overrides = template_overrides(templates)
-    (image,) = linked_images((KERNEL,), target_or_default(target), encoder(), overrides=overrides)
+    (image,) = linked_images((KERNEL,), target_or_default(target), encoder, overrides=overrides)
     return image
 
 
@@ -71,7 +73,7 @@ def build_programs(target: Target | None = None, *, templates: Path | None = Non
     overrides = template_overrides(templates)
     recipes = (KERNEL, DEMO, PURGATORY)
     return Programs(
-        *linked_images(recipes, target_or_default(target), encoder(), overrides=overrides)
+        *linked_images(recipes, target_or_default(target), encoder, overrides=overrides)
     )
 
 
@@ -121,7 +123,7 @@ def programs_for(target: Target, *jobs: Job, sources: Sources | None = None) -> 
     from relokit.runtime.kexec.programs import StoredPrograms, recipes_for
 
     recipes = recipes_for(jobs)
-    images = stored_images(recipes, target, encoder(), sources or sources_of(jobs[0]))
+    images = stored_images(recipes, target, encoder, sources or sources_of(jobs[0]))
     return StoredPrograms(
         **{recipe.name: image for recipe, image in zip(recipes, images, strict=True)}
     )

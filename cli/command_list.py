@@ -1,4 +1,4 @@
-"""The commands by name, each imported when it is used: ``--version`` pays for nothing else."""
+"""Click's group of the commands, each imported when it is used."""
 
 from __future__ import annotations
 
@@ -7,29 +7,16 @@ from typing import Any
 
 import click
 
+from relokit.cli.overview import (
+    ABOUT,
+    COMMANDS,
+    EXIT_CODES,
+    MOST_COLUMNS,
+    PROGRAM,
+    VERSION_LINE,
+    overview,
+)
 from relokit.codegen.base.version import VERSION
-
-PROGRAM = "relokit"
-COMMANDS = {
-    "run": "Build the relocation, run it in a machine and judge the hand-over.",
-    "kexec": "Boot a shipped kernel, have it kexec, and judge it doing that.",
-    "record": "Drive a QEMU to where its kernel leaves, and keep that as a snapshot.",
-    "show": "Show a machine before it leaves its kernel, and after: who owns what.",
-    "debug": "Serve GDB a machine: step it, watch it, go back, up to the new kernel.",
-    "judge": "Judge a trace that run has written, again and without running.",
-    "export": "Write an ELF: executable, relocatable, or bootable in QEMU.",
-    "init": "Write a relokit.toml: this directory's options, thresholds, accepted findings.",
-    "templates": "List the built-in templates, or copy them to change one.",
-    "generate": "Write the rendered assembly, the ld script and a Makefile.",
-    "matrix": "Run every combination of state, page size, regime, path and payload.",
-    "mutate": "Put one thing wrong, run, judge: does the book find it? For every thing there is.",
-    "time": "How long the move takes on machines, by what it does, counted.",
-    "series": "The fifteen patches with measured evidence; or one of them from every side.",
-    "explain": "What a rule asks for, why, and what mends it.",
-    "completion": "Print what completes the command line in bash, zsh or fish.",
-    "man": "Print a manual page, of all or of one command.",
-    "diff": "Compare machine code: states, objects, ELF files, shipped kernels.",
-}
 
 
 class _Commands(click.Group):
@@ -55,9 +42,9 @@ class _Commands(click.Group):
                 ctx.fail(f"No such command '{args[0]}': did you mean {meant}?")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+    def get_help(self, ctx: click.Context) -> str:
+        """The page that is made without click."""
+        return overview()
 
     def carry_out(self, arguments: list[str]) -> Any:
         """As click's main, which lets no KeyboardInterrupt through: it puts an empty line before,
@@ -70,13 +57,16 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 pass, 1 the run failed its checks, 2 bad usage or input, 3 no answer, "
-    "5 nothing was run, 130 Ctrl-C.",
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": MOST_COLUMNS,
+    },
+    help=ABOUT,
+    epilog=EXIT_CODES,
 )
-@click.version_option(VERSION, prog_name="relokit", message="%(prog)s %(version)s")
+@click.version_option(VERSION, message=VERSION_LINE)
 def relokit() -> None:
-    """Generate, assemble, link and run the arm64 kexec relocation, and judge it."""
+    pass
 
 
 PROJECT_META = "relokit.project"

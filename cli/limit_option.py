@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from relokit.codegen.base.budget import CPU, LIMITS, TIME, limits, set_limits, told
-from relokit.codegen.base.suggestion import meant
 from relokit.codegen.base.told_to_end import GRACE, set_last_clock, start_clock
 
 _SUFFIXES = {
@@ -21,7 +20,7 @@ _SUFFIXES = {
 """What may stand behind a number, by the limit's unit."""
 MOST = 1 << 48
 """The largest of any."""
-_AMOUNT = re.compile(r"([0-9]{1,15}) ?([a-z]*)")
+_AMOUNT = r"([0-9]{1,15}) ?([a-z]*)"
 _EXAMPLES = {"bytes": "8G", "seconds": "10min", "": "100000"}
 
 
@@ -37,6 +36,8 @@ class LimitParam(click.ParamType[dict[str, int]]):
         for part in str(value).split(",", len(LIMITS)):
             name, equals, amount = (one.strip() for one in part.partition("="))
             if name not in LIMITS:
+                from relokit.codegen.base.suggestion import meant
+
                 near = meant(name, LIMITS).strip() or f"those are {', '.join(LIMITS)}"
                 self.fail(f"{name[:40]!r} is no limit: {near}")
             if name in found:
@@ -47,7 +48,7 @@ class LimitParam(click.ParamType[dict[str, int]]):
     def _amount(self, name: str, text: str) -> int:
         unit = LIMITS[name].unit
         suffixes = _SUFFIXES[unit]
-        match = _AMOUNT.fullmatch(text.lower())
+        match = re.fullmatch(_AMOUNT, text.lower())
         suffix = match[2] if match else ""
         if unit == "bytes":
             suffix = suffix.removesuffix("b").removesuffix("i")

@@ -1,44 +1,41 @@
-"""The ``relokit`` command: errors and exit codes.
+"""The ``relokit`` command: whatever ends it, and what with.
 
 Exit codes: 0 the checks hold, 1 the run failed its checks, 2 bad usage or input, 3 no answer (the
 host's time was over, or the engine went down), 5 nothing was run, and 128 plus the signal's number
-when interrupted: 130 for Ctrl-C. Almost everything is imported inside, so that
-an interrupt is met with one line at any time.
+when interrupted: 130 for Ctrl-C. What is imported here stands before the first handler of a signal,
+so it is next to nothing: all else is imported inside, where an interrupt is met with one line.
 """
 
 from __future__ import annotations
 
-import atexit
-import gc
-import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 
-from relokit.cli.exit_codes import EXIT_NO_ANSWER, EXIT_PASS, EXIT_USAGE, exit_code_of
-from relokit.codegen.base.errors import NativeCrashError, RelokitError
-from relokit.codegen.base.told_to_end import all_is_said, ignore_signals, take_signals, told
+from relokit.codegen.base.told_to_end import all_is_said, ignore_signals, take_signals
 
-GARBAGE_THRESHOLD = 50_000
-"""New objects that may be part of a cycle, before such cycles are looked for."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (by default the process's own); returns the exit code."""
     own_process = arguments is None
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in arguments
+    as_json = False
     try:
         if own_process:
-            _take_over_process()
-        else:
-            from relokit.codegen.base.host_file import forget_files
+            take_signals()
+        arguments = list(sys.argv[1:] if arguments is None else arguments)
+        as_json = "--json" in arguments
+        from relokit.cli.answering import answered, take_over_process
+        from relokit.cli.exit_codes import EXIT_USAGE
 
-            forget_files()
+        if own_process:
+            take_over_process()
         try:
-            code = _answered(arguments, as_json, own_process)
+            code = answered(arguments, as_json, own_process)
         except MemoryError:
             # Not even for what is to be said of it.
             with suppress(OSError):
@@ -50,204 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stderr is not None and sys.stderr.isatty():
             print(file=sys.stderr)
         number = interrupt.args[0] if interrupt.args else signal.SIGINT
-        code = _report(_ended_by(number), as_json, exit_code_of(number))
+        from relokit.cli.answering import ended_by
+
+        code = ended_by(number, as_json)
     if own_process:
         ignore_signals()
-    return code
-
-
-def _answered(arguments: list[str], as_json: bool, own_process: bool) -> int:
-    """Carry the command out; whatever comes of it but an interrupt is told, and an exit code."""
-    try:
-        return _dispatch(_with_files(arguments), own_process)
-    except RelokitError as error:
-        code = EXIT_NO_ANSWER if isinstance(error, NativeCrashError) else EXIT_USAGE
-        return _report(error, as_json, code)
-    except MemoryError:
-        return _report(_out_of_memory(), as_json)
-    except OSError as error:
-        return _report(_of_the_host(error), as_json)
-    except ImportError as error:
-        return _report(_not_imported(error), as_json)
-    except Exception as error:
-        return _report(_defect(error), as_json)
-
-
-def _take_over_process() -> None:
-    """Leave in order on SIGTERM and SIGHUP too, and when a limit of time is over; print what the
-    terminal has no character for. OpenBLAS, which nothing here needs more than one thread of, sends
-    SIGINT where it gets none, which would be taken for a person's.
-
-    Garbage is looked for less often: what starting up makes stays. And not once more when the
-    interpreter ends: what is left goes with the process.
-    """
-    gc.set_threshold(GARBAGE_THRESHOLD)
-    atexit.register(_leave_garbage)
-    take_signals()
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
-    raw = getattr(sys.stdout, "buffer", None)
-    if isinstance(raw, io.RawIOBase):
-        # PYTHONUNBUFFERED: of a write that is done in part the rest is lost, without a word.
-        sys.stdout = io.TextIOWrapper(
-            io.BufferedWriter(raw),
-            sys.stdout.encoding,
-            sys.stdout.errors,
-        )
-
-
-def _leave_garbage() -> None:
-    """LIEF counts what it holds at the end, and says so on stderr: that is looked for."""
-    if "lief" not in sys.modules:
-        gc.freeze()
-
-
-def _with_files(arguments: list[str]) -> list[str]:
-    """``arguments``, with the words of FILE in place of each ``@FILE``; raises RelokitError."""
-    if not any(word.startswith("@") and len(word) > 1 for word in arguments):
-        return arguments
-    from relokit.cli.argument_files import words_of
-
-    return [
-        one
-        for word in arguments
-        for one in (words_of(word[1:]) if word.startswith("@") and len(word) > 1 else [word])
-    ]
-
-
-def _dispatch(arguments: list[str], own_process: bool) -> int:
-    """Run click's group, on one budget; raises RelokitError for what click has to say."""
-    import click
-
-    from relokit.cli.command_list import COMMANDS, relokit
-    from relokit.cli.limit_option import start_clocks
-    from relokit.codegen.base.budget import budgeted, set_limits
-
-    set_limits({})
-    if own_process:
-        _check_room()
-        start_clocks()
-    try:
-        with budgeted(anew=True):
-            code = relokit.carry_out(arguments)
-    except RelokitError:
-        # A file that is written to meanwhile may seem to be anything.
-        from relokit.codegen.base.host_file import check_unchanged
-
-        check_unchanged()
-        raise
-    except click.exceptions.Abort:
-        # An interrupt, or the end of the input, that met a question of click's.
-        raise KeyboardInterrupt(*told()) from None
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
-        return EXIT_USAGE
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader of a help text has left early (``| head``).
-        from relokit.cli.terminal.output import discard_output
-
-        discard_output()
-        return EXIT_PASS
-    except click.ClickException as error:
-        command = next((word for word in arguments if word in COMMANDS), None)
-        shown = f"relokit {command}" if command else "relokit"
-        message = error.format_message().rstrip(".")
-        raise RelokitError(message, hint=f"see '{shown} --help'") from None
-    return code if isinstance(code, int) else EXIT_PASS
-
-
-def _check_room() -> None:
-    import resource
-
-    limits = (resource.getrlimit(one)[0] for one in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
-    if any(limit != resource.RLIM_INFINITY for limit in limits):
-        from relokit.codegen.base.process_limits import check_room
-
-        check_room()
-
-
-def _ended_by(number: int) -> RelokitError:
-    """Why it ends: a person's signal, or one of our clocks."""
-    from relokit.cli.terminal.ended import CLOCKS, over
-
-    return over(number) if number in CLOCKS else RelokitError("interrupted")
-
-
-def _out_of_memory() -> RelokitError:
-    from relokit.codegen.base.process_limits import ANY, shortage
-
-    hint = shortage(ANY) or "ask for less guest memory, or free some"
-    return RelokitError("out of memory", hint=hint)
-
-
-def _of_the_host(error: OSError) -> RelokitError:
-    """A help text that cannot be printed, no process to be had: files have their own errors."""
-    from relokit.cli.terminal.output import OutputError, discard_output
-
-    cause = error.strerror or str(error)
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        discard_output()
-        return OutputError(f"cannot be written: {cause}", where="standard output")
-    if isinstance(error, BlockingIOError):
-        return RelokitError(
-            f"no process or thread can be started: {cause}",
-            hint="'ulimit -u' says how many there may be; so may a container's limit",
-        )
-    return RelokitError(cause, where=error.filename)
-
-
-def _not_imported(error: ImportError) -> RelokitError:
-    """A library that is not there, or has no room: what it says of itself may be a page."""
-    from relokit.codegen.base.process_limits import shortage
-
-    hint = shortage() or "install relokit again: `pip install --force-reinstall relokit`"
-    cause = (str(error).strip().splitlines() or ["nobody says why"])[-1]
-    return RelokitError(f"a library cannot be imported: {cause}", hint=hint)
-
-
-def _defect(error: Exception) -> RelokitError:
-    """What no one foresaw, in one line and with its place: a bug of ours, not a verdict.
-
-    Unless it is the host's: no thread is to be had.
-    """
-    import traceback
-
-    from relokit.codegen.base.process_limits import no_thread
-
-    if (short := no_thread(error)) is not None:
-        return _of_the_host(short)
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return RelokitError(
-        f"internal error: {type(error).__name__}: {error}",
-        where=f"{frame.filename}:{frame.lineno}",
-        hint="this is a defect of relokit: please report it with the command line",
-    )
-
-
-def _report(error: RelokitError, as_json: bool, code: int = EXIT_USAGE) -> int:
-    from relokit.cli.terminal.output import (
-        ErrorDocument,
-        ErrorText,
-        OutputError,
-        emit_json,
-        plain_lines,
-    )
-
-    if as_json and not isinstance(error, OutputError):
-        with suppress(OutputError):
-            text = ErrorText(error.message, error.where, error.text, error.hint)
-            emit_json(ErrorDocument("error", text))
-            return code
-    if sys.stderr is not None:
-        lines = str(error).split("\n")
-        with suppress(OSError):
-            print(f"relokit: {plain_lines(lines)}", file=sys.stderr, flush=True)
     return code

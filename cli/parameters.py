@@ -12,12 +12,11 @@ from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.series import parse_state
 from relokit.runtime.kexec.job import MAX_BANKS, MAX_PA, MAX_SIZE
 
-_SIZE = re.compile(
-    r"(-?)(0x[0-9a-f]{1,16}|[0-9]{1,20})(?:\.([0-9]{1,12}))?([kmgt]?)(?:i?b)?", re.IGNORECASE
-)
-_ADDRESS = re.compile(r"0x[0-9a-f]{1,16}|[0-9]{1,20}", re.IGNORECASE)
-_SYMBOL = re.compile(r"[A-Za-z_.$][\w.$]{0,511}")
-_COUNT = re.compile(r"-?[0-9]{1,20}")
+# As text: most commands meet none of them, and to compile one takes as long as a small module.
+_SIZE = r"(?i)(-?)(0x[0-9a-f]{1,16}|[0-9]{1,20})(?:\.([0-9]{1,12}))?([kmgt]?)(?:i?b)?"
+_ADDRESS = r"(?i)0x[0-9a-f]{1,16}|[0-9]{1,20}"
+_SYMBOL = r"[A-Za-z_.$][\w.$]{0,511}"
+_COUNT = r"-?[0-9]{1,20}"
 MAX_VA = (1 << 64) - 1
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
@@ -34,7 +33,7 @@ class Size(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        match = _SIZE.fullmatch(value.strip())
+        match = re.fullmatch(_SIZE, value.strip())
         if not match:
             self.fail(f"{value!r} is not a size; give bytes, or a number with K, M, G or T")
         unit, fraction = _UNITS[match[4].lower()], match[3] or ""
@@ -62,7 +61,7 @@ class Address(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        if not _ADDRESS.fullmatch(value.strip()):
+        if not re.fullmatch(_ADDRESS, value.strip()):
             self.fail(f"{value!r} is not an address; give for example 0x40400000")
         address = _number(value.strip())
         if address > MAX_PA:
@@ -81,11 +80,11 @@ class Place(click.ParamType[int | str]):
         if isinstance(value, int):
             return value
         text = value.strip()
-        if _ADDRESS.fullmatch(text):
+        if re.fullmatch(_ADDRESS, text):
             if (address := _number(text)) > MAX_VA:
                 self.fail(f"{value!r} is not an address of 64 bits")
             return address
-        if not _SYMBOL.fullmatch(text):
+        if not re.fullmatch(_SYMBOL, text):
             self.fail(f"{value!r} is no address and no symbol; give for example 0x40400000")
         return str(text)
 
@@ -133,7 +132,7 @@ class CountParam(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        if not _COUNT.fullmatch(value.strip()):
+        if not re.fullmatch(_COUNT, value.strip()):
             self.fail(f"{value!r} is not a whole number")
         count = int(value)
         if not self.least <= count <= self.most:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relokit.building import build_image
-from relokit.cli.command_list import COMMANDS, PROJECT_META
+from relokit.cli.command_list import PROJECT_META
 from relokit.cli.help_groups import GROUPS
+from relokit.cli.overview import COMMANDS
 from relokit.cli.results.result_cases import RUN_DIFFERS, CaseEnd
 from relokit.codegen.base.atomic import write_atomic
 from relokit.codegen.base.documents import document

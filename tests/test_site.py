@@ -13,7 +13,8 @@ from urllib.parse import unquote, urlsplit
 import click
 import pytest
 
-from relokit.cli.command_list import COMMANDS, relokit
+from relokit.cli.command_list import relokit
+from relokit.cli.overview import COMMANDS
 from relokit.cli.pages.page_render import PAGES
 from support.docs_site import build_site
 

@@ -82,7 +82,7 @@ def _programs() -> tuple[bytes, bytes]:
     from relokit.linker.link.image_cache import Sources, stored_images
     from relokit.linker.stored_image import decode_image
 
-    init, purgatory = stored_images((USER_SPACE, PURGATORY), Target(), encoder(), Sources())
+    init, purgatory = stored_images((USER_SPACE, PURGATORY), Target(), encoder, Sources())
     return write_exec(decode_image(init)), purgatory
 
 

@@ -38,7 +38,7 @@ def command(name: str | None, copy: Path | None, force: bool) -> int:
         return 0
     if name is not None:
         raise click.UsageError(f"--copy writes all pages: leave out {name!r}")
-    from relokit.cli.command_list import COMMANDS
+    from relokit.cli.overview import COMMANDS
     from relokit.cli.overwriting import may_overwrite
     from relokit.codegen.base.atomic import write_together
 
@@ -53,7 +53,8 @@ def command(name: str | None, copy: Path | None, force: bool) -> int:
 
 def _text(name: str | None) -> str:
     """The page of one command, or of all; raises UsageError for a name that is none of them."""
-    from relokit.cli.command_list import COMMANDS, relokit
+    from relokit.cli.command_list import relokit
+    from relokit.cli.overview import COMMANDS
 
     if name is not None and name not in COMMANDS:
         raise click.UsageError(f"{name!r} is none of {', '.join(COMMANDS)}")

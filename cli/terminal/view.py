@@ -182,7 +182,7 @@ def emit_fitted(text: str) -> None:
     emit(fitted_text(text))
 
 
-_UNIT = re.compile(r"(?<=[0-9]) (?=[A-Za-z%])")
+_UNIT = r"(?<=[0-9]) (?=[A-Za-z%])"
 """A space that keeps a number and its unit together."""
 _JOINT = "\ue000"
 """Stands for it while lines are folded: no text has it, and no-break spaces are broken at."""
@@ -200,7 +200,7 @@ def _folded(text: Text, width: int) -> Iterator[Text]:
     indent = len(plain_text) - len(plain_text.lstrip()) + 2
     if indent > width // 2:
         indent = 2
-    text.plain = _UNIT.sub(_JOINT, plain_text)
+    text.plain = re.sub(_UNIT, _JOINT, plain_text)
     console = Console(width=width)
     first, *rest = text.wrap(console, width, tab_size=8)
     yield _unjoined(first)

@@ -23,7 +23,7 @@ _DIGEST = 32
 _SUFFIX = ".relokit"
 _NAME = re.compile(r"[0-9a-z]{1,80}", re.ASCII)
 # Ours, and what a run that was killed left of one: nothing else is counted or removed.
-_OURS = re.compile(r"\.?[0-9a-z]{1,80}\.relokit(?:\.\w+)?", re.ASCII)
+_OURS = r"(?a)\.?[0-9a-z]{1,80}\.relokit(?:\.\w+)?"
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -94,7 +94,7 @@ class FileStore:
         found = []
         with os.scandir(folder) as entries:
             for entry in entries:
-                if _OURS.fullmatch(entry.name):
+                if re.fullmatch(_OURS, entry.name):
                     with suppress(FileNotFoundError):
                         facts = entry.stat(follow_symlinks=False)
                         found.append((facts.st_mtime_ns, entry.name, facts.st_size))

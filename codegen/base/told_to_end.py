@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 import signal
+from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock
 from time import monotonic
-from types import FrameType
-from typing import TYPE_CHECKING
 
+# Nothing else is imported before a handler stands, so it is not typing's, nor threading's lock.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import FrameType
+
     from relokit.codegen.base.last_clock import LastClock
 
 GRACE = 20.0
@@ -49,7 +51,7 @@ class _AtLast:
     """When this process ends whatever it does, and what is not to be left then."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
+        self.lock = allocate_lock()
         self.ends: tuple[float, float] | None = None
         self.texts: Callable[[], tuple[int, tuple[bytes, bytes]]] | None = None
         self.clock: LastClock | None = None

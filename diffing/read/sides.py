@@ -129,7 +129,7 @@ def read_side(
 ) -> Side:
     """Read one operand: all its routines, or the one called ``symbol``; raises RelokitError."""
     if text.startswith(PREFIX):
-        side = _target_side(parse_target(text), encoder())
+        side = _target_side(parse_target(text), encoder)
     else:
         what = "assembly, an ELF file or a kernel"
         content = files.file(text, what=what, limit=MAX_FILE).content
@@ -163,7 +163,7 @@ def _chosen(side: Side, symbol: str | None) -> Side:
     return replace(side, name=f"{side.name}:{symbol}", routines=found, tables=())
 
 
-def _target_side(target: Target, encoder: Encoder) -> Side:
+def _target_side(target: Target, encoder: Callable[[], Encoder]) -> Side:
     from relokit.codegen.build import KERNEL
     from relokit.linker.link.image_cache import linked_images
 

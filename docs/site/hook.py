@@ -19,8 +19,9 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from relokit.cli.command_list import COMMANDS, relokit
+from relokit.cli.command_list import relokit
 from relokit.cli.help_groups import grouped_options
+from relokit.cli.overview import COMMANDS
 from relokit.cli.pages.page_render import PAGES
 
 TOP = Path(__file__).resolve().parents[2]

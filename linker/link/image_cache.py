@@ -7,7 +7,7 @@ user's cache directory. The cache is never an error: what it cannot give is buil
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from relokit.codegen.base.file_store import FileStore
 from relokit.codegen.build import KERNEL, Recipe
-from relokit.codegen.gas.instructions.encoder import Encoder
 from relokit.codegen.target import Target
 from relokit.linker.link.build_key import build_key, sources_digest
 from relokit.linker.stored_image import (
@@ -26,6 +25,7 @@ from relokit.linker.stored_image import (
 )
 
 if TYPE_CHECKING:
+    from relokit.codegen.gas.instructions.encoder import Encoder
     from relokit.linker.image import Image
     from relokit.linker.link.substitution import Replacement
 
@@ -56,24 +56,25 @@ class Sources:
 
 
 def stored_images(
-    recipes: Sequence[Recipe], target: Target, encoder: Encoder, sources: Sources
+    recipes: Sequence[Recipe], target: Target, encoder: Callable[[], Encoder], sources: Sources
 ) -> tuple[bytes, ...]:
     """The linked program of each of ``recipes`` for ``target``, built or as it was built before.
 
-    What is kept is of ``sources`` as they were when they were read. Raises TemplateError,
-    AssemblyError or LinkError, naming template, line and cause.
+    ``encoder`` is asked for if one has to be built. What is kept is of ``sources`` as they were
+    when they were read. Raises TemplateError, AssemblyError or LinkError, naming template, line
+    and cause.
     """
     store, overrides = _store(), sources.overrides
     digest = sources.digest if store is not None else None
     if store is None or digest is None:
-        return tuple(_built(recipe, target, encoder, sources) for recipe in recipes)
+        return tuple(_built(recipe, target, encoder(), sources) for recipe in recipes)
     images, fresh = [], {}
     for recipe in recipes:
         foreign = sources.foreign if recipe is KERNEL else None
         key = build_key(digest, recipe, target, foreign.digest if foreign else "")
         image = _kept(store, key)
         if image is None:
-            image = fresh[key] = _built(recipe, target, encoder, sources)
+            image = fresh[key] = _built(recipe, target, encoder(), sources)
         images.append(image)
     # Whatever was edited meanwhile may or may not have gone into it.
     if fresh and sources_digest(overrides) == digest:
@@ -85,7 +86,7 @@ def stored_images(
 def linked_images(
     recipes: Sequence[Recipe],
     target: Target,
-    encoder: Encoder,
+    encoder: Callable[[], Encoder],
     *,
     overrides: Path | None = None,
 ) -> tuple[Image, ...]:

@@ -12,6 +12,8 @@ from relokit.linker.kernel.opened import Files
 from relokit.runtime.kexec.job import Job
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from relokit.codegen.gas.instructions.encoder import Encoder
     from relokit.linker.foreign.code import ForeignCode
     from relokit.linker.kernel.kernel_file import KernelFile
@@ -41,8 +43,6 @@ def open_inputs(
 
     ``encoder`` is asked for if code to run has to be assembled.
     """
-    from relokit.runtime.board.fdt import MAX_DTB
-
     files = files or Files()
     return OpenedInputs(
         kernel=None if job.kernel is None else files.kernel(job.kernel).file,
@@ -51,13 +51,15 @@ def open_inputs(
             if job.initrd is None
             else files.file(job.initrd, what="an initrd", limit=MAX_INITRD)
         ),
-        dtb=(
-            None
-            if job.dtb is None
-            else files.file(job.dtb, what="a device tree blob (.dtb)", limit=MAX_DTB)
-        ),
+        dtb=None if job.dtb is None else _dtb(job.dtb, files),
         code=_code(job, files, encoder) if job.code_files else None,
     )
+
+
+def _dtb(path: Path, files: Files) -> HostFile:
+    from relokit.runtime.board.fdt import MAX_DTB
+
+    return files.file(path, what="a device tree blob (.dtb)", limit=MAX_DTB)
 
 
 def _code(job: Job, files: Files, encoder: Callable[[], Encoder] | None) -> ForeignCode:

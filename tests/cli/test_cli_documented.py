@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from relokit.cli.command_list import COMMANDS, relokit
+from relokit.cli.command_list import relokit
+from relokit.cli.overview import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

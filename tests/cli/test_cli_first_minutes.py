@@ -20,8 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from relokit.cli.command_list import COMMANDS, relokit
+from relokit.cli.command_list import relokit
 from relokit.cli.help_groups import GROUPS
+from relokit.cli.overview import COMMANDS
 from relokit.cli.parameters import Size
 from relokit.cli.terminal.view import _folded
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from relokit.cli.command_list import COMMANDS
+from relokit.cli.overview import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 Cli = Callable[..., Any]

@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 import click
 import pytest
 
-from relokit.cli.command_list import COMMANDS
 from relokit.cli.main import main
+from relokit.cli.overview import COMMANDS
 from relokit.codegen.base.version import VERSION
 
 Cli = Callable[..., Any]

@@ -9,9 +9,9 @@ from typing import Any
 import click
 import pytest
 
-from relokit.cli.command_list import COMMANDS
 from relokit.cli.command_list import relokit as group
 from relokit.cli.once import Command
+from relokit.cli.overview import COMMANDS
 
 Cli = Callable[..., Any]
 

@@ -50,6 +50,18 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cache
 
 
+BEFORE_HANDLERS = {
+    "relokit", "relokit.cli", "relokit.cli.main",
+    "relokit.codegen", "relokit.codegen.base", "relokit.codegen.base.told_to_end",
+    "relokit.codegen.base.version",
+}  # fmt: skip
+"""Modules of ours that are imported before a signal is met by us; each takes its time."""
+FOR_THE_PAGE = {
+    "relokit.cli.answering", "relokit.cli.exit_codes", "relokit.cli.overview",
+    "relokit.codegen.base.errors",
+}  # fmt: skip
+
+
 def start(*arguments: str, cache: Path | None = None) -> tuple[set[str], list[str]]:
     """Heavy modules that a command has imported when it is over, and the children it started."""
     environment = os.environ | {"RELOKIT_CACHE": str(cache or "")}
@@ -62,9 +74,27 @@ def start(*arguments: str, cache: Path | None = None) -> tuple[set[str], list[st
     return HEAVY & set(modules), children
 
 
-def test_help_imports_nothing_but_click() -> None:
-    for arguments in (["--help"], ["--version"], ["run", "--help"]):
-        assert start(*arguments) == ({"click"}, [])
+def test_the_page_of_help_and_the_version_import_next_to_nothing() -> None:
+    """Not click either, nor what it needs: for these two it took as long as all else."""
+    code = (
+        "import sys; before = set(sys.modules); from relokit.cli.main import main\n"
+        "handlers = set(sys.modules) - before; sys.argv[1:] = [{word!r}]; main()\n"
+        "print(*handlers, file=sys.stderr)\nprint(*sys.modules, file=sys.stderr)"
+    )
+    for word in ("--help", "-h", "--version"):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(word=word)],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        before_handlers, at_the_end = (set(line.split()) for line in done.stderr.splitlines())
+        assert ours(before_handlers) == BEFORE_HANDLERS
+        assert ours(at_the_end) == BEFORE_HANDLERS | FOR_THE_PAGE
+        assert not {"click", "inspect", "dataclasses", "json", "shutil"} & at_the_end
+        assert "typing" not in before_handlers
+
+
+def test_the_help_of_a_command_imports_nothing_but_click() -> None:
+    assert start("run", "--help") == ({"click"}, [])
 
 
 def test_a_run_with_a_warm_cache_imports_nothing_that_builds(warm: Path) -> None:
@@ -95,7 +125,7 @@ def test_the_machine_room_imports_nothing_that_builds() -> None:
     assert HEAVY & set(json.loads(done.stdout)) <= needed | {"relokit.runtime.engine.cpu"}
 
 
-MOST_MODULES = 77, 156
+MOST_MODULES = 74, 156
 """Modules of ours that a plain run with a warm cache imports: here, and in the machine room.
 
 Each costs the start of every run half a millisecond: what only some runs need is imported by need.

@@ -14,7 +14,7 @@ from fuzz import files
 from fuzz.door import Door, WrongError
 from fuzz.mutations import documents, json_of, mutated, text_of, within
 from fuzz.targets import own
-from relokit.cli.command_list import COMMANDS
+from relokit.cli.overview import COMMANDS
 from relokit.codegen.base.documents import from_json, to_json
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.target import MIB, Target

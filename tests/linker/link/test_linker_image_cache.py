@@ -57,7 +57,7 @@ RECIPES = (KERNEL, DEMO, PURGATORY)
 
 
 def images(target: Target | None = None) -> tuple[Image, ...]:
-    return linked_images(RECIPES, target or Target(), encoder())
+    return linked_images(RECIPES, target or Target(), encoder)
 
 
 def test_what_was_built_once_is_read(folder: Path, built: list[str]) -> None:
@@ -129,13 +129,13 @@ def test_an_altered_file_is_the_right_program_or_built(
 ) -> None:
     right = _kernel()
     monkeypatch.setattr(image_cache, "_built", lambda *_: encode_image(right))
-    linked_images((KERNEL,), Target(), encoder())
+    linked_images((KERNEL,), Target(), encoder)
     (path,) = folder.iterdir()
     stored = path.read_bytes()
     at, size, new = edit
     at %= len(stored) + 1
     path.write_bytes(stored[:at] + new + stored[at + size :])
-    assert linked_images((KERNEL,), Target(), encoder()) == (right,)
+    assert linked_images((KERNEL,), Target(), encoder) == (right,)
     assert path.read_bytes() == stored  # built and kept again, if it was another
 
 
@@ -154,11 +154,11 @@ def _kernel() -> Image:
 def test_a_file_with_the_right_digest_of_nonsense_is_built(
     folder: Path, built: list[str], content: bytes
 ) -> None:
-    (image,) = linked_images((KERNEL,), Target(), encoder())
+    (image,) = linked_images((KERNEL,), Target(), encoder)
     (path,) = folder.iterdir()
     store = FileStore(folder, max_files=9, max_size=1 << 20, max_total=1 << 20)
     store.put(path.stem, content)
-    assert linked_images((KERNEL,), Target(), encoder()) == (image,)
+    assert linked_images((KERNEL,), Target(), encoder) == (image,)
     assert built == ["kernel", "kernel"]
 
 
@@ -175,7 +175,7 @@ def test_what_was_edited_while_it_was_built_is_not_kept(
         return encode_image(_kernel())
 
     monkeypatch.setattr(image_cache, "_built", edited)
-    linked_images((KERNEL,), Target(), encoder(), overrides=mine)
+    linked_images((KERNEL,), Target(), encoder, overrides=mine)
     assert not folder.exists()
 
 

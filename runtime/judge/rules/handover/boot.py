@@ -48,9 +48,9 @@ NO_ROOT = (
     "No working init found",
 )
 """Panics of a kernel that has come up, and was given nothing to go on with (init/)."""
-INIT_EXITS = re.compile(r"Attempted to kill init! exitcode=0x0000[0-9a-f]{2}00")
+INIT_EXITS = r"Attempted to kill init! exitcode=0x0000[0-9a-f]{2}00"
 """Its init has ended, and not by a signal."""
-_PREFIX = re.compile(r"^(?:\[ *[0-9]+\.[0-9]+\](?:\[ *[TC][0-9]+\])? )?")
+_PREFIX = r"^(?:\[ *[0-9]+\.[0-9]+\](?:\[ *[TC][0-9]+\])? )?"
 
 
 def _boot(record: Record) -> BootFacts:
@@ -148,7 +148,7 @@ def _trouble(record: Record) -> tuple[Sign, tuple[str, ...]] | None:
 
     A panic that is excused counts only if there is no other sign before it.
     """
-    lines = [_PREFIX.sub("", line) for line in _boot(record).console.splitlines()]
+    lines = [re.sub(_PREFIX, "", line) for line in _boot(record).console.splitlines()]
     for number, line in enumerate(lines):
         for sign in GIVES_UP:
             if line.startswith(sign.text):
@@ -161,7 +161,7 @@ def _excused(record: Record, line: str) -> bool:
     given = any(segment.kind is PayloadKind.INITRD for segment in record.segments)
     if any(text in line for text in NO_ROOT):
         return not given
-    return INIT_EXITS.search(line) is not None
+    return re.search(INIT_EXITS, line) is not None
 
 
 def _ends(when: Callable[[Stop], bool], what: str) -> Check:
