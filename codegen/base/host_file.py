@@ -20,7 +20,6 @@ from weakref import WeakSet
 
 from relokit.codegen.base.budget import spend
 from relokit.codegen.base.errors import FormatError, RelokitError
-from relokit.codegen.base.told_to_end import start_last_clock
 
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISDIR, "directory"),
@@ -163,6 +162,7 @@ def _lost_pages() -> Callable[[], int]:
     Whoever reads what somebody else has written may not come back from it.
     """
     from relokit.codegen.base.bus_errors import catch_bus_errors, take_pages_lost
+    from relokit.codegen.base.told_to_end import start_last_clock
 
     catch_bus_errors()
     start_last_clock()
