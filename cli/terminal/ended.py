@@ -6,7 +6,11 @@ import signal
 
 from relokit.codegen.base.errors import BudgetError
 
-CLOCKS = {signal.SIGPROF: ("cpu", "CPU time"), signal.SIGALRM: ("time", "time")}
+CLOCKS = {
+    signal.SIGPROF: ("cpu", "CPU time"),
+    signal.SIGALRM: ("time", "time"),
+    signal.SIGXCPU: ("", "CPU time"),
+}
 """Signals that say that a limit of time is over: its name, and what it is called."""
 
 
@@ -15,6 +19,10 @@ def over(number: int) -> BudgetError:
     from relokit.codegen.base.budget import limits, told
 
     name, what = CLOCKS[signal.Signals(number)]
+    if number == signal.SIGXCPU:
+        return BudgetError(
+            f"more {what} than this host lets a process have", hint="'ulimit -t' says how much"
+        )
     return BudgetError(
         f"more than {told(name, limits()[name])} of {what}",
         hint=f"--limit {name}=... allows more",

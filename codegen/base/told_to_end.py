@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 GRACE = 20.0
 """Seconds that a command has for leaving in order when its time is over."""
-_LEAVING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPROF, signal.SIGALRM
-"""A person's or another program's; and those of the clocks that a command has for itself."""
+_LEAVING = (
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPROF, signal.SIGALRM, signal.SIGXCPU,
+)  # fmt: skip
+"""A person's or another program's; those of the clocks that a command has for itself; and the
+host's, for CPU time (``ulimit -t``): it comes each second until the hard limit kills.
+"""
 _WAITING = 0.01
 """Seconds until it is looked again whether one that waits can be told of."""
 _FINALIZERS = {"__del__", "_remove"}
