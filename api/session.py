@@ -22,8 +22,8 @@ from relokit.codegen.base.child import Child
 from relokit.codegen.base.coercion import argument
 from relokit.codegen.base.documents import ABSENT, Table, from_json, shown
 from relokit.codegen.base.errors import MachineError, NativeCrashError
+from relokit.codegen.base.host_file import check_unchanged, reading
 from relokit.codegen.base.host_file import pack as pack_with_files
-from relokit.codegen.base.host_file import reading
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.target import Target
 from relokit.runtime.judge.outcome import Outcome
@@ -272,6 +272,8 @@ class Session:
                 timeout=seconds + GRACE,
                 progress=report,
                 descriptors=[file.descriptor for file in files],
+                # A debugger stays as long as it likes.
+                watch=check_unchanged if listening else None,
             )
             self._kept[room] = room.started, shared_by(request)
         finally:

@@ -48,7 +48,8 @@ Progress = Callable[[bytes], None]
 _CHUNK = 1 << 16
 _STDERR_KEPT = 4096
 _ERROR_LIMIT = 1 << 16
-_CLOSE_GRACE = 1.0
+_CLOSE_GRACE = _WATCH = 1.0
+"""Seconds."""
 _NUMPY = {"OPENBLAS_NUM_THREADS": "1", "NUMPY_MADVISE_HUGEPAGE": "0"}
 """Nothing here is linear algebra: to start threads for it takes 35 ms. Large arrays of ours are
 tables of which little is touched: in pages of 2 MiB each touch clears that much.
@@ -94,15 +95,16 @@ class Child:
         timeout: float,
         progress: Progress | None = None,
         descriptors: Sequence[int] = (),
+        watch: Callable[[], None] | None = None,
     ) -> bytes:
         """Send ``request``, return the answer; ``timeout`` (seconds) bounds the whole exchange.
 
         The child gets ``descriptors`` of its own for the same opened files, at most 16.
         ``progress`` receives each intermediate message, in this thread. Raises
-        NativeCrashError when the child dies, hangs or answers nonsense, and whatever
-        RelokitError the handler raised. On any other way out (KeyboardInterrupt) the child is
-        killed first, so no answer can be taken for a later request's. Raises BlockingIOError where
-        the host has no further process or thread.
+        NativeCrashError when the child dies, hangs or answers nonsense, whatever RelokitError the
+        handler raised, BlockingIOError where the host has no further process or thread, and what
+        ``watch`` does, which is called every second. On any other way out (KeyboardInterrupt)
+        the child is killed first, so no answer can be taken for a later request's.
         """
         with self._lock:
             if self._busy:
@@ -110,7 +112,7 @@ class Child:
             self._busy = True
             try:
                 kind, answer = self._exchange(
-                    self._running(), request, descriptors, timeout, progress
+                    self._running(), request, descriptors, timeout, progress, watch
                 )
             except BaseException:
                 self._kill()
@@ -198,6 +200,7 @@ class Child:
         descriptors: Sequence[int],
         timeout: float,
         progress: Progress | None,
+        watch: Callable[[], None] | None,
     ) -> tuple[bytes, bytes]:
         """Write and read until a final message; both ways at once, so no pipe can fill up."""
         assert process.stdout is not None
@@ -225,6 +228,9 @@ class Child:
                 raise NativeCrashError(
                     f"{self.library} did not answer within {timeout:g} s and was stopped"
                 )
+            if watch is not None:
+                watch()
+                left = min(left, _WATCH)
             for fd, _ in poll.poll(left * 1000):
                 if fd == stdin:
                     try:

@@ -51,6 +51,7 @@ class ResultFile:
         self.path, self._code = path, code
         self._steps = 0
         _check_file(path)
+        made = _made(path)
         with self._explained():
             # Not executed as a URI: a path may have any character.
             self._connection = sqlite3.connect(path, timeout=_WAIT, isolation_level=None)
@@ -60,6 +61,8 @@ class ResultFile:
                 self._check_or_make()
         except BaseException:
             self._connection.close()
+            if made and not path.stat().st_size:
+                path.unlink()
             raise
 
     def __enter__(self) -> ResultFile:
@@ -219,3 +222,15 @@ def _foreign(path: Path, what: str) -> FormatError:
     return FormatError(
         f"{what}: SQLite did not make it for results", where=str(path), hint="remove it"
     )
+
+
+def _made(path: Path) -> bool:
+    """Whether there was no file, and now is one: SQLite would leave it where it cannot be written.
+
+    Who says why there can be none is SQLite.
+    """
+    try:
+        with path.open("xb"):
+            return True
+    except OSError:
+        return False

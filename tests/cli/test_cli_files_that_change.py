@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from relokit.codegen.base import host_file
+from relokit.machines import live_kexec
 from relokit.runtime.board.devicetree import virt_dtb
 from support.kernels import kernel_image
 from support.snapshots import write as write_snapshot
@@ -38,6 +39,10 @@ DOORS = (
     ("matrix", "--series", "15", "--va-bits", "48", "--page-size", "4k", "--kernel", "kernel"),
     ("mutate", "--el", "el1", "--operator", "entry", "--code-from", "object"),
     ("record", "-o", "out", "--kernel", "kernel", "--vmcore", "nowhere"),
+    ("kexec", "--kernel", "left", "--next", "next"),
+    ("kexec", "--kernel", "left", "--initrd", "initrd"),
+    ("kexec", "--kernel", "left", "--dtb", "tree"),
+    ("record", "-o", "out", "--kernel", "left", "--vmcore", "core"),
     ("run", "--snapshot", "machine/registers.json"),
     ("run", "--snapshot", "machine/ram"),
     ("run", "--snapshot", "machine/kernel"),
@@ -51,6 +56,9 @@ def inputs(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with one of each. One cut short before it was mapped was a defect of ours."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "kernel").write_bytes(kernel_image("off") + bytes(1 << 16))
+    for name in ("left", "next"):
+        (tmp_path / name).write_bytes(kernel_image("off").ljust(1 << 16, b"\0"))
+    (tmp_path / "core").write_bytes(bytes(1 << 16))
     (tmp_path / "initrd").write_bytes(b"\x5a" * (1 << 18))
     (tmp_path / "tree").write_bytes(virt_dtb(1 << 30, 1 << 28))
     write_snapshot(tmp_path).rename("machine")
@@ -103,6 +111,8 @@ def test_what_is_read_of_it_is_not_told(
             change(inputs / name)
         return found
 
+    # That this kernel has no machine_kexec is not to be said before the others are read.
+    monkeypatch.setattr(live_kexec, "_check", lambda _: None)
     monkeypatch.setattr(host_file, "_stamp_of", stamp_and_change)
     result = cli(*words)
     assert stamped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import relokit.templates
 from relokit.runtime.debug.packets import framed
 from relokit.runtime.kexec.machine import Machine
 from support.debuggees import SECONDS, debuggee, gdb, served
+from support.kernels import kernel_image
 
 TEMPLATES = Path(relokit.templates.__path__[0])
 
@@ -75,6 +77,24 @@ def test_ctrl_c_ends_it_whatever_a_client_sends() -> None:
     with served() as (process, _):
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 130
+
+
+def test_a_file_that_changes_while_the_debugger_is_there_ends_it(tmp_path: Path) -> None:
+    """What was made of it was told until the debugger left."""
+    kernel = tmp_path / "kernel"
+    kernel.write_bytes(kernel_image("off").ljust(1 << 16, b"\0"))
+    with served("--kernel", kernel) as (process, port):
+        with socket.create_connection(("127.0.0.1", port)) as line:
+            line.sendall(framed(b"?"))
+            line.settimeout(SECONDS)
+            assert line.recv(1000)
+            os.utime(kernel, ns=(1, 1))
+            line.sendall(framed(b"g"))
+            while line.recv(1000):
+                pass
+        assert process.wait(SECONDS) == 2
+        assert process.stderr is not None
+        assert b"kernel: changed while it was read" in process.stderr.read()
 
 
 def test_a_port_that_is_taken_is_no_port(cli: Callable[..., Any]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import struct
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relokit.codegen.base.errors import FormatError, RelokitError
+from relokit.runtime.campaign import result_file
 from relokit.runtime.campaign.result_file import (
     APPLICATION_ID,
     KEY_BYTES,
@@ -108,6 +109,49 @@ def test_a_database_that_is_not_ours_is_refused(
     assert path.read_bytes() == before
 
 
+def test_one_that_cannot_be_made_is_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file without a byte was, where no file may have one (``ulimit -f 0``)."""
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(ResultFile, "_check_or_make", full)
+    with pytest.raises(RelokitError, match="disk I/O error"):
+        ResultFile(tmp_path / "file", CODE)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(RelokitError, match="disk I/O error"):
+        ResultFile(tmp_path / "file", CODE)
+    assert list(tmp_path.iterdir())
+
+
+def test_what_lies_beside_one_is_no_way_around_its_schema(tmp_path: Path) -> None:
+    """A log of what is to be written has a trigger, and the file has none yet."""
+    path = database(tmp_path / "file", *OURS, SCHEMA_TEXT, "PRAGMA journal_mode = WAL")
+    trigger = "CREATE TRIGGER t AFTER INSERT ON results BEGIN DELETE FROM results; END"
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute(trigger)
+        log = (tmp_path / "file-wal").read_bytes()
+        assert trigger.encode() in log
+        assert trigger.encode() not in path.read_bytes()
+        with pytest.raises(FormatError, match="other tables"):
+            ResultFile(path, CODE)
+
+
+def test_another_s_lock_is_waited_for_and_then_told(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(result_file, "_WAIT", 0.0)
+    with ResultFile(file, CODE) as mine, contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(RelokitError, match="database is locked"):
+            mine.put([(KEYS[0], document(KEYS[0]))])
+        with pytest.raises(RelokitError, match="database is locked"):
+            ResultFile(file, CODE)
+
+
 def test_a_result_of_another_type_or_size_is_refused(tmp_path: Path) -> None:
     for value in ("1", "x'00'", f"printf('%.*c', {MAX_DOCUMENT + 1}, 'x')"):
         key = f"x'{KEYS[0].hex()}'"
@@ -199,7 +243,7 @@ def test_fuzz_a_damaged_file_is_refused_or_says_what_it_said(
     damaged = file.with_name("damaged")
     damaged.write_bytes(content if cut is None else content[: cut % len(content)])
     file.with_name("damaged-journal").unlink(missing_ok=True)
-    with suppress(RelokitError), ResultFile(damaged, CODE) as results:
+    with contextlib.suppress(RelokitError), ResultFile(damaged, CODE) as results:
         for key in KEYS:
             found = results.get(key)
             assert found is None or len(found) <= MAX_DOCUMENT
