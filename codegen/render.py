@@ -22,11 +22,11 @@ from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from relokit.codegen.base.budget import spend
+from relokit.codegen.base.budget import FIXED, spend
 from relokit.codegen.base.errors import TemplateError
 from relokit.codegen.built_in import TEMPLATES
 from relokit.codegen.source import Origin, Source, Unit
-from relokit.codegen.template_limits import LimitedEnvironment, LimitError, limited
+from relokit.codegen.template_limits import LOOP, LimitedEnvironment, LimitError, limited
 
 MAX_RENDERED = 16 << 20
 """Bytes one template may render to."""
@@ -113,13 +113,16 @@ def render(
             for part in environment.get_template(template).generate(variables):
                 size += len(part)
                 if size > MAX_RENDERED:
-                    raise LimitError(f"renders to more than {MAX_RENDERED >> 20} MiB")
+                    raise LimitError(
+                        f"renders to more than {MAX_RENDERED >> 20} MiB",
+                        f"{FIXED}: so much has an assembly file",
+                    )
                 parts.append(part)
     except (LimitError, MemoryError) as error:
         raise TemplateError(
             str(error) or "takes too much memory",
             where=_place(error, template),
-            hint="look for a loop that does not end",
+            hint=getattr(error, "hint", LOOP),
         ) from None
     except TemplateNotFound as error:
         raise TemplateError(

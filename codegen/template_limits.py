@@ -31,7 +31,7 @@ from jinja2.compiler import CodeGenerator, Frame, operators
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from relokit.codegen.base.budget import STEPS, limits
+from relokit.codegen.base.budget import FIXED, STEPS, limits, twice
 from relokit.codegen.base.told_to_end import start_last_clock
 
 MAX_GROWTH = 256 << 20
@@ -66,12 +66,19 @@ class _Work:
 _NOT_COUNTED = (Environment, Context, Undefined)
 """What has no size, or none that may be asked for."""
 _VIEWS = KeysView, ValuesView, ItemsView
+LOOP = f"look for a loop that does not end: this is {FIXED}"
 _NESTING = list, tuple, dict, set, frozenset, *_VIEWS
 """What a template can put anything into, and the same a second time."""
 
 
 class LimitError(Exception):
-    """A template went over one of the limits."""
+    """A template went over one of the limits: a bound that is fixed, unless ``hint`` says how to
+    set it.
+    """
+
+    def __init__(self, message: str, hint: str = LOOP) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class _Weighing(CodeGenerator):
@@ -288,7 +295,10 @@ def limited() -> Iterator[None]:
             return None
         steps += 1
         if steps > most:
-            raise LimitError(f"more than {most:,} steps")
+            raise LimitError(
+                f"more than {most:,} steps",
+                f"look for a loop that does not end, or give --limit {twice(STEPS)}",
+            )
         return count
 
     before = sys.gettrace()

@@ -16,7 +16,7 @@ CLOCKS = {
 
 def over(number: int) -> BudgetError:
     """What a signal of one of the clocks says."""
-    from relokit.codegen.base.budget import limits, told
+    from relokit.codegen.base.budget import limits, told, twice
 
     name, what = CLOCKS[signal.Signals(number)]
     if number == signal.SIGXCPU:
@@ -25,7 +25,7 @@ def over(number: int) -> BudgetError:
         )
     return BudgetError(
         f"more than {told(name, limits()[name])} of {what}",
-        hint=f"--limit {name}=... allows more",
+        hint=f"--limit {twice(name)} allows more",
     )
 
 

@@ -40,6 +40,8 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
 )
 """By name. Docs: docs/limits.md, held to this by a test."""
 
+FIXED = "a fixed bound, which --limit does not raise"
+"""For a hint, with what it is for."""
 PORTION = 1 << 16
 """Bytes of what is small and many that are asked for at a time."""
 NAMED = 3
@@ -139,6 +141,15 @@ def told(name: str, amount: int) -> str:
                 )
         return f"{amount} bytes"
     return f"{amount:,}"
+
+
+def twice(name: str) -> str:
+    """``NAME=AMOUNT`` for --limit, of twice what limit ``name`` is."""
+    amount = 2 * _limits[name]
+    if LIMITS[name].unit == "seconds":
+        size, suffix = next(one for one in _TIMES if amount % one[0] == 0)
+        return f"{name}={amount // size}{suffix.removesuffix('ays')}"
+    return f"{name}={amount}"
 
 
 def _ample(name: str, amount: int) -> str:

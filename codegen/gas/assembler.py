@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relokit.codegen.base.budget import STEPS, budgeted, limits, spend
+from relokit.codegen.base.budget import FIXED, STEPS, budgeted, limits, spend, twice
 from relokit.codegen.base.errors import AssemblyError, BudgetError
 from relokit.codegen.gas.directives import directive, move_to
 from relokit.codegen.gas.emit import Encode, finish, located
@@ -39,7 +39,10 @@ def assemble(unit: Unit, encode: Encode, includes: Includes | None = None) -> Ob
     NativeCrashError if the encoder dies.
     """
     if len(unit.text) > TEXT_LIMIT:
-        raise AssemblyError(f"{unit.name} is longer than {TEXT_LIMIT >> 20} MiB")
+        raise AssemblyError(
+            f"{unit.name} is longer than {TEXT_LIMIT >> 20} MiB",
+            hint=f"{FIXED}: give it in several files, and bytes by .incbin",
+        )
     text = without_block_comments(unit.text, unit.name)
     spend(2 * len(text), "assembly text", unit.name)
     state = UnitState(includes)
@@ -83,7 +86,9 @@ def _grant(count: int, where: str) -> int:
     most = limits()[STEPS]
     if count > most:
         raise BudgetError(
-            f"more than {most:,} statements", where=where, hint="--limit steps=... allows it"
+            f"more than {most:,} statements",
+            where=where,
+            hint=f"--limit {twice(STEPS)} allows more",
         )
     more = min(GRANT, most - count)
     spend((more + 1) * STATEMENT_BYTES, "assembly statements", where)

@@ -6,6 +6,7 @@ import re
 from contextlib import closing
 from pathlib import Path
 
+from relokit.codegen.base.budget import FIXED
 from relokit.codegen.base.errors import FormatError
 from relokit.codegen.gas.assembler import TEXT_LIMIT, assemble
 from relokit.codegen.gas.emit import Encode
@@ -24,7 +25,11 @@ def assemble_file(
     Raises FormatError for what is no assembly, or not preprocessed; AssemblyError.
     """
     if len(content) > TEXT_LIMIT:
-        raise FormatError(f"longer than {TEXT_LIMIT >> 20} MiB", where=where)
+        raise FormatError(
+            f"longer than {TEXT_LIMIT >> 20} MiB",
+            where=where,
+            hint=f"{FIXED}: give it in several files, and bytes by .incbin",
+        )
     included = _PREPROCESSOR.search(content)
     if included:
         line = bytes(content[: included.start()]).count(b"\n") + 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from relokit.codegen.base.budget import STEPS, limits
+from relokit.codegen.base.budget import STEPS, limits, twice
 from relokit.codegen.base.errors import AssemblyError, BudgetError
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.gas.conditions import CONDITIONS, Conditions
@@ -136,7 +136,7 @@ class Expansion:
         if self._count > self._most:
             raise BudgetError(
                 f"macros make more than {self._most:,} statements",
-                hint="--limit steps=... allows it, four for each",
+                hint=f"--limit {twice(STEPS)} allows more",
             )
         if len(text) > LINE_LIMIT or self._characters > MAX_CHARACTERS:
             raise AssemblyError(

@@ -13,13 +13,13 @@ import re
 import stat
 from pathlib import Path
 
-from relokit.codegen.base.budget import spend
+from relokit.codegen.base.budget import FIXED, spend
 from relokit.codegen.base.errors import AssemblyError, FormatError
 from relokit.codegen.base.host_file import HostFile
 from relokit.codegen.base.nouns import dataclass
 
-MAX_BYTES = 16 << 20
-"""Bytes of all files that a unit includes, however often."""
+MAX_BYTES, MAX_TEXT = 1 << 30, 16 << 20
+"""Bytes of all files that a unit includes, and of text, however often it is included."""
 MAX_FILES = 1000
 MAX_NAME = 1024
 MAX_PARTS = 64
@@ -77,8 +77,11 @@ class Includes:
         """
         found = self.file(name)
         self._taken += len(found.content) + 1
-        if self._taken > MAX_BYTES:
-            raise AssemblyError(f"more than {MAX_BYTES >> 20} MiB are included")
+        if self._taken > MAX_TEXT:
+            raise AssemblyError(
+                f"more than {MAX_TEXT >> 20} MiB are included",
+                hint=f"{FIXED}: so much has an assembly file",
+            )
         self._from.setdefault(found.where, set()).add(place)
         try:
             return found, found.content.decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from relokit.codegen.base.budget import spend
+from relokit.codegen.base.budget import FIXED, spend
 from relokit.codegen.base.errors import AssemblyError
 from relokit.codegen.gas.includes import Includes
 from relokit.codegen.gas.instructions.arithmetic import (
@@ -25,8 +25,8 @@ from relokit.codegen.gas.unit_sections import UnitSections
 from relokit.codegen.gas.values import behind, evaluate, is_number, is_simple
 from relokit.codegen.object import SectionFlag, SectionType, SourceLine
 
-SECTION_LIMIT = 64 << 20
-"""Bytes in one section."""
+SECTION_LIMIT = 1 << 30
+"""Bytes in one section, as the linker has it: below that, the budget says how many."""
 GRANT = 1 << 16
 """Bytes of sections that are asked of the budget at a time."""
 SYMBOL_COUNT = 200_000
@@ -179,7 +179,7 @@ class UnitState(UnitSections):
         if section.size + count > SECTION_LIMIT:
             raise AssemblyError(
                 f"section {section.name} would grow past {SECTION_LIMIT >> 20} MiB",
-                hint="place large zeroed areas with the linker script",
+                hint=f"{FIXED}: so much has a linked section; the ld script makes room, too",
             )
         section.size += count
         if section.type is not SectionType.NOBITS:

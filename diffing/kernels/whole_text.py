@@ -44,7 +44,7 @@ from relokit.diffing.read.routine import MAX_ROUTINE, DiffError, Names, generic,
 from relokit.diffing.routines.classify import WEIGHT, ChangeKind, kinds_of_words
 from relokit.linker.kernel.opened import Files
 
-MAX_CODE = 64 << 20
+MAX_CODE = 256 << 20
 """Bytes of code of one kernel that are compared; shipped ones have 18 MiB."""
 CODE_BYTES, TABLE_BYTES = 16, 2
 """What is kept of a byte of code, and of a byte of the whole program."""

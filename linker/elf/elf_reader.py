@@ -48,7 +48,7 @@ from relokit.linker.elf_format import (
 )
 from relokit.linker.image import Image, ImageSymbol, PlacedSection, Segment, SegmentFlag
 
-MAX_RELOCATIONS = 1 << 19
+MAX_RELOCATIONS = 1 << 24
 RELOCATION_BYTES = 200
 """What one takes as an object."""
 MAX_NOBITS = 1 << 30

@@ -19,7 +19,7 @@ from relokit.codegen.base.host_file import HostFile, memory_descriptor
 from relokit.linker.elf_format import ELF_MAGIC
 from relokit.linker.kernel.opened import MAX_FILE, Files
 
-MAX_EXPANDED = 1 << 28
+MAX_EXPANDED = 1 << 32
 """Bytes that an ELF file may have once it is expanded."""
 MAX_WINDOW = 1 << 27
 _STEP = 1 << 20

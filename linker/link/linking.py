@@ -32,7 +32,6 @@ from relokit.linker.link.layout import Layout
 from relokit.linker.link.matching import distribute
 from relokit.linker.link.relocate import RelocationError, relocate
 from relokit.linker.link.sections import (
-    MAX_GAP,
     MAX_SECTION,
     MAX_SECTION_ALIGN,
     Output,
@@ -162,13 +161,6 @@ class _Link:
         pieces = output.pieces
         data: bytes | bytearray = b""
         if output.type is not SectionType.NOBITS:
-            filled = sum(len(piece.section.data) for piece in pieces)
-            if output.size - filled > MAX_GAP + sum(len(d) for _, d in output.data):
-                raise LinkError(
-                    f"section {statement.name} would hold {output.size - filled} bytes of fill",
-                    where=place(self.source, statement.line),
-                    hint=f"at most {MAX_GAP}",
-                )
             data = self._bytes(output, pieces)
         align = output.align
         if output.vma & (align - 1):

@@ -96,7 +96,7 @@ def test_a_library_that_does_not_come_back_does_not_keep_the_command(
         3,
         "",
         f"relokit: more than 1 s of {what}, and what it was in has not ended 20 s later\n"
-        f"hint: --limit {limit}=... allows more\n",
+        f"hint: --limit {limit}=2s allows more\n",
     )
 
 
@@ -108,7 +108,7 @@ def test_the_document_of_an_error_is_told_as_ever(run: Run) -> None:
 
 def test_a_child_that_is_in_a_library_ends_with_the_command(run: Run) -> None:
     """Also where both are: the child waits for nobody, and its own thread has no turn."""
-    over = "relokit: more than 1 s of time\nhint: --limit time=... allows more\n"
+    over = "relokit: more than 1 s of time\nhint: --limit time=2s allows more\n"
     assert run("time", IN_CHILD) == (3, "", over)
     code, _, _ = run("time", f"Thread(target=lambda: {IN_CHILD}, daemon=True).start(); {IN_MAIN}")
     assert code == 3
@@ -117,7 +117,7 @@ def test_a_child_that_is_in_a_library_ends_with_the_command(run: Run) -> None:
 def test_a_command_that_leaves_in_order_is_left_to_it(run: Run) -> None:
     """What is put into its places all or nothing is not ended in the middle of it."""
     within = "with told_to_end.whole_at_last(): serve(b'', None, 25)"
-    over = "relokit: more than 1 s of CPU time\nhint: --limit cpu=... allows more\n"
+    over = "relokit: more than 1 s of CPU time\nhint: --limit cpu=2s allows more\n"
     assert run("cpu", within) == (3, "", over)
 
 

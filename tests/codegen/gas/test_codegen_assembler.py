@@ -133,7 +133,7 @@ def test_an_error_names_the_template_line_the_statement_and_a_way_out() -> None:
     ("text", "line", "words_of_it"),
     [
         ("nop\nfrob x0\n", 2, "no such word"),
-        ("nop\n\n.org 0x8000004\n", 3, "64 MiB"),
+        ("nop\n\n.org 0x40000008\n", 3, "1024 MiB"),
         ("\nb.ne far\n.org 0x100004\nfar: nop\n", 2, "out of range"),
         ("b x + 2\nx: nop\n", 1, "not aligned"),
         (".byte 256\n", 1, "does not fit in 1 byte"),
@@ -211,6 +211,7 @@ def doubling(body: str) -> str:
 
 
 def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "_limits", {**budget.limits(), "memory": 64 << 20})
     with cpu_time_below(10):
         for text in (
             ".zero 0x4000001\n",

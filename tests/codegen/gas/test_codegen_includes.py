@@ -158,12 +158,12 @@ def test_what_it_costs_is_bounded(inside: Path, monkeypatch: pytest.MonkeyPatch)
     read: list[int] = []
     monkeypatch.setattr(os, "pread", lambda *given: read.append(1) or b"")
     for directive in (".include", ".incbin"):
-        assert "more than 16 MiB" in refused(f'{directive} "big"', inside).message
+        assert "more than 1024 MiB" in refused(f'{directive} "big"', inside).message
     assert not read
     monkeypatch.undo()
     # Often what is small, and costs no statement.
     (inside / "comment").write_text("//" + "x" * 998)
-    many = f'.rept {includes.MAX_BYTES // 1000 + 1}\n.include "comment"\n.endr'
+    many = f'.rept {includes.MAX_TEXT // 1000 + 1}\n.include "comment"\n.endr'
     assert "more than 16 MiB are included" in refused(many, inside).message
     monkeypatch.setattr(includes, "MAX_FILES", 3)
     for number in range(4):
