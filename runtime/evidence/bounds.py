@@ -13,12 +13,16 @@ CHUNK = 16
 """Rules keep what they know of memory by 2^16 bytes (judge/model/caches/lines.py)."""
 MAX_VISITS = 1 << 24
 """How often all records may touch such a piece of memory: 512 GiB that are copied."""
+MAX_SEGMENTS = 1 << 10
+"""What is looked through for each of them is others of them; kexec_load takes 16 (linux/kexec.h)."""
 SHARE = 2
 """Bytes of guest memory that a byte of the host's is enough for: what is known of their lines."""
 
 
 def too_much(record: Record) -> str | None:
     """Why ``record`` cannot be judged on this host, in words; None if it can."""
+    if len(record.segments) > MAX_SEGMENTS:
+        return f"it has {len(record.segments):,} segments, and that is no move"
     first, last = _extents(record)
     visits = int((last - first).sum(dtype=np.float64)) + len(first)
     if visits > MAX_VISITS:
