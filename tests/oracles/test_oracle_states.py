@@ -65,10 +65,11 @@ def test_code_of_one_end_is_refused_at_the_other(kernel_5_10: Path, kernel_6_1: 
 def test_a_4k_kernel_runs_on_after_one_with_larger_pages(kernel_6_1: Path) -> None:
     # The engine's TLB unit must not be larger than the new kernel's pages: it went silent then.
     target = Target(page_size=65536, regime=Regime.EL1)
-    result = outcome(target, Job(kernel=kernel_6_1, boot=5.0, cmdline="earlycon"))
+    banner = "Linux version 6.1."
+    result = outcome(target, Job(kernel=kernel_6_1, boot=5.0, cmdline="earlycon", expect=banner))
     assert not [one for one in result.findings if one.is_error]
     assert result.console is not None
-    assert "Linux version 6.1." in result.console
+    assert banner in result.console
 
 
 @pytest.mark.parametrize(("cpu_bits", "found"), [(52, True), (48, False)])
