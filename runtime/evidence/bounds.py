@@ -14,7 +14,7 @@ CHUNK = 16
 MAX_VISITS = 1 << 24
 """How often all records may touch such a piece of memory: 512 GiB that are copied."""
 MAX_SEGMENTS = 1 << 10
-"""What is looked through for each of them is others of them; kexec_load takes 16 (linux/kexec.h)."""
+"""Others are looked through for each of them; kexec_load takes 16 (linux/kexec.h)."""
 SHARE = 2
 """Bytes of guest memory that a byte of the host's is enough for: what is known of their lines."""
 
