@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from relokit.codegen.base.errors import RelokitError
+from relokit.codegen.base.errors import RelokitError, one_line
 
 
 def may_overwrite(force: bool) -> Callable[[Sequence[Path]], bool]:
@@ -20,7 +20,7 @@ def may_overwrite(force: bool) -> Callable[[Sequence[Path]], bool]:
         first, more = paths[0], len(paths) - 1
         told = f"{first} and {more} more" if more else str(first)
         if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
-            return click.confirm(f"{told} would be written over. Go on?", err=True)
+            return click.confirm(f"{one_line(told)} would be written over. Go on?", err=True)
         raise RelokitError(
             "is there already, and says something else" + (f", as {more} more" if more else ""),
             where=str(first),

@@ -21,7 +21,13 @@ from relokit.cli.overview import COMMANDS
 from relokit.cli.results.result_cases import RUN_DIFFERS, CaseEnd
 from relokit.codegen.base.atomic import write_atomic
 from relokit.codegen.base.documents import document
-from relokit.codegen.base.errors import FormatError, RelokitError
+from relokit.codegen.base.errors import (
+    MAX_MESSAGE,
+    FormatError,
+    RelokitError,
+    one_line,
+    shortened,
+)
 from relokit.codegen.base.suggestion import meant
 from relokit.codegen.kexec_routines import CodeUsed, KexecRoutine
 from relokit.codegen.target import Target
@@ -215,7 +221,7 @@ class Judging:
     def finish(self) -> None:
         """Write the baseline, if it is wanted, and say what in the project's file did nothing."""
         for line in self._policy.unused(self._of):
-            click.echo(line, err=True)
+            click.echo(one_line(shortened(line, MAX_MESSAGE)), err=True)
         if self._write_to is not None:
             import json
 

@@ -256,6 +256,18 @@ def test_on_a_host_without_processes_that_is_said(
     assert cli("run", "--size", "64k").code == 0
 
 
+def test_no_process_has_anything_in_dev_shm(cli: Cli) -> None:
+    """Neither mapped nor open: a container may have none."""
+    assert cli("run", "--size", "64k").code == 0
+    running = [one._process.pid for one in child._children if one._process is not None]
+    assert running
+    for number in (os.getpid(), *running):
+        place = Path(f"/proc/{number}")
+        opened = [os.readlink(one) for one in (place / "fd").iterdir() if one.is_symlink()]
+        assert not [one for one in opened if "/dev/shm" in one]
+        assert "/dev/shm" not in (place / "maps").read_text()
+
+
 ENDS = {
     "SIGABRT": "__import__('os').abort()",
     "SIGSEGV": "__import__('ctypes').string_at(0)",
