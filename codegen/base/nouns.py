@@ -2,7 +2,8 @@
 
 A process of ours defines a hundred of them before it does anything else. For each, the standard
 library compiles six methods, which takes a third of a millisecond. Of those only ``__init__``
-differs from class to class by more than the names of the fields, so only that is compiled here.
+differs from class to class by more than the names of the fields, so only that is compiled here,
+and not before the first one is made: of most classes that are imported a process makes none.
 The rest is the standard library's: fields, replace, matching, keyword-only fields and factories;
 but for ``__repr__``, which is for people (noun_reprs).
 """
@@ -54,7 +55,8 @@ def drawn(noun: object) -> str | None:
 
 def _with_methods(cls: Any, *, eq: bool) -> type:
     fields = dataclasses.fields(cls)
-    cls.__init__ = _init(cls, fields)
+    cls.__init__ = _init_by_need(cls, fields)
+    cls.__signature__ = _Signature(cls)
     cls.__setattr__ = _refuse_to_set
     cls.__delattr__ = _refuse_to_delete
     if "__repr__" not in vars(cls):
@@ -65,6 +67,50 @@ def _with_methods(cls: Any, *, eq: bool) -> type:
         # Of what has no dict, pickle would set one attribute after the other.
         cls.__getstate__, cls.__setstate__ = _state(tuple(one.name for one in fields))
     return cls  # type: ignore[no-any-return]
+
+
+def _init_by_need(cls: Any, fields: tuple[dataclasses.Field[Any], ...]) -> Callable[..., None]:
+    """What makes the class's ``__init__``, puts it in its own place, and calls it."""
+
+    def __init__(self: Any, *values: Any, **named: Any) -> None:  # noqa: N807
+        init = _init(cls, fields)
+        if vars(cls)["__init__"] is __init__:
+            cls.__init__ = init
+        init(self, *values, **named)
+
+    _check_order(fields)
+    __init__.__qualname__ = f"{cls.__qualname__}.__init__"
+    __init__.__annotations__ = {one.name: one.type for one in fields} | {"return": None}
+    return __init__
+
+
+class _Signature:
+    """That of the class itself, not of one derived from it, for whoever asks (inspect, help)."""
+
+    def __init__(self, cls: type) -> None:
+        self._cls = cls
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        import inspect
+
+        cls = self._cls
+        if instance is not None or owner is not cls:
+            raise AttributeError("__signature__")
+        whole = inspect.signature(_init(cls, dataclasses.fields(cls)))
+        _, *others = whole.parameters.values()
+        return whole.replace(parameters=others)
+
+
+def _check_order(fields: tuple[dataclasses.Field[Any], ...]) -> None:
+    """Raise TypeError at once, as the standard one does, for what would not compile."""
+    absent, late = dataclasses.MISSING, False
+    for field in fields:
+        if field.kw_only:
+            continue
+        if field.default is not absent or field.default_factory is not absent:
+            late = True
+        elif late:
+            raise TypeError(f"non-default argument {field.name!r} follows default argument")
 
 
 def _init(cls: Any, fields: tuple[dataclasses.Field[Any], ...]) -> Callable[..., None]:

@@ -143,7 +143,9 @@ def test_what_can_be_changed_is_the_standard_ones() -> None:
     assert Open.__hash__ is None
 
 
-def test_one_method_is_compiled_for_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_method_is_compiled_for_a_class_once_there_is_one_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What the whole module is for, by count: the standard one compiles six."""
     compiled = []
 
@@ -153,7 +155,37 @@ def test_one_method_is_compiled_for_a_class(monkeypatch: pytest.MonkeyPatch) -> 
 
     for module in (nouns, dataclasses):
         monkeypatch.setattr(module, "exec", counting, raising=False)
-    made(dataclass, [("bare", False, True, True)] * 3, slots=True)
+    ours = made(dataclass, [("bare", False, True, True)] * 3, slots=True)
+    assert compiled == []
+    assert [ours(1, 2, 3), ours(1, b=2, self_=3)] == [ours(a=1, b=2, self_=3)] * 2
     assert len(compiled) == 1
     made(dataclasses.dataclass, [("bare", False, True, True)] * 3, slots=True)
     assert len(compiled) > 2
+
+
+def test_a_method_that_was_wrapped_before_there_was_one_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cls = made(dataclass, [("bare", False, True, True), ("default", False, True, True)])
+    first, calls = cls.__init__, []
+
+    def wrapped(self: Any, *values: Any) -> None:
+        calls.append(values)
+        first(self, *values)
+
+    monkeypatch.setattr(cls, "__init__", wrapped)
+    assert [(one.a, one.b) for one in (cls(3), cls(4, 5))] == [(3, 1), (4, 5)]
+    assert calls == [(3,), (4, 5)]
+
+
+def test_a_signature_is_its_own_classes() -> None:
+    class Derived(Checked):
+        def __init__(self, only: str) -> None:
+            super().__init__(x=len(only))
+
+    theirs = inspect.signature(dataclasses.make_dataclass("Other", [("x", "int"), ("y", "list")]))
+    assert inspect.signature(Checked).return_annotation == theirs.return_annotation
+    assert str(inspect.signature(Point)).startswith("(x: 'int', y: 'tuple[int, ...]' = ")
+    assert list(inspect.signature(Derived).parameters) == ["only"]
+    assert Derived("four").x == 4
+    assert not hasattr(Derived("four"), "__signature__")
