@@ -50,11 +50,26 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
 
 
 @pytest.fixture(scope="session")
-def process() -> Cli:
+def programs_kept(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A cache of programs of this run, for all processes of its workers; in the end it is gone."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    return str(root / "programs")
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch, programs_kept: str) -> None:
+    """For tests of something else than building: what a process needs another may have built."""
+    monkeypatch.setenv("RELOKIT_CACHE", programs_kept)
+
+
+@pytest.fixture(scope="session")
+def process(programs_kept: str) -> Cli:
     """``process("run")`` as a process of its own; keywords go to subprocess.run."""
 
     def run(*arguments: str | Path, **more: Any) -> Result:
-        environment = os.environ | more.pop("env", {})
+        environment = os.environ | {"RELOKIT_CACHE": programs_kept} | more.pop("env", {})
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
         done = subprocess.run(
             [sys.executable, "-m", "relokit", *map(str, arguments)],

@@ -26,6 +26,8 @@ from relokit.cli.overview import COMMANDS
 from relokit.cli.parameters import Size
 from relokit.cli.terminal.view import _folded
 
+pytestmark = pytest.mark.usefixtures("kept")
+
 ROOT = Path(__file__).resolve().parents[2]
 Cli = Callable[..., Any]
 

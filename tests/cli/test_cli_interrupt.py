@@ -18,6 +18,8 @@ import pytest
 
 from support.bounds import eventually
 
+pytestmark = pytest.mark.usefixtures("kept")
+
 # A shell may have had SIGINT ignored, and that would be inherited.
 START = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -127,7 +129,8 @@ def test_ctrl_c_in_every_stage_of_a_run(stage: str) -> None:
         assert none_left(relokit)
 
 
-def test_ctrl_c_while_building() -> None:
+def test_ctrl_c_while_building(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELOKIT_CACHE", "")
     with running("run") as relokit:
         assert eventually(lambda: len(relokit.processes()) >= 2)
         code, out = relokit.end(signal.SIGINT)

@@ -116,7 +116,7 @@ def test_a_layout_of_a_file_is_in_the_line_that_reproduces_a_cell() -> None:
 
 def test_what_is_mutated_is_what_the_file_has(tmp_path: Path, say: Say) -> None:
     path = routine(tmp_path / "mine.o", Target())
-    words = "mutate", "--code-from", path, "--el", "el1", "--operator", "weaken", "-j", 1
+    words = "mutate", "--code-from", path, "--el", "el1", "--operator", "flags", "-j", 1
     report = json.loads(say(*words, "--json")[1])
     assert list(report["routines"]) == ["relocation"]
     assert [one["routine"] for one in report["code"]["parts"] if one["foreign"]] == ["relocation"]

@@ -9,11 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import relokit.templates
 from relokit.runtime.debug.packets import framed
 from relokit.runtime.kexec.machine import Machine
 from support.debuggees import SECONDS, debuggee, gdb, served
 from support.kernels import kernel_image
+
+pytestmark = pytest.mark.usefixtures("kept")
 
 TEMPLATES = Path(relokit.templates.__path__[0])
 

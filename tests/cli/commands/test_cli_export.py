@@ -22,6 +22,8 @@ from relokit.runtime.judge.outcome import (
     Status,
 )
 
+pytestmark = pytest.mark.usefixtures("kept")
+
 Cli = Callable[..., Any]
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from relokit.codegen.series import PATCHES
 
+pytestmark = pytest.mark.usefixtures("kept")
+
 Cli = Callable[..., Any]
 
 SUBJECTS = [patch.subject for patch in PATCHES]

@@ -30,6 +30,8 @@ from relokit.runtime.live.live_stations import Station, StationName
 from relokit.runtime.live.page_digests import ChangedPages
 from support.live_outcomes import live_outcome
 
+pytestmark = pytest.mark.usefixtures("kept")
+
 Cli = Callable[..., Any]
 Edit = Callable[[str, str, str], Path]
 X1_NOT_ZERO = ("relocate_kernel.S.j2", "\tmov\tx1, xzr\n", "\tmov\tx1, #1\n")
@@ -78,8 +80,9 @@ def test_a_campaign_that_was_ended_is_not_whole_in_its_results(form: str, tmp_pa
         assert why in text
 
 
-def test_a_mutant_is_a_case(cli: Cli) -> None:
-    arguments = ("mutate", "--routine", "soft-restart", "--operator", "drop", "--el", "nvhe")
+def test_a_mutant_is_a_case(cli: Cli, tmp_path: Path) -> None:
+    some = ("mutate", "--routine", "soft-restart", "--operator", "drop", "--el", "nvhe")
+    arguments = (*some, "--jobs", "1", "--results", tmp_path / "results")
     result = cli(*arguments, "--format", "ktap")
     row = cli(*arguments, "--json").document["all"]
     said = list(ktap(result.out).values())
@@ -131,7 +134,17 @@ def test_stations_of_a_kexec(outcome: LiveOutcome, ends: list[CaseEnd]) -> None:
 def test_a_matrix_has_one_result_a_cause(cli: Cli, edited: Edit) -> None:
     cells = ("matrix", "--series", "15", "--page-size", "4k", "--va-bits", "39,48")
     mine = edited(*X1_NOT_ZERO)
-    arguments = (*cells, "--path", "normal", "--payload", "shuffled", "--templates", mine)
+    arguments = (
+        *cells,
+        "--path",
+        "normal",
+        "--payload",
+        "shuffled",
+        "--templates",
+        mine,
+        "--jobs",
+        "1",
+    )
     log = json.loads(cli(*arguments, "--format", "sarif").out)
     (result,) = log["runs"][0]["results"]
     document = cli(*arguments, "--json").document
