@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import field, replace
 from functools import cache
 from typing import Any, ClassVar
@@ -46,6 +46,8 @@ _SYSTEM = 0b1101010100
 _IMMEDIATE = re.compile(r"#-?(?:0x[0-9a-f]+|\d+)")
 
 
+KIMAGE = "#kimage."
+"""Stands in front of a field of struct kimage by name, where the word has its offset."""
 PAGE = "page"
 """What is known of a page of which no more is known than that an ADRP takes it."""
 NAMELESS = "variable"
@@ -101,6 +103,23 @@ class Instruction:
         """The instruction as a person reads it; a target in the routine is ``<+offset>``."""
         place = self.place if self.target is None else f"<+{4 * self.target:#x}>"
         return f"{self.mnemonic} {self.operands.replace(PLACE, place)}".rstrip()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all of it but the offset is what its word says."""
+        return (
+            self.target is None
+            and not (self.place or self.note or self.at_boot)
+            and self.mnemonic[0] != "."
+            and KIMAGE not in self.operands
+        )
+
+
+def plain_instructions(offsets_words: Iterable[tuple[int, int]]) -> Iterator[Instruction]:
+    """Such instructions by offset and word, as :func:`decode` makes them."""
+    found = [*offsets_words]
+    texts, _ = spelt_once(tuple(dict.fromkeys(word for _, word in found)))
+    return (Instruction(offset, word, *texts[word]) for offset, word in found)
 
 
 @cache

@@ -14,7 +14,7 @@ from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.nouns import dataclass
 from relokit.codegen.instruction_forms import ADR, ADRP, NOP
 from relokit.codegen.kimage_layouts import KimageLayout
-from relokit.diffing.instructions.decode import PLACE, Instruction
+from relokit.diffing.instructions.decode import KIMAGE, PLACE, Instruction
 from relokit.diffing.instructions.ignorable import without_offset
 
 Register = tuple[str, int]
@@ -224,7 +224,7 @@ def with_fields(code: Sequence[Instruction], layout: KimageLayout) -> tuple[Inst
         if match and match.end() == len(operands) and int(match[1][1:]) in holders:
             name = fields.get(int(match[2] or "0", 0))
             if name:
-                shown = f"{operands[: match.start()]}[{match[1]}, #kimage.{name}]"
+                shown = f"{operands[: match.start()]}[{match[1]}, {KIMAGE}{name}]"
                 instruction = replace(instruction, operands=shown)
         result.append(instruction)
         copy = _COPY.fullmatch(operands) if mnemonic == "mov" else None

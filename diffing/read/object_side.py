@@ -142,10 +142,12 @@ def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
         if section.flags & SectionFlag.EXEC
     ]
 
+    # Of the object itself, lines and relocations and all, nothing is kept.
+    contents = [section.data for section in unit.sections]
+
     def content(address: int, size: int) -> bytes:
         number, start = divmod(address - SECTION_GAP, SECTION_GAP)
-        inside = 0 <= number < len(unit.sections)
-        return unit.sections[number].data[start : start + size] if inside else b""
+        return contents[number][start : start + size] if 0 <= number < len(contents) else b""
 
     own_data = SideData(
         [

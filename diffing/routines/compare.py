@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from hashlib import blake2b
 
 from relokit.codegen.base.coercion import choices
 from relokit.codegen.base.nouns import dataclass
@@ -22,7 +24,7 @@ from relokit.diffing.read.routine import DiffError, Routine, Side
 from relokit.diffing.routines.align import CellBudget
 from relokit.diffing.routines.classify import ChangeKind, kind_of
 from relokit.diffing.routines.data_changes import DataFollower
-from relokit.diffing.routines.model import Action, Change, Diff, DiffRow, RoutineDiff
+from relokit.diffing.routines.model import Action, Change, Diff, DiffRow, RoutineDiff, Rows
 from relokit.diffing.routines.pairing import Pairer
 from relokit.diffing.routines.row_kinds import Judge, with_ignored
 
@@ -56,18 +58,20 @@ def compare(
     budget = CellBudget()
     fields = left.layout is not None and right.layout is not None and Aspect.FIELDS not in aspects
     couples, ignored = _couples(left, right)
-    readings = [
-        (
-            _read(one, left, fields, aspects, offsets=offsets) if one else None,
-            _read(other, right, fields, aspects, offsets=offsets) if other else None,
-        )
-        for one, other in couples
-    ]
-    pairs = list(_renamed(readings))
+
+    def read(one: Routine | None, side: Side) -> _Reading | None:
+        return _read(one, side, fields, aspects, offsets=offsets) if one else None
+
+    renamed = _renamed(couples, partial(read, side=left), partial(read, side=right))
+    names = {old: new.name for old, new in renamed.items()}
+    pairs = [*_paired(couples, renamed)]
     routines = []
-    for number, pair in enumerate(pairs):
+    for number, (one, other) in enumerate(pairs):
         progress(COMPARING, number, len(pairs))
-        routines.append(_compare(*pair, aspects, budget, ignored_kinds))
+        ours, theirs = read(one, left), read(other, right)
+        routines.append(
+            _compare(ours and ours.under(names), theirs, aspects, budget, ignored_kinds)
+        )
     progress(COMPARING, len(pairs), len(pairs))
     follower = DataFollower(left, right, routines)
     data = [
@@ -138,12 +142,27 @@ class _Reading:
     keys: tuple[Key, ...]
 
     @property
-    def meaning(self) -> tuple[tuple[str, tuple[Register, ...], int], ...]:
+    def meaning(self) -> Iterator[tuple[str, tuple[Register, ...], int]]:
         """What it is compared by, in an order of its own."""
-        return tuple(
+        return (
             (key.shape, key.registers, -1 if key.target is None else key.target)
             for key in self.keys
         )
+
+    @property
+    def digest(self) -> bytes:
+        """Of its meaning."""
+        digest = blake2b(digest_size=32)
+        for one in self.meaning:
+            digest.update(repr(one).encode("utf-8", "backslashreplace"))
+        return digest.digest()
+
+    def is_before(self, other: _Reading) -> bool:
+        """Whether its meaning comes before that of ``other``."""
+        for one, two in zip(self.meaning, other.meaning, strict=False):
+            if one != two:
+                return one < two
+        return len(self.keys) < len(other.keys)
 
     def under(self, names: Mapping[str, str]) -> _Reading:
         """The same, where what it refers to is called by ``names`` in keys."""
@@ -169,32 +188,38 @@ def _read(
     return _Reading(routine, code, keys_of(code, kept, offsets=offsets))
 
 
-Readings = tuple[_Reading | None, _Reading | None]
+Read = Callable[[Routine], _Reading | None]
 
 
-def _renamed(readings: Sequence[Readings]) -> Iterator[Readings]:
-    """``readings``, where a routine that is gone is the same as a new one: as one routine.
+def _renamed(couples: Sequence[Couple], left: Read, right: Read) -> dict[str, Routine]:
+    """By name, the routines that are gone, where a new one is the same: that one.
 
     What refers to it by the old name on one side and by the new one on the other is the same.
     """
+    gone = [one for one, other in couples if one and other is None]
+    come = [other for one, other in couples if one is None and other]
+    if not (gone and come):
+        return {}
     new = {
-        other.meaning: other
-        for one, other in readings
-        if one is None and other is not None and len(other.keys) >= LEAST_RENAMED
+        read.digest: one
+        for one in come
+        if (read := right(one)) is not None and len(read.keys) >= LEAST_RENAMED
     }
-    same = {
-        one.routine.name: found
-        for one, other in readings
-        if one is not None and other is None and (found := new.pop(one.meaning, None))
+    return {
+        one.name: found
+        for one in gone
+        if (read := left(one)) is not None and (found := new.pop(read.digest, None))
     }
-    names = {old: found.routine.name for old, found in same.items()}
-    taken = set(names.values())
-    for one, other in readings:
-        if one is None:
-            if other is not None and other.routine.name not in taken:
-                yield one, other
-        else:
-            yield one.under(names), other or same.get(one.routine.name)
+
+
+def _paired(couples: Sequence[Couple], renamed: Mapping[str, Routine]) -> Iterator[Couple]:
+    """``couples``, with what is renamed as one."""
+    taken = {one.name for one in renamed.values()}
+    for one, other in couples:
+        if one is not None:
+            yield one, other or renamed.get(one.name)
+        elif other is not None and other.name not in taken:
+            yield None, other
 
 
 def _compare(
@@ -208,10 +233,10 @@ def _compare(
         return RoutineDiff(
             left.routine if left else None,
             right.routine if right else None,
-            tuple(_one_sided(left, right)),
+            Rows(_one_sided(left, right)),
         )
     # The same work whichever side is left: so the result is the same, mirrored.
-    mirrored = right.meaning < left.meaning
+    mirrored = right.is_before(left)
     first, second = (right, left) if mirrored else (left, right)
     rename = Aspect.REGISTERS not in kept
     pairer = Pairer(first.code, first.keys, second.keys, budget)
@@ -226,7 +251,7 @@ def _compare(
         suggested = suggested and suggested[::-1]
         renames = frozenset((new, old) for old, new in renames)
     judge = Judge((left.code, right.code), (left.keys, right.keys), pairs, registers, suggested)
-    rows = tuple(with_ignored(judge.rows(), ignore))
+    rows = Rows(with_ignored(judge.rows(), ignore))
     return RoutineDiff(left.routine, right.routine, rows, tuple(sorted(renames)))
 
 

@@ -102,7 +102,7 @@ class DataFollower:
             assert routine.left is not None
             assert routine.right is not None
             users = routine.left, routine.right
-            for row in routine.rows:
+            for row in routine.rows.told.values():
                 one, other = row.left, row.right
                 if one and other and NAMELESS in (one.variable, other.variable):
                     self.left_out[NO_NAMES] = None
@@ -292,10 +292,10 @@ class _Labels:
     def _following(self, routine: RoutineDiff) -> Iterator[int]:
         """By instruction: how many pairs of rows there are before it."""
         pairs = 0
-        for row in routine.rows:
-            if (row.left, row.right)[self._side] is not None:
+        for sides in routine.rows.layout():
+            if sides[self._side]:
                 yield pairs
-            pairs += row.left is not None and row.right is not None
+            pairs += all(sides)
         yield pairs
 
 

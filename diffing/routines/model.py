@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
-from typing import ClassVar
+from itertools import groupby
+from typing import ClassVar, overload
 
 from relokit.codegen.base.documents import ABSENT, Table, shown
 from relokit.codegen.base.nouns import dataclass
-from relokit.diffing.instructions.decode import Instruction
+from relokit.diffing.instructions.decode import Instruction, plain_instructions
 from relokit.diffing.instructions.ignorable import Ignorable
 from relokit.diffing.instructions.normalise import Register
 from relokit.diffing.read.routine import Routine, Side
@@ -95,6 +97,70 @@ class DiffRow:
     change: Change | None
 
 
+class Rows(Sequence[DiffRow]):
+    """The rows of a routine. Most say on both sides the same, and nothing that a word does not say:
+    of these only offsets and words are kept, and a DiffRow is made when it is asked for (ADR 71).
+    """
+
+    __slots__ = ("_numbers", "told")
+
+    def __init__(self, rows: Iterable[DiffRow] = ()) -> None:
+        self.told: dict[int, DiffRow] = {}
+        """The others by number, ascending: all changes, and all that refers to a place."""
+        self._numbers = array("I")
+        """Of each row offset and word on either side."""
+        for number, row in enumerate(rows):
+            left, right = row.left, row.right
+            if left and right and row.change is None and left.is_plain and right.is_plain:
+                self._numbers.extend((left.offset, left.word, right.offset, right.word))
+            else:
+                self.told[number] = row
+                self._numbers.extend(_TOLD)
+
+    def __len__(self) -> int:
+        return len(self._numbers) // 4
+
+    @overload
+    def __getitem__(self, at: int) -> DiffRow: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[DiffRow, ...]: ...
+    def __getitem__(self, at: int | slice) -> DiffRow | tuple[DiffRow, ...]:
+        rows = range(len(self))[at]
+        return tuple(self._made(rows)) if isinstance(rows, range) else next(self._made((rows,)))
+
+    def __iter__(self) -> Iterator[DiffRow]:
+        for first in range(0, len(self), BLOCK):
+            yield from self[first : first + BLOCK]
+
+    def _made(self, rows: Sequence[int]) -> Iterator[DiffRow]:
+        told, numbers = self.told, self._numbers
+        plain = plain_instructions(
+            (numbers[at], numbers[at + 1])
+            for row in rows
+            if row not in told
+            for at in (4 * row, 4 * row + 2)
+        )
+        for row in rows:
+            yield told[row] if row in told else DiffRow(next(plain), next(plain), None)
+
+    def layout(self) -> Iterator[tuple[bool, bool]]:
+        """Of each row, which sides it has."""
+        for number in range(len(self)):
+            row = self.told.get(number)
+            yield (True, True) if row is None else (row.left is not None, row.right is not None)
+
+    def changes(self) -> Iterable[Change]:
+        """The changes of all rows, each once."""
+        return {
+            id(row.change): row.change for row in self.told.values() if row.change is not None
+        }.values()
+
+
+_TOLD = 0, 0, 0, 0
+BLOCK = 256
+"""Rows that are made at a time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hunk:
     """A run of changed rows: numbers ``first`` up to ``last`` of the routine's rows."""
@@ -130,7 +196,7 @@ class RoutineDiff:
 
     left: Routine | None
     right: Routine | None
-    rows: tuple[DiffRow, ...] = field(repr=False)
+    rows: Rows = field(repr=False)
     registers: tuple[tuple[Register, Register], ...] = ()
 
     @property
@@ -153,18 +219,14 @@ class RoutineDiff:
 
     def hunks(self, kinds: frozenset[ChangeKind]) -> Iterator[Hunk]:
         """Runs of changed rows that hold a change of one of ``kinds``; of the others, none."""
-        first = None
-        for number, row in enumerate((*self.rows, None)):
-            if row is not None and row.change is not None:
-                first = number if first is None else first
-            elif first is not None:
-                changes = dict.fromkeys(
-                    row.change for row in self.rows[first:number] if row.change is not None
-                )
-                wanted = tuple(change for change in changes if change.counts(kinds))
-                if wanted:
-                    yield Hunk(first, number, wanted)
-                first = None
+        changed = (number for number, row in self.rows.told.items() if row.change is not None)
+        # Of a run, numbers go up as places in the list do.
+        for _, run in groupby(enumerate(changed), key=lambda one: one[1] - one[0]):
+            numbers = [number for _, number in run]
+            found = dict.fromkeys(self.rows.told[number].change for number in numbers)
+            wanted = tuple(change for change in found if change and change.counts(kinds))
+            if wanted:
+                yield Hunk(numbers[0], numbers[-1] + 1, wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +268,7 @@ class Diff:
 
     def changes_in(self, routine: RoutineDiff) -> tuple[Change, ...]:
         """Those of one routine."""
-        return tuple(change for change in _once(routine.rows) if change.counts(self.kinds))
+        return tuple(change for change in routine.rows.changes() if change.counts(self.kinds))
 
     @property
     def differences_ignored(self) -> dict[Ignorable, int]:
@@ -214,7 +276,7 @@ class Diff:
         counts = Counter(
             change.ignored
             for routine in self.routines
-            for change in _once(routine.rows)
+            for change in routine.rows.changes()
             if change.kind in self.kinds
         )
         return {kind: counts[kind] for kind in Ignorable if kind in self.ignore}
@@ -239,11 +301,11 @@ class Diff:
         """Likeness in percent, two decimals: instructions without a difference, of all there are
         on both sides.
         """
-        rows = [row for routine in self.routines for row in routine.rows]
-        total = sum((row.left is not None) + (row.right is not None) for row in rows)
+        total = sum(sum(sides) for routine in self.routines for sides in routine.rows.layout())
         unlike = sum(
             (row.left is not None) + (row.right is not None)
-            for row in rows
+            for routine in self.routines
+            for row in routine.rows.told.values()
             if row.change is not None and row.change.counts(self.kinds)
         )
         return round(100 * (total - unlike) / total, 2)
@@ -286,11 +348,6 @@ class Diff:
             for routine in self.routines
             for hunk in routine.hunks(self.kinds)
         )
-
-
-def _once(rows: Iterable[DiffRow]) -> Iterable[Change]:
-    """The changes of ``rows``, each once."""
-    return {id(row.change): row.change for row in rows if row.change is not None}.values()
 
 
 @dataclass(frozen=True, slots=True)
