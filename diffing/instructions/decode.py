@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import field, replace
 from functools import cache
+from sys import intern
 from typing import Any, ClassVar
 
 from relokit.codegen.aarch64_elf import RelocationType
@@ -185,7 +186,7 @@ def _spelt(word: int, mnemonic: str, operands: str) -> tuple[str, str]:
         return decode_beyond(word) or (".inst", f"{word:#010x}")
     if is_refused(word):
         return ".inst", f"{word:#010x}"
-    return mnemonic, operands
+    return intern(mnemonic), operands
 
 
 def decode(routine: Routine, names: Names) -> tuple[Instruction, ...]:

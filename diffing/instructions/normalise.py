@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from functools import cache
 
 from relokit.codegen.base.bits import MASK64
 from relokit.codegen.base.nouns import dataclass
@@ -128,7 +129,7 @@ def key_of(instruction: Instruction, kept: frozenset[Aspect], *, offsets: bool =
     registers: list[Register] = []
 
     def blank(match: re.Match[str]) -> str:
-        registers.append((_BANKS[match[1]], int(match[2])))
+        registers.append(_register(match[1], match[2]))
         return f"{match[1]}_"
 
     form = shape = _REGISTER.sub(blank, text)
@@ -141,6 +142,12 @@ def key_of(instruction: Instruction, kept: frozenset[Aspect], *, offsets: bool =
         variable = instruction.address - _beyond(instruction.variable)
     shape, offset = (shape, "") if offsets else without_offset(shape, instruction)
     return Key(shape, tuple(registers), instruction.target, form, variable, offset)
+
+
+@cache
+def _register(name: str, number: str) -> Register:
+    """The same one each time: there are few, and they are in most keys."""
+    return _BANKS[name], int(number)
 
 
 def _beyond(variable: str) -> int:

@@ -156,7 +156,22 @@ Item = tuple[str, tuple[Register, ...]]
 
 
 def _aligned(left: Sequence[Item], right: Sequence[Item], budget: CellBudget) -> list[Pair]:
-    """Pairs of the items that correspond best. Everything is compared as numbers."""
+    """Pairs of the items that correspond best. Between the ends that are alike everything is
+    compared as numbers.
+    """
+    both = min(len(left), len(right))
+    head = next((at for at in range(both) if left[at] != right[at]), both)
+    tail = next((at for at in range(both - head) if left[-1 - at] != right[-1 - at]), both - head)
+    pairs = [(at, at) for at in range(head)]
+    ends = len(left) - tail, len(right) - tail
+    pairs += [
+        (head + i, head + j)
+        for i, j in _aligned_unlike(left[head : ends[0]], right[head : ends[1]], budget)
+    ]
+    return pairs + [(ends[0] + at, ends[1] + at) for at in range(tail)]
+
+
+def _aligned_unlike(left: Sequence[Item], right: Sequence[Item], budget: CellBudget) -> list[Pair]:
     items: dict[Item, int] = {}
     shapes: dict[str, int] = {}
     words: dict[str, int] = {}

@@ -22,8 +22,15 @@ def test_a_command_needs_eight_times_its_input_at_most(kind: Kind, tmp_path: Pat
     assert found.factor <= BOUND, f"{found.factor:.2f}"
 
 
+def test_assembly_needs_as_little_where_it_is_in_routines(tmp_path: Path) -> None:
+    (kind,) = (one for one in KINDS if one.name == "`diff` of two assembly files")
+    found = measured(kind, MIB, tmp_path)
+    assert found.size > MIB // 2
+    assert found.factor <= BOUND, f"{found.factor:.2f}"
+
+
 def test_the_page_has_every_kind_within_its_bound() -> None:
     assert rows().keys() == {kind.name for kind in KINDS}
     for kind in KINDS:
         assert rows()[kind.name] <= kind.bound
-        assert kind.bound == BOUND or "assembly" in kind.name
+        assert kind.bound == BOUND or "of one routine each" in kind.name

@@ -29,8 +29,8 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "limits.md"
 COMMAND = "cd tests && ../.venv/bin/python -m support.peaks"
 BOUND = 8
 """Bytes that a command may have at its peak for a byte of its unpacked input."""
-TEXT_BOUND = 100
-"""The same for assembly, which is text of statements: 100 bytes a byte, 2 KiB a line."""
+ROUTINE_BOUND = 50
+"""The same for a single routine, all of whose instructions are objects while it is compared."""
 HEAD = "## Memory at the peak\n"
 """Of what the page has."""
 MIB = 1 << 20
@@ -276,11 +276,27 @@ def results(place: Path, size: int) -> tuple[Sequence[str | Path], int]:
 
 
 def assembly(size: int, odd: int) -> bytes:
-    """Machine instructions, one a line, in text."""
-    count = size // 20
-    lines = "".join(f"\tadd x{n % 29}, x{(n + 1) % 29}, #{n % 4096}\n" for n in range(count))
-    tail = "ret\n" if odd else "nop\nret\n"
-    return f".text\n.globl f\n.type f, %function\nf:\n{lines}{tail}.size f, . - f\n".encode()
+    """Functions of FUNCTION instructions, one a line; each ``odd``-th is another than without."""
+    functions = size // (24 * FUNCTION)
+    return b".text\n" + b"".join(
+        _function(number, FUNCTION, other=bool(odd) and number % odd == 0)
+        for number in range(functions)
+    )
+
+
+def one_function(size: int, odd: int) -> bytes:
+    """The same in a single one."""
+    return b".text\n" + _function(0, size // 20, other=bool(odd))
+
+
+def _function(number: int, count: int, *, other: bool) -> bytes:
+    first = number * count
+    lines = "".join(
+        f"\tadd x{n % 29}, x{(n + 1) % 29}, #{n % 4096}\n" for n in range(first, first + count)
+    )
+    name, tail = f"f{number}", "ret\n" if other else "nop\nret\n"
+    head = f".globl {name}\n.type {name}, %function\n{name}:\n"
+    return f"{head}{lines}{tail}.size {name}, . - {name}\n".encode()
 
 
 KINDS = (
@@ -299,8 +315,14 @@ KINDS = (
         "`diff` of two assembly files",
         two(assembly, name="x.s"),
         (0, 1),
-        bound=TEXT_BOUND,
-        most=MIB,
+        most=5 * MIB,
+    ),
+    Kind(
+        "`diff` of two assembly files of one routine each",
+        two(one_function, name="x.s"),
+        (0, 1),
+        bound=ROUTINE_BOUND,
+        most=2 * MIB,
     ),
 )
 
