@@ -1,5 +1,6 @@
-"""The native library built with GCC's sanitizers for addresses and undefined behaviour, and the
-tests run with it: ``make sanitize``, or ``python -m support.sanitized [PYTEST ARGUMENTS]``.
+"""The native library built with GCC's sanitizers for addresses and undefined behaviour: its calls
+made again by a program in C, each in memory of its own, and the tests run with it:
+``make sanitize``, or ``python -m support.sanitized [PYTEST ARGUMENTS]`` for tests alone.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
@@ -31,6 +33,25 @@ TESTS = (
 """Those of every user of the library, but for such as run shipped kernels for long."""
 UNFIT = "not resource_limit and not bomb_is_stopped and not larger_than_memory"
 """Tests that limit a process's addresses: a sanitizer takes terabytes of them."""
+RECORDED = (
+    "linker/kernel/test_linker_kallsyms.py",
+    "linker/kernel/test_linker_alternatives.py",
+    "linker/kernel/test_linker_btf.py",
+    "linker/kernel/test_linker_pointers.py",
+    "linker/kernel/test_linker_finding.py",
+    "diffing/kernels/test_diffing_whole.py",
+    "diffing/kernels/test_diffing_whole_parts.py",
+    "runtime/guest/test_runtime_content.py",
+    "runtime/engine/test_runtime_native_walker.py",
+    "runtime/engine/test_runtime_native_hooks.py",
+    "runtime/board/test_runtime_board.py",
+)
+"""Tests whose calls are made again."""
+REPLAY = TOP / "tests" / "sanitize" / "replay.c"
+WILD = 50
+"""How often each call is made with something else."""
+UNSUITED = f"{UNFIT} and not may_end_is_not_endless"
+"""A test that gives the host some time is not for a process that writes down what it does."""
 START = """
 import os
 os.RTLD_DEEPBIND = 0
@@ -58,7 +79,7 @@ def build(folder: Path) -> None:
     )
 
 
-def run_tests(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_tests(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """pytest with the relokit in ``folder``, in a process of its own."""
     preloaded = (
         subprocess.run(
@@ -87,18 +108,67 @@ def run_tests(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
             *arguments,
         ],
         cwd=TOP / "tests",
-        env=os.environ | environment,
+        env=os.environ | environment | more,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
 
 
+@dataclass(frozen=True)
+class Replayed:
+    """How often a function was called as it was recorded, and with something else; and in how many
+    of these calls it asked something that is not there of its engine, so that only memory counts.
+    """
+
+    name: str
+    calls: int
+    wild: int
+    alone: int
+
+
+def record_calls(folder: Path, calls: Path, *tests: str) -> subprocess.CompletedProcess[str]:
+    """The calls that ``tests`` make of the library in ``folder``, as a file."""
+    # Each object of Python's has memory of its own: so it is known where it ends.
+    more = {"RELOKIT_CALLS": str(calls), "PYTHONMALLOC": "malloc"}
+    return run_tests(
+        folder, "-n", "0", "-p", "support.recorded_calls", "-k", UNSUITED, *tests, **more
+    )
+
+
+def replay(folder: Path, calls: Path, *, seed: int = 0, wild: int = WILD) -> list[Replayed]:
+    """All of the file ``calls`` made again; CalledProcessError for whatever is not clean."""
+    program = folder / "replay"
+    if not program.exists():
+        flags = ("-std=c11", "-Wall", "-Wextra", "-Werror")
+        subprocess.run([*COMPILER.split(), *flags, "-o", program, REPLAY], check=True)
+    library = folder / "relokit" / "codegen" / "base" / "_native.so"
+    done = subprocess.run(
+        [program, library, calls, str(seed), str(wild)], check=True, text=True, capture_output=True
+    )
+    rows = (line.split() for line in done.stdout.splitlines())
+    return [Replayed(name, *map(int, counts)) for name, *counts in rows]
+
+
 def main(arguments: list[str]) -> int:
-    """Build, run, tell; what a sanitizer finds fails a test, or takes pytest with it."""
+    """Build, replay, run, tell; what a sanitizer finds fails a test, or takes pytest with it."""
     with tempfile.TemporaryDirectory(prefix="relokit-sanitized-") as name:
-        build(Path(name))
-        done = run_tests(Path(name), *(arguments or ("-n", "auto", "-k", UNFIT, *TESTS)))
+        folder, calls = Path(name), Path(name) / "calls"
+        build(folder)
+        if not arguments:
+            recorded = record_calls(folder, calls, *RECORDED)
+            print(recorded.stdout)
+            if recorded.returncode:
+                return recorded.returncode
+            try:
+                again = replay(folder, calls)
+            except subprocess.CalledProcessError as error:
+                print(error.stderr)
+                return 1
+            for one in again:
+                print(f"{one.name:24}{one.calls:6} as recorded {one.wild:8} with something else")
+            print(Path(f"{calls}.left").read_text())
+        done = run_tests(folder, *(arguments or ("-n", "auto", "-k", UNFIT, *TESTS)))
     print(done.stdout)
     return done.returncode
 
