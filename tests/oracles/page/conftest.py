@@ -29,7 +29,7 @@ TEMPLATES = Path(relokit.templates.__path__[0])
 RELOCATE = "relocate_kernel.S.j2"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def diff() -> Diff:
     encoder = Encoder()
     try:
@@ -38,8 +38,8 @@ def diff() -> Diff:
         encoder.close()
 
 
-@pytest.fixture(scope="module")
-def module_browser(diff: Diff, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+@pytest.fixture(scope="session")
+def one_browser(diff: Diff, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     directory = tmp_path_factory.mktemp("page")
     same = compare(diff.left, diff.left)
     facts = Facts("Counts", ("what", "left", "right"), (("dsb sy", "67", "1"),))
@@ -95,8 +95,8 @@ def _more_pages(directory: Path, templates: Path) -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture
-def browser(module_browser: Browser) -> Iterator[Browser]:
-    """The module's browser; afterwards its console must be empty."""
-    module_browser.driver.get_log("browser")
-    yield module_browser
-    assert module_browser.driver.get_log("browser") == []
+def browser(one_browser: Browser) -> Iterator[Browser]:
+    """The one browser; afterwards its console must be empty."""
+    one_browser.driver.get_log("browser")
+    yield one_browser
+    assert one_browser.driver.get_log("browser") == []

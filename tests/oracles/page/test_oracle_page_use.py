@@ -40,9 +40,9 @@ def test_a_page_loads_nothing_but_itself(browser: Browser, page: str) -> None:
     assert browser.js("return [localStorage.length, document.cookie]") == [0, ""]
 
 
-def test_its_policy_lets_nothing_in(module_browser: Browser) -> None:
-    module_browser.open("diff")
-    blocked = module_browser.driver.execute_async_script(
+def test_its_policy_lets_nothing_in(one_browser: Browser) -> None:
+    one_browser.open("diff")
+    blocked = one_browser.driver.execute_async_script(
         """
         const done = arguments[0], found = [];
         addEventListener("securitypolicyviolation", (e) => found.push(e.effectiveDirective));
@@ -57,7 +57,7 @@ def test_its_policy_lets_nothing_in(module_browser: Browser) -> None:
         setTimeout(() => done([...new Set(found)].sort().concat(window.hacked || "safe")), 300);
         """
     )
-    module_browser.driver.get_log("browser")  # it is told there, too
+    one_browser.driver.get_log("browser")  # it is told there, too
     assert blocked == [
         "connect-src", "frame-src", "img-src", "script-src-attr", "script-src-elem",
         "style-src-attr", "style-src-elem", "safe",

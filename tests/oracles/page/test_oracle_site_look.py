@@ -21,7 +21,7 @@ PAGES = ("index", "rules", "commands/run")
 
 
 @pytest.fixture(scope="module")
-def module_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def one_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     site = tmp_path_factory.mktemp("site")
     assert build_site(site).returncode == 0
     profile = tmp_path_factory.mktemp("profile")
