@@ -193,6 +193,13 @@ class Module:
     def tree(self) -> ast.Module:
         return ast.parse(self.path.read_text("utf-8"))
 
+    @property
+    @cache  # noqa: B019
+    def named(self) -> list[ast.AST]:
+        """Its imports, classes and constants, from one walk."""
+        kinds = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.Constant)
+        return [node for node in ast.walk(self.tree) if isinstance(node, kinds)]
+
 
 @cache
 def modules() -> dict[str, Module]:
@@ -214,7 +221,7 @@ def rooms() -> set[str]:
 
 def imported(module: Module) -> Iterator[str]:
     """Import names of what ``module`` imports, or names in a string to start a process with."""
-    for node in ast.walk(module.tree):
+    for node in module.named:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -227,6 +234,7 @@ def imported(module: Module) -> Iterator[str]:
             yield node.value if "." in node.value else ""
 
 
+@cache
 def edges(module: Module) -> set[str]:
     """Modules of ours that ``module`` imports. ``from room import module`` is no use of the room's
     own __init__, which holds nothing; ``import relokit`` is the facade. What that names for its
@@ -249,6 +257,7 @@ def edges(module: Module) -> set[str]:
     }
 
 
+@cache
 def arrows() -> dict[tuple[str, str], set[str]]:
     """From room to room, with the imports that make each arrow."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -402,7 +411,7 @@ def test_no_class_name_with_two_meanings() -> None:
     names = [
         node.name
         for module in modules().values()
-        for node in ast.walk(module.tree)
+        for node in module.named
         if isinstance(node, ast.ClassDef)
     ]
     assert twice(names) == []
@@ -413,7 +422,7 @@ def test_dataclasses_are_those_that_start_fast() -> None:
     wrong = [
         name
         for name, module in modules().items()
-        for node in ast.walk(module.tree)
+        for node in module.named
         if isinstance(node, ast.ImportFrom)
         and node.module == "dataclasses"
         and "dataclass" in {one.name for one in node.names}

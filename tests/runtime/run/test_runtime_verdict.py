@@ -25,7 +25,7 @@ from support.inside import ABORT, FETCH, complete, control, destination, entries
 from support.machines import prepared, quiet
 
 TARGETS = [Target(page_size=page, regime=el) for page in PAGE_SIZES.values() for el in Regime]
-SMALL = Job(size=300_000, memory=160 * MIB, max_instructions=3_000_000, timeout=20)
+SMALL = Job(size=300_000, memory=160 * MIB, max_instructions=3_000_000, timeout=200)
 
 
 def named(value: object) -> str:
