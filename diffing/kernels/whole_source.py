@@ -27,6 +27,8 @@ from relokit.linker.kernel.kallsyms import Kallsyms
 from relokit.linker.kernel.opened import Files
 
 Letters = npt.NDArray[np.uint8]
+FURTHEST = 1 << 62
+"""Bytes from the first of a program behind which a name is of nothing that is compared."""
 MAX_APART = 1 << 28
 """Bytes from a program's code to constant data that is compared with it."""
 
@@ -107,7 +109,7 @@ def _linked(image: Image, path: str, tables: tuple[Extent, ...]) -> ProgramSourc
         (address - base, name, letter)
         for letter, places in (("t", found.routines), ("d", found.data))
         for _, address, _, name in places
-        if address >= base
+        if 0 <= address - base < FURTHEST
     )
     if not any(letter == "t" for _, _, letter in named):
         raise DiffError("names no function", where=path, hint="give one that is not stripped")

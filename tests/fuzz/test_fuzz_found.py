@@ -13,8 +13,12 @@ from relokit.codegen.base.errors import AssemblyError, FormatError, MachineError
 from relokit.codegen.gas.assembler import assemble
 from relokit.codegen.render import render
 from relokit.codegen.source import Unit
+from relokit.diffing.kernels.whole import compare_kernels
+from relokit.linker.elf.elf_writer import write_exec
+from relokit.linker.elf_format import EHDR, SHDR
 from relokit.linker.foreign.doors import open_code
 from relokit.linker.foreign.packed import UnpackedFiles
+from relokit.linker.link.linking import link
 from relokit.runtime.capture.gdb import _number
 from relokit.runtime.capture.qemu import attached
 from relokit.runtime.capture.qemu import memory_of as memory_of_qemu
@@ -73,6 +77,26 @@ def test_a_port_and_a_size_of_many_digits() -> None:
 
 def test_a_kernel_whose_version_has_many_digits() -> None:
     assert copy_rule(f"6.{MANY}") == copy_rule("unknown")
+
+
+@pytest.mark.parametrize("value", [3 << 62, (1 << 64) - 1])
+def test_a_program_with_a_name_that_is_far_away(tmp_path: Path, value: int) -> None:
+    """The distance to it was no number of 64 bits with a sign: a traceback."""
+    text = "\t.type {0}, %function\n{0}:\tret\n\t.size {0}, 4\n"
+    unit = assemble(
+        Unit.from_text("a.S", text.format("one") + text.format("two")), encoder().encode
+    )
+    script = Unit.from_text("a.lds", "SECTIONS { . = 0x80000; .text : { *(.text) } }")
+    data = bytearray(write_exec(link((unit,), script, name="a")))
+    head = EHDR.unpack_from(data)
+    rows = [SHDR.unpack_from(data, head[6] + SHDR.size * at) for at in range(head[12])]
+    (table,) = (row for row in rows if row[1] == 2)
+    symbols = range(table[4], table[4] + table[5], 24)
+    functions = [at for at in symbols if data[at + 4] & 15 == 2]  # STT_FUNC
+    struct.pack_into("<Q", data, functions[-1] + 8, value)
+    path = tmp_path / "far"
+    path.write_bytes(data)
+    assert compare_kernels(path, path).same
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a\0b", f"{'x' * 5000}(member)"])
