@@ -53,6 +53,18 @@ class OutputFile(click.Path):
         super().__init__(path_type=Path)
 
 
+class OutputDirectory(click.Path):
+    """A directory that is written into; an empty name would be that one in which one is."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not value:
+            self.fail("an empty name is no directory; '.' is the current one", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Address(click.ParamType[int]):
     """A physical address: hexadecimal with 0x, or decimal."""
 

@@ -12,6 +12,7 @@ from relokit.cli.idle import refuse_idle
 from relokit.cli.once import Command
 from relokit.cli.options import force_option, json_option, make_target, target_options
 from relokit.cli.overwriting import may_overwrite
+from relokit.cli.parameters import OutputDirectory
 from relokit.cli.terminal.output import emit, emit_json, plain_lines
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
@@ -33,7 +34,7 @@ class Generated:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=OutputDirectory(),
     required=True,
     metavar="DIR",
     help="Directory to write to; made if it is not there.",

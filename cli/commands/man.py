@@ -9,6 +9,7 @@ import click
 
 from relokit.cli.once import Command
 from relokit.cli.options import force_option
+from relokit.cli.parameters import OutputDirectory
 from relokit.cli.terminal.output import emit, plain_lines
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.version import VERSION
@@ -24,7 +25,7 @@ from relokit.codegen.base.version import VERSION
 @click.argument("name", required=False, metavar="[COMMAND]")
 @click.option(
     "--copy",
-    type=click.Path(path_type=Path),
+    type=OutputDirectory(),
     metavar="DIR",
     help="Write all pages there; the directory is made if it is not there.",
 )

@@ -10,6 +10,7 @@ import click
 from relokit.cli.once import Command
 from relokit.cli.options import force_option, json_option
 from relokit.cli.overwriting import may_overwrite
+from relokit.cli.parameters import OutputDirectory
 from relokit.cli.terminal.output import emit, emit_json, plain_lines
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
@@ -34,7 +35,7 @@ class BuiltInTemplates:
 )
 @click.option(
     "--copy",
-    type=click.Path(path_type=Path),
+    type=OutputDirectory(),
     metavar="DIR",
     help="Copy all of them there; the directory is made if it is not there.",
 )

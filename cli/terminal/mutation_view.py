@@ -68,7 +68,9 @@ def _lines(report: MutationReport) -> Iterator[str]:
 def _target(target: TargetTried) -> Iterator[str]:
     yield target.target
     if target.why_not:
-        yield f"  not tried: {target.why_not}"
+        first, *rest = target.why_not.splitlines()
+        yield f"  not tried: {first}"
+        yield from (f"  {line}" for line in rest)
     for routine in target.routines:
         text = f"  {routine.name}: {routine.instructions} instructions"
         if routine.not_executed:

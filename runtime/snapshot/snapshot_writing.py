@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.host_file import HostFile, check_unchanged
 from relokit.codegen.base.nouns import dataclass
-from relokit.codegen.base.told_to_end import keep, remove_at_last
+from relokit.codegen.base.told_to_end import keep, remove_at_last, uninterrupted
 from relokit.runtime.snapshot.snapshot import (
     DEVICES_FILE,
     FORMAT,
@@ -84,9 +84,10 @@ def write_snapshot(
     check_place(directory)
     part: Path | None = None
     try:
-        part = Path(tempfile.mkdtemp(prefix=f".{directory.name[:100]}.", dir=directory.parent))
-        leftovers = *(part / name for name in FILES), part
-        remove_at_last(*leftovers)
+        with uninterrupted():
+            part = Path(tempfile.mkdtemp(prefix=f".{directory.name[:100]}.", dir=directory.parent))
+            leftovers = *(part / name for name in FILES), part
+            remove_at_last(*leftovers)
         with (part / (PACKED_FILE if packed else RAM_FILE)).open("wb") as file:
             extents = _packed(machine, file) if packed else tuple(_ram(machine, file))
         with (part / KERNEL_FILE).open("wb") as file:

@@ -421,3 +421,15 @@ def test_error_exit_codes_of_the_process(process: Cli, tmp_path: Path) -> None:
     assert (result.code, result.out) == (2, "")
     assert result.err.splitlines()[0] == f"relokit: {tmp_path / 'nowhere'}: no such file"
     assert sys.version_info >= (3, 11)
+
+
+@pytest.mark.parametrize(
+    "command", [("generate", "-o", ""), ("templates", "--copy", ""), ("man", "--copy", "")]
+)
+def test_a_directory_without_a_name_is_not_the_current_one(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """A shell's variable that is not set."""
+    monkeypatch.chdir(tmp_path)
+    fails(cli(*command), "an empty name is no directory", "'.' is the current one")
+    assert not list(tmp_path.iterdir())

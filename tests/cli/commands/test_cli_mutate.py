@@ -137,3 +137,12 @@ def test_a_target_that_nobody_could_look_at_is_no_pass() -> None:
     assert campaign.report().status == "no answer"
     found = mutation_results("mutate", campaign, (), ended_by=None)
     assert [case.end for case in found.cases] == [CaseEnd.NO_ANSWER, CaseEnd.PASSED]
+
+
+def test_why_a_target_could_not_be_looked_at_has_lines_of_its_own(cli: Cli) -> None:
+    result = cli(*SOME, "entry", "--el", "el1", "--limit", "memory=1000k")
+    assert result.code == 3
+    lines = result.out.splitlines()
+    at = next(number for number, line in enumerate(lines) if "not tried" in line)
+    assert "of memory asked of 1000 KiB" in lines[at]
+    assert lines[at + 1].startswith("  hint: --limit memory=")
