@@ -10,6 +10,7 @@ import pytest
 
 from relokit.cli.results.mutation_results import mutation_results
 from relokit.cli.results.result_cases import CaseEnd
+from relokit.cli.terminal.mutation_view import text_of
 from relokit.codegen.target import Regime, Target
 from relokit.mutation.mutate import SurveyDone, Tried
 from relokit.mutation.mutation_report import Campaign
@@ -133,16 +134,9 @@ def test_a_target_that_nobody_could_look_at_is_no_pass() -> None:
     campaign.add(SurveyDone(Target(), MutantSurvey((), (), (mutant,))))
     campaign.add(Tried(Target(), mutant, killed))
     assert campaign.report().status == "pass"
-    campaign.add(SurveyDone(Target(regime=Regime.EL1), None, "the machine was killed"))
+    campaign.add(SurveyDone(Target(regime=Regime.EL1), None, "too much\nhint: allow it"))
     assert campaign.report().status == "no answer"
     found = mutation_results("mutate", campaign, (), ended_by=None)
     assert [case.end for case in found.cases] == [CaseEnd.NO_ANSWER, CaseEnd.PASSED]
-
-
-def test_why_a_target_could_not_be_looked_at_has_lines_of_its_own(cli: Cli) -> None:
-    result = cli(*SOME, "entry", "--el", "el1", "--limit", "memory=1000k")
-    assert result.code == 3
-    lines = result.out.splitlines()
-    at = next(number for number, line in enumerate(lines) if "not tried" in line)
-    assert "of memory asked of 1000 KiB" in lines[at]
-    assert lines[at + 1].startswith("  hint: --limit memory=")
+    lines = text_of(campaign.report()).splitlines()
+    assert lines[lines.index("  not tried: too much") + 1] == "  hint: allow it"
