@@ -197,6 +197,8 @@ def _defect(error: Exception) -> RelokitError:
 
     from relokit.codegen.base.process_limits import no_thread
 
+    if isinstance(error, EOFError) and "marshal" in str(error):
+        return _cut_short()
     if (short := no_thread(error)) is not None:
         return _of_the_host(short)
     frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -204,6 +206,19 @@ def _defect(error: Exception) -> RelokitError:
         f"internal error: {type(error).__name__}: {error}",
         where=f"{frame.filename}:{frame.lineno}",
         hint="this is a defect of relokit: please report it with the command line",
+    )
+
+
+def _cut_short() -> RelokitError:
+    """A compiled module that a full disk, or a limit of the size of files, has not let be whole."""
+    from pathlib import Path
+
+    import relokit
+
+    return RelokitError(
+        "a module that the interpreter has compiled is cut short",
+        where=str(Path(relokit.__file__).parent),
+        hint="remove the folders __pycache__ there: 'find . -name __pycache__ -exec rm -r {} +'",
     )
 
 

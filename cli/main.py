@@ -9,6 +9,7 @@ so it is next to nothing: all else is imported inside, where an interrupt is met
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from contextlib import suppress
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if own_process:
             take_signals()
+            _keep_no_half_modules()
         arguments = list(sys.argv[1:] if arguments is None else arguments)
         as_json = "--json" in arguments
         from relokit.cli.answering import answered, take_over_process
@@ -53,3 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if own_process:
         ignore_signals()
     return code
+
+
+def _keep_no_half_modules() -> None:
+    """Where files are limited in size: the interpreter takes a part of a write for all of it, and
+    what it has compiled, cut short, would end every later start.
+    """
+    if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
+        sys.dont_write_bytecode = True
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"

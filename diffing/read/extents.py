@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -108,6 +108,16 @@ def _up_to_next(starts: Sequence[Spot], section: int, address: int, ends: Mappin
     return (starts[at][1] if here else ends[section]) - address
 
 
-def within(found: Mapping[int, V], start: int, size: int) -> dict[int, V]:
-    """What is at offsets within a routine, counted from its start."""
-    return {at - start: to for at, to in found.items() if start <= at < start + size}
+class ByOffset(dict[int, V]):
+    """What is at which offset of a section, to be asked for one routine after the other."""
+
+    __slots__ = ("_offsets",)
+
+    def __init__(self, found: Mapping[int, V]) -> None:
+        super().__init__(found)
+        self._offsets = sorted(found)
+
+    def within(self, start: int, size: int) -> dict[int, V]:
+        """What a routine has of it, by the offset from its start."""
+        first, last = bisect_left(self._offsets, start), bisect_left(self._offsets, start + size)
+        return {at - start: self[at] for at in self._offsets[first:last]}

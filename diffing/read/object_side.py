@@ -16,6 +16,7 @@ from relokit.codegen.object import (
 )
 from relokit.diffing.read.data import Area, Pointer, SideData
 from relokit.diffing.read.extents import (
+    ByOffset,
     by_routine,
     is_named,
     is_writable,
@@ -23,7 +24,6 @@ from relokit.diffing.read.extents import (
     sized,
     type_hashes,
     with_unnamed,
-    within,
 )
 from relokit.diffing.read.routine import Extent, Names, Routine, Side
 from relokit.diffing.read.untyped import (
@@ -105,9 +105,9 @@ def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
                 if symbol.binding is not Binding.LOCAL:
                     referred.add(address)
     ends = {index: base + unit.sections[index].size for index, base in enumerate(bases)}
-    fixups = [_fixups(section, addresses) for section in unit.sections]
-    pointers = [_pointers(section, addresses) for section in unit.sections]
-    relocated = [_relocated(section, addresses) for section in unit.sections]
+    fixups = [ByOffset(_fixups(section, addresses)) for section in unit.sections]
+    pointers = [ByOffset(_pointers(section, addresses)) for section in unit.sections]
+    relocated = [ByOffset(_relocated(section, addresses)) for section in unit.sections]
     places = labels
     if functions or any(size for _, _, size, _ in labels):
         for section, base, own in zip(unit.sections, bases, fixups, strict=True):
@@ -124,14 +124,13 @@ def object_side(unit: Object, name: str, *, wanted: str | None = None) -> Side:
         code = section.data[start : start + size]
         if index not in executable or not code or len(code) != size:
             continue
-        own = within(fixups[index], start, size)
         found = Routine(
             symbol_name,
             address,
             bytes(code),
-            own,
-            {at: (to.address, to.size) for at, to in within(pointers[index], start, size).items()},
-            within(relocated[index], start, size),
+            fixups[index].within(start, size),
+            {at: (to.address, to.size) for at, to in pointers[index].within(start, size).items()},
+            relocated[index].within(start, size),
             section=section.name,
             lines=section.lines.within(start, size),
         )

@@ -5,12 +5,16 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from relokit.codegen.base import process_limits
 from relokit.codegen.base.errors import RelokitError
+
+Cli = Callable[..., Any]
 
 SCRIPT = """
 import resource, sys
@@ -19,6 +23,8 @@ from relokit.cli.main import main
 sys.exit(main())
 """
 
+LARGEST = 100_000
+"""Bytes of a file: the interpreter's own modules that come before ours are smaller."""
 IMPORTED = """
 import sys
 from relokit.cli.main import main
@@ -100,3 +106,20 @@ def test_too_few_descriptors(tmp_path: Path, limit: int) -> None:
     assert done.stderr.startswith("relokit: ")
     assert "Too many open files" in done.stderr
     assert len(done.stderr.splitlines()) <= 2
+
+
+def test_a_module_that_was_compiled_is_whole(process: Cli, tmp_path: Path) -> None:
+    """Where files are limited the interpreter kept the half of one, and each later start failed."""
+    compiled = {"PYTHONPYCACHEPREFIX": str(tmp_path)}
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST, LARGEST))
+
+    assert process("series", "--help", preexec_fn=limited, env=compiled).code == 0
+    assert all(one.stat().st_size < LARGEST for one in tmp_path.rglob("*.pyc"))
+    assert process("series", "--help", env=compiled).code == 0
+    (module,) = tmp_path.rglob("cli/command_list.*.pyc")
+    module.write_bytes(module.read_bytes()[:-20])
+    result = process("series", "--help", env=compiled)
+    assert (result.code, result.out) == (2, "")
+    assert "a module that the interpreter has compiled is cut short" in result.err
