@@ -6,7 +6,7 @@ that is not the user's is told in the text: there is no line to mark.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from relokit.cli.results.result_cases import (
     BAD,
@@ -34,9 +34,10 @@ def _lines(results: ResultSet) -> Iterator[str]:
         yield _annotation(one, results)
     for case in results.cases:
         if case.end in BAD and not case.findings:
-            yield _command("error", f"{case.name}: {case.why or case.end.value}", {})
+            why = " ".join((case.why or case.end.value).split())
+            yield _command("error", [f"{case.name}: {why}"], {})
     for note in results.notes:
-        yield _command("notice", note, {})
+        yield _command("notice", [note], {})
     ends = [case.end for case in results.cases]
     counts = ", ".join(f"{ends.count(end)} {end.value}" for end in CaseEnd if end in ends)
     command = " ".join(map(plain, results.command.split()))
@@ -62,19 +63,19 @@ def _annotation(one: FoundInCases, results: ResultSet) -> str:
     if len(one.cases) > 1:
         lines.append(f"in {', '.join(names)}" + (f" and {more} more" if more else ""))
     if one.accepted is not None:
-        return _command("notice", "\n".join(["known: " + lines[0], *lines[1:]]), properties)
-    return _command(_COMMANDS[finding.severity], "\n".join(lines), properties)
+        return _command("notice", ["known: " + lines[0], *lines[1:]], properties)
+    return _command(_COMMANDS[finding.severity], lines, properties)
 
 
-def _command(name: str, text: str, properties: dict[str, str]) -> str:
+def _command(name: str, lines: Sequence[str], properties: dict[str, str]) -> str:
     values = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-    return f"::{name}{' ' if values else ''}{values}::{_data(text)}"
+    return f"::{name}{' ' if values else ''}{values}::{_data(lines)}"
 
 
-def _data(text: str) -> str:
-    text = plain_lines(text.split("\n"))
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+def _data(lines: Sequence[str]) -> str:
+    """As the runner takes it; no name in a line makes another one where it is shown."""
+    return plain_lines(lines).replace("%", "%25").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    return _data([text]).replace(":", "%3A").replace(",", "%2C")

@@ -41,8 +41,11 @@ def ktap_case(number: int, case: ResultCase, *, timings: bool) -> str:
 
 
 def diagnostic(text: str) -> str:
-    """Text for people: ignored by whoever counts."""
-    return "\n".join(f"# {plain(line)}".rstrip() for line in text.splitlines() or [""])
+    """A line for people: ignored by whoever counts.
+
+    It is one line: a second one may be ``# Subtest: x``, and that counts.
+    """
+    return f"# {plain(text)}".rstrip()
 
 
 def _case(number: int, case: ResultCase, timings: bool) -> Iterator[str]:

@@ -21,7 +21,7 @@ from relokit.cli.results.result_cases import (
     found_once,
     source_place,
 )
-from relokit.cli.terminal.output import plain
+from relokit.cli.terminal.output import plain, plain_lines
 from relokit.codegen.base.version import VERSION
 from relokit.runtime.judge.outcome import Finding
 
@@ -69,17 +69,17 @@ def sarif(results: ResultSet) -> str:
     return json.dumps(log, indent=2)
 
 
-def _message(text: str) -> dict[str, str]:
-    return {"text": plain(text) or "-"}
+def _message(*lines: str) -> dict[str, str]:
+    return {"text": plain_lines(lines) or "-"}
 
 
 def _rule(finding: Finding) -> dict[str, Any]:
     rule: dict[str, Any] = {"id": plain(finding.rule)}
     if finding.consequence:
         rule["fullDescription"] = _message(finding.consequence)
-    help_text = "\n".join(text for text in (finding.hint, finding.source) if text)
-    if help_text:
-        rule["help"] = _message(help_text)
+    help_lines = [text for text in (finding.hint, finding.source) if text]
+    if help_lines:
+        rule["help"] = _message(*help_lines)
     return rule
 
 
@@ -89,7 +89,7 @@ def _result(one: FoundInCases, names: list[str], results: ResultSet) -> dict[str
         "ruleId": plain(finding.rule),
         "ruleIndex": names.index(plain(finding.rule)),
         "level": finding.severity.value,
-        "message": _message("\n".join(finding_lines(finding))),
+        "message": _message(*finding_lines(finding)),
         "occurrenceCount": len(one.cases),
         "partialFingerprints": {FINGERPRINT: _fingerprint(finding)},
         "properties": {"cases": [plain(case.name) for case in one.cases]},

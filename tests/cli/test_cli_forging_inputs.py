@@ -118,10 +118,13 @@ CONSOLE = ("run", "--plain", "--kernel", "kernel", "--boot", "1", "--expect", "n
         *(("judge", "trace", "--format", one) for one in ("junit", "sarif", "github", "ktap")),
         *(
             ("show", one, "--record", "trace")
-            for one in ("memory", "tables", "code", "timeline", "trace")
+            for one in ("memory", "list", "tables", "vectors", "code", "timeline", "trace")
         ),
-        ("show", "memory", "--record", "trace", "--svg", "out"),
-        ("show", "tables", "--record", "trace", "--svg", "out"),
+        *(
+            ("show", one, "--record", "trace", "--svg", "out")
+            for one in ("memory", "tables", "timeline")
+        ),
+        ("show", "code", "--size", "64k", "--code-from", "n1"),
         ("run", "--size", "64k", "--dtb", "tree"),
         ("show", "memory", "--dtb", "tree", "--size", "64k", "--svg", "out"),
         ("diff", "--all", "n0", "n1"),

@@ -112,6 +112,18 @@ def test_what_is_accepted_takes_nothing_along() -> None:
     assert "::warning title=b::y" in text_of_results(some, "github", timings=False).split("\n")
 
 
+def test_a_message_has_the_lines_of_its_finding() -> None:
+    """They were one, with marks between them: what does not print is no end of ours."""
+    found = Finding("a", "x\ny", place="f+0x4", listing=("  nop",), hint="z", source="s")
+    case = ResultCase("g", "n", CaseEnd.FAILED, findings=(found,))
+    (run,) = sarif_of(text_of_results(ResultSet("c", (case,)), "sarif", timings=False))["runs"]
+    (rule,) = run["tool"]["driver"]["rules"]
+    assert rule["help"]["text"] == "z\ns"
+    message = run["results"][0]["message"]["text"].split("\n")
+    assert message[:2] == ["a (error): x\ufffdy", "  at f+0x4"]
+    assert len(message) == 5
+
+
 @given(results)
 def test_every_line_for_github_is_a_command_but_the_last(some: ResultSet) -> None:
     *lines, last = text_of_results(some, "github", timings=False).split("\n")
@@ -154,8 +166,8 @@ def test_ktap_lines_hold_whatever_comes(line: str, case: ResultCase) -> None:
     assert ktap_case(1, case, timings=False) == line
 
 
-def test_a_diagnostic_has_a_mark_on_each_line() -> None:
-    assert diagnostic("one\ntwo") == "# one\n# two"
+def test_a_diagnostic_is_one_line() -> None:
+    assert diagnostic("one\n# Subtest: x") == "# one\ufffd# Subtest: x"
     assert diagnostic("") == "#"
 
 
