@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -48,7 +47,7 @@ class Command(click.Command):
             seen[name] = flag
         ctx.meta[WORDS] = tuple(args)
         rest = super().parse_args(ctx, args)
-        self._check_outputs(ctx)
+        self._check_outputs(ctx, project)
         return rest
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -67,22 +66,22 @@ class Command(click.Command):
                 with formatter.section(heading):
                     formatter.write_dl(rows)
 
-    def _check_outputs(self, ctx: click.Context) -> None:
+    def _check_outputs(self, ctx: click.Context, project: Path | None) -> None:
         for output in self.params:
             path = ctx.params.get(output.name or "")
-            if not isinstance(output.type, OutputFile) or path is None or not path.is_file():
+            if not isinstance(output.type, OutputFile) or path is None:
                 continue
+            where = f"{output.opts[-1]} {path}"
+            if project is not None and _same(project, path):
+                raise _written_over("this directory's project", "is that file", where)
             for one in self.params:
-                if one is output:
+                given = ctx.params.get(one.name or "")
+                if one is output or given is None:
                     continue
-                is_one = any(map(path.samefile, _files(ctx.params, one)))
-                if is_one or _has(ctx.params.get(one.name or ""), path):
+                is_one = any(_same(path, file) for file in _files(given, one))
+                if is_one or _has(given, path):
                     how = "is that file" if is_one else "has that file"
-                    raise RelokitError(
-                        f"{one.get_error_hint(ctx)} {how}: it would be written over",
-                        where=f"{output.opts[-1]} {path}",
-                        hint="give another name to write to",
-                    )
+                    raise _written_over(one.get_error_hint(ctx), how, where)
 
     def _given(self, args: list[str]) -> Iterator[tuple[str, str | None]]:
         """The options with one value that are in ``args``, as they are spelt, and their names."""
@@ -110,17 +109,33 @@ class Command(click.Command):
                 yield flag, option.name
 
 
+def _written_over(what: str, how: str, where: str) -> RelokitError:
+    return RelokitError(
+        f"{what} {how}: it would be written over", where=where, hint="give another name to write to"
+    )
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether both are one file, or would be when it is made."""
+    with suppress(OSError, ValueError):
+        return one.samefile(other)
+    with suppress(OSError, ValueError):
+        return os.path.realpath(one) == os.path.realpath(other)
+    return False
+
+
 def _has(given: object, path: Path) -> bool:
     """Whether what is ``given`` is a directory with the file ``path`` in it, at any depth."""
-    if not isinstance(given, Path) or not given.is_dir():
+    if not isinstance(given, Path) or not path.is_file() or not given.is_dir():
         return False
     return given.resolve() in path.resolve().parents
 
 
-def _files(given: Mapping[str, Any], parameter: click.Parameter) -> Iterator[Path]:
-    """The files that there are of its values; of FILE:SYMBOL and ARCHIVE(MEMBER) what is before."""
-    value = given.get(parameter.name or "")
+def _files(value: object, parameter: click.Parameter) -> Iterator[Path]:
+    """The files of a parameter's values; of FILE:SYMBOL and ARCHIVE(MEMBER) what is before, too."""
     for one in value if isinstance(value, tuple) else (value,):
+        if isinstance(one, Path):
+            yield one
         if isinstance(one, Path) or (
             isinstance(one, str) and isinstance(parameter, click.Argument)
         ):

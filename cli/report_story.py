@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relokit.cli.once import WORDS
-from relokit.codegen.base.errors import RelokitError
 from relokit.codegen.base.nouns import dataclass
 
 if TYPE_CHECKING:
@@ -111,10 +110,6 @@ def reported(page: Path, trace: Path | None, options: Mapping[str, Any]) -> Iter
     from relokit.codegen.base.atomic import replacing
     from relokit.codegen.base.told_to_end import removed_at_last
 
-    if trace is not None and trace.resolve() == page.resolve():
-        raise RelokitError(
-            "--trace is that file, too", where=f"--report {page}", hint="give it another name"
-        )
     given = tuple(_given(options))
     plain = bool(options.get("plain"))
     with replacing(page) as temporary, TemporaryDirectory(prefix="relokit-") as directory:

@@ -93,6 +93,34 @@ def test_what_is_read_is_not_written_over(
     assert Path("mine").read_bytes() == b"junk"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "--format", "junit", "-o", "new", "--report", "./new"),
+        ("run", "--write-baseline", "new", "--trace", "new"),
+        ("run", "--write-baseline", "link", "--report", "new"),
+        ("judge", "mine", "--trace", "new", "--format", "sarif", "-o", "new"),
+        ("kexec", "--kernel", "mine", "--report", "new", "--trace", "new"),
+        ("mutate", "--results", "new", "--report", "new"),
+        ("mutate", "--results", "new", "--format", "ktap", "-o", "new"),
+        ("run", "--report", "relokit.toml"),
+    ],
+)
+def test_of_two_outputs_none_is_the_other(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    # The second one that was written stayed, with exit code 0; of --results none were left.
+    monkeypatch.chdir(tmp_path)
+    Path("mine").write_bytes(b"junk")
+    Path("relokit.toml").write_text("")
+    Path("link").symlink_to("new")
+    result = cli(*words)
+    assert result.code == 2
+    assert "it would be written over" in result.err
+    assert not Path("new").exists()
+    assert Path("relokit.toml").read_text() == ""
+
+
 def test_an_old_file_that_is_not_read_is_written_over(cli: Cli, tmp_path: Path) -> None:
     old = tmp_path / "out.elf"
     old.write_bytes(b"junk")
