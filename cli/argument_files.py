@@ -18,6 +18,9 @@ def words_of(name: str) -> list[str]:
     An ``@`` in it is not followed. Raises RelokitError for a file that cannot be read or split.
     """
     data = read_small(name, what=_WHAT, limit=MAX_FILE, where=f"@{name}")
+    if b"\0" in data:
+        # The kernel's own words end there, and no file has such a name.
+        raise RelokitError("is no list of words: there is a NUL in it", where=f"@{name}")
     try:
         return shlex.split(data.decode(), comments=True)
     except ValueError as error:

@@ -136,6 +136,8 @@ def _value(
     """What click is given for it: as if it stood on the command line."""
     name, where = f"{table}.{key}", project.at(table, key)
     values = value if isinstance(value, list) else [value]
+    if any(isinstance(one, str) and "\0" in one for one in values):
+        raise FormatError(f"{name} has a NUL, which no word of a command line has", where=where)
     if option.is_flag:
         if not isinstance(value, bool):
             raise FormatError(f"{name} is neither true nor false", where=where)

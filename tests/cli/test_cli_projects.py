@@ -248,3 +248,13 @@ def test_words_from_a_file(cli: Cli, here: Path) -> None:
         assert (result.code, said in result.err) == (2, True)
     (here / "large").write_text("x " * 40_000)
     assert "@large: has more than" in cli("@large").err
+
+
+def test_a_nul_is_no_word(cli: Cli, here: Path) -> None:
+    # A path with one was an internal error of click's.
+    (here / "args").write_bytes(b"run --report a\0b")
+    assert "is no list of words: there is a NUL in it" in cli("@args").err
+    (here / "relokit.toml").write_text('[run]\nreport = "a\\u0000b"\n')
+    result = cli("run")
+    assert result.code == 2
+    assert "relokit.toml:2: run.report has a NUL" in result.err
