@@ -49,9 +49,9 @@ BASES: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "debug": (("--snapshot", "x"),),
     "kexec": (
-        ("--kernel", "x", "--json"),
-        ("--kernel", "x", "--format", "ktap"),
-        ("--kernel", "x"),
+        ("--kernel", "vmlinuz", "--json"),
+        ("--kernel", "vmlinuz", "--format", "ktap"),
+        ("--kernel", "vmlinuz"),
     ),
     "matrix": (
         ("--json",),

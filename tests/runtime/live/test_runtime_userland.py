@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from relokit.codegen.base.errors import FormatError, MachineError
+from relokit.codegen.base.budget import set_limits
+from relokit.codegen.base.errors import BudgetError, FormatError, MachineError
 from relokit.runtime.guest.payload import ARCHIVES
 from relokit.runtime.live import userland
 from relokit.runtime.live.live_job import LiveJob
@@ -108,8 +109,14 @@ def test_a_folder_that_is_too_large_or_cannot_be_read_is_told(tmp_path: Path) ->
     (tmp_path / "init").touch()
     with (tmp_path / "large").open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(FormatError, match="more than"):
+    with pytest.raises(BudgetError, match="1 TiB of memory asked of 4 GiB"):
         read_userland(tmp_path)
+    set_limits({"memory": 1 << 41})
+    try:
+        with pytest.raises(FormatError, match="more than"):
+            read_userland(tmp_path)
+    finally:
+        set_limits({})
     os.unlink(tmp_path / "large")
     deep = tmp_path / "folder"
     deep.mkdir()
