@@ -25,10 +25,11 @@ def answered(arguments: list[str], as_json: bool, own_process: bool) -> int:
 
         forget_files()
     try:
-        words = _with_files(arguments)
+        files = [word[1:] for word in arguments if _is_file(word)]
+        words = _with_files(arguments) if files else arguments
         page = page_asked_for(words)
         if page is None:
-            return _dispatch(words, own_process)
+            return _dispatch(words, files, own_process)
         print(page, flush=True)
         return EXIT_PASS
     except BrokenPipeError:
@@ -83,18 +84,16 @@ def _leave_garbage() -> None:
 
 def _with_files(arguments: list[str]) -> list[str]:
     """``arguments``, with the words of FILE in place of each ``@FILE``; raises RelokitError."""
-    if not any(word.startswith("@") and len(word) > 1 for word in arguments):
-        return arguments
     from relokit.cli.argument_files import words_of
 
-    return [
-        one
-        for word in arguments
-        for one in (words_of(word[1:]) if word.startswith("@") and len(word) > 1 else [word])
-    ]
+    return [one for word in arguments for one in (words_of(word[1:]) if _is_file(word) else [word])]
 
 
-def _dispatch(arguments: list[str], own_process: bool) -> int:
+def _is_file(word: str) -> bool:
+    return word.startswith("@") and len(word) > 1
+
+
+def _dispatch(arguments: list[str], files: list[str], own_process: bool) -> int:
     """Run click's group, on one budget; raises RelokitError for what click has to say."""
     import click
 
@@ -108,7 +107,7 @@ def _dispatch(arguments: list[str], own_process: bool) -> int:
         start_clocks()
     try:
         with budgeted(anew=True):
-            code = relokit.carry_out(arguments)
+            code = relokit.carry_out(arguments, files)
     except RelokitError:
         # A file that is written to meanwhile may seem to be anything.
         from relokit.codegen.base.host_file import check_unchanged

@@ -46,12 +46,12 @@ class _Commands(click.Group):
         """The page that is made without click."""
         return overview()
 
-    def carry_out(self, arguments: list[str]) -> Any:
+    def carry_out(self, arguments: list[str], files: list[str]) -> Any:
         """As click's main, which lets no KeyboardInterrupt through: it puts an empty line before,
-        and an Abort in its place. Raises whatever click does.
+        and an Abort in its place. Some of the words are from ``files``. Raises whatever click does.
         """
         self._main_shell_completion({}, PROGRAM)
-        with self.make_context(PROGRAM, arguments) as ctx:
+        with self.make_context(PROGRAM, arguments, obj=files) as ctx:
             return self.invoke(ctx)
 
 

@@ -74,6 +74,9 @@ class Command(click.Command):
             where = f"{output.opts[-1]} {path}"
             if project is not None and _same(project, path):
                 raise _written_over("this directory's project", "is that file", where)
+            for name in ctx.obj or ():
+                if _same(Path(name), path):
+                    raise _written_over(f"@{name}", "is that file", where)
             for one in self.params:
                 given = ctx.params.get(one.name or "")
                 if one is output or given is None:

@@ -121,6 +121,15 @@ def test_of_two_outputs_none_is_the_other(
     assert Path("relokit.toml").read_text() == ""
 
 
+def test_a_file_of_words_is_not_written_over(cli: Cli, tmp_path: Path) -> None:
+    words = tmp_path / "words"
+    words.write_text(f"--trace {words}")
+    result = cli("run", f"@{words}")
+    assert result.code == 2
+    assert f"@{words} is that file" in result.err
+    assert words.read_text() == f"--trace {words}"
+
+
 def test_an_old_file_that_is_not_read_is_written_over(cli: Cli, tmp_path: Path) -> None:
     old = tmp_path / "out.elf"
     old.write_bytes(b"junk")

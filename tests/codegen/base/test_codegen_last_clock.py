@@ -33,7 +33,7 @@ budget.set_limits = lambda given: set_limits({{{limit!r}: 1}})
 limit_option.limits = lambda: {{**budget.limits(), {limit!r}: 0.3}}
 
 
-def work(_arguments):
+def work(*_given):
     child.start()
     with replacing("whole") as path, _staged(Path(), "folder", {{"deep/file": b"1"}}):
         path.write_text("half")
