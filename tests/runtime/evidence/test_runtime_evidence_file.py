@@ -21,7 +21,6 @@ from relokit.codegen.base.documents import data_of, from_data
 from relokit.codegen.base.errors import FormatError, RelokitError
 from relokit.codegen.target import MIB, Regime, Target
 from relokit.runtime.evidence import bounds
-from relokit.runtime.evidence.bounds import too_much
 from relokit.runtime.evidence.casemate import casemate_chunks
 from relokit.runtime.evidence.evidence import Evidence, Subject
 from relokit.runtime.evidence.evidence_file import (
@@ -36,8 +35,7 @@ from relokit.runtime.evidence.timeline import timeline_chunks
 from relokit.runtime.judge.outcome import JudgedTarget, Outcome
 from relokit.runtime.kexec.job import Job, KexecPath
 from relokit.runtime.record.known import Unknown
-from relokit.runtime.record.prehistory import Prehistory
-from relokit.runtime.record.record import Record, SegmentPlace
+from relokit.runtime.record.record import Record
 from relokit.runtime.record.trace import Trace, TraceKind
 from relokit.runtime.record.trace_file import read_trace, trace_chunks
 from relokit.runtime.run.execute import execute
@@ -426,34 +424,6 @@ def test_a_record_of_all_memory_is_not_judged(change: dict[str, int], good: Path
     path.write_bytes(b"".join(trace_chunks(trace, bytes(found.facts))))
     with pytest.raises(FormatError, match="that is no move"):
         judge_file(path)
-
-
-@pytest.mark.parametrize("fact", ["segments", "prehistory"])
-def test_facts_of_more_memory_than_there_is_are_not_judged(fact: str) -> None:
-    record = GOOD
-    size = 1 << 38
-    facts: dict[str, Any] = {
-        "segments": (SegmentPlace("much", record.segments[0].kind, 0, size),),
-        "prehistory": Prehistory(clean=((0, size),), needed=((0, size),)),
-    }
-    assert too_much(record) is None
-    assert "touches 256.0 GiB" in str(too_much(replace(record, **{fact: facts[fact]})))
-
-
-def test_more_segments_than_anything_loads_are_not_judged() -> None:
-    """Each is looked for in the others: 150,000, of 4 KiB in a file of 14 MiB, took minutes."""
-    one = GOOD.segments[0]
-    places = tuple(
-        SegmentPlace("one", one.kind, 0x4000_0000 + number * 4096, 4096) for number in range(1025)
-    )
-    assert "1,025 segments" in str(too_much(replace(GOOD, segments=places)))
-    assert too_much(replace(GOOD, segments=places[:-1])) is None
-
-
-def test_what_is_touched_twice_counts_once() -> None:
-    record = GOOD
-    places = tuple(SegmentPlace("again", record.segments[0].kind, 0, 512 * MIB) for _ in range(400))
-    assert too_much(replace(record, segments=places)) is None
 
 
 def test_the_file_that_is_altered_here_is_judged(good: Path) -> None:
